@@ -1,0 +1,131 @@
+"""Every error Pinpoint raises on purpose, and whose fault it is.
+
+    PinpointError
+    ├── BadRequest            the caller sent something we cannot use
+    │   ├── BadPhoto          the bytes are no image we accept
+    │   ├── BadManifest       a manifest row or file cannot be read
+    │   └── TooLarge          over a stated limit of bytes, pixels, rows or files
+    ├── NotAuthenticated      no key, or an unknown or revoked one
+    ├── NotAllowed            the key lacks the scope
+    ├── NotFound              no such id, or another organisation's: the caller cannot tell
+    ├── Conflict              the thing exists already, or is in the wrong state
+    ├── Unavailable           a part of the stack does not answer; try again later
+    │   ├── DatabaseUnavailable
+    │   ├── IndexUnavailable
+    │   └── BrokerUnavailable
+    ├── BadBundle             weights and contract do not match each other, or the index
+    ├── Misconfigured         a setting is missing or wrong
+    └── StackError            the embedded stack cannot be started, stopped or found
+
+No HTTP, no exit codes and no retries here: three tables at the doors translate the tree
+(`pinpoint.api.problems`, `pinpoint.cli.exits`, `pinpoint_workers.retries`).
+"""
+
+from __future__ import annotations
+
+
+class PinpointError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: What was wrong, where, and what to do; one sentence or two, fit for a user.
+        reason: A stable machine-readable word for the same thing, `snake_case`.
+    """
+
+    reason = "error"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if reason is not None:
+            self.reason = reason
+
+
+class BadRequest(PinpointError):
+    """The caller sent something that cannot be used as it is."""
+
+    reason = "bad_request"
+
+
+class BadPhoto(BadRequest):
+    """The bytes are not an image that Pinpoint accepts."""
+
+    reason = "bad_photo"
+
+
+class BadManifest(BadRequest):
+    """A manifest cannot be read; the message names the line."""
+
+    reason = "bad_manifest"
+
+
+class TooLarge(BadRequest):
+    """Over a stated limit; the message names the limit and the setting."""
+
+    reason = "too_large"
+
+
+class NotAuthenticated(PinpointError):
+    """No key was given where one is needed, or the key is unknown or revoked."""
+
+    reason = "not_authenticated"
+
+
+class NotAllowed(PinpointError):
+    """The key is good but lacks the scope."""
+
+    reason = "not_allowed"
+
+
+class NotFound(PinpointError):
+    """Nothing under that id that this organisation may see."""
+
+    reason = "not_found"
+
+
+class Conflict(PinpointError):
+    """The thing exists already, or its state does not allow this."""
+
+    reason = "conflict"
+
+
+class Unavailable(PinpointError):
+    """A part of the stack does not answer; the same call may work later."""
+
+    reason = "unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL does not answer, or its schema is not at this code's revision."""
+
+    reason = "database_unavailable"
+
+
+class IndexUnavailable(Unavailable):
+    """The vector index does not answer or is still loading."""
+
+    reason = "index_unavailable"
+
+
+class BrokerUnavailable(Unavailable):
+    """The broker does not take jobs; what was stored stays stored and is sent later."""
+
+    reason = "broker_unavailable"
+
+
+class BadBundle(PinpointError):
+    """Weights, contract and index do not fit together."""
+
+    reason = "bad_bundle"
+
+
+class Misconfigured(PinpointError):
+    """A setting is missing or has no usable value."""
+
+    reason = "misconfigured"
+
+
+class StackError(PinpointError):
+    """The embedded stack cannot be started, stopped or found."""
+
+    reason = "stack_error"

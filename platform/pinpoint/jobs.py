@@ -1,0 +1,32 @@
+"""Names of the jobs that doors send and workers run; payloads are ids only."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+JobName = Literal[
+    "ingest.items",
+    "images.index",
+    "images.erase",
+    "upkeep.sweep",
+    "upkeep.reconcile",
+    "index.rebuild",
+]
+
+INGEST_ITEMS: Final[JobName] = "ingest.items"
+"""Read, store, embed and index a chunk of batch items: `[item id, ...]`."""
+
+INDEX_IMAGES: Final[JobName] = "images.index"
+"""Carry changed rows (new position, new version) to the index: `[image id, ...]`."""
+
+ERASE_IMAGES: Final[JobName] = "images.erase"
+"""Carry tombstones to the index and the blob store, then remove the rows: `[image id, ...]`."""
+
+SWEEP: Final[JobName] = "upkeep.sweep"
+"""Send again what a crash left behind: expired leases, unsent items, unindexed rows, tombstones."""
+
+RECONCILE: Final[JobName] = "upkeep.reconcile"
+"""Compare PostgreSQL with the index, report the drift and mend it."""
+
+REBUILD: Final[JobName] = "index.rebuild"
+"""Build the next index from PostgreSQL and swap it in."""

@@ -1,0 +1,279 @@
+"""What flows ask of the outside; `store`, `nets` and `media` answer, `bootstrap` plugs them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+from uuid import UUID
+
+from pinpoint.jobs import JobName
+from pinpoint.records import (
+    Batch,
+    BatchItem,
+    Candidate,
+    Contract,
+    Evidence,
+    Hint,
+    Hit,
+    Image,
+    ImageFix,
+    IndexFilter,
+    IndexInfo,
+    IndexPoint,
+    IndexQuery,
+    IndexSpec,
+    NewItem,
+    OriginalsPolicy,
+    Pixels,
+    Reading,
+    Rejected,
+    Source,
+    SourceKind,
+    Vector,
+)
+
+
+class Encoder(Protocol):
+    """Turns pictures into unit vectors, always by the same preprocessing."""
+
+    @property
+    def contract(self) -> Contract:
+        """What the loaded bundle expects and produces."""
+        ...
+
+    def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
+        """Pictures `[H, W, 3]` uint8 in, fp32 unit vectors `[B, D]` out.
+
+        The vector of a picture does not depend on what else is in the batch (to 1e-5).
+        """
+        ...
+
+    def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
+        """One picture in, one vector `[D]` out; bit-equal at every call, whoever else asks."""
+        ...
+
+
+class Decoder(Protocol):
+    """Reads hostile bytes in a limited child process."""
+
+    def read(
+        self, file: str, data: bytes | str, hint: Hint | None = None, *, query: bool = False
+    ) -> Reading | Rejected:
+        """Read one file.
+
+        Args:
+            file: Name for messages.
+            data: The bytes, or a path.
+            hint: What is known from outside.
+            query: A photo to locate: no position is needed, none is reported, no thumbnail is made.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the child process."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """The index over one contract; every write carries the row's version.
+
+    Raises `IndexUnavailable` where the engine does not answer.
+    """
+
+    def info(self) -> IndexInfo:
+        """What the index holds and which build it is."""
+        ...
+
+    def ensure(self, spec: IndexSpec) -> None:
+        """Make the index if it is not there.
+
+        Raises:
+            BadBundle: It is there, for another contract.
+        """
+        ...
+
+    def upsert(self, points: Sequence[IndexPoint]) -> None:
+        """Write points; one whose stored version is higher (tombstones count) is left as it is."""
+        ...
+
+    def delete(self, versions: Mapping[UUID, int]) -> None:
+        """Leave a tombstone of that version: nothing older can come back under the id."""
+        ...
+
+    def forget(self, ids: Iterable[UUID]) -> None:
+        """Remove points and tombstones for good, once no writer of an old version can be alive."""
+        ...
+
+    def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        """Answer several questions in one request, best first, ties by id."""
+        ...
+
+    def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
+        """Live points under these ids, in no order; missing ones are left out."""
+        ...
+
+    def scroll(
+        self, after: UUID | None, limit: int, organization_id: UUID | None = None
+    ) -> list[tuple[UUID, int, bool]]:
+        """`(id, version, alive)` in id order after `after`; an empty list is the end."""
+        ...
+
+    def count(self, where: IndexFilter | None = None) -> int:
+        """Exact number of live points."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Bytes under the hash of their content, apart for each organisation."""
+
+    def put(self, organization_id: UUID, data: bytes) -> str:
+        """Store bytes durably and return their locator; storing the same again changes nothing."""
+        ...
+
+    def get(self, locator: str) -> bytes:
+        """Read bytes back.
+
+        Raises:
+            NotFound: Nothing under that locator.
+        """
+        ...
+
+    def delete(self, locator: str) -> None:
+        """Remove bytes; removing what is not there is no error."""
+        ...
+
+
+class JobQueue(Protocol):
+    """Sends ids to workers."""
+
+    def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
+        """Send one job.
+
+        Raises:
+            BrokerUnavailable: The broker did not take it within a few seconds.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise `BrokerUnavailable` unless the broker answers."""
+        ...
+
+
+class CatalogueReader(Protocol):
+    """One organisation's rows; nothing of another's can be reached through it.
+
+    Every method that takes an id raises `NotFound` where this organisation has none such.
+    """
+
+    def sources(self) -> list[Source]:
+        """All sources by name, with their number of images."""
+        ...
+
+    def source(self, name_or_id: str | UUID) -> Source:
+        """One source."""
+        ...
+
+    def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
+        """Newest first; `before` is the last id of the page before."""
+        ...
+
+    def batch(self, batch_id: UUID) -> Batch:
+        """One batch with its counts."""
+        ...
+
+    def batch_items(
+        self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
+    ) -> list[BatchItem]:
+        """Items in order of arrival with `seq > after`."""
+        ...
+
+    def image(self, image_id: UUID) -> Image:
+        """One image; deleted ones are not found."""
+        ...
+
+    def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
+        """Images by id; missing ones are left out."""
+        ...
+
+    def thumbnail(self, image_id: UUID) -> bytes:
+        """JPEG bytes."""
+        ...
+
+    def neighbours(
+        self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
+    ) -> list[tuple[Image, float]]:
+        """Images near an image with their geodesic distance in metres, nearest first."""
+        ...
+
+    def evidence(
+        self, candidates: Sequence[Candidate], *, contract: str, radius_m: float, per_kind: int
+    ) -> list[Evidence]:
+        """Neighbours of all candidates in one statement: up to `per_kind` of each kind."""
+        ...
+
+
+class CatalogueWriter(CatalogueReader, Protocol):
+    """The same, and changes; jobs they ask for leave after the commit."""
+
+    def add_source(
+        self,
+        name: str,
+        kind: SourceKind,
+        *,
+        licence: str | None = None,
+        attribution: str | None = None,
+        originals: OriginalsPolicy = "copy",
+        root: str | None = None,
+    ) -> Source:
+        """Add a source.
+
+        Raises:
+            Conflict: The name is taken.
+            BadRequest: Kind or policy is unknown.
+        """
+        ...
+
+    def erase_source(self, source_id: UUID) -> int:
+        """Leave tombstones on all its images; a worker removes them, then the source. Returns how many."""
+        ...
+
+    def open_batch(self, source_id: UUID) -> Batch:
+        """Open an upload set."""
+        ...
+
+    def add_items(self, batch_id: UUID, items: Sequence[NewItem]) -> list[UUID]:
+        """Record files and ask for their ingest; returns item ids in order.
+
+        Raises:
+            Conflict: The batch is closed.
+        """
+        ...
+
+    def close_batch(self, batch_id: UUID) -> Batch:
+        """Say that no more items come; closing twice changes nothing."""
+        ...
+
+    def retry_batch(self, batch_id: UUID) -> int:
+        """Send failed and unsettled items again; returns how many."""
+        ...
+
+    def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
+        """Correct a row; its version rises and a worker carries it to the index."""
+        ...
+
+    def delete_image(self, image_id: UUID) -> None:
+        """Leave a tombstone; a worker removes index point, blob and row."""
+        ...
+
+
+class Database(Protocol):
+    """Hands out units of work; leaving one without an error commits it and sends its jobs."""
+
+    def read(self, organization_id: UUID) -> AbstractContextManager[CatalogueReader]:
+        """A read-only look at one organisation."""
+        ...
+
+    def write(self, organization_id: UUID) -> AbstractContextManager[CatalogueWriter]:
+        """A transaction in one organisation."""
+        ...

@@ -1,0 +1,188 @@
+"""Settings in small groups, read from `PINPOINT_*` once by `bootstrap`, never at import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pinpoint.errors import Misconfigured
+
+
+class Places(BaseSettings):
+    """Where things live. With a URL set, that service is used instead of the embedded one."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
+
+    home: Annotated[Path, Field(description="Folder of the embedded stack, blobs and bundles.")] = (
+        Path(".pinpoint")
+    )
+    database_url: Annotated[
+        str | None, Field(description="postgresql://… of the owner role (migrations, workers).")
+    ] = None
+    api_database_url: Annotated[
+        str | None,
+        Field(description="The API's own login; without it the API takes the role `pinpoint_api`."),
+    ] = None
+    qdrant_url: Annotated[str | None, Field(description="http(s)://… of a Qdrant server.")] = None
+    qdrant_api_key: Annotated[str | None, Field(description="Key for the Qdrant server.")] = None
+    broker_url: Annotated[str | None, Field(description="Celery broker, redis:// or amqp://.")] = (
+        None
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+class MediaSettings(BaseSettings):
+    """Limits that hold before and while hostile bytes are decoded."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_MEDIA_", frozen=True)
+
+    max_bytes: Annotated[int, Field(gt=0, description="Largest file read.")] = 100_000_000
+    max_pixels: Annotated[int, Field(gt=0, description="Largest picture decoded.")] = 200_000_000
+    max_metadata_bytes: Annotated[
+        int, Field(gt=0, description="Largest EXIF, XMP or ICC block read.")
+    ] = 4_000_000
+    max_frames: Annotated[
+        int, Field(gt=0, description="More frames than this are refused; the first is used.")
+    ] = 2_000
+    max_manifest_rows: Annotated[int, Field(gt=0, description="Rows read of one manifest.")] = (
+        5_000_000
+    )
+    memory_mb: Annotated[
+        int, Field(ge=256, description="Address space of the decoding child.")
+    ] = 2_000
+    timeout_s: Annotated[float, Field(gt=0, description="Longest reading of one file.")] = 8.0
+    rendition_px: Annotated[
+        int, Field(ge=64, description="Shorter side of the picture given to towers.")
+    ] = 512
+    thumbnail_px: Annotated[int, Field(ge=32, description="Longer side of thumbnails.")] = 256
+
+
+class EncoderSettings(BaseSettings):
+    """Which weights look at the pictures, and where."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
+
+    bundle: Annotated[
+        str, Field(description="`descriptor`, or a bundle folder, or its name below home/bundles.")
+    ] = "descriptor"
+    device: Annotated[str, Field(description="`auto`, `cpu`, `cuda`, `cuda:1` …")] = "auto"
+    encode_batch: Annotated[int, Field(ge=1, le=4096, description="Pictures per forward pass.")] = (
+        64
+    )
+
+
+class SearchSettings(BaseSettings):
+    """How a question is asked and answered."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_SEARCH_", frozen=True)
+
+    candidates: Annotated[int, Field(ge=1, le=512, description="Candidates kept, over all kinds.")] = 48
+    overfetch: Annotated[
+        int, Field(ge=1, le=16, description="Times more hits asked for than kept, per kind.")
+    ] = 2
+    dedupe_m: Annotated[
+        float, Field(ge=0, description="Of candidates of one group nearer than this one stays.")
+    ] = 25.0
+    evidence_radius_m: Annotated[float, Field(gt=0, description="How far evidence may stand.")] = (
+        1_000.0
+    )
+    evidence_per_kind: Annotated[
+        int, Field(ge=0, le=64, description="Evidence photos per candidate and kind.")
+    ] = 8
+    exact_below: Annotated[
+        int, Field(ge=0, description="Indexes smaller than this are searched exactly.")
+    ] = 20_000
+    cited: Annotated[int, Field(ge=1, le=100, description="Photos cited in an answer, per role and kind.")] = 3
+
+
+class WorkerSettings(BaseSettings):
+    """Chunks, leases and tries; the numbers belong together (see `pinpoint_workers.app`)."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_WORKER_", frozen=True)
+
+    chunk: Annotated[int, Field(ge=1, le=512, description="Items in one job.")] = 64
+    lease_s: Annotated[
+        float, Field(gt=0, description="How long a worker may hold rows before others take them.")
+    ] = 300.0
+    max_attempts: Annotated[int, Field(ge=1, description="Tries before an item is `failed`.")] = 3
+    sweep_s: Annotated[float, Field(gt=0, description="How often lost work is looked for.")] = 30.0
+    reconcile_s: Annotated[
+        float, Field(gt=0, description="How often PostgreSQL and index are compared.")
+    ] = 3_600.0
+    tombstone_s: Annotated[
+        float, Field(gt=0, description="How long a tombstone stays in the index.")
+    ] = 86_400.0
+
+
+class ApiSettings(BaseSettings):
+    """The API's own address and limits."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_API_", frozen=True)
+
+    host: Annotated[str, Field(description="Address to listen on; without keys only loopback.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 0
+    max_upload_files: Annotated[int, Field(ge=1, description="Files in one upload request.")] = 256
+    max_upload_bytes: Annotated[int, Field(ge=1, description="Bytes in one upload request.")] = (
+        500_000_000
+    )
+
+
+class LogSettings(BaseSettings):
+    """How logs are written."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_LOG_", frozen=True)
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="Lowest level written.")
+    ] = "info"
+    json_lines: Annotated[bool, Field(description="One JSON object a line, else text.")] = True
+
+
+class Settings:
+    """All groups, each validated; build one with `Settings.from_environment()`."""
+
+    __slots__ = ("api", "encoder", "log", "media", "places", "search", "worker")
+
+    def __init__(
+        self,
+        *,
+        places: Places | None = None,
+        media: MediaSettings | None = None,
+        encoder: EncoderSettings | None = None,
+        search: SearchSettings | None = None,
+        worker: WorkerSettings | None = None,
+        api: ApiSettings | None = None,
+        log: LogSettings | None = None,
+    ) -> None:
+        self.places = places or Places()
+        self.media = media or MediaSettings()
+        self.encoder = encoder or EncoderSettings()
+        self.search = search or SearchSettings()
+        self.worker = worker or WorkerSettings()
+        self.api = api or ApiSettings()
+        self.log = log or LogSettings()
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read every group from the environment.
+
+        Raises:
+            Misconfigured: A variable has no usable value; the message names it.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "_".join(str(part) for part in first["loc"]).upper()
+            raise Misconfigured(
+                f"setting …{name} ({error.title}): {first['msg']}; got {first.get('input')!r}"
+            ) from error
