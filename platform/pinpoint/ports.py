@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
@@ -121,6 +121,26 @@ class VectorIndex(Protocol):
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
+        ...
+
+
+class PointSource(Protocol):
+    """PostgreSQL as the builder of an index sees it: every live, embedded image of one contract."""
+
+    def spec(self) -> IndexSpec:
+        """The contract and its vector widths."""
+        ...
+
+    def watermark(self) -> int:
+        """A mark that rises with every change of a row; take it before `stream`."""
+        ...
+
+    def stream(self, since: int = 0, chunk: int = 512) -> Iterator[list[IndexPoint]]:
+        """Points whose row changed at or after `since` (0: all), in chunks, with vectors."""
+        ...
+
+    def tombstones(self, since: int = 0) -> dict[UUID, int]:
+        """Deleted rows that changed at or after `since`, with their version."""
         ...
 
 

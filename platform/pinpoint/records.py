@@ -138,6 +138,8 @@ class Hint:
     sequence: str | None = None
     licence: str | None = None
     panorama_id: str | None = None
+    track: str | None = None
+    """Path of a GPX file; used where neither hint nor file has a position but a time is known."""
     position_from: str = "manifest"
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
 

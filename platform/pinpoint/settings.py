@@ -54,9 +54,9 @@ class MediaSettings(BaseSettings):
     max_manifest_rows: Annotated[int, Field(gt=0, description="Rows read of one manifest.")] = (
         5_000_000
     )
-    memory_mb: Annotated[
-        int, Field(ge=256, description="Address space of the decoding child.")
-    ] = 2_000
+    memory_mb: Annotated[int, Field(ge=256, description="Address space of the decoding child.")] = (
+        2_000
+    )
     timeout_s: Annotated[float, Field(gt=0, description="Longest reading of one file.")] = 8.0
     rendition_px: Annotated[
         int, Field(ge=64, description="Shorter side of the picture given to towers.")
@@ -83,7 +83,9 @@ class SearchSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_SEARCH_", frozen=True)
 
-    candidates: Annotated[int, Field(ge=1, le=512, description="Candidates kept, over all kinds.")] = 48
+    candidates: Annotated[
+        int, Field(ge=1, le=512, description="Candidates kept, over all kinds.")
+    ] = 48
     overfetch: Annotated[
         int, Field(ge=1, le=16, description="Times more hits asked for than kept, per kind.")
     ] = 2
@@ -99,7 +101,9 @@ class SearchSettings(BaseSettings):
     exact_below: Annotated[
         int, Field(ge=0, description="Indexes smaller than this are searched exactly.")
     ] = 20_000
-    cited: Annotated[int, Field(ge=1, le=100, description="Photos cited in an answer, per role and kind.")] = 3
+    cited: Annotated[
+        int, Field(ge=1, le=100, description="Photos cited in an answer, per role and kind.")
+    ] = 3
 
 
 class WorkerSettings(BaseSettings):
@@ -129,7 +133,9 @@ class ApiSettings(BaseSettings):
     host: Annotated[str, Field(description="Address to listen on; without keys only loopback.")] = (
         "127.0.0.1"
     )
-    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 0
+    port: Annotated[
+        int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    ] = 0
     max_upload_files: Annotated[int, Field(ge=1, description="Files in one upload request.")] = 256
     max_upload_bytes: Annotated[int, Field(ge=1, description="Bytes in one upload request.")] = (
         500_000_000
