@@ -1,0 +1,414 @@
+"""Base tables in schema `pinpoint`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from geoalchemy2 import Geography
+from geoalchemy2 import Geometry
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA public")
+    op.create_table(
+        "organizations",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_organizations")),
+        sa.UniqueConstraint("name", name=op.f("uq_organizations_name")),
+    )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("scopes", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_api_keys_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("secret_sha256", name=op.f("uq_api_keys_secret_sha256")),
+    )
+    op.create_table(
+        "queries",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("key_id", sa.Uuid(), nullable=True),
+        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("photo_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("bundle", sa.Text(), nullable=False),
+        sa.Column("index_build", sa.Text(), nullable=True),
+        sa.Column(
+            "asked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_queries_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_queries")),
+    )
+    op.create_index(
+        "ix_queries_organization_id_asked_at",
+        "queries",
+        ["organization_id", "asked_at"],
+        unique=False,
+    )
+    op.create_table(
+        "sources",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("licence", sa.Text(), nullable=True),
+        sa.Column("attribution", sa.Text(), nullable=True),
+        sa.Column("originals", sa.Text(), nullable=False),
+        sa.Column("root", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("kind IN ('photo', 'street')", name=op.f("ck_sources_kind")),
+        sa.CheckConstraint(
+            "originals IN ('reference', 'copy', 'rendition')", name=op.f("ck_sources_originals")
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_sources_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sources")),
+        sa.UniqueConstraint(
+            "organization_id", "name", name=op.f("uq_sources_organization_id_name")
+        ),
+    )
+    op.create_table(
+        "tombstones",
+        sa.Column("image_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("changed_xid", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "deleted_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_tombstones_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("image_id", name=op.f("pk_tombstones")),
+    )
+    op.create_table(
+        "batches",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("source_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_batches_organization_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_id"], ["sources.id"], name=op.f("fk_batches_source_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
+    )
+    op.create_index(
+        "ix_batches_organization_id_created_at",
+        "batches",
+        ["organization_id", "created_at"],
+        unique=False,
+    )
+    op.create_geospatial_table(
+        "images",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("source_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("face", sa.Text(), nullable=True),
+        sa.Column("panorama_id", sa.Text(), nullable=True),
+        sa.Column(
+            "geog",
+            Geography(
+                geometry_type="POINT",
+                srid=4326,
+                dimension=2,
+                spatial_index=False,
+                from_text="ST_GeogFromText",
+                name="geography",
+                nullable=False,
+            ),
+            nullable=False,
+        ),
+        sa.Column(
+            "geom",
+            Geometry(
+                geometry_type="POINT",
+                srid=4326,
+                dimension=2,
+                spatial_index=False,
+                from_text="ST_GeomFromEWKT",
+                name="geometry",
+            ),
+            sa.Computed("geog::geometry", persisted=True),
+            nullable=True,
+        ),
+        sa.Column("captured_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("heading_deg", sa.Double(), nullable=True),
+        sa.Column("altitude_m", sa.Double(), nullable=True),
+        sa.Column("camera", sa.Text(), nullable=True),
+        sa.Column("creator", sa.Text(), nullable=True),
+        sa.Column("sequence", sa.Text(), nullable=True),
+        sa.Column("licence", sa.Text(), nullable=True),
+        sa.Column("position_from", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("width_px", sa.Integer(), nullable=False),
+        sa.Column("height_px", sa.Integer(), nullable=False),
+        sa.Column("locator", sa.Text(), nullable=True),
+        sa.Column("cell_r5", sa.BigInteger(), nullable=False),
+        sa.Column("cell_r7", sa.BigInteger(), nullable=False),
+        sa.Column("cell_r9", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "attributes",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'"),
+            nullable=False,
+        ),
+        sa.Column("fixed", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("failure", sa.Text(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("changed_xid", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.CheckConstraint(
+            "state IN ('pending', 'indexed', 'failed', 'deleted')", name=op.f("ck_images_state")
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_images_organization_id")
+        ),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_images_source_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_images")),
+    )
+    op.create_index("ix_images_cell_r7_source_id", "images", ["cell_r7", "source_id"], unique=False)
+    op.create_index("ix_images_changed_xid", "images", ["changed_xid"], unique=False)
+    op.create_geospatial_index(
+        "ix_images_geog",
+        "images",
+        ["geog"],
+        unique=False,
+        postgresql_using="gist",
+        postgresql_ops={},
+    )
+    op.create_geospatial_index(
+        "ix_images_geom",
+        "images",
+        ["geom"],
+        unique=False,
+        postgresql_using="gist",
+        postgresql_ops={},
+    )
+    op.create_index(
+        "ix_images_source_id_external_id", "images", ["source_id", "external_id"], unique=False
+    )
+    op.create_index("ix_images_source_id_sha256", "images", ["source_id", "sha256"], unique=False)
+    op.create_index(
+        "ix_images_unsettled",
+        "images",
+        ["state"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('pending', 'deleted')"),
+    )
+    op.create_table(
+        "neighbourhoods",
+        sa.Column("cell", sa.BigInteger(), nullable=False),
+        sa.Column("source_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("images", sa.Integer(), nullable=False),
+        sa.Column("first_captured_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_captured_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lat", sa.Double(), nullable=True),
+        sa.Column("lon", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["organization_id"],
+            ["organizations.id"],
+            name=op.f("fk_neighbourhoods_organization_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_id"],
+            ["sources.id"],
+            name=op.f("fk_neighbourhoods_source_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("cell", "source_id", name=op.f("pk_neighbourhoods")),
+    )
+    op.create_table(
+        "batch_items",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("batch_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("locator", sa.Text(), nullable=False),
+        sa.Column("hint", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("stage", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lease_owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed')",
+            name=op.f("ck_batch_items_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["batch_id"], ["batches.id"], name=op.f("fk_batch_items_batch_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_batch_items_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batch_items")),
+    )
+    op.create_index("ix_batch_items_batch_id_seq", "batch_items", ["batch_id", "seq"], unique=False)
+    op.create_index(
+        "ix_batch_items_batch_id_state", "batch_items", ["batch_id", "state"], unique=False
+    )
+    op.create_index(
+        "ix_batch_items_unsettled",
+        "batch_items",
+        ["seq"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('received', 'stored')"),
+    )
+    op.create_table(
+        "embeddings",
+        sa.Column("image_id", sa.Uuid(), nullable=False),
+        sa.Column("contract", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("vector", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["image_id"], ["images.id"], name=op.f("fk_embeddings_image_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_embeddings_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("image_id", "contract", "channel", name=op.f("pk_embeddings")),
+    )
+    op.create_table(
+        "thumbnails",
+        sa.Column("image_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("jpeg", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["image_id"], ["images.id"], name=op.f("fk_thumbnails_image_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_thumbnails_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("image_id", name=op.f("pk_thumbnails")),
+    )
+    op.create_table(
+        "item_images",
+        sa.Column("item_id", sa.Uuid(), nullable=False),
+        sa.Column("image_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["image_id"], ["images.id"], name=op.f("fk_item_images_image_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["item_id"], ["batch_items.id"], name=op.f("fk_item_images_item_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_item_images_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("item_id", "image_id", name=op.f("pk_item_images")),
+    )
+    op.create_index("ix_item_images_image_id", "item_images", ["image_id"], unique=False)
+
+
+def downgrade() -> None:
+    """Take back."""
+    op.drop_index("ix_item_images_image_id", table_name="item_images")
+    op.drop_table("item_images")
+    op.drop_table("thumbnails")
+    op.drop_table("embeddings")
+    op.drop_index(
+        "ix_batch_items_unsettled",
+        table_name="batch_items",
+        postgresql_where=sa.text("state IN ('received', 'stored')"),
+    )
+    op.drop_index("ix_batch_items_batch_id_state", table_name="batch_items")
+    op.drop_index("ix_batch_items_batch_id_seq", table_name="batch_items")
+    op.drop_table("batch_items")
+    op.drop_table("neighbourhoods")
+    op.drop_index(
+        "ix_images_unsettled",
+        table_name="images",
+        postgresql_where=sa.text("state IN ('pending', 'deleted')"),
+    )
+    op.drop_index("ix_images_source_id_sha256", table_name="images")
+    op.drop_index("ix_images_source_id_external_id", table_name="images")
+    op.drop_geospatial_index(
+        "ix_images_geom", table_name="images", postgresql_using="gist", column_name="geom"
+    )
+    op.drop_geospatial_index(
+        "ix_images_geog", table_name="images", postgresql_using="gist", column_name="geog"
+    )
+    op.drop_index("ix_images_changed_xid", table_name="images")
+    op.drop_index("ix_images_cell_r7_source_id", table_name="images")
+    op.drop_geospatial_table("images")
+    op.drop_index("ix_batches_organization_id_created_at", table_name="batches")
+    op.drop_table("batches")
+    op.drop_table("tombstones")
+    op.drop_table("sources")
+    op.drop_index("ix_queries_organization_id_asked_at", table_name="queries")
+    op.drop_table("queries")
+    op.drop_table("api_keys")
+    op.drop_table("organizations")

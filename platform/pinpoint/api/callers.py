@@ -1,0 +1,161 @@
+"""Who asks: an API key, the operator of this machine, or, while there are no keys, loopback.
+
+A request without credentials is believed only where a browser cannot have been tricked into
+sending it: peer and `Host` are loopback (DNS rebinding), nothing forwarded it (a proxy makes the
+whole world loopback), and it comes from no foreign page (`Origin`, `Sec-Fetch-Site`).
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+import structlog
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from pinpoint import logs
+from pinpoint.errors import NotAllowed, NotAuthenticated
+from pinpoint.records import SCOPES, Caller, Scope
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
+
+ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
+DEFAULT_ORGANIZATION: Final = "default"
+OPERATOR_FILE: Final = "operator.key"
+LOOPBACK_DEFAULT: Final = "loopback-default"
+_FORWARDING: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+_log = logs.get(__name__)
+_bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer <key>`.")
+
+
+def services(request: Request) -> Services:
+    """The parts this application was built with."""
+    built: Services = request.app.state.services
+    return built
+
+
+def needs(scope: Scope) -> Callable[..., Caller]:
+    """A dependency that yields the caller, if it may do what `scope` covers.
+
+    Raises:
+        NotAuthenticated: No usable credentials.
+        NotAllowed: The key lacks the scope.
+    """
+
+    def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
+        found = identify(request, services(request))
+        request.state.organization = found.organization
+        structlog.contextvars.bind_contextvars(organization=found.organization)
+        if scope not in found.scopes:
+            raise NotAllowed(
+                f"this key may not do that: it lacks the scope `{scope}`; "
+                "make one with `pinpoint keys create --scope`"
+            )
+        return found
+
+    return caller
+
+
+def identify(request: Request, parts: Services) -> Caller:
+    """Decide who asks.
+
+    Raises:
+        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from here.
+        NotAllowed: A key asks in the name of another organisation.
+    """
+    secret = _credentials(request)
+    organization = request.headers.get(ORGANIZATION_HEADER)
+    if secret is None:
+        return _loopback_default(request, parts)
+    operator = operator_secret(parts.settings.places.home)
+    if operator is not None and hmac.compare_digest(secret.encode(), operator.encode()):
+        if not is_local(request):
+            raise NotAuthenticated("the operator's key is good only on the machine itself")
+        return parts.access.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
+    found: Caller = parts.access.authenticate(secret)
+    if organization is not None and organization != found.organization:
+        raise NotAllowed(
+            f"this key belongs to another organisation than {ORGANIZATION_HEADER} says; "
+            "leave the header out"
+        )
+    return found
+
+
+def operator_secret(home: Path) -> str | None:
+    """The local operator's secret below `home`, or None where there is none to be trusted."""
+    path = home / OPERATOR_FILE
+    try:
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            _log.warning("operator key ignored: others can read it; chmod 600", path=str(path))
+            return None
+        secret = path.read_text().strip()
+    except FileNotFoundError:
+        return None
+    return secret or None
+
+
+def is_local(request: Request) -> bool:
+    """Whether the peer is this machine and nothing forwarded the request."""
+    if request.client is None or not _is_loopback(request.client.host):
+        return False
+    return not any(header in request.headers for header in _FORWARDING)
+
+
+def _loopback_default(request: Request, parts: Services) -> Caller:
+    if not is_local(request) or not _host_is_known(request, parts.settings.api.host):
+        raise NotAuthenticated("send an API key: `Authorization: Bearer <key>`")
+    if _from_foreign_page(request):
+        raise NotAuthenticated("a web page of another origin may not use this API without a key")
+    if parts.access.any_keys():
+        raise NotAuthenticated(
+            "send an API key: `Authorization: Bearer <key>`; this stack has keys, so requests "
+            "without one are not served, not even from this machine"
+        )
+    request.state.access = LOOPBACK_DEFAULT
+    return parts.access.caller_for(DEFAULT_ORGANIZATION, SCOPES)
+
+
+def _credentials(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise NotAuthenticated("credentials must read `Authorization: Bearer <key>`")
+    return secret.strip()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _host_is_known(request: Request, own: str) -> bool:
+    name = _hostname(request.headers.get("host", ""))
+    return name is not None and (name in ("localhost", own) or _is_loopback(name))
+
+
+def _from_foreign_page(request: Request) -> bool:
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return True
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

@@ -1,0 +1,196 @@
+"""RFC 9457 problem details for every error, and the table from error class to HTTP status.
+
+Every body is `application/problem+json` with `type`, `title`, `status`, `detail`, `reason` and
+`request_id`; a stack trace never leaves the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+
+from pinpoint import errors, logs
+
+MEDIA_TYPE: Final = "application/problem+json"
+PREFIX: Final = "urn:pinpoint:problem:"
+RETRY_AFTER_S: Final = 5
+
+STATUS: Final[dict[type[errors.PinpointError], int]] = {
+    errors.PinpointError: 500,
+    errors.BadRequest: 400,
+    errors.BadPhoto: 422,
+    errors.BadManifest: 422,
+    errors.TooLarge: 413,
+    errors.NotAuthenticated: 401,
+    errors.NotAllowed: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Unavailable: 503,
+    errors.DatabaseUnavailable: 503,
+    errors.IndexUnavailable: 503,
+    errors.BrokerUnavailable: 503,
+    errors.BadBundle: 500,
+    errors.Misconfigured: 500,
+    errors.StackError: 503,
+}
+"""HTTP status by exact class; `tests/api/test_problems.py` keeps it complete."""
+
+TITLES: Final[dict[str, str]] = {
+    "error": "Something went wrong",
+    "bad_request": "The request cannot be used as it is",
+    "bad_photo": "The photo cannot be used",
+    "bad_manifest": "The manifest cannot be read",
+    "too_large": "Over a stated limit",
+    "not_authenticated": "Not authenticated",
+    "not_allowed": "Not allowed",
+    "not_found": "Not found",
+    "conflict": "Conflict with what is there",
+    "unavailable": "A part of the stack does not answer",
+    "database_unavailable": "The database does not answer",
+    "index_unavailable": "The index does not answer",
+    "broker_unavailable": "The broker does not answer",
+    "bad_bundle": "Weights and index do not fit together",
+    "misconfigured": "A setting is missing or wrong",
+    "stack_error": "The embedded stack has a problem",
+    "invalid_request": "The request does not have the documented form",
+    "method_not_allowed": "The path does not take this method",
+    "unsupported_media_type": "The body has the wrong content type",
+    "internal": "Something went wrong inside",
+}
+"""Every problem type there is, by its last word; the README lists them."""
+
+_BY_STATUS: Final[dict[int, str]] = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+
+_log = logs.get(__name__)
+
+
+class FieldProblem(BaseModel):
+    """One field that was not as documented; what was sent is not repeated."""
+
+    where: str = Field(examples=["body.radius_m"])
+    message: str
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:pinpoint:problem:not_found"])
+    title: str
+    status: int
+    detail: str = Field(description="What was wrong, where, and what to do.")
+    reason: str = Field(
+        description="A stable word, at least as precise as `type`.", examples=["not_found"]
+    )
+    request_id: str | None = Field(description="Quote it when asking for help.")
+    errors: list[FieldProblem] | None = Field(
+        default=None, description="The fields, where the request did not have the documented form."
+    )
+
+
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the problem responses of a route."""
+    return {
+        status: {
+            "description": "Problem details",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def response(
+    request: Request,
+    kind: str,
+    status: int,
+    detail: str,
+    *,
+    reason: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> JSONResponse:
+    """A problem of type `kind`, with the request's id."""
+    body = {
+        "type": PREFIX + kind,
+        "title": TITLES[kind],
+        "status": status,
+        "detail": detail,
+        "reason": reason or kind,
+        "request_id": getattr(request.state, "request_id", None),
+        **(extra or {}),
+    }
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
+    """The problem that says what a `PinpointError` says."""
+    status = STATUS[type(error)]
+    headers: dict[str, str] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="pinpoint"'
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status >= 500:
+        _log.error("request failed", reason=error.reason, detail=error.message, exc_info=error)
+    return response(
+        request, type(error).reason, status, error.message, reason=error.reason, headers=headers
+    )
+
+
+def _of_fields(request: Request, error: RequestValidationError | ValidationError) -> JSONResponse:
+    fields = [
+        {"where": ".".join(str(part) for part in one["loc"]), "message": str(one["msg"])}
+        for one in error.errors()
+    ]
+    first = fields[0] if fields else {"where": "request", "message": "not as documented"}
+    where = first["where"] or "request"
+    return response(
+        request,
+        "invalid_request",
+        422,
+        f"{where}: {first['message']}; see /openapi.json for the documented form",
+        extra={"errors": fields},
+    )
+
+
+def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+    kind = _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "error")
+    detail = {
+        404: "there is nothing at this path; see /openapi.json for the paths there are",
+        405: f"{request.method} is not offered at this path; see /openapi.json",
+    }.get(error.status_code, str(error.detail))
+    return response(request, kind, error.status_code, detail, headers=error.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with problem details; unforeseen ones are `tracing`'s work."""
+
+    def pinpoint_error(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, errors.PinpointError):
+            raise error
+        return of_error(request, error)
+
+    def fields(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, RequestValidationError | ValidationError):
+            raise error
+        return _of_fields(request, error)
+
+    def http(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, HTTPException):
+            raise error
+        return _of_http(request, error)
+
+    app.add_exception_handler(errors.PinpointError, pinpoint_error)
+    app.add_exception_handler(RequestValidationError, fields)
+    app.add_exception_handler(HTTPException, http)

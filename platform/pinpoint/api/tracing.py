@@ -1,0 +1,90 @@
+"""Request ids, the headers every response carries, one log line per request, and the last net.
+
+Pure ASGI, so that uploads stream through it. Neither bodies, nor query strings, nor credentials
+are logged.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pinpoint import logs
+from pinpoint.api import problems
+
+REQUEST_ID: Final = "X-Request-ID"
+ACCESS: Final = "X-Pinpoint-Access"
+_SOUND_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+_log = logs.get(__name__)
+
+
+class Tracing:
+    """Wraps the application; see the module's first line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        state = scope.setdefault("state", {})
+        state["request_id"] = _request_id(scope)
+        status = 0
+
+        async def dressed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+                _dress(MutableHeaders(scope=message), state)
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=state["request_id"])
+        try:
+            await self._app(scope, receive, dressed)
+        except Exception as error:
+            _log.error("unforeseen error", exc_info=error)
+            if status:
+                # The answer has begun; cutting the connection is the only honest end.
+                raise
+            answer = problems.response(
+                Request(scope),
+                "internal",
+                500,
+                "an unforeseen error; it is in the server's log under this request id",
+            )
+            await answer(scope, receive, dressed)
+        finally:
+            route = scope.get("route")
+            _log.info(
+                "request",
+                method=scope["method"],
+                path=getattr(route, "path", scope["path"]),
+                status=status,
+                organization=state.get("organization"),
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    offered = Headers(scope=scope).get(REQUEST_ID, "")
+    return offered if _SOUND_ID.fullmatch(offered) else uuid4().hex
+
+
+def _dress(headers: MutableHeaders, state: dict[str, str]) -> None:
+    headers[REQUEST_ID] = state["request_id"]
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+    if "access" in state:
+        headers[ACCESS] = state["access"]

@@ -1,0 +1,85 @@
+"""Distances: great circles for arrays, WGS84 geodesics for single distances that are reported.
+
+The sphere errs by up to 0.56 % against the ellipsoid: enough for ranking and regions, not for
+a figure that people read. Letters: N and M positions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from geographiclib.geodesic import Geodesic
+from numpy.typing import NDArray
+
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
+from pinpoint.records import Point
+
+
+def _from_chords(
+    near: NDArray[np.float64], far: NDArray[np.float64], radius_m: float
+) -> NDArray[np.float64]:
+    """Arc from squared chords to a point (`near`) and to its antipode (`far`).
+
+    The textbook haversine loses half its digits near antipodes; this form (Kahan) keeps them
+    everywhere.
+    """
+    return 2.0 * radius_m * np.arctan2(np.sqrt(near), np.sqrt(far))
+
+
+def haversine_m(
+    a: LatLon, b: LatLon, radius_m: float = EARTH_RADIUS_M
+) -> NDArray[np.float64]:
+    """Great-circle distance, element by element.
+
+    Args:
+        a: `[..., 2]` degrees.
+        b: `[..., 2]` degrees, broadcast against `a`: `[N, 2]` and `[2]` give `[N]`.
+        radius_m: Radius of the sphere.
+
+    Returns:
+        `[...]` metres in [0, π R]; symmetric to the bit.
+    """
+    left, right = unit_xyz(np.asarray(a)), unit_xyz(np.asarray(b))
+    near = np.square(left - right).sum(axis=-1)
+    far = np.square(left + right).sum(axis=-1)
+    return np.asarray(_from_chords(near, far, radius_m))
+
+
+def pairwise_m(
+    a: LatLon, b: LatLon | None = None, radius_m: float = EARTH_RADIUS_M
+) -> NDArray[np.float64]:
+    """Great-circle distances between all pairs.
+
+    Args:
+        a: `[N, 2]` degrees.
+        b: `[M, 2]` degrees; without it, `a` itself.
+        radius_m: Radius of the sphere.
+
+    Returns:
+        `[N, M]` metres.
+    """
+    left = unit_xyz(np.asarray(a))
+    right = left if b is None else unit_xyz(np.asarray(b))
+    near = np.zeros((len(left), len(right)))
+    far = np.zeros_like(near)
+    # Axis by axis: no [N, M, 3] array is made.
+    for axis in range(3):
+        near += np.square(np.subtract.outer(left[:, axis], right[:, axis]))
+        far += np.square(np.add.outer(left[:, axis], right[:, axis]))
+    return _from_chords(near, far, radius_m)
+
+
+def geodesic_m(a: Point, b: Point) -> float:
+    """Shortest way between two places on the WGS84 ellipsoid, metres.
+
+    Source: Karney 2013, `geographiclib`; right to nanometres, antipodes included. About 50 µs.
+    """
+    line = Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.DISTANCE)
+    return float(line["s12"])
+
+
+def geodesic_bearing_deg(a: Point, b: Point) -> float:
+    """Compass direction at `a` of the geodesic to `b`, in [0, 360); 0 for the same place."""
+    line = Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.AZIMUTH)
+    if (a.lat, a.lon) == (b.lat, b.lon):
+        return 0.0
+    return float(line["azi1"]) % 360.0

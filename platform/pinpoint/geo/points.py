@@ -1,0 +1,140 @@
+"""Positions: flips for GeoJSON, unit-sphere coordinates, bearings, destinations.
+
+Letters: N positions. Arrays of positions are `[..., 2]` float64, latitude then longitude, degrees.
+Besides `store` this is the only place that writes longitude before latitude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint.records import Point
+
+EARTH_RADIUS_M: Final = 6_371_008.8
+"""Mean radius R1 of the WGS84 ellipsoid (IUGG), metres."""
+
+LatLon = NDArray[np.float64]
+"""Positions `[..., 2]`: latitude, longitude, degrees."""
+
+
+def lat_lon(points: Sequence[Point]) -> LatLon:
+    """Positions of records as an array.
+
+    Returns:
+        `[N, 2]` degrees; `[0, 2]` for no points.
+    """
+    return np.array([(p.lat, p.lon) for p in points], dtype=np.float64).reshape(-1, 2)
+
+
+def to_lon_lat(point: Point) -> tuple[float, float]:
+    """A position as GeoJSON writes it: `(lon, lat)` degrees (RFC 7946, 3.1.1)."""
+    return point.lon, point.lat
+
+
+def from_lon_lat(position: Sequence[float]) -> Point:
+    """A GeoJSON position as a point; a third number, the altitude, is left out.
+
+    Raises:
+        ValueError: Fewer than two numbers, not finite, or out of range.
+    """
+    if len(position) < 2:
+        raise ValueError(f"a GeoJSON position needs longitude and latitude, got {list(position)}")
+    return Point(lat=float(position[1]), lon=float(position[0]))
+
+
+@overload
+def normalise_lon(lon_deg: float) -> float: ...
+@overload
+def normalise_lon(lon_deg: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def normalise_lon(lon_deg: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """Longitude wrapped into [-180, 180); 180 becomes -180, so that a meridian has one name."""
+    wrapped = np.mod(np.asarray(lon_deg, dtype=np.float64) + 180.0, 360.0) - 180.0
+    # A longitude a hair below -180 rounds up to exactly 180 in the modulo.
+    wrapped = np.where(wrapped >= 180.0, -180.0, wrapped)
+    return float(wrapped) if wrapped.ndim == 0 else wrapped
+
+
+def unit_xyz(positions: LatLon) -> NDArray[np.float64]:
+    """Positions on the unit sphere.
+
+    Args:
+        positions: `[..., 2]` degrees.
+
+    Returns:
+        `[..., 3]`: x towards 0° N 0° E, y towards 0° N 90° E, z towards the north pole.
+    """
+    radians = np.radians(positions)
+    lat, lon = radians[..., 0], radians[..., 1]
+    across = np.cos(lat)
+    return np.stack([across * np.cos(lon), across * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def from_xyz(xyz: NDArray[np.float64]) -> LatLon:
+    """Directions as positions; the length of a direction does not matter.
+
+    Args:
+        xyz: `[..., 3]`, not zero.
+
+    Returns:
+        `[..., 2]` degrees, longitude in [-180, 180).
+    """
+    lat = np.degrees(np.arctan2(xyz[..., 2], np.hypot(xyz[..., 0], xyz[..., 1])))
+    lon = normalise_lon(np.asarray(np.degrees(np.arctan2(xyz[..., 1], xyz[..., 0]))))
+    return np.stack([lat, lon], axis=-1)
+
+
+def bearing_deg(origin: LatLon, target: LatLon) -> NDArray[np.float64]:
+    """Compass direction in which the great circle leaves the origin for the target.
+
+    Args:
+        origin: `[..., 2]` degrees.
+        target: `[..., 2]` degrees, broadcast against `origin`.
+
+    Returns:
+        `[...]` degrees clockwise from north in [0, 360); 0 where both are the same place.
+    """
+    start, end = np.radians(origin), np.radians(target)
+    turn = end[..., 1] - start[..., 1]
+    east = np.sin(turn) * np.cos(end[..., 0])
+    north = np.cos(start[..., 0]) * np.sin(end[..., 0]) - (
+        np.sin(start[..., 0]) * np.cos(end[..., 0]) * np.cos(turn)
+    )
+    # Signed zeros would make due north 180 or 360; adding 0.0 takes the sign away.
+    angle = np.mod(np.degrees(np.arctan2(east + 0.0, north + 0.0)), 360.0)
+    same = np.all(np.asarray(origin) == np.asarray(target), axis=-1)
+    return np.where(same | (angle >= 360.0), 0.0, angle)
+
+
+def destination(
+    origin: LatLon,
+    bearing_deg: float | NDArray[np.float64],
+    distance_m: float | NDArray[np.float64],
+    radius_m: float = EARTH_RADIUS_M,
+) -> LatLon:
+    """Where a great circle leads to, on the sphere.
+
+    Args:
+        origin: `[..., 2]` degrees.
+        bearing_deg: Direction at the origin, clockwise from north; broadcast.
+        distance_m: Way along the ground; broadcast.
+        radius_m: Radius of the sphere.
+
+    Returns:
+        `[..., 2]` degrees, longitude in [-180, 180).
+    """
+    start = np.radians(np.asarray(origin, dtype=np.float64))
+    lat, lon = start[..., 0], start[..., 1]
+    course = np.radians(bearing_deg)
+    angle = np.asarray(distance_m, dtype=np.float64) / radius_m
+    here = unit_xyz(np.asarray(origin, dtype=np.float64))
+    north = np.stack(
+        [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=-1
+    )
+    east = np.stack([-np.sin(lon), np.cos(lon), np.zeros_like(lon)], axis=-1)
+    # In vectors rather than angles, so that the poles need no special case.
+    ahead = np.cos(course)[..., None] * north + np.sin(course)[..., None] * east
+    return from_xyz(np.cos(angle)[..., None] * here + np.sin(angle)[..., None] * ahead)

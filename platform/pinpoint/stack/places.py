@@ -1,0 +1,225 @@
+"""Every path and address of one embedded stack, worked out from `PINPOINT_HOME` alone.
+
+Two doors that know the same home find the same sockets, whoever started the stack. PostgreSQL
+refuses to run as root, so for root its part lies outside the home, below a folder that its own
+user can reach; the home records where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from pinpoint.errors import StackError
+
+OWNER_ROLE: Final = "pinpoint"
+API_ROLE: Final = "pinpoint_api"
+SUPERUSER: Final = "postgres"
+DATABASE: Final = "pinpoint"
+POSTGRES_PORT: Final = 5432
+"""Only part of the socket's name; nothing listens on TCP."""
+
+_ROOT_CLUSTERS: Final = Path("/var/lib/pinpoint")
+_SOCKET_PATH_BYTES: Final = 107
+_UNSAFE: Final = frozenset("\n\r\t;#\"'\\")
+
+
+@dataclass(frozen=True, slots=True)
+class StackPlaces:
+    """Paths and addresses of the stack whose data lie in `home`.
+
+    Args:
+        home: Folder of the embedded stack; need not exist yet.
+    """
+
+    home: Path
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that stand for the home in short paths."""
+        return hashlib.sha256(os.fsencode(self.home.resolve())).hexdigest()[:12]
+
+    @property
+    def cluster_dir(self) -> Path:
+        """Folder of PostgreSQL's configuration and data."""
+        if os.geteuid() != 0:
+            return self.home / "postgres"
+        try:
+            return Path(self.cluster_record.read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return _ROOT_CLUSTERS / self.digest
+
+    @property
+    def cluster_record(self) -> Path:
+        """File in the home that says where PostgreSQL's part is."""
+        return self.home / "postgres.path"
+
+    @property
+    def pgdata(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.cluster_dir / "data"
+
+    @property
+    def socket_dir(self) -> Path:
+        """Folder (0700) of all sockets but PostgreSQL's.
+
+        Not below `/run/user`: that vanishes at logout while the stack lives on.
+        """
+        if os.geteuid() == 0 and os.access("/run", os.W_OK):
+            return Path("/run") / f"pinpoint-{self.digest}"
+        return Path("/tmp") / f"pinpoint-{os.geteuid()}-{self.digest}"
+
+    @property
+    def postgres_socket_dir(self) -> Path:
+        """Folder (0700) of PostgreSQL's socket, owned by the user that runs PostgreSQL."""
+        return self.socket_dir.with_name(self.socket_dir.name + "-pg")
+
+    @property
+    def redis_socket(self) -> Path:
+        """Redis' Unix socket."""
+        return self.socket_dir / "redis.sock"
+
+    @property
+    def redis_dir(self) -> Path:
+        """Redis' append-only file and configuration."""
+        return self.home / "redis"
+
+    @property
+    def index_socket(self) -> Path:
+        """Unix socket of the process that owns the index."""
+        return self.socket_dir / "index.sock"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Unix socket of supervisord."""
+        return self.socket_dir / "supervisor.sock"
+
+    @property
+    def index_dir(self) -> Path:
+        """The embedded vector index."""
+        return self.home / "index"
+
+    @property
+    def blobs_dir(self) -> Path:
+        """The embedded blob store."""
+        return self.home / "blobs"
+
+    @property
+    def bundles_dir(self) -> Path:
+        """Bundles of weights, found by name."""
+        return self.home / "bundles"
+
+    @property
+    def logs_dir(self) -> Path:
+        """One log file for each process of the stack."""
+        return self.home / "logs"
+
+    @property
+    def state_file(self) -> Path:
+        """What the last `up` chose and started."""
+        return self.home / "stack.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held while the stack is brought up or down."""
+        return self.home / "stack.lock"
+
+    @property
+    def operator_key_file(self) -> Path:
+        """Secret (0600) by which commands on this machine show the API that they may."""
+        return self.home / "operator.key"
+
+    @property
+    def supervisor_config(self) -> Path:
+        """Generated configuration of supervisord."""
+        return self.home / "supervisord.conf"
+
+    @property
+    def supervisor_pidfile(self) -> Path:
+        """Process id of supervisord."""
+        return self.home / "supervisord.pid"
+
+    @property
+    def beat_schedule(self) -> Path:
+        """Where beat remembers when it last sent what."""
+        return self.home / "beat"
+
+    @property
+    def broker_url(self) -> str:
+        """Celery broker in the embedded Redis."""
+        return f"redis+socket://{self.redis_socket}"
+
+    def owner_url(self, database: str = DATABASE) -> str:
+        """SQLAlchemy URL of the owner's role."""
+        return self._url(OWNER_ROLE, database)
+
+    def api_url(self, database: str = DATABASE) -> str:
+        """SQLAlchemy URL of the API's role, which may only what migrations grant it."""
+        return self._url(API_ROLE, database)
+
+    def superuser_dsn(self, database: str = "postgres") -> str:
+        """Connection string (libpq) of the private cluster's superuser."""
+        return (
+            f"host={self.postgres_socket_dir} port={POSTGRES_PORT} "
+            f"user={SUPERUSER} dbname={database}"
+        )
+
+    def _url(self, role: str, database: str) -> str:
+        host = quote(str(self.postgres_socket_dir), safe="/")
+        # The port is said so that a PGPORT in the environment changes nothing.
+        return f"postgresql+psycopg://{role}@/{database}?host={host}&port={POSTGRES_PORT}"
+
+    def create(self) -> None:
+        """Make the home and the socket folder.
+
+        Raises:
+            StackError: The path cannot be used, or somebody else owns one of the folders.
+        """
+        bad = _UNSAFE.intersection(str(self.home))
+        if bad:
+            raise StackError(
+                f"PINPOINT_HOME {str(self.home)!r} contains {sorted(bad)}; choose a plainer path"
+            )
+        longest = max(
+            len(os.fsencode(path))
+            for path in (self.supervisor_socket, self.postgres_socket_dir / ".s.PGSQL.5432")
+        )
+        if longest > _SOCKET_PATH_BYTES:
+            raise StackError(f"socket paths below {self.socket_dir} are longer than 107 bytes")
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.redis_dir, self.blobs_dir, self.bundles_dir, self.logs_dir):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"cannot make {self.home}: {error.strerror}; set PINPOINT_HOME to a folder of yours"
+            ) from error
+        own_folder(self.socket_dir)
+
+
+def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> None:
+    """Make a 0700 folder of `uid` (default: ours), or check that it is one.
+
+    Raises:
+        StackError: Something else has that name, or another user owns it.
+    """
+    owner = os.geteuid() if uid is None else uid
+    try:
+        os.mkdir(folder, 0o700)
+        if uid is not None and uid != os.geteuid():
+            os.chown(folder, uid, -1 if gid is None else gid)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StackError(f"cannot make {folder}: {error.strerror}") from error
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+        raise StackError(f"{folder} exists and is not a folder of user {owner}; remove it")
+    if found.st_uid != owner:  # made by a run that ended before its chown
+        os.chown(folder, owner, -1 if gid is None else gid)
+    os.chmod(folder, 0o700)

@@ -1,0 +1,330 @@
+"""A private PostgreSQL with PostGIS: one data directory, one Unix socket, no TCP.
+
+As root everything of it runs as the system user `postgres`, because PostgreSQL refuses root.
+Whoever can enter the socket's 0700 folder is trusted; nobody else can connect at all.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from pinpoint.errors import StackError
+from pinpoint.stack.places import (
+    API_ROLE,
+    DATABASE,
+    OWNER_ROLE,
+    POSTGRES_PORT,
+    SUPERUSER,
+    StackPlaces,
+    own_folder,
+)
+from pinpoint.stack.processes import die_with_parent
+
+SYSTEM_USER: Final = "postgres"
+_DEBIAN: Final = Path("/usr/lib/postgresql")
+_CONFIG: Final[Mapping[str, str]] = {
+    "listen_addresses": "''",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "256MB",
+    "effective_cache_size": "1GB",
+    "work_mem": "16MB",
+    "maintenance_work_mem": "128MB",
+    "max_wal_size": "1GB",
+    "random_page_cost": "1.1",
+    # Statements here are short; compiling them costs more than it saves.
+    "jit": "off",
+    "timezone": "'UTC'",
+    "log_timezone": "'UTC'",
+    "log_destination": "'stderr'",
+    "logging_collector": "off",
+}
+
+
+def find_binaries() -> Path:
+    """Folder with `initdb` and `postgres`: the newest of Debian's, else the one on PATH.
+
+    Raises:
+        StackError: There is none.
+    """
+    found = [
+        path.parent for path in _DEBIAN.glob("*/bin/initdb") if (path.parent / "postgres").exists()
+    ]
+    if found:
+        return max(found, key=lambda folder: [int(n) for n in re.findall(r"\d+", str(folder))])
+    on_path = shutil.which("initdb")
+    if on_path and (folder := Path(on_path).resolve().parent) and (folder / "postgres").exists():
+        return folder
+    raise StackError(
+        "PostgreSQL is not installed (no initdb below /usr/lib/postgresql or on PATH); "
+        "install postgresql and postgresql-NN-postgis-3, or set PINPOINT_DATABASE_URL"
+    )
+
+
+class PostgresServer:
+    """The private server of one home.
+
+    Args:
+        places: Where it lives.
+        config: More lines for its configuration, e.g. `{"fsync": "off"}` in tests.
+    """
+
+    def __init__(self, places: StackPlaces, config: Mapping[str, str] | None = None) -> None:
+        self._places = places
+        self._extra = dict(config or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._account = _account()
+
+    @property
+    def user(self) -> str | None:
+        """System user that has to run it; None for the current one."""
+        return None if self._account is None else self._account.pw_name
+
+    @property
+    def command(self) -> list[str]:
+        """Command line of the server in the foreground."""
+        conf = self._places.cluster_dir / "postgresql.conf"
+        data = self._places.pgdata
+        return [str(find_binaries() / "postgres"), "-D", str(data), "-c", f"config_file={conf}"]
+
+    def initialise(self) -> None:
+        """Make the cluster if it is not there, and write its configuration; safe to repeat.
+
+        Raises:
+            StackError: It cannot be made, or belongs to another home or version.
+        """
+        places = self._places
+        uid, gid = (None, None)
+        if self._account is not None:
+            uid, gid = self._account.pw_uid, self._account.pw_gid
+        own_folder(places.postgres_socket_dir, uid, gid)
+        self._claim()
+        if not (places.pgdata / "PG_VERSION").exists():
+            self._initdb(uid, gid)
+        self._check_version()
+        self._write_config()
+
+    def _claim(self) -> None:
+        """Make the cluster's folder and tie it to this home, in both directions."""
+        cluster, home = self._places.cluster_dir, self._places.home.resolve()
+        # The server's own user must be able to pass through, not to write.
+        cluster.mkdir(mode=0o755, parents=True, exist_ok=True)
+        owner = cluster / "home"
+        if owner.exists():
+            other = Path(owner.read_text(encoding="utf-8"))
+            if other != home and other.exists():
+                raise StackError(
+                    f"{cluster} belongs to {other}; {home} is a copy of it: "
+                    f"remove {self._places.cluster_record} to begin with an empty database"
+                )
+        owner.write_text(str(home), encoding="utf-8")
+        self._places.cluster_record.write_text(str(cluster), encoding="utf-8")
+
+    def _initdb(self, uid: int | None, gid: int | None) -> None:
+        data = self._places.pgdata
+        if data.exists():  # an initdb that was killed halfway; nothing was ever stored in it
+            shutil.rmtree(data)
+        own_folder(data, uid, gid)
+        command = [
+            str(find_binaries() / "initdb"),
+            f"--pgdata={data}",
+            f"--username={SUPERUSER}",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--auth=trust",
+            "--no-instructions",
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, **self._identity()
+        )
+        if done.returncode != 0:
+            shutil.rmtree(data, ignore_errors=True)
+            raise StackError(f"initdb failed in {data}: {done.stderr.strip()[-500:]}")
+
+    def _check_version(self) -> None:
+        have = (self._places.pgdata / "PG_VERSION").read_text(encoding="ascii").strip()
+        binaries = find_binaries()
+        out = subprocess.run(
+            [str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        found = re.search(r"\b(\d+)[.\s\w]", out)
+        if found is None or found.group(1) != have:
+            raise StackError(
+                f"{self._places.pgdata} was made by PostgreSQL {have}, {binaries} is "
+                f"{out.strip()}; install PostgreSQL {have} again or move the data by pg_dump"
+            )
+
+    def _write_config(self) -> None:
+        cluster = self._places.cluster_dir
+        hba = cluster / "pg_hba.conf"
+        hba.write_text("local all all trust\n", encoding="utf-8")
+        values = {
+            **_CONFIG,
+            "hba_file": f"'{hba}'",
+            "unix_socket_directories": f"'{self._places.postgres_socket_dir}'",
+            "port": str(POSTGRES_PORT),
+            **self._extra,
+        }
+        lines = ["# Written by `pinpoint up`; your own lines go into local.conf beside this file."]
+        lines += [f"{name} = {value}" for name, value in values.items()]
+        lines.append(f"include_if_exists = '{cluster / 'local.conf'}'")
+        (cluster / "postgresql.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def clear_stale_locks(self) -> None:
+        """Remove lock files whose process is gone or is not this server.
+
+        PostgreSQL itself refuses to start if the recorded id belongs to any live process.
+        """
+        socket = self._places.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
+        if self.postmaster() is not None:
+            return
+        for path in (self._places.pgdata / "postmaster.pid", Path(f"{socket}.lock"), socket):
+            path.unlink(missing_ok=True)
+
+    def postmaster(self) -> psutil.Process | None:
+        """The live server process of this data directory, by its own pid file."""
+        try:
+            text = (self._places.pgdata / "postmaster.pid").read_text(encoding="ascii")
+            process = psutil.Process(int(text.split("\n", 1)[0]))
+            if (
+                process.name() == "postgres"
+                and Path(process.cwd()) == self._places.pgdata.resolve()
+            ):
+                return process
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        return None
+
+    def start(self, timeout_s: float = 30.0) -> None:
+        """Run the server as a child that cannot outlive this process, until it is ready.
+
+        Raises:
+            StackError: It ended or did not answer in time; its log is named.
+        """
+        self.initialise()
+        self.clear_stale_locks()
+        log = self._places.logs_dir / "postgres.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGINT),
+                **self._identity(),
+            )
+        until = time.monotonic() + timeout_s
+        while not self.ready():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise StackError(f"PostgreSQL did not start; see {log}")
+            time.sleep(0.05)
+
+    def stop(self, grace_s: float = 15.0) -> None:
+        """End the child that `start` made, by force if it does not go."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            # QUIT lets the postmaster end its backends, which KILL would leave behind.
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(grace_s)
+        self._process = None
+
+    def ready(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            self._connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def prepare(self, database: str = DATABASE) -> None:
+        """Make roles, database and extension where they are missing.
+
+        Raises:
+            StackError: PostGIS is not installed for this version.
+        """
+        with self._connect() as admin:
+            for role in (OWNER_ROLE, API_ROLE):
+                known = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+                if known.fetchone() is None:
+                    admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+            grant = sql.SQL("GRANT {} TO {}")
+            admin.execute(grant.format(sql.Identifier(API_ROLE), sql.Identifier(OWNER_ROLE)))
+            known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+            if known.fetchone() is None:
+                make = sql.SQL("CREATE DATABASE {} OWNER {}")
+                admin.execute(make.format(sql.Identifier(database), sql.Identifier(OWNER_ROLE)))
+        with self._connect(database) as admin:
+            try:
+                admin.execute("CREATE EXTENSION IF NOT EXISTS postgis")
+            except psycopg.Error as error:
+                raise StackError(
+                    f"PostGIS is missing ({error}); install postgresql-NN-postgis-3"
+                ) from error
+
+    def clone(self, template: str, database: str) -> None:
+        """Make `database` as a copy of `template`, to which nobody may be connected."""
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+        names = [sql.Identifier(name) for name in (database, template, OWNER_ROLE)]
+        with self._connect() as admin:
+            admin.execute(make.format(*names))
+
+    def drop(self, database: str) -> None:
+        """Remove a database and whoever is connected to it."""
+        with self._connect() as admin:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            admin.execute(drop.format(sql.Identifier(database)))
+
+    def erase(self) -> None:
+        """Remove the stopped cluster's files, also those outside the home."""
+        if self.postmaster() is not None:
+            raise StackError(f"PostgreSQL still runs in {self._places.pgdata}")
+        shutil.rmtree(self._places.cluster_dir, ignore_errors=True)
+        shutil.rmtree(self._places.postgres_socket_dir, ignore_errors=True)
+
+    def _connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(
+            self._places.superuser_dsn(database), autocommit=True, connect_timeout=5
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        if self._account is None:
+            return {"cwd": "/"}
+        # The caller's folder may be closed to that user, so it starts from the root.
+        return {
+            "cwd": "/",
+            "user": self._account.pw_uid,
+            "group": self._account.pw_gid,
+            "extra_groups": [],
+        }
+
+
+def _account() -> pwd.struct_passwd | None:
+    """The account PostgreSQL has to run as: its own if we are root, else None for ours."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        raise StackError(
+            "as root PostgreSQL runs as user `postgres`, which does not exist; install postgresql"
+        ) from None

@@ -1,0 +1,120 @@
+"""A private Redis as the broker: one Unix socket, no TCP, nothing evicted, every write kept."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+
+import redis
+
+from pinpoint.errors import StackError
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.processes import die_with_parent
+
+_CONFIG = """\
+port 0
+unixsocket {socket}
+unixsocketperm 700
+dir {folder}
+daemonize no
+supervised no
+databases 16
+# A broker that drops jobs silently is worse than one that refuses them.
+maxmemory-policy noeviction
+appendonly yes
+appendfsync everysec
+save ""
+"""
+
+
+class RedisServer:
+    """The private server of one home.
+
+    Args:
+        places: Where it lives.
+    """
+
+    def __init__(self, places: StackPlaces) -> None:
+        self._places = places
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """Command line of the server in the foreground.
+
+        Raises:
+            StackError: Redis is not installed.
+        """
+        binary = shutil.which("redis-server") or shutil.which("valkey-server")
+        if binary is None:
+            raise StackError(
+                "Redis is not installed (no redis-server on PATH); "
+                "install redis-server, or set PINPOINT_BROKER_URL"
+            )
+        return [binary, str(self._places.redis_dir / "redis.conf")]
+
+    def initialise(self) -> None:
+        """Write its configuration; safe to repeat."""
+        folder = self._places.redis_dir
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = _CONFIG.format(socket=self._places.redis_socket, folder=f'"{folder}"')
+        (folder / "redis.conf").write_text(text, encoding="utf-8")
+
+    def start(self, timeout_s: float = 15.0) -> None:
+        """Run the server as a child that cannot outlive this process, until it is ready.
+
+        Raises:
+            StackError: It ended or did not answer in time; its log is named.
+        """
+        self.initialise()
+        log = self._places.logs_dir / "redis.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),
+            )
+        until = time.monotonic() + timeout_s
+        while not self.ready():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise StackError(f"Redis did not start; see {log}")
+            time.sleep(0.05)
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """End the child that `start` made, by force if it does not go."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(grace_s)
+        self._process = None
+
+    def ready(self) -> bool:
+        """Whether it answers and has loaded its data."""
+        try:
+            with self._client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def consumers(self) -> int:
+        """How many clients wait for a job; a Celery worker is one once it is ready."""
+        try:
+            with self._client() as client:
+                return sum(one.get("cmd") in ("brpop", "bzmpop") for one in client.client_list())
+        except redis.RedisError:
+            return 0
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self._places.redis_socket), socket_timeout=2.0)

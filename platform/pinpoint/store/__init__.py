@@ -1,0 +1,1 @@
+"""PostgreSQL/PostGIS, Qdrant and blobs: everything that outlives a process."""

@@ -1,0 +1,286 @@
+"""The tables, as SQLAlchemy sees them; made and changed by `migrations/` only.
+
+Names are unqualified on purpose. The owner's search path leads to the base tables in schema
+`pinpoint`; the API's leads to the views of the same names in schema `tenant`, which show one
+organisation. So one set of statements serves both, and the API's role has no right on a base table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geoalchemy2 import Geography, Geometry
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _when(name: str, *, stamped: bool = False) -> Column[Any]:
+    """A point in time; `stamped` ones are set by the database and never null."""
+    return Column(
+        name,
+        DateTime(timezone=True),
+        nullable=not stamped,
+        server_default=text("now()") if stamped else None,
+    )
+
+
+def _organization() -> Column[Any]:
+    return Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False)
+
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _when("created_at", stamped=True),
+    _when("revoked_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _organization(),
+    Column("name", Text, nullable=False),
+    # SHA-256 is enough: the secret is 256 random bits, so there is nothing to guess.
+    Column("secret_sha256", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _when("created_at", stamped=True),
+    _when("last_used_at"),
+    _when("revoked_at"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _organization(),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("licence", Text),
+    Column("attribution", Text),
+    Column("originals", Text, nullable=False),
+    Column("root", Text),
+    _when("created_at", stamped=True),
+    _when("erased_at"),
+    UniqueConstraint("organization_id", "name"),
+    CheckConstraint("kind IN ('photo', 'street')", name="kind"),
+    CheckConstraint("originals IN ('reference', 'copy', 'rendition')", name="originals"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _organization(),
+    Column("source_id", Uuid, ForeignKey("sources.id"), nullable=False),
+    # Copied from the source so that the evidence statement needs no join inside its loop.
+    Column("kind", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("face", Text),
+    Column("panorama_id", Text),
+    Column("geog", Geography("POINT", srid=4326, spatial_index=False), nullable=False),
+    # For tiles and GIS clients; logic uses `geog` (geometry is wrong at ±180°).
+    Column(
+        "geom",
+        Geometry("POINT", srid=4326, spatial_index=False),
+        Computed("geog::geometry", persisted=True),
+    ),
+    _when("captured_at"),
+    Column("heading_deg", Double),
+    Column("altitude_m", Double),
+    Column("camera", Text),
+    Column("creator", Text),
+    Column("sequence", Text),
+    Column("licence", Text),
+    Column("position_from", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("width_px", Integer, nullable=False),
+    Column("height_px", Integer, nullable=False),
+    Column("locator", Text),
+    Column("cell_r5", BigInteger, nullable=False),
+    Column("cell_r7", BigInteger, nullable=False),
+    Column("cell_r9", BigInteger, nullable=False),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
+    # Fields a person has fixed by hand; a second ingest of the same file does not undo them.
+    Column("fixed", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("state", Text, nullable=False),
+    Column("failure", Text),
+    Column("version", Integer, nullable=False),
+    # Transaction that wrote the row last (set by trigger): the watermark of index rebuilds.
+    Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
+    _when("created_at", stamped=True),
+    _when("updated_at", stamped=True),
+    CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
+    Index("ix_images_geog", "geog", postgresql_using="gist"),
+    Index("ix_images_geom", "geom", postgresql_using="gist"),
+    Index("ix_images_source_id_external_id", "source_id", "external_id"),
+    Index("ix_images_source_id_sha256", "source_id", "sha256"),
+    Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
+    Index("ix_images_changed_xid", "changed_xid"),
+    Index("ix_images_unsettled", "state", postgresql_where=text("state IN ('pending', 'deleted')")),
+)
+
+thumbnails = Table(
+    "thumbnails",
+    metadata,
+    Column("image_id", Uuid, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    _organization(),
+    Column("jpeg", LargeBinary, nullable=False),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("image_id", Uuid, ForeignKey("images.id", ondelete="CASCADE"), nullable=False),
+    Column("contract", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    _organization(),
+    # Little-endian fp16, the very numbers that the index holds.
+    Column("vector", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("image_id", "contract", "channel"),
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("image_id", Uuid, primary_key=True),
+    _organization(),
+    Column("version", Integer, nullable=False),
+    Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
+    _when("deleted_at", stamped=True),
+)
+
+neighbourhoods = Table(
+    "neighbourhoods",
+    metadata,
+    Column("cell", BigInteger, nullable=False),
+    Column("source_id", Uuid, ForeignKey("sources.id", ondelete="CASCADE"), nullable=False),
+    _organization(),
+    Column("images", Integer, nullable=False),
+    _when("first_captured_at"),
+    _when("last_captured_at"),
+    Column("lat", Double),
+    Column("lon", Double),
+    PrimaryKeyConstraint("cell", "source_id"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _organization(),
+    Column("source_id", Uuid, ForeignKey("sources.id", ondelete="CASCADE"), nullable=False),
+    _when("created_at", stamped=True),
+    _when("closed_at"),
+    Index("ix_batches_organization_id_created_at", "organization_id", "created_at"),
+)
+
+batch_items = Table(
+    "batch_items",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("seq", BigInteger, Identity(always=False), nullable=False),
+    _organization(),
+    Column("batch_id", Uuid, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("locator", Text, nullable=False),
+    Column("hint", JSONB),
+    Column("state", Text, nullable=False),
+    # What the item becomes once all its images are in the index.
+    Column("outcome", Text),
+    Column("stage", Text),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("lease_owner", Text),
+    _when("lease_until"),
+    CheckConstraint(
+        "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed')",
+        name="state",
+    ),
+    Index("ix_batch_items_batch_id_seq", "batch_id", "seq"),
+    Index("ix_batch_items_batch_id_state", "batch_id", "state"),
+    Index(
+        "ix_batch_items_unsettled",
+        "seq",
+        postgresql_where=text("state IN ('received', 'stored')"),
+    ),
+)
+
+item_images = Table(
+    "item_images",
+    metadata,
+    Column("item_id", Uuid, ForeignKey("batch_items.id", ondelete="CASCADE"), nullable=False),
+    Column("image_id", Uuid, ForeignKey("images.id", ondelete="CASCADE"), nullable=False),
+    _organization(),
+    Column("version", Integer, nullable=False),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("item_id", "image_id"),
+    Index("ix_item_images_image_id", "image_id"),
+)
+
+queries = Table(
+    "queries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _organization(),
+    Column("key_id", Uuid),
+    Column("asked", Text, nullable=False),
+    # A hash of the photo, never the photo.
+    Column("photo_sha256", LargeBinary),
+    Column("bundle", Text, nullable=False),
+    Column("index_build", Text),
+    _when("asked_at", stamped=True),
+    Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
+)
+
+TENANT_TABLES = (
+    "sources",
+    "images",
+    "thumbnails",
+    "embeddings",
+    "tombstones",
+    "neighbourhoods",
+    "batches",
+    "batch_items",
+    "item_images",
+    "queries",
+)
+"""Tables whose rows belong to an organisation; each has a view in schema `tenant`."""

@@ -1,0 +1,1 @@
+"""The synthetic planet: seeded places, their pictures and galleries for demos and tests."""
