@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from pinpoint.jobs import JobName
@@ -12,8 +12,11 @@ from pinpoint.records import (
     Batch,
     BatchItem,
     Candidate,
+    ClaimedItem,
     Contract,
+    Embedded,
     Evidence,
+    Grave,
     Hint,
     Hit,
     Image,
@@ -23,6 +26,7 @@ from pinpoint.records import (
     IndexPoint,
     IndexQuery,
     IndexSpec,
+    Kept,
     NewItem,
     OriginalsPolicy,
     Pixels,
@@ -145,10 +149,21 @@ class PointSource(Protocol):
 
 
 class BlobStore(Protocol):
-    """Bytes under the hash of their content, apart for each organisation."""
+    """Bytes under names of their own, apart for each organisation.
+
+    A name belongs to one row, so nothing is shared, and deleting a row's bytes can hurt no other.
+    """
 
     def put(self, organization_id: UUID, data: bytes) -> str:
-        """Store bytes durably and return their locator; storing the same again changes nothing."""
+        """Store bytes durably under a new name and return their locator."""
+        ...
+
+    def path(self, locator: str) -> str:
+        """Path of the bytes, for a decoder on the same machine.
+
+        Raises:
+            NotFound: Nothing under that locator.
+        """
         ...
 
     def get(self, locator: str) -> bytes:
@@ -177,6 +192,10 @@ class JobQueue(Protocol):
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` unless the broker answers."""
+        ...
+
+    def waiting(self) -> int:
+        """Jobs that no worker has taken yet."""
         ...
 
 
@@ -286,6 +305,18 @@ class CatalogueWriter(CatalogueReader, Protocol):
         """Leave a tombstone; a worker removes index point, blob and row."""
         ...
 
+    def log_query(
+        self,
+        asked: str,
+        *,
+        key_id: UUID | None,
+        photo_sha256: str | None,
+        bundle: str,
+        index_build: str | None,
+    ) -> None:
+        """Write one line of the audit: a hash of the photo, never the photo."""
+        ...
+
 
 class Database(Protocol):
     """Hands out units of work; leaving one without an error commits it and sends its jobs."""
@@ -296,4 +327,75 @@ class Database(Protocol):
 
     def write(self, organization_id: UUID) -> AbstractContextManager[CatalogueWriter]:
         """A transaction in one organisation."""
+        ...
+
+
+class Ledger(Protocol):
+    """The catalogue as workers see it: every organisation's rows, each call one transaction."""
+
+    def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
+        """Take items that nobody else holds; those tried too often are failed instead."""
+        ...
+
+    def settle(
+        self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
+    ) -> None:
+        """Give items their last word."""
+        ...
+
+    def keep(self, readings: Sequence[tuple[ClaimedItem, Reading, str | None]]) -> list[Kept]:
+        """Turn readings of one source into rows, thumbnails and counters, or into duplicates.
+
+        Args:
+            readings: Items with what was read of them and the locator their image keeps.
+        """
+        ...
+
+    def save_vectors(self, contract: str, vectors: Sequence[Embedded]) -> None:
+        """Store vectors as fp16; one whose image has other bytes by now is dropped."""
+        ...
+
+    def indexing(
+        self, ids: Sequence[UUID], contract: str
+    ) -> AbstractContextManager[list[IndexPoint]]:
+        """Pending images that have a vector, locked; leaving without an error marks them indexed
+        and settles their items."""
+        ...
+
+    def release(self, worker: str) -> int:
+        """Give up every lease of a worker; returns how many items are free again."""
+        ...
+
+    def erasing(
+        self, ids: Sequence[UUID] | None
+    ) -> AbstractContextManager[tuple[list[Grave], list[str]]]:
+        """Deleted images, locked, and the blobs only they need; leaving removes the rows."""
+        ...
+
+    def forgetting(self, older_than_s: float) -> AbstractContextManager[list[UUID]]:
+        """Ids whose tombstones are old enough; leaving without an error drops them."""
+        ...
+
+    def leases(self) -> list[str]:
+        """Workers that hold a lease."""
+        ...
+
+    def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
+        """Unsettled items without a valid lease, oldest first, with their attempts."""
+        ...
+
+    def lost_images(self, contract: str, limit: int) -> list[UUID]:
+        """Pending images that have a vector and so only wait for the index."""
+        ...
+
+    def lost_graves(self, limit: int) -> list[UUID]:
+        """Deleted images that still have a row."""
+        ...
+
+    def versions(self, after: UUID | None, limit: int, contract: str) -> list[tuple[UUID, int]]:
+        """`(id, version)` of all rows that the index must hold, in id order."""
+        ...
+
+    def mark_pending(self, ids: Sequence[UUID]) -> None:
+        """Send indexed images through the index stage again."""
         ...

@@ -295,8 +295,10 @@ class NewItem:
     file: str
     """The name shown to people."""
     locator: str
-    """`file:///path` or `blob:<organization>/<sha256>`."""
+    """`file:///path` or `blob:<organization>/<name>`."""
     hint: Hint | None = None
+    rejected: Rejected | None = None
+    """Set where the file was refused before it could be registered (a bad manifest row)."""
 
 
 # --- the index ------------------------------------------------------------------------------
@@ -555,3 +557,57 @@ class Similar:
     bundle: str
     index_build: str | None
     timings_ms: Mapping[str, float]
+
+
+# --- a worker's view of an ingest -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedItem:
+    """A batch item under this worker's lease, with all that reading it needs."""
+
+    id: UUID
+    organization_id: UUID
+    source: Source
+    external_id: str
+    file: str
+    locator: str
+    hint: Hint | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptImage:
+    """A row that an item has become; `face` points into the reading's faces."""
+
+    id: UUID
+    face: int
+    needs_vector: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What the catalogue made of one reading."""
+
+    item_id: UUID
+    duplicate_of: str | None
+    """Set where nothing was to be done: `unchanged`, or the other external id with these bytes."""
+    images: tuple[KeptImage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A vector for an image, good only for the bytes it was made from."""
+
+    image_id: UUID
+    sha256: str
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grave:
+    """A deleted image whose index point and blob still stand."""
+
+    id: UUID
+    version: int
+    locator: str | None

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import Depends, Request, Security
+from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
 from pinpoint import logs
 from pinpoint.errors import NotAllowed, NotAuthenticated
 from pinpoint.records import SCOPES, Caller, Scope
+from pinpoint.stack.places import StackPlaces
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 DEFAULT_ORGANIZATION: Final = "default"
-OPERATOR_FILE: Final = "operator.key"
 LOOPBACK_DEFAULT: Final = "loopback-default"
 _FORWARDING: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
@@ -90,7 +90,7 @@ def identify(request: Request, parts: Services) -> Caller:
 
 def operator_secret(home: Path) -> str | None:
     """The local operator's secret below `home`, or None where there is none to be trusted."""
-    path = home / OPERATOR_FILE
+    path = StackPlaces(home).operator_key_file
     try:
         mode = path.stat().st_mode
         if mode & 0o077:

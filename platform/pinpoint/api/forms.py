@@ -7,7 +7,7 @@ files to disk; here the caller is known first, and a query photo stays in memory
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
@@ -70,7 +70,7 @@ async def read(
 
 async def _bounded(
     stream: Any, allowed: int, max_bytes: int, limit_name: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     seen = 0
     async for chunk in stream:
         seen += len(chunk)
@@ -139,4 +139,6 @@ def documented(shape: type[BaseModel], *, file: str, many: bool, required: bool)
     schema["properties"] = {file: own, **schema["properties"]}
     if required:
         schema["required"] = [file, *schema.get("required", [])]
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    }

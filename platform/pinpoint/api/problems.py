@@ -130,7 +130,9 @@ def response(
         "request_id": getattr(request.state, "request_id", None),
         **(extra or {}),
     }
-    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+    return JSONResponse(
+        body, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )
 
 
 def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:

@@ -21,6 +21,12 @@ class _Sent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class _Row(BaseModel):
+    """A row as it is shown; filled from the record's fields of the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
 class SourceIn(_Sent):
     """A new source."""
 
@@ -31,7 +37,7 @@ class SourceIn(_Sent):
     originals: OriginalsPolicy = "copy"
 
 
-class SourceOut(BaseModel):
+class SourceOut(_Row):
     """A collection of images of one kind."""
 
     id: UUID
@@ -47,17 +53,7 @@ class SourceOut(BaseModel):
     @classmethod
     def of(cls, source: Source) -> SourceOut:
         """One source."""
-        return cls(
-            id=source.id,
-            name=source.name,
-            kind=source.kind,
-            licence=source.licence,
-            attribution=source.attribution,
-            originals=source.originals,
-            root=source.root,
-            created_at=source.created_at,
-            images=source.images,
-        )
+        return cls.model_validate(source)
 
 
 class SourcesOut(BaseModel):
@@ -78,7 +74,7 @@ class BatchIn(_Sent):
     source: Annotated[str, Field(min_length=1, description="Name or id of the source.")]
 
 
-class BatchOut(BaseModel):
+class BatchOut(_Row):
     """An upload set; `received + stored + indexed + … + failed == items`."""
 
     id: UUID
@@ -100,23 +96,7 @@ class BatchOut(BaseModel):
     @classmethod
     def of(cls, batch: Batch) -> BatchOut:
         """One batch."""
-        return cls(
-            id=batch.id,
-            source_id=batch.source_id,
-            source=batch.source,
-            state=batch.state,
-            complete=batch.complete,
-            created_at=batch.created_at,
-            closed_at=batch.closed_at,
-            items=batch.items,
-            received=batch.received,
-            stored=batch.stored,
-            indexed=batch.indexed,
-            updated=batch.updated,
-            duplicate=batch.duplicate,
-            rejected=batch.rejected,
-            failed=batch.failed,
-        )
+        return cls.model_validate(batch)
 
 
 class BatchesOut(BaseModel):
@@ -126,7 +106,7 @@ class BatchesOut(BaseModel):
     next: UUID | None = Field(description="Give it as `before` for the next page; null at the end.")
 
 
-class ItemOut(BaseModel):
+class ItemOut(_Row):
     """One file of a batch."""
 
     id: UUID
@@ -142,17 +122,7 @@ class ItemOut(BaseModel):
     @classmethod
     def of(cls, item: BatchItem) -> ItemOut:
         """One item."""
-        return cls(
-            id=item.id,
-            seq=item.seq,
-            file=item.file,
-            state=item.state,
-            stage=item.stage,
-            reason=item.reason,
-            detail=item.detail,
-            image_ids=list(item.image_ids),
-            attempts=item.attempts,
-        )
+        return cls.model_validate(item)
 
 
 class ItemsOut(BaseModel):

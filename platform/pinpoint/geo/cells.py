@@ -50,11 +50,12 @@ def cell_ids(positions: LatLon, resolutions: Sequence[int] = RESOLUTIONS) -> NDA
         `[N, len(resolutions)]` ids, all positive.
 
     Raises:
-        ValueError: A position is not finite (H3 would give some cell for it) or out of range.
+        ValueError: A position is not finite or out of range; H3 would wrap the latter silently.
     """
     checked = np.asarray(positions, dtype=np.float64).reshape(-1, 2)
-    if not np.isfinite(checked).all() or (np.abs(checked) > (90.0, 180.0)).any():
-        bad = int(np.argmin(np.isfinite(checked).all(1) & (np.abs(checked) <= (90, 180)).all(1)))
+    good = (np.abs(checked) <= (90.0, 180.0)).all(axis=1)  # false for NaN, too
+    if not good.all():
+        bad = int(np.argmin(good))
         raise ValueError(f"position {bad} ({checked[bad, 0]}, {checked[bad, 1]}) is out of range")
     ids = [
         h3.latlng_to_cell(lat, lon, resolution)

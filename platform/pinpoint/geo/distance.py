@@ -25,9 +25,7 @@ def _from_chords(
     return 2.0 * radius_m * np.arctan2(np.sqrt(near), np.sqrt(far))
 
 
-def haversine_m(
-    a: LatLon, b: LatLon, radius_m: float = EARTH_RADIUS_M
-) -> NDArray[np.float64]:
+def haversine_m(a: LatLon, b: LatLon, radius_m: float = EARTH_RADIUS_M) -> NDArray[np.float64]:
     """Great-circle distance, element by element.
 
     Args:

@@ -131,9 +131,7 @@ def destination(
     course = np.radians(bearing_deg)
     angle = np.asarray(distance_m, dtype=np.float64) / radius_m
     here = unit_xyz(np.asarray(origin, dtype=np.float64))
-    north = np.stack(
-        [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=-1
-    )
+    north = np.stack([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=-1)
     east = np.stack([-np.sin(lon), np.cos(lon), np.zeros_like(lon)], axis=-1)
     # In vectors rather than angles, so that the poles need no special case.
     ahead = np.cos(course)[..., None] * north + np.sin(course)[..., None] * east

@@ -6,9 +6,6 @@ Whoever can enter the socket's 0700 folder is trusted; nobody else can connect a
 
 from __future__ import annotations
 
-import os
-import pwd
-import re
 import shutil
 import signal
 import subprocess
@@ -31,14 +28,13 @@ from pinpoint.stack.places import (
     StackPlaces,
     own_folder,
 )
+from pinpoint.stack.postgres_binaries import find_binaries, server_account
 from pinpoint.stack.processes import die_with_parent
 
-SYSTEM_USER: Final = "postgres"
-_DEBIAN: Final = Path("/usr/lib/postgresql")
 _CONFIG: Final[Mapping[str, str]] = {
     "listen_addresses": "''",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "256MB",
     "effective_cache_size": "1GB",
     "work_mem": "16MB",
@@ -54,26 +50,6 @@ _CONFIG: Final[Mapping[str, str]] = {
 }
 
 
-def find_binaries() -> Path:
-    """Folder with `initdb` and `postgres`: the newest of Debian's, else the one on PATH.
-
-    Raises:
-        StackError: There is none.
-    """
-    found = [
-        path.parent for path in _DEBIAN.glob("*/bin/initdb") if (path.parent / "postgres").exists()
-    ]
-    if found:
-        return max(found, key=lambda folder: [int(n) for n in re.findall(r"\d+", str(folder))])
-    on_path = shutil.which("initdb")
-    if on_path and (folder := Path(on_path).resolve().parent) and (folder / "postgres").exists():
-        return folder
-    raise StackError(
-        "PostgreSQL is not installed (no initdb below /usr/lib/postgresql or on PATH); "
-        "install postgresql and postgresql-NN-postgis-3, or set PINPOINT_DATABASE_URL"
-    )
-
-
 class PostgresServer:
     """The private server of one home.
 
@@ -86,7 +62,7 @@ class PostgresServer:
         self._places = places
         self._extra = dict(config or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._account = _account()
+        self._account = server_account()
 
     @property
     def user(self) -> str | None:
@@ -98,7 +74,7 @@ class PostgresServer:
         """Command line of the server in the foreground."""
         conf = self._places.cluster_dir / "postgresql.conf"
         data = self._places.pgdata
-        return [str(find_binaries() / "postgres"), "-D", str(data), "-c", f"config_file={conf}"]
+        return [str(find_binaries(data) / "postgres"), "-D", str(data), "-c", f"config_file={conf}"]
 
     def initialise(self) -> None:
         """Make the cluster if it is not there, and write its configuration; safe to repeat.
@@ -110,11 +86,11 @@ class PostgresServer:
         uid, gid = (None, None)
         if self._account is not None:
             uid, gid = self._account.pw_uid, self._account.pw_gid
+        find_binaries(places.pgdata)  # says what is missing before anything is written
         own_folder(places.postgres_socket_dir, uid, gid)
         self._claim()
         if not (places.pgdata / "PG_VERSION").exists():
             self._initdb(uid, gid)
-        self._check_version()
         self._write_config()
 
     def _claim(self) -> None:
@@ -153,19 +129,6 @@ class PostgresServer:
         if done.returncode != 0:
             shutil.rmtree(data, ignore_errors=True)
             raise StackError(f"initdb failed in {data}: {done.stderr.strip()[-500:]}")
-
-    def _check_version(self) -> None:
-        have = (self._places.pgdata / "PG_VERSION").read_text(encoding="ascii").strip()
-        binaries = find_binaries()
-        out = subprocess.run(
-            [str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=True
-        ).stdout
-        found = re.search(r"\b(\d+)[.\s\w]", out)
-        if found is None or found.group(1) != have:
-            raise StackError(
-                f"{self._places.pgdata} was made by PostgreSQL {have}, {binaries} is "
-                f"{out.strip()}; install PostgreSQL {have} again or move the data by pg_dump"
-            )
 
     def _write_config(self) -> None:
         cluster = self._places.cluster_dir
@@ -316,15 +279,3 @@ class PostgresServer:
             "group": self._account.pw_gid,
             "extra_groups": [],
         }
-
-
-def _account() -> pwd.struct_passwd | None:
-    """The account PostgreSQL has to run as: its own if we are root, else None for ours."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        raise StackError(
-            "as root PostgreSQL runs as user `postgres`, which does not exist; install postgresql"
-        ) from None

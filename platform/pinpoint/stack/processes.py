@@ -22,7 +22,7 @@ from pinpoint.stack.places import StackPlaces
 MARKER: Final = "PINPOINT_STACK"
 """Environment variable that all processes of a stack inherit; its value is the home's path."""
 
-_SERVERS: Final = frozenset({"postgres", "redis-server", "valkey-server", "redis-check-rdb"})
+SERVERS: Final = frozenset({"postgres", "redis-server", "valkey-server", "redis-check-rdb"})
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -54,7 +54,7 @@ def _is_ours(process: psutil.Process, home: str, folders: set[Path]) -> bool:
             return False
         if process.environ().get(MARKER) == home:
             return True
-        return process.name() in _SERVERS and Path(process.cwd()) in folders
+        return process.name() in SERVERS and Path(process.cwd()) in folders
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         # Gone meanwhile, or another user's: as an ordinary user none of ours is unreadable.
         return False

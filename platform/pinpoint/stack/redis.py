@@ -116,5 +116,10 @@ class RedisServer:
         except redis.RedisError:
             return 0
 
+    def flush(self) -> None:
+        """Forget everything: all jobs, in all databases."""
+        with self._client() as client:
+            client.flushall()
+
     def _client(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(self._places.redis_socket), socket_timeout=2.0)

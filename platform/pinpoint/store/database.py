@@ -184,5 +184,3 @@ def _translated() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return str(getattr(error, "orig", error)).strip().split("\n")[0]
-
-

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.records import Point
 
 
@@ -66,14 +68,5 @@ CITIES: Final = tuple(City(name, country, Point(lat, lon)) for name, country, la
 
 def nearest_city(point: Point) -> City:
     """The city of the table whose centre is nearest, by great circle."""
-    return min(CITIES, key=lambda city: _chord(city.point, point))
-
-
-def _chord(one: Point, other: Point) -> float:
-    """Squared chord on the unit sphere: orders as distance does."""
-    return sum((a - b) ** 2 for a, b in zip(_xyz(one), _xyz(other), strict=True))
-
-
-def _xyz(point: Point) -> tuple[float, float, float]:
-    lat, lon = math.radians(point.lat), math.radians(point.lon)
-    return math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)
+    towards = unit_xyz(lat_lon([city.point for city in CITIES])) @ unit_xyz(lat_lon([point]))[0]
+    return CITIES[int(np.argmax(towards))]

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.geo.points import destination, lat_lon, unit_xyz
 from pinpoint.records import Point
 from pinpoint.world.cities import CITIES, City
 
@@ -26,7 +27,6 @@ Floats = NDArray[np.float32]
 
 _TREES: Final = 9
 _SPREAD_M: Final = 2_500.0
-_METRES_PER_DEGREE: Final = 111_195.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +84,10 @@ def rng(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def move(point: Point, *, east_m: float, north_m: float) -> Point:
-    """The point that lies some metres away; for distances of a few kilometres, off the poles."""
-    lat = point.lat + north_m / _METRES_PER_DEGREE
-    lon = point.lon + east_m / (_METRES_PER_DEGREE * math.cos(math.radians(point.lat)))
-    return Point(lat, (lon + 180) % 360 - 180)
+    """The point that lies some metres away; meant for distances of a few kilometres."""
+    bearing_deg = math.degrees(math.atan2(east_m, north_m))
+    there = destination(lat_lon([point])[0], bearing_deg, math.hypot(east_m, north_m))
+    return Point(lat=float(there[0]), lon=float(there[1]))
 
 
 def place(seed: int, number: int) -> Place:
@@ -110,11 +110,11 @@ def _look(seed: int, name: str, city: City, point: Point) -> Look:
     houses = int(spot.integers(13, 22))
     hues = country_hue + town_hue + spot.uniform(-0.1, 0.1) + spot.normal(0, spread, houses)
     values = np.clip(town_tone * spot.uniform(0.55, 0.85) + spot.normal(0, 0.1, houses), 0.2, 1.0)
-    saturations = np.clip(spot.uniform(0.15, 0.7) + spot.normal(0, 0.08, houses), 0.05, 0.9)
+    saturations = np.clip(spot.uniform(0.12, 0.55) + spot.normal(0, 0.08, houses), 0.05, 0.9)
     widths = spot.uniform(0.6, 1.6, houses)
     edges = np.cumsum(widths) / widths.sum() * 2 * np.pi - widths[0] / widths.sum() * 2 * np.pi
-    radius_m = float(spot.uniform(55, 80))
-    trees = int(round(_TREES * green * spot.uniform(0.4, 1.2)))
+    radius_m = float(spot.uniform(30, 42))
+    trees = round(_TREES * green * float(spot.uniform(0.4, 1.2)))
     leaf_hue = 0.22 + 0.14 * green
     return Look(
         radius_m=radius_m,
@@ -131,7 +131,7 @@ def _look(seed: int, name: str, city: City, point: Point) -> Look:
         road_bearing_deg=float(spot.uniform(0, 180)),
         tree_bearing_rad=_f32(spot.uniform(0, 2 * np.pi, trees)),
         tree_distance_m=_f32(radius_m * spot.uniform(0.72, 0.92, trees)),
-        tree_size_m=_f32(spot.uniform(2.0, 4.5, trees)),
+        tree_size_m=_f32(spot.uniform(1.5, 3.2, trees)),
         leaves=_palette(
             leaf_hue + spot.normal(0, 0.02, trees),
             np.full(trees, 0.6),
@@ -147,10 +147,7 @@ def _look(seed: int, name: str, city: City, point: Point) -> Look:
 
 def _field(seed: int, name: str, point: Point) -> float:
     """A smooth field over the globe in [0, 1]; neighbours agree, continents differ."""
-    lat, lon = math.radians(point.lat), math.radians(point.lon)
-    xyz = np.array(
-        [math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)]
-    )
+    xyz = unit_xyz(lat_lon([point]))[0]
     waves = rng(seed, "field", name)
     directions, phases = waves.normal(0, 3.0, (4, 3)), waves.uniform(0, 2 * np.pi, 4)
     value = 0.5 + 0.8 * float(np.sin(directions @ xyz + phases).mean())

@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 _EYE_M: Final = 1.6
 _GROUND_FLOOR_M: Final = 3.4
 _HALF_ROAD_M: Final = 4.5
-_TOWER_M: Final = 170.0
+_TOWER_M: Final = 130.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,38 @@
+# Two commands do everything on a bare Debian or Ubuntu machine: `make demo` and `make test`.
+
+PYTHON := .venv/bin/python
+
+.PHONY: help setup demo test trials bench lint fmt clean
+
+help:  ## say what there is
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup:  ## install what is missing: system packages, .venv, Python packages
+	@deploy/install.sh
+
+demo: setup  ## bring the stack up, ingest a small gallery, locate photos it has not seen
+	@.venv/bin/pinpoint demo
+
+test: setup  ## all tests, about ten minutes on two cores; nothing is left running
+	@$(PYTHON) -m pytest
+
+trials: setup  ## real faults against a real stack
+	@$(PYTHON) -m pytest tests/trials
+
+bench: setup  ## figures beside their bare baselines
+	@$(PYTHON) -m bench
+
+lint: setup  ## ruff, mypy and the walls between the rooms
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+fmt: setup  ## put the code into form
+	@.venv/bin/ruff check --fix-only --quiet
+	@.venv/bin/ruff format
+
+clean:  ## take the stack down, remove caches; data and .venv stay
+	@if [ -x .venv/bin/pinpoint ]; then .venv/bin/pinpoint down; fi
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

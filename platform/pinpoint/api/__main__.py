@@ -1,0 +1,46 @@
+"""`python -m pinpoint.api`: serve the API with uvicorn."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from pinpoint import logs
+from pinpoint.api.app import create
+from pinpoint.errors import PinpointError
+from pinpoint.settings import Settings
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.state import read_state
+
+
+def recorded_port(settings: Settings) -> int:
+    """The port that the embedded stack chose for its API; 0, any free one, where there is none."""
+    state = read_state(StackPlaces(settings.places.home))
+    return 0 if state is None else state.api_port
+
+
+def main() -> int:
+    """Serve until told to stop; the exit code."""
+    try:
+        settings = Settings.from_environment()
+    except PinpointError as error:
+        sys.stderr.write(f"pinpoint-api: {error.message}\n")
+        return 78
+    logs.configure(settings.log)
+    uvicorn.run(
+        create(),
+        host=settings.api.host,
+        port=settings.api.port or recorded_port(settings),
+        # Whoever forwards must not be able to say that a request came from this machine.
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

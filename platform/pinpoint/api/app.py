@@ -1,0 +1,74 @@
+"""Builds the application; nothing is opened before it starts to serve."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from pinpoint import __version__, bootstrap
+from pinpoint.api import batches, health, images, locate, problems, sources
+from pinpoint.api.tracing import Tracing
+from pinpoint.settings import Settings
+
+DESCRIPTION: Final = (
+    "Where was this photo taken, and what is the evidence? "
+    "Errors are RFC 9457 problem details. Photos asked about are not kept."
+)
+
+
+def create(services: bootstrap.Services | None = None) -> FastAPI:
+    """The API over `services`, or over what the environment says, built when it starts.
+
+    Services that were given stay open when the application stops; own ones are closed.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if services is not None:
+            app.state.services = services
+            yield
+            return
+        own = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
+        app.state.services = own
+        try:
+            yield
+        finally:
+            await run_in_threadpool(own.close)
+
+    # Interactive pages would load scripts from elsewhere into this origin; /openapi.json is enough.
+    app = FastAPI(
+        title="Pinpoint",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    for room in (locate, batches, images, sources, health):
+        app.include_router(room.router)
+    problems.install(app)
+    app.add_middleware(Tracing)
+    _describe_problems(app)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the problem schema into OpenAPI and take out FastAPI's own validation error."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        schemas = document["components"]["schemas"]
+        if "Problem" not in schemas:
+            schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas["Problem"] = schema
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,239 @@
+"""`/v1/batches`: upload sets, their files and where each of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.datastructures import FormData
+
+from pinpoint.api import forms, problems
+from pinpoint.api.callers import needs, services
+from pinpoint.api.schemas_catalogue import (
+    BatchesOut,
+    BatchIn,
+    BatchOut,
+    HintIn,
+    ItemOut,
+    ItemsOut,
+    RetriedOut,
+    UploadedOut,
+)
+from pinpoint.bootstrap import Services
+from pinpoint.errors import BadRequest, Conflict
+from pinpoint.records import Caller, NewItem
+
+router = APIRouter(prefix="/v1/batches", tags=["ingest"])
+
+MAX_NAME: Final = 512
+_CAN_INGEST = needs("ingest")
+_HINTS: Final = TypeAdapter(dict[str, HintIn])
+
+Ingester = Annotated[Caller, Depends(_CAN_INGEST)]
+Reader = Annotated[Caller, Depends(needs("read"))]
+Parts = Annotated[Services, Depends(services)]
+State = Literal["received", "stored", "indexed", "updated", "duplicate", "rejected", "failed"]
+
+
+class UploadForm(BaseModel):
+    """What may be said beside the files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hints: str | None = Field(
+        default=None,
+        description="JSON object: file name → what is known of it (lat, lon, captured_at, "
+        "heading_deg, altitude_m, creator, sequence, licence, panorama_id, attributes).",
+        examples=['{"a.jpg": {"lat": 48.8566, "lon": 2.3522}}'],
+    )
+
+
+async def upload_form(
+    request: Request, _: Annotated[Caller, Depends(_CAN_INGEST)]
+) -> AsyncIterator[FormData]:
+    """The form, read only once the caller is known."""
+    limits = services(request).settings.api
+    form = await forms.read(
+        request,
+        max_files=limits.max_upload_files,
+        max_bytes=limits.max_upload_bytes,
+        limit_name="PINPOINT_API_MAX_UPLOAD_BYTES",
+    )
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+@router.post(
+    "",
+    operation_id="open_batch",
+    status_code=201,
+    summary="Open an upload set for a source",
+    responses=problems.declared(400, 401, 403, 404, 422, 503),
+)
+def open_batch(caller: Ingester, parts: Parts, body: BatchIn) -> BatchOut:
+    """Open an upload set; send it files, then complete it."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        batch = catalogue.open_batch(catalogue.source(body.source).id)
+    return BatchOut.of(batch)
+
+
+@router.post(
+    "/{batch_id}/images",
+    operation_id="upload_images",
+    status_code=202,
+    summary="Add files to an open upload set",
+    responses=problems.declared(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    openapi_extra=forms.documented(UploadForm, file="files", many=True, required=True),
+)
+def upload_images(
+    batch_id: UUID,
+    caller: Ingester,
+    parts: Parts,
+    form: Annotated[FormData, Depends(upload_form)],
+) -> UploadedOut:
+    """Keep the files and ask for their ingest; each file's name is its identity in the source."""
+    files = forms.files(form, "files")
+    names = [_external_id(file.filename) for file in files]
+    hints = _hints(forms.fields(form, UploadForm).hints, names)
+    if not files:
+        raise BadRequest("the form has no file in the field 'files'")
+    with parts.database.read(caller.organization_id) as catalogue:
+        # Asked before the first byte is kept, so that a wrong id leaves nothing behind.
+        if catalogue.batch(batch_id).state == "closed":
+            raise Conflict("this batch is complete and takes no more files; open another one")
+    kept: list[str] = []
+    try:
+        for file in files:
+            kept.append(parts.blobs.put(caller.organization_id, file.file.read()))
+        items = [
+            NewItem(
+                external_id=name,
+                file=name,
+                locator=locator,
+                hint=hints[name].record() if name in hints else None,
+            )
+            for name, locator in zip(names, kept, strict=True)
+        ]
+        with parts.database.write(caller.organization_id) as catalogue:
+            ids = catalogue.add_items(batch_id, items)
+    except Exception:
+        # No row knows these bytes, so nobody would ever remove them.
+        for locator in kept:
+            parts.blobs.delete(locator)
+        raise
+    with parts.database.read(caller.organization_id) as catalogue:
+        batch = catalogue.batch(batch_id)
+    return UploadedOut(items=ids, batch=BatchOut.of(batch))
+
+
+@router.post(
+    "/{batch_id}/complete",
+    operation_id="complete_batch",
+    summary="Say that no more files come",
+    responses=problems.declared(401, 403, 404, 422, 503),
+)
+def complete_batch(batch_id: UUID, caller: Ingester, parts: Parts) -> BatchOut:
+    """Close an upload set; doing it twice changes nothing."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        return BatchOut.of(catalogue.close_batch(batch_id))
+
+
+@router.get(
+    "",
+    operation_id="list_batches",
+    summary="Upload sets, newest first",
+    responses=problems.declared(401, 403, 404, 422, 503),
+)
+def list_batches(
+    caller: Reader,
+    parts: Parts,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    before: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+) -> BatchesOut:
+    """A page of upload sets."""
+    with parts.database.read(caller.organization_id) as catalogue:
+        page = catalogue.batches(limit, before)
+    return BatchesOut(
+        batches=[BatchOut.of(batch) for batch in page],
+        next=page[-1].id if len(page) == limit else None,
+    )
+
+
+@router.get(
+    "/{batch_id}",
+    operation_id="get_batch",
+    summary="Where an upload set stands",
+    responses=problems.declared(401, 403, 404, 422, 503),
+)
+def get_batch(batch_id: UUID, caller: Reader, parts: Parts) -> BatchOut:
+    """One upload set with its counts."""
+    with parts.database.read(caller.organization_id) as catalogue:
+        return BatchOut.of(catalogue.batch(batch_id))
+
+
+@router.get(
+    "/{batch_id}/items",
+    operation_id="list_items",
+    summary="The files of an upload set",
+    responses=problems.declared(401, 403, 404, 422, 503),
+)
+def list_items(
+    batch_id: UUID,
+    caller: Reader,
+    parts: Parts,
+    state: Annotated[State | None, Query()] = None,
+    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the page before.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> ItemsOut:
+    """A page of files in order of arrival, with the reason where one was not taken."""
+    with parts.database.read(caller.organization_id) as catalogue:
+        page = catalogue.batch_items(batch_id, state=state, after=after, limit=limit)
+    return ItemsOut(
+        items=[ItemOut.of(item) for item in page],
+        next=page[-1].seq if len(page) == limit else None,
+    )
+
+
+@router.post(
+    "/{batch_id}/retry",
+    operation_id="retry_batch",
+    summary="Send failed and unsettled files again",
+    responses=problems.declared(401, 403, 404, 422, 503),
+)
+def retry_batch(batch_id: UUID, caller: Ingester, parts: Parts) -> RetriedOut:
+    """Send again what failed or got stuck; what is settled stays as it is."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        retried = catalogue.retry_batch(batch_id)
+        batch = catalogue.batch(batch_id)
+    return RetriedOut(retried=retried, batch=BatchOut.of(batch))
+
+
+def _external_id(name: str | None) -> str:
+    cleaned = (name or "").replace("\\", "/").lstrip("/")
+    if not cleaned or len(cleaned) > MAX_NAME:
+        raise BadRequest(f"every file needs a name of 1 to {MAX_NAME} characters")
+    if not cleaned.isprintable() or ".." in cleaned.split("/"):
+        raise BadRequest(f"the file name {cleaned[:80]!r} cannot be used: control characters or ..")
+    return cleaned
+
+
+def _hints(text: str | None, names: list[str]) -> Mapping[str, HintIn]:
+    if text is None:
+        return {}
+    value: Any = forms.as_json(text, "hints")
+    try:
+        hints = _HINTS.validate_python(value)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", "hints", *one["loc"])} for one in error.errors()]
+        ) from error
+    strangers = sorted(set(hints) - set(names))
+    if strangers:
+        raise BadRequest(f"hints name {strangers[0]!r}, but no such file is in this upload")
+    return hints

@@ -1,0 +1,84 @@
+"""`/health`: whether the process lives, and whether every part it needs answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+
+from pinpoint import __version__
+from pinpoint.api import problems
+from pinpoint.api.callers import services
+from pinpoint.api.schemas import PartOut, ReadyOut
+from pinpoint.bootstrap import Services
+from pinpoint.errors import IndexUnavailable, PinpointError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/", operation_id="about", summary="What this is")
+def about() -> dict[str, str]:
+    """Name, version and where to go on."""
+    return {
+        "name": "pinpoint",
+        "version": __version__,
+        "openapi": "/openapi.json",
+        "ready": "/health/ready",
+    }
+
+
+@router.get("/health/live", operation_id="live", summary="Does the process answer?")
+def live() -> dict[str, bool]:
+    """Says nothing of the parts behind the API."""
+    return {"live": True}
+
+
+@router.get(
+    "/health/ready",
+    operation_id="ready",
+    summary="Can requests be served?",
+    response_model=ReadyOut,
+    responses=problems.declared(503),
+)
+def ready(request: Request, parts: Annotated[Services, Depends(services)]) -> Any:
+    """Asks database (and its schema revision), broker and index; 503 says which is missing."""
+    found = {
+        "database": _ask(parts.database.check, "answers at this code's schema revision"),
+        "broker": _ask(parts.jobs.check, "answers"),
+        "index": _ask(lambda: _index(parts), "loaded"),
+    }
+    if all(part.ok for part in found.values()):
+        return ReadyOut(ready=True, parts=found)
+    down = [name for name, part in found.items() if not part.ok]
+    return _not_ready(request, found, down)
+
+
+def _not_ready(request: Request, found: dict[str, PartOut], down: list[str]) -> JSONResponse:
+    return problems.response(
+        request,
+        "unavailable",
+        503,
+        f"not ready: {', '.join(down)}",
+        reason=f"{down[0]}_unavailable",
+        headers={"Retry-After": str(problems.RETRY_AFTER_S)},
+        extra={
+            "ready": False,
+            "parts": {name: part.model_dump() for name, part in found.items()},
+        },
+    )
+
+
+def _ask(check: Callable[[], object], good: str) -> PartOut:
+    try:
+        check()
+    except PinpointError as error:
+        return PartOut(ok=False, detail=error.message)
+    return PartOut(ok=True, detail=good)
+
+
+def _index(parts: Services) -> None:
+    info = parts.index.info()
+    if not info.ready:
+        raise IndexUnavailable(f"the index is still loading: {info.loading or 'no detail'}")

@@ -1,0 +1,95 @@
+"""`/v1/images`: gallery rows, their thumbnails and neighbours, corrections and deletion."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from pinpoint.api import problems
+from pinpoint.api.callers import needs, services
+from pinpoint.api.schemas_catalogue import FixIn, ImageOut, NeighbourOut, NeighboursOut
+from pinpoint.bootstrap import Services
+from pinpoint.records import Caller
+
+router = APIRouter(prefix="/v1/images", tags=["images"])
+
+Ingester = Annotated[Caller, Depends(needs("ingest"))]
+Reader = Annotated[Caller, Depends(needs("read"))]
+Parts = Annotated[Services, Depends(services)]
+
+_PROBLEMS = problems.declared(401, 403, 404, 422, 503)
+
+
+@router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
+def get_image(image_id: UUID, caller: Reader, parts: Parts) -> ImageOut:
+    """One gallery row; a deleted one is not found."""
+    with parts.database.read(caller.organization_id) as catalogue:
+        return ImageOut.of(catalogue.image(image_id))
+
+
+@router.patch(
+    "/{image_id}", operation_id="fix_image", summary="Correct an image", responses=_PROBLEMS
+)
+def fix_image(image_id: UUID, caller: Ingester, parts: Parts, body: FixIn) -> ImageOut:
+    """Correct a position or another field; the version rises and the index follows."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        return ImageOut.of(catalogue.fix_image(image_id, body.record()))
+
+
+@router.delete(
+    "/{image_id}",
+    operation_id="delete_image",
+    status_code=204,
+    summary="Delete an image",
+    responses=_PROBLEMS,
+)
+def delete_image(image_id: UUID, caller: Ingester, parts: Parts) -> None:
+    """Delete an image: it is gone for readers at once, a worker erases index point and bytes."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        catalogue.delete_image(image_id)
+
+
+@router.get(
+    "/{image_id}/thumbnail",
+    operation_id="get_thumbnail",
+    summary="A small picture",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+        **_PROBLEMS,
+    },
+)
+def get_thumbnail(image_id: UUID, caller: Reader, parts: Parts) -> Response:
+    """JPEG without metadata."""
+    with parts.database.read(caller.organization_id) as catalogue:
+        data = catalogue.thumbnail(image_id)
+    return Response(
+        data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"}
+    )
+
+
+@router.get(
+    "/{image_id}/neighbours",
+    operation_id="list_neighbours",
+    summary="Images near an image",
+    responses=_PROBLEMS,
+)
+def list_neighbours(
+    image_id: UUID,
+    caller: Reader,
+    parts: Parts,
+    radius_m: Annotated[float, Query(gt=0, le=50_000)] = 250.0,
+    kinds: Annotated[list[Literal["photo", "street"]], Query(max_length=2)] = [],  # noqa: B006
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+) -> NeighboursOut:
+    """Images within `radius_m` along the ground, nearest first."""
+    with parts.database.read(caller.organization_id) as catalogue:
+        near = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
+    return NeighboursOut(
+        neighbours=[
+            NeighbourOut(image=ImageOut.of(image), distance_m=distance_m)
+            for image, distance_m in near
+        ]
+    )

@@ -1,0 +1,167 @@
+"""The form fields of `locate` and `similar`, and how they become limits of a search."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pinpoint.api.forms import as_json
+from pinpoint.errors import BadRequest
+from pinpoint.ports import CatalogueReader
+from pinpoint.records import Box, Circle, Limits, Point
+
+MAX_RADIUS_M: Final = 20_100_000.0
+MAX_RING: Final = 1_000
+
+
+def _listed(value: Any) -> Any:
+    """`a,b`, or the field sent several times."""
+    parts = value if isinstance(value, list) else [value]
+    return [piece.strip() for part in parts for piece in str(part).split(",") if piece.strip()]
+
+
+Names = Annotated[list[str], BeforeValidator(_listed), Field(max_length=100)]
+Kind = Literal["photo", "street"]
+
+
+class Where(BaseModel):
+    """What may be searched; all of it optional."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kinds: Annotated[
+        list[Kind],
+        BeforeValidator(_listed),
+        Field(default_factory=list, max_length=2, description="Only these kinds: `photo,street`."),
+    ]
+    sources: Annotated[
+        Names, Field(default_factory=list, description="Only these sources, by name or id.")
+    ]
+    lat: float | None = Field(default=None, ge=-90, le=90, description="Centre of a circle.")
+    lon: float | None = Field(default=None, ge=-180, le=180)
+    radius_m: float | None = Field(default=None, gt=0, le=MAX_RADIUS_M)
+    bbox: str | None = Field(
+        default=None,
+        max_length=200,
+        description="west,south,east,north; west > east crosses the antimeridian.",
+        examples=["2.2,48.8,2.5,48.9"],
+    )
+    polygon: str | None = Field(
+        default=None, max_length=200_000, description="A GeoJSON Polygon with one ring."
+    )
+    since: AwareDatetime | None = Field(default=None, description="Taken at or after.")
+    until: AwareDatetime | None = Field(default=None, description="Taken before.")
+
+
+class LocateForm(Where):
+    """What may be said beside a photo to locate."""
+
+    kind: Kind | None = Field(default=None, description="What sort of picture the photo is.")
+    top: int = Field(default=10, ge=1, le=100, description="Candidates shown.")
+
+
+class SimilarForm(Where):
+    """What may be said beside, or instead of, a photo."""
+
+    image_id: UUID | None = Field(default=None, description="A gallery image instead of a photo.")
+    limit: int = Field(default=20, ge=1, le=200, description="Groups shown.")
+    per_group: int = Field(default=3, ge=1, le=20, description="Images shown of one group.")
+    kind: Kind | None = Field(default=None, description="What sort of picture the photo is.")
+    include_self: bool = Field(
+        default=False, description="With image_id: leave the image itself among the hits."
+    )
+    exclude_group: bool = Field(
+        default=False, description="With image_id: leave out its whole panorama or sequence."
+    )
+
+
+def of(where: Where, catalogue: CatalogueReader) -> Limits:
+    """The limits a form asks for.
+
+    Raises:
+        BadRequest: Fields contradict each other, or a shape cannot be used.
+        NotFound: A source is not there.
+    """
+    if where.since is not None and where.until is not None and where.since >= where.until:
+        raise BadRequest("since must be before until")
+    return Limits(
+        kinds=tuple(where.kinds),
+        source_ids=tuple(catalogue.source(_name_or_id(name)).id for name in where.sources),
+        circle=_circle(where),
+        box=None if where.bbox is None else _box(where.bbox),
+        polygon=() if where.polygon is None else _ring(where.polygon),
+        since=where.since,
+        until=where.until,
+    )
+
+
+def _name_or_id(text: str) -> str | UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        return text
+
+
+def _circle(where: Where) -> Circle | None:
+    given = (where.lat, where.lon, where.radius_m)
+    if all(one is None for one in given):
+        return None
+    if where.lat is None or where.lon is None or where.radius_m is None:
+        raise BadRequest("a circle needs lat, lon and radius_m together")
+    return Circle(center=Point(where.lat, where.lon), radius_m=where.radius_m)
+
+
+def _box(text: str) -> Box:
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+        low, high = Point(south, west), Point(north, east)
+    except ValueError as error:
+        raise BadRequest(f"bbox must be four degrees west,south,east,north: {error}") from error
+    if low.lat > high.lat:
+        raise BadRequest("bbox must be west,south,east,north with south <= north")
+    return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
+
+
+def _ring(text: str) -> tuple[Point, ...]:
+    try:
+        shape = Polygon.model_validate(as_json(text, "polygon"))
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", "polygon", *one["loc"])} for one in error.errors()]
+        ) from error
+    # Positions may carry an altitude; GeoJSON puts longitude first.
+    ring = tuple(Point(position[1], position[0]) for position in shape.coordinates[0])
+    if len(set(ring)) < 3:
+        raise BadRequest("polygon must have at least three different corners")
+    if any(abs(a.lon - b.lon) > 180 for a, b in itertools.pairwise(ring)):
+        raise BadRequest("polygon may not cross the antimeridian; use bbox with west > east")
+    return ring
+
+
+def _position(value: Any) -> Any:
+    if not (isinstance(value, list) and 2 <= len(value) <= 3):
+        raise ValueError("a position is [lon, lat]")
+    lon, lat = value[0], value[1]
+    if not all(isinstance(one, int | float) and math.isfinite(one) for one in (lon, lat)):
+        raise ValueError("a position is [lon, lat] in degrees")
+    if abs(lat) > 90 or abs(lon) > 180:
+        raise ValueError("longitude is within ±180, latitude within ±90")
+    return value
+
+
+Position = Annotated[list[float], BeforeValidator(_position)]
+
+
+class Polygon(BaseModel):
+    """A GeoJSON polygon without holes."""
+
+    type: Literal["Polygon"]
+    coordinates: Annotated[
+        list[Annotated[list[Position], Field(min_length=3, max_length=MAX_RING)]],
+        Field(min_length=1, max_length=1),
+    ]

@@ -1,0 +1,134 @@
+"""`POST /v1/locate` and `POST /v1/similar`: questions about a photo, which is not kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.datastructures import FormData, UploadFile
+
+from pinpoint.api import forms, limits, problems
+from pinpoint.api.callers import needs, services
+from pinpoint.api.schemas import AnswerOut, SimilarOut
+from pinpoint.bootstrap import Services
+from pinpoint.errors import BadRequest
+from pinpoint.records import Answer, Caller, Limits, Similar
+from pinpoint.search import pipeline
+
+router = APIRouter(prefix="/v1", tags=["search"])
+
+_CAN_ASK = needs("locate")
+_PROBLEMS = problems.declared(400, 401, 403, 404, 413, 415, 422, 503)
+
+
+async def photo_form(
+    request: Request, _: Annotated[Caller, Depends(_CAN_ASK)]
+) -> AsyncIterator[FormData]:
+    """The form, read only once the caller is known, the photo in memory only."""
+    form = await forms.read(
+        request,
+        max_files=1,
+        max_bytes=services(request).settings.media.max_bytes,
+        limit_name="PINPOINT_MEDIA_MAX_BYTES",
+        in_memory=True,
+    )
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+AsCaller = Annotated[Caller, Depends(_CAN_ASK)]
+Parts = Annotated[Services, Depends(services)]
+Form = Annotated[FormData, Depends(photo_form)]
+
+
+@router.post(
+    "/locate",
+    operation_id="locate",
+    summary="Where was this photo taken, and what is the evidence?",
+    responses=_PROBLEMS,
+    openapi_extra=forms.documented(limits.LocateForm, file="photo", many=False, required=True),
+)
+def locate(caller: AsCaller, parts: Parts, form: Form) -> AnswerOut:
+    """Locate one photo. The photo is not kept; only its hash is noted."""
+    photo = _photo(form)
+    if photo is None:
+        raise BadRequest("the form has no file in the field 'photo'")
+    asked = forms.fields(form, limits.LocateForm)
+    data = photo.file.read()
+    answer = pipeline.locate(
+        data,
+        file=photo.filename or "photo",
+        limits=_limits(asked, caller, parts),
+        organization_id=caller.organization_id,
+        kind=asked.kind,
+        decoder=parts.decoder,
+        encoder=parts.encoder,
+        index=parts.index,
+        database=parts.database,
+        settings=parts.settings.search,
+    )
+    _audit(parts, caller, "locate", data, answer)
+    return AnswerOut.of(answer, asked.top)
+
+
+@router.post(
+    "/similar",
+    operation_id="similar",
+    summary="Which gallery images look like this photo, or like this image?",
+    responses=_PROBLEMS,
+    openapi_extra=forms.documented(limits.SimilarForm, file="photo", many=False, required=False),
+)
+def similar(caller: AsCaller, parts: Parts, form: Form) -> SimilarOut:
+    """Nearest images to a photo, or to a gallery image, grouped by panorama or sequence."""
+    photo = _photo(form)
+    asked = forms.fields(form, limits.SimilarForm)
+    if (photo is None) == (asked.image_id is None):
+        raise BadRequest("give either a file in the field 'photo' or an image_id")
+    data = None if photo is None else photo.file.read()
+    found = pipeline.similar(
+        data,
+        image_id=asked.image_id,
+        file="photo" if photo is None else photo.filename or "photo",
+        limits=_limits(asked, caller, parts),
+        organization_id=caller.organization_id,
+        limit=asked.limit,
+        per_group=asked.per_group,
+        kind=asked.kind,
+        include_self=asked.include_self,
+        exclude_group=asked.exclude_group,
+        decoder=parts.decoder,
+        encoder=parts.encoder,
+        index=parts.index,
+        database=parts.database,
+        settings=parts.settings.search,
+    )
+    _audit(parts, caller, "similar", data, found)
+    return SimilarOut.of(found)
+
+
+def _photo(form: FormData) -> UploadFile | None:
+    found = forms.files(form, "photo")
+    return found[0] if found else None
+
+
+def _limits(where: limits.Where, caller: Caller, parts: Services) -> Limits:
+    with parts.database.read(caller.organization_id) as catalogue:
+        return limits.of(where, catalogue)
+
+
+def _audit(
+    parts: Services, caller: Caller, asked: str, data: bytes | None, found: Answer | Similar
+) -> None:
+    """Note who asked and by which weights and index it was answered; of the photo, its hash."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        catalogue.log_query(
+            asked,
+            key_id=caller.key_id,
+            photo_sha256=None if data is None else hashlib.sha256(data).hexdigest(),
+            bundle=found.bundle,
+            index_build=found.index_build,
+        )

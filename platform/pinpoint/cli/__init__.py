@@ -1,0 +1,1 @@
+"""The command line: `pinpoint …`. The one room that prints."""

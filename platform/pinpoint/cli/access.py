@@ -1,0 +1,120 @@
+"""`pinpoint orgs` and `pinpoint keys`: who may come in. Only on the machine of the stack."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Org, Session
+from pinpoint.errors import BadRequest
+from pinpoint.records import SCOPES, Scope
+
+orgs = typer.Typer(help="Organisations; walls stand between them.", no_args_is_help=True)
+keys = typer.Typer(help="API keys of an organisation.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the organisation.")]
+
+
+@orgs.command("create")
+def create_org(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Create an organisation."""
+    session = Session.of(context, as_json=as_json)
+    with session.services() as services:
+        made = services.access.create_organization(name)
+    if session.as_json:
+        output.show_json(made)
+    else:
+        output.say(f"organisation {made.name} ({made.id})")
+
+
+@orgs.command("list")
+def list_orgs(context: typer.Context, as_json: Json = False) -> None:
+    """List all organisations."""
+    session = Session.of(context, as_json=as_json)
+    with session.services() as services:
+        found = services.access.organizations()
+    if session.as_json:
+        output.show_json({"organizations": found})
+    else:
+        rows = [(one.name, one.id, one.created_at) for one in found]
+        output.table(None, ("name", "id", "created"), rows)
+
+
+@orgs.command("revoke")
+def revoke_org(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Close an organisation: none of its keys opens anything any more."""
+    session = Session.of(context, as_json=as_json)
+    with session.services() as services:
+        services.access.revoke_organization(name)
+    if session.as_json:
+        output.show_json({"revoked": name})
+    else:
+        output.say(f"organisation {name} is revoked")
+
+
+@keys.command("create")
+def create_key(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the key is for; shown in lists.")],
+    scope: Annotated[
+        list[str], typer.Option("--scope", help=f"One or more of: {', '.join(SCOPES)}.")
+    ] = ["locate", "read"],  # noqa: B006
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Create an API key and print its secret, this once."""
+    session = Session.of(context, org=org, as_json=as_json)
+    scopes = _scopes(scope)
+    with session.services() as services:
+        key, secret = services.access.create_key(session.own(services), name, scopes)
+    if session.as_json:
+        output.show_json({"key": key, "secret": secret})
+        return
+    output.say(secret)
+    output.note(
+        f"key {key.name} ({key.id}) of {session.organization}: {', '.join(key.scopes)}. "
+        "The secret is shown only now. From now on requests without a key are refused."
+    )
+
+
+@keys.command("list")
+def list_keys(context: typer.Context, org: Org = None, as_json: Json = False) -> None:
+    """List an organisation's keys, without their secrets."""
+    session = Session.of(context, org=org, as_json=as_json)
+    with session.services() as services:
+        found = services.access.keys(session.own(services))
+    if session.as_json:
+        output.show_json({"keys": found})
+        return
+    rows = [
+        (one.name, one.id, one.scopes, one.created_at, one.last_used_at, one.revoked_at)
+        for one in found
+    ]
+    output.table(None, ("name", "id", "scopes", "created", "last used", "revoked"), rows)
+
+
+@keys.command("revoke")
+def revoke_key(
+    context: typer.Context,
+    key_id: Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")],
+    as_json: Json = False,
+) -> None:
+    """Revoke a key; it opens nothing any more."""
+    session = Session.of(context, as_json=as_json)
+    with session.services() as services:
+        services.access.revoke_key(key_id)
+    if session.as_json:
+        output.show_json({"revoked": key_id})
+    else:
+        output.say(f"key {key_id} is revoked")
+
+
+def _scopes(wanted: list[str]) -> tuple[Scope, ...]:
+    asked = [piece for one in wanted for piece in one.replace(",", " ").split()]
+    unknown = sorted(set(asked) - set(SCOPES))
+    if unknown or not asked:
+        raise BadRequest(f"unknown scope {unknown}; scopes are {', '.join(SCOPES)}")
+    return tuple(scope for scope in SCOPES if scope in asked)

@@ -1,0 +1,101 @@
+"""`pinpoint batches`: upload sets and where their files stand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.records import VERDICTS
+
+app = typer.Typer(help="Batches: upload sets and where they stand.", no_args_is_help=True)
+
+BatchId = Annotated[str, typer.Argument(help="Id of the batch.")]
+_COUNTS = ("items", "received", "stored", *VERDICTS)
+
+
+@app.command("list")
+def list_batches(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="How many.")] = 20,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """List batches, newest first."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    with session.client() as client:
+        page = client.batches(limit)
+    if session.as_json:
+        output.show_json(page)
+    else:
+        show_counts(page["batches"])
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    batch_id: BatchId,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Only files in this state: `rejected`, …")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Files shown.")] = 200,
+    after: Annotated[int, typer.Option("--after", min=0, help="`next` of the page before.")] = 0,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Show a batch and its files, with the reason where one was not taken."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    with session.client() as client:
+        batch = client.batch(batch_id)
+        page = client.items(batch_id, state=state, after=after, limit=limit)
+    if session.as_json:
+        output.show_json({"batch": batch, **page})
+        return
+    show_counts([batch])
+    columns = ("seq", "file", "state", "stage", "reason", "detail")
+    rows = [[item[name] for name in columns] for item in page["items"]]
+    output.table(None, (">seq", *columns[1:]), rows)
+    if page["next"] is not None:
+        output.note(f"more: --after {page['next']}")
+
+
+@app.command("retry")
+def retry(
+    context: typer.Context,
+    batch_id: BatchId,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Send failed and unsettled files again."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    with session.client() as client:
+        retried = client.retry(batch_id)
+        batch = client.batch(batch_id)
+    if session.as_json:
+        output.show_json({"retried": retried, "batch": batch})
+    else:
+        output.say(f"{retried} files sent again")
+
+
+def show_counts(batches: list[dict[str, Any]]) -> None:
+    """Print batches with their counts."""
+    columns = ("id", "source", "state", "created", *(f">{name}" for name in _COUNTS))
+    rows = [
+        [
+            batch["id"],
+            batch["source"],
+            "complete" if batch["complete"] else batch["state"],
+            str(batch["created_at"])[:16].replace("T", " "),
+            *(batch[name] for name in _COUNTS),
+        ]
+        for batch in batches
+    ]
+    output.table(None, columns, rows)

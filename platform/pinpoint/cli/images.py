@@ -1,0 +1,103 @@
+"""`pinpoint images`: look at a gallery row, correct it, delete it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.errors import BadRequest
+
+app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
+
+ImageId = Annotated[str, typer.Argument(help="Id of the image.")]
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    image_id: ImageId,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Show an image's row."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    with session.client() as client:
+        image = client.image(image_id)
+    _show(session, image)
+
+
+@app.command("fix")
+def fix(
+    context: typer.Context,
+    image_id: ImageId,
+    lat: Annotated[
+        float | None, typer.Option("--lat", help="Latitude in degrees; with --lon.")
+    ] = None,
+    lon: Annotated[
+        float | None, typer.Option("--lon", help="Longitude in degrees; with --lat.")
+    ] = None,
+    captured_at: Annotated[
+        str | None, typer.Option("--captured-at", help="ISO 8601 with offset: 2026-05-01T12:00Z.")
+    ] = None,
+    heading_deg: Annotated[
+        float | None, typer.Option("--heading-deg", help="Compass direction, 0 to 360.")
+    ] = None,
+    creator: Annotated[str | None, typer.Option("--creator", help="Who took it.")] = None,
+    sequence: Annotated[str | None, typer.Option("--sequence", help="Sequence it is of.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Correct an image; what is not given stays as it is."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    fields = {
+        "lat": lat,
+        "lon": lon,
+        "captured_at": captured_at,
+        "heading_deg": heading_deg,
+        "creator": creator,
+        "sequence": sequence,
+        "licence": licence,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not given:
+        raise BadRequest("nothing to correct; give at least one of the options")
+    with session.client() as client:
+        image = client.fix(image_id, **given)
+    _show(session, image)
+
+
+@app.command("delete")
+def delete(
+    context: typer.Context,
+    image_id: ImageId,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Delete an image: row, index point and stored bytes."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    with session.client() as client:
+        client.delete(image_id)
+    if session.as_json:
+        output.show_json({"deleted": image_id})
+    else:
+        output.say(f"image {image_id} is deleted")
+
+
+def _show(session: Session, image: dict[str, Any]) -> None:
+    if session.as_json:
+        output.show_json(image)
+        return
+    hidden = ("geometry", "attributes")
+    output.table(
+        None, ("field", "value"), [(name, image[name]) for name in image if name not in hidden]
+    )

@@ -1,0 +1,85 @@
+"""`pinpoint`: puts the commands together and turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import typer
+
+from pinpoint import __version__
+from pinpoint.cli import (
+    access,
+    batches,
+    images,
+    indexes,
+    ingest,
+    inspection,
+    output,
+    search,
+    sources,
+    stack,
+)
+from pinpoint.cli.exits import EXIT, INTERNAL
+from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.errors import PinpointError
+
+app = typer.Typer(
+    name="pinpoint",
+    help="Where was this photo taken, and what is the evidence?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+stack.add_to(app)
+app.add_typer(access.orgs, name="orgs")
+app.add_typer(access.keys, name="keys")
+app.add_typer(sources.app, name="sources")
+ingest.add_to(app)
+app.add_typer(batches.app, name="batches")
+app.add_typer(images.app, name="images")
+inspection.add_to(app)
+search.add_to(app)
+app.add_typer(indexes.app, name="index")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        output.say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", callback=_version, is_eager=True
+    ),
+) -> None:
+    """Where was this photo taken, and what is the evidence?"""
+    context.obj = Session(server=server, key=key, org=org, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; leaves with an exit code."""
+    # Commands speak in results and one-line errors; the libraries below them stay quiet.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except PinpointError as error:
+        output.note(f"pinpoint: {error.message}")
+        sys.exit(EXIT[type(error)])
+    except Exception as error:
+        if os.environ.get("PINPOINT_LOG_LEVEL") == "debug":
+            raise
+        output.note(
+            f"pinpoint: unforeseen {type(error).__name__}: {error}; "
+            "PINPOINT_LOG_LEVEL=debug shows where"
+        )
+        sys.exit(INTERNAL)

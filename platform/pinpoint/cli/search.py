@@ -1,0 +1,188 @@
+"""`pinpoint locate` and `pinpoint similar`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.exits import EXIT
+from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.client import Client
+from pinpoint.errors import BadRequest
+
+Kinds = Annotated[
+    list[str], typer.Option("--kinds", help="Only this source kind; may be repeated.")
+]
+Sources = Annotated[
+    list[str], typer.Option("--source", help="Only this source; may be repeated.")
+]
+Near = Annotated[
+    str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in metres.")
+]
+Box = Annotated[str | None, typer.Option("--bbox", help="Only within west,south,east,north.")]
+Since = Annotated[str | None, typer.Option("--since", help="Only taken at or after, ISO 8601.")]
+Until = Annotated[str | None, typer.Option("--until", help="Only taken before, ISO 8601.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang these commands into the tree."""
+    app.command()(locate)
+    app.command()(similar)
+
+
+def locate(
+    context: typer.Context,
+    photos: Annotated[list[Path], typer.Argument(help="Photos to locate.")],
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="What the photos are: `photo` or `street`.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, max=100, help="Candidates shown.")] = 10,
+    kinds: Kinds = [],  # noqa: B006
+    source: Sources = [],  # noqa: B006
+    near: Near = None,
+    bbox: Box = None,
+    since: Since = None,
+    until: Until = None,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Say where photos were taken, and what speaks for it. The photos are not kept."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    limits = _limits(kinds, source, near, bbox, since, until)
+    answers: list[dict[str, Any]] = []
+    failed: PinpointFailure = None
+    with session.client() as client:
+        for photo in photos:
+            answer, error = _one(client, photo, kind=kind, top=top, **limits)
+            failed = failed or error
+            answers.append({"photo": str(photo), "answer": answer, "error": _brief(error)})
+            if not session.as_json and answer is not None:
+                show_answer(str(photo), answer)
+    if session.as_json:
+        output.show_json({"answers": answers})
+    if failed is not None:
+        raise typer.Exit(EXIT[type(failed)])
+
+
+def similar(
+    context: typer.Context,
+    photo: Annotated[Path | None, typer.Argument(help="A photo.")] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", help="Id of a gallery image instead of a photo.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="Groups shown.")] = 20,
+    per_group: Annotated[
+        int, typer.Option("--per-group", min=1, max=20, help="Images shown of one group.")
+    ] = 3,
+    kinds: Kinds = [],  # noqa: B006
+    source: Sources = [],  # noqa: B006
+    near: Near = None,
+    bbox: Box = None,
+    since: Since = None,
+    until: Until = None,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Find gallery images that look like a photo, one panorama or sequence being one group."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    if (photo is None) == (image is None):
+        raise BadRequest("give either a photo or --image ID")
+    limits = _limits(kinds, source, near, bbox, since, until)
+    with session.client() as client:
+        found = client.similar(
+            photo, image_id=image, limit=limit, per_group=per_group, **limits
+        )
+    if session.as_json:
+        output.show_json(found)
+        return
+    rows = [
+        (
+            number if place == 0 else "",
+            f"{hit['score']:.3f}",
+            hit["kind"],
+            f"{hit['lat']:.5f}, {hit['lon']:.5f}",
+            hit["image_id"],
+        )
+        for number, group in enumerate(found["groups"], start=1)
+        for place, hit in enumerate(group["hits"])
+    ]
+    output.table(None, (">group", ">similarity", "kind", "lat, lon", "image"), rows)
+
+
+def show_answer(photo: str, answer: dict[str, Any]) -> None:
+    """Print one answer with its evidence."""
+    point = answer["point"]
+    if point is None:
+        output.say(f"{photo}: the gallery holds nothing to answer with")
+        return
+    regions = " · ".join(
+        f"{one['mass']:.0%} of the vote within {output.length(one['radius_m'])}"
+        for one in answer["regions"]
+    )
+    sure = "calibrated" if answer["calibrated"] else "not calibrated"
+    output.say(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({sure})")
+    rows = [
+        (
+            cited["role"],
+            kind,
+            cited["source"],
+            output.length(cited["distance_m"]),
+            f"{cited['similarity']:.3f}",
+            cited["licence"],
+            cited["image_id"],
+        )
+        for kind, citations in sorted(answer["citations"].items())
+        for cited in citations
+    ]
+    columns = ("role", "kind", "source", ">distance", ">similarity", "licence", "image")
+    output.table(None, columns, rows)
+    total_ms = answer["timings_ms"].get("total")
+    took = "" if total_ms is None else f"   {total_ms:.0f} ms"
+    output.say(
+        f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}, "
+        f"index {answer['index']['build']}{took}"
+    )
+    output.say(answer["bundle"]["note"])
+
+
+def _one(
+    client: Client, photo: Path, **limits: Any
+) -> tuple[dict[str, Any] | None, PinpointFailure]:
+    """One photo's answer, or what was wrong with it; a dead stack ends the command."""
+    try:
+        return client.locate(photo, **limits), None
+    except BadRequest as error:
+        output.note(f"pinpoint: {photo}: {error.message}")
+        return None, error
+
+
+def _brief(error: PinpointFailure) -> dict[str, str] | None:
+    return None if error is None else {"reason": error.reason, "detail": error.message}
+
+
+def _limits(
+    kinds: list[str],
+    sources: list[str],
+    near: str | None,
+    bbox: str | None,
+    since: str | None,
+    until: str | None,
+) -> dict[str, Any]:
+    limits = {"kinds": kinds, "sources": sources, "bbox": bbox, "since": since, "until": until}
+    if near is None:
+        return limits
+    try:
+        lat, lon, radius_m = (float(part) for part in near.split(","))
+    except ValueError as error:
+        raise BadRequest("--near must be lat,lon,radius: three numbers") from error
+    return {**limits, "lat": lat, "lon": lon, "radius_m": radius_m}
+
+
+PinpointFailure = BadRequest | None

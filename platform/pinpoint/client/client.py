@@ -1,0 +1,298 @@
+"""What one can ask of a running Pinpoint; each method is one route."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from pinpoint.client import folders
+from pinpoint.client.wire import Wire
+from pinpoint.errors import BadRequest
+
+Json = dict[str, Any]
+Photo = str | Path | bytes
+Id = str | UUID
+
+
+class Client:
+    """A client of one API; use it as a context manager or call `close`."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    @classmethod
+    def open(
+        cls, server: str | None = None, key: str | None = None, organization: str | None = None
+    ) -> Client:
+        """Open a client.
+
+        Args:
+            server: Base URL of an API; without it, the embedded stack below `PINPOINT_HOME`.
+            key: API key.
+            organization: In whose name the operator of the embedded stack asks.
+
+        Raises:
+            StackError: No server was given and no embedded stack is running.
+        """
+        if server is None and key is None:
+            return cls(Wire.to_embedded(organization))
+        if server is None:
+            found = Wire.to_embedded(None)
+            found.close()
+            return cls(Wire(found.server, key, organization, embedded=True))
+        return cls(Wire(server, key, organization, embedded=False))
+
+    @property
+    def server(self) -> str:
+        """Base URL of the API."""
+        return self._wire.server
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the API is this machine's embedded stack."""
+        return self._wire.embedded
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+    # --- questions ---------------------------------------------------------------------------
+
+    def locate(self, photo: Photo, **limits: Any) -> Json:
+        """Where a photo was taken, and the evidence.
+
+        Args:
+            photo: Path, or the bytes of an image.
+            limits: `kind`, `kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
+                (west, south, east, north), `polygon` (GeoJSON), `since`, `until`, `top`.
+
+        Raises:
+            BadPhoto: The bytes are no image that Pinpoint accepts.
+        """
+        answer: Json = self._wire.call(
+            "POST", "/v1/locate", form=form_of(limits), files=[("photo", _photo(photo))]
+        )
+        return answer
+
+    def similar(
+        self, photo: Photo | None = None, *, image_id: Id | None = None, **limits: Any
+    ) -> Json:
+        """Gallery images that look like a photo, or like another image.
+
+        Args:
+            photo: Path or bytes; or give `image_id`.
+            image_id: A gallery image.
+            limits: Those of `locate`, but instead of `top`: `limit`, `per_group`, and for an
+                image `include_self`, `exclude_group`.
+        """
+        form = form_of({**limits, "image_id": image_id})
+        files = None if photo is None else [("photo", _photo(photo))]
+        found: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
+        return found
+
+    # --- sources -----------------------------------------------------------------------------
+
+    def sources(self) -> list[Json]:
+        """All sources by name."""
+        found: list[Json] = self._wire.call("GET", "/v1/sources")["sources"]
+        return found
+
+    def source(self, name_or_id: Id) -> Json:
+        """One source."""
+        found: Json = self._wire.call("GET", f"/v1/sources/{_segment(name_or_id)}")
+        return found
+
+    def add_source(
+        self,
+        name: str,
+        kind: str,
+        *,
+        licence: str | None = None,
+        attribution: str | None = None,
+        originals: str = "copy",
+    ) -> Json:
+        """Add a source; `Conflict` if the name is taken."""
+        body = {
+            "name": name,
+            "kind": kind,
+            "licence": licence,
+            "attribution": attribution,
+            "originals": originals,
+        }
+        added: Json = self._wire.call("POST", "/v1/sources", json=body)
+        return added
+
+    def erase_source(self, name_or_id: Id) -> int:
+        """Erase a source with its images; returns how many go."""
+        return int(self._wire.call("DELETE", f"/v1/sources/{_segment(name_or_id)}")["images"])
+
+    # --- batches -----------------------------------------------------------------------------
+
+    def open_batch(self, source: Id) -> Json:
+        """Open an upload set for a source, by name or id."""
+        batch: Json = self._wire.call("POST", "/v1/batches", json={"source": str(source)})
+        return batch
+
+    def upload(
+        self,
+        batch_id: Id,
+        files: Mapping[str, Path | bytes],
+        hints: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Json:
+        """Add files to an open upload set.
+
+        Args:
+            batch_id: The upload set.
+            files: Name in the source → path or bytes.
+            hints: Name → what is known of the file (`lat`, `lon`, `captured_at`, …).
+        """
+        opened = [
+            ("files", (name, item if isinstance(item, bytes) else Path(item).read_bytes()))
+            for name, item in files.items()
+        ]
+        form = {"hints": json.dumps(hints, default=_plain)} if hints else None
+        added: Json = self._wire.call(
+            "POST", f"/v1/batches/{_segment(batch_id)}/images", form=form, files=opened
+        )
+        return added
+
+    def complete(self, batch_id: Id) -> Json:
+        """Say that no more files come."""
+        batch: Json = self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/complete")
+        return batch
+
+    def batch(self, batch_id: Id) -> Json:
+        """Where an upload set stands."""
+        batch: Json = self._wire.call("GET", f"/v1/batches/{_segment(batch_id)}")
+        return batch
+
+    def batches(self, limit: int = 50, before: Id | None = None) -> Json:
+        """A page of upload sets, newest first: `{"batches": [...], "next": id | None}`."""
+        query = {"limit": limit, "before": None if before is None else str(before)}
+        page: Json = self._wire.call("GET", "/v1/batches", query=query)
+        return page
+
+    def items(
+        self, batch_id: Id, *, state: str | None = None, after: int = 0, limit: int = 200
+    ) -> Json:
+        """A page of an upload set's files: `{"items": [...], "next": seq | None}`."""
+        query = {"state": state, "after": after, "limit": limit}
+        page: Json = self._wire.call("GET", f"/v1/batches/{_segment(batch_id)}/items", query=query)
+        return page
+
+    def retry(self, batch_id: Id) -> int:
+        """Send failed and unsettled files again; returns how many."""
+        return int(self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/retry")["retried"])
+
+    def ingest_folder(
+        self,
+        path: str | Path,
+        *,
+        source: str,
+        wait: bool = False,
+        on_progress: Callable[[Json], None] | None = None,
+    ) -> Json:
+        """Upload a folder as one batch, a file's path below it being its identity.
+
+        Args:
+            path: A folder, or one file.
+            source: Name or id of the source.
+            wait: Return only when every file has its verdict.
+            on_progress: Told the batch after every request.
+
+        Returns:
+            The batch.
+        """
+        return folders.ingest(self, Path(path), source=source, wait=wait, on_progress=on_progress)
+
+    # --- images ------------------------------------------------------------------------------
+
+    def image(self, image_id: Id) -> Json:
+        """One image."""
+        image: Json = self._wire.call("GET", f"/v1/images/{_segment(image_id)}")
+        return image
+
+    def fix(self, image_id: Id, **fields: Any) -> Json:
+        """Correct an image: `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on."""
+        body = json.loads(json.dumps(fields, default=_plain))
+        image: Json = self._wire.call("PATCH", f"/v1/images/{_segment(image_id)}", json=body)
+        return image
+
+    def delete(self, image_id: Id) -> None:
+        """Delete an image."""
+        self._wire.call("DELETE", f"/v1/images/{_segment(image_id)}")
+
+    def thumbnail(self, image_id: Id) -> bytes:
+        """A small JPEG."""
+        return self._wire.fetch(f"/v1/images/{_segment(image_id)}/thumbnail")
+
+    def neighbours(
+        self, image_id: Id, *, radius_m: float = 250.0, kinds: Sequence[str] = (), limit: int = 20
+    ) -> list[Json]:
+        """Images near an image with `distance_m`, nearest first."""
+        query = {"radius_m": radius_m, "kinds": list(kinds) or None, "limit": limit}
+        found: list[Json] = self._wire.call(
+            "GET", f"/v1/images/{_segment(image_id)}/neighbours", query=query
+        )["neighbours"]
+        return found
+
+    # --- health ------------------------------------------------------------------------------
+
+    def ready(self) -> Json:
+        """The parts of the stack; `Unavailable` where one of them does not answer."""
+        found: Json = self._wire.call("GET", "/health/ready")
+        return found
+
+
+def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits as form fields; None is left out."""
+    form: dict[str, Any] = {}
+    for name, value in limits.items():
+        if value is None or value == () or value == []:
+            continue
+        if isinstance(value, Mapping):
+            form[name] = json.dumps(value)
+        elif name == "bbox" and not isinstance(value, str):
+            form[name] = ",".join(repr(float(degrees)) for degrees in value)
+        elif isinstance(value, list | tuple):
+            form[name] = [str(one) for one in value]
+        else:
+            form[name] = _plain(value)
+    return form
+
+
+def _photo(photo: Photo) -> tuple[str, bytes]:
+    if isinstance(photo, bytes):
+        return "photo", photo
+    path = Path(photo)
+    try:
+        return path.name, path.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"cannot read {path}: {error.strerror}", reason="unreadable") from error
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _segment(identity: Id) -> str:
+    text = str(identity)
+    if not text or "/" in text or text in (".", ".."):
+        raise BadRequest(f"{text!r} is no name or id")
+    return text

@@ -1,0 +1,1 @@
+"""Ingest: from files to rows, vectors and index points."""

@@ -1,0 +1,107 @@
+"""Every reason a file can be refused for, in one place, and the checks on what a file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from pinpoint.records import Rejected
+
+Stage = Literal["find", "read", "check", "decode"]
+
+REASONS: Final[Mapping[str, str]] = {
+    "bad_row": "A manifest row has a value that cannot be read.",
+    "decoder_crashed": "The file brought the decoding process down.",
+    "empty_file": "The file holds no bytes.",
+    "future_date": "The file says it was taken more than a day from now.",
+    "half_position": "Only one of latitude and longitude can be read, or a hemisphere is missing.",
+    "metadata_too_large": "The EXIF, XMP or ICC block is larger than PINPOINT_MEDIA_MAX_METADATA_"
+    "BYTES.",
+    "missing_file": "There is no regular, readable file at that path.",
+    "no_position": "Neither the file nor its manifest row nor a GPX track says where it was taken.",
+    "null_island": "The position is 0/0, what devices write when they do not know.",
+    "out_of_memory": "Decoding the file needs more memory than PINPOINT_MEDIA_MEMORY_MB.",
+    "out_of_range": "The latitude is beyond 90 degrees or the longitude beyond 180.",
+    "outside_root": "A manifest row names a file outside the manifest's folder.",
+    "timeout": "Reading the file takes longer than PINPOINT_MEDIA_TIMEOUT_S.",
+    "too_large": "The file is larger than PINPOINT_MEDIA_MAX_BYTES.",
+    "too_many_frames": "The file holds more frames than PINPOINT_MEDIA_MAX_FRAMES.",
+    "too_many_pixels": "The picture has more pixels than PINPOINT_MEDIA_MAX_PIXELS.",
+    "undecodable": "The file is damaged or cut short.",
+    "unsupported_format": "The file is not JPEG, HEIC, AVIF, WebP, PNG or TIFF.",
+}
+"""Stable reason → one line for people. Files, manifests and decoder use no other word."""
+
+STAGES: Final[Mapping[str, Stage]] = {
+    "bad_row": "find",
+    "outside_root": "find",
+    "empty_file": "read",
+    "metadata_too_large": "read",
+    "missing_file": "read",
+    "too_large": "read",
+    "too_many_frames": "read",
+    "too_many_pixels": "read",
+    "unsupported_format": "read",
+    "future_date": "check",
+    "half_position": "check",
+    "no_position": "check",
+    "null_island": "check",
+    "out_of_range": "check",
+    "decoder_crashed": "decode",
+    "out_of_memory": "decode",
+    "timeout": "decode",
+    "undecodable": "decode",
+}
+"""Where a reason is found out, unless a manifest finds it first (`find`)."""
+
+NULL_ISLAND_DEG: Final = 1e-6
+FUTURE: Final = timedelta(days=1)
+
+
+class Refused(Exception):  # noqa: N818 - a verdict on a file, not a fault of the program
+    """A verdict inside this room; it leaves the room as a `Rejected`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None) -> Rejected:
+    """A rejection with its usual stage."""
+    return Rejected(file=file, stage=stage or STAGES[reason], reason=reason, detail=detail)
+
+
+def check_position(lat: float | None, lon: float | None, note: str = "") -> tuple[float, float]:
+    """The same position, once it is whole, on Earth and not 0/0.
+
+    Raises:
+        Refused: `half_position`, `no_position`, `out_of_range` or `null_island`.
+    """
+    because = f": {note}" if note else ""
+    if lat is None and lon is None:
+        raise Refused("no_position", f"no position in the file, a manifest or a track{because}")
+    if lat is None or lon is None:
+        there, missing = ("longitude", "latitude") if lat is None else ("latitude", "longitude")
+        raise Refused("half_position", f"a {there} without a usable {missing}{because}")
+    if not abs(lat) <= 90:
+        swapped = "; are latitude and longitude swapped?" if abs(lat) <= 180 else ""
+        raise Refused("out_of_range", f"latitude {lat:.6g} is beyond 90 degrees{swapped}")
+    if not abs(lon) <= 180:
+        raise Refused("out_of_range", f"longitude {lon:.6g} is beyond 180 degrees")
+    if abs(lat) < NULL_ISLAND_DEG and abs(lon) < NULL_ISLAND_DEG:
+        raise Refused("null_island", "the position is 0/0, what devices write without a fix")
+    return lat, lon
+
+
+def check_time(captured_at: datetime | None, now: datetime) -> None:
+    """Nobody takes photos tomorrow; a day is left for wall clocks without an offset.
+
+    Raises:
+        Refused: `future_date`.
+    """
+    if captured_at is not None and captured_at - now > FUTURE:
+        raise Refused(
+            "future_date", f"taken {captured_at:%Y-%m-%d %H:%M} UTC, and now is {now:%Y-%m-%d}"
+        )

@@ -1,0 +1,128 @@
+"""Finding and reading files: regular ones only, in one order, never out of the root."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from pinpoint.media.checks import Refused
+
+SIDECARS: Final = frozenset(
+    ".gpx .xmp .aae .csv .tsv .json .geojson .xml .txt .md .html .yaml .yml .ini .log .db".split()
+)
+"""What lies beside photos and is none; everything else is tried, and refused with a reason."""
+
+
+def find_files(root: Path) -> Iterator[Path]:
+    """Every file below `root`, sorted; hidden folders and files are left out.
+
+    Folders behind symbolic links are not entered; a linked file counts only where its target lies
+    below `root`.
+
+    Raises:
+        NotADirectoryError: `root` is no folder.
+    """
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is no folder")
+    yield from _walk(root, root.resolve())
+
+
+def find_photos(root: Path) -> Iterator[Path]:
+    """As `find_files`, without the files known to lie beside photos (`SIDECARS`)."""
+    return (path for path in find_files(root) if path.suffix.lower() not in SIDECARS)
+
+
+def tracks(root: Path) -> Callable[[Path], Path | None]:
+    """A look-up from a photo below `root` to its GPX track, if it has one.
+
+    The track of a photo is the `.gpx` of the same stem beside it, else the only `.gpx` there.
+    """
+    resolved = root.resolve()
+
+    @lru_cache(maxsize=256)
+    def beside(folder: Path) -> dict[str, Path]:
+        return {
+            entry.name: folder / entry.name
+            for entry in _entries(folder)
+            if entry.name.lower().endswith(".gpx") and _is_ours(entry, resolved)
+        }
+
+    def track_of(photo: Path) -> Path | None:
+        found = beside(photo.parent)
+        for path in found.values():
+            if path.stem == photo.stem:
+                return path
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    return track_of
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+        Refused: `missing_file`, `empty_file` or `too_large`.
+    """
+    try:
+        # Looked at before it is opened: opening a device or a FIFO can already do something.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Refused("missing_file", "not a regular file")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(fd, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise Refused("missing_file", "not a regular file")
+            check_size(status.st_size, max_bytes)
+            data = stream.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Refused("missing_file", f"cannot be opened: {reason}") from error
+    check_size(len(data), max_bytes)
+    return data
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Raise `Refused` (`empty_file`, `too_large`) for a size out of limits."""
+    if size == 0:
+        raise Refused("empty_file", "the file holds no bytes")
+    if size > max_bytes:
+        raise Refused("too_large", f"{size} bytes; at most {max_bytes} (PINPOINT_MEDIA_MAX_BYTES)")
+
+
+def sha256(data: bytes | memoryview) -> str:
+    """Hash that names the bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_below(path: Path, resolved_root: Path) -> bool:
+    """Whether the file really lies below the root, links followed."""
+    try:
+        return path.resolve().is_relative_to(resolved_root)
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _walk(folder: Path, resolved_root: Path) -> Iterator[Path]:
+    for entry in _entries(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name, resolved_root)
+        elif _is_ours(entry, resolved_root):
+            yield folder / entry.name
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Visible entries by name; the order does not depend on the file system."""
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+
+
+def _is_ours(entry: os.DirEntry[str], resolved_root: Path) -> bool:
+    """A file, or a link to one below the root; devices, sockets and FIFOs are none."""
+    if not entry.is_file():
+        return False
+    return not entry.is_symlink() or is_below(Path(entry.path), resolved_root)

@@ -1,0 +1,186 @@
+"""Manifests: a CSV or GeoJSON that says of files what the files do not say themselves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pinpoint.errors import BadManifest, TooLarge
+from pinpoint.media.checks import Refused, rejected
+from pinpoint.media.rows import COLUMNS, ManifestRow, canonical, row_of
+from pinpoint.records import Rejected
+from pinpoint.settings import MediaSettings
+
+SUFFIXES: Final = frozenset({".csv", ".tsv", ".geojson", ".json"})
+"""What `is_manifest` takes for a manifest."""
+MAX_GEOJSON_BYTES: Final = 256_000_000
+"""GeoJSON is read whole; more rows than fit in this belong in a CSV."""
+_MAX_COLUMNS: Final = 256
+_MAX_SHOWN: Final = 12
+
+
+def is_manifest(path: Path) -> bool:
+    """A file whose name says that it lists others."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_manifest(path: Path, settings: MediaSettings) -> Iterator[ManifestRow | Rejected]:
+    """Rows of a manifest in its order; a bad row is a `Rejected` and stops nothing.
+
+    Args:
+        path: CSV or GeoJSON (FeatureCollection of Points); files are named relative to its folder.
+        settings: `max_manifest_rows` holds.
+
+    Raises:
+        BadManifest: It cannot be read at all, or does not name files.
+        TooLarge: More rows than allowed.
+    """
+    if not path.is_file():
+        raise BadManifest(f"there is no manifest at {path}")
+    root = path.parent.resolve()
+    rows = _geojson(path) if path.suffix.lower() in (".geojson", ".json") else _csv(path, settings)
+    for number, row in enumerate(rows, start=1):
+        if number > settings.max_manifest_rows:
+            raise _too_many(path, settings)
+        if isinstance(row, Rejected):
+            yield row
+            continue
+        try:
+            yield row_of(row, root)
+        except Refused as refused:
+            name = str(row.get("file") or f"row {number}")[:300]
+            yield rejected(name, refused.reason, f"row {number}: {refused.detail}", stage="find")
+
+
+def _csv(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Rejected]:
+    """Rows of a CSV with canonical names; refused before the first row where it is too long."""
+    _check_lines(path, settings)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            dialect = _dialect(stream.read(65_536))
+            stream.seek(0)
+            reader = csv.reader(stream, dialect)
+            names = _header(path, next(reader, []))
+            for cells in reader:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if len(cells) > len(names):
+                    where = f"row {reader.line_num}"
+                    detail = f"line {reader.line_num} has {len(cells)} cells for {len(names)} names"
+                    name = cells[names.index("file")] if "file" in names else where
+                    yield rejected(name[:300] or where, "bad_row", detail)
+                    continue
+                yield dict(zip(names, cells, strict=False))
+    except UnicodeDecodeError as error:
+        raise BadManifest(f"{path.name} is not UTF-8 ({error.reason} at {error.start})") from error
+    except csv.Error as error:
+        raise BadManifest(f"{path.name}: {error}") from error
+
+
+def _dialect(sample: str) -> type[csv.Dialect]:
+    """Comma, semicolon, tab or bar, whichever the first line has most of."""
+    first = sample.splitlines()[0] if sample.strip() else ""
+    best = max(",;\t|", key=first.count)
+
+    class Sniffed(csv.excel):
+        delimiter = best
+        strict = False
+
+    return Sniffed
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    """Canonical column names.
+
+    Raises:
+        BadManifest: `file` is missing, or a column is there twice.
+    """
+    names = [canonical(cell) for cell in cells]
+    found = ", ".join(cell.strip()[:40] or "(empty)" for cell in cells[:_MAX_SHOWN]) or "nothing"
+    if "file" not in names:
+        raise BadManifest(
+            f"{path.name} names no files: its columns are {found}; wanted is `file`, and any of "
+            f"{', '.join(name for name in COLUMNS if name != 'file')}"
+        )
+    if len(names) > _MAX_COLUMNS:
+        raise BadManifest(f"{path.name} has {len(names)} columns; at most {_MAX_COLUMNS}")
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise BadManifest(f"{path.name} has the column {twice[0]} twice: {found}")
+    return names
+
+
+def _check_lines(path: Path, settings: MediaSettings) -> None:
+    """There are never more rows than lines, so counting lines usually settles it."""
+    lines = 0
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            lines += block.count(b"\n")
+            if lines > settings.max_manifest_rows + 1:
+                raise _too_many(path, settings)
+
+
+def _too_many(path: Path, settings: MediaSettings) -> TooLarge:
+    return TooLarge(
+        f"{path.name} has more than {settings.max_manifest_rows} rows "
+        "(PINPOINT_MEDIA_MAX_MANIFEST_ROWS); split it"
+    )
+
+
+def _geojson(path: Path) -> Iterator[Mapping[str, Any] | Rejected]:
+    """Features as rows; a geometry's position wins over properties of the same name."""
+    if path.stat().st_size > MAX_GEOJSON_BYTES:
+        raise TooLarge(f"{path.name} is over {MAX_GEOJSON_BYTES} bytes; give a CSV instead")
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BadManifest(f"{path.name} is no JSON: {error}") from error
+    features = document.get("features") if isinstance(document, dict) else None
+    if not isinstance(features, list) or document.get("type") != "FeatureCollection":
+        raise BadManifest(f"{path.name} is no GeoJSON FeatureCollection")
+    _check_features(path, features)
+    for number, feature in enumerate(features, start=1):
+        try:
+            yield _feature(feature)
+        except (ValueError, TypeError) as error:
+            yield rejected(f"feature {number}", "bad_row", f"feature {number}: {error}")
+
+
+def _check_features(path: Path, features: list[Any]) -> None:
+    """As for a CSV: a collection of which nothing names a file is no manifest."""
+    names = {
+        key
+        for feature in features
+        if isinstance(feature, dict) and isinstance(feature.get("properties"), dict)
+        for key in feature["properties"]
+    }
+    if features and "file" not in {canonical(name) for name in names}:
+        found = ", ".join(sorted(names)[:_MAX_SHOWN]) or "nothing"
+        raise BadManifest(
+            f"{path.name} names no files: its properties are {found}; wanted is `file`, and any of "
+            f"{', '.join(name for name in COLUMNS if name != 'file')}"
+        )
+
+
+def _feature(feature: object) -> Mapping[str, Any]:
+    if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
+        raise ValueError("no feature with properties")
+    row: dict[str, Any] = {}
+    for name, value in feature["properties"].items():
+        row.setdefault(canonical(name), value)
+    if "id" in feature and feature["id"] is not None:
+        row.setdefault("external_id", feature["id"])
+    geometry = feature.get("geometry")
+    if geometry is not None:
+        if not isinstance(geometry, dict) or geometry.get("type") != "Point":
+            raise ValueError("the geometry is no Point")
+        coordinates = geometry.get("coordinates")
+        if not isinstance(coordinates, list) or len(coordinates) not in (2, 3):
+            raise ValueError("a Point has two or three coordinates")
+        row["longitude"], row["latitude"] = coordinates[:2]
+        if len(coordinates) == 3:
+            row.setdefault("altitude_m", coordinates[2])
+    return row

@@ -1,0 +1,82 @@
+"""What a file is, by its first bytes and never by its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEAD_BYTES: Final = 64
+"""How much of a file `sniff` looks at."""
+
+FORMATS: Final[tuple[str, ...]] = ("avif", "heic", "jpeg", "png", "tiff", "webp")
+"""Formats that are read; everything else is `unsupported_format`."""
+
+_AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS: Final = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
+_OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"8BPS", "PSD"),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\x00\x00\x01\x00", "ICO"),
+    (b"%PDF", "PDF"),
+    (b"IIRO", "ORF"),
+    (b"IIU\x00", "RW2"),
+    (b"FUJIFILM", "RAF"),
+    (b"<?xml", "XML"),
+    (b"PK\x03\x04", "ZIP"),
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """Format of a file from its first `HEAD_BYTES` bytes; None where it is not one we read."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        # Canon's raw files are TIFFs whose mark stands behind the header.
+        return None if head[8:10] == b"CR" else "tiff"
+    if head[4:8] == b"ftyp":
+        return _isobmff(head)
+    return None
+
+
+def _isobmff(head: bytes) -> str | None:
+    """AVIF or HEIC, by major and compatible brands."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12]} | {head[at : at + 4] for at in range(16, end - 3, 4)}
+    if brands & _AVIF_BRANDS:
+        return "avif"
+    return "heic" if brands & _HEIF_BRANDS else None
+
+
+def guess(head: bytes) -> str:
+    """A word for people on what an unsupported file seems to be."""
+    for mark, name in _OTHERS:
+        if head.startswith(mark):
+            return name
+    if head[4:8] == b"ftyp":
+        return f"a video or raw file (brand {head[8:12].decode('ascii', 'replace').strip()!r})"
+    return "not an image we know"
+
+
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP from its header, before its decoder reserves a canvas."""
+    kind = head[12:16]
+    if kind == b"VP8X" and len(head) >= 30:
+        width = int.from_bytes(head[24:27], "little") + 1
+        return width, int.from_bytes(head[27:30], "little") + 1
+    if kind == b"VP8L" and len(head) >= 25:
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
+    if kind == b"VP8 " and len(head) >= 30:
+        width = int.from_bytes(head[26:28], "little") & 0x3FFF
+        return width, int.from_bytes(head[28:30], "little") & 0x3FFF
+    return None

@@ -1,0 +1,287 @@
+"""Towers: any `open_clip` or `timm` name, with downloaded weights or those of a safetensors file.
+
+The libraries are imported when a tower is asked for, never before: the descriptor needs neither.
+A tower maps `[B, 3, S, S]` to `[B, D]`, not yet of unit length.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from pinpoint.errors import BadBundle, Unavailable
+from pinpoint.nets.contract import Argument, TowerSpec
+from pinpoint.nets.descriptor import Descriptor
+from pinpoint.nets.preprocess import Preprocess
+from pinpoint.nets.torchvision_ops import allow_torchvision
+
+_ARGUMENTS: Mapping[str, frozenset[str]] = {
+    "timm": frozenset(
+        {"act_layer", "dynamic_img_size", "global_pool", "img_size", "output_stride", "pad_type"}
+    ),
+    "open_clip": frozenset({"image_size", "quick_gelu"}),
+    "pinpoint": frozenset(),
+}
+"""An allow-list: timm also takes `checkpoint_path`, which unpickles, and so runs, what it finds."""
+
+
+class Tower(nn.Module):
+    """A library's image network, whatever it returns beside the pooled vector."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """`[B, 3, S, S]` to `[B, D]`.
+
+        Raises:
+            BadBundle: The network gives no single vector per picture.
+        """
+        output = self.network(pixels)
+        # CoCa's tower gives the pooled vector and its tokens.
+        pooled = output[0] if isinstance(output, tuple) else output
+        if not isinstance(pooled, torch.Tensor) or pooled.ndim != 2:
+            raise BadBundle("the tower gives no single vector per picture; choose a pooled one")
+        return pooled
+
+
+def build_tower(spec: TowerSpec, weights: Path | None) -> Tower:
+    """Build a tower for inference, on the CPU, in fp32.
+
+    Args:
+        spec: Library, name, arguments.
+        weights: A safetensors file: of the tower alone, or of a whole CLIP (`visual.*`) or
+            classifier, whose other parts are left out. None downloads those of `spec.pretrained`.
+
+    Raises:
+        BadBundle: Unknown name, tag or argument, or weights that do not fit.
+        Unavailable: The download failed; the message says what to fetch and where to put it.
+    """
+    if spec.library == "pinpoint":
+        return Tower(Descriptor()).eval()
+    _check_arguments(spec)
+    if weights is None and spec.pretrained is None:
+        raise BadBundle(f"tower {spec} has neither a weights file nor a pretrained tag")
+    make = _open_clip_network if spec.library == "open_clip" else _timm_network
+    network = make(spec, download=weights is None)
+    if weights is not None:
+        _fill(network, read_tensors(weights), spec, weights)
+    return Tower(network).to(torch.float32).requires_grad_(False).eval()
+
+
+def suggested_preprocess(spec: TowerSpec) -> Preprocess:
+    """The preprocessing the library states for this tower and tag.
+
+    Raises:
+        BadBundle: Unknown name or tag, or a preprocessing this code does not have.
+    """
+    try:
+        if spec.library == "open_clip":
+            return _open_clip_preprocess(spec)
+        return _timm_preprocess(spec)
+    except ValueError as error:
+        raise BadBundle(
+            f"tower {spec} is preprocessed in a way that has to be given by hand: {error}"
+        ) from error
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file; such a file holds data only, no code.
+
+    Raises:
+        BadBundle: The file is missing or is no safetensors file.
+    """
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise BadBundle(f"weights {file} cannot be read as safetensors: {error}") from error
+
+
+def _library(name: str) -> Any:
+    allow_torchvision()
+    return importlib.import_module(name)
+
+
+def _check_arguments(spec: TowerSpec) -> None:
+    unknown = sorted(set(spec.arguments) - _ARGUMENTS[spec.library])
+    if unknown:
+        raise BadBundle(
+            f"tower {spec} has arguments that are not allowed: {', '.join(unknown)}; "
+            f"allowed are {', '.join(sorted(_ARGUMENTS[spec.library]))}"
+        )
+
+
+# --- open_clip ------------------------------------------------------------------------------
+
+
+def _open_clip_config(spec: TowerSpec) -> dict[str, Any]:
+    config: dict[str, Any] | None = _library("open_clip").get_model_config(spec.name)
+    if config is None:
+        raise BadBundle(f"open_clip knows no {spec.name!r}; open_clip.list_models() names them all")
+    return config
+
+
+def _open_clip_tag(spec: TowerSpec) -> dict[str, Any]:
+    """What open_clip knows of the tag; empty without one."""
+    if spec.pretrained is None:
+        return {}
+    found: dict[str, Any] = _library("open_clip").get_pretrained_cfg(spec.name, spec.pretrained)
+    if not found:
+        tags = _library("open_clip").list_pretrained_tags_by_model(spec.name)
+        raise BadBundle(
+            f"open_clip has no weights {spec.pretrained!r} for {spec.name}; "
+            f"it has {', '.join(tags) or 'none'}"
+        )
+    return found
+
+
+def _open_clip_network(spec: TowerSpec, *, download: bool) -> nn.Module:
+    config = _open_clip_config(spec)
+    if download:
+        tag = _open_clip_tag(spec)
+        try:
+            whole = _library("open_clip").create_model(
+                spec.name,
+                pretrained=spec.pretrained,
+                force_quick_gelu=bool(spec.arguments.get("quick_gelu", False)),
+                force_image_size=spec.arguments.get("image_size"),
+            )
+        # Every transport below raises its own kind; whatever it was, the remedy is the same.
+        except Exception as error:
+            raise _not_downloaded(spec, str(tag.get("hf_hub") or tag.get("url")), error) from error
+        network: nn.Module = whole.visual
+        return network
+    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+    vision["image_size"] = spec.arguments.get("image_size", vision.get("image_size", 224))
+    # open_clip has no public way to build the image side alone; the text side of the largest
+    # towers costs gigabytes and, where it is a Hugging Face network, a download. The version of
+    # open_clip is pinned, and a test builds a tower this way.
+    build = _library("open_clip.model")._build_vision_tower
+    quick = bool(spec.arguments.get("quick_gelu", config.get("quick_gelu", False)))
+    built: nn.Module = build(config["embed_dim"], vision, quick)
+    return built
+
+
+def _open_clip_preprocess(spec: TowerSpec) -> Preprocess:
+    tag = _open_clip_tag(spec)
+    size_px = _open_clip_config(spec)["vision_cfg"].get("image_size", 224)
+    constants = _library("open_clip.constants")
+    resize = tag.get("resize_mode", "shortest")
+    if resize not in ("shortest", "squash"):
+        raise ValueError(f"resize mode {resize!r}")
+    return Preprocess(
+        size_px=int(spec.arguments.get("image_size", size_px)),
+        resize="squash" if resize == "squash" else "shorter",
+        interpolation=tag.get("interpolation", "bicubic"),
+        mean=tuple(tag.get("mean", constants.OPENAI_DATASET_MEAN)),
+        std=tuple(tag.get("std", constants.OPENAI_DATASET_STD)),
+    )
+
+
+# --- timm -----------------------------------------------------------------------------------
+
+
+def _timm_name(spec: TowerSpec) -> str:
+    return spec.name if spec.pretrained is None else f"{spec.name}.{spec.pretrained}"
+
+
+def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
+    timm = _library("timm")
+    if not timm.is_model(spec.name):
+        raise BadBundle(f"timm knows no {spec.name!r}; timm.list_models() names them all")
+    arguments: dict[str, Argument] = {**spec.arguments}
+    if not download:
+        try:
+            network: nn.Module = timm.create_model(spec.name, num_classes=0, **arguments)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadBundle(f"timm cannot build {spec} with {arguments}: {error}") from error
+        return network
+    if timm.get_pretrained_cfg(_timm_name(spec)) is None:
+        raise BadBundle(f"timm has no weights {spec.pretrained!r} for {spec.name}")
+    try:
+        made: nn.Module = timm.create_model(
+            _timm_name(spec), pretrained=True, num_classes=0, **arguments
+        )
+    # As above: every transport raises its own kind.
+    except Exception as error:
+        source = timm.get_pretrained_cfg(_timm_name(spec))
+        raise _not_downloaded(spec, str(source.hf_hub_id or source.url), error) from error
+    return made
+
+
+def _timm_preprocess(spec: TowerSpec) -> Preprocess:
+    timm = _library("timm")
+    known = timm.get_pretrained_cfg(_timm_name(spec)) if timm.is_model(spec.name) else None
+    if known is None:
+        raise BadBundle(f"timm knows no {_timm_name(spec)!r}")
+    _, height_px, width_px = known.input_size
+    if height_px != width_px or known.crop_mode not in ("center", "squash"):
+        raise ValueError(f"input {known.input_size}, crop mode {known.crop_mode!r}")
+    return Preprocess(
+        size_px=int(spec.arguments.get("img_size", height_px)),
+        resize="squash" if known.crop_mode == "squash" else "shorter",
+        crop=known.crop_pct,
+        interpolation=known.interpolation,
+        mean=known.mean,
+        std=known.std,
+    )
+
+
+# --- weights --------------------------------------------------------------------------------
+
+
+def _fill(
+    network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, file: Path
+) -> None:
+    """Load tensors, all of the network's and no others but a text side or a classifier."""
+    wanted = network.state_dict()
+    if spec.library == "open_clip" and any(name.startswith("visual.") for name in tensors):
+        tensors = {
+            name.removeprefix("visual."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("visual.")
+        }
+    classifier = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    extra = [
+        name
+        for name in tensors
+        if name not in wanted and not name.startswith(tuple(f"{head}." for head in heads))
+    ]
+    # A counter of training steps that inference never reads and many exports leave out.
+    missing = [
+        name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")
+    ]
+    wrong = [
+        f"{name} {list(tensors[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    for what, names in (("lack", missing), ("have unknown", extra), ("have wrong shapes:", wrong)):
+        if names:
+            raise BadBundle(
+                f"weights {file} do not fit tower {spec}: they {what} {', '.join(names[:3])}"
+                + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            )
+    network.load_state_dict(
+        {name: tensors[name] for name in wanted if name in tensors}, strict=False
+    )
+
+
+def _not_downloaded(spec: TowerSpec, source: str, error: Exception) -> Unavailable:
+    """The same remedy for every way a download can fail."""
+    place = source if source.startswith("http") else f"https://huggingface.co/{source.strip('/')}"
+    return Unavailable(
+        f"weights {spec.pretrained!r} of {spec} could not be fetched ({error}). On a machine with "
+        f"a network fetch the .safetensors file from {place} and give it to write_bundle as "
+        "`weights`, or fetch them there and copy the Hugging Face cache (HF_HOME) to this machine.",
+        reason="weights_unavailable",
+    )

@@ -1,0 +1,186 @@
+"""What a bundle says of itself: `contract.json`, checked, and the digest that names its vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pinpoint import __version__
+from pinpoint.errors import BadBundle
+from pinpoint.nets.descriptor import DESCRIPTOR_DIM, DESCRIPTOR_NOTE, DESCRIPTOR_PREPROCESS
+from pinpoint.nets.preprocess import Preprocess
+from pinpoint.records import Contract
+
+CONTRACT_FILE: Final = "contract.json"
+DESCRIPTOR_NAME: Final = "descriptor"
+
+_VECTOR_CODE = 1
+"""Raised whenever the same contract and weights would give other vectors by this code."""
+_MAX_CONTRACT_BYTES = 1_000_000
+_STRICT = ConfigDict(extra="forbid")
+
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""No slash and no colon: a name from a contract is never taken for a path or an address."""
+Argument = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class TowerSpec:
+    """Which network, by the name its library gives it."""
+
+    library: Literal["open_clip", "timm", "pinpoint"]
+    name: Word
+    arguments: dict[str, Argument] = Field(default_factory=dict)
+    """Passed to the library; only those that shape the network are allowed."""
+    pretrained: Word | None = None
+    """Tag the weights came from; says nothing about what is in the file, its digest does."""
+
+    @classmethod
+    def parse(cls, text: str, *, pretrained: str | None = None, **arguments: Argument) -> TowerSpec:
+        """Read `open_clip:ViT-B-32` or `timm:mobilenetv1_100`.
+
+        Raises:
+            BadBundle: It is written otherwise.
+        """
+        library, _, name = text.partition(":")
+        try:
+            return _TOWER.validate_python(
+                {
+                    "library": library,
+                    "name": name,
+                    "pretrained": pretrained,
+                    "arguments": arguments,
+                }
+            )
+        except ValidationError as error:
+            raise BadBundle(
+                f"tower {text!r} must be written open_clip:NAME or timm:NAME: {_words(error)}"
+            ) from error
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return f"{self.library}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class WeightsSpec:
+    """One safetensors file beside the contract."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    licence: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class BundleContract:
+    """All of `contract.json`."""
+
+    format: Literal[1] = 1
+    name: Word
+    tower: TowerSpec
+    weights: WeightsSpec | None
+    """None only for the descriptor, which has none."""
+    preprocess: Preprocess
+    dims: dict[Literal["image"], Annotated[int, Field(ge=1, le=65_536)]]
+    """Named vectors and their width."""
+    normalisation: Literal["l2"] = "l2"
+    heads: Annotated[tuple[str, ...], Field(max_length=0)] = ()
+    """Networks behind the tower; this code knows none yet."""
+    calibrated: Literal[False] = False
+    """Nothing in this code calibrates a bundle yet, so none may claim it."""
+    note: Annotated[str, Field(min_length=1, max_length=1_000)]
+    code_version: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+_TOWER = TypeAdapter(TowerSpec)
+_BUNDLE = TypeAdapter(BundleContract)
+
+
+def parse_contract(text: bytes, where: str) -> BundleContract:
+    """Read `contract.json`.
+
+    Args:
+        text: The file's bytes.
+        where: The file, for messages.
+
+    Raises:
+        BadBundle: Not JSON, an unknown or missing key, a value out of range, an image width absent.
+    """
+    if len(text) > _MAX_CONTRACT_BYTES:
+        raise BadBundle(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
+    try:
+        contract: BundleContract = _BUNDLE.validate_json(text)
+    except ValidationError as error:
+        raise BadBundle(f"{where} is no contract this version reads: {_words(error)}") from error
+    if "image" not in contract.dims:
+        raise BadBundle(f"{where} does not say how wide the image vector is (dims.image)")
+    if contract.weights is None or contract.tower.library == "pinpoint":
+        raise BadBundle(f"{where} must name a tower of open_clip or timm and a weights file")
+    return contract
+
+
+def contract_json(contract: BundleContract) -> bytes:
+    """The text of `contract.json`."""
+    return _BUNDLE.dump_json(contract, indent=2) + b"\n"
+
+
+def descriptor_contract() -> BundleContract:
+    """The contract of the descriptor, which needs no folder."""
+    return BundleContract(
+        name=DESCRIPTOR_NAME,
+        tower=TowerSpec(library="pinpoint", name="descriptor-1"),
+        weights=None,
+        preprocess=DESCRIPTOR_PREPROCESS,
+        dims={"image": DESCRIPTOR_DIM},
+        note=DESCRIPTOR_NOTE,
+        code_version=__version__,
+    )
+
+
+def digest(contract: BundleContract, rendition_px: int) -> str:
+    """SHA-256 (64 hex digits) over canonical JSON of all that determines vectors, and nothing else.
+
+    Args:
+        contract: The bundle's contract; its name, note, licence and tag do not count.
+        rendition_px: Shorter side of the renditions the vectors are made from.
+    """
+    plain: dict[str, Any] = _BUNDLE.dump_python(contract, mode="json")
+    determining = {
+        "code": _VECTOR_CODE,
+        "tower": {key: plain["tower"][key] for key in ("library", "name", "arguments")},
+        "weights": None if contract.weights is None else contract.weights.sha256,
+        "preprocess": plain["preprocess"],
+        "dims": plain["dims"],
+        "normalisation": plain["normalisation"],
+        "heads": plain["heads"],
+        "rendition_px": rendition_px,
+    }
+    text = json.dumps(determining, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def public_contract(contract: BundleContract, rendition_px: int) -> Contract:
+    """The contract as the rest of the house sees it."""
+    return Contract(
+        name=contract.name,
+        digest=digest(contract, rendition_px),
+        tower=str(contract.tower),
+        dims={str(name): width for name, width in contract.dims.items()},
+        rendition_px=rendition_px,
+        calibrated=contract.calibrated,
+        note=contract.note,
+    )
+
+
+def _words(error: ValidationError) -> str:
+    """The first few findings of pydantic in one line."""
+    findings = [
+        f"{'.'.join(str(part) for part in found['loc']) or 'the file'}: {found['msg']}"
+        for found in error.errors(include_url=False)
+    ]
+    more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
+    return "; ".join(findings[:3]) + more

@@ -1,0 +1,103 @@
+"""Pictures in, unit vectors out; the same vector whoever else is in the batch.
+
+Letters: B pictures, H and W their pixels, D the width of a vector.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from pinpoint.errors import BadBundle
+from pinpoint.nets.preprocess import Preprocess, prepare
+from pinpoint.records import Contract, Pixels, SourceKind, Vector
+
+
+class Embedder:
+    """A tower with its preprocessing; answers the port `Encoder`. Safe to share among threads.
+
+    Args:
+        tower: Maps `[B, 3, S, S]` to `[B, D]`; in inference mode, on `device`, fp32.
+        contract: What it produces.
+        preprocess: What it expects.
+        device: Where it computes.
+        batch: Most pictures in one forward pass.
+    """
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        *,
+        contract: Contract,
+        preprocess: Preprocess,
+        device: torch.device,
+        batch: int,
+    ) -> None:
+        self._tower = tower
+        self._contract = contract
+        self._preprocess = preprocess
+        self._device = device
+        self._batch = batch
+        self._one_query = threading.Lock()
+
+    @property
+    def contract(self) -> Contract:
+        """What the loaded bundle expects and produces."""
+        return self._contract
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._device
+
+    def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
+        """Pictures `[H, W, 3]` uint8, of any sizes, to fp32 unit vectors `[B, D]`.
+
+        Args:
+            images: The renditions; none give `[0, D]`.
+            kind: Source kind; no bundle has heads per kind yet, so it changes nothing.
+
+        Raises:
+            ValueError: A picture is not `[H, W, 3]` uint8.
+            BadBundle: The weights give a vector that is not finite, or of no length.
+        """
+        vectors = np.empty((len(images), self._contract.dims["image"]), dtype=np.float32)
+        for start in range(0, len(images), self._batch):
+            vectors[start : start + self._batch] = self._forward(
+                images[start : start + self._batch], first=start
+            )
+        return vectors
+
+    def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
+        """One picture to one vector `[D]`, bit-equal at every call.
+
+        Queries are computed one by one: on every device the shape of the batch is then always the
+        same, and with it the order in which a kernel adds up.
+
+        Raises:
+            ValueError: The picture is not `[H, W, 3]` uint8.
+            BadBundle: The weights give a vector that is not finite, or of no length.
+        """
+        with self._one_query:
+            vector: Vector = self._forward([image], first=0)[0]
+        return vector
+
+    @torch.inference_mode()
+    def _forward(self, images: Sequence[Pixels], *, first: int) -> Vector:
+        pixels = prepare(images, self._preprocess, self._device)
+        raw = self._tower(pixels).to(torch.float32)
+        length = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
+        usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()
+        if not bool(usable.all()):
+            bad = first + int((~usable).nonzero()[0])
+            raise BadBundle(
+                f"bundle {self._contract.name} gives no finite vector of some length for picture "
+                f"{bad} of the batch; its weights cannot be used",
+                reason="vector_not_finite",
+            )
+        vectors: Vector = (raw / length).cpu().numpy()
+        return vectors

@@ -1,0 +1,271 @@
+"""Locate and similar, as recipes.
+
+locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
+         ─vote→ [Ranked] ─decide→ Answer
+similar: photo, or an image of the gallery ─→ vector ─retrieve→ [SimilarGroup]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from uuid import UUID
+
+from pinpoint.errors import BadRequest
+from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
+from pinpoint.records import (
+    Answer,
+    Contract,
+    IndexInfo,
+    Limits,
+    Ranked,
+    Similar,
+    SourceKind,
+    Vector,
+)
+from pinpoint.search import answer, evidence, query, retrieve, vote
+from pinpoint.settings import SearchSettings
+
+
+class Stopwatch:
+    """Milliseconds per stage, since it was made."""
+
+    __slots__ = ("_started", "_taken")
+
+    def __init__(self) -> None:
+        """Start."""
+        self._started = perf_counter()
+        self._taken: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside under this name."""
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self._taken[name] = (perf_counter() - begun) * 1e3
+
+    def read(self) -> dict[str, float]:
+        """Stages so far, and `total` since the start; milliseconds to the microsecond."""
+        total = {"total": (perf_counter() - self._started) * 1e3}
+        return {name: round(ms, 3) for name, ms in {**self._taken, **total}.items()}
+
+
+def locate(
+    data: bytes,
+    *,
+    file: str,
+    limits: Limits,
+    organization_id: UUID,
+    kind: SourceKind | None,
+    decoder: Decoder,
+    encoder: Encoder,
+    index: VectorIndex,
+    database: Database,
+    settings: SearchSettings,
+) -> Answer:
+    """Say where a photo was taken, and what speaks for it.
+
+    Args:
+        data: The photo's bytes, hostile until decoded.
+        file: Its name, for messages.
+        limits: Where, when and in which sources to look.
+        organization_id: Whose gallery.
+        kind: What sort of picture it is, where known; chooses the encoder's adapter.
+        decoder: Reads the bytes.
+        encoder: Looks at the picture.
+        index: Finds candidates.
+        database: Finds evidence, names and licences; one read.
+        settings: How much of each.
+
+    Raises:
+        BadPhoto: The bytes are no picture we accept.
+        TooLarge: The picture is over a limit.
+        BadBundle: The index holds vectors of another bundle.
+        Unavailable: The index or the database does not answer.
+    """
+    watch = Stopwatch()
+    vector = _encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+    return locate_encoded(
+        vector,
+        limits=limits,
+        organization_id=organization_id,
+        contract=encoder.contract,
+        index=index,
+        database=database,
+        settings=settings,
+        watch=watch,
+    )
+
+
+def locate_encoded(
+    vector: Vector,
+    *,
+    limits: Limits,
+    organization_id: UUID,
+    contract: Contract,
+    index: VectorIndex,
+    database: Database,
+    settings: SearchSettings,
+    watch: Stopwatch | None = None,
+) -> Answer:
+    """Locate from the vector on: all of `locate` but decoding and encoding.
+
+    Args:
+        vector: Query `[D]`.
+        limits: As `locate`.
+        organization_id: As `locate`.
+        contract: Of the bundle that made the vector.
+        index: As `locate`.
+        database: As `locate`.
+        settings: As `locate`.
+        watch: A stopwatch that runs already; without it, timings start here.
+
+    Raises:
+        BadBundle: As `locate`.
+        Unavailable: As `locate`.
+    """
+    watch = watch or Stopwatch()
+    with watch.stage("retrieve"):
+        info = retrieve.fitting(index, contract)
+        candidates = retrieve.candidates(
+            vector,
+            index=index,
+            organization_id=organization_id,
+            limits=limits,
+            settings=settings,
+            points=info.points,
+        )
+    with database.read(organization_id) as reader:
+        with watch.stage("evidence"):
+            near = evidence.gather(
+                candidates,
+                reader=reader,
+                contract=contract.digest,
+                limits=limits,
+                radius_m=settings.evidence_radius_m,
+                per_kind=settings.evidence_per_kind,
+            )
+        with watch.stage("rank"):
+            ranked = vote.rank(vector, candidates, near)
+        with watch.stage("decide"):
+            decision = answer.decide(ranked, reader=reader, cited=settings.cited)
+    return _composed(decision, ranked, contract, info, watch)
+
+
+def similar(
+    data: bytes | None,
+    *,
+    image_id: UUID | None = None,
+    file: str,
+    limits: Limits,
+    organization_id: UUID,
+    limit: int,
+    per_group: int = 3,
+    kind: SourceKind | None = None,
+    include_self: bool = False,
+    exclude_group: bool = False,
+    decoder: Decoder,
+    encoder: Encoder,
+    index: VectorIndex,
+    database: Database,
+    settings: SearchSettings,
+) -> Similar:
+    """Find the images that look most like a photo, or like an image of the gallery.
+
+    Args:
+        data: The photo's bytes; None where `image_id` is given.
+        image_id: An image of the gallery instead of a photo.
+        file: The photo's name, for messages.
+        limits: What may be found.
+        organization_id: Whose gallery.
+        limit: Groups (panoramas, sequences, else single images) on the page.
+        per_group: Images of one group on the page.
+        kind: What sort of picture the photo is, where known.
+        include_self: Leave the gallery image itself among the hits.
+        exclude_group: Leave out the gallery image's whole panorama or sequence.
+        decoder: As `locate`.
+        encoder: As `locate`.
+        index: As `locate`.
+        database: As `locate`; asked only for `image_id`.
+        settings: As `locate`.
+
+    Raises:
+        BadRequest: Neither or both of photo and image, or nothing is to be shown.
+        NotFound: This organisation has no such image.
+        Conflict: The image is not in the index yet.
+        BadPhoto: As `locate`, and so `TooLarge`, `BadBundle` and `Unavailable`.
+    """
+    if limit < 1 or per_group < 1:
+        raise BadRequest(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
+    watch = Stopwatch()
+    info = retrieve.fitting(index, encoder.contract)
+    where = retrieve.where(organization_id, limits)
+    if image_id is not None and data is None:
+        with watch.stage("fetch"):
+            own = query.of_image(image_id, organization_id, index=index, database=database)
+        vector = own.vectors[retrieve.CHANNEL]
+        where = retrieve.beside(where, own, include_self=include_self, exclude_group=exclude_group)
+    elif data is not None and image_id is None:
+        vector = _encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+    else:
+        raise BadRequest("give either a photo or the id of an image in the gallery")
+    with watch.stage("retrieve"):
+        groups = retrieve.groups(
+            vector,
+            index=index,
+            where=where,
+            settings=settings,
+            points=info.points,
+            limit=limit,
+            per_group=per_group,
+        )
+    return Similar(
+        groups=groups,
+        bundle=encoder.contract.name,
+        index_build=info.build,
+        timings_ms=watch.read(),
+    )
+
+
+def _encoded(
+    data: bytes,
+    *,
+    file: str,
+    kind: SourceKind | None,
+    decoder: Decoder,
+    encoder: Encoder,
+    watch: Stopwatch,
+) -> Vector:
+    """The first two stages of both flows: bytes to vector `[D]`."""
+    with watch.stage("decode"):
+        pixels = query.pixels(data, file=file, decoder=decoder)
+    with watch.stage("encode"):
+        return encoder.encode_query(pixels, kind)
+
+
+def _composed(
+    decision: answer.Decision,
+    ranked: tuple[Ranked, ...],
+    contract: Contract,
+    info: IndexInfo,
+    watch: Stopwatch,
+) -> Answer:
+    """The decision, with all that stands behind it."""
+    return Answer(
+        point=decision.point,
+        regions=decision.regions,
+        calibrated=False,
+        ranked=ranked,
+        citations=decision.citations,
+        bundle=contract.name,
+        bundle_digest=contract.digest,
+        bundle_note=contract.note,
+        ranker=vote.NAME,
+        index_engine=info.engine,
+        index_build=info.build,
+        candidates_considered=len(ranked),
+        timings_ms=watch.read(),
+    )

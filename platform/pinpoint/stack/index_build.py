@@ -1,0 +1,163 @@
+"""Builds of the embedded index on disk, and the child process that makes one from PostgreSQL.
+
+    index/current          name of the build that serves, replaced atomically
+    index/builds/<name>/   index.json and the shard
+
+The owner never optimises in place, because every call would stall meanwhile: a niced child
+(`python -m pinpoint.stack.index_build`) writes a new folder and tells its progress on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pinpoint import logs
+from pinpoint.errors import Misconfigured, PinpointError
+from pinpoint.ports import PointSource
+from pinpoint.settings import Settings
+from pinpoint.store.vectors_edge import EdgeIndex
+
+DEFAULT_POINTS: Final = "pinpoint.store.points:open_point_source"
+"""Factory of the `PointSource`, `module:function`."""
+
+_NAME: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+_NICENESS: Final = 10
+_PR_SET_PDEATHSIG: Final = 1
+
+Report = Callable[[str, int], None]
+
+
+class Builds:
+    """The folder of builds and its pointer.
+
+    Args:
+        folder: Made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._builds = folder / "builds"
+        self._builds.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Folder of a build."""
+        return self._builds / name
+
+    def current(self) -> str | None:
+        """Name of the build that serves, None before the first."""
+        try:
+            name = (self._folder / "current").read_text().strip()
+        except FileNotFoundError:
+            return None
+        return name if _NAME.fullmatch(name) else None
+
+    def point_to(self, name: str) -> None:
+        """Let `name` serve from now on, also after a crash."""
+        draft = self._folder / "current.new"
+        with draft.open("w") as file:
+            file.write(name + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._folder / "current")
+        directory = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def discard(self, name: str) -> None:
+        """Remove a build."""
+        shutil.rmtree(self.path(name), ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what crashes left: every build but the current one."""
+        current = self.current()
+        for folder in self._builds.iterdir():
+            if folder.name != current:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_source(factory: str) -> PointSource:
+    """Call a factory named `module:function`.
+
+    Raises:
+        Misconfigured: There is no such function.
+    """
+    module, _, function = factory.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Misconfigured(
+            f"no point source {factory!r}: {error}; give module:function"
+        ) from error
+    source: PointSource = make()
+    return source
+
+
+def build(folder: Path, source: PointSource, report: Report) -> None:
+    """Make a whole, optimised index in an empty folder.
+
+    Args:
+        folder: Its name becomes the build's.
+        source: Where the points come from.
+        report: Called with `streaming` or `optimizing` and the points written so far.
+    """
+    watermark = source.watermark()
+    index = EdgeIndex(folder)
+    index.ensure(source.spec())
+    written = 0
+    for points in source.stream():
+        index.upsert(points)
+        written += len(points)
+        report("streaming", written)
+    index.delete(source.tombstones())
+    report("optimizing", written)
+    index.optimize()
+    index.annotate(watermark=watermark)
+    index.close()
+
+
+def _tell(state: str, points: int) -> None:
+    sys.stdout.write(json.dumps({"state": state, "points": points}) + "\n")
+    sys.stdout.flush()
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit("the index owner is gone")
+
+
+def main() -> None:
+    """Build one index, told by the owner; exit status 0 means it is whole."""
+    parser = argparse.ArgumentParser(prog="pinpoint.stack.index_build")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--points", required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    given = parser.parse_args()
+    _die_with_parent(given.parent)
+    # The owner blocks these to wait for them; a child inherits that.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    os.nice(_NICENESS)
+    logs.configure(Settings.from_environment().log)
+    try:
+        build(given.folder, open_source(given.points), _tell)
+    except PinpointError as error:
+        logs.get(__name__).error("index.build_failed", reason=error.reason, detail=error.message)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The one process that owns the embedded index: `python -m pinpoint.stack.index_owner`.
+
+It serves while it loads (`ready` is false meanwhile), flushes often, and closes cleanly on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import IO, Final
+
+from pinpoint import logs
+from pinpoint.errors import PinpointError, StackError
+from pinpoint.settings import Settings
+from pinpoint.stack.index_build import DEFAULT_POINTS
+from pinpoint.stack.index_swap import OwnedIndex
+from pinpoint.stack.places import StackPlaces
+from pinpoint.store.vectors_serve import IndexServer
+
+_LOOK_S: Final = 0.5
+_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
+
+
+def own(folder: Path) -> IO[str]:
+    """Lock the folder for this process until the returned file is closed or the process ends.
+
+    Raises:
+        StackError: Another process has it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = (folder / "owner.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StackError(
+            f"the index in {folder} is owned by process {holder}; stop it first (`pinpoint down`)"
+        ) from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _flush_often(index: OwnedIndex, stop: threading.Event) -> None:
+    while not stop.wait(_LOOK_S):
+        try:
+            index.flush_if_due()
+        except Exception:
+            # Tried again soon; what is not flushed is in the write-ahead log meanwhile.
+            logs.get(__name__).exception("index.flush_failed")
+
+
+def serve(folder: Path, socket: Path, points: str) -> None:
+    """Own the index in `folder` and answer at `socket` until SIGTERM or SIGINT.
+
+    Raises:
+        StackError: Another process owns the folder or the socket.
+    """
+    # Before any thread starts, so that all inherit it and `sigwait` alone gets them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    log = logs.get(__name__)
+    stop = threading.Event()
+    with own(folder):
+        index = OwnedIndex(folder, points)
+        server = IndexServer(socket, index)
+        server.start()
+        index.load()
+        flusher = threading.Thread(target=_flush_often, args=(index, stop), daemon=True)
+        flusher.start()
+        info = index.info()
+        log.info("index.serving", socket=str(socket), build=info.build, points=info.points)
+        received = signal.sigwait(_SIGNALS)
+        log.info("index.closing", signal=signal.Signals(received).name)
+        stop.set()
+        server.close()
+        index.close()
+
+
+def main() -> None:
+    """Read settings and arguments, then serve."""
+    settings = Settings.from_environment()
+    logs.configure(settings.log)
+    places = StackPlaces(settings.places.home)
+    parser = argparse.ArgumentParser(prog="pinpoint.stack.index_owner")
+    parser.add_argument("--folder", type=Path, default=places.index_dir)
+    parser.add_argument("--socket", type=Path, default=places.index_socket)
+    parser.add_argument("--points", default=DEFAULT_POINTS, help="module:function of PointSource")
+    given = parser.parse_args()
+    try:
+        serve(given.folder, given.socket, given.points)
+    except PinpointError as error:
+        logs.get(__name__).error("index.owner_failed", reason=error.reason, detail=error.message)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

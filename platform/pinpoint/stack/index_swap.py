@@ -1,0 +1,168 @@
+"""Rebuilding while serving: a child builds, the owner replays what changed meanwhile, then swaps.
+
+Writes go on to the old build. Two records of them are replayed into the new one: rows of
+PostgreSQL newer than the watermark taken before the build, and the ids the owner itself wrote,
+copied from the old build (a worker writes the index before its transaction commits). Until the
+pointer file is replaced a crash anywhere leaves the old build serving.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from pinpoint import logs
+from pinpoint.errors import PinpointError, StackError
+from pinpoint.ports import PointSource
+from pinpoint.records import IndexInfo
+from pinpoint.stack.index_build import open_source
+from pinpoint.stack.index_live import LiveIndex
+from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
+
+_FEW: Final = 512
+"""Ids that may be left to copy while nothing is served."""
+_ROUNDS: Final = 20
+
+
+class OwnedIndex(LiveIndex):
+    """The live index that can also build its successor.
+
+    Args:
+        folder: Of the builds; this process must be its only user.
+        points: Factory of the point source, `module:function`.
+    """
+
+    def __init__(self, folder: Path, points: str) -> None:
+        super().__init__(folder)
+        self._points = points
+        self._child: subprocess.Popen[str] | None = None
+        self._closing = False
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._progress: dict[str, Any] = {}
+        self._say("idle", build=None, points=0, error=None)
+
+    def _say(self, state: str, **fields: Any) -> None:
+        # Replaced, never changed, so that a reader needs no lock.
+        self._progress = {**self._progress, "state": state, **fields}
+
+    def progress(self) -> Mapping[str, Any]:
+        """`state`, `build`, `points` and `error` of the last rebuild."""
+        return self._progress
+
+    def info(self) -> IndexInfo:
+        """What the index holds, and what a rebuild is doing."""
+        info, now = super().info(), self._progress
+        if now["state"] in ("idle", "done"):
+            return info
+        said = now["error"] or f"{now['points']} points"
+        doing = f"rebuild {now['state']}: {said}"
+        return dataclasses.replace(
+            info, loading=f"{info.loading}; {doing}" if info.loading else doing
+        )
+
+    def rebuild(self) -> None:
+        """Start a rebuild; one that runs already goes on."""
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._say("streaming", build=new_build(), points=0, error=None)
+            # Not from the connection's thread: the child dies with the thread that started it.
+            self._thread = threading.Thread(target=self._rebuild, name="index-rebuild", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End a running build, flush and close the current one."""
+        self._closing = True
+        child = self._child
+        if child is not None:
+            child.kill()
+        super().close()
+
+    def _rebuild(self) -> None:
+        name = self._progress["build"]
+        log = logs.get(__name__).bind(build=name)
+        fresh: EdgeIndex | None = None
+        try:
+            self.take_writes()
+            self._run_child(self._builds.path(name))
+            self._say("replaying")
+            fresh = EdgeIndex(self._builds.path(name))
+            self._catch_up(name, fresh)
+            self._say("done", points=fresh.info().points)
+            log.info("index.rebuilt", points=self._progress["points"])
+        except Exception as error:
+            said = error.message if isinstance(error, PinpointError) else repr(error)
+            log.exception("index.rebuild_failed")
+            self._say("failed", error=said)
+            self.drop_record()
+            if fresh is not None and fresh is not self.current():
+                fresh.close()
+            if self._builds.current() != name:
+                self._builds.discard(name)
+
+    def _run_child(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "pinpoint.stack.index_build", "--folder", str(folder)]
+        command += ["--points", self._points, "--parent", str(os.getpid())]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ) as child:
+            self._child = child
+            if self._closing:
+                child.kill()
+            if child.stdout is not None:
+                for line in child.stdout:
+                    said = json.loads(line)
+                    self._say(str(said["state"]), points=int(said["points"]))
+            status = child.wait()
+        self._child = None
+        if status != 0:
+            raise StackError(
+                f"the process that builds the index ended with status {status}; the old index "
+                "goes on serving, the owner's log says why"
+            )
+
+    def _catch_up(self, name: str, fresh: EdgeIndex) -> None:
+        source = open_source(self._points)
+        mark = _replay(source, fresh, int(fresh.about["watermark"]))
+        for _ in range(_ROUNDS):
+            written = self.take_writes()
+            self._copy(written, fresh)
+            if len(written) < _FEW:
+                break
+        mark = _replay(source, fresh, mark)
+
+        def finish(written: set[UUID]) -> None:
+            self._copy(written, fresh)
+
+        self.swap(name, fresh, finish)
+
+    def _copy(self, ids: Iterable[UUID], fresh: EdgeIndex) -> None:
+        old = self.current()
+        if old is None or old.about["contract"] != fresh.about["contract"]:
+            return  # vectors of another contract say nothing here; PostgreSQL has the new ones
+        for part in slices(list(ids), UPSERT_SLICE):
+            versions = old.versions(part)
+            fresh.upsert(old.fetch(part, vectors=True))
+            fresh.delete(
+                {each: version for each, (version, alive) in versions.items() if not alive}
+            )
+            fresh.forget([each for each in part if each not in versions])
+
+
+def _replay(source: PointSource, fresh: EdgeIndex, since: int) -> int:
+    """Bring rows that changed at or after `since`; returns the mark to go on from."""
+    mark = source.watermark()
+    for points in source.stream(since=since):
+        fresh.upsert(points)
+    fresh.delete(source.tombstones(since=since))
+    return mark

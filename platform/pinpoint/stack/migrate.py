@@ -1,0 +1,54 @@
+"""Finds the migrations that belong to this code and carries a database to their head."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+
+from pinpoint.errors import StackError
+
+
+def alembic_ini() -> Path:
+    """`alembic.ini` of the checkout that this package is installed from.
+
+    Raises:
+        StackError: The package does not lie in a checkout.
+    """
+    path = Path(__file__).resolve().parents[3] / "alembic.ini"
+    if not path.is_file():
+        raise StackError(
+            f"no migrations: {path} does not exist. Install Pinpoint from its checkout "
+            "(`pip install -e .`), which holds alembic.ini and migrations/"
+        )
+    return path
+
+
+def upgrade(url: str) -> None:
+    """Bring a database to the newest revision; does nothing if it is there.
+
+    Args:
+        url: SQLAlchemy URL of the owner's role.
+
+    Raises:
+        StackError: The database has a revision that this code does not know.
+    """
+    config = Config(alembic_ini())
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StackError(
+            f"the database cannot be migrated: {error}; "
+            "was it last used by a newer version of Pinpoint?"
+        ) from error
+
+
+@cache
+def head() -> str:
+    """The newest revision this code knows."""
+    return str(ScriptDirectory.from_config(Config(alembic_ini())).get_current_head())

@@ -1,0 +1,83 @@
+"""Finds PostgreSQL's programs, the user they have to run as, and whether they fit the data."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from pinpoint.errors import StackError
+
+_SYSTEM_USER: Final = "postgres"
+_DEBIAN: Final = Path("/usr/lib/postgresql")
+_DEBIAN_SHARE: Final = Path("/usr/share/postgresql")
+
+
+def find_binaries(pgdata: Path | None = None) -> Path:
+    """Folder with `initdb` and `postgres`.
+
+    Of Debian's, which stand side by side, the one that made `pgdata`; before there is one, the
+    newest that has PostGIS. Else the one on PATH.
+
+    Raises:
+        StackError: There is none, or none that can read `pgdata`.
+    """
+    have = _made_by(pgdata) if pgdata is not None else None
+    found = {
+        int(path.parts[-3]): path.parent
+        for path in _DEBIAN.glob("*/bin/initdb")
+        if path.parts[-3].isdigit() and (path.parent / "postgres").exists()
+    }
+    on_path = shutil.which("initdb")
+    if not found and on_path is not None:
+        folder = Path(on_path).resolve().parent
+        found = {_version(folder): folder}
+    if not found:
+        raise StackError(
+            "PostgreSQL is not installed (no initdb below /usr/lib/postgresql or on PATH); "
+            "install postgresql and postgresql-NN-postgis-3, or set PINPOINT_DATABASE_URL"
+        )
+    if have is None:
+        return found[max(found, key=lambda version: (_has_postgis(version), version))]
+    if have not in found:
+        raise StackError(
+            f"{pgdata} was made by PostgreSQL {have}, but here is only {sorted(found)}; "
+            f"install PostgreSQL {have} with PostGIS again, or move the data by pg_dump"
+        )
+    return found[have]
+
+
+def _made_by(pgdata: Path) -> int | None:
+    try:
+        return int((pgdata / "PG_VERSION").read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+
+
+def _version(folder: Path) -> int:
+    command = [str(folder / "postgres"), "--version"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    match = re.search(r"\b(\d+)", out)
+    if match is None:
+        raise StackError(f"{folder / 'postgres'} does not say its version: {out!r}")
+    return int(match.group(1))
+
+
+def _has_postgis(version: int) -> bool:
+    return (_DEBIAN_SHARE / str(version) / "extension" / "postgis.control").exists()
+
+
+def server_account() -> pwd.struct_passwd | None:
+    """The account PostgreSQL has to run as: its own if we are root, else None for ours."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(_SYSTEM_USER)
+    except KeyError:
+        raise StackError(
+            "as root PostgreSQL runs as user `postgres`, which does not exist; install postgresql"
+        ) from None

@@ -1,0 +1,92 @@
+"""Which processes a stack has under given settings, and the environment they share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pinpoint
+from pinpoint.settings import Settings
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.processes import MARKER
+from pinpoint.stack.redis import RedisServer
+from pinpoint.stack.supervise import Program
+
+_CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
+
+
+def external(settings: Settings) -> list[str]:
+    """Services that the settings place elsewhere."""
+    places = settings.places
+    given = {
+        "database": places.database_url,
+        "broker": places.broker_url,
+        "index": places.qdrant_url,
+    }
+    return [name for name, url in given.items() if url]
+
+
+def programs(settings: Settings, places: StackPlaces) -> list[Program]:
+    """All processes of the stack, in the order in which they are started."""
+    # -P: the working folder must not be able to shadow a package.
+    python = (sys.executable, "-P")
+    elsewhere = external(settings)
+    found: list[Program] = []
+    if "database" not in elsewhere:
+        server = PostgresServer(places)
+        # INT is PostgreSQL's fast shutdown; TERM would wait for every client to leave.
+        found.append(
+            Program("postgres", tuple(server.command), server.user, 1, "INT", stop_wait_s=30)
+        )
+    if "broker" not in elsewhere:
+        found.append(Program("redis", tuple(RedisServer(places).command)))
+    if "index" not in elsewhere:
+        found.append(Program("index", (*python, "-m", "pinpoint.stack.index_owner"), start_s=3))
+    found.append(Program("api", (*python, "-m", "pinpoint.api"), start_s=5))
+    worker = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "worker@pinpoint")
+    found.append(Program("worker", (*python, *_CELERY, *worker), start_s=5))
+    # Its schedule is a dbm file, which a crash can damage; the program is cheap to start over.
+    beat = ("beat", "-s", str(places.beat_schedule), "--pidfile=")
+    found.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
+    return found
+
+
+def environment(settings: Settings, places: StackPlaces, api_port: int) -> dict[str, str]:
+    """The caller's environment with exactly these settings in it, and the stack's marker."""
+    values = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
+    values.update(_settings_as_variables(settings))
+    bundle = Path(settings.encoder.bundle)
+    if bundle.is_dir():  # relative to the caller's folder, where the processes are not
+        values["PINPOINT_BUNDLE"] = str(bundle.absolute())
+    values["PINPOINT_API_PORT"] = str(api_port)
+    values["PYTHONUNBUFFERED"] = "1"
+    values[MARKER] = str(places.home.resolve())
+    return values
+
+
+def fingerprint(settings: Settings) -> str:
+    """A hash that changes with any setting, and with the code."""
+    package = Path(pinpoint.__file__).parent
+    roots = [package, package.parents[1] / "workers", package.parents[1] / "migrations"]
+    files = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for root in roots
+        for path in sorted(root.rglob("*.py"))
+    ]
+    known = [sys.executable, _settings_as_variables(settings), files]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _settings_as_variables(settings: Settings) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for group_name in Settings.__slots__:
+        group = getattr(settings, group_name)
+        prefix = type(group).model_config["env_prefix"]
+        for name, value in group.model_dump(mode="json", exclude_none=True).items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            found[f"{prefix}{name}".upper()] = text
+    return found

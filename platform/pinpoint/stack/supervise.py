@@ -1,0 +1,272 @@
+"""supervisord over one stack: its generated configuration, its start, and its XML-RPC socket."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pinpoint.errors import StackError
+from pinpoint.stack.places import StackPlaces
+
+_TIMEOUT_S: Final = 10.0
+_LOG_LINE: Final = re.compile(
+    r"^(?P<at>[-\d]+ [:\d]+),\d+ \w+ (?P<what>spawned|exited|gave up|spawnerr): '?(?P<rest>.*)$"
+)
+
+_HEAD = """\
+; Written by `pinpoint up`; changes are lost.
+[supervisord]
+pidfile={places.supervisor_pidfile}
+logfile={log}
+logfile_maxbytes=20MB
+logfile_backups=1
+directory=/
+umask=077
+nocleanup=true
+{user}
+[unix_http_server]
+file={places.supervisor_socket}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+_PROGRAM = """
+[program:{name}]
+command={command}
+directory=/
+autostart=false
+autorestart=true
+startsecs={start_s}
+startretries=20
+stopsignal={stop_signal}
+stopwaitsecs={stop_wait_s}
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={log}
+stdout_logfile_maxbytes=20MB
+stdout_logfile_backups=1
+{user}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process of the stack.
+
+    Args:
+        name: Its name in status and logs.
+        command: Command line of the foreground process.
+        user: System user to run as; None for ours.
+        start_s: An exit before this is a failed start, tried again ever more slowly.
+        stop_signal: Name of the signal that asks it to end.
+        stop_wait_s: It is killed if it has not ended after this.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    user: str | None = None
+    start_s: int = 1
+    stop_signal: str = "TERM"
+    stop_wait_s: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """How one process is.
+
+    Args:
+        name: Which.
+        state: supervisord's word in lower case: running, starting, backoff, stopped, fatal …
+        pid: Process id while it lives.
+        since: When the present process was started.
+        restarts: How often it was started again since `up`.
+        last_exit: When and why it last ended unasked, in words.
+    """
+
+    name: str
+    state: str
+    pid: int | None
+    since: datetime | None
+    restarts: int
+    last_exit: str | None
+
+
+class Supervisor:
+    """Client of one stack's supervisord.
+
+    Args:
+        places: Whose.
+    """
+
+    def __init__(self, places: StackPlaces) -> None:
+        self._places = places
+
+    def configure(self, programs: Iterable[Program]) -> None:
+        """Write the configuration."""
+        logs, root = self._places.logs_dir, os.geteuid() == 0
+        text = _HEAD.format(
+            places=self._places, log=self.log_file, user="user=root\n" if root else ""
+        )
+        for one in programs:
+            text += _PROGRAM.format(
+                name=one.name,
+                command=shlex.join(one.command),
+                start_s=one.start_s,
+                stop_signal=one.stop_signal,
+                stop_wait_s=one.stop_wait_s,
+                log=logs / f"{one.name}.log",
+                user=f"user={one.user}\n" if one.user else "",
+            )
+        # supervisord expands %(…)s everywhere.
+        self._places.supervisor_config.write_text(text.replace("%", "%%"), encoding="utf-8")
+
+    @property
+    def log_file(self) -> Path:
+        """Its own log: every start and exit since the last `up`."""
+        return self._places.logs_dir / "supervisord.log"
+
+    def launch(self, environment: Mapping[str, str], timeout_s: float = 15.0) -> None:
+        """Start the daemon with this environment, which all programs inherit.
+
+        Raises:
+            StackError: It did not start.
+        """
+        if self.log_file.exists():
+            self.log_file.replace(self.log_file.with_suffix(".before.log"))
+        command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
+        done = subprocess.run(
+            [*command, "-c", str(self._places.supervisor_config)],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            check=False,
+            timeout=timeout_s,
+        )
+        if done.returncode != 0:
+            raise StackError(f"supervisord did not start: {(done.stdout + done.stderr)[-500:]}")
+        until = time.monotonic() + timeout_s
+        while not self.answers():
+            if time.monotonic() > until:
+                raise StackError(f"supervisord does not answer; see {self.log_file}")
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        """Whether the daemon is there and well."""
+        try:
+            return bool(self._call("getState")["statename"] == "RUNNING")
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return False
+
+    def start(self, name: str) -> None:
+        """Start a program unless it runs; does not wait."""
+        try:
+            self._call("startProcess", name, False)
+        except xmlrpc.client.Fault as fault:
+            if "ALREADY_STARTED" not in fault.faultString:
+                raise StackError(f"{name} cannot be started: {fault.faultString}") from fault
+
+    def stop(self, names: Iterable[str], timeout_s: float) -> None:
+        """Stop programs together and wait until they are; supervisord kills the slow ones."""
+        wanted = set(names)
+        for name in wanted:
+            try:
+                self._call("stopProcess", name, False)
+            except xmlrpc.client.Fault as fault:
+                if not any(word in fault.faultString for word in ("NOT_RUNNING", "BAD_NAME")):
+                    raise StackError(f"{name} cannot be stopped: {fault.faultString}") from fault
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            states = {one.name: one.state for one in self.processes()}
+            if not any(states.get(name) in ("running", "starting", "stopping") for name in wanted):
+                return
+            time.sleep(0.05)
+
+    def shutdown(self) -> None:
+        """End the daemon."""
+        self._call("shutdown")
+
+    def pid(self) -> int:
+        """The daemon's process id."""
+        return int(self._call("getPID"))
+
+    def processes(self) -> tuple[ProcessStatus, ...]:
+        """How every program is, in the order of the configuration."""
+        spawned, exits = self._history()
+        order = [
+            line.removeprefix("[program:").rstrip("]\n")
+            for line in self._places.supervisor_config.read_text(encoding="utf-8").splitlines()
+            if line.startswith("[program:")
+        ]
+        found = [
+            ProcessStatus(
+                name=info["name"],
+                state=info["statename"].lower(),
+                pid=info["pid"] or None,
+                since=datetime.fromtimestamp(info["start"], UTC) if info["pid"] else None,
+                restarts=max(0, spawned.get(info["name"], 0) - 1),
+                last_exit=exits.get(info["name"]),
+            )
+            for info in self._call("getAllProcessInfo")
+        ]
+        return tuple(sorted(found, key=lambda one: order.index(one.name)))
+
+    def _history(self) -> tuple[dict[str, int], dict[str, str]]:
+        """Starts and last exit of each program; supervisord itself keeps no count."""
+        spawned: dict[str, int] = {}
+        exits: dict[str, str] = {}
+        if not self.log_file.exists():
+            return spawned, exits
+        for line in self.log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+            match = _LOG_LINE.match(line)
+            if match is None:
+                continue
+            name, _, rest = match["rest"].partition(" ")
+            name = name.rstrip("'")
+            if match["what"] == "spawned":
+                spawned[name] = spawned.get(name, 0) + 1
+            else:
+                at = datetime.strptime(match["at"], "%Y-%m-%d %H:%M:%S").astimezone(UTC)
+                exits[name] = f"{at.isoformat()} {match['what']} {rest.strip('()')}"
+        return spawned, exits
+
+    def _call(self, method: str, *args: str | bool) -> Any:
+        transport = _UnixTransport(str(self._places.supervisor_socket))
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*args)
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

@@ -1,0 +1,218 @@
+"""One organisation's rows, read: sources, batches and images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, tuple_
+
+from pinpoint.errors import BadRequest, NotFound
+from pinpoint.records import (
+    VERDICTS,
+    Batch,
+    BatchItem,
+    Candidate,
+    Evidence,
+    Image,
+    Source,
+    SourceKind,
+)
+from pinpoint.store import neighbours
+from pinpoint.store.database import UnitOfWork
+from pinpoint.store.rows import among, to_batch, to_image, to_item, to_source
+from pinpoint.store.tables import (
+    batch_items,
+    batches,
+    images,
+    item_images,
+    neighbourhoods,
+    sources,
+    thumbnails,
+)
+
+_LON = func.ST_X(images.c.geom)
+_LAT = func.ST_Y(images.c.geom)
+_IMAGE_COLUMNS = [
+    column for column in images.c if column.name not in ("geog", "geom", "changed_xid")
+]
+
+
+def select_images() -> Select[Any]:
+    """Live images joined with what users want to know of their source."""
+    return (
+        select(
+            *_IMAGE_COLUMNS,
+            _LAT.label("lat"),
+            _LON.label("lon"),
+            sources.c.name.label("source_name"),
+            sources.c.licence.label("source_licence"),
+            sources.c.attribution.label("source_attribution"),
+        )
+        .join(sources, sources.c.id == images.c.source_id)
+        .where(images.c.state != "deleted")
+    )
+
+
+class Reader:
+    """`ports.CatalogueReader` on one unit of work."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        if unit.organization_id is None:
+            raise ValueError("a catalogue needs an organisation")
+        self._unit = unit
+        self._connection = unit.connection
+        self._organization_id = unit.organization_id
+
+    # The views hold the wall for the API; the owner (CLI, worker) needs the predicate as well.
+    def _mine(self, table: Any) -> Any:
+        return table.c.organization_id == self._organization_id
+
+    def sources(self) -> list[Source]:
+        """All sources by name, with their number of images."""
+        counted = (
+            select(neighbourhoods.c.source_id, func.sum(neighbourhoods.c.images).label("images"))
+            .where(self._mine(neighbourhoods))
+            .group_by(neighbourhoods.c.source_id)
+            .subquery()
+        )
+        rows = self._connection.execute(
+            select(sources, func.coalesce(counted.c.images, 0).label("images"))
+            .outerjoin(counted, counted.c.source_id == sources.c.id)
+            .where(self._mine(sources), sources.c.erased_at.is_(None))
+            .order_by(sources.c.name)
+        )
+        return [to_source(row, int(row.images)) for row in rows]
+
+    def source(self, name_or_id: str | UUID) -> Source:
+        """One source."""
+        match = sources.c.id == name_or_id
+        if isinstance(name_or_id, str):
+            match = sources.c.name == name_or_id
+        row = self._connection.execute(
+            select(sources).where(self._mine(sources), match, sources.c.erased_at.is_(None))
+        ).one_or_none()
+        if row is None:
+            raise NotFound(f"no source {name_or_id}")
+        counted = self._connection.execute(
+            select(func.coalesce(func.sum(neighbourhoods.c.images), 0)).where(
+                self._mine(neighbourhoods), neighbourhoods.c.source_id == row.id
+            )
+        ).scalar_one()
+        return to_source(row, int(counted))
+
+    def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
+        """Newest first; `before` is the last id of the page before."""
+        wanted = self._batches().order_by(batches.c.created_at.desc(), batches.c.id.desc())
+        if before is not None:
+            edge = self._connection.execute(
+                select(batches.c.created_at).where(self._mine(batches), batches.c.id == before)
+            ).scalar_one_or_none()
+            if edge is None:
+                raise NotFound(f"no batch {before}")
+            wanted = wanted.where(tuple_(batches.c.created_at, batches.c.id) < tuple_(edge, before))
+        rows = self._connection.execute(wanted.limit(limit)).all()
+        counts = self._counts([row.id for row in rows])
+        return [to_batch(row, counts.get(row.id, {})) for row in rows]
+
+    def batch(self, batch_id: UUID) -> Batch:
+        """One batch with its counts."""
+        row = self._connection.execute(
+            self._batches().where(batches.c.id == batch_id)
+        ).one_or_none()
+        if row is None:
+            raise NotFound(f"no batch {batch_id}")
+        return to_batch(row, self._counts([batch_id]).get(batch_id, {}))
+
+    def _batches(self) -> Select[Any]:
+        return (
+            select(batches, sources.c.name.label("source_name"))
+            .join(sources, sources.c.id == batches.c.source_id)
+            .where(self._mine(batches))
+        )
+
+    def _counts(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
+        """Items by state. Counted, not kept: so the parts always make the whole."""
+        counts: dict[UUID, dict[str, int]] = {}
+        for row in self._connection.execute(
+            select(batch_items.c.batch_id, batch_items.c.state, func.count().label("items"))
+            .where(self._mine(batch_items), batch_items.c.batch_id.in_(ids))
+            .group_by(batch_items.c.batch_id, batch_items.c.state)
+        ):
+            counts.setdefault(row.batch_id, {})[row.state] = row.items
+        return counts
+
+    def batch_items(
+        self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
+    ) -> list[BatchItem]:
+        """Items in order of arrival with `seq > after`."""
+        self.batch(batch_id)
+        if state is not None and state not in (*VERDICTS, "received", "stored"):
+            raise BadRequest(f"no item state {state!r}; there are received, stored and {VERDICTS}")
+        image_ids = (
+            select(func.array_agg(item_images.c.image_id))
+            .where(item_images.c.item_id == batch_items.c.id)
+            .scalar_subquery()
+        )
+        wanted = (
+            select(batch_items, image_ids.label("image_ids"))
+            .where(self._mine(batch_items), batch_items.c.batch_id == batch_id)
+            .where(batch_items.c.seq > after)
+            .order_by(batch_items.c.seq)
+            .limit(limit)
+        )
+        if state is not None:
+            wanted = wanted.where(batch_items.c.state == state)
+        return [to_item(row) for row in self._connection.execute(wanted)]
+
+    def image(self, image_id: UUID) -> Image:
+        """One image; deleted ones are not found."""
+        found = self.images([image_id])
+        if image_id not in found:
+            raise NotFound(f"no image {image_id}")
+        return found[image_id]
+
+    def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
+        """Images by id; missing ones are left out."""
+        wanted = select_images().where(self._mine(images), among(images.c.id, ids))
+        return {row.id: to_image(row) for row in self._connection.execute(wanted)}
+
+    def thumbnail(self, image_id: UUID) -> bytes:
+        """JPEG bytes."""
+        data = self._connection.execute(
+            select(thumbnails.c.jpeg)
+            .join(images, images.c.id == thumbnails.c.image_id)
+            .where(self._mine(images), images.c.id == image_id, images.c.state != "deleted")
+        ).scalar_one_or_none()
+        if data is None:
+            raise NotFound(f"no image {image_id}")
+        return bytes(data)
+
+    def neighbours(
+        self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
+    ) -> list[tuple[Image, float]]:
+        """Images near an image with their geodesic distance in metres, nearest first."""
+        near = neighbours.around(
+            self._connection,
+            self.image(image_id),
+            self._organization_id,
+            radius_m=radius_m,
+            kinds=kinds,
+            limit=limit,
+        )
+        found = self.images([near_id for near_id, _ in near])
+        return [(found[near_id], distance_m) for near_id, distance_m in near if near_id in found]
+
+    def evidence(
+        self, candidates: Sequence[Candidate], *, contract: str, radius_m: float, per_kind: int
+    ) -> list[Evidence]:
+        """Neighbours of all candidates in one statement: up to `per_kind` of each kind."""
+        return neighbours.evidence(
+            self._connection,
+            candidates,
+            self._organization_id,
+            contract=contract,
+            radius_m=radius_m,
+            per_kind=per_kind,
+        )

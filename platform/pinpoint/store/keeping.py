@@ -1,0 +1,294 @@
+"""Readings become rows: identity, duplicates, replacement, all in one transaction of one source.
+
+Identity is organisation + source + external id + face. Same id and same bytes: nothing to do.
+Same id, new bytes: replaced. Same id, new metadata: updated. Same bytes under another id of the
+source: duplicate.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from pinpoint.records import ClaimedItem, Kept, KeptImage, Reading
+from pinpoint.store import erasing
+from pinpoint.store.image_values import FIXABLE, METADATA, image_values
+from pinpoint.store.rows import among
+from pinpoint.store.tables import (
+    batch_items,
+    embeddings,
+    images,
+    item_images,
+    thumbnails,
+    tombstones,
+)
+
+Entry = tuple[ClaimedItem, Reading, str | None]
+"""An item, what was read of it, and the locator that its images keep."""
+
+
+def keep(connection: Connection, entries: Sequence[Entry], contract: str) -> list[Kept]:
+    """Store readings of one source; returns what became of each, in order."""
+    if not entries:
+        return []
+    # One writer per source at a time: two chunks with the same bytes must see each other.
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:source, 0))"),
+        {"source": str(entries[0][0].source.id)},
+    )
+    kept: dict[UUID, Kept] = {}
+    for entries_once in _rounds(entries):
+        kept |= _keep_round(connection, entries_once, contract)
+    return [kept[item.id] for item, _, _ in entries]
+
+
+def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Split so that each external id stands once in a round: a later one must see the earlier."""
+    rounds: list[list[Entry]] = []
+    seen: Counter[str] = Counter()
+    for entry in entries:
+        turn = seen[entry[0].external_id]
+        seen[entry[0].external_id] += 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(entry)
+    return rounds
+
+
+def _keep_round(
+    connection: Connection, entries: Sequence[Entry], contract: str
+) -> dict[UUID, Kept]:
+    source_id = entries[0][0].source.id
+    known = _known(connection, source_id, [item.external_id for item, _, _ in entries])
+    owners = _owners_of_bytes(connection, source_id, [r.capture.sha256 for _, r, _ in entries])
+    embedded = _embedded(connection, contract, [row.id for rows in known.values() for row in rows])
+    kept: dict[UUID, Kept] = {}
+    plans: list[_Plan] = []
+    for item, reading, locator in entries:
+        rows = known.get(item.external_id, [])
+        owner = owners.setdefault(reading.capture.sha256, item.external_id)
+        if owner != item.external_id and all(row.state == "deleted" for row in rows):
+            kept[item.id] = Kept(item_id=item.id, duplicate_of=owner, images=())
+            continue
+        plan = _plan(item, reading, image_values(item, reading, locator), rows)
+        if plan is None:
+            kept[item.id] = Kept(item_id=item.id, duplicate_of="unchanged", images=())
+            continue
+        plans.append(plan)
+        kept[item.id] = plan.kept(embedded)
+    _carry_out(connection, plans)
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one item changes."""
+
+    item: ClaimedItem
+    reading: Reading
+    wanted: list[dict[str, Any]]
+    old: dict[UUID, Any]
+    changed: dict[UUID, set[str]]
+    gone: list[UUID]
+    """Faces that the new bytes no longer have."""
+    outcome: str
+
+    def kept(self, embedded: set[UUID]) -> Kept:
+        """What the pipeline has to encode."""
+        return Kept(
+            item_id=self.item.id,
+            duplicate_of=None,
+            images=tuple(
+                KeptImage(
+                    id=values["id"],
+                    face=face,
+                    needs_vector=values["id"] not in embedded
+                    or "sha256" in self.changed[values["id"]],
+                )
+                for face, values in enumerate(self.wanted)
+            ),
+        )
+
+
+def _plan(
+    item: ClaimedItem, reading: Reading, wanted: list[dict[str, Any]], rows: Sequence[Any]
+) -> _Plan | None:
+    """Compare a reading with the rows under its id; None where nothing is to be done."""
+    old = {row.id: row for row in rows}
+    alive = [row for row in rows if row.state != "deleted"]
+    changed = {values["id"]: _changes(old.get(values["id"]), values) for values in wanted}
+    gone = [row.id for row in alive if row.id not in changed]
+    settled = bool(alive) and all(row.state == "indexed" for row in alive)
+    if settled and not gone and not any(changed.values()):
+        return None
+    outcome = "updated" if alive else "indexed"
+    return _Plan(item, reading, wanted, old, changed, gone, outcome)
+
+
+def _carry_out(connection: Connection, plans: Sequence[_Plan]) -> None:
+    """Write all plans of a round with few statements."""
+    erasing.bury(connection, among(images.c.id, [gone for plan in plans for gone in plan.gone]))
+    fresh = [values for plan in plans for values in plan.wanted if values["id"] not in plan.old]
+    _insert(connection, fresh)
+    for plan in plans:
+        for values in plan.wanted:
+            if values["id"] in plan.old and plan.changed[values["id"]]:
+                _replace(connection, values, plan.old[values["id"]], plan.changed[values["id"]])
+    _write_thumbnails(connection, plans)
+    _link(connection, plans)
+
+
+def _known(
+    connection: Connection, source_id: UUID, external_ids: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Rows under these external ids, deleted ones too, locked."""
+    rows = connection.execute(
+        select(images, func.ST_X(images.c.geom).label("lon"), func.ST_Y(images.c.geom).label("lat"))
+        .where(images.c.source_id == source_id, images.c.external_id.in_(set(external_ids)))
+        .order_by(images.c.id)
+        .with_for_update(of=images)
+    )
+    known: dict[str, list[Any]] = {}
+    for row in rows:
+        known.setdefault(row.external_id, []).append(row)
+    return known
+
+
+def _owners_of_bytes(
+    connection: Connection, source_id: UUID, digests: Sequence[str]
+) -> dict[str, str]:
+    """Which external id of the source holds these bytes already."""
+    rows = connection.execute(
+        select(images.c.sha256, func.min(images.c.external_id).label("external_id"))
+        .where(
+            images.c.source_id == source_id,
+            images.c.sha256.in_({bytes.fromhex(digest) for digest in digests}),
+            images.c.state != "deleted",
+        )
+        .group_by(images.c.sha256)
+    )
+    return {row.sha256.hex(): row.external_id for row in rows}
+
+
+def _embedded(connection: Connection, contract: str, ids: Sequence[UUID]) -> set[UUID]:
+    rows = connection.execute(
+        select(embeddings.c.image_id).where(
+            among(embeddings.c.image_id, ids), embeddings.c.contract == contract
+        )
+    )
+    return set(rows.scalars())
+
+
+def _changes(row: Any, values: dict[str, Any]) -> set[str]:
+    """Columns in which a stored row differs; all of them for a row that is new, dead or failed."""
+    if row is None or row.state in ("deleted", "failed"):
+        return set(values)
+    fixed = set(row.fixed)
+    changed = {
+        name for name in METADATA if name not in fixed and getattr(row, name) != values[name]
+    }
+    if "geog" not in fixed and (row.lat, row.lon) != (values["lat"], values["lon"]):
+        changed.add("geog")
+    return changed
+
+
+def _insert(connection: Connection, fresh: Sequence[dict[str, Any]]) -> None:
+    if not fresh:
+        return
+    graves = connection.execute(
+        select(tombstones.c.image_id, tombstones.c.version)
+        .where(among(tombstones.c.image_id, [values["id"] for values in fresh]))
+        .with_for_update()
+    )
+    versions = {row.image_id: row.version for row in graves}
+    connection.execute(
+        # RETURNING makes SQLAlchemy send one statement for all rows, and so the counters of the
+        # neighbourhoods are recounted once and not once a row.
+        insert(images).returning(images.c.id),
+        [
+            {name: value for name, value in values.items() if name not in ("lat", "lon")}
+            | {"version": versions.get(values["id"], 0) + 1}
+            for values in fresh
+        ],
+    )
+
+
+def _replace(connection: Connection, values: dict[str, Any], row: Any, changed: set[str]) -> None:
+    """Write a row again; what a person has fixed stays, unless the image had been deleted."""
+    fixed = set() if row.state == "deleted" else set(row.fixed)
+    untouched = fixed | {"id", "lat", "lon"}
+    if "geog" in fixed:
+        untouched |= {"position_from", "cell_r5", "cell_r7", "cell_r9"}
+    connection.execute(
+        update(images)
+        .where(images.c.id == row.id)
+        .values(
+            **{name: value for name, value in values.items() if name not in untouched},
+            fixed=sorted(fixed & FIXABLE),
+            failure=None,
+            version=images.c.version + 1,
+            updated_at=func.now(),
+        )
+    )
+    if "sha256" in changed:
+        connection.execute(delete(embeddings).where(embeddings.c.image_id == row.id))
+
+
+def _write_thumbnails(connection: Connection, plans: Sequence[_Plan]) -> None:
+    statement = upsert(thumbnails)
+    values = [
+        {
+            "image_id": values["id"],
+            "organization_id": values["organization_id"],
+            "jpeg": face.thumbnail,
+        }
+        for plan in plans
+        for values, face in zip(plan.wanted, plan.reading.faces, strict=True)
+    ]
+    if values:
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["image_id"], set_={"jpeg": statement.excluded.jpeg}
+            ),
+            values,
+        )
+
+
+def _link(connection: Connection, plans: Sequence[_Plan]) -> None:
+    """Say which images each item waits for, at which version."""
+    if not plans:
+        return
+    wanted = [values["id"] for plan in plans for values in plan.wanted]
+    rows = connection.execute(
+        select(images.c.id, images.c.version).where(among(images.c.id, wanted))
+    )
+    versions = {row.id: row.version for row in rows}
+    items = [plan.item.id for plan in plans]
+    connection.execute(delete(item_images).where(among(item_images.c.item_id, items)))
+    connection.execute(
+        insert(item_images),
+        [
+            {
+                "item_id": plan.item.id,
+                "image_id": values["id"],
+                "organization_id": plan.item.organization_id,
+                "version": versions[values["id"]],
+            }
+            for plan in plans
+            for values in plan.wanted
+        ],
+    )
+    for outcome in ("indexed", "updated"):
+        which = [plan.item.id for plan in plans if plan.outcome == outcome]
+        connection.execute(
+            update(batch_items)
+            .where(among(batch_items.c.id, which))
+            # A second try must not turn the `indexed` of the first into `updated`.
+            .values(state="stored", outcome=func.coalesce(batch_items.c.outcome, outcome))
+        )

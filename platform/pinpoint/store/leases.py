@@ -1,0 +1,169 @@
+"""Batch items as workers take, settle and lose them.
+
+An item is worked on by one worker at a time, under a lease that ends by itself. Whoever finds an
+item without a valid lease may take it: everything a worker does to a row can be done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, func, or_, select, update
+
+from pinpoint.records import ClaimedItem, Rejected
+from pinpoint.store.rows import among, hint_from_json, to_source
+from pinpoint.store.tables import batch_items, batches, images, item_images, sources
+
+_FREE = or_(batch_items.c.lease_until.is_(None), batch_items.c.lease_until < func.now())
+_OPEN = batch_items.c.state.in_(("received", "stored"))
+
+
+def claim(
+    connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float, max_attempts: int
+) -> list[ClaimedItem]:
+    """Take free items, in order; items tried too often become `failed` and are not returned."""
+    free = (
+        select(batch_items.c.id)
+        .where(among(batch_items.c.id, ids), _OPEN, _FREE)
+        .order_by(batch_items.c.seq)
+        .with_for_update(skip_locked=True)
+    )
+    taken = list(connection.execute(free).scalars())
+    connection.execute(
+        update(batch_items)
+        .where(among(batch_items.c.id, taken), batch_items.c.attempts >= max_attempts)
+        .values(
+            state="failed",
+            stage="read",
+            reason="too_many_attempts",
+            detail=f"given up after {max_attempts} tries that ended without a verdict",
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+    connection.execute(
+        update(batch_items)
+        .where(among(batch_items.c.id, taken), _OPEN)
+        .values(
+            attempts=batch_items.c.attempts + 1,
+            lease_owner=worker,
+            lease_until=func.now() + timedelta(seconds=lease_s),
+        )
+    )
+    return _claimed(connection, taken)
+
+
+def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
+    rows = connection.execute(
+        select(
+            batch_items.c.id.label("item_id"),
+            batch_items.c.external_id,
+            batch_items.c.file,
+            batch_items.c.locator,
+            batch_items.c.hint,
+            batch_items.c.attempts,
+            sources,
+        )
+        .join(batches, batches.c.id == batch_items.c.batch_id)
+        .join(sources, sources.c.id == batches.c.source_id)
+        .where(among(batch_items.c.id, ids), _OPEN)
+        .order_by(batch_items.c.seq)
+    )
+    return [
+        ClaimedItem(
+            id=row.item_id,
+            organization_id=row.organization_id,
+            source=to_source(row),
+            external_id=row.external_id,
+            file=row.file,
+            locator=row.locator,
+            hint=hint_from_json(row.hint),
+            attempts=row.attempts,
+        )
+        for row in rows
+    ]
+
+
+def settle(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: str) -> None:
+    """Give open items their last word; one that has it already keeps it."""
+    if not verdicts:
+        return
+    connection.execute(
+        update(batch_items)
+        .where(batch_items.c.id == bindparam("item"), _OPEN)
+        .values(
+            state=verdict,
+            stage=bindparam("at"),
+            reason=bindparam("why"),
+            detail=bindparam("text"),
+            lease_owner=None,
+            lease_until=None,
+        ),
+        [
+            {"item": item, "at": what.stage, "why": what.reason, "text": what.detail}
+            for item, what in sorted(verdicts.items())
+        ],
+    )
+
+
+def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
+    """Images are in the index at their present version: items that wait for nothing else are done.
+
+    `version <=`: an image that was replaced meanwhile settles the older item too; both files were
+    dealt with, and the later one is what the index holds.
+    """
+    connection.execute(
+        update(item_images)
+        .where(
+            among(item_images.c.image_id, image_ids),
+            item_images.c.done.is_(False),
+            images.c.id == item_images.c.image_id,
+            item_images.c.version <= images.c.version,
+        )
+        .values(done=True)
+    )
+    touched = select(item_images.c.item_id).where(among(item_images.c.image_id, image_ids))
+    waiting = (
+        select(item_images.c.item_id)
+        .where(item_images.c.item_id == batch_items.c.id, item_images.c.done.is_(False))
+        .exists()
+    )
+    connection.execute(
+        update(batch_items)
+        .where(batch_items.c.id.in_(touched), batch_items.c.state == "stored", ~waiting)
+        .values(state=batch_items.c.outcome, lease_owner=None, lease_until=None)
+    )
+
+
+def release(connection: Connection, worker: str) -> int:
+    """Give up every lease of a worker."""
+    freed = connection.execute(
+        update(batch_items)
+        .where(batch_items.c.lease_owner == worker, _OPEN)
+        .values(lease_owner=None, lease_until=None)
+    )
+    return int(freed.rowcount)
+
+
+def holders(connection: Connection) -> list[str]:
+    """Workers that hold a lease."""
+    return list(
+        connection.execute(
+            select(batch_items.c.lease_owner)
+            .where(_OPEN, batch_items.c.lease_owner.is_not(None))
+            .distinct()
+        ).scalars()
+    )
+
+
+def lost(connection: Connection, limit: int) -> list[tuple[UUID, int]]:
+    """Open items without a valid lease, oldest first, with their attempts."""
+    rows = connection.execute(
+        select(batch_items.c.id, batch_items.c.attempts)
+        .where(_OPEN, _FREE)
+        .order_by(batch_items.c.seq)
+        .limit(limit)
+    )
+    return [(row.id, row.attempts) for row in rows]

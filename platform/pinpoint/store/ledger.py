@@ -1,0 +1,202 @@
+"""`ports.Ledger`: the catalogue as workers see it, one transaction for each call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from pinpoint.records import ClaimedItem, Embedded, Grave, IndexPoint, Kept, Rejected
+from pinpoint.store import erasing, keeping, leases
+from pinpoint.store.database import Transactions
+from pinpoint.store.points import select_points, to_points
+from pinpoint.store.rows import among, pack
+from pinpoint.store.tables import embeddings, images
+
+
+class Ledger:
+    """Worker-side access as the owner role.
+
+    Args:
+        transactions: Units of work on the owner's engine.
+        contract: Digest of the bundle in use.
+        lease_s: How long a claim holds.
+        max_attempts: Claims after which an item is failed.
+    """
+
+    def __init__(
+        self, transactions: Transactions, *, contract: str, lease_s: float, max_attempts: int
+    ) -> None:
+        self._transactions = transactions
+        self._contract = contract
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+
+    def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
+        """Take items that nobody else holds; those tried too often are failed instead."""
+        with self._transactions.begin() as unit:
+            return leases.claim(
+                unit.connection,
+                ids,
+                worker,
+                lease_s=self._lease_s,
+                max_attempts=self._max_attempts,
+            )
+
+    def settle(
+        self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
+    ) -> None:
+        """Give items their last word."""
+        with self._transactions.begin() as unit:
+            leases.settle(unit.connection, verdicts, verdict)
+
+    def keep(self, readings: Sequence[keeping.Entry]) -> list[Kept]:
+        """Turn readings of one source into rows, thumbnails and counters, or into duplicates."""
+        with self._transactions.begin() as unit:
+            kept = keeping.keep(unit.connection, readings, self._contract)
+            twins = {
+                one.item_id: Rejected(
+                    file=item.file,
+                    stage="store",
+                    reason="unchanged" if one.duplicate_of == "unchanged" else "same_bytes",
+                    detail="nothing new"
+                    if one.duplicate_of == "unchanged"
+                    else f"the same bytes are held as {one.duplicate_of}",
+                )
+                for (item, _, _), one in zip(readings, kept, strict=True)
+                if one.duplicate_of is not None
+            }
+            leases.settle(unit.connection, twins, "duplicate")
+            return kept
+
+    def save_vectors(self, contract: str, vectors: Sequence[Embedded]) -> None:
+        """Store vectors as fp16; one whose image has other bytes by now is dropped."""
+        with self._transactions.begin() as unit:
+            rows = unit.connection.execute(
+                select(images.c.id, images.c.organization_id, images.c.sha256)
+                .where(among(images.c.id, [vector.image_id for vector in vectors]))
+                .order_by(images.c.id)
+                .with_for_update()
+            )
+            current = {row.id: row for row in rows}
+            values = [
+                {
+                    "image_id": one.image_id,
+                    "contract": contract,
+                    "channel": "image",
+                    "organization_id": current[one.image_id].organization_id,
+                    "vector": pack(one.vector),
+                }
+                for one in vectors
+                if one.image_id in current and current[one.image_id].sha256.hex() == one.sha256
+            ]
+            if values:
+                statement = insert(embeddings)
+                unit.connection.execute(
+                    statement.on_conflict_do_update(
+                        constraint="pk_embeddings", set_={"vector": statement.excluded.vector}
+                    ),
+                    values,
+                )
+
+    @contextmanager
+    def indexing(self, ids: Sequence[UUID], contract: str) -> Iterator[list[IndexPoint]]:
+        """Pending images that have a vector, locked; leaving marks them indexed.
+
+        The row locks are held while the index is written: so a deletion or a newer version comes
+        before or after, never between.
+        """
+        with self._transactions.begin() as unit:
+            rows = unit.connection.execute(
+                select_points(contract)
+                .where(among(images.c.id, ids), images.c.state == "pending")
+                .order_by(images.c.id)
+                .with_for_update(of=images)
+            ).all()
+            points = to_points(rows)
+            yield points
+            done = [point.id for point in points]
+            unit.connection.execute(
+                update(images)
+                .where(among(images.c.id, done))
+                .values(state="indexed", failure=None, updated_at=func.now())
+            )
+            leases.settle_indexed(unit.connection, ids)
+
+    def release(self, worker: str) -> int:
+        """Give up every lease of a worker; returns how many items are free again."""
+        with self._transactions.begin() as unit:
+            return leases.release(unit.connection, worker)
+
+    @contextmanager
+    def erasing(self, ids: Sequence[UUID] | None) -> Iterator[tuple[list[Grave], list[str]]]:
+        """Deleted images, locked, and the blobs only they need; leaving removes the rows."""
+        with self._transactions.begin() as unit:
+            graves = erasing.buried(unit.connection, ids)
+            yield graves, erasing.unshared(unit.connection, graves)
+            erasing.remove_rows(unit.connection, [grave.id for grave in graves])
+
+    @contextmanager
+    def forgetting(self, older_than_s: float) -> Iterator[list[UUID]]:
+        """Ids whose tombstones are old enough; leaving without an error drops them."""
+        with self._transactions.begin() as unit:
+            yield erasing.expired(unit.connection, older_than_s)
+
+    def leases(self) -> list[str]:
+        """Workers that hold a lease."""
+        with self._transactions.begin() as unit:
+            return leases.holders(unit.connection)
+
+    def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
+        """Unsettled items without a valid lease, oldest first, with their attempts."""
+        with self._transactions.begin() as unit:
+            return leases.lost(unit.connection, limit)
+
+    def lost_images(self, contract: str, limit: int) -> list[UUID]:
+        """Pending images that have a vector and so only wait for the index."""
+        with self._transactions.begin() as unit:
+            wanted = (
+                select(images.c.id)
+                .join(embeddings, embeddings.c.image_id == images.c.id)
+                .where(images.c.state == "pending", embeddings.c.contract == contract)
+                .order_by(images.c.id)
+                .limit(limit)
+            )
+            return list(unit.connection.execute(wanted).scalars())
+
+    def lost_graves(self, limit: int) -> list[UUID]:
+        """Deleted images that still have a row; erased sources that are empty go on the way."""
+        with self._transactions.begin() as unit:
+            erasing.remove_empty_sources(unit.connection)
+            wanted = select(images.c.id).where(images.c.state == "deleted")
+            return list(
+                unit.connection.execute(wanted.order_by(images.c.id).limit(limit)).scalars()
+            )
+
+    def versions(self, after: UUID | None, limit: int, contract: str) -> list[tuple[UUID, int]]:
+        """`(id, version)` of all rows that the index must hold, in id order."""
+        wanted = (
+            select(images.c.id, images.c.version)
+            .join(embeddings, embeddings.c.image_id == images.c.id)
+            .where(images.c.state == "indexed", embeddings.c.contract == contract)
+            .where(embeddings.c.channel == "image")
+            .order_by(images.c.id)
+            .limit(limit)
+        )
+        if after is not None:
+            wanted = wanted.where(images.c.id > after)
+        with self._transactions.begin() as unit:
+            return [(row.id, row.version) for row in unit.connection.execute(wanted)]
+
+    def mark_pending(self, ids: Sequence[UUID]) -> None:
+        """Send indexed images through the index stage again."""
+        with self._transactions.begin() as unit:
+            unit.connection.execute(
+                update(images)
+                .where(among(images.c.id, ids), images.c.state == "indexed")
+                .values(state="pending")
+            )

@@ -1,0 +1,125 @@
+"""PostgreSQL as the builder of an index: every live, embedded image of one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, func, select, text
+
+from pinpoint.records import IndexPoint, IndexSpec, Point
+from pinpoint.store.database import Transactions
+from pinpoint.store.rows import group_of, unpack
+from pinpoint.store.tables import embeddings, images, tombstones
+
+
+def select_points(contract: str) -> Select[Any]:
+    """Rows with the vectors of one contract; the caller adds which."""
+    return (
+        select(
+            images.c.id,
+            images.c.version,
+            images.c.organization_id,
+            images.c.source_id,
+            images.c.kind,
+            images.c.captured_at,
+            images.c.cell_r7,
+            images.c.panorama_id,
+            images.c.sequence,
+            func.ST_Y(images.c.geom).label("lat"),
+            func.ST_X(images.c.geom).label("lon"),
+            embeddings.c.channel,
+            embeddings.c.vector,
+        )
+        .join(embeddings, embeddings.c.image_id == images.c.id)
+        .where(embeddings.c.contract == contract)
+    )
+
+
+def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
+    """Rows, one for each channel of an image, as points in the order of their first row."""
+    points: dict[UUID, Row[Any]] = {}
+    vectors: dict[UUID, dict[str, Any]] = {}
+    for row in rows:
+        points.setdefault(row.id, row)
+        vectors.setdefault(row.id, {})[row.channel] = unpack(row.vector)
+    return [
+        IndexPoint(
+            id=row.id,
+            version=row.version,
+            organization_id=row.organization_id,
+            source_id=row.source_id,
+            kind=row.kind,
+            point=Point(lat=row.lat, lon=row.lon),
+            captured_at=row.captured_at,
+            cell=row.cell_r7,
+            group=group_of(row.id, row.panorama_id, row.sequence),
+            vectors=vectors[row.id],
+        )
+        for row in points.values()
+    ]
+
+
+class Points:
+    """`ports.PointSource` on the owner's engine.
+
+    Args:
+        transactions: Units of work on the owner's engine.
+        contract: Digest of the bundle whose vectors are wanted.
+        dims: Its named vectors and their width.
+    """
+
+    def __init__(self, transactions: Transactions, contract: str, dims: Mapping[str, int]) -> None:
+        self._transactions = transactions
+        self._spec = IndexSpec(contract=contract, dims=dims)
+
+    def spec(self) -> IndexSpec:
+        """The contract and its vector widths."""
+        return self._spec
+
+    def watermark(self) -> int:
+        """The oldest transaction that is still running.
+
+        Every change that a later `stream` from here could miss was written by it or a younger one.
+        """
+        with self._transactions.begin() as unit:
+            oldest = unit.connection.execute(
+                text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+            ).scalar_one()
+        return int(oldest)
+
+    def stream(self, since: int = 0, chunk: int = 512) -> Iterator[list[IndexPoint]]:
+        """Points whose row changed at or after `since` (0: all), in id order, with vectors."""
+        after: UUID | None = None
+        while True:
+            with self._transactions.begin() as unit:
+                ids = list(unit.connection.execute(self._page(since, after, chunk)).scalars())
+                if not ids:
+                    return
+                rows = unit.connection.execute(
+                    select_points(self._spec.contract)
+                    .where(images.c.id.in_(ids), images.c.state == "indexed")
+                    .order_by(images.c.id)
+                ).all()
+            yield to_points(rows)
+            after = ids[-1]
+
+    def _page(self, since: int, after: UUID | None, chunk: int) -> Select[Any]:
+        page = (
+            select(images.c.id)
+            .where(images.c.state == "indexed", images.c.changed_xid >= since)
+            .order_by(images.c.id)
+            .limit(chunk)
+        )
+        return page if after is None else page.where(images.c.id > after)
+
+    def tombstones(self, since: int = 0) -> dict[UUID, int]:
+        """Deleted rows that changed at or after `since`, with their version."""
+        with self._transactions.begin() as unit:
+            rows = unit.connection.execute(
+                select(tombstones.c.image_id, tombstones.c.version).where(
+                    tombstones.c.changed_xid >= since
+                )
+            )
+            return {row.image_id: row.version for row in rows}

@@ -1,0 +1,161 @@
+"""Database rows to records and back; the flip between `lat, lon` and PostGIS's `lon, lat` is here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+import numpy as np
+from sqlalchemy import ARRAY, ColumnElement, Row, Uuid, cast, func
+
+from pinpoint.records import Batch, BatchItem, Hint, Image, Point, Source, Vector
+
+_NAMESPACE = UUID("6f1f2d6e-6c0c-5d39-9a4e-2f0d3a5b7c11")
+"""Root of all image ids; changing it would rename every image."""
+
+
+def image_id(organization_id: UUID, source_id: UUID, external_id: str, face: str | None) -> UUID:
+    """UUIDv5 of organisation, source, external id and face (RFC 9562, 5.5)."""
+    # \x1f cannot stand in an id or a face name, so no two different parts make the same name.
+    parts = [str(organization_id), str(source_id), external_id, *([face] if face else [])]
+    return uuid5(_NAMESPACE, "\x1f".join(parts))
+
+
+def geography(point: Point) -> str:
+    """A point as the EWKT that geography columns take; `repr` keeps every digit."""
+    return f"SRID=4326;POINT({point.lon!r} {point.lat!r})"
+
+
+def among(column: ColumnElement[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
+    """`column = ANY(ids)`: one bound array, so any number of ids and one prepared statement."""
+    return column == func.any(cast(list(ids), ARRAY(Uuid)))
+
+
+def pack(vector: Vector) -> bytes:
+    """A vector `[D]` as little-endian fp16 bytes."""
+    return np.asarray(vector, dtype="<f2").tobytes()
+
+
+def unpack(data: bytes) -> Vector:
+    """The vector `[D]` fp32 that `pack` stored."""
+    return np.frombuffer(data, dtype="<f2").astype(np.float32)
+
+
+def hint_to_json(hint: Hint | None) -> dict[str, Any] | None:
+    """A hint as JSON, only what is known."""
+    if hint is None:
+        return None
+    values = {name: value for name, value in asdict(hint).items() if value not in (None, {})}
+    if hint.captured_at is not None:
+        values["captured_at"] = hint.captured_at.isoformat()
+    return values
+
+
+def hint_from_json(values: Mapping[str, Any] | None) -> Hint | None:
+    """The hint that `hint_to_json` wrote."""
+    if values is None:
+        return None
+    known = dict(values)
+    if "captured_at" in known:
+        known["captured_at"] = datetime.fromisoformat(known["captured_at"]).astimezone(UTC)
+    return Hint(**known)
+
+
+def to_source(row: Row[Any], images: int = 0) -> Source:
+    """A row of `sources`."""
+    return Source(
+        id=row.id,
+        name=row.name,
+        kind=row.kind,
+        licence=row.licence,
+        attribution=row.attribution,
+        originals=row.originals,
+        root=row.root,
+        created_at=row.created_at,
+        images=images,
+    )
+
+
+def to_image(row: Row[Any]) -> Image:
+    """A row of `images` joined with its source's name, licence and attribution."""
+    return Image(
+        id=row.id,
+        source_id=row.source_id,
+        source=row.source_name,
+        kind=row.kind,
+        external_id=row.external_id,
+        face=row.face,
+        panorama_id=row.panorama_id,
+        point=Point(lat=row.lat, lon=row.lon),
+        captured_at=row.captured_at,
+        heading_deg=row.heading_deg,
+        altitude_m=row.altitude_m,
+        camera=row.camera,
+        creator=row.creator,
+        sequence=row.sequence,
+        # What the photo says of itself wins over what its source says of all.
+        licence=row.licence or row.source_licence,
+        attribution=row.source_attribution or row.creator,
+        sha256=row.sha256.hex(),
+        format=row.format,
+        width_px=row.width_px,
+        height_px=row.height_px,
+        locator=row.locator,
+        state=row.state,
+        failure=row.failure,
+        version=row.version,
+        attributes=row.attributes,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def to_batch(row: Row[Any], counts: Mapping[str, int]) -> Batch:
+    """A row of `batches` with its items counted by state."""
+    return Batch(
+        id=row.id,
+        source_id=row.source_id,
+        source=row.source_name,
+        state="closed" if row.closed_at else "open",
+        created_at=row.created_at,
+        closed_at=row.closed_at,
+        items=sum(counts.values()),
+        received=counts.get("received", 0),
+        stored=counts.get("stored", 0),
+        indexed=counts.get("indexed", 0),
+        updated=counts.get("updated", 0),
+        duplicate=counts.get("duplicate", 0),
+        rejected=counts.get("rejected", 0),
+        failed=counts.get("failed", 0),
+    )
+
+
+def to_item(row: Row[Any]) -> BatchItem:
+    """A row of `batch_items` with the ids of its images."""
+    return BatchItem(
+        id=row.id,
+        seq=row.seq,
+        file=row.file,
+        state=row.state,
+        stage=row.stage,
+        reason=row.reason,
+        detail=row.detail,
+        image_ids=tuple(row.image_ids or ()),
+        attempts=row.attempts,
+    )
+
+
+def group_of(image: UUID, panorama_id: str | None, sequence: str | None) -> str:
+    """What an image floods a page with: its panorama, else its sequence, else itself alone."""
+    return panorama_id or sequence or str(image)
+
+
+def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as JSONB takes them: NaN and NUL characters cannot be stored."""
+    text = json.dumps(dict(values), default=str, allow_nan=True)
+    cleaned = json.loads(text.replace("\\u0000", ""), parse_constant=lambda _name: None)
+    return dict(cleaned)

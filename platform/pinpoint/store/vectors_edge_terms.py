@@ -1,0 +1,95 @@
+"""Filters, payload indexes and limits in Qdrant Edge's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import qdrant_edge as edge
+
+from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
+
+
+def payload_indexes() -> dict[str, Any]:
+    """Payload indexes by field; made before the first point, or HNSW gets no links for them."""
+    return {
+        "organization": edge.UuidIndexParams(is_tenant=True),
+        "source": edge.UuidIndexParams(),
+        "kind": edge.KeywordIndexParams(),
+        "location": edge.GeoIndexParams(),
+        "captured_at": edge.DatetimeIndexParams(),
+        "cell": edge.IntegerIndexParams(lookup=True, range=False),
+        "version": edge.IntegerIndexParams(lookup=False, range=True),
+        "group": edge.KeywordIndexParams(enable_hnsw=False),
+        "deleted": edge.IntegerIndexParams(lookup=True, range=False, enable_hnsw=False),
+    }
+
+
+def shard_config(dims: Mapping[str, int]) -> edge.EdgeConfig:
+    """Named vectors by cosine, full precision; one big segment after `optimize()`."""
+    return edge.EdgeConfig(
+        vectors={
+            name: edge.EdgeVectorParams(width, edge.Distance.Cosine) for name, width in dims.items()
+        },
+        hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000),
+        optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
+    )
+
+
+def may_replace(version: int, *, tombstone: bool) -> edge.Filter:
+    """Which stored points a write of `version` may replace: older ones, and equal live ones.
+
+    A tombstone also replaces an equal tombstone; a live point never does.
+    """
+    older = edge.FieldCondition("version", range=edge.RangeFloat(lte=float(version)))
+    if tombstone:
+        return edge.Filter(must=[older])
+    buried = edge.Filter(
+        must=[
+            edge.FieldCondition("deleted", match=edge.MatchValue(1)),
+            edge.FieldCondition("version", range=edge.RangeFloat(gte=float(version))),
+        ]
+    )
+    return edge.Filter(must=[older], must_not=[buried])
+
+
+def filter_of(plan: Plan) -> edge.Filter:
+    """A plan as the engine's filter."""
+    must_not: list[Any] = []
+    if plan.not_ids:
+        must_not.append(edge.HasIdCondition(set(plan.not_ids)))
+    if plan.not_groups:
+        must_not.append(edge.FieldCondition("group", match=edge.MatchAny(list(plan.not_groups))))
+    return edge.Filter(must=[_condition(each) for each in plan.must], must_not=must_not)
+
+
+def _condition(condition: Condition) -> edge.FieldCondition | edge.Filter:
+    match condition:
+        case Terms(key, (value,)):
+            return edge.FieldCondition(key, match=edge.MatchValue(value))
+        case Terms(key, values):
+            return edge.FieldCondition(key, match=edge.MatchAny(list(values)))
+        case Boxes(boxes):
+            parts = [
+                edge.FieldCondition(
+                    "location",
+                    geo_bounding_box=edge.GeoBoundingBox(
+                        _corner(box.north, box.west), _corner(box.south, box.east)
+                    ),
+                )
+                for box in boxes
+            ]
+            return parts[0] if len(parts) == 1 else edge.Filter(should=list(parts))
+        case Disc(lat, lon, radius_m):
+            circle = edge.GeoRadius(_corner(lat, lon), radius_m)
+            return edge.FieldCondition("location", geo_radius=circle)
+        case Ring(points):
+            ring = edge.GeoPolygon([_corner(lat, lon) for lat, lon in points])
+            return edge.FieldCondition("location", geo_polygon=ring)
+        case Period(since, until):
+            period = edge.RangeDateTime(gte=since, lt=until)
+            return edge.FieldCondition("captured_at", range=period)
+
+
+def _corner(lat: float, lon: float) -> edge.GeoPoint:
+    return edge.GeoPoint(lon, lat)

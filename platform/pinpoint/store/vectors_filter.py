@@ -1,0 +1,147 @@
+"""What a filter means, in words that both Qdrant engines have.
+
+Boxes exclude their edges in the engines; ours include them, so boxes are widened by 1e-8° (1 mm).
+180 and -180 are one meridian. Circles are great-circle distances on a sphere of 6,371,008.8 m,
+which differ from the ellipsoid by up to 0.56 %. Polygons are planar in degrees.
+Every corner is kept inside the limits of a geohash (see `vectors_payload`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pinpoint.errors import BadRequest
+from pinpoint.records import Box, Circle, IndexFilter, Point
+from pinpoint.store.vectors_payload import inside, moment
+
+_EDGE_DEG: Final = 1e-8
+_SHAPE_DEG: Final = 1e-9
+_EDGE_M: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The payload value under `key` is one of `values`."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """Inside any of these boxes; none crosses the antimeridian."""
+
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """Within `radius_m` of a place."""
+
+    lat: float
+    lon: float
+    radius_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Inside a closed ring of `(lat, lon)`."""
+
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Taken at or after `since` and before `until` (RFC 3339, UTC)."""
+
+    since: str | None
+    until: str | None
+
+
+Condition = Terms | Boxes | Disc | Ring | Period
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A filter in words both engines have: all of `must`, no id and no group of the rest."""
+
+    must: tuple[Condition, ...]
+    not_ids: tuple[UUID, ...]
+    not_groups: tuple[str, ...]
+
+
+def plan(where: IndexFilter) -> Plan:
+    """Translate a filter; tombstones never match, they have no organisation.
+
+    Raises:
+        BadRequest: A shape or time is unusable; the message says which.
+    """
+    must: list[Condition] = [Terms("organization", (str(where.organization_id),))]
+    if where.kinds:
+        must.append(Terms("kind", tuple(where.kinds)))
+    if where.source_ids:
+        must.append(Terms("source", tuple(str(each) for each in where.source_ids)))
+    if where.circle is not None:
+        must.append(_disc(where.circle))
+    if where.box is not None:
+        must.append(_boxes(where.box))
+    if where.polygon:
+        must.append(_ring(where.polygon))
+    if where.since is not None or where.until is not None:
+        must.append(Period(moment(where.since), moment(where.until)))
+    return Plan(tuple(must), tuple(where.exclude_ids), tuple(where.exclude_groups))
+
+
+def _disc(circle: Circle) -> Disc:
+    if not math.isfinite(circle.radius_m) or circle.radius_m < 0:
+        raise BadRequest(f"a circle's radius must be 0 m or more, not {circle.radius_m}")
+    lat = inside(circle.center.lat, 90.0, _SHAPE_DEG)
+    lon = inside(circle.center.lon, 180.0, _SHAPE_DEG)
+    return Disc(lat, lon, circle.radius_m + _EDGE_M)
+
+
+def _boxes(box: Box) -> Boxes:
+    edges = (box.south, box.west, box.north, box.east)
+    if not all(math.isfinite(edge) for edge in edges):
+        raise BadRequest(f"a box needs four finite edges, not {edges}")
+    if box.south > box.north or box.south < -90 or box.north > 90:
+        raise BadRequest(f"box latitudes {box.south} to {box.north} are not -90 <= south <= north")
+    if abs(box.west) > 180 or abs(box.east) > 180:
+        raise BadRequest(f"box longitudes {box.west} to {box.east} are outside -180 to 180")
+    if box.west > box.east:
+        spans = [(box.west, 180.0), (-180.0, box.east)]
+    else:
+        spans = [(box.west, box.east)]
+        if box.east == 180.0 and box.west > -180.0:
+            spans.append((-180.0, -180.0))
+        if box.west == -180.0 and box.east < 180.0:
+            spans.append((180.0, 180.0))
+    south = inside(box.south - _EDGE_DEG, 90.0, _SHAPE_DEG)
+    north = inside(box.north + _EDGE_DEG, 90.0, _SHAPE_DEG)
+    return Boxes(
+        tuple(
+            Box(
+                south=south,
+                west=inside(west - _EDGE_DEG, 180.0, _SHAPE_DEG),
+                north=north,
+                east=inside(east + _EDGE_DEG, 180.0, _SHAPE_DEG),
+            )
+            for west, east in spans
+        )
+    )
+
+
+def _ring(polygon: Sequence[Point]) -> Ring:
+    points = tuple(
+        (inside(each.lat, 90.0, _SHAPE_DEG), inside(each.lon, 180.0, _SHAPE_DEG))
+        for each in polygon
+    )
+    if points[0] != points[-1]:
+        points = (*points, points[0])
+    if len(set(points)) < 3:
+        raise BadRequest("a polygon needs at least three different corners")
+    return Ring(points)

@@ -1,0 +1,105 @@
+"""Filters, payload indexes and parameters in qdrant-client's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from qdrant_client import models as m
+
+from pinpoint.records import IndexQuery
+from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
+from pinpoint.store.vectors_payload import HNSW_EF
+
+PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
+    "organization": m.UuidIndexParams(type=m.UuidIndexType.UUID, is_tenant=True),
+    "source": m.UuidIndexParams(type=m.UuidIndexType.UUID),
+    "kind": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD),
+    "location": m.GeoIndexParams(type=m.GeoIndexType.GEO),
+    "captured_at": m.DatetimeIndexParams(type=m.DatetimeIndexType.DATETIME),
+    "cell": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
+    "version": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=False, range=True),
+    "group": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD),
+    "deleted": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
+}
+"""Made before the first point, or HNSW gets no links for them."""
+
+
+def collection_config(dims: Mapping[str, int]) -> dict[str, Any]:
+    """Named vectors by cosine; int8 copies in memory, rescored with the originals."""
+    int8 = m.ScalarQuantizationConfig(type=m.ScalarType.INT8, quantile=0.99, always_ram=True)
+    return {
+        "vectors_config": {
+            name: m.VectorParams(size=width, distance=m.Distance.COSINE)
+            for name, width in dims.items()
+        },
+        "hnsw_config": m.HnswConfigDiff(m=16, ef_construct=128),
+        "quantization_config": m.ScalarQuantization(scalar=int8),
+    }
+
+
+def search_params(query: IndexQuery, limit: int) -> m.SearchParams:
+    """Exact with the full vectors, or HNSW with ACORN and rescoring."""
+    if query.exact:
+        return m.SearchParams(exact=True, quantization=m.QuantizationSearchParams(ignore=True))
+    return m.SearchParams(
+        hnsw_ef=max(HNSW_EF, limit),
+        acorn=m.AcornSearchParams(enable=True, max_selectivity=1.0),
+        quantization=m.QuantizationSearchParams(rescore=True, oversampling=2.0),
+    )
+
+
+def buried() -> m.FieldCondition:
+    """The mark of a tombstone."""
+    return m.FieldCondition(key="deleted", match=m.MatchValue(value=1))
+
+
+def may_replace(version: int, *, tombstone: bool) -> m.Filter:
+    """Which stored points a write of `version` may replace: older ones, and equal live ones."""
+    older = m.FieldCondition(key="version", range=m.Range(lte=float(version)))
+    if tombstone:
+        return m.Filter(must=[older])
+    equal = m.FieldCondition(key="version", range=m.Range(gte=float(version)))
+    return m.Filter(must=[older], must_not=[m.Filter(must=[buried(), equal])])
+
+
+def filter_of(plan: Plan) -> m.Filter:
+    """A plan as the client's filter."""
+    must_not: list[Any] = []
+    if plan.not_ids:
+        must_not.append(m.HasIdCondition(has_id=[str(each) for each in plan.not_ids]))
+    if plan.not_groups:
+        groups = m.MatchAny(any=list(plan.not_groups))
+        must_not.append(m.FieldCondition(key="group", match=groups))
+    return m.Filter(must=[_condition(each) for each in plan.must], must_not=must_not or None)
+
+
+def _condition(condition: Condition) -> m.FieldCondition | m.Filter:
+    match condition:
+        case Terms(key, values):
+            return m.FieldCondition(key=key, match=m.MatchAny(any=list(values)))
+        case Boxes(boxes):
+            parts = [
+                m.FieldCondition(
+                    key="location",
+                    geo_bounding_box=m.GeoBoundingBox(
+                        top_left=_corner(box.north, box.west),
+                        bottom_right=_corner(box.south, box.east),
+                    ),
+                )
+                for box in boxes
+            ]
+            return m.Filter(should=list(parts))
+        case Disc(lat, lon, radius_m):
+            circle = m.GeoRadius(center=_corner(lat, lon), radius=radius_m)
+            return m.FieldCondition(key="location", geo_radius=circle)
+        case Ring(points):
+            line = m.GeoLineString(points=[_corner(lat, lon) for lat, lon in points])
+            return m.FieldCondition(key="location", geo_polygon=m.GeoPolygon(exterior=line))
+        case Period(since, until):
+            period = m.DatetimeRange.model_validate({"gte": since, "lt": until})
+            return m.FieldCondition(key="captured_at", range=period)
+
+
+def _corner(lat: float, lon: float) -> m.GeoPoint:
+    return m.GeoPoint(lon=lon, lat=lat)

@@ -1,0 +1,181 @@
+"""The client of the index owner: the same port, over its Unix socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from pinpoint.errors import IndexUnavailable
+from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
+from pinpoint.store import vectors_wire as wire
+from pinpoint.store.vectors_payload import UPSERT_SLICE, slices
+
+_SEARCH_SLICE: Final = 256
+_FETCH_SLICE: Final = 1_000
+_ID_SLICE: Final = 5_000
+_PAUSE_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildProgress:
+    """Where the owner's last rebuild stands."""
+
+    state: str
+    """`idle`, `streaming`, `optimizing`, `replaying`, `done` or `failed`."""
+    build: str | None
+    points: int
+    error: str | None
+
+
+class RemoteIndex:
+    """The index that another process owns. Safe between threads and after a fork.
+
+    Every thread of every process has its own connection. All verbs are idempotent, so a call that
+    finds its connection broken (the owner was restarted) is tried once more.
+
+    Args:
+        path: The owner's socket.
+        timeout_s: Longest wait for the owner in one call.
+    """
+
+    def __init__(self, path: Path, timeout_s: float = 30.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._own = threading.local()
+
+    def info(self) -> IndexInfo:
+        """What the index holds and which build it is; answers while it loads."""
+        fields, _ = self._call({"verb": "info"})
+        return wire.unpack_info(fields["info"])
+
+    def ping(self) -> None:
+        """Raise `IndexUnavailable` unless the owner answers, loading or not."""
+        self._call({"verb": "ping"})
+
+    def ensure(self, spec: IndexSpec) -> None:
+        """Make the index if it is not there.
+
+        Raises:
+            BadBundle: It is there, for another contract.
+        """
+        self._call({"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)})
+
+    def rebuild(self) -> None:
+        """Start building the next index from PostgreSQL; one that runs already goes on."""
+        self._call({"verb": "rebuild"})
+
+    def progress(self) -> RebuildProgress:
+        """Where the last rebuild stands."""
+        fields, _ = self._call({"verb": "progress"})
+        return RebuildProgress(**fields["progress"])
+
+    def upsert(self, points: Sequence[IndexPoint]) -> None:
+        """Write points; one whose stored version is higher (tombstones count) is left as it is."""
+        for part in slices(points, UPSERT_SLICE):
+            fields, arrays = wire.pack_points(part)
+            self._call({"verb": "upsert", **fields}, arrays)
+
+    def delete(self, versions: Mapping[UUID, int]) -> None:
+        """Leave a tombstone of that version: nothing older can come back under the id."""
+        for part in slices(list(versions.items()), UPSERT_SLICE):
+            self._call({"verb": "delete", "versions": [[each.bytes, v] for each, v in part]})
+
+    def forget(self, ids: Iterable[UUID]) -> None:
+        """Remove points and tombstones for good, once no writer of an old version can be alive."""
+        for part in slices(list(ids), _ID_SLICE):
+            self._call({"verb": "forget", "ids": [each.bytes for each in part]})
+
+    def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        """Answer several questions in one request, best first, ties by id."""
+        answers: list[list[Hit]] = []
+        for part in slices(queries, _SEARCH_SLICE):
+            fields, arrays = wire.pack_queries(part)
+            reply, _ = self._call({"verb": "search", **fields}, arrays)
+            answers += [[wire.unpack_hit(row) for row in rows] for rows in reply["hits"]]
+        return answers
+
+    def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
+        """Live points under these ids, in no order; missing ones are left out."""
+        points: list[IndexPoint] = []
+        for part in slices(ids, _FETCH_SLICE):
+            request = {"verb": "fetch", "ids": [each.bytes for each in part], "vectors": vectors}
+            points += wire.unpack_points(*self._call(request))
+        return points
+
+    def scroll(
+        self, after: UUID | None, limit: int, organization_id: UUID | None = None
+    ) -> list[tuple[UUID, int, bool]]:
+        """`(id, version, alive)` in id order after `after`; an empty list is the end."""
+        request = {
+            "verb": "scroll",
+            "after": after and after.bytes,
+            "limit": limit,
+            "organization": organization_id and organization_id.bytes,
+        }
+        fields, _ = self._call(request)
+        return [(UUID(bytes=each), int(v), bool(alive)) for each, v, alive in fields["rows"]]
+
+    def count(self, where: IndexFilter | None = None) -> int:
+        """Exact number of live points."""
+        request = {"verb": "count", "filter": where and wire.pack_filter(where)}
+        fields, _ = self._call(request)
+        return int(fields["count"])
+
+    def close(self) -> None:
+        """Drop this thread's connection; the next call makes another."""
+        self._own.link = None
+
+    def _call(
+        self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
+    ) -> tuple[wire.Fields, list[wire.Array]]:
+        frame = wire.encode(fields, arrays)
+        try:
+            reply = self._exchange(frame)
+        except BlockingIOError as error:
+            raise self._gone(f"gave no answer within {self._timeout_s:g} s") from error
+        except (OSError, EOFError):
+            time.sleep(_PAUSE_S)
+            try:
+                reply = self._exchange(frame)
+            except (OSError, EOFError) as error:
+                raise self._gone(f"does not answer ({error or 'it hung up'})") from error
+        answer, arrays_back = wire.decode(reply)
+        if "error" in answer:
+            wire.raise_error(answer["error"])
+        return answer, arrays_back
+
+    def _exchange(self, frame: bytes) -> bytes:
+        pid, link = getattr(self._own, "link", None) or (None, None)
+        if link is None or pid != os.getpid():
+            link = self._connect()
+        # Held only while whole: after a failure the next reply could be the last one's.
+        self._own.link = None
+        link.send_bytes(frame)
+        reply: bytes = link.recv_bytes(wire.MAX_FRAME)
+        self._own.link = (os.getpid(), link)
+        return reply
+
+    def _connect(self) -> Connection:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as plain:
+            plain.settimeout(self._timeout_s)
+            plain.connect(str(self._path))
+            plain.settimeout(None)
+            whole = int(self._timeout_s)
+            limit = struct.pack("ll", whole, int((self._timeout_s - whole) * 1e6))
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            return Connection(plain.detach())
+
+    def _gone(self, what: str) -> IndexUnavailable:
+        return IndexUnavailable(
+            f"the index owner at {self._path} {what}; `pinpoint status` shows whether it runs"
+        )

@@ -1,0 +1,185 @@
+"""One private PostgreSQL and Redis for the whole run, a fresh database for each test.
+
+The servers are children that the kernel ends with us, and the full stack has a watcher that
+brings it down when our end of a pipe closes: nothing stays behind, even after `kill -9`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pinpoint.settings import Places, Settings
+from pinpoint.stack import migrate, processes
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.redis import RedisServer
+
+TEMPLATE = "template_pinpoint"
+# A test run may lose its data with the machine; it need not wait for the disk.
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # SIGTERM (a CI that gives up) has to run the fixtures' ends, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _interrupt)
+    for name in [name for name in os.environ if name.startswith("PINPOINT_")]:
+        if not name.startswith("PINPOINT_TEST_"):
+            del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PINPOINT_")]:
+        if not name.startswith("PINPOINT_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def _server_places() -> Iterator[StackPlaces]:
+    with _home_folder() as home:
+        places = StackPlaces(home)
+        places.create()
+        yield places
+        shutil.rmtree(places.socket_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(_server_places: StackPlaces) -> Iterator[PostgresServer]:
+    """The run's PostgreSQL, with a migrated template database."""
+    server = PostgresServer(_server_places, QUICK)
+    server.start()
+    try:
+        server.prepare(TEMPLATE)
+        migrate.upgrade(_server_places.owner_url(TEMPLATE))
+        yield server
+    finally:
+        server.stop()
+        server.erase()
+
+
+@pytest.fixture
+def _database(postgres: PostgresServer) -> Iterator[str]:
+    name = f"t_{uuid.uuid4().hex[:16]}"
+    postgres.clone(TEMPLATE, name)
+    yield name
+    postgres.drop(name)
+
+
+@pytest.fixture
+def database_url(_database: str, _server_places: StackPlaces) -> str:
+    """Owner's URL of this test's own migrated database."""
+    return _server_places.owner_url(_database)
+
+
+@pytest.fixture
+def api_database_url(_database: str, _server_places: StackPlaces) -> str:
+    """The same database under the API's role."""
+    return _server_places.api_url(_database)
+
+
+@pytest.fixture(scope="session")
+def _redis(_server_places: StackPlaces) -> Iterator[RedisServer]:
+    server = RedisServer(_server_places)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def redis_url(_redis: RedisServer, _server_places: StackPlaces) -> str:
+    """Broker URL of the run's Redis, emptied for this test."""
+    _redis.flush()
+    return _server_places.broker_url
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home of this test, named by PINPOINT_HOME."""
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("PINPOINT_HOME", str(folder))
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStack:
+    """A real stack that other tests talk to."""
+
+    home: Path
+    places: StackPlaces
+    settings: Settings
+    status: object
+
+    @property
+    def api_url(self) -> str:
+        assert self.status.api_url is not None
+        return self.status.api_url
+
+    @property
+    def operator_key(self) -> str:
+        return self.places.operator_key_file.read_text(encoding="utf-8").strip()
+
+
+@pytest.fixture(scope="session")
+def running_stack() -> Iterator[RunningStack]:
+    """A stack as `pinpoint up` makes it, in a home of its own; afterwards no process is left."""
+    from pinpoint.stack import lifecycle
+
+    with _home_folder() as home:
+        settings = Settings(places=Places(home=home))
+        places = StackPlaces(home)
+        watcher = watch_over(home)
+        try:
+            yield RunningStack(home, places, settings, lifecycle.up(settings))
+        finally:
+            lifecycle.down(settings)
+            left = processes.belonging_to(places)
+            dismiss(watcher)
+            lifecycle.erase(settings)
+        assert left == []
+
+
+def watch_over(home: Path) -> subprocess.Popen[bytes]:
+    """Start a process that brings the stack down as soon as this one is gone."""
+    code = (
+        "import sys; from pathlib import Path;"
+        "from pinpoint.settings import Places, Settings; from pinpoint.stack import lifecycle;"
+        "left = sys.stdin.buffer.read();"
+        "settings = Settings(places=Places(home=Path(sys.argv[1])));"
+        "left or (lifecycle.down(settings), lifecycle.erase(settings))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(home)], stdin=subprocess.PIPE, start_new_session=True
+    )
+
+
+def dismiss(watcher: subprocess.Popen[bytes]) -> None:
+    """Tell the watcher that all is well."""
+    watcher.communicate(b"ended\n", timeout=30)
+
+
+@contextmanager
+def _home_folder() -> Iterator[Path]:
+    root = Path(tempfile.mkdtemp(prefix="pinpoint-test-"))
+    try:
+        yield root / "home"
+    finally:
+        shutil.rmtree(root, ignore_errors=True)

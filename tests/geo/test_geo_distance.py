@@ -1,0 +1,109 @@
+"""Distances against the textbook, against geodesics, and at the seams."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from geographiclib.geodesic import Geodesic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinpoint.geo.distance import geodesic_bearing_deg, geodesic_m, haversine_m, pairwise_m
+from pinpoint.geo.points import EARTH_RADIUS_M
+from pinpoint.records import Point
+
+places = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
+HALF_WAY_M = math.pi * EARTH_RADIUS_M
+
+
+def haversine_by_the_book(a, b):
+    """The formula of every textbook, one pair at a time."""
+    (lat1, lon1), (lat2, lon2) = (map(math.radians, p) for p in (a, b))
+    h = math.sin((lat2 - lat1) / 2) ** 2
+    h += math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
+    return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))
+
+
+def sample(count, seed=7):
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count)])
+
+
+def test_all_shapes_agree_with_the_book():
+    a, b = sample(40), sample(30, seed=8)
+    slow = np.array([[haversine_by_the_book(p, q) for q in b] for p in a])
+    assert np.allclose(pairwise_m(a, b), slow, rtol=1e-9, atol=1e-3)
+    assert np.allclose(haversine_m(a[:30], b), np.diag(slow[:30]), rtol=1e-9, atol=1e-3)
+    assert np.allclose(haversine_m(a, b[0]), slow[:, 0], rtol=1e-9, atol=1e-3)
+    assert np.array_equal(pairwise_m(a), pairwise_m(a, a))
+    assert pairwise_m(a[:0], b).shape == (0, 30)
+
+
+@given(places, places)
+def test_distance_is_symmetric_and_bounded(a, b):
+    there, back = haversine_m(np.array(a), np.array(b)), haversine_m(np.array(b), np.array(a))
+    assert there == back
+    assert 0 <= there <= HALF_WAY_M * (1 + 1e-12)
+    assert haversine_m(np.array(a), np.array(a)) == 0
+
+
+@given(places, places, places)
+def test_no_detour_is_shorter(a, b, c):
+    d = pairwise_m(np.array([a, b, c]))
+    assert d[0, 2] <= d[0, 1] + d[1, 2] + 1e-6
+
+
+@given(places, places, st.floats(-360, 360))
+def test_turning_the_globe_changes_no_distance(a, b, turn):
+    turned = haversine_m(np.array([a[0], a[1] + turn]), np.array([b[0], b[1] + turn]))
+    assert turned == pytest.approx(float(haversine_m(np.array(a), np.array(b))), abs=1e-3)
+
+
+@settings(max_examples=200)
+@given(places, places)
+def test_geodesics_are_geographiclibs_and_the_sphere_is_within_its_error(a, b):
+    wgs84 = Geodesic.WGS84.Inverse(*a, *b)["s12"]
+    assert geodesic_m(Point(*a), Point(*b)) == wgs84
+    sphere = float(haversine_m(np.array(a), np.array(b)))
+    exact = Geodesic(EARTH_RADIUS_M, 0).Inverse(*a, *b)["s12"]
+    assert sphere == pytest.approx(exact, abs=1e-5)
+    assert abs(sphere - wgs84) <= 0.0057 * wgs84 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "metres"),
+    [
+        ((0, 180), (0, -180), 0),
+        ((90, 0), (90, 123), 0),
+        ((-90, -180), (-90, 60), 0),
+        ((90, 10), (-90, 77), HALF_WAY_M),
+        ((0, 0), (0, 180), HALF_WAY_M),
+        ((45, 30), (-45, -150), HALF_WAY_M),
+        ((0, 179.9995), (0, -179.9995), math.radians(0.001) * EARTH_RADIUS_M),
+        ((89.9995, 0), (89.9995, 180), math.radians(0.001) * EARTH_RADIUS_M),
+    ],
+)
+def test_seam_poles_and_antipodes(a, b, metres):
+    assert haversine_m(np.array(a, float), np.array(b, float)) == pytest.approx(metres, abs=1e-6)
+    assert pairwise_m(np.array([a, b], float))[0, 1] == pytest.approx(metres, abs=1e-6)
+
+
+def test_near_antipodes_stay_exact_where_the_book_rounds():
+    a, b = (10.0, 20.0), (-10.0, -160.0 + 1e-6)
+    exact = HALF_WAY_M - math.radians(1e-6) * math.cos(math.radians(10)) * EARTH_RADIUS_M
+    assert float(haversine_m(np.array(a), np.array(b))) == pytest.approx(exact, abs=1e-6)
+
+
+def test_known_geodesics():
+    # Half a meridian and a degree of the equator of WGS84 (Karney 2013).
+    assert geodesic_m(Point(90, 0), Point(-90, 0)) == pytest.approx(20_003_931.458625, abs=1e-5)
+    assert geodesic_m(Point(0, 0), Point(0, 1)) == pytest.approx(111_319.490793, abs=1e-5)
+    assert geodesic_m(Point(0, 180), Point(0, -180)) == 0
+
+
+def test_geodesic_bearings_are_compass_directions():
+    assert geodesic_bearing_deg(Point(0, 0), Point(0, -1)) == pytest.approx(270)
+    assert geodesic_bearing_deg(Point(0, 179.9), Point(0, -179.9)) == pytest.approx(90)
+    assert geodesic_bearing_deg(Point(5, 5), Point(5, 5)) == 0

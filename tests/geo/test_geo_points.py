@@ -1,0 +1,109 @@
+"""Positions: flips, wrapping, directions and where they lead."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from geographiclib.geodesic import Geodesic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinpoint.geo import points
+from pinpoint.geo.distance import haversine_m
+from pinpoint.records import Point
+
+lats = st.floats(-90, 90)
+lons = st.floats(-180, 180)
+places = st.tuples(lats, lons)
+
+
+@given(places)
+def test_geojson_positions_are_flipped_and_flip_back(place):
+    point = Point(*place)
+    assert points.to_lon_lat(point) == (place[1], place[0])
+    assert points.from_lon_lat([*points.to_lon_lat(point), 35.0]) == point
+
+
+@pytest.mark.parametrize("bad", [[], [1.0], [0.0, 91.0], [181.0, 0.0], [math.nan, 0.0]])
+def test_bad_geojson_positions_are_refused(bad):
+    with pytest.raises(ValueError, match="position"):
+        points.from_lon_lat(bad)
+
+
+def test_lat_lon_keeps_order_and_shape():
+    assert points.lat_lon([]).shape == (0, 2)
+    assert points.lat_lon([Point(1, 2), Point(3, 4)]).tolist() == [[1, 2], [3, 4]]
+
+
+@given(st.floats(-1e5, 1e5))
+def test_a_wrapped_longitude_is_in_range_and_the_same_meridian(lon):
+    wrapped = points.normalise_lon(lon)
+    assert -180 <= wrapped < 180
+    assert math.isclose(math.cos(math.radians(wrapped - lon)), 1, abs_tol=1e-12)
+
+
+def test_the_antimeridian_has_one_name():
+    below = math.nextafter(-180, -math.inf)
+    wrapped = points.normalise_lon(np.array([180.0, -180.0, 540.0, 181.0, -181.0, below, 0.0]))
+    assert wrapped.tolist() == [-180, -180, -180, -179, 179, -180, 0]
+
+
+@given(places)
+def test_the_unit_sphere_and_back(place):
+    xyz = points.unit_xyz(np.array(place))
+    assert math.isclose(float(np.linalg.norm(xyz)), 1, abs_tol=1e-12)
+    assert haversine_m(points.from_xyz(xyz * 7.5), np.array(place)) < 1e-3
+
+
+def test_axes_point_where_they_say():
+    xyz = points.unit_xyz(np.array([[0.0, 0], [0, 90], [90, 0], [-90, 55]]))
+    assert np.allclose(xyz, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1]])
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "bearing"),
+    [
+        ((0, 0), (1, 0), 0),
+        ((0, 0), (0, 1), 90),
+        ((0, 0), (-1, 0), 180),
+        ((0, 0), (0, -1), 270),
+        ((0, 179.9), (0, -179.9), 90),
+        ((0, -179.9), (0, 179.9), 270),
+        ((10, 20), (10, 20), 0),
+        ((90, 0), (0, 50), 130),
+    ],
+)
+def test_bearings(start, end, bearing):
+    found = points.bearing_deg(np.array(start, float), np.array(end, float))
+    assert found == pytest.approx(bearing, abs=1e-9)
+
+
+@given(places, places)
+def test_bearings_agree_with_the_geodesic_of_a_sphere(start, end):
+    line = Geodesic(points.EARTH_RADIUS_M, 0).Inverse(*start, *end)
+    # Where the direction hardly matters: at, or opposite to, the target, and at the poles.
+    if not 1e-3 < line["a12"] < 179.99 or abs(start[0]) > 89.99:
+        return
+    found = float(points.bearing_deg(np.array(start), np.array(end)))
+    assert 0 <= found < 360
+    assert abs((found - line["azi1"] + 180) % 360 - 180) < 1e-6
+
+
+@settings(max_examples=200)
+@given(places, st.floats(0, 360), st.floats(0, 1.9e7))
+def test_a_destination_lies_as_far_away_as_it_was_asked(start, bearing, distance):
+    end = points.destination(np.array(start), bearing, distance)
+    assert haversine_m(np.array(start), end) == pytest.approx(distance, abs=1e-3)
+    if abs(start[0]) < 89.9 and 1.0 < distance:
+        back = float(points.bearing_deg(np.array(start), end))
+        assert abs((back - bearing + 180) % 360 - 180) < 1e-3
+
+
+def test_destinations_cross_seam_and_pole():
+    assert points.destination(np.array([0.0, 179.9]), 90, 22_239)[1] == pytest.approx(-179.9, abs=1e-3)
+    over = points.destination(np.array([89.9, 10.0]), 0, 22_239)
+    assert over == pytest.approx([89.9, -170], abs=1e-2)
+    many = points.destination(np.zeros((3, 2)), np.array([0.0, 90, 180]), 1_000.0)
+    assert many.shape == (3, 2)

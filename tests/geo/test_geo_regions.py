@@ -1,0 +1,132 @@
+"""Discs that hold mass, the densest place, the mean: against loops, and across the seam."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinpoint.geo import regions
+from pinpoint.geo.distance import haversine_m, pairwise_m
+from pinpoint.geo.points import destination
+
+weighted = st.lists(
+    st.tuples(st.floats(0, 1e7), st.floats(0.001, 10)), min_size=1, max_size=12
+).map(lambda pairs: (np.array([d for d, _ in pairs]), np.array([w for _, w in pairs])))
+
+
+def holding_radius_by_loop(distances, weights, share):
+    """Try every distance as a radius, from the smallest."""
+    for radius in sorted(distances):
+        held = sum(w for d, w in zip(distances, weights, strict=True) if d <= radius)
+        if held / sum(weights) >= share - 1e-9:
+            return radius
+    return max(distances)
+
+
+@given(weighted, st.floats(0.01, 1))
+def test_the_radius_is_the_smallest_that_holds_the_share(case, share):
+    distances, weights = case
+    found = regions.holding_radius_m(distances, weights, share)
+    assert found == holding_radius_by_loop(distances.tolist(), weights.tolist(), share)
+
+
+@given(weighted, st.floats(1e-3, 1e3))
+def test_radii_grow_with_the_share_and_know_no_scale(case, scale):
+    distances, weights = case
+    radii = [regions.holding_radius_m(distances, weights, s) for s in (0.1, 0.5, 0.9, 1.0)]
+    assert radii == sorted(radii)
+    assert radii[-1] == distances.max()
+    assert regions.holding_radius_m(distances, weights * scale, 0.5) == radii[1]
+
+
+def test_weights_of_nothing_do_not_count():
+    assert regions.holding_radius_m(np.array([5.0, 9.0]), np.array([1.0, 0.0]), 1.0) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("weights", "share"),
+    [([1.0, -1], 0.5), ([0.0, 0], 0.5), ([1.0], 0.5), ([1.0, np.nan], 0.5), ([1.0, 1], 0), ([1, 1], 2)],
+)
+def test_unusable_weights_and_shares_are_refused(weights, share):
+    with pytest.raises(ValueError, match="weights|share"):
+        regions.holding_radius_m(np.array([1.0, 2.0]), np.array(weights), share)
+
+
+def cloud(seed, count=30, at=(0.0, 179.999), spread_m=3_000.0):
+    rng = np.random.default_rng(seed)
+    origin = np.broadcast_to(np.array(at), (count, 2))
+    places = destination(origin, rng.uniform(0, 360, count), rng.exponential(spread_m, count))
+    return places, rng.exponential(1.0, count)
+
+
+@pytest.mark.parametrize("at", [(0.0, 179.999), (89.99, 0.0), (48.0, 2.0)])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_densest_place_is_the_loops(seed, at):
+    places, weights = cloud(seed, at=at)
+    held = [
+        sum(w for q, w in zip(places, weights, strict=True) if haversine_m(p, q) <= 1_000.0)
+        for p in places
+    ]
+    assert regions.densest(places, weights, 1_000.0) == int(np.argmax(held))
+
+
+def test_of_equally_dense_places_the_first_wins():
+    places = np.array([[0.0, 0], [10, 10], [20, 20]])
+    assert regions.densest(places, np.array([0.1, 0.1, 0.1]), 1_000.0) == 0
+
+
+def test_the_centre_knows_no_seam_and_no_pole():
+    east_west = regions.centre(np.array([[10.0, 179.0], [10.0, -179.0]]), np.ones(2))
+    assert abs(east_west[1]) == pytest.approx(180)
+    round_the_pole = regions.centre(np.array([[89.0, 0], [89.0, 120], [89.0, 240]]), np.ones(3))
+    assert round_the_pole[0] == pytest.approx(90)
+    with pytest.raises(ValueError, match="undefined"):
+        regions.centre(np.array([[0.0, 0], [0.0, 180]]), np.ones(2))
+
+
+def test_the_centre_leans_to_the_heavier():
+    places = np.array([[0.0, 0], [0.0, 1]])
+    near = regions.centre(places, np.array([3.0, 1.0]))
+    assert near == pytest.approx([0, 0.25], abs=1e-4)
+
+
+def test_the_mode_is_where_most_mass_is_not_the_heaviest_single_point():
+    town = destination(np.full((5, 2), [50.0, 8.0]), np.arange(5) * 72.0, 200.0)
+    places = np.vstack([[[0.0, 0.0]], town])
+    weights = np.array([0.3, 0.1, 0.1, 0.2, 0.1, 0.2])
+    found = regions.mode(places, weights, place_m=1_000.0, refine_m=50.0)
+    # The heavier of the town's points; nothing stands near enough to move it.
+    assert found.tolist() == places[3].tolist()
+
+
+@pytest.mark.parametrize("lon", [180.0, -180.0, 179.9999, 12.0])
+def test_the_mode_is_refined_to_the_mean_of_what_stands_close(lon):
+    centre = np.array([20.0, lon])
+    ring = destination(np.broadcast_to(centre, (4, 2)), np.arange(4) * 90.0, 20.0)
+    far = destination(centre, 45.0, 400.0)
+    places = np.vstack([ring, far[None]])
+    found = regions.mode(
+        places, np.array([1.0, 1, 1, 1, 0.9]), place_m=1_000.0, refine_m=50.0
+    )
+    assert haversine_m(found, centre) < 0.01
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_mode_lies_in_a_place_of_most_mass(seed):
+    places, weights = cloud(seed)
+    found = regions.mode(places, weights, place_m=1_000.0, refine_m=50.0)
+    best = ((pairwise_m(places) <= 1_000.0) @ weights).max()
+    inside = weights[haversine_m(places, found) <= 2_050.0].sum()
+    assert inside >= best - 1e-9
+
+
+@given(weighted, st.floats(0.01, 1))
+def test_a_disc_that_holds_a_share_does_hold_it(case, share):
+    distances, weights = case
+    center = np.array([-17.0, 179.99])
+    places = destination(np.broadcast_to(center, (len(weights), 2)), 77.0, distances)
+    radius = regions.disc_radius_m(center, places, weights, share)
+    held = weights[haversine_m(places, center) <= radius].sum()
+    assert held / weights.sum() >= share - 1e-6

@@ -1,0 +1,25 @@
+"""A bundle of a real, small tower: MobileNet v1, trained on ImageNet, from the shared test files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pinpoint.nets.checkpoint import write_bundle
+from pinpoint.nets.contract import TowerSpec
+from pinpoint.nets.preprocess import Preprocess
+from shared_data import shared_data
+
+
+def mobilenet_bundle(folder: Path) -> Path:
+    """Make the bundle in `folder` (which must not exist yet); skips where the weights are absent."""
+    half = (0.5, 0.5, 0.5)
+    return write_bundle(
+        folder,
+        name="mobilenet-v1",
+        tower=TowerSpec.parse("timm:mobilenetv1_100", pad_type="same"),
+        weights=shared_data() / "weights" / "mobilenet_v1_imagenet.safetensors",
+        preprocess=Preprocess(
+            size_px=224, resize="squash", interpolation="bilinear", mean=half, std=half
+        ),
+        licence="Apache-2.0",
+    )

@@ -1,0 +1,274 @@
+"""The ports of the search flow, small and in memory: an exact index, a catalogue of dictionaries.
+
+Pictures are 8 x 8 colour noise, one seed per place, and a little noise on it per view; the encoder
+looks at the pixels themselves. So the flow sees honest vectors without any weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import UUID, uuid5
+
+import numpy as np
+
+from pinpoint.errors import NotFound
+from pinpoint.geo.distance import geodesic_bearing_deg, geodesic_m, haversine_m
+from pinpoint.geo.points import destination
+from pinpoint.records import (
+    Contract,
+    Evidence,
+    Face,
+    Hit,
+    Image,
+    IndexInfo,
+    IndexPoint,
+    Point,
+    Reading,
+    Rejected,
+)
+
+SIDE = 8
+US, THEM = UUID(int=1), UUID(int=2)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CONTRACT = Contract(
+    name="pixels",
+    digest="d1g357",
+    tower="pixels",
+    dims={"image": SIDE * SIDE * 3},
+    rendition_px=SIDE,
+    calibrated=False,
+    note="sees noise",
+)
+
+
+def picture(place: int, view: int = 0, noise: float = 25.0) -> np.ndarray:
+    """What a place looks like from one of its views, `[8, 8, 3]` uint8."""
+    base = np.random.default_rng(place).uniform(0, 255, (SIDE, SIDE, 3))
+    seen = base + np.random.default_rng([place, view]).normal(0, noise, base.shape)
+    return np.clip(seen, 0, 255).astype(np.uint8)
+
+
+class PixelEncoder:
+    contract = CONTRACT
+
+    def encode_query(self, image, kind=None):
+        flat = image.astype(np.float64).ravel() - 127.5
+        return (flat / np.linalg.norm(flat)).astype(np.float32)
+
+    def encode(self, images, kind=None):
+        return np.stack([self.encode_query(image, kind) for image in images])
+
+
+class PixelDecoder:
+    """Takes raw pixels; anything of another length is rejected."""
+
+    def read(self, file, data, hint=None, *, query=False):
+        assert query
+        if data.startswith(b"huge"):
+            return Rejected(file=file, stage="read", reason="too_many_pixels", detail="too big")
+        if len(data) != SIDE * SIDE * 3:
+            return Rejected(file=file, stage="decode", reason="undecodable", detail="not pixels")
+        pixels = np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 3)
+        face = Face(name=None, heading_deg=None, pixels=pixels, thumbnail=b"")
+        return Reading(capture=SimpleNamespace(), faces=(face,))
+
+    def close(self):
+        return None
+
+
+@dataclass
+class NumpyIndex:
+    points: list[IndexPoint]
+    state: IndexInfo | None = None
+    requests: list = field(default_factory=list)
+
+    def info(self):
+        return self.state or IndexInfo(
+            engine="qdrant-edge",
+            ready=True,
+            contract=CONTRACT.digest,
+            build="b1",
+            points=len(self.points),
+            indexed_vectors=len(self.points),
+        )
+
+    def search(self, queries):
+        self.requests.append(queries)
+        return [self._nearest(query) for query in queries]
+
+    def _nearest(self, query):
+        seen = [p for p in self.points if visible(p, query.filter)]
+        hits = [
+            Hit(
+                id=p.id,
+                score=float(p.vectors[query.channel] @ query.vector),
+                version=p.version,
+                source_id=p.source_id,
+                kind=p.kind,
+                point=p.point,
+                captured_at=p.captured_at,
+                group=p.group,
+            )
+            for p in seen
+        ]
+        return sorted(hits, key=lambda h: (-h.score, h.id))[: query.limit]
+
+    def fetch(self, ids, *, vectors=False):
+        return [p for p in self.points if p.id in ids]
+
+
+def visible(point, where) -> bool:
+    """Whether a filter lets a point through."""
+    if point.organization_id != where.organization_id:
+        return False
+    if where.kinds and point.kind not in where.kinds:
+        return False
+    if where.source_ids and point.source_id not in where.source_ids:
+        return False
+    if where.circle is not None:
+        away = geodesic_m(point.point, where.circle.center)
+        if away > where.circle.radius_m:
+            return False
+    if where.since is not None and point.captured_at < where.since:
+        return False
+    if where.until is not None and point.captured_at >= where.until:
+        return False
+    return point.id not in where.exclude_ids and point.group not in where.exclude_groups
+
+
+@dataclass
+class DictDatabase:
+    """Counts its units of work and its statements."""
+
+    points: list[IndexPoint]
+    gone: set = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def read(self, organization_id) -> Iterator[DictReader]:
+        self.log.append("read")
+        own = [p for p in self.points if p.organization_id == organization_id]
+        yield DictReader(self, [p for p in own if p.id not in self.gone])
+
+
+@dataclass
+class DictReader:
+    database: DictDatabase
+    points: list[IndexPoint]
+
+    def image(self, image_id):
+        for p in self.points:
+            if p.id == image_id:
+                return image_of(p)
+        raise NotFound(f"no image {image_id}")
+
+    def images(self, ids):
+        self.database.log.append("images")
+        return {p.id: image_of(p) for p in self.points if p.id in set(ids)}
+
+    def evidence(self, candidates, *, contract, radius_m, per_kind):
+        self.database.log.append("evidence")
+        assert contract == CONTRACT.digest
+        return [
+            row
+            for candidate in candidates
+            for kind in ("street", "photo")
+            for row in self._near(candidate, kind, radius_m)[:per_kind]
+        ]
+
+    def _near(self, candidate, kind, radius_m):
+        center = np.array([candidate.point.lat, candidate.point.lon])
+        near = [
+            p
+            for p in self.points
+            if p.kind == kind
+            and haversine_m(np.array([p.point.lat, p.point.lon]), center) <= radius_m
+        ]
+        rows = [
+            Evidence(
+                id=p.id,
+                candidate_id=candidate.id,
+                source_id=p.source_id,
+                kind=p.kind,
+                point=p.point,
+                captured_at=p.captured_at,
+                group=p.group,
+                distance_m=geodesic_m(candidate.point, p.point),
+                bearing_deg=geodesic_bearing_deg(candidate.point, p.point),
+                vector=p.vectors["image"],
+            )
+            for p in near
+        ]
+        return sorted(rows, key=lambda row: row.distance_m)
+
+
+def image_of(p: IndexPoint) -> Image:
+    """The catalogue's row of a point."""
+    return Image(
+        id=p.id,
+        source_id=p.source_id,
+        source=f"the {p.kind} source",
+        kind=p.kind,
+        external_id=str(p.id),
+        face=None,
+        panorama_id=None,
+        point=p.point,
+        captured_at=p.captured_at,
+        heading_deg=None,
+        altitude_m=None,
+        camera=None,
+        creator=None,
+        sequence=None,
+        licence="CC BY 4.0",
+        attribution=f"people of {p.kind}",
+        sha256="",
+        format="JPEG",
+        width_px=SIDE,
+        height_px=SIDE,
+        locator=None,
+        state="indexed",
+        failure=None,
+        version=p.version,
+        attributes={},
+        created_at=START,
+        updated_at=START,
+    )
+
+
+def gallery(
+    places: int = 12,
+    views: int = 3,
+    organization: UUID = US,
+    around: tuple[float, float] = (10.0, 179.99),
+    apart_m: float = 30_000.0,
+    views_apart_m: float = 60.0,
+) -> list[IndexPoint]:
+    """A gallery of `places`, each with `views` of both kinds; it lies across the antimeridian."""
+    encoder = PixelEncoder()
+    points = []
+    for place in range(places):
+        middle = destination(np.array(around), place * 360 / places, apart_m)
+        for kind in ("photo", "street"):
+            for view in range(views):
+                turn = view * 360 / views + (30 if kind == "street" else 0)
+                lat, lon = destination(middle, turn, views_apart_m).tolist()
+                seed = view + (100 if kind == "street" else 0)
+                points.append(
+                    IndexPoint(
+                        id=uuid5(organization, f"{place}/{kind}/{view}"),
+                        version=1,
+                        organization_id=organization,
+                        source_id=uuid5(organization, kind),
+                        kind=kind,
+                        point=Point(lat, lon),
+                        captured_at=START + timedelta(days=view),
+                        cell=0,
+                        group=f"{kind}-{place}",
+                        vectors={"image": encoder.encode_query(picture(place, seed))},
+                    )
+                )
+    return points

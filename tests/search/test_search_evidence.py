@@ -1,0 +1,83 @@
+"""Evidence is grouped, in order, never the candidate itself, and inside the caller's limits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid5
+
+import pytest
+from search.in_memory import CONTRACT, START, US, DictDatabase, NumpyIndex, PixelEncoder
+from search.in_memory import gallery as make_gallery
+from search.in_memory import picture
+
+from pinpoint.records import Limits
+from pinpoint.search import evidence, retrieve
+from pinpoint.settings import SearchSettings
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    return make_gallery(places=4, views=3)
+
+
+@pytest.fixture
+def gather(gallery):
+    def gather(limits=Limits(), candidates=None, **changes):  # noqa: B008
+        found = candidates
+        if found is None:
+            found = retrieve.candidates(
+                PixelEncoder().encode_query(picture(1, 7)),
+                index=NumpyIndex(gallery),
+                organization_id=US,
+                limits=Limits(),
+                settings=SearchSettings(candidates=6, dedupe_m=0),
+                points=len(gallery),
+            )
+        database = DictDatabase(gallery)
+        options = {"radius_m": 1_000.0, "per_kind": 8, **changes}
+        with database.read(US) as reader:
+            near = evidence.gather(
+                found, reader=reader, contract=CONTRACT.digest, limits=limits, **options
+            )
+        return found, near, database.log
+
+    return gather
+
+
+def test_one_statement_brings_all_evidence_nearest_first(gather):
+    candidates, near, log = gather()
+    assert log == ["read", "evidence"]
+    assert list(near) == [each.id for each in candidates]
+    for each in candidates:
+        own = near[each.id]
+        assert len(own) == 5  # three views of both kinds, less the candidate itself
+        assert {row.kind for row in own} == {"photo", "street"}
+        assert each.id not in {row.id for row in own}
+        assert [row.distance_m for row in own] == sorted(row.distance_m for row in own)
+
+
+def test_nothing_is_asked_where_nothing_can_come(gather):
+    assert gather(candidates=())[1:] == ({}, ["read"])
+    candidates, near, log = gather(per_kind=0)
+    assert log == ["read"]
+    assert near == {each.id: () for each in candidates}
+
+
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        (Limits(kinds=("street",)), {2, 3}),
+        (Limits(source_ids=(uuid5(US, "photo"),)), {2, 3}),
+        (Limits(since=START + timedelta(days=1)), {3, 4}),
+        (Limits(until=START + timedelta(days=1)), {1, 2}),
+        (Limits(since=START + timedelta(days=9)), {0}),
+    ],
+)
+def test_limits_on_kind_source_and_time_hold_for_evidence(gather, limits, count):
+    _, near, _ = gather(limits)
+    assert {len(own) for own in near.values()} == count
+    for row in (row for own in near.values() for row in own):
+        assert not limits.kinds or row.kind in limits.kinds
+        assert not limits.source_ids or row.source_id in limits.source_ids
+        assert limits.since is None or row.captured_at >= limits.since
+        assert limits.until is None or row.captured_at < limits.until

@@ -1,0 +1,220 @@
+"""The vote against a loop that spells its formula out, and what must hold of every vote."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinpoint.geo.distance import haversine_m
+from pinpoint.geo.points import destination
+from pinpoint.records import Candidate, Evidence, Point
+from pinpoint.search import vote
+
+WIDTH = 24
+
+
+def unit(rng, *shape):
+    vectors = rng.normal(size=(*shape, WIDTH))
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def candidate(number, point, score, kind="photo"):
+    return Candidate(
+        id=UUID(int=number),
+        source_id=UUID(int=1),
+        kind=kind,
+        point=point,
+        captured_at=None,
+        group=str(number),
+        score=score,
+        rank=number,
+    )
+
+
+def case(seed, count=12, most=6):
+    """A query, candidates in a few clusters across the antimeridian, evidence; some of it shared."""
+    rng = np.random.default_rng(seed)
+    query = unit(rng)
+    places = destination(
+        np.array([[0.0, 179.999], [48.0, 2.0], [89.999, 0.0]])[rng.integers(0, 3, count)],
+        rng.uniform(0, 360, count),
+        rng.exponential(400.0, count),
+    )
+    candidates = [
+        candidate(i, Point(*place), round(float(rng.uniform(0.2, 0.9)), 6), ("photo", "street")[i % 2])
+        for i, place in enumerate(places.tolist())
+    ]
+    photos = [(UUID(int=1000 + n), ("photo", "street")[n % 2], unit(rng)) for n in range(10)]
+    photos += [(each.id, each.kind, unit(rng)) for each in candidates[:4]]
+    evidence = {}
+    for each in candidates:
+        chosen = rng.permutation(len(photos))[: rng.integers(0, most + 1)]
+        evidence[each.id] = tuple(
+            Evidence(
+                id=photos[n][0],
+                candidate_id=each.id,
+                source_id=UUID(int=2),
+                kind=photos[n][1],
+                point=each.point,
+                captured_at=None,
+                group="g",
+                distance_m=float(rng.uniform(0, 1_000)),
+                bearing_deg=0.0,
+                vector=photos[n][2],
+            )
+            for n in chosen
+            if photos[n][0] != each.id
+        )
+    return query, candidates, evidence
+
+
+def carry(distance_m):
+    return sum(math.exp(-distance_m / s) for s in vote.SCALES_M) / len(vote.SCALES_M)
+
+
+def standard(values):
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+    return [0.0 if spread < 1e-5 else (v - mean) / spread for v in values]
+
+
+def cosine(query, photo):
+    a, b = query.tolist(), photo.tolist()
+    dot = sum(x * y for x, y in zip(a, b, strict=True))
+    return round(dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b)), 6)
+
+
+def vote_by_loop(query, candidates, evidence):
+    """Mass and support by candidate id, straight from the formula in the module's head."""
+    ids = {each.id for each in candidates}
+    raw = [math.exp(z / vote.TEMPERATURE) for z in standard([c.score for c in candidates])]
+    worth = {c.id: w / sum(raw) for c, w in zip(candidates, raw, strict=True)}
+    heard = {e.id: e for own in evidence.values() for e in own if e.id not in ids}
+    z = {}
+    for kind in ("photo", "street"):
+        these = [e for e in heard.values() if e.kind == kind]
+        if these:
+            scores = standard([cosine(query, e.vector) for e in these])
+            z.update({e.id: s for e, s in zip(these, scores, strict=True)})
+    totals, supports = {}, {}
+    for c in candidates:
+        near_ids = {e.id for e in evidence.get(c.id, ())}
+        votes = own = 0.0
+        for voter in candidates:
+            a = np.array([c.point.lat, c.point.lon])
+            b = np.array([voter.point.lat, voter.point.lon])
+            arrived = worth[voter.id] * carry(float(haversine_m(a, b)))
+            votes += arrived
+            own += 0.0 if voter.id in near_ids else arrived
+        boost = 1.0
+        for e in evidence.get(c.id, ()):
+            if e.id in ids:
+                continue
+            share = 1.0 if e.kind != c.kind else vote.SAME_KIND_SHARE
+            loud = max(math.exp(min(z[e.id], vote.Z_MOST) - vote.Z_LEAST) - 1, 0)
+            boost += vote.EVIDENCE_WEIGHT * share * carry(e.distance_m) * loud
+        totals[c.id] = votes * boost
+        supports[c.id] = 1 - own / (votes * boost)
+    return {i: t / sum(totals.values()) for i, t in totals.items()}, supports
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_vote_is_the_loops(seed):
+    query, candidates, evidence = case(seed, count=1 + seed % 14)
+    mass, support = vote_by_loop(query, candidates, evidence)
+    for each in vote.rank(query, candidates, evidence):
+        own = each.candidate.id
+        assert each.mass == pytest.approx(mass[own], rel=1e-9)
+        assert each.support == pytest.approx(support[own], abs=1e-9)
+        assert each.evidence == evidence[own]
+        assert list(each.similarities) == pytest.approx(
+            [cosine(query, e.vector) for e in each.evidence], abs=1.1e-6
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 16), st.randoms(use_true_random=False))
+def test_masses_sum_to_one_and_no_order_matters(seed, count, random):
+    query, candidates, evidence = case(seed, count=count)
+    ranked = vote.rank(query, candidates, evidence)
+    assert math.isclose(sum(each.mass for each in ranked), 1, abs_tol=1e-12)
+    assert all(0 <= each.support <= 1 and each.mass > 0 for each in ranked)
+    assert [each.mass for each in ranked] == sorted((e.mass for e in ranked), reverse=True)
+    shuffled = random.sample(candidates, len(candidates))
+    mixed = dict(random.sample(sorted(evidence.items()), len(evidence)))
+    assert fingerprint(vote.rank(query, shuffled, mixed)) == fingerprint(ranked)
+
+
+def fingerprint(ranked):
+    """All that a vote says, to the bit."""
+    return [(r.candidate, r.mass, r.support, r.similarities) for r in ranked]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.floats(-0.5, 0.5))
+def test_the_towers_scale_does_not_matter(seed, scale, shift):
+    query, candidates, evidence = case(seed)
+    other = [replace(each, score=each.score * scale + shift) for each in candidates]
+    before = {r.candidate.id: r.mass for r in vote.rank(query, candidates, evidence)}
+    after = {r.candidate.id: r.mass for r in vote.rank(query, other, evidence)}
+    assert after == pytest.approx(before, rel=1e-6)
+
+
+def test_nothing_and_one():
+    query = unit(np.random.default_rng(0))
+    assert vote.rank(query, (), {}) == ()
+    (only,) = vote.rank(query, [candidate(3, Point(1, 2), 0.4)], {})
+    assert (only.mass, only.support, only.evidence, only.similarities) == (1.0, 0.0, (), ())
+
+
+def test_ties_are_broken_by_id():
+    query = unit(np.random.default_rng(0))
+    points = [Point(0, 0), Point(0, 90), Point(0, 180), Point(0, -90)]
+    same = [candidate(9 - i, point, 0.5) for i, point in enumerate(points)]
+    ranked = vote.rank(query, same, {})
+    assert [each.candidate.id.int for each in ranked] == [6, 7, 8, 9]
+
+
+def test_candidates_that_stand_together_outvote_a_better_one_alone():
+    query = unit(np.random.default_rng(0))
+    alone = candidate(0, Point(-40, 60), 0.62)
+    together = [candidate(1 + i, Point(50, 8 + i * 1e-4), 0.60) for i in range(4)]
+    others = [candidate(10 + i, Point(10, i * 20 - 100), 0.3) for i in range(8)]
+    ranked = vote.rank(query, [alone, *together, *others], {})
+    assert {each.candidate.id.int for each in ranked[:4]} == {1, 2, 3, 4}
+
+
+def test_evidence_of_the_other_kind_decides_between_equals():
+    rng = np.random.default_rng(5)
+    query = unit(rng)
+    candidates = [candidate(i, Point(i * 10, i * 10), 0.5) for i in range(6)]
+    evidence = {}
+    for each in candidates:
+        vectors = unit(rng, 4)
+        if each.id.int == 4:
+            vectors[0] = query
+        evidence[each.id] = tuple(
+            Evidence(
+                id=UUID(int=100 * (each.id.int + 1) + n),
+                candidate_id=each.id,
+                source_id=UUID(int=2),
+                kind="street",
+                point=each.point,
+                captured_at=None,
+                group="g",
+                distance_m=50.0,
+                bearing_deg=0.0,
+                vector=vectors[n],
+            )
+            for n in range(4)
+        )
+    best = vote.rank(query, candidates, evidence)[0]
+    assert best.candidate.id.int == 4
+    assert best.support > 0.5
+    assert best.similarities[0] == 1.0
