@@ -24,7 +24,9 @@ find_python() {
     return 1
 }
 have_venv() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
-newest_server() { ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | sort -V | tail -n 1 | cut -d/ -f5; }
+newest_server() {
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' | cut -d/ -f5 | sort -n | tail -n 1 || true
+}
 have_postgis() {
     compgen -G '/usr/share/postgresql/*/extension/postgis.control' >/dev/null && [ -n "$(newest_server)" ] && return
     command -v pg_config >/dev/null 2>&1 && [ -x "$(pg_config --bindir)/initdb" ] &&
@@ -94,11 +96,11 @@ install_system_packages() {
     if [ -n "$want_postgres" ]; then
         version=$(newest_server)
         # The release's own version: what its meta package `postgresql` depends on.
-        [ -n "$version" ] || version=$(apt-cache depends postgresql | sed -nE 's/.*Depends: postgresql-([0-9]+)$/\1/p' | head -n 1)
+        [ -n "$version" ] || version=$(apt-cache depends postgresql | sed -nE 's/.*Depends: postgresql-([0-9]+)$/\1/p' || true)
         [ -n "$version" ] || die "apt knows no package postgresql; install these yourself: $list"
         packages+=("postgresql-$version" "postgresql-$version-postgis-3")
     fi
-    if [ -z "$python" ] && ! apt-cache show python3 | grep -qE '^Version: 3\.1[1-3]'; then
+    if [ -z "$python" ] && [[ ! $(apt-cache show python3) =~ Version:\ 3\.1[1-3] ]]; then
         packages=("${packages[@]/#python3/python3.11}") # Ubuntu 22.04 has it beside its 3.10
     fi
     without_starting_servers "${packages[@]}"

@@ -21,11 +21,13 @@ from pathlib import Path
 import pytest
 
 from pinpoint.settings import Places, Settings
-from pinpoint.stack import migrate, processes
+from pinpoint.stack import lifecycle, migrate, processes
+from pinpoint.stack.lifecycle import StackStatus
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.postgres import PostgresServer
 from pinpoint.stack.redis import RedisServer
 
+TRIALS = Path(__file__).parent / "trials"
 TEMPLATE = "template_pinpoint"
 # A test run may lose its data with the machine; it need not wait for the disk.
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -43,6 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # Trials break things on purpose and take long: they run only where they are asked for.
+    asked = any("trials" in argument for argument in config.invocation_params.args)
+    return True if collection_path == TRIALS and not asked else None
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PINPOINT_")]:
@@ -51,7 +59,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def _server_places() -> Iterator[StackPlaces]:
+def server_places() -> Iterator[StackPlaces]:
     with _home_folder() as home:
         places = StackPlaces(home)
         places.create()
@@ -60,13 +68,13 @@ def _server_places() -> Iterator[StackPlaces]:
 
 
 @pytest.fixture(scope="session")
-def postgres(_server_places: StackPlaces) -> Iterator[PostgresServer]:
+def postgres(server_places: StackPlaces) -> Iterator[PostgresServer]:
     """The run's PostgreSQL, with a migrated template database."""
-    server = PostgresServer(_server_places, QUICK)
+    server = PostgresServer(server_places, QUICK)
     server.start()
     try:
         server.prepare(TEMPLATE)
-        migrate.upgrade(_server_places.owner_url(TEMPLATE))
+        migrate.upgrade(server_places.owner_url(TEMPLATE))
         yield server
     finally:
         server.stop()
@@ -82,20 +90,20 @@ def _database(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(_database: str, _server_places: StackPlaces) -> str:
+def database_url(_database: str, server_places: StackPlaces) -> str:
     """Owner's URL of this test's own migrated database."""
-    return _server_places.owner_url(_database)
+    return server_places.owner_url(_database)
 
 
 @pytest.fixture
-def api_database_url(_database: str, _server_places: StackPlaces) -> str:
+def api_database_url(_database: str, server_places: StackPlaces) -> str:
     """The same database under the API's role."""
-    return _server_places.api_url(_database)
+    return server_places.api_url(_database)
 
 
 @pytest.fixture(scope="session")
-def _redis(_server_places: StackPlaces) -> Iterator[RedisServer]:
-    server = RedisServer(_server_places)
+def _redis(server_places: StackPlaces) -> Iterator[RedisServer]:
+    server = RedisServer(server_places)
     server.start()
     try:
         yield server
@@ -104,10 +112,10 @@ def _redis(_server_places: StackPlaces) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def redis_url(_redis: RedisServer, _server_places: StackPlaces) -> str:
+def redis_url(_redis: RedisServer, server_places: StackPlaces) -> str:
     """Broker URL of the run's Redis, emptied for this test."""
     _redis.flush()
-    return _server_places.broker_url
+    return server_places.broker_url
 
 
 @pytest.fixture
@@ -126,7 +134,7 @@ class RunningStack:
     home: Path
     places: StackPlaces
     settings: Settings
-    status: object
+    status: StackStatus
 
     @property
     def api_url(self) -> str:
@@ -141,8 +149,6 @@ class RunningStack:
 @pytest.fixture(scope="session")
 def running_stack() -> Iterator[RunningStack]:
     """A stack as `pinpoint up` makes it, in a home of its own; afterwards no process is left."""
-    from pinpoint.stack import lifecycle
-
     with _home_folder() as home:
         settings = Settings(places=Places(home=home))
         places = StackPlaces(home)

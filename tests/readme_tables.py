@@ -116,14 +116,16 @@ def errors_table() -> str:
 
 def exits_table() -> str:
     from pinpoint.cli.exits import EXIT, FAILED_ITEMS, INTERNAL, USAGE
+    from pinpoint.cli.stack import NOT_UP
 
     meaning = {
         0: "it worked",
+        NOT_UP: "`pinpoint status`: the stack is not up",
         FAILED_ITEMS: "it worked, but not for every file or photo",
         USAGE: "the command line itself was wrong",
         INTERNAL: "unforeseen; `PINPOINT_LOG_LEVEL=debug` shows where",
     }
-    for kind, code in EXIT.items():
+    for code in EXIT.values():
         if code not in (0, FAILED_ITEMS, USAGE, INTERNAL):
             meaning[code] = ", ".join(
                 f"`{other.reason}`" for other, same in EXIT.items() if same == code

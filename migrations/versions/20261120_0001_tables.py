@@ -232,6 +232,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_images")),
     )
     op.create_index("ix_images_cell_r7_source_id", "images", ["cell_r7", "source_id"], unique=False)
+    op.create_index("ix_images_locator", "images", ["locator"], unique=False)
     op.create_index("ix_images_changed_xid", "images", ["changed_xid"], unique=False)
     op.create_geospatial_index(
         "ix_images_geog",
@@ -401,6 +402,7 @@ def downgrade() -> None:
     op.drop_geospatial_index(
         "ix_images_geog", table_name="images", postgresql_using="gist", column_name="geog"
     )
+    op.drop_index("ix_images_locator", table_name="images")
     op.drop_index("ix_images_changed_xid", table_name="images")
     op.drop_index("ix_images_cell_r7_source_id", table_name="images")
     op.drop_geospatial_table("images")

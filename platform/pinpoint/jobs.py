@@ -10,7 +10,6 @@ JobName = Literal[
     "images.erase",
     "upkeep.sweep",
     "upkeep.reconcile",
-    "index.rebuild",
 ]
 
 INGEST_ITEMS: Final[JobName] = "ingest.items"
@@ -27,6 +26,3 @@ SWEEP: Final[JobName] = "upkeep.sweep"
 
 RECONCILE: Final[JobName] = "upkeep.reconcile"
 """Compare PostgreSQL with the index, report the drift and mend it."""
-
-REBUILD: Final[JobName] = "index.rebuild"
-"""Build the next index from PostgreSQL and swap it in."""

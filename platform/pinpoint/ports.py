@@ -330,6 +330,14 @@ class Database(Protocol):
         ...
 
 
+class OriginalKeeper(Protocol):
+    """Puts a file's original where its source's policy wants it."""
+
+    def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None]:
+        """One locator for each face of the reading; None where nothing is kept."""
+        ...
+
+
 class Ledger(Protocol):
     """The catalogue as workers see it: every organisation's rows, each call one transaction."""
 
@@ -343,11 +351,14 @@ class Ledger(Protocol):
         """Give items their last word."""
         ...
 
-    def keep(self, readings: Sequence[tuple[ClaimedItem, Reading, str | None]]) -> list[Kept]:
+    def keep(
+        self, readings: Sequence[tuple[ClaimedItem, Reading]], originals: OriginalKeeper
+    ) -> list[Kept]:
         """Turn readings of one source into rows, thumbnails and counters, or into duplicates.
 
         Args:
-            readings: Items with what was read of them and the locator their image keeps.
+            readings: Items with what was read of them.
+            originals: Called for a file whose bytes are new; says where its originals lie.
         """
         ...
 
@@ -358,8 +369,18 @@ class Ledger(Protocol):
     def indexing(
         self, ids: Sequence[UUID], contract: str
     ) -> AbstractContextManager[list[IndexPoint]]:
-        """Pending images that have a vector, locked; leaving without an error marks them indexed
-        and settles their items."""
+        """Pending images that have a vector, locked; leaving without an error marks them indexed.
+
+        Their items are settled in the same transaction.
+        """
+        ...
+
+    def give_back(self, ids: Sequence[UUID]) -> None:
+        """Free items that were not to blame; the try is not counted."""
+        ...
+
+    def unused(self, locators: Sequence[str]) -> list[str]:
+        """Those of these blobs that no image and no open item names."""
         ...
 
     def release(self, worker: str) -> int:
@@ -394,6 +415,10 @@ class Ledger(Protocol):
 
     def versions(self, after: UUID | None, limit: int, contract: str) -> list[tuple[UUID, int]]:
         """`(id, version)` of all rows that the index must hold, in id order."""
+        ...
+
+    def live(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of these ids that have a row which is indexed or waits for it."""
         ...
 
     def mark_pending(self, ids: Sequence[UUID]) -> None:

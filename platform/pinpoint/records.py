@@ -593,6 +593,8 @@ class Kept:
     duplicate_of: str | None
     """Set where nothing was to be done: `unchanged`, or the other external id with these bytes."""
     images: tuple[KeptImage, ...]
+    replaced: tuple[str, ...] = ()
+    """Locators of earlier bytes that no row names any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

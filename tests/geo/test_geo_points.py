@@ -96,13 +96,15 @@ def test_bearings_agree_with_the_geodesic_of_a_sphere(start, end):
 def test_a_destination_lies_as_far_away_as_it_was_asked(start, bearing, distance):
     end = points.destination(np.array(start), bearing, distance)
     assert haversine_m(np.array(start), end) == pytest.approx(distance, abs=1e-3)
-    if abs(start[0]) < 89.9 and 1.0 < distance:
+    if abs(start[0]) < 89.9 and distance > 1.0:
         back = float(points.bearing_deg(np.array(start), end))
         assert abs((back - bearing + 180) % 360 - 180) < 1e-3
 
 
 def test_destinations_cross_seam_and_pole():
-    assert points.destination(np.array([0.0, 179.9]), 90, 22_239)[1] == pytest.approx(-179.9, abs=1e-3)
+    assert points.destination(np.array([0.0, 179.9]), 90, 22_239)[1] == pytest.approx(
+        -179.9, abs=1e-3
+    )
     over = points.destination(np.array([89.9, 10.0]), 0, 22_239)
     assert over == pytest.approx([89.9, -170], abs=1e-2)
     many = points.destination(np.zeros((3, 2)), np.array([0.0, 90, 180]), 1_000.0)

@@ -47,10 +47,17 @@ def test_weights_of_nothing_do_not_count():
 
 @pytest.mark.parametrize(
     ("weights", "share"),
-    [([1.0, -1], 0.5), ([0.0, 0], 0.5), ([1.0], 0.5), ([1.0, np.nan], 0.5), ([1.0, 1], 0), ([1, 1], 2)],
+    [
+        ([1.0, -1], 0.5),
+        ([0.0, 0], 0.5),
+        ([1.0], 0.5),
+        ([1.0, np.nan], 0.5),
+        ([1.0, 1], 0),
+        ([1, 1], 2),
+    ],
 )
 def test_unusable_weights_and_shares_are_refused(weights, share):
-    with pytest.raises(ValueError, match="weights|share"):
+    with pytest.raises(ValueError, match=r"weights|share"):
         regions.holding_radius_m(np.array([1.0, 2.0]), np.array(weights), share)
 
 
@@ -107,9 +114,7 @@ def test_the_mode_is_refined_to_the_mean_of_what_stands_close(lon):
     ring = destination(np.broadcast_to(centre, (4, 2)), np.arange(4) * 90.0, 20.0)
     far = destination(centre, 45.0, 400.0)
     places = np.vstack([ring, far[None]])
-    found = regions.mode(
-        places, np.array([1.0, 1, 1, 1, 0.9]), place_m=1_000.0, refine_m=50.0
-    )
+    found = regions.mode(places, np.array([1.0, 1, 1, 1, 0.9]), place_m=1_000.0, refine_m=50.0)
     assert haversine_m(found, centre) < 0.01
 
 

@@ -1,4 +1,4 @@
-"""A bundle of a real, small tower: MobileNet v1, trained on ImageNet, from the shared test files."""
+"""A bundle of a real, small tower: MobileNet v1 trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared_data import shared_data
 
 
 def mobilenet_bundle(folder: Path) -> Path:
-    """Make the bundle in `folder` (which must not exist yet); skips where the weights are absent."""
+    """Make it in `folder`, which must not exist yet; skips where the weights are absent."""
     half = (0.5, 0.5, 0.5)
     return write_bundle(
         folder,

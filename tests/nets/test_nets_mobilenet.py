@@ -4,8 +4,9 @@ import csv
 
 import numpy as np
 import pytest
-from nets.mobilenet import mobilenet_bundle
 from PIL import Image
+
+from nets.mobilenet import mobilenet_bundle
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings
 from shared_data import shared_data

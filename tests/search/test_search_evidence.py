@@ -6,13 +6,12 @@ from datetime import timedelta
 from uuid import uuid5
 
 import pytest
-from search.in_memory import CONTRACT, START, US, DictDatabase, NumpyIndex, PixelEncoder
-from search.in_memory import gallery as make_gallery
-from search.in_memory import picture
 
 from pinpoint.records import Limits
 from pinpoint.search import evidence, retrieve
 from pinpoint.settings import SearchSettings
+from search.in_memory import CONTRACT, START, US, DictDatabase, NumpyIndex, PixelEncoder, picture
+from search.in_memory import gallery as make_gallery
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def candidate(number, point, score, kind="photo"):
 
 
 def case(seed, count=12, most=6):
-    """A query, candidates in a few clusters across the antimeridian, evidence; some of it shared."""
+    """A query, candidates in a few clusters (seam and pole too), evidence; some of it shared."""
     rng = np.random.default_rng(seed)
     query = unit(rng)
     places = destination(
@@ -47,7 +47,9 @@ def case(seed, count=12, most=6):
         rng.exponential(400.0, count),
     )
     candidates = [
-        candidate(i, Point(*place), round(float(rng.uniform(0.2, 0.9)), 6), ("photo", "street")[i % 2])
+        candidate(
+            i, Point(*place), round(float(rng.uniform(0.2, 0.9)), 6), ("photo", "street")[i % 2]
+        )
         for i, place in enumerate(places.tolist())
     ]
     photos = [(UUID(int=1000 + n), ("photo", "street")[n % 2], unit(rng)) for n in range(10)]

@@ -30,7 +30,7 @@ PLANET_NOTE: Final = (
 
 
 def run_demo(
-    settings: Settings,
+    settings: Settings | None = None,
     *,
     as_json: bool = False,
     organization: str | None = None,
@@ -41,7 +41,8 @@ def run_demo(
     """Bring the stack up, ingest the gallery, locate unseen photos and print what was found.
 
     Args:
-        settings: Where the stack lives; the gallery lies in `demo` below its home.
+        settings: Where the stack lives, from the environment by default; the gallery lies in
+            `demo` below its home.
         as_json: Print one JSON document instead of a table.
         organization: Organisation to act as; without it, the default one.
         places: Places of the gallery, with 6 photos and 8 street pictures each.
@@ -54,6 +55,7 @@ def run_demo(
     Raises:
         StackError: The embedded stack cannot be brought up.
     """
+    settings = settings or Settings.from_environment()
     lifecycle.up(settings, say=output.note)
     output.note(f"making {places} places of planet {seed}")
     gallery = make_gallery(

@@ -16,9 +16,7 @@ from pinpoint.errors import BadRequest
 Kinds = Annotated[
     list[str], typer.Option("--kinds", help="Only this source kind; may be repeated.")
 ]
-Sources = Annotated[
-    list[str], typer.Option("--source", help="Only this source; may be repeated.")
-]
+Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
 Near = Annotated[
     str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in metres.")
 ]
@@ -96,9 +94,7 @@ def similar(
         raise BadRequest("give either a photo or --image ID")
     limits = _limits(kinds, source, near, bbox, since, until)
     with session.client() as client:
-        found = client.similar(
-            photo, image_id=image, limit=limit, per_group=per_group, **limits
-        )
+        found = client.similar(photo, image_id=image, limit=limit, per_group=per_group, **limits)
     if session.as_json:
         output.show_json(found)
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.session import Json, Session
+from pinpoint.cli.session import Json, Org, Session
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,11 +47,12 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(NOT_UP)
 
 
-def demo(context: typer.Context, as_json: Json = False) -> None:
+def demo(context: typer.Context, org: Org = None, as_json: Json = False) -> None:
     """Start the stack, ingest a small seeded gallery and locate photos it has not seen."""
     from pinpoint.cli.demo import run_demo
 
-    run_demo(as_json=Session.of(context, as_json=as_json).as_json)
+    session = Session.of(context, org=org, as_json=as_json)
+    run_demo(_settings(), as_json=session.as_json, organization=session.org)
 
 
 def _settings() -> Settings:

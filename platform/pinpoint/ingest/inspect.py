@@ -1,3 +1,4 @@
+# ruff: noqa: A005 - the command is called inspect, and so is its flow
 """What would be read: every file of a folder or a manifest, accepted or refused, nothing stored."""
 
 from __future__ import annotations

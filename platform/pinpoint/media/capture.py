@@ -90,8 +90,10 @@ def _position(
         if found is not None:
             return Point(*check_position(*found)), "gpx", {"track": Path(hint.track).name}
         raise Refused("no_position", f"the track {Path(hint.track).name} has a gap at that time")
-    point = Point(*check_position(facts.lat, facts.lon, facts.position_note))
-    return point, facts.position_from, {}
+    lat, lon = check_position(
+        facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
+    )
+    return Point(lat, lon), facts.position_from, {}
 
 
 def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:

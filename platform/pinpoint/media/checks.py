@@ -59,7 +59,7 @@ NULL_ISLAND_DEG: Final = 1e-6
 FUTURE: Final = timedelta(days=1)
 
 
-class Refused(Exception):  # noqa: N818 - a verdict on a file, not a fault of the program
+class Refused(Exception):
     """A verdict inside this room; it leaves the room as a `Rejected`."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -73,13 +73,23 @@ def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None)
     return Rejected(file=file, stage=stage or STAGES[reason], reason=reason, detail=detail)
 
 
-def check_position(lat: float | None, lon: float | None, note: str = "") -> tuple[float, float]:
+def check_position(
+    lat: float | None, lon: float | None, note: str = "", *, partial: bool = False
+) -> tuple[float, float]:
     """The same position, once it is whole, on Earth and not 0/0.
+
+    Args:
+        lat: Degrees, or None.
+        lon: Degrees, or None.
+        note: Why something cannot be read, for people.
+        partial: There is something of a position, even if neither coordinate can be used.
 
     Raises:
         Refused: `half_position`, `no_position`, `out_of_range` or `null_island`.
     """
     because = f": {note}" if note else ""
+    if lat is None and lon is None and partial:
+        raise Refused("half_position", f"only part of a position{because}")
     if lat is None and lon is None:
         raise Refused("no_position", f"no position in the file, a manifest or a track{because}")
     if lat is None or lon is None:

@@ -211,9 +211,9 @@ def _take(header: Header, pipes: TimedPipes, deadline: float, ask: Ask) -> _Answ
         facts = from_wire(header.get("facts"))
         size = _pair(header.get("width"), header.get("height"), ask.max_pixels)
         sphere = header.get("panorama")
-        panorama = _pair(*sphere, 2**40) if isinstance(sphere, list) else None
+        panorama = _pair(sphere[0], sphere[1], 2**40) if isinstance(sphere, list) else None
         shapes = _shapes(header.get("faces"), ask)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise BrokenWire(f"nonsense from the child: {error}") from error
     faces: list[Cut] = []
     for name, height, width, small in shapes:

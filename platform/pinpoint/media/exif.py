@@ -34,6 +34,8 @@ _EXIF_IFD: Final = 0x8769
 _TIMES: Final = ((0x9003, 0x9011, 0x9291), (0x9004, 0x9012, 0x9292), (0x0132, 0x9010, 0x9290))
 """(time, offset, sub-second) tags: original, digitised, changed."""
 
+_NO_SIDE: Final = "has no hemisphere"
+
 Tags = Mapping[Any, Any]
 
 
@@ -44,23 +46,23 @@ class Position:
     lat: float | None = None
     lon: float | None = None
     note: str = ""
+    partial: bool = False
+    """One coordinate is missing, or a hemisphere is."""
 
     @property
     def whole(self) -> bool:
         """Both coordinates can be read."""
         return self.lat is not None and self.lon is not None
 
-    @property
-    def half(self) -> bool:
-        """Exactly one can be read."""
-        return (self.lat is None) != (self.lon is None)
+
+NO_POSITION: Final = Position()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exif:
     """The tags that matter here. `local` is a wall-clock time without an offset."""
 
-    position: Position = Position()
+    position: Position = NO_POSITION
     moment: datetime | None = None
     local: datetime | None = None
     gps_time: datetime | None = None
@@ -97,7 +99,9 @@ def gps_position(gps: Tags) -> Position:
     """Position from the GPS directory; a hemisphere that is missing is not guessed."""
     lat, lat_note = _coordinate(gps, "latitude", 2, 1, "NS")
     lon, lon_note = _coordinate(gps, "longitude", 4, 3, "EW")
-    return Position(lat=lat, lon=lon, note="; ".join(n for n in (lat_note, lon_note) if n))
+    partial = (lat is None) != (lon is None) or _NO_SIDE in lat_note + lon_note
+    note = "; ".join(n for n in (lat_note, lon_note) if n)
+    return Position(lat=lat, lon=lon, note=note, partial=partial)
 
 
 def _coordinate(
@@ -117,7 +121,7 @@ def _coordinate(
     ref = clean_text(gps.get(ref_tag))
     ref = ref[0].upper() if ref else ""
     if len(ref) != 1 or ref not in hemispheres:
-        return None, f"the {name} has no hemisphere"
+        return None, f"the {name} {_NO_SIDE}"
     value = sum(part / 60**i for i, part in enumerate(numbers))
     return (-value if ref == hemispheres[1] else value), ""
 

@@ -38,6 +38,8 @@ class Facts:
     """`exif`, `xmp` or `none`."""
     position_note: str = ""
     """Why a position that is there cannot be read."""
+    position_partial: bool = False
+    """There is something of a position, but not enough."""
     captured_at: datetime | None = None
     time_assumed_utc: bool = False
     heading_deg: float | None = None
@@ -115,6 +117,7 @@ def from_wire(wire: object) -> Facts:
         lon=_number(wire, "lon"),
         position_from=position_from,
         position_note=_text(wire, "position_note") or "",
+        position_partial=wire.get("position_partial") is True,
         captured_at=_time(wire.get("captured_at")),
         time_assumed_utc=wire.get("time_assumed_utc") is True,
         heading_deg=wrap_heading(_number(wire, "heading_deg")),

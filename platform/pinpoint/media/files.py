@@ -13,7 +13,8 @@ from typing import Final
 from pinpoint.media.checks import Refused
 
 SIDECARS: Final = frozenset(
-    ".gpx .xmp .aae .csv .tsv .json .geojson .xml .txt .md .html .yaml .yml .ini .log .db".split()
+    {".gpx", ".xmp", ".aae", ".csv", ".tsv", ".json", ".geojson", ".xml"}
+    | {".txt", ".md", ".html", ".yaml", ".yml", ".ini", ".log", ".db"}
 )
 """What lies beside photos and is none; everything else is tried, and refused with a reason."""
 

@@ -28,6 +28,7 @@ def read_facts(image: Image.Image) -> Facts:
         lon=position.lon,
         position_from=position_from,
         position_note=position.note[:150],
+        position_partial=position.partial and not position.whole,
         captured_at=captured_at,
         time_assumed_utc=assumed,
         heading_deg=next((h for h in headings if h is not None), None),
@@ -45,13 +46,13 @@ def _projection(xmp: Xmp) -> dict[str, Scalar]:
 
 
 def _position(exif: Exif, xmp: Xmp) -> tuple[Position, str]:
-    """The first whole position; else the first half, so that the refusal can say so."""
+    """The first whole position; else the first part, so that the refusal can say so."""
     both = ((exif.position, "exif"), (xmp.position, "xmp"))
     for position, name in both:
         if position.whole:
             return position, name
     for position, name in both:
-        if position.half:
+        if position.partial:
             return position, name
     return Position(note=exif.position.note or xmp.position.note), "none"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pinpoint.media.facts import Facts
 from pinpoint.records import Pixels
@@ -94,7 +95,7 @@ def cut_faces(picture: Pixels, part: Window, side: int) -> list[tuple[str, Pixel
     return faces
 
 
-def _bilinear(picture: Pixels, rows: np.ndarray, columns: np.ndarray) -> Pixels:
+def _bilinear(picture: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Pixels:
     """Colours between pixels; columns wrap around the sphere, rows do not."""
     height, width = picture.shape[:2]
     top = np.floor(rows).astype(np.intp)
@@ -106,4 +107,5 @@ def _bilinear(picture: Pixels, rows: np.ndarray, columns: np.ndarray) -> Pixels:
     right = (left + 1) % width
     upper = picture[top, left] * (1 - x) + picture[top, right] * x
     lower = picture[bottom, left] * (1 - x) + picture[bottom, right] * x
-    return (upper * (1 - y) + lower * y + 0.5).astype(np.uint8)
+    mixed: Pixels = (upper * (1 - y) + lower * y + 0.5).astype(np.uint8)
+    return mixed

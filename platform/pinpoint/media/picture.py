@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pinpoint.media.checks import Refused
 from pinpoint.media.facts import Facts, to_wire
@@ -137,12 +137,14 @@ def _load(image: Image.Image) -> None:
 
 def _damage(error: Exception) -> Refused:
     """What a decoder raised, as a verdict. Decoders raise nearly anything on hostile bytes."""
+    if isinstance(error, UnidentifiedImageError):
+        return Refused("undecodable", "the header makes no sense")
     text = f"{type(error).__name__}: {error}"[:250]
     lowered = text.lower()
+    if "decompressed data too large" in lowered or "text chunk" in lowered:
+        return Refused("metadata_too_large", f"{text} (PINPOINT_MEDIA_MAX_METADATA_BYTES)")
     if "memory" in lowered or "allocat" in lowered:
         return Refused("out_of_memory", text)
-    if "decompressed data too large" in lowered or "text memory limit" in lowered:
-        return Refused("metadata_too_large", text)
     return Refused("undecodable", text)
 
 
@@ -162,12 +164,11 @@ def _check_frames(image: Image.Image, ask: Ask) -> None:
         # Counting a TIFF's frames walks its directories; go no further than the limit.
         try:
             image.seek(ask.max_frames)
-        except EOFError:
-            frames = 1
-        except Exception as error:
-            raise _damage(error) from error
-        else:
             frames = ask.max_frames + 1
+        except MemoryError:
+            raise
+        except Exception:  # the chain of directories ends or breaks before the limit
+            frames = 1
         image.seek(0)
     else:
         frames = int(getattr(image, "n_frames", 1))

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from pinpoint.media.exif import Position
+from pinpoint.media.exif import NO_POSITION, Position
 from pinpoint.media.facts import Sphere, clean_text, finite, wrap_heading
 
 _PREFIXES: Final[Mapping[str, str]] = {
@@ -30,6 +30,14 @@ _TIMES: Final = (
     "xmp:CreateDate",
     "exif:DateTimeDigitized",
 )
+_SPHERE: Final = (
+    "FullPanoWidthPixels",
+    "FullPanoHeightPixels",
+    "CroppedAreaLeftPixels",
+    "CroppedAreaTopPixels",
+    "CroppedAreaImageWidthPixels",
+    "CroppedAreaImageHeightPixels",
+)
 _DEGREES: Final = re.compile(
     r"^\s*(?P<d>\d{1,10}(?:\.\d+)?)"
     r"(?:[,\s]\s*(?P<m>\d{1,3}(?:\.\d+)?))?(?:[,\s]\s*(?P<s>\d{1,3}(?:\.\d+)?))?"
@@ -42,7 +50,7 @@ _DEGREES: Final = re.compile(
 class Xmp:
     """What an XMP packet says; empty where there is none."""
 
-    position: Position = Position()
+    position: Position = NO_POSITION
     moment: datetime | None = None
     local: datetime | None = None
     gps_time: datetime | None = None
@@ -105,7 +113,8 @@ def _put(found: dict[str, str], tag: str, value: str) -> None:
 def _position(found: Mapping[str, str]) -> Position:
     lat, lat_note = _coordinate(found.get("exif:GPSLatitude"), "latitude", "NS")
     lon, lon_note = _coordinate(found.get("exif:GPSLongitude"), "longitude", "EW")
-    return Position(lat=lat, lon=lon, note="; ".join(n for n in (lat_note, lon_note) if n))
+    note = "; ".join(n for n in (lat_note, lon_note) if n)
+    return Position(lat=lat, lon=lon, note=note, partial=(lat is None) != (lon is None))
 
 
 def _coordinate(text: str | None, name: str, hemispheres: str) -> tuple[float | None, str]:
@@ -170,10 +179,8 @@ def _aware(text: str | None) -> datetime | None:
 
 def _sphere(found: Mapping[str, str]) -> Sphere | None:
     """GPano's window; None where a size is missing or makes no sense."""
-    names = ("FullPanoWidthPixels", "FullPanoHeightPixels", "CroppedAreaLeftPixels")
-    names += ("CroppedAreaTopPixels", "CroppedAreaImageWidthPixels", "CroppedAreaImageHeightPixels")
     sizes: list[int] = []
-    for name in names:
+    for name in _SPHERE:
         value = finite(found.get(f"GPano:{name}"))
         if value is None or not 0 <= value < 2**31:
             return None

@@ -144,14 +144,19 @@ def _open_clip_tag(spec: TowerSpec) -> dict[str, Any]:
 
 
 def _open_clip_network(spec: TowerSpec, *, download: bool) -> nn.Module:
-    config = _open_clip_config(spec)
+    config, tag = _open_clip_config(spec), _open_clip_tag(spec)
+    quick = bool(spec.arguments.get("quick_gelu", config.get("quick_gelu", False)))
+    if tag and bool(tag.get("quick_gelu", False)) != quick:
+        raise BadBundle(
+            f"weights {spec.pretrained!r} of {spec} were trained with quick_gelu={not quick}, the "
+            f"tower has {quick}: give the argument quick_gelu, or choose the -quickgelu name"
+        )
     if download:
-        tag = _open_clip_tag(spec)
         try:
             whole = _library("open_clip").create_model(
                 spec.name,
                 pretrained=spec.pretrained,
-                force_quick_gelu=bool(spec.arguments.get("quick_gelu", False)),
+                force_quick_gelu=quick,
                 force_image_size=spec.arguments.get("image_size"),
             )
         # Every transport below raises its own kind; whatever it was, the remedy is the same.
@@ -165,7 +170,6 @@ def _open_clip_network(spec: TowerSpec, *, download: bool) -> nn.Module:
     # towers costs gigabytes and, where it is a Hugging Face network, a download. The version of
     # open_clip is pinned, and a test builds a tower this way.
     build = _library("open_clip.model")._build_vision_tower
-    quick = bool(spec.arguments.get("quick_gelu", config.get("quick_gelu", False)))
     built: nn.Module = build(config["embed_dim"], vision, quick)
     return built
 
@@ -193,6 +197,14 @@ def _timm_name(spec: TowerSpec) -> str:
     return spec.name if spec.pretrained is None else f"{spec.name}.{spec.pretrained}"
 
 
+def _timm_tag(spec: TowerSpec) -> Any:
+    """What timm knows of the tag, or of its default one."""
+    try:
+        return _library("timm").get_pretrained_cfg(_timm_name(spec), allow_unregistered=False)
+    except RuntimeError as error:
+        raise BadBundle(f"timm has no weights {spec.pretrained!r} for {spec.name}") from error
+
+
 def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
     timm = _library("timm")
     if not timm.is_model(spec.name):
@@ -204,24 +216,19 @@ def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
         except (TypeError, ValueError, RuntimeError) as error:
             raise BadBundle(f"timm cannot build {spec} with {arguments}: {error}") from error
         return network
-    if timm.get_pretrained_cfg(_timm_name(spec)) is None:
-        raise BadBundle(f"timm has no weights {spec.pretrained!r} for {spec.name}")
+    known = _timm_tag(spec)
     try:
         made: nn.Module = timm.create_model(
             _timm_name(spec), pretrained=True, num_classes=0, **arguments
         )
     # As above: every transport raises its own kind.
     except Exception as error:
-        source = timm.get_pretrained_cfg(_timm_name(spec))
-        raise _not_downloaded(spec, str(source.hf_hub_id or source.url), error) from error
+        raise _not_downloaded(spec, str(known.hf_hub_id or known.url), error) from error
     return made
 
 
 def _timm_preprocess(spec: TowerSpec) -> Preprocess:
-    timm = _library("timm")
-    known = timm.get_pretrained_cfg(_timm_name(spec)) if timm.is_model(spec.name) else None
-    if known is None:
-        raise BadBundle(f"timm knows no {_timm_name(spec)!r}")
+    known = _timm_tag(spec)
     _, height_px, width_px = known.input_size
     if height_px != width_px or known.crop_mode not in ("center", "squash"):
         raise ValueError(f"input {known.input_size}, crop mode {known.crop_mode!r}")

@@ -10,13 +10,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from pinpoint import __version__
 from pinpoint.errors import BadBundle, Conflict
 from pinpoint.nets.backbone import Tower, build_tower, suggested_preprocess
 from pinpoint.nets.contract import (
@@ -27,6 +26,7 @@ from pinpoint.nets.contract import (
     WeightsSpec,
     contract_json,
     descriptor_contract,
+    new_contract,
     parse_contract,
 )
 from pinpoint.nets.preprocess import Preprocess
@@ -134,6 +134,14 @@ def write_bundle(
     if name == DESCRIPTOR_NAME or tower.library == "pinpoint":
         raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name and tower")
     preprocess = preprocess or suggested_preprocess(tower)
+    # Before the weights are fetched: a bad name should not cost a download.
+    contract = new_contract(
+        name=name,
+        tower=tower,
+        weights=_weights_spec("0" * 64, licence),
+        preprocess=preprocess,
+        note=note or _default_note(tower),
+    )
     built = build_tower(tower, weights)
     width = _width(built, preprocess, str(tower))
     tensors = {key: value.contiguous() for key, value in built.network.state_dict().items()}
@@ -141,17 +149,8 @@ def write_bundle(
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_file(tensors, draft / _WEIGHTS_FILE)
-        contract = BundleContract(
-            name=name,
-            tower=tower,
-            weights=WeightsSpec(
-                file=_WEIGHTS_FILE, sha256=_sha256(draft / _WEIGHTS_FILE), licence=licence
-            ),
-            preprocess=preprocess,
-            dims={"image": width},
-            note=note or _default_note(tower),
-            code_version=__version__,
-        )
+        held = _weights_spec(_sha256(draft / _WEIGHTS_FILE), licence)
+        contract = replace(contract, weights=held, dims={"image": width})
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
         draft.chmod(0o755)
         os.rename(draft, folder)
@@ -177,6 +176,12 @@ def _width(tower: Tower, preprocess: Preprocess, name: str) -> int:
             f"tower {name} does not take pictures of {side_px} × {side_px} px: {error}"
         ) from error
     return width
+
+
+def _weights_spec(sha256: str, licence: str) -> WeightsSpec:
+    if not 1 <= len(licence) <= 200:
+        raise BadBundle("say in 1 to 200 characters under which licence the weights are")
+    return WeightsSpec(file=_WEIGHTS_FILE, sha256=sha256, licence=licence)
 
 
 def _default_note(tower: TowerSpec) -> str:

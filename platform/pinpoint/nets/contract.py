@@ -123,6 +123,28 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     return contract
 
 
+def new_contract(
+    *, name: str, tower: TowerSpec, weights: WeightsSpec, preprocess: Preprocess, note: str
+) -> BundleContract:
+    """A contract of this version's making; its widths are filled in by whoever measures them.
+
+    Raises:
+        BadBundle: A field has no usable value.
+    """
+    try:
+        return BundleContract(
+            name=name,
+            tower=tower,
+            weights=weights,
+            preprocess=preprocess,
+            dims={},
+            note=note,
+            code_version=__version__,
+        )
+    except ValidationError as error:
+        raise BadBundle(f"a bundle cannot be called or described so: {_words(error)}") from error
+
+
 def contract_json(contract: BundleContract) -> bytes:
     """The text of `contract.json`."""
     return _BUNDLE.dump_json(contract, indent=2) + b"\n"

@@ -22,8 +22,8 @@ Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 
 _MAX_ASPECT = 4
-"""Pictures longer than this are first cut to their middle: a 3,000,000 px wide one, scaled by its
-shorter side, would fill the memory only to be cropped afterwards."""
+"""Pictures longer than this are first cut to their middle: one of 3,000,000 px width would fill the
+memory, scaled by its shorter side, only to be cropped or squeezed afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -67,8 +67,7 @@ def _square(image: Pixels, spec: Preprocess, device: torch.device | None) -> tor
         raise ValueError(
             f"a picture must be [H, W, 3] uint8 with pixels, not {image.shape} {image.dtype}"
         )
-    if spec.resize == "shorter":
-        image = _cut_long(image)
+    image = _cut_long(image)
     height_px, width_px = image.shape[:2]
     scaled_px = math.floor(spec.size_px / spec.crop)
     if spec.resize == "squash":

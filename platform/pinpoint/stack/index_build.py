@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint import logs
-from pinpoint.errors import Misconfigured, PinpointError
+from pinpoint.errors import IndexUnavailable, Misconfigured, PinpointError
 from pinpoint.ports import PointSource
 from pinpoint.settings import Settings
 from pinpoint.store.vectors_edge import EdgeIndex
@@ -31,7 +31,7 @@ from pinpoint.store.vectors_edge import EdgeIndex
 DEFAULT_POINTS: Final = "pinpoint.store.points:open_point_source"
 """Factory of the `PointSource`, `module:function`."""
 
-_NAME: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 _NICENESS: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -55,12 +55,22 @@ class Builds:
         return self._builds / name
 
     def current(self) -> str | None:
-        """Name of the build that serves, None before the first."""
+        """Name of the build that serves, None before the first.
+
+        Raises:
+            IndexUnavailable: The pointer file holds something else.
+        """
+        pointer = self._folder / "current"
         try:
-            name = (self._folder / "current").read_text().strip()
+            name = pointer.read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
-        return name if _NAME.fullmatch(name) else None
+        if not _NAME.fullmatch(name):
+            raise IndexUnavailable(
+                f"{pointer} names no build; write the name of a folder in {self._builds} into it, "
+                "or remove it and rebuild the index"
+            )
+        return name
 
     def point_to(self, name: str) -> None:
         """Let `name` serve from now on, also after a crash."""

@@ -39,9 +39,9 @@ class LiveIndex:
 
     def load(self) -> None:
         """Open the current build. What is wrong with it is said by `info`; a rebuild mends it."""
-        self._builds.sweep()
-        name = self._builds.current()
         try:
+            self._builds.sweep()
+            name = self._builds.current()
             index = None if name is None else EdgeIndex(self._builds.path(name))
             if index is not None and not index.info().ready:
                 raise IndexUnavailable(f"build {name} is gone; run `pinpoint index rebuild`")

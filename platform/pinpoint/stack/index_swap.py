@@ -103,12 +103,12 @@ class OwnedIndex(LiveIndex):
         except Exception as error:
             said = error.message if isinstance(error, PinpointError) else repr(error)
             log.exception("index.rebuild_failed")
-            self._say("failed", error=said)
             self.drop_record()
             if fresh is not None and fresh is not self.current():
                 fresh.close()
             if self._builds.current() != name:
                 self._builds.discard(name)
+            self._say("failed", error=said)
 
     def _run_child(self, folder: Path) -> None:
         command = [sys.executable, "-m", "pinpoint.stack.index_build", "--folder", str(folder)]

@@ -75,6 +75,7 @@ def up(settings: Settings, say: Say | None = None) -> StackStatus:
 
     Raises:
         StackError: A part cannot be started; the message names it and its log.
+        DatabaseUnavailable: The database named by PINPOINT_DATABASE_URL does not answer.
     """
     tell = say or _silent
     places = StackPlaces(settings.places.home)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
-from pinpoint.errors import StackError
+from pinpoint.errors import DatabaseUnavailable, StackError
 
 
 def alembic_ini() -> Path:
@@ -35,8 +36,13 @@ def upgrade(url: str) -> None:
         url: SQLAlchemy URL of the owner's role.
 
     Raises:
+        DatabaseUnavailable: It does not answer.
         StackError: The database has a revision that this code does not know.
     """
+    try:
+        psycopg.connect(url.replace("+psycopg://", "://", 1), connect_timeout=10).close()
+    except psycopg.Error as error:
+        raise DatabaseUnavailable(f"the database does not answer: {error}") from error
     config = Config(alembic_ini())
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     try:

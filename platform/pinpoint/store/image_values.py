@@ -26,8 +26,8 @@ METADATA: Final = (
 """Columns besides the position in which a new reading of the same file can differ."""
 
 
-def image_values(item: ClaimedItem, reading: Reading, locator: str | None) -> list[dict[str, Any]]:
-    """One row for each face, with `lat` and `lon` beside `geog` for comparing."""
+def image_values(item: ClaimedItem, reading: Reading) -> list[dict[str, Any]]:
+    """One row for each face, all but the locator; `lat` and `lon` are there for comparing."""
     capture = reading.capture
     cells = cells_of(capture.point)
     shared = {
@@ -50,7 +50,6 @@ def image_values(item: ClaimedItem, reading: Reading, locator: str | None) -> li
         "format": capture.format,
         "width_px": capture.width_px,
         "height_px": capture.height_px,
-        "locator": locator,
         "cell_r5": cells.r5,
         "cell_r7": cells.r7,
         "cell_r9": cells.r9,

@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from pinpoint.ports import OriginalKeeper
 from pinpoint.records import ClaimedItem, Kept, KeptImage, Reading
 from pinpoint.store import erasing
 from pinpoint.store.image_values import FIXABLE, METADATA, image_values
@@ -29,11 +30,13 @@ from pinpoint.store.tables import (
     tombstones,
 )
 
-Entry = tuple[ClaimedItem, Reading, str | None]
-"""An item, what was read of it, and the locator that its images keep."""
+Entry = tuple[ClaimedItem, Reading]
+"""An item and what was read of it."""
 
 
-def keep(connection: Connection, entries: Sequence[Entry], contract: str) -> list[Kept]:
+def keep(
+    connection: Connection, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
+) -> list[Kept]:
     """Store readings of one source; returns what became of each, in order."""
     if not entries:
         return []
@@ -44,8 +47,8 @@ def keep(connection: Connection, entries: Sequence[Entry], contract: str) -> lis
     )
     kept: dict[UUID, Kept] = {}
     for entries_once in _rounds(entries):
-        kept |= _keep_round(connection, entries_once, contract)
-    return [kept[item.id] for item, _, _ in entries]
+        kept |= _keep_round(connection, entries_once, contract, originals)
+    return [kept[item.id] for item, _ in entries]
 
 
 def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -62,24 +65,29 @@ def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _keep_round(
-    connection: Connection, entries: Sequence[Entry], contract: str
+    connection: Connection, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
 ) -> dict[UUID, Kept]:
     source_id = entries[0][0].source.id
-    known = _known(connection, source_id, [item.external_id for item, _, _ in entries])
-    owners = _owners_of_bytes(connection, source_id, [r.capture.sha256 for _, r, _ in entries])
+    known = _known(connection, source_id, [item.external_id for item, _ in entries])
+    owners = _owners_of_bytes(
+        connection, source_id, [reading.capture.sha256 for _, reading in entries]
+    )
     embedded = _embedded(connection, contract, [row.id for rows in known.values() for row in rows])
     kept: dict[UUID, Kept] = {}
     plans: list[_Plan] = []
-    for item, reading, locator in entries:
+    for item, reading in entries:
         rows = known.get(item.external_id, [])
         owner = owners.setdefault(reading.capture.sha256, item.external_id)
         if owner != item.external_id and all(row.state == "deleted" for row in rows):
             kept[item.id] = Kept(item_id=item.id, duplicate_of=owner, images=())
             continue
-        plan = _plan(item, reading, image_values(item, reading, locator), rows)
+        plan = _plan(item, reading, image_values(item, reading), rows)
         if plan is None:
             kept[item.id] = Kept(item_id=item.id, duplicate_of="unchanged", images=())
             continue
+        if plan.new_bytes:
+            for values, locator in zip(plan.wanted, originals(item, reading), strict=True):
+                values["locator"] = locator
         plans.append(plan)
         kept[item.id] = plan.kept(embedded)
     _carry_out(connection, plans)
@@ -99,6 +107,11 @@ class _Plan:
     """Faces that the new bytes no longer have."""
     outcome: str
 
+    @property
+    def new_bytes(self) -> bool:
+        """Whether any face's bytes are not in the catalogue yet."""
+        return any("sha256" in changed for changed in self.changed.values())
+
     def kept(self, embedded: set[UUID]) -> Kept:
         """What the pipeline has to encode."""
         return Kept(
@@ -112,6 +125,9 @@ class _Plan:
                     or "sha256" in self.changed[values["id"]],
                 )
                 for face, values in enumerate(self.wanted)
+            ),
+            replaced=tuple(
+                {row.locator for row in self.old.values() if row.locator and self.new_bytes}
             ),
         )
 

@@ -14,7 +14,14 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from pinpoint.records import ClaimedItem, Rejected
 from pinpoint.store.rows import among, hint_from_json, to_source
-from pinpoint.store.tables import batch_items, batches, images, item_images, sources
+from pinpoint.store.tables import (
+    batch_items,
+    batches,
+    embeddings,
+    images,
+    item_images,
+    sources,
+)
 
 _FREE = or_(batch_items.c.lease_until.is_(None), batch_items.c.lease_until < func.now())
 _OPEN = batch_items.c.state.in_(("received", "stored"))
@@ -106,6 +113,22 @@ def settle(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: s
             for item, what in sorted(verdicts.items())
         ],
     )
+    if verdict == "failed":
+        _fail_images(connection, verdicts)
+
+
+def _fail_images(connection: Connection, verdicts: Mapping[UUID, Rejected]) -> None:
+    """Rows of failed items that never got their vector say why they are in no answer."""
+    for item, what in sorted(verdicts.items()):
+        rows = select(item_images.c.image_id).where(item_images.c.item_id == item)
+        embedded = (
+            select(embeddings.c.image_id).where(embeddings.c.image_id == images.c.id).exists()
+        )
+        connection.execute(
+            update(images)
+            .where(images.c.id.in_(rows), images.c.state == "pending", ~embedded)
+            .values(state="failed", failure=what.detail)
+        )
 
 
 def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
@@ -135,6 +158,30 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
         .where(batch_items.c.id.in_(touched), batch_items.c.state == "stored", ~waiting)
         .values(state=batch_items.c.outcome, lease_owner=None, lease_until=None)
     )
+
+
+def give_back(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Free open items and take the try back that their claim counted."""
+    connection.execute(
+        update(batch_items)
+        .where(among(batch_items.c.id, ids), _OPEN)
+        .values(
+            attempts=func.greatest(batch_items.c.attempts - 1, 0),
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+
+
+def unused(connection: Connection, locators: Sequence[str]) -> list[str]:
+    """Those of these blobs that no image and no open item names."""
+    blobs = {locator for locator in locators if locator.startswith("blob:")}
+    if not blobs:
+        return []
+    by_image = select(images.c.locator).where(images.c.locator.in_(blobs))
+    by_item = select(batch_items.c.locator).where(batch_items.c.locator.in_(blobs), _OPEN)
+    used = connection.execute(by_image.union(by_item)).scalars()
+    return sorted(blobs - set(used))
 
 
 def release(connection: Connection, worker: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from pinpoint.ports import OriginalKeeper
 from pinpoint.records import ClaimedItem, Embedded, Grave, IndexPoint, Kept, Rejected
 from pinpoint.store import erasing, keeping, leases
 from pinpoint.store.database import Transactions
@@ -23,13 +24,18 @@ class Ledger:
 
     Args:
         transactions: Units of work on the owner's engine.
-        contract: Digest of the bundle in use.
+        contract: Says the digest of the bundle in use; asked only when rows are kept.
         lease_s: How long a claim holds.
         max_attempts: Claims after which an item is failed.
     """
 
     def __init__(
-        self, transactions: Transactions, *, contract: str, lease_s: float, max_attempts: int
+        self,
+        transactions: Transactions,
+        *,
+        contract: Callable[[], str],
+        lease_s: float,
+        max_attempts: int,
     ) -> None:
         self._transactions = transactions
         self._contract = contract
@@ -54,10 +60,10 @@ class Ledger:
         with self._transactions.begin() as unit:
             leases.settle(unit.connection, verdicts, verdict)
 
-    def keep(self, readings: Sequence[keeping.Entry]) -> list[Kept]:
+    def keep(self, readings: Sequence[keeping.Entry], originals: OriginalKeeper) -> list[Kept]:
         """Turn readings of one source into rows, thumbnails and counters, or into duplicates."""
         with self._transactions.begin() as unit:
-            kept = keeping.keep(unit.connection, readings, self._contract)
+            kept = keeping.keep(unit.connection, readings, self._contract(), originals)
             twins = {
                 one.item_id: Rejected(
                     file=item.file,
@@ -67,7 +73,7 @@ class Ledger:
                     if one.duplicate_of == "unchanged"
                     else f"the same bytes are held as {one.duplicate_of}",
                 )
-                for (item, _, _), one in zip(readings, kept, strict=True)
+                for (item, _), one in zip(readings, kept, strict=True)
                 if one.duplicate_of is not None
             }
             leases.settle(unit.connection, twins, "duplicate")
@@ -126,6 +132,16 @@ class Ledger:
                 .values(state="indexed", failure=None, updated_at=func.now())
             )
             leases.settle_indexed(unit.connection, ids)
+
+    def give_back(self, ids: Sequence[UUID]) -> None:
+        """Free items that could not be worked on through no fault of theirs."""
+        with self._transactions.begin() as unit:
+            leases.give_back(unit.connection, ids)
+
+    def unused(self, locators: Sequence[str]) -> list[str]:
+        """Those of these blobs that no image and no open item names."""
+        with self._transactions.begin() as unit:
+            return leases.unused(unit.connection, locators)
 
     def release(self, worker: str) -> int:
         """Give up every lease of a worker; returns how many items are free again."""
@@ -191,6 +207,14 @@ class Ledger:
             wanted = wanted.where(images.c.id > after)
         with self._transactions.begin() as unit:
             return [(row.id, row.version) for row in unit.connection.execute(wanted)]
+
+    def live(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of these ids that have a row which is indexed or waits for it."""
+        with self._transactions.begin() as unit:
+            wanted = select(images.c.id).where(
+                among(images.c.id, ids), images.c.state.in_(("pending", "indexed"))
+            )
+            return set(unit.connection.execute(wanted).scalars())
 
     def mark_pending(self, ids: Sequence[UUID]) -> None:
         """Send indexed images through the index stage again."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, func, select, text
 
-from pinpoint.records import IndexPoint, IndexSpec, Point
+from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.database import Transactions
 from pinpoint.store.rows import group_of, unpack
 from pinpoint.store.tables import embeddings, images, tombstones
@@ -66,17 +66,17 @@ class Points:
 
     Args:
         transactions: Units of work on the owner's engine.
-        contract: Digest of the bundle whose vectors are wanted.
-        dims: Its named vectors and their width.
+        contract: Says which bundle's vectors are wanted; asked only when the first is read.
     """
 
-    def __init__(self, transactions: Transactions, contract: str, dims: Mapping[str, int]) -> None:
+    def __init__(self, transactions: Transactions, contract: Callable[[], Contract]) -> None:
         self._transactions = transactions
-        self._spec = IndexSpec(contract=contract, dims=dims)
+        self._contract = contract
 
     def spec(self) -> IndexSpec:
         """The contract and its vector widths."""
-        return self._spec
+        contract = self._contract()
+        return IndexSpec(contract=contract.digest, dims=contract.dims)
 
     def watermark(self) -> int:
         """The oldest transaction that is still running.
@@ -91,6 +91,7 @@ class Points:
 
     def stream(self, since: int = 0, chunk: int = 512) -> Iterator[list[IndexPoint]]:
         """Points whose row changed at or after `since` (0: all), in id order, with vectors."""
+        contract = self._contract().digest
         after: UUID | None = None
         while True:
             with self._transactions.begin() as unit:
@@ -98,7 +99,7 @@ class Points:
                 if not ids:
                     return
                 rows = unit.connection.execute(
-                    select_points(self._spec.contract)
+                    select_points(contract)
                     .where(images.c.id.in_(ids), images.c.state == "indexed")
                     .order_by(images.c.id)
                 ).all()

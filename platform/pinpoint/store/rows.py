@@ -1,4 +1,4 @@
-"""Database rows to records and back; the flip between `lat, lon` and PostGIS's `lon, lat` is here."""
+"""Database rows to records and back, and the flip from `lat, lon` to PostGIS's `lon, lat`."""
 
 from __future__ import annotations
 

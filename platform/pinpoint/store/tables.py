@@ -153,6 +153,7 @@ images = Table(
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_changed_xid", "changed_xid"),
+    Index("ix_images_locator", "locator"),
     Index("ix_images_unsettled", "state", postgresql_where=text("state IN ('pending', 'deleted')")),
 )
 

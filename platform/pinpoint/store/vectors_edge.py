@@ -132,6 +132,7 @@ class EdgeIndex:
 
     def upsert(self, points: Sequence[IndexPoint]) -> None:
         """Write points; one whose stored version is higher (tombstones count) is left as it is."""
+        self._open()
         for point in points:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self.dims)
@@ -166,6 +167,7 @@ class EdgeIndex:
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Answer several questions in one request, best first, ties by id."""
+        self._open()
         for query in queries:
             rules.check_limit(query)
             rules.check_vector(query.channel, query.vector, self.dims)

@@ -33,6 +33,8 @@ MAX_VERSION: Final = 2**53
 """The engines compare versions as 64-bit floats."""
 
 _STORED_DEG: Final = 2e-9
+_PLACES: Final = 9
+"""Decimals of a degree (0.1 mm); the engines lose the last bit of a float."""
 
 
 def inside(value_deg: float, limit_deg: float, margin_deg: float) -> float:
@@ -60,8 +62,8 @@ def payload(point: IndexPoint) -> dict[str, Any]:
         "source": str(point.source_id),
         "kind": point.kind,
         "location": {
-            "lat": inside(point.point.lat, 90.0, _STORED_DEG),
-            "lon": inside(point.point.lon, 180.0, _STORED_DEG),
+            "lat": round(inside(point.point.lat, 90.0, _STORED_DEG), _PLACES),
+            "lon": round(inside(point.point.lon, 180.0, _STORED_DEG), _PLACES),
         },
         "cell": point.cell,
         "version": point.version,
@@ -86,7 +88,7 @@ def is_alive(fields: Mapping[str, Any]) -> bool:
 def _snap(value_deg: float, limit_deg: float) -> float:
     if abs(value_deg) >= limit_deg - 1.5 * _STORED_DEG:
         return math.copysign(limit_deg, value_deg)
-    return value_deg
+    return round(value_deg, _PLACES)
 
 
 def _place(fields: Mapping[str, Any]) -> Point:
@@ -223,8 +225,9 @@ def scrolled(point_id: UUID, fields: Mapping[str, Any]) -> tuple[UUID, int, bool
 
 
 def new_build() -> str:
-    """A build's name: UTC second and four hex digits, so that names sort by age."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    """A build's name: UTC to the millisecond and four hex digits, so that names sort by age."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1_000:03d}Z-{secrets.token_hex(2)}"
 
 
 def no_index(engine: Literal["qdrant-edge", "qdrant"], why: str) -> IndexInfo:

@@ -234,7 +234,7 @@ class QdrantIndex:
                 using=query.channel,
                 filter=filter_of(plan(query.filter)),
                 limit=limit,
-                params=search_params(query, limit),
+                params=None if self._local else search_params(query, limit),
                 with_payload=True,
             )
             for query, limit in questions
@@ -288,3 +288,11 @@ class QdrantIndex:
     def close(self) -> None:
         """Close the client."""
         self._client.close()
+
+    def drop(self) -> None:
+        """Delete the collection that serves and its alias."""
+        name = self._collection()
+        if name is not None:
+            with self._asking() as client:
+                client.delete_collection(name)
+        self._known_dims = {}

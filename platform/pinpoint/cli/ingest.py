@@ -1,0 +1,155 @@
+"""`pinpoint ingest`: a folder or a manifest becomes a batch, with a progress bar."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.batches import show_counts
+from pinpoint.cli.exits import FAILED_ITEMS
+from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.errors import BadRequest, NotFound
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
+    from pinpoint.records import Batch, OriginalsPolicy
+
+ORIGINALS: Final = ("reference", "copy", "rendition")
+_FIRST_WAIT_S: Final = 0.1
+_LONGEST_WAIT_S: Final = 1.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang this command into the tree."""
+    app.command()(ingest)
+
+
+def ingest(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A folder, a file or a manifest.")],
+    source: Annotated[str, typer.Option("--source", help="Name of the source.")],
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="`photo` or `street`; makes the source if it is new."),
+    ] = None,
+    originals: Annotated[
+        str | None,
+        typer.Option("--originals", help="`reference`, `copy` or `rendition`, for a new source."),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", help="CSV or GeoJSON whose rows name files below PATH."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when every file has its verdict.")
+    ] = False,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Ingest a folder: registered in place on the embedded stack, uploaded to a server."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    if originals is not None and originals not in ORIGINALS:
+        raise BadRequest(f"--originals must be one of {', '.join(ORIGINALS)}")
+    if session.server is not None or session.key is not None:
+        if manifest is not None:
+            raise BadRequest("--manifest works on the machine of the stack, without --server")
+        batch = _upload(session, path, source, kind, originals, wait)
+    else:
+        batch = _register(session, path, source, kind, originals, manifest, wait)
+    if session.as_json:
+        output.show_json(batch)
+    else:
+        show_counts([batch])
+    if batch["failed"]:
+        raise typer.Exit(FAILED_ITEMS)
+
+
+def _upload(
+    session: Session, path: Path, source: str, kind: str | None, originals: str | None, wait: bool
+) -> dict[str, Any]:
+    with session.client() as client:
+        try:
+            client.source(source)
+        except NotFound:
+            if kind is None:
+                raise
+            client.add_source(source, kind, originals=originals or "copy")
+        bar, task = output.progress("ingest")
+        with bar:
+            return client.ingest_folder(
+                path,
+                source=source,
+                wait=wait,
+                on_progress=lambda batch: bar.update(
+                    task, completed=settled(batch), total=max(batch["items"], 1)
+                ),
+            )
+
+
+def _register(
+    session: Session,
+    path: Path,
+    source: str,
+    kind: str | None,
+    originals: str | None,
+    manifest: Path | None,
+    wait: bool,
+) -> dict[str, Any]:
+    from pinpoint.ingest import intake
+
+    with session.services() as services:
+        organization_id = session.own(services).id
+        policy: OriginalsPolicy | None = originals  # type: ignore[assignment]
+        batch = intake.register_folder(
+            path.absolute(),
+            source=source,
+            kind=kind,
+            originals=policy,
+            manifest=None if manifest is None else manifest.absolute(),
+            organization_id=organization_id,
+            database=services.database,
+            blobs=services.blobs,
+            settings=services.settings,
+        )
+        if wait:
+            batch = _follow(services, organization_id, batch)
+    return as_dict(batch)
+
+
+def _follow(services: Services, organization_id: Any, batch: Batch) -> Batch:
+    """Show a bar until every file has its verdict."""
+    bar, task = output.progress("ingest")
+    pause_s = _FIRST_WAIT_S
+    with bar:
+        while True:
+            with services.database.read(organization_id) as catalogue:
+                batch = catalogue.batch(batch.id)
+            bar.update(task, completed=batch.settled, total=max(batch.items, 1))
+            if batch.complete:
+                return batch
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.3, _LONGEST_WAIT_S)
+
+
+def settled(batch: dict[str, Any]) -> int:
+    """Files of a batch that have their verdict."""
+    return int(batch["items"] - batch["received"] - batch["stored"])
+
+
+def as_dict(batch: Batch) -> dict[str, Any]:
+    """A batch in the API's form."""
+    fields: dict[str, Any] = dataclasses.asdict(batch)
+    as_text: Callable[[Any], Any] = output.wire
+    fields = {
+        name: value if isinstance(value, int | str | None) else as_text(value)
+        for name, value in fields.items()
+    }
+    return {**fields, "complete": batch.complete}

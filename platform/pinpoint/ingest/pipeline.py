@@ -1,0 +1,124 @@
+"""The ingest flow: file → reading → row → vector → index point → verdict.
+
+Every step can be run again. A crash anywhere leaves a lease that ends by itself, and whoever takes
+the item next finds what is done already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from uuid import UUID
+
+from pinpoint import logs
+from pinpoint.errors import Unavailable
+from pinpoint.ingest.embed import ToEmbed, embed
+from pinpoint.ingest.originals import Originals
+from pinpoint.ingest.read import ReadItem, read_items
+from pinpoint.ports import BlobStore, Decoder, Encoder, Ledger, VectorIndex
+from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
+
+_log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestParts:
+    """What the flow works with."""
+
+    ledger: Ledger
+    decoder: Decoder
+    encoder: Encoder
+    index: VectorIndex
+    blobs: BlobStore
+    threads: int
+    """Files decoded at once."""
+
+
+def ingest_items(ids: Sequence[UUID], worker: str, parts: IngestParts) -> int:
+    """Take a chunk of items from file to index; returns how many were claimed.
+
+    Raises:
+        Unavailable: A part of the stack is gone; the items are free again and their try is not
+            counted.
+    """
+    items = parts.ledger.claim(ids, worker)
+    try:
+        for read in read_items(items, parts.decoder, parts.blobs, threads=parts.threads):
+            _ingest_slice(read, parts)
+    except Unavailable:
+        parts.ledger.give_back([item.id for item in items])
+        raise
+    return len(items)
+
+
+def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts) -> None:
+    refused = {item.id: result for item, result in read if isinstance(result, Rejected)}
+    accepted = [(item, result) for item, result in read if isinstance(result, Reading)]
+    if len(refused) + len(accepted) != len(read):
+        raise RuntimeError(f"{len(read)} read, {len(refused)} refused, {len(accepted)} accepted")
+    parts.ledger.settle(refused, "rejected")
+    kept = _keep(accepted, parts)
+    _embed(accepted, kept, parts)
+    index_images([image.id for one in kept.values() for image in one.images], parts)
+    _tidy([item for item, _ in read], kept, parts)
+
+
+def _keep(accepted: Sequence[tuple[ClaimedItem, Reading]], parts: IngestParts) -> dict[UUID, Kept]:
+    """Rows for readings, one transaction for each source."""
+    originals = Originals(parts.blobs)
+    by_source = sorted(accepted, key=lambda pair: pair[0].source.id)
+    return {
+        one.item_id: one
+        for _, group in groupby(by_source, key=lambda pair: pair[0].source.id)
+        for one in parts.ledger.keep(list(group), originals)
+    }
+
+
+def _embed(
+    accepted: Sequence[tuple[ClaimedItem, Reading]], kept: dict[UUID, Kept], parts: IngestParts
+) -> None:
+    pictures = [
+        ToEmbed(
+            item_id=item.id,
+            file=item.file,
+            image_id=image.id,
+            sha256=reading.capture.sha256,
+            kind=item.source.kind,
+            pixels=reading.faces[image.face].pixels,
+        )
+        for item, reading in accepted
+        for image in kept[item.id].images
+        if image.needs_vector
+    ]
+    if not pictures:
+        return
+    vectors, failures = embed(pictures, parts.encoder)
+    parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
+    parts.ledger.settle(failures, "failed")
+
+
+def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
+    """Carry pending rows that have a vector to the index and settle their items."""
+    if not ids:
+        return
+    with parts.ledger.indexing(ids, parts.encoder.contract.digest) as points:
+        if points:
+            parts.index.upsert(points)
+
+
+def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
+    """Carry tombstones to index and blob store, then remove the rows; returns how many."""
+    with parts.ledger.erasing(ids) as (graves, blobs):
+        parts.index.delete({grave.id: grave.version for grave in graves})
+        for locator in blobs:
+            parts.blobs.delete(locator)
+        return len(graves)
+
+
+def _tidy(items: Sequence[ClaimedItem], kept: dict[UUID, Kept], parts: IngestParts) -> None:
+    """Delete uploads that no row wants: refused, duplicate, or replaced by a rendition."""
+    locators = {item.locator for item in items}
+    locators |= {locator for one in kept.values() for locator in one.replaced}
+    for locator in parts.ledger.unused(sorted(locators)):
+        parts.blobs.delete(locator)

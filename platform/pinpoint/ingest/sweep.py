@@ -1,0 +1,75 @@
+"""Sweep: find again what a crash, a full broker or a dead worker left behind, and send it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from pinpoint import jobs
+from pinpoint.jobs import JobName
+from pinpoint.ports import JobQueue, Ledger, VectorIndex
+
+_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep found."""
+
+    released: int
+    items: int
+    images: int
+    graves: int
+    forgotten: int
+
+
+def sweep(
+    *,
+    ledger: Ledger,
+    queue: JobQueue,
+    index: VectorIndex,
+    contract: str,
+    chunk: int,
+    tombstone_s: float,
+    is_alive: Callable[[str], bool],
+) -> Swept:
+    """Free the leases of dead workers and send lost work again.
+
+    Only an empty queue proves that an item without a lease is lost rather than waiting, so nothing
+    is sent while jobs wait.
+
+    Args:
+        ledger: The rows.
+        queue: Where lost work goes.
+        index: Where old tombstones are.
+        contract: Digest of the bundle in use.
+        chunk: Items in one job.
+        tombstone_s: Age at which a tombstone may go.
+        is_alive: Whether the worker that holds a lease still runs; True where that is unknown.
+    """
+    released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
+    if queue.waiting():
+        return Swept(released=released, items=0, images=0, graves=0, forgotten=0)
+    lost = ledger.lost_items(_PAGE)
+    _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries == 0], chunk)
+    # What was tried before goes alone: if it kills its worker, it takes no neighbour along.
+    _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries > 0], 1)
+    images = ledger.lost_images(contract, _PAGE)
+    _send(queue, jobs.INDEX_IMAGES, images, chunk)
+    graves = ledger.lost_graves(_PAGE)
+    _send(queue, jobs.ERASE_IMAGES, graves, chunk)
+    with ledger.forgetting(tombstone_s) as old:
+        index.forget(old)
+    return Swept(
+        released=released,
+        items=len(lost),
+        images=len(images),
+        graves=len(graves),
+        forgotten=len(old),
+    )
+
+
+def _send(queue: JobQueue, name: JobName, ids: Sequence[UUID], chunk: int) -> None:
+    for start in range(0, len(ids), chunk):
+        queue.send(name, ids[start : start + chunk])

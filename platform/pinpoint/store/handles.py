@@ -1,0 +1,44 @@
+"""`ports.Database`: units of work that come with one organisation's catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from pinpoint.store.catalogue import Reader
+from pinpoint.store.catalogue_writer import Writer
+from pinpoint.store.database import Transactions
+
+
+class CatalogueDatabase:
+    """Readers and writers on one engine.
+
+    Args:
+        transactions: Units of work.
+        chunk: Items in one job.
+    """
+
+    def __init__(self, transactions: Transactions, chunk: int) -> None:
+        self._transactions = transactions
+        self._chunk = chunk
+
+    @contextmanager
+    def read(self, organization_id: UUID) -> Iterator[Reader]:
+        """A read-only look at one organisation."""
+        with self._transactions.begin(organization_id, read_only=True) as unit:
+            yield Reader(unit)
+
+    @contextmanager
+    def write(self, organization_id: UUID) -> Iterator[Writer]:
+        """A transaction in one organisation; its jobs leave after the commit."""
+        with self._transactions.begin(organization_id) as unit:
+            yield Writer(unit, self._chunk)
+
+    def check(self) -> None:
+        """Raise `DatabaseUnavailable` unless PostgreSQL answers at this code's revision."""
+        self._transactions.check()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._transactions.close()

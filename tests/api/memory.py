@@ -1,0 +1,288 @@
+"""The parts behind the API, small and in memory; walls, states and errors as the ports say."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+from pinpoint.errors import Conflict, NotAuthenticated, NotFound
+from pinpoint.records import (
+    VERDICTS,
+    Answer,
+    Batch,
+    BatchItem,
+    Caller,
+    Candidate,
+    Citation,
+    Evidence,
+    Hit,
+    Image,
+    IndexInfo,
+    Point,
+    Ranked,
+    Region,
+    Similar,
+    SimilarGroup,
+    Source,
+)
+from pinpoint.settings import Settings
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+JPEG = b"\xff\xd8\xff\xe0 a thumbnail"
+
+
+def image(source: Source, lat: float = 48.85, lon: float = 2.35) -> Image:
+    return Image(
+        id=uuid4(), source_id=source.id, source=source.name, kind=source.kind, external_id="a.jpg",
+        face=None, panorama_id=None, point=Point(lat, lon), captured_at=NOW, heading_deg=10.0,
+        altitude_m=None, camera="c", creator=None, sequence=None, licence="CC0", attribution="we",
+        sha256="0" * 64, format="jpeg", width_px=8, height_px=8, locator=None, state="indexed",
+        failure=None, version=1, attributes={"a": 1}, created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+
+
+class Access:
+    def __init__(self):
+        self.ids = {"default": uuid4(), "acme": uuid4()}
+        self.secrets: dict[str, Caller] = {}
+
+    def key(self, organization: str, *scopes: str) -> str:
+        secret = f"pk_{len(self.secrets)}_{organization}"
+        self.secrets[secret] = self.caller_for(organization, scopes, uuid4())
+        return secret
+
+    def any_keys(self):
+        return bool(self.secrets)
+
+    def authenticate(self, secret):
+        if secret not in self.secrets:
+            raise NotAuthenticated("unknown or revoked key")
+        return self.secrets[secret]
+
+    def caller_for(self, organization_name, scopes, key_id=None):
+        if organization_name not in self.ids:
+            raise NotFound(f"no organisation {organization_name}")
+        return Caller(
+            organization_id=self.ids[organization_name],
+            organization=organization_name,
+            scopes=frozenset(scopes),
+            key_id=key_id,
+        )
+
+
+class Rows:
+    """One organisation's rows, reader and writer in one."""
+
+    def __init__(self):
+        self.all_sources: dict[UUID, Source] = {}
+        self.all_images: dict[UUID, Image] = {}
+        self.all_batches: dict[UUID, dict] = {}
+        self.audit: list[dict] = []
+
+    def _get(self, table, key, what):
+        if key not in table:
+            raise NotFound(f"no {what} {key}")
+        return table[key]
+
+    def sources(self):
+        return sorted(self.all_sources.values(), key=lambda one: one.name)
+
+    def source(self, name_or_id):
+        for one in self.all_sources.values():
+            if str(name_or_id) in (one.name, str(one.id)):
+                return one
+        raise NotFound(f"no source {name_or_id}")
+
+    def add_source(
+        self, name, kind, *, licence=None, attribution=None, originals="copy", root=None
+    ):
+        if any(one.name == name for one in self.all_sources.values()):
+            raise Conflict(f"there is a source {name} already")
+        made = Source(
+            id=uuid4(), name=name, kind=kind, licence=licence, attribution=attribution,
+            originals=originals, root=root, created_at=NOW,
+        )  # fmt: skip
+        self.all_sources[made.id] = made
+        return made
+
+    def erase_source(self, source_id):
+        gone = [i for i in self.all_images.values() if i.source_id == source_id]
+        for one in gone:
+            del self.all_images[one.id]
+        del self.all_sources[source_id]
+        return len(gone)
+
+    def open_batch(self, source_id):
+        key = uuid4()
+        self.all_batches[key] = {"source": self.all_sources[source_id], "open": True, "items": []}
+        return self.batch(key)
+
+    def batch(self, batch_id):
+        held = self._get(self.all_batches, batch_id, "batch")
+        states = [item.state for item in held["items"]]
+        counts = {state: states.count(state) for state in ("received", "stored", *VERDICTS)}
+        return Batch(
+            id=batch_id, source_id=held["source"].id, source=held["source"].name,
+            state="open" if held["open"] else "closed", created_at=NOW, closed_at=None,
+            items=len(states), **counts,
+        )  # fmt: skip
+
+    def batches(self, limit=50, before=None):
+        found = [self.batch(key) for key in reversed(self.all_batches)]
+        ids = [one.id for one in found]
+        return found[ids.index(before) + 1 if before else 0 :][:limit]
+
+    def batch_items(self, batch_id, *, state=None, after=0, limit=200):
+        held = self._get(self.all_batches, batch_id, "batch")["items"]
+        return [i for i in held if i.seq > after and state in (None, i.state)][:limit]
+
+    def add_items(self, batch_id, items):
+        held = self._get(self.all_batches, batch_id, "batch")
+        if not held["open"]:
+            raise Conflict("closed")
+        for new in items:
+            held["items"].append(
+                BatchItem(
+                    id=uuid4(), seq=len(held["items"]) + 1, file=new.file, state="received",
+                    stage=None, reason=None, detail=None, image_ids=(), attempts=0,
+                )
+            )  # fmt: skip
+            held.setdefault("new", []).append(new)
+        return [item.id for item in held["items"][-len(items) :]]
+
+    def settle(self, batch_id, state):
+        held = self.all_batches[batch_id]["items"]
+        held[:] = [dataclasses.replace(item, state=state) for item in held]
+
+    def close_batch(self, batch_id):
+        self._get(self.all_batches, batch_id, "batch")["open"] = False
+        return self.batch(batch_id)
+
+    def retry_batch(self, batch_id):
+        return sum(i.state not in ("indexed",) for i in self.batch_items(batch_id))
+
+    def image(self, image_id):
+        return self._get(self.all_images, image_id, "image")
+
+    def thumbnail(self, image_id):
+        return JPEG if self.image(image_id) else b""
+
+    def neighbours(self, image_id, *, radius_m, kinds=(), limit=20):
+        own = self.image(image_id)
+        near = [
+            i for i in self.all_images.values() if i.id != own.id and i.kind in (kinds or i.kind)
+        ]
+        return [(i, 12.5) for i in near][:limit]
+
+    def fix_image(self, image_id, fix):
+        own = self.image(image_id)
+        given = {f.name: getattr(fix, f.name) for f in dataclasses.fields(fix)}
+        changes = {name: value for name, value in given.items() if value is not None}
+        self.all_images[image_id] = dataclasses.replace(own, version=own.version + 1, **changes)
+        return self.all_images[image_id]
+
+    def delete_image(self, image_id):
+        self.image(image_id)
+        del self.all_images[image_id]
+
+    def log_query(self, asked, **said):
+        self.audit.append({"asked": asked, **said})
+
+
+class Database:
+    def __init__(self):
+        self.rows: dict[UUID, Rows] = {}
+        self.broken: Exception | None = None
+
+    @contextmanager
+    def read(self, organization_id):
+        if self.broken:
+            raise self.broken
+        yield self.rows.setdefault(organization_id, Rows())
+
+    write = read
+
+    def check(self):
+        if self.broken:
+            raise self.broken
+
+
+class Blobs:
+    def __init__(self):
+        self.kept: dict[str, bytes] = {}
+
+    def put(self, organization_id, data):
+        locator = f"blob:{organization_id}/{uuid4().hex}"
+        self.kept[locator] = data
+        return locator
+
+    def delete(self, locator):
+        self.kept.pop(locator, None)
+
+
+class Index:
+    ready = True
+
+    def info(self):
+        return IndexInfo(
+            engine="qdrant-edge", ready=self.ready, contract="c", build="b", points=0,
+            indexed_vectors=0, loading=None if self.ready else "streaming",
+        )  # fmt: skip
+
+
+def services(settings: Settings) -> SimpleNamespace:
+    return SimpleNamespace(
+        settings=settings,
+        database=Database(),
+        access=Access(),
+        index=Index(),
+        encoder=None,
+        decoder=None,
+        blobs=Blobs(),
+        jobs=SimpleNamespace(check=lambda: None),
+    )
+
+
+def answer() -> Answer:
+    source, ids = uuid4(), [UUID(int=n) for n in range(3)]
+    spot = Point(48.85, 2.35)
+    ranked = [
+        Ranked(
+            candidate=Candidate(
+                id=one, source_id=source, kind="photo", point=spot, captured_at=NOW, group="g",
+                score=0.9, rank=rank,
+            ),
+            mass=1 / 3,
+            support=0.5,
+            evidence=(
+                Evidence(
+                    id=ids[0], candidate_id=one, source_id=source, kind="street", point=spot,
+                    captured_at=None, group="h", distance_m=3.0, bearing_deg=1.0, vector=None,
+                ),
+            ),
+            similarities=(0.5,),
+        )
+        for rank, one in enumerate(ids)
+    ]  # fmt: skip
+    cited = Citation(
+        image_id=ids[0], role="candidate", source_id=source, source="s", kind="photo",
+        licence="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
+    )  # fmt: skip
+    return Answer(
+        point=spot, regions=(Region(mass=0.5, radius_m=10.0), Region(mass=0.9, radius_m=99.0)),
+        calibrated=False, ranked=tuple(ranked), citations=(cited,), bundle="descriptor",
+        bundle_digest="d", bundle_note="sees colours", ranker="vote", index_engine="qdrant-edge",
+        index_build="b", candidates_considered=3, timings_ms={"total": 1.0},
+    )  # fmt: skip
+
+
+def similar() -> Similar:
+    hit = Hit(
+        id=uuid4(), score=0.7, version=1, source_id=uuid4(), kind="street",
+        point=Point(1.0, 2.0), captured_at=None, group="g",
+    )  # fmt: skip
+    group = SimilarGroup(group="g", hits=(hit,))
+    return Similar(groups=[group], bundle="descriptor", index_build="b", timings_ms={"total": 1.0})

@@ -1,0 +1,93 @@
+"""The API on a real server on loopback, over parts in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import uvicorn
+
+from api import memory
+from pinpoint.api.app import create
+from pinpoint.settings import ApiSettings, MediaSettings, Places, Settings
+
+
+class Peer:
+    """Lets a test say where a request comes from."""
+
+    def __init__(self, app):
+        self.app = app
+        self.address: str | None = None
+
+    async def __call__(self, scope, receive, send):
+        if self.address and scope["type"] == "http":
+            scope = {**scope, "client": (self.address, 50_000)}
+        await self.app(scope, receive, send)
+
+
+@dataclass
+class Running:
+    url: str
+    parts: SimpleNamespace
+    peer: Peer
+
+    def http(self, key: str | None = None, **headers: str) -> httpx.Client:
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False)
+
+    def rows(self, organization: str = "default") -> memory.Rows:
+        with self.parts.database.write(self.parts.access.ids[organization]) as rows:
+            return rows
+
+    def begin(self, home: Path) -> None:
+        """Start over with empty parts."""
+        settings = Settings(
+            places=Places(home=home),
+            media=MediaSettings(max_bytes=100_000),
+            api=ApiSettings(max_upload_files=3, max_upload_bytes=200_000),
+        )
+        self.parts.__dict__.update(memory.services(settings).__dict__)
+        self.peer.address = None
+
+
+@contextmanager
+def serve() -> Iterator[Running]:
+    parts = SimpleNamespace()
+    peer = Peer(create(parts))
+    server = uvicorn.Server(
+        uvicorn.Config(peer, port=0, log_config=None, proxy_headers=False, lifespan="on")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Running(f"http://127.0.0.1:{port}", parts, peer)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def search_flow(monkeypatch) -> list[dict]:
+    """Let the search flow answer with a fixed answer; what it was asked."""
+    calls: list[dict] = []
+
+    def locate(data, **said):
+        calls.append({"data": data, **said})
+        return memory.answer()
+
+    def similar(data, **said):
+        calls.append({"data": data, **said})
+        return memory.similar()
+
+    monkeypatch.setattr("pinpoint.api.locate.pipeline.locate", locate)
+    monkeypatch.setattr("pinpoint.api.locate.pipeline.similar", similar)
+    return calls

@@ -1,0 +1,189 @@
+"""Who may ask what, and from where."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from pinpoint.records import SCOPES
+
+PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
+SOME = str(uuid4())
+NEEDS = [
+    ("POST", "/v1/locate", "locate", {"files": PHOTO}),
+    ("POST", "/v1/similar", "locate", {"files": PHOTO}),
+    ("GET", "/v1/sources", "read", {}),
+    ("GET", "/v1/sources/walk", "read", {}),
+    ("POST", "/v1/sources", "ingest", {"json": {"name": "n", "kind": "photo"}}),
+    ("DELETE", "/v1/sources/walk", "admin", {}),
+    ("GET", "/v1/batches", "read", {}),
+    ("GET", f"/v1/batches/{SOME}", "read", {}),
+    ("GET", f"/v1/batches/{SOME}/items", "read", {}),
+    ("POST", "/v1/batches", "ingest", {"json": {"source": "walk"}}),
+    ("POST", f"/v1/batches/{SOME}/images", "ingest", {"files": [("files", ("a", b"x"))]}),
+    ("POST", f"/v1/batches/{SOME}/complete", "ingest", {}),
+    ("POST", f"/v1/batches/{SOME}/retry", "ingest", {}),
+    ("GET", f"/v1/images/{SOME}", "read", {}),
+    ("GET", f"/v1/images/{SOME}/thumbnail", "read", {}),
+    ("GET", f"/v1/images/{SOME}/neighbours", "read", {}),
+    ("PATCH", f"/v1/images/{SOME}", "ingest", {"json": {"creator": "me"}}),
+    ("DELETE", f"/v1/images/{SOME}", "ingest", {}),
+]
+
+
+def operator_key(api, mode=0o600) -> str:
+    path = api.parts.settings.places.home / "operator.key"
+    path.write_text("the-operators-secret\n")
+    path.chmod(mode)
+    return "the-operators-secret"
+
+
+@pytest.mark.parametrize(("method", "path", "scope", "body"), NEEDS)
+def test_each_route_needs_exactly_its_scope(api, asked, method, path, scope, body):
+    with_it = api.parts.access.key("acme", scope)
+    without = api.parts.access.key("acme", *(set(SCOPES) - {scope}))
+    with api.http(with_it) as http:
+        assert http.request(method, path, **body).status_code not in (401, 403, 422, 500)
+    with api.http(without) as http:
+        refused = http.request(method, path, **body)
+    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert f"`{scope}`" in refused.json()["detail"]
+    with api.http() as http:
+        nobody = http.request(method, path, **body)
+    assert (nobody.status_code, nobody.json()["reason"]) == (401, "not_authenticated")
+    assert nobody.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_every_route_is_in_the_matrix(api):
+    with api.http() as http:
+        document = http.get("/openapi.json").json()
+    secured = {
+        (method.upper(), path.replace("{source_id}", "walk"))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if operation.get("security")
+    }
+    matrix = {
+        (method, path.replace(SOME, "{batch_id}" if "batches" in path else "{image_id}"))
+        for method, path, _, _ in NEEDS
+    }
+    assert secured == matrix
+
+
+def test_without_keys_loopback_is_the_default_organisation_and_says_so(api):
+    api.rows("default").add_source("ours", "photo")
+    api.rows("acme").add_source("theirs", "photo")
+    with api.http() as http:
+        answer = http.get("/v1/sources")
+        missing = http.get("/v1/sources/theirs")
+    assert [one["name"] for one in answer.json()["sources"]] == ["ours"]
+    assert answer.headers["x-pinpoint-access"] == "loopback-default"
+    assert missing.headers["x-pinpoint-access"] == "loopback-default"
+
+
+def test_the_first_key_ends_the_loopback_rule(api):
+    key = api.parts.access.key("acme", "read")
+    with api.http() as http:
+        assert http.get("/v1/sources").status_code == 401
+    with api.http(key) as http:
+        answer = http.get("/v1/sources")
+    assert answer.status_code == 200
+    assert "x-pinpoint-access" not in answer.headers
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7", "192.0.2.1", "2001:db8::1", "::ffff:10.0.0.7"])
+def test_others_need_a_key_even_without_keys(api, address):
+    api.peer.address = address
+    with api.http() as http:
+        assert http.get("/v1/sources").status_code == 401
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"])
+def test_all_of_loopback_is_loopback(api, address):
+    api.peer.address = address
+    with api.http() as http:
+        assert http.get("/v1/sources").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:99"}, 200),
+        ({"Host": "[::1]:99"}, 200),
+        ({"Host": "evil.example"}, 401),
+        ({"Host": "127.0.0.1.evil.example"}, 401),
+        ({"X-Forwarded-For": "127.0.0.1"}, 401),
+        ({"Forwarded": "for=127.0.0.1"}, 401),
+        ({"Origin": "https://evil.example"}, 401),
+        ({"Origin": "null"}, 401),
+        ({"Sec-Fetch-Site": "cross-site"}, 401),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_a_browser_cannot_be_tricked_into_asking(api, headers, status):
+    with api.http(**headers) as http:
+        assert http.get("/v1/sources").status_code == status
+
+
+def test_the_operator_acts_for_any_organisation_but_only_here(api):
+    api.parts.access.key("acme", "read")
+    api.rows("acme").add_source("theirs", "photo")
+    key = operator_key(api)
+    with api.http(key, **{"X-Pinpoint-Organization": "acme"}) as http:
+        assert http.get("/v1/sources").json()["sources"][0]["name"] == "theirs"
+        assert http.delete("/v1/sources/theirs").status_code == 202
+        api.peer.address = "10.0.0.7"
+        assert http.get("/v1/sources").status_code == 401
+        api.peer.address = None
+        assert http.get("/v1/sources", headers={"X-Forwarded-For": "1.2.3.4"}).status_code == 401
+    with api.http(key) as http:
+        assert http.get("/v1/sources").json()["sources"] == []
+    with api.http(key, **{"X-Pinpoint-Organization": "nobody"}) as http:
+        assert http.get("/v1/sources").status_code == 404
+
+
+def test_an_operators_key_that_others_can_read_is_none(api):
+    with api.http(operator_key(api, mode=0o644)) as http:
+        assert http.get("/v1/sources").status_code == 401
+
+
+def test_a_key_cannot_name_another_organisation(api):
+    key = api.parts.access.key("acme", "read")
+    with api.http(key, **{"X-Pinpoint-Organization": "default"}) as http:
+        assert http.get("/v1/sources").status_code == 403
+    with api.http(key, **{"X-Pinpoint-Organization": "acme"}) as http:
+        assert http.get("/v1/sources").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer", "Bearer ", "Basic YTpi", "Bearer unknown", "Bearer é"]
+)
+def test_credentials_that_are_none(api, header):
+    with api.http() as http:
+        answer = http.get("/v1/sources", headers={"Authorization": header.encode()})
+    assert answer.status_code == 401
+    assert "unknown" not in answer.json()["detail"] or header == "Bearer unknown"
+
+
+def test_an_upload_is_not_read_before_the_caller_is_known(api):
+    api.parts.access.key("acme", "read")
+
+    def never_ending():
+        for _ in range(10_000):
+            yield b"x" * 100_000
+
+    with api.http() as http:
+        answer = http.post("/v1/locate", content=never_ending())
+    assert answer.status_code == 401
+
+
+def test_secrets_and_photos_are_not_logged(api, asked, caplog, capsys):
+    key = api.parts.access.key("acme", "locate")
+    caplog.set_level("DEBUG")
+    with api.http(key) as http:
+        http.post("/v1/locate?note=private", files={"photo": ("holiday.jpg", b"pixels")})
+    printed = caplog.text + "".join(capsys.readouterr())
+    assert "/v1/locate" in printed
+    for private in (key, "holiday", "pixels", "private"):
+        assert private not in printed

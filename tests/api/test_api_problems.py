@@ -1,0 +1,187 @@
+"""Every error is problem details of a stable type, and says nothing it should not."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from uuid import uuid4
+
+import pytest
+
+from pinpoint import errors
+from pinpoint.api import problems
+
+PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
+TREE = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, errors.PinpointError)
+]
+
+
+def problem(answer, status, kind, reason=None):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["type"] == f"urn:pinpoint:problem:{kind}"
+    assert body["status"] == status
+    assert body["reason"] == (reason or kind)
+    assert body["title"] == problems.TITLES[kind]
+    assert body["detail"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return body
+
+
+def test_the_table_is_complete_by_exact_class():
+    assert set(problems.STATUS) == set(TREE)
+    assert {kind.reason for kind in TREE} <= set(problems.TITLES)
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_every_error_of_the_tree_becomes_its_problem(api, monkeypatch, kind):
+    def fail(*_, **__):
+        raise kind("said plainly", reason="more_exact")
+
+    monkeypatch.setattr("pinpoint.api.locate.pipeline.locate", fail)
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=PHOTO)
+    body = problem(answer, problems.STATUS[kind], kind.reason, "more_exact")
+    assert body["detail"] == "said plainly"
+    assert ("retry-after" in answer.headers) == (answer.status_code == 503)
+    assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+
+
+def test_an_unforeseen_error_shows_nothing_of_itself(api, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("secret of the house")
+
+    monkeypatch.setattr("pinpoint.api.locate.pipeline.locate", fail)
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=PHOTO, headers={"X-Request-ID": "my-own-id-1"})
+    body = problem(answer, 500, "internal")
+    assert body["request_id"] == "my-own-id-1"
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_paths_methods_and_bodies_that_are_not_there(api):
+    with api.http() as http:
+        problem(http.get("/v1/nothing"), 404, "not_found")
+        problem(http.put("/v1/sources"), 405, "method_not_allowed")
+        problem(http.post("/v1/locate", content=b"{}"), 415, "unsupported_media_type")
+        problem(http.post("/v1/batches", json={"sauce": "x"}), 422, "invalid_request")
+        problem(http.post("/v1/batches", content=b"{", headers=JSON), 422, "invalid_request")
+        problem(http.get("/v1/images/no-uuid"), 422, "invalid_request")
+        problem(http.get(f"/v1/batches/{uuid4()}/items?state=odd"), 422, "invalid_request")
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_another_organisations_id_is_the_same_404_as_no_id(api):
+    theirs = api.rows("acme").add_source("secret-walk", "photo")
+    batch = api.rows("acme").open_batch(theirs.id)
+    with api.http() as http:
+        for path, own in (("batches", batch.id), ("sources", theirs.id)):
+            foreign = problem(http.get(f"/v1/{path}/{own}"), 404, "not_found")
+            nobody = uuid4()
+            missing = problem(http.get(f"/v1/{path}/{nobody}"), 404, "not_found")
+            assert foreign["detail"].replace(str(own), "") == missing["detail"].replace(
+                str(nobody), ""
+            )
+        assert http.get("/v1/sources").json() == {"sources": []}
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"lat": "1"}, 400),
+        ({"lat": "1", "lon": "2"}, 400),
+        ({"lat": "91", "lon": "2", "radius_m": "5"}, 422),
+        ({"lat": "nan", "lon": "2", "radius_m": "5"}, 422),
+        ({"bbox": "1,2,3"}, 400),
+        ({"bbox": "1,50,3,40"}, 400),
+        ({"bbox": "1,2,3,inf"}, 400),
+        ({"polygon": "{"}, 400),
+        ({"polygon": "[" * 5000}, 400),
+        ({"polygon": '{"type": "Point", "coordinates": [1, 2]}'}, 422),
+        ({"polygon": '{"type": "Polygon", "coordinates": [[[1, 2], [1, 2], [1, 2]]]}'}, 400),
+        ({"polygon": '{"type": "Polygon", "coordinates": [[[179, 2], [-179, 2], [0, 9]]]}'}, 400),
+        ({"since": "2026-01-01"}, 422),
+        ({"since": "2026-02-01T00:00Z", "until": "2026-01-01T00:00Z"}, 400),
+        ({"kinds": "photo,drone"}, 422),
+        ({"sources": "nobody"}, 404),
+        ({"top": "0"}, 422),
+        ({"colour": "red"}, 422),
+    ],
+)
+def test_limits_that_make_no_sense(api, asked, form, status):
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=PHOTO, data=form)
+    kind = {400: "bad_request", 404: "not_found", 422: "invalid_request"}[status]
+    body = problem(answer, status, kind)
+    assert asked == []
+    if status == 422:
+        assert body["errors"][0]["where"].startswith("body")
+
+
+def test_uploads_over_a_limit_leave_nothing_behind(api):
+    source = api.rows().add_source("walk", "photo")
+    batch = api.rows().open_batch(source.id)
+    path = f"/v1/batches/{batch.id}/images"
+
+    def drip():
+        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        for _ in range(200):
+            yield b"x" * 100_000
+
+    with api.http() as http:
+        many = http.post(path, files=[("files", (f"{n}.jpg", b"x")) for n in range(4)])
+        problem(many, 413, "too_large")
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        problem(http.post(path, content=drip(), headers=headers), 413, "too_large")
+        assert (
+            "PINPOINT_API_MAX_UPLOAD_BYTES" in http.post(path, content=drip(), headers=headers).text
+        )
+        problem(http.post(path, content=b"--b--junk", headers=headers), 400, "bad_request")
+        problem(http.post(path, files=[("other", ("a.jpg", b"x"))]), 400, "bad_request")
+        problem(http.post(path, data={"hints": "{}"}), 400, "bad_request")
+        for name in ("../up.jpg", "a\u2028.jpg", "x" * 600):
+            problem(http.post(path, files=[("files", (name, b"x"))]), 400, "bad_request")
+        for hints in ("[", '{"b.jpg": {}}', '{"a.jpg": {"track": "/etc/passwd"}}'):
+            answer = http.post(path, files=[("files", ("a.jpg", b"x"))], data={"hints": hints})
+            assert answer.status_code in (400, 422)
+        problem(
+            http.post(f"/v1/batches/{uuid4()}/images", files=[("files", ("a.jpg", b"x"))]),
+            404,
+            "not_found",
+        )
+    assert api.parts.blobs.kept == {}
+    assert api.rows().batch(batch.id).items == 0
+
+
+def test_a_large_photo_is_refused_before_it_is_read(api, asked):
+    with api.http() as http:
+        answer = http.post("/v1/locate", files={"photo": ("p", b"x" * 9_000_000)})
+    problem(answer, 413, "too_large")
+    assert asked == []
+
+
+def test_bytes_do_not_stay_where_the_items_could_not_be_added(api, monkeypatch):
+    source = api.rows().add_source("walk", "photo")
+    batch = api.rows().open_batch(source.id)
+
+    def fail(*_):
+        raise errors.Conflict("closed meanwhile")
+
+    monkeypatch.setattr(api.rows(), "add_items", fail)
+    with api.http() as http:
+        answer = http.post(f"/v1/batches/{batch.id}/images", files=[("files", ("a.jpg", b"x"))])
+    problem(answer, 409, "conflict")
+    assert api.parts.blobs.kept == {}
+
+
+def test_nothing_said_in_a_problem_repeats_what_was_sent(api):
+    with api.http() as http:
+        answer = http.post("/v1/sources", json={"name": "n", "kind": "hunter2"})
+    assert "hunter2" not in json.dumps(answer.json())

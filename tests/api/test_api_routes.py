@@ -1,0 +1,216 @@
+"""Every route once, as a client uses it."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID, uuid4
+
+import pytest
+
+from api import memory
+
+PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
+
+
+def test_locate_shows_point_regions_evidence_and_says_it_is_uncalibrated(api, asked):
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=PHOTO, data={"top": "2", "kind": "photo"})
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    body = answer.json()
+    assert body["point"] == {"lat": 48.85, "lon": 2.35}
+    assert body["geometry"] == {"type": "Point", "coordinates": [2.35, 48.85]}
+    assert body["regions"][1] == {"mass": 0.9, "radius_m": 99.0}
+    assert body["calibrated"] is False
+    assert "not calibrated" in body["calibration_note"]
+    assert [one["rank"] for one in body["candidates"]] == [0, 1]
+    assert body["candidates_considered"] == 3
+    assert body["candidates"][0]["evidence"][0]["distance_m"] == 3.0
+    cited = body["citations"]["photo"][0]
+    assert (cited["licence"], cited["attribution"], cited["distance_m"]) == ("CC0", "we", 1.5)
+    assert cited["thumbnail_url"] == f"/v1/images/{cited['image_id']}/thumbnail"
+    assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colours"}
+    assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
+    assert asked[0]["data"] == b"bytes of a photo"
+    assert asked[0]["kind"] == "photo"
+    assert asked[0]["organization_id"] == api.parts.access.ids["default"]
+
+
+def test_limits_reach_the_flow(api, asked):
+    source = api.rows().add_source("walk", "street")
+    ring = [[2.0, 48.0], [3.0, 48.0], [3.0, 49.0], [2.0, 48.0]]
+    form = {
+        "kinds": "photo,street",
+        "sources": ["walk", str(source.id)],
+        "lat": "48.8",
+        "lon": "2.3",
+        "radius_m": "500",
+        "bbox": "170,-10,-170,10",
+        "polygon": json.dumps({"type": "Polygon", "coordinates": [ring]}),
+        "since": "2026-01-01T00:00:00Z",
+        "until": "2026-02-01T00:00:00+01:00",
+    }
+    with api.http() as http:
+        assert http.post("/v1/locate", files=PHOTO, data=form).status_code == 200
+    limits = asked[0]["limits"]
+    assert limits.kinds == ("photo", "street")
+    assert limits.source_ids == (source.id, source.id)
+    assert (limits.circle.center.lat, limits.circle.radius_m) == (48.8, 500.0)
+    assert (limits.box.west, limits.box.east) == (170.0, -170.0)
+    assert (limits.polygon[0].lat, limits.polygon[0].lon) == (48.0, 2.0)
+    assert limits.since < limits.until
+
+
+def test_a_question_leaves_a_hash_and_nothing_else(api, asked):
+    with api.http() as http:
+        http.post("/v1/locate", files=PHOTO)
+    (line,) = api.rows().audit
+    assert line["asked"] == "locate"
+    assert len(line["photo_sha256"]) == 64
+    assert api.parts.blobs.kept == {}
+
+
+def test_similar_takes_a_photo_or_an_image(api, asked):
+    wanted = uuid4()
+    with api.http() as http:
+        by_photo = http.post("/v1/similar", files=PHOTO, data={"limit": "5", "per_group": "1"})
+        by_image = http.post("/v1/similar", data={"image_id": str(wanted), "include_self": "true"})
+        neither = http.post("/v1/similar", data={"limit": "5"})
+        both = http.post("/v1/similar", files=PHOTO, data={"image_id": str(wanted)})
+    assert by_photo.json()["groups"][0]["hits"][0]["score"] == 0.7
+    assert (asked[0]["limit"], asked[0]["per_group"]) == (5, 1)
+    assert by_image.status_code == 200
+    assert (asked[1]["image_id"], asked[1]["data"], asked[1]["include_self"]) == (
+        wanted,
+        None,
+        True,
+    )
+    assert (neither.status_code, both.status_code) == (400, 400)
+
+
+def test_a_batch_from_open_to_complete(api):
+    api.rows().add_source("walk", "photo")
+    with api.http() as http:
+        batch = http.post("/v1/batches", json={"source": "walk"})
+        assert (batch.status_code, batch.json()["state"]) == (201, "open")
+        path = f"/v1/batches/{batch.json()['id']}"
+        files = [("files", ("a/b.jpg", b"one")), ("files", ("c.jpg", b"two"))]
+        hints = {"c.jpg": {"lat": 1.5, "lon": 2.5, "captured_at": "2026-01-01T00:00:00Z"}}
+        added = http.post(f"{path}/images", files=files, data={"hints": json.dumps(hints)})
+        assert added.status_code == 202
+        assert added.json()["batch"]["received"] == 2
+        done = http.post(f"{path}/complete").json()
+        assert (done["state"], done["complete"]) == ("closed", False)
+        first = http.get(f"{path}/items", params={"limit": 1}).json()
+        rest = http.get(f"{path}/items", params={"after": first["next"]}).json()
+        assert [i["file"] for i in first["items"] + rest["items"]] == ["a/b.jpg", "c.jpg"]
+        assert rest["next"] is None
+        assert http.get(f"{path}/items", params={"state": "failed"}).json()["items"] == []
+        assert http.post(f"{path}/retry").json()["retried"] == 2
+        assert http.get(path).json() == http.get("/v1/batches").json()["batches"][0]
+        api.rows().settle(UUID(done["id"]), "indexed")
+        assert http.get(path).json()["complete"] is True
+        late = http.post(f"{path}/images", files=files[:1])
+    assert (late.status_code, late.json()["reason"]) == (409, "conflict")
+    assert sorted(api.parts.blobs.kept.values()) == [b"one", b"two"]
+    new = api.rows().all_batches[UUID(done["id"])]["new"]
+    assert [one.hint and one.hint.lat for one in new] == [None, 1.5]
+    assert new[1].hint.position_from == "caller"
+
+
+def test_pages_of_batches(api):
+    rows = api.rows()
+    source = rows.add_source("walk", "photo")
+    made = [str(rows.open_batch(source.id).id) for _ in range(3)]
+    with api.http() as http:
+        first = http.get("/v1/batches", params={"limit": 2}).json()
+        rest = http.get("/v1/batches", params={"limit": 2, "before": first["next"]}).json()
+    assert [b["id"] for b in first["batches"] + rest["batches"]] == made[::-1]
+    assert rest["next"] is None
+
+
+def test_an_image_is_shown_fixed_and_deleted(api):
+    rows = api.rows()
+    source = rows.add_source("walk", "photo")
+    one, other = memory.image(source), memory.image(source)
+    rows.all_images |= {one.id: one, other.id: other}
+    path = f"/v1/images/{one.id}"
+    with api.http() as http:
+        shown = http.get(path).json()
+        assert (shown["lat"], shown["lon"]) == (48.85, 2.35)
+        assert shown["geometry"]["coordinates"] == [2.35, 48.85]
+        thumbnail = http.get(f"{path}/thumbnail")
+        assert (thumbnail.content, thumbnail.headers["content-type"]) == (memory.JPEG, "image/jpeg")
+        near = http.get(f"{path}/neighbours", params={"radius_m": 50, "kinds": ["photo"]}).json()
+        assert near["neighbours"][0]["distance_m"] == 12.5
+        assert near["neighbours"][0]["image"]["id"] == str(other.id)
+        fixed = http.patch(path, json={"lat": 1.0, "lon": 2.0, "creator": "me"}).json()
+        assert (fixed["lat"], fixed["creator"], fixed["version"]) == (1.0, "me", 2)
+        assert http.delete(path).status_code == 204
+        assert http.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"lat": 1.0},
+        {"lat": 0, "lon": 0},
+        {"lat": 91, "lon": 0},
+        {"heading_deg": 360},
+        {"x": 1},
+        {"captured_at": "2026-01-01T00:00:00"},
+    ],
+)
+def test_fixes_that_make_no_sense(api, body):
+    with api.http() as http:
+        answer = http.patch(f"/v1/images/{uuid4()}", json=body)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "invalid_request")
+
+
+def test_sources_are_added_listed_and_erased(api):
+    with api.http() as http:
+        made = http.post("/v1/sources", json={"name": "walk", "kind": "photo", "licence": "CC0"})
+        assert made.status_code == 201
+        again = http.post("/v1/sources", json={"name": "walk", "kind": "photo"})
+        assert (again.status_code, again.json()["reason"]) == (409, "conflict")
+        assert http.get("/v1/sources").json()["sources"] == [made.json()]
+        assert http.get("/v1/sources/walk").json() == made.json()
+        assert http.get(f"/v1/sources/{made.json()['id']}").json() == made.json()
+        erased = http.delete("/v1/sources/walk")
+        assert (erased.status_code, erased.json()) == (202, {"images": 0})
+        assert http.get("/v1/sources/walk").status_code == 404
+
+
+def test_health_says_which_part_is_missing(api):
+    with api.http() as http:
+        assert http.get("/health/live").json() == {"live": True}
+        ready = http.get("/health/ready")
+        assert (ready.status_code, ready.json()["ready"]) == (200, True)
+        api.parts.index.ready = False
+        missing = http.get("/health/ready")
+    assert missing.status_code == 503
+    assert missing.headers["content-type"] == "application/problem+json"
+    assert missing.json()["reason"] == "index_unavailable"
+    assert missing.json()["parts"]["database"]["ok"] is True
+    assert "streaming" in missing.json()["parts"]["index"]["detail"]
+
+
+def test_openapi_can_generate_a_client(api):
+    with api.http() as http:
+        document = http.get("/openapi.json").json()
+    text = json.dumps(document)
+    assert "HTTPValidationError" not in text
+    operations = [op for path in document["paths"].values() for op in path.values()]
+    names = [op["operationId"] for op in operations]
+    assert len(set(names)) == len(names)
+    for reference in set(part.split('"')[0] for part in text.split('"$ref": "#/')[1:]):
+        target = document
+        for step in reference.split("/"):
+            target = target[step]
+    for op in operations:
+        if "security" in op:
+            assert "application/problem+json" in op["responses"]["401"]["content"]
+    form = document["paths"]["/v1/locate"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    assert form["schema"]["properties"]["photo"]["format"] == "binary"
+    assert form["schema"]["required"] == ["photo"]

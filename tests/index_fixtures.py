@@ -1,0 +1,64 @@
+"""Every implementation of the index under one name: `index` is empty, `filled` holds 300 points."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from index_gallery import SPEC, gallery
+from pinpoint.stack.index_swap import OwnedIndex
+from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors_qdrant import QdrantIndex
+from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors_serve import IndexServer
+
+EDGES = [
+    (90, 0),
+    (90, 180),
+    (-90, 10),
+    (0, 180),
+    (0, -180),
+    (5, 179.999),
+    (5, -179.999),
+    (89.9, -170),
+]
+
+
+@pytest.fixture(params=["edge", "owner", "memory", "server"])
+def index(request, tmp_path):
+    if request.param == "edge":
+        made = EdgeIndex(tmp_path / "build")
+        yield made
+        made.close()
+    elif request.param == "owner":
+        live = OwnedIndex(tmp_path / "index", "nowhere:nothing")
+        live.load()
+        with tempfile.TemporaryDirectory(prefix="pp", dir="/tmp") as short:
+            server = IndexServer(Path(short) / "i.sock", live)
+            server.start()
+            yield RemoteIndex(Path(short) / "i.sock", timeout_s=20)
+            server.close()
+            live.close()
+    elif request.param == "memory":
+        made = QdrantIndex(":memory:")
+        yield made
+        made.close()
+    else:
+        url = os.environ.get("PINPOINT_TEST_QDRANT_URL")
+        if not url:
+            pytest.skip("no Qdrant server; set PINPOINT_TEST_QDRANT_URL to test against one")
+        made = QdrantIndex(url, alias=f"test-{secrets.token_hex(4)}")
+        yield made
+        made.drop()
+        made.close()
+
+
+@pytest.fixture
+def filled(index):
+    index.ensure(SPEC)
+    index.upsert(gallery(300, places=EDGES))
+    return index

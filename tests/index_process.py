@@ -1,0 +1,99 @@
+"""An index owner in its own process, as the stack runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from index_gallery import ORG_A, gallery
+from pinpoint.errors import IndexUnavailable
+from pinpoint.records import IndexFilter, IndexQuery
+from pinpoint.store.vectors_remote import RemoteIndex
+
+EVERYTHING = IndexFilter(organization_id=ORG_A)
+TESTS = Path(__file__).resolve().parent
+
+
+class Owner:
+    """An owner process and its client."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.folder, self.source = folder / "index", source
+        self.short = Path(tempfile.mkdtemp(prefix="pp", dir="/tmp"))
+        self.socket = self.short / "i.sock"
+        self.client = RemoteIndex(self.socket, timeout_s=20)
+        self.log = folder / "owner.log"
+        self.process: subprocess.Popen | None = None
+
+    def command(self) -> list[str]:
+        return [
+            sys.executable, "-m", "pinpoint.stack.index_owner", "--folder", str(self.folder),
+            "--socket", str(self.socket), "--points", "index_gallery:open_folder_source",
+        ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        paths = [str(TESTS), *sys.path]
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "INDEX_TEST_SOURCE": str(self.source),
+        }
+
+    def start(self) -> RemoteIndex:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(self.command(), env=self.environment(), stderr=log)
+        until(self.answers)
+        return self.client
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            self.client.ping()
+        except IndexUnavailable:
+            return False
+        return True
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def builds(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "builds").iterdir())
+
+
+def until(done, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def owner(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    made = Owner(tmp_path, source)
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.kill()
+    shutil.rmtree(made.short)
+
+
+def question(limit: int = 5) -> IndexQuery:
+    vector = gallery(2)[1].vectors["image"]
+    return IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=limit, exact=True)
+
+
+def ask(client):
+    return client.search([question()])[0]

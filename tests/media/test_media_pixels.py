@@ -1,0 +1,154 @@
+"""Pixels: orientation, colours, depth, sizes, thumbnails, and what a query photo gives away."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from io import BytesIO
+
+import numpy as np
+import pytest
+from media.pictures import PARIS, exif, noise, photo, saved, xmp
+from PIL import Image, ImageCms, ImageOps
+from shared_data import shared_data
+
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.renditions import rendition_size
+from pinpoint.records import Hint, Point, Reading
+from pinpoint.settings import MediaSettings
+
+HERE = Hint(lat=1.0, lon=2.0)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[ChildDecoder]:
+    with ChildDecoder(MediaSettings()) as made:
+        yield made
+
+
+def read(decoder: ChildDecoder, data: bytes, *, query: bool = False) -> Reading:
+    result = decoder.read("a", data, HERE, query=query)
+    assert isinstance(result, Reading), result
+    return result
+
+
+def pixels(decoder: ChildDecoder, data: bytes) -> np.ndarray:
+    return read(decoder, data).faces[0].pixels.astype(int)
+
+
+def far(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(int) - b.astype(int)).mean())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_orientation(decoder: ChildDecoder, format: str, orientation: int) -> None:
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = saved(noise(), format, exif=exif(base={0x0112: orientation}), **options)
+    reading = read(decoder, data)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(data))).convert("RGB"))
+    assert reading.faces[0].pixels.shape == expected.shape
+    assert far(reading.faces[0].pixels, expected) < 1.0
+    assert (reading.capture.height_px, reading.capture.width_px) == expected.shape[:2]
+
+
+@pytest.mark.parametrize("aspect", ["Landscape", "Portrait"])
+def test_the_eight_orientations_of_real_files(decoder: ChildDecoder, aspect: str) -> None:
+    folder = shared_data() / "odd" / "exif-orientation-examples"
+    seen = [pixels(decoder, (folder / f"{aspect}_{n}.jpg").read_bytes()) for n in range(1, 9)]
+    assert len({picture.shape for picture in seen}) == 1
+    # The picture shows its own number, so the eight differ in that and in JPEG noise only.
+    assert max(far(picture, seen[0]) for picture in seen) < 15.0
+
+
+def test_modes_become_the_same_rgb(decoder: ChildDecoder) -> None:
+    image = noise()
+    plain = np.asarray(image)
+    clear = image.convert("RGBA")
+    clear.putalpha(128)
+    assert far(pixels(decoder, saved(image, "PNG")), plain) == 0.0
+    assert far(pixels(decoder, saved(clear, "PNG")), plain // 2 + 127) < 1.5
+    assert far(pixels(decoder, saved(image.quantize(200), "PNG")), plain) < 6.0
+    assert far(pixels(decoder, saved(image.convert("CMYK"), "TIFF")), plain) < 2.0
+    assert far(pixels(decoder, saved(image.convert("CMYK"), "JPEG", quality=95)), plain) < 4.0
+    grey = np.asarray(image.convert("L"))
+    assert far(pixels(decoder, saved(image.convert("L"), "PNG")), grey[..., None]) == 0.0
+    assert pixels(decoder, saved(image.convert("1"), "PNG")).max() == 255
+
+
+def test_deep_grey(decoder: ChildDecoder) -> None:
+    grey = np.asarray(noise().convert("L")).astype(np.uint16)
+    as_png = pixels(decoder, saved(Image.fromarray(grey * 257), "PNG"))
+    assert far(as_png, grey[..., None]) <= 1.0
+    # A thermal camera uses a sliver of its range; it is stretched to be seen.
+    thermal = pixels(decoder, saved(Image.fromarray(grey + 30_000), "TIFF"))
+    assert (thermal.min(), thermal.max()) == (0, 255)
+    broken = grey.astype(np.float32)
+    broken[0, 0], broken[0, 1] = np.nan, np.inf
+    assert pixels(decoder, saved(Image.fromarray(broken), "TIFF")).shape == (48, 64, 3)
+
+
+def test_colour_profiles(decoder: ChildDecoder) -> None:
+    linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = noise()
+    assert far(pixels(decoder, saved(image, "PNG", icc_profile=srgb)), np.asarray(image)) == 0.0
+    for profile in (linear, b"no profile at all" * 20):
+        reading = read(decoder, saved(image, "PNG", icc_profile=profile))
+        assert far(reading.faces[0].pixels, np.asarray(image)) == 0.0
+    assert "icc_damaged" in reading.capture.attributes
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [(4000, 3000, (683, 512)), (300, 200, (300, 200)), (512, 9_000, (233, 4096)), (1, 1, (1, 1))],
+)
+def test_rendition_sizes(width: int, height: int, expected: tuple[int, int]) -> None:
+    assert rendition_size(width, height, 512) == expected
+
+
+def test_a_rendition_is_near_the_best_downscale(decoder: ChildDecoder) -> None:
+    image = noise(2_400, 1_800)
+    best = np.asarray(image.resize((683, 512), Image.Resampling.LANCZOS))
+    for format in ("JPEG", "PNG"):
+        assert far(pixels(decoder, saved(image, format)), best) < 1.5
+
+
+def test_strips_stay_small(decoder: ChildDecoder) -> None:
+    reading = read(decoder, saved(Image.new("L", (60_000, 2)), "PNG"))
+    assert max(reading.faces[0].pixels.shape) == 8 * 512
+
+
+def test_thumbnails_hold_no_metadata(decoder: ChildDecoder) -> None:
+    data = saved(
+        noise(800, 600),
+        exif=exif(gps=PARIS, base={0x013B: "Anna"}),
+        xmp=xmp(exif__GPSLatitude="1,0N"),
+        comment=b"secret",
+        icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    )
+    small = Image.open(BytesIO(read(decoder, data).faces[0].thumbnail))
+    assert small.size == (256, 192)
+    assert not set(small.info) & {"exif", "xmp", "icc_profile", "comment"}
+    assert not small.getexif()
+    assert far(np.asarray(small), np.asarray(noise(256, 192))) < 6.0
+
+
+def test_a_query_photo_gives_nothing_away(decoder: ChildDecoder) -> None:
+    data = photo(
+        gps={17: 20.0, 6: 10.0},
+        detail={0x9003: "2020:02:03 12:00:00"},
+        base={0x013B: "Anna", 0x010F: "Canon"},
+        xmp=xmp(exif__GPSLatitude="1,0N", GPano__PoseHeadingDegrees="7"),
+    )
+    reading = read(decoder, data, query=True)
+    capture = reading.capture
+    assert (capture.point, capture.position_from) == (Point(0.0, 0.0), "none")
+    assert reading.faces[0].thumbnail == b""
+    assert reading.faces[0].heading_deg is None
+    told = {f.name: getattr(capture, f.name) for f in dataclasses.fields(capture)}
+    silent = ("captured_at", "heading_deg", "altitude_m", "camera", "creator", "sequence")
+    assert [told[name] for name in silent] == [None] * len(silent)
+    assert dict(capture.attributes) == {}
+    bare = read(decoder, saved(noise()), query=True)
+    assert bare.capture.width_px == 64

@@ -1,0 +1,172 @@
+"""Every reason to refuse a file, each by a file made for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from media.pictures import (
+    exif,
+    flat_png,
+    jpeg_claiming,
+    noise,
+    photo,
+    png_claiming,
+    saved,
+    webp_claiming,
+)
+from pinpoint.media.checks import REASONS, STAGES
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.records import Hint, Reading, Rejected
+from pinpoint.settings import MediaSettings
+
+
+def _frames(format: str) -> bytes:
+    pages = [noise(seed=seed) for seed in range(5)]
+    return saved(pages[0], format, save_all=True, append_images=pages[1:])
+
+
+def _future() -> bytes:
+    later = datetime.now(UTC) + timedelta(days=3)
+    return photo(detail={0x9003: f"{later:%Y:%m:%d %H:%M:%S}"})
+
+
+def _bmp() -> bytes:
+    return saved(noise(), "BMP")
+
+
+GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
+    ("empty_file", lambda: b"", {}),
+    ("too_large", photo, {"max_bytes": 200}),
+    ("unsupported_format", _bmp, {}),
+    ("unsupported_format", lambda: saved(noise(), "GIF"), {}),
+    ("unsupported_format", lambda: saved(noise(), "JPEG2000"), {}),
+    ("unsupported_format", lambda: b"just some words", {}),
+    ("metadata_too_large", lambda: photo(icc_profile=bytes(70_000)), {"max_metadata_bytes": 50_000}),
+    ("metadata_too_large", lambda: photo(base={0x013B: "x" * 900}), {"max_metadata_bytes": 500}),
+    ("too_many_frames", lambda: _frames("TIFF"), {"max_frames": 3}),
+    ("too_many_frames", lambda: _frames("WEBP"), {"max_frames": 3}),
+    ("too_many_frames", lambda: _frames("PNG"), {"max_frames": 3}),
+    ("too_many_pixels", lambda: png_claiming(100_000, 100_000), {}),
+    ("too_many_pixels", lambda: jpeg_claiming(65_500, 65_500), {}),
+    ("too_many_pixels", lambda: webp_claiming(16_384, 16_384), {}),
+    ("undecodable", lambda: photo()[:-900], {}),
+    ("undecodable", lambda: b"\xff\xd8\xff" + bytes(100), {}),
+    ("undecodable", lambda: b"RIFF\x10\x00\x00\x00WEBPVP8 ", {}),
+    ("undecodable", lambda: b"\x00\x00\x00\x18ftypheic" + bytes(90), {}),
+    ("undecodable", lambda: b"II*\x00" + bytes(90), {}),
+    ("out_of_memory", lambda: flat_png(16_000, 12_000), {"memory_mb": 256}),
+    ("timeout", lambda: flat_png(12_000, 12_000), {"timeout_s": 0.1}),
+    ("no_position", lambda: saved(noise()), {}),
+    ("half_position", lambda: saved(noise(), exif=exif({1: "N", 2: (48.0, 1.0, 2.0)})), {}),
+    ("null_island", lambda: photo(gps={2: (0.0, 0.0, 0.0), 4: (0.0, 0.0, 0.0)}), {}),
+    ("out_of_range", lambda: photo(gps={2: (95.0, 0.0, 0.0)}), {}),
+    ("out_of_range", lambda: photo(gps={4: (181.0, 0.0, 0.0)}), {}),
+    ("future_date", _future, {}),
+]
+
+
+@pytest.mark.parametrize(("reason", "make", "limits"), GENERATED)
+def test_a_made_file_is_refused_for_its_reason(
+    reason: str, make: Callable[[], bytes], limits: dict[str, float]
+) -> None:
+    hint = Hint(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
+    with ChildDecoder(MediaSettings(**limits)) as decoder:
+        result = decoder.read("a.jpg", make(), hint)
+        assert isinstance(result, Rejected), result
+        assert (result.reason, result.stage) == (reason, STAGES[reason]), result.detail
+        assert result.file == "a.jpg"
+        assert result.detail
+        # The next file is none the worse for it.
+        if "max_bytes" not in limits and "max_metadata_bytes" not in limits:
+            assert isinstance(decoder.read("b.jpg", photo()), Reading)
+
+
+@pytest.mark.parametrize("make", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)])
+def test_claimed_pixels_are_never_allocated(make: Callable[[], bytes]) -> None:
+    with ChildDecoder(MediaSettings()) as decoder:
+        start = time.perf_counter()
+        assert isinstance(decoder.read("bomb", make(), query=True), Rejected)
+        assert time.perf_counter() - start < 5.0
+        (pid,) = decoder.pids()
+        assert _peak_mb(pid) < 200
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.jpg")
+    with ChildDecoder(MediaSettings()) as decoder:
+        for name in (str(tmp_path / "fifo.jpg"), "/dev/zero", str(tmp_path), str(tmp_path / "no")):
+            result = decoder.read(name, name)
+            assert isinstance(result, Rejected)
+            assert (result.stage, result.reason) == ("read", "missing_file")
+        assert decoder.pids() == ()
+
+
+def test_a_crash_costs_one_file() -> None:
+    with ChildDecoder(MediaSettings()) as decoder:
+        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        (pid,) = decoder.pids()
+        os.kill(pid, signal.SIGSTOP)
+        results: list[Reading | Rejected] = []
+        reading = threading.Thread(target=lambda: results.append(decoder.read("b.jpg", photo())))
+        reading.start()
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGSEGV)
+        os.kill(pid, signal.SIGCONT)
+        reading.join(10)
+        (result,) = results
+        assert isinstance(result, Rejected)
+        assert (result.stage, result.reason) == ("decode", "decoder_crashed")
+        assert isinstance(decoder.read("c.jpg", photo()), Reading)
+        assert decoder.pids() != (pid,)
+
+
+def test_a_child_that_dies_while_idle_costs_nothing() -> None:
+    with ChildDecoder(MediaSettings()) as decoder:
+        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        os.kill(decoder.pids()[0], signal.SIGKILL)
+        time.sleep(0.3)
+        assert isinstance(decoder.read("b.jpg", photo()), Reading)
+
+
+def test_a_stopped_child_times_out() -> None:
+    with ChildDecoder(MediaSettings(timeout_s=1.0)) as decoder:
+        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        os.kill(decoder.pids()[0], signal.SIGSTOP)
+        start = time.perf_counter()
+        result = decoder.read("b.jpg", photo())
+        assert isinstance(result, Rejected)
+        assert result.reason == "timeout"
+        assert 0.9 < time.perf_counter() - start < 3.0
+
+
+def test_every_reason_has_a_stage_and_an_explanation() -> None:
+    assert set(STAGES) == set(REASONS)
+    elsewhere = {"bad_row", "outside_root", "missing_file", "decoder_crashed"}
+    assert {reason for reason, _, _ in GENERATED} | elsewhere == set(REASONS)
+    assert all(text.endswith(".") for text in REASONS.values())
+
+
+def test_a_large_legal_picture_is_read_quickly() -> None:
+    large = saved(Image.new("RGB", (12_000, 9_000), (90, 120, 60)), "JPEG")
+    with ChildDecoder(MediaSettings()) as decoder:
+        assert isinstance(decoder.read("a.jpg", photo()), Reading)
+        start = time.perf_counter()
+        result = decoder.read("large.jpg", large, query=True)
+        assert isinstance(result, Reading)
+        assert time.perf_counter() - start < 6.0
+        assert result.faces[0].pixels.shape == (512, 683, 3)
+        assert (result.capture.width_px, result.capture.height_px) == (12_000, 9_000)
+
+
+def _peak_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))

@@ -1,0 +1,189 @@
+"""Bundles: made, read again, and refused in words when anything does not fit."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nets.towers import TINY, clip_bundle, timm_bundle, timm_weights
+from pinpoint.errors import BadBundle, Conflict, Misconfigured
+from pinpoint.nets.checkpoint import read_bundle, write_bundle
+from pinpoint.nets.contract import TowerSpec, descriptor_contract, digest
+from pinpoint.nets.runtime import find_bundle, open_encoder
+from pinpoint.settings import EncoderSettings
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return timm_bundle(tmp_path / "bundles" / "tiny-timm")
+
+
+def change(bundle, **changes):
+    """Rewrite keys of a contract; `None` removes one."""
+    path = bundle / "contract.json"
+    contract = json.loads(path.read_text())
+    for dotted, value in changes.items():
+        *parents, key = dotted.split("__")
+        place = contract
+        for parent in parents:
+            place = place[parent]
+        if value is None:
+            del place[key]
+        else:
+            place[key] = value
+    path.write_text(json.dumps(contract))
+
+
+def test_a_bundle_comes_back_as_it_was_written(bundle):
+    contract = read_bundle(bundle).contract
+    assert contract.name == "tiny-timm"
+    assert str(contract.tower) == "timm:test_resnet"
+    assert contract.preprocess == TINY
+    assert contract.dims == {"image": 96}
+    assert contract.weights.licence == "CC0"
+    assert sorted(path.name for path in bundle.iterdir()) == ["contract.json", "tower.safetensors"]
+    assert sorted(path.name for path in bundle.parent.iterdir()) == [
+        "timm.safetensors",
+        "tiny-timm",
+    ]
+
+
+def test_writing_twice_gives_the_same_bytes(bundle, tmp_path):
+    again = timm_bundle(tmp_path / "again" / "tiny-timm")
+    for name in ("contract.json", "tower.safetensors"):
+        assert (again / name).read_bytes() == (bundle / name).read_bytes()
+
+
+def test_an_existing_folder_is_left_alone(bundle):
+    with pytest.raises(Conflict, match="exists already"):
+        timm_bundle(bundle)
+
+
+def test_a_failed_bundle_leaves_nothing(tmp_path):
+    weights = timm_weights(tmp_path / "w.safetensors")
+    with pytest.raises(BadBundle):
+        write_bundle(
+            tmp_path / "bundles" / "x",
+            name="no such/name",
+            tower=TowerSpec.parse("timm:test_resnet"),
+            weights=weights,
+            preprocess=TINY,
+            licence="CC0",
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_a_bundle_cut_short_while_written_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.rename", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        timm_bundle(tmp_path / "tiny")
+    assert [path.name for path in tmp_path.iterdir()] == ["timm.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"tower__surprise": 1}, "tower.surprise"),
+        ({"preprocess__surprise": 1}, "preprocess.surprise"),
+        ({"dims": None}, "dims: Field required"),
+        ({"format": 2}, "format"),
+        ({"calibrated": True}, "calibrated"),
+        ({"heads": ["photo"]}, "heads"),
+        ({"dims": {}}, "dims.image"),
+        ({"dims": {"image": 0}}, "dims"),
+        ({"dims": {"gps": 4}}, "dims"),
+        ({"weights": None}, "weights: Field required"),
+        ({"weights__file": "../elsewhere.safetensors"}, "weights.file"),
+        ({"weights__file": "weights.pt"}, "weights.file"),
+        ({"weights__sha256": "abc"}, "weights.sha256"),
+        ({"weights__sha256": "0" * 64}, "SHA-256 is"),
+        ({"weights__file": "absent.safetensors"}, "lacks its weights"),
+        ({"preprocess__std": [0, 1, 1]}, "preprocess.std"),
+        ({"preprocess__size_px": 1_000_000}, "preprocess.size_px"),
+        ({"preprocess__interpolation": "nearest"}, "preprocess.interpolation"),
+        ({"normalisation": "none"}, "normalisation"),
+        ({"tower__library": "os"}, "tower.library"),
+        ({"tower__library": "pinpoint"}, "must name a tower"),
+        ({"tower__name": "hf-hub:somebody/something"}, "tower.name"),
+        ({"tower__name": "../x"}, "tower.name"),
+    ],
+)
+def test_a_contract_that_is_wrong_is_refused_in_words(bundle, changes, words):
+    change(bundle, **changes)
+    with pytest.raises(BadBundle) as caught:
+        read_bundle(bundle)
+    assert words in caught.value.message
+    assert str(bundle) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": NaN}', b" " * 2_000_000]
+)
+def test_a_contract_that_is_no_json_is_refused(bundle, text):
+    (bundle / "contract.json").write_bytes(text)
+    with pytest.raises(BadBundle):
+        read_bundle(bundle)
+
+
+def test_changed_weights_are_refused(bundle):
+    file = bundle / "tower.safetensors"
+    tensors = load_file(file)
+    first = next(iter(tensors))
+    save_file({**tensors, first: tensors[first] + 1e-3}, file)
+    with pytest.raises(BadBundle, match="are not those of the contract"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dims": {"image": 64}}, "contract says image vectors of 64"),
+        ({"tower__name": "test_vit"}, "do not fit"),
+        ({"tower__name": "no_such_tower"}, "timm knows no"),
+        ({"tower__arguments": {"checkpoint_path": "x"}}, "not allowed: checkpoint_path"),
+        ({"tower__arguments": {"global_pool": ""}}, "no single vector per picture"),
+    ],
+)
+def test_a_tower_that_does_not_fit_is_refused_in_words(bundle, tmp_path, changes, words):
+    change(bundle, **changes)
+    with pytest.raises(BadBundle, match=words):
+        open_encoder(EncoderSettings(bundle="tiny-timm", device="cpu"), tmp_path, 512)
+
+
+def test_a_pickle_is_never_opened(bundle):
+    torch.save({"a": torch.zeros(1)}, bundle / "tower.safetensors")
+    with pytest.raises(BadBundle, match="are not those"):
+        read_bundle(bundle)
+
+
+def test_bundles_are_found_by_folder_and_by_name(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    by_name = find_bundle("tiny-timm", tmp_path).contract
+    assert find_bundle(str(bundle), tmp_path / "elsewhere").contract == by_name
+    assert find_bundle("bundles/tiny-timm", tmp_path / "elsewhere").contract == by_name
+    assert find_bundle("descriptor", tmp_path).weights is None
+    with pytest.raises(BadBundle, match="holds tiny-timm; 'descriptor' is always there"):
+        find_bundle("large", tmp_path)
+    with pytest.raises(BadBundle, match=r"it has no contract\.json"):
+        find_bundle("bundles", tmp_path)
+
+
+def test_renditions_smaller_than_the_input_are_refused(bundle, tmp_path):
+    with pytest.raises(Misconfigured, match="PINPOINT_MEDIA_RENDITION_PX to 128"):
+        open_encoder(EncoderSettings(), tmp_path, 100)
+
+
+def test_the_digest_names_what_determines_vectors(bundle, tmp_path):
+    first = digest(read_bundle(bundle).contract, 512)
+    assert digest(read_bundle(bundle).contract, 384) != first
+    change(bundle, note="Another note.", name="another", code_version="9", weights__licence="MIT")
+    change(bundle, tower__pretrained="tag")
+    assert digest(read_bundle(bundle).contract, 512) == first
+    change(bundle, preprocess__resize="squash")
+    second = digest(read_bundle(bundle).contract, 512)
+    change(bundle, tower__arguments={"pad_type": "same"})
+    third = digest(read_bundle(bundle).contract, 512)
+    clip = digest(read_bundle(clip_bundle(tmp_path / "clip")).contract, 512)
+    assert len({first, second, third, clip, digest(descriptor_contract(), 512)}) == 5

@@ -1,0 +1,98 @@
+"""The one preprocessing, against Pillow, which published weights were trained by."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nets.towers import pictures
+from pinpoint.nets.preprocess import Preprocess, prepare
+
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+def by_pillow(image, spec):
+    """The same in the words of torchvision's Resize and CenterCrop, `[3, S, S]` normalised."""
+    picture = Image.fromarray(image)
+    side = math.floor(spec.size_px / spec.crop)
+    width, height = picture.size
+    if spec.resize == "squash":
+        size = (side, side)
+    elif width <= height:
+        size = (side, int(side * height / width))
+    else:
+        size = (int(side * width / height), side)
+    picture = picture.resize(size, FILTERS[spec.interpolation])
+    left = round((size[0] - spec.size_px) / 2)
+    top = round((size[1] - spec.size_px) / 2)
+    square = picture.crop((left, top, left + spec.size_px, top + spec.size_px))
+    values = np.asarray(square, dtype=np.float64) / 255
+    return ((values - np.array(spec.mean)) / np.array(spec.std)).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize(("resize", "crop"), [("shorter", 1.0), ("shorter", 0.875), ("squash", 1)])
+@pytest.mark.parametrize("size_px", [32, 97, 224])
+def test_agrees_with_pillow(interpolation, resize, crop, size_px):
+    spec = Preprocess(
+        size_px=size_px,
+        resize=resize,
+        crop=crop,
+        interpolation=interpolation,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.25, 0.3),
+    )
+    images = pictures(4)
+    ours = prepare(images, spec).numpy()
+    for image, square in zip(images, ours, strict=True):
+        # Pillow rounds to whole grey levels after each of its two passes; we do not.
+        np.testing.assert_allclose(square, by_pillow(image, spec), atol=2.0 / 255 / 0.2)
+        assert np.abs(square - by_pillow(image, spec)).mean() < 0.5 / 255 / 0.2
+
+
+def test_a_picture_of_the_right_size_stays_as_it_is():
+    image = np.random.default_rng(1).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    out = prepare([image], Preprocess(size_px=48, resize="shorter"))
+    np.testing.assert_array_equal(out[0].numpy() * 255, image.transpose(2, 0, 1))
+
+
+def test_a_picture_does_not_depend_on_its_batch():
+    spec = Preprocess(size_px=50, resize="shorter")
+    images = pictures(9)
+    batch = prepare(images, spec)
+    for row, image in enumerate(images):
+        assert torch.equal(prepare([image], spec)[0], batch[row])
+
+
+def test_takes_read_only_and_strided_arrays():
+    image = pictures(1)[0]
+    spec = Preprocess(size_px=40, resize="squash")
+    wanted = prepare([image.copy()], spec)
+    frozen = image.copy()
+    frozen.setflags(write=False)
+    assert torch.equal(prepare([frozen], spec), wanted)
+    assert torch.equal(prepare([image[:, ::-1].copy()[:, ::-1]], spec), wanted)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200_000), (200_000, 1), (3, 5)])
+@pytest.mark.parametrize("resize", ["shorter", "squash"])
+def test_odd_shapes_become_squares_without_filling_the_memory(shape, resize):
+    image = np.full((*shape, 3), 77, dtype=np.uint8)
+    out = prepare([image], Preprocess(size_px=224, resize=resize))
+    np.testing.assert_allclose(out.numpy(), 77 / 255, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_refuses_what_is_no_picture(image):
+    with pytest.raises(ValueError, match="uint8"):
+        prepare([image], Preprocess(size_px=32, resize="squash"))

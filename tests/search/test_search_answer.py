@@ -1,0 +1,140 @@
+"""The decision: where mass is, discs that hold it, and citations with names and licences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from pinpoint.geo.distance import geodesic_m, haversine_m
+from pinpoint.records import Candidate, Evidence, Point, Ranked
+from pinpoint.search import answer
+from search.in_memory import US, DictDatabase, gallery
+
+
+def ranked_of(points, masses, evidence=None):
+    """Ranked records for gallery points, in this order."""
+    return [
+        Ranked(
+            candidate=Candidate(
+                id=p.id,
+                source_id=p.source_id,
+                kind=p.kind,
+                point=p.point,
+                captured_at=None,
+                group=p.group,
+                score=0.9 - 0.01 * i,
+                rank=i,
+            ),
+            mass=mass,
+            support=0.0,
+            evidence=(evidence or {}).get(i, ((), ()))[0],
+            similarities=(evidence or {}).get(i, ((), ()))[1],
+        )
+        for i, (p, mass) in enumerate(zip(points, masses, strict=True))
+    ]
+
+
+def evidence_of(candidate, point):
+    return Evidence(
+        id=point.id,
+        candidate_id=candidate.id,
+        source_id=point.source_id,
+        kind=point.kind,
+        point=point.point,
+        captured_at=None,
+        group=point.group,
+        distance_m=1.0,
+        bearing_deg=0.0,
+        vector=point.vectors["image"],
+    )
+
+
+@pytest.fixture(scope="module")
+def points():
+    return gallery(places=5, views=4)
+
+
+def decide(points, ranked, cited=3, gone=()):
+    database = DictDatabase(points, gone=set(gone))
+    with database.read(US) as reader:
+        return answer.decide(ranked, reader=reader, cited=cited), database.log
+
+
+def test_no_candidates_no_point_no_read(points):
+    decision, log = decide(points, [])
+    assert (decision.point, decision.regions, decision.citations) == (None, (), ())
+    assert log == ["read"]
+
+
+def test_regions_hold_what_they_say(points):
+    rng = np.random.default_rng(3)
+    masses = rng.dirichlet(np.ones(len(points)))
+    decision, _ = decide(points, ranked_of(points, masses))
+    at = np.array([decision.point.lat, decision.point.lon])
+    away = haversine_m(np.array([(p.point.lat, p.point.lon) for p in points]), at)
+    assert [region.mass for region in decision.regions] == [0.5, 0.9]
+    for region in decision.regions:
+        assert masses[away <= region.radius_m].sum() >= region.mass - 1e-9
+        assert masses[away < region.radius_m - 1e-6].sum() < region.mass
+    assert decision.regions[0].radius_m <= decision.regions[1].radius_m
+
+
+def test_a_sure_answer_still_has_the_error_of_a_position(points):
+    decision, _ = decide(points, ranked_of(points[:1], [1.0]))
+    assert decision.point == points[0].point
+    assert {region.radius_m for region in decision.regions} == {answer.POSITION_ERROR_M}
+
+
+def test_the_answer_is_not_thrown_across_the_world_at_the_antimeridian(points):
+    pair = [
+        replace(points[0], point=Point(10.0, 179.9999)),
+        replace(points[1], point=Point(10.0, -179.9999)),
+    ]
+    decision, _ = decide(points, ranked_of(pair, [0.5, 0.5]))
+    assert abs(abs(decision.point.lon) - 180) < 1e-9
+    assert decision.point.lat == pytest.approx(10.0, abs=1e-6)
+    assert decision.regions[1].radius_m < 15
+
+
+def test_citations_say_who_under_which_licence_and_how_far(points):
+    place = points[:8]  # one place: four photos, four street views
+    photos, streets = place[:4], place[4:]
+    evidence = {
+        0: (tuple(evidence_of(photos[0], p) for p in (*streets, photos[2], photos[3])),
+            (0.5, 0.7, 0.6, 0.4, 0.3, 0.2)),
+        2: ((evidence_of(points[9], points[12]),), (0.99,)),
+    }  # fmt: skip
+    ranked = ranked_of([photos[0], photos[1], points[9]], [0.5, 0.3, 0.2], evidence)
+    decision, log = decide(points, ranked, cited=2)
+    assert log == ["read", "images"]
+    said = [(c.role, c.kind, c.image_id, c.similarity) for c in decision.citations]
+    assert said == [
+        ("candidate", "photo", photos[0].id, 0.9),
+        ("candidate", "photo", photos[1].id, 0.89),
+        ("evidence", "photo", photos[2].id, 0.3),
+        ("evidence", "photo", photos[3].id, 0.2),
+        ("evidence", "street", streets[1].id, 0.7),
+        ("evidence", "street", streets[2].id, 0.6),
+    ]
+    for citation in decision.citations:
+        assert citation.source == f"the {citation.kind} source"
+        assert citation.licence == "CC BY 4.0"
+        assert citation.attribution == f"people of {citation.kind}"
+        exact = geodesic_m(decision.point, citation.point)
+        assert citation.distance_m == pytest.approx(exact, abs=5e-4)
+
+
+def test_what_has_gone_is_not_cited_and_leaves_no_gap(points):
+    ranked = ranked_of(points[:4], [0.4, 0.3, 0.2, 0.1])
+    decision, _ = decide(points, ranked, cited=2, gone={points[0].id})
+    assert [c.image_id for c in decision.citations] == [points[1].id, points[2].id]
+
+
+def test_unknown_kinds_are_cited_after_the_known(points):
+    other = replace(points[0], id=UUID(int=5), kind="aerial")
+    ranked = ranked_of([other, points[1]], [0.6, 0.4])
+    decision, _ = decide([*points, other], ranked)
+    assert [c.kind for c in decision.citations] == ["photo", "aerial"]

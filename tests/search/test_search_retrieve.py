@@ -1,0 +1,209 @@
+"""Candidates: one request, both kinds heard, no group a flood; and the groups of `similar`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinpoint.errors import BadBundle, IndexUnavailable
+from pinpoint.geo.distance import geodesic_m, haversine_m
+from pinpoint.geo.points import destination
+from pinpoint.records import Circle, Hit, Limits, Point
+from pinpoint.search import retrieve
+from pinpoint.settings import SearchSettings
+from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
+
+SETTINGS = SearchSettings(candidates=12, overfetch=2, dedupe_m=25)
+
+
+@pytest.fixture(scope="module")
+def points():
+    return gallery(places=10, views=4) + gallery(places=10, views=2, organization=THEM)
+
+
+@pytest.fixture
+def index(points):
+    return NumpyIndex(points)
+
+
+def ask(index, vector=None, limits=Limits(), settings=SETTINGS):  # noqa: B008
+    if vector is None:
+        vector = PixelEncoder().encode_query(picture(3, 50))
+    return retrieve.candidates(
+        vector,
+        index=index,
+        organization_id=US,
+        limits=limits,
+        settings=settings,
+        points=len(index.points),
+    )
+
+
+def hit(number, score, kind="photo", group=None, point=None):
+    return Hit(
+        id=UUID(int=number),
+        score=score,
+        version=1,
+        source_id=UUID(int=1),
+        kind=kind,
+        point=point or Point(0, 0),
+        captured_at=None,
+        group=group or str(number),
+    )
+
+
+def test_one_request_asks_for_every_kind_inside_the_organisation(index):
+    found = ask(index)
+    (queries,) = index.requests
+    assert [q.filter.kinds for q in queries] == [("photo",), ("street",)]
+    assert {q.filter.organization_id for q in queries} == {US}
+    assert {q.limit for q in queries} == {24}
+    assert [each.rank for each in found] == list(range(len(found)))
+    assert [each.score for each in found] == sorted((e.score for e in found), reverse=True)
+    ours = {p.id for p in index.points if p.organization_id == US}
+    assert {each.id for each in found} <= ours
+    assert len(found) == 12
+
+
+def test_limits_travel_with_every_question(index):
+    circle = Circle(center=index.points[0].point, radius_m=5_000.0)
+    found = ask(index, limits=Limits(kinds=("street",), circle=circle))
+    (queries,) = index.requests
+    assert [q.filter.kinds for q in queries] == [("street",)]
+    assert queries[0].filter.circle == circle
+    assert found
+    assert all(geodesic_m(e.point, circle.center) <= 5_000 and e.kind == "street" for e in found)
+
+
+@pytest.mark.parametrize(("below", "exact"), [(0, False), (120, False), (121, True)])
+def test_small_indexes_are_searched_exactly(index, below, exact):
+    ask(index, settings=SETTINGS.model_copy(update={"exact_below": below}))
+    assert {q.exact for q in index.requests[0]} == {exact}
+
+
+def test_an_empty_index_is_not_asked():
+    index = NumpyIndex([])
+    assert ask(index) == ()
+    assert index.requests == []
+
+
+def test_the_kind_that_scores_lower_is_still_heard(points):
+    # Street vectors halved: their cosines are all below those of the photos.
+    dim = [
+        replace(p, vectors={"image": p.vectors["image"] * (0.01 if p.kind == "street" else 1)})
+        for p in points
+    ]
+    kinds = [each.kind for each in ask(NumpyIndex(dim))]
+    assert kinds.count("street") >= 3
+
+
+scores = st.lists(st.integers(0, 20).map(lambda n: n / 20), max_size=12)
+
+
+@given(scores, scores, st.integers(1, 16))
+def test_a_fair_share_is_what_it_says(photo, street, limit):
+    answers = [
+        retrieve.ordered(hit(i, s, "photo") for i, s in enumerate(photo)),
+        retrieve.ordered(hit(100 + i, s, "street") for i, s in enumerate(street)),
+    ]
+    merged = retrieve.fair_share(answers, limit)
+    assert len(merged) == min(limit, len(photo) + len(street))
+    assert merged == retrieve.ordered(merged)
+    for own, kind in zip(answers, ("photo", "street"), strict=True):
+        kept = [h for h in merged if h.kind == kind]
+        assert kept == own[: len(kept)], "of each kind the best are kept"
+        assert len(kept) >= min(limit // 4, len(own))
+
+
+def spread_by_loop(hits, nearer_than_m):
+    kept = []
+    for each in hits:
+        clash = [k for k in kept if k.group == each.group and distance(k, each) < nearer_than_m]
+        if not clash:
+            kept.append(each)
+    return kept
+
+
+def distance(a, b):
+    return haversine_m(np.array([a.point.lat, a.point.lon]), np.array([b.point.lat, b.point.lon]))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_group_keeps_its_best_of_every_spot(seed):
+    rng = np.random.default_rng(seed)
+    places = destination(
+        np.full((60, 2), [5.0, 179.9999]), rng.uniform(0, 360, 60), rng.uniform(0, 80, 60)
+    )
+    hits = retrieve.ordered(
+        hit(i, round(float(rng.uniform()), 2), group=f"g{i % 4}", point=Point(*place))
+        for i, place in enumerate(places.tolist())
+    )
+    kept = retrieve.spread_out(hits, 25.0)
+    assert kept == spread_by_loop(hits, 25.0)
+    assert len(kept) < 60
+    for a, b in combinations(kept, 2):
+        assert a.group != b.group or distance(a, b) >= 25.0
+    assert retrieve.spread_out(hits, 0.0) == hits
+
+
+def test_equal_scores_are_in_order_of_id_whatever_the_engine_says():
+    hits = [hit(i, 0.5 + noise) for i, noise in [(3, 1e-9), (1, 0.0), (2, -1e-9)]]
+    assert [h.id.int for h in retrieve.ordered(hits)] == [1, 2, 3]
+
+
+def test_another_bundles_index_and_a_loading_one_are_refused(index):
+    info = index.info()
+    assert retrieve.fitting(index, CONTRACT) == info
+    index.state = replace(info, contract="other")
+    with pytest.raises(BadBundle, match="built for bundle other"):
+        retrieve.fitting(index, CONTRACT)
+    index.state = replace(info, ready=False, loading="30 %")
+    with pytest.raises(IndexUnavailable, match="30 %"):
+        retrieve.fitting(index, CONTRACT)
+    index.state = replace(info, contract=None, points=0)
+    assert retrieve.fitting(index, CONTRACT).points == 0
+
+
+def groups(index, limit, per_group, settings=SETTINGS):
+    return retrieve.groups(
+        PixelEncoder().encode_query(picture(3, 50)),
+        index=index,
+        where=retrieve.where(US, Limits()),
+        settings=settings,
+        points=len(index.points),
+        limit=limit,
+        per_group=per_group,
+    )
+
+
+def test_a_page_holds_the_best_groups_and_the_best_of_each(index, points):
+    vector = PixelEncoder().encode_query(picture(3, 50))
+    page = groups(index, limit=5, per_group=2)
+    best = {}
+    for p in points:
+        if p.organization_id == US:
+            best.setdefault(p.group, []).append(float(p.vectors["image"] @ vector))
+    slow = sorted(best, key=lambda g: -max(best[g]))[:5]
+    assert [each.group for each in page] == slow
+    for each in page[:2]:
+        assert [h.score for h in each.hits] == pytest.approx(sorted(best[each.group])[::-1][:2])
+
+
+def test_one_flooding_sequence_does_not_hide_the_others(points):
+    flood = [
+        replace(p, id=UUID(int=n), group="flood", vectors={"image": points[24].vectors["image"]})
+        for n, p in enumerate([points[24]] * 100)
+    ]
+    index = NumpyIndex([*flood, *points])
+    page = groups(index, limit=4, per_group=2)
+    assert len(page) == 4
+    assert len({each.group for each in page}) == 4
+    assert all(len(each.hits) <= 2 for each in page)
+    assert len(index.requests) == 2
+    assert groups(NumpyIndex([]), limit=4, per_group=2) == ()

@@ -1,0 +1,145 @@
+"""Rebuilding the index while it serves, and crashes in the middle of it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from index_gallery import SPEC, gallery, identity
+from index_process import Owner, ask, owner, until
+from pinpoint.records import Point
+
+__all__ = ["owner"]
+
+
+def settled(owner: Owner) -> bool:
+    return owner.client.progress().state in ("done", "failed")
+
+
+def serve(owner: Owner, n: int):
+    """An owner that serves `n` points of an older build, and a source that has `n` too."""
+    (owner.source / "n").write_text(str(n))
+    client = owner.start()
+    client.ensure(SPEC)
+    client.upsert(gallery(n))
+    return client
+
+
+@pytest.mark.timeout(120)
+def test_a_rebuild_serves_meanwhile_and_keeps_what_was_written_meanwhile(owner):
+    client = serve(owner, 1_500)
+    old, want = client.info(), ask(client)
+    (owner.source / "slow").touch()
+    client.rebuild()
+    until((owner.source / "streaming").exists)
+    wrong, stop = [], threading.Event()
+
+    def query() -> None:
+        while not stop.is_set():
+            if [hit.id for hit in ask(client)] != [hit.id for hit in want]:
+                wrong.append(1)
+
+    thread = threading.Thread(target=query)
+    thread.start()
+    first, moved, gone, lost = gallery(4)
+    client.upsert([replace(moved, version=2, point=Point(1, 1))])
+    client.delete({gone.id: 2})
+    client.forget([lost.id])
+    (owner.source / "extra").write_text("7")
+    assert "rebuild" in client.info().loading
+    client.rebuild()
+    (owner.source / "slow").unlink()
+    until(lambda: settled(owner), 60)
+    stop.set()
+    thread.join()
+    assert client.progress().state == "done", client.progress()
+    info = client.info()
+    assert info.build > old.build
+    assert owner.builds() == [info.build]
+    assert info.points == client.count() == 1_500 + 7 - 2
+    assert client.fetch([moved.id])[0].point == Point(1, 1)
+    assert client.fetch([gone.id, lost.id]) == []
+    client.upsert([gone])
+    client.upsert([replace(first, id=identity(10_000), version=4)])
+    assert client.fetch([gone.id, identity(10_000)]) == [], "tombstones came along"
+    assert not wrong
+    owner.kill()
+    owner.start()
+    until(lambda: client.info().ready)
+    assert (client.info().build, client.count()) == (info.build, 1_505)
+
+
+@pytest.mark.parametrize("trouble", ["crash", "fail"])
+def test_a_build_that_dies_leaves_the_old_index_serving(owner, trouble):
+    client = serve(owner, 600)
+    old = client.info()
+    (owner.source / trouble).touch()
+    client.rebuild()
+    until(lambda: settled(owner))
+    assert client.progress().state == "failed"
+    assert "failed" in client.info().loading
+    assert (client.info().build, client.count()) == (old.build, 600)
+    assert owner.builds() == [old.build]
+    (owner.source / trouble).unlink()
+    client.rebuild()
+    until(lambda: client.progress().state == "done")
+    assert client.info().build != old.build
+    assert client.info().loading is None
+
+
+def test_an_owner_killed_in_a_rebuild_starts_with_the_old_and_leaves_no_child(owner):
+    client = serve(owner, 600)
+    old = client.info()
+    (owner.source / "slow").touch()
+    client.rebuild()
+    until((owner.source / "streaming").exists)
+    children = psutil.Process(owner.process.pid).children(recursive=True)
+    assert children
+    owner.kill()
+    psutil.wait_procs(children, timeout=10)
+    assert not any(child.is_running() for child in children)
+    assert len(owner.builds()) == 2
+    owner.start()
+    until(lambda: client.info().ready)
+    assert owner.builds() == [old.build]
+    assert (client.info().build, client.count()) == (old.build, 600)
+    assert owner.stop() == 0
+
+
+def test_a_stop_in_a_rebuild_is_quick_and_clean(owner):
+    client = serve(owner, 600)
+    (owner.source / "slow").touch()
+    client.rebuild()
+    until((owner.source / "streaming").exists)
+    children = psutil.Process(owner.process.pid).children(recursive=True)
+    assert owner.stop() == 0
+    psutil.wait_procs(children, timeout=10)
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_rebuild_makes_the_first_index_and_changes_the_contract(owner):
+    (owner.source / "n").write_text("50")
+    client = owner.start()
+    client.rebuild()
+    until(lambda: settled(owner))
+    assert (client.info().contract, client.count()) == (SPEC.contract, 50)
+    (owner.source / "contract").write_text("contract-b")
+    client.rebuild()
+    until(lambda: settled(owner) and client.info().contract == "contract-b")
+    assert client.count() == 50
+
+
+def test_a_build_whose_files_are_gone_is_said_and_mended(owner):
+    client = serve(owner, 50)
+    build = client.info().build
+    owner.kill()
+    (owner.folder / "builds" / build / "index.json").write_text("{")
+    owner.start()
+    until(lambda: "rebuild" in (client.info().loading or ""))
+    assert not client.info().ready
+    client.rebuild()
+    until(lambda: client.info().ready)
+    assert client.count() == 50

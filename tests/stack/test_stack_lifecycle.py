@@ -1,0 +1,173 @@
+"""A real stack: what `up`, `status` and `down` promise. The faults are in the trials."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from pinpoint.errors import DatabaseUnavailable
+from pinpoint.settings import ApiSettings, EncoderSettings, Places, Settings
+from pinpoint.stack import lifecycle, processes
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.programs import environment, external, fingerprint, programs
+from pinpoint.stack.supervise import Program, Supervisor
+
+ALL = ["postgres", "redis", "index", "api", "worker", "beat"]
+
+
+def test_all_processes_run_under_one_supervisor(running_stack):
+    found = running_stack.status
+    assert found.state == "up"
+    assert found.api_ready
+    assert [one.name for one in found.processes] == ALL
+    assert all(one.restarts == 0 and one.since is not None for one in found.processes)
+    for one in found.processes:
+        assert psutil.Process(one.pid).ppid() == found.supervisor_pid
+
+
+def test_up_again_changes_nothing(running_stack):
+    before = lifecycle.status(running_stack.settings)
+    again = lifecycle.up(running_stack.settings)
+    assert [one.pid for one in again.processes] == [one.pid for one in before.processes]
+    assert again.supervisor_pid == before.supervisor_pid
+    assert again.api_url == before.api_url
+
+
+def test_the_record_says_where_and_what(running_stack):
+    record = json.loads(running_stack.places.state_file.read_text())
+    assert record["api_url"] == running_stack.api_url
+    assert record["pgdata"] == str(running_stack.places.pgdata)
+    assert set(record["pids"]) == set(ALL)
+    assert stat.S_IMODE(running_stack.places.operator_key_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(running_stack.places.socket_dir.stat().st_mode) == 0o700
+
+
+def test_nothing_but_the_api_listens_on_the_network(running_stack):
+    listening = [
+        (process.name(), connection.laddr.ip, connection.laddr.port)
+        for process in processes.belonging_to(running_stack.places)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert [(ip, f"http://{ip}:{port}") for _, ip, port in listening] == [
+        ("127.0.0.1", running_stack.api_url)
+    ]
+
+
+@pytest.mark.usefixtures("postgres", "_redis")
+def test_servers_of_another_home_are_not_ours(running_stack, server_places):
+    theirs = {one.pid for one in processes.belonging_to(server_places)}
+    ours = {one.pid for one in processes.belonging_to(running_stack.places)}
+    assert theirs
+    assert ours
+    assert not theirs & ours
+
+
+def test_a_process_of_the_user_with_the_same_home_is_not_ours(home):
+    """Only our supervisor sets the marker; a shell that exports PINPOINT_HOME is left alone."""
+    places = StackPlaces(home)
+    plain = {**os.environ, "PINPOINT_HOME": str(home)}
+    sleep = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"]
+    with (
+        subprocess.Popen(sleep, env=plain, stdout=subprocess.PIPE) as user,
+        subprocess.Popen(
+            sleep, env={**plain, processes.MARKER: str(home.resolve())}, stdout=subprocess.PIPE
+        ) as ours,
+    ):
+        for one in (user, ours):
+            assert one.stdout is not None
+            one.stdout.readline()
+        try:
+            assert [one.pid for one in processes.belonging_to(places)] == [ours.pid]
+            assert lifecycle.status(Settings()).state == "orphaned"
+            assert lifecycle.down(Settings()).state == "down"
+            assert ours.poll() is not None
+            assert user.poll() is None
+        finally:
+            user.kill()
+            ours.kill()
+
+
+def test_down_where_nothing_ever_was(tmp_path):
+    settings = Settings(places=Places(home=tmp_path / "nothing"))
+    assert lifecycle.down(settings).state == "down"
+    assert lifecycle.status(settings).processes == ()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_services_elsewhere_are_not_started(home):
+    elsewhere = Settings(
+        places=Places(
+            home=home,
+            database_url="postgresql://db.example/p",
+            qdrant_url="http://qdrant.example:6333",
+            broker_url="amqp://broker.example",
+        )
+    )
+    assert external(elsewhere) == ["database", "broker", "index"]
+    assert [one.name for one in programs(elsewhere, StackPlaces(home))] == ALL[3:]
+
+
+def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch):
+    monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "7")
+    settings = Settings(api=ApiSettings(host="127.0.0.1"), encoder=EncoderSettings(device="cpu"))
+    monkeypatch.setenv("PINPOINT_ENCODE_BATCH", "9")
+    got = environment(settings, StackPlaces(home), 4711)
+    assert got["PINPOINT_HOME"] == str(home)
+    assert got["PINPOINT_ENCODE_BATCH"] == "7"
+    assert got["PINPOINT_DEVICE"] == "cpu"
+    assert got["PINPOINT_API_PORT"] == "4711"
+    assert "PINPOINT_DATABASE_URL" not in got
+    other = Settings(encoder=EncoderSettings(device="cuda"))
+    assert fingerprint(settings) != fingerprint(other)
+
+
+def test_restarts_and_the_last_exit_are_read_from_the_supervisors_log(home):
+    places = StackPlaces(home)
+    places.create()
+    supervisor = Supervisor(places)
+    program = Program("flaky", (sys.executable, "-c", "import time; time.sleep(60)"))
+    supervisor.configure([replace(program, start_s=0), Program("never", ("/bin/true",))])
+    supervisor.launch({**os.environ, processes.MARKER: str(home.resolve())})
+    try:
+        supervisor.start("flaky")
+        first = supervisor.processes()[0]
+        assert first.pid is not None
+        psutil.Process(first.pid).kill()
+        until = time.monotonic() + 10
+        while True:
+            now, never = supervisor.processes()
+            if (now.state, now.restarts) == ("running", 1) or time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        assert (now.name, now.state, now.restarts) == ("flaky", "running", 1)
+        assert "SIGKILL" in (now.last_exit or "")
+        assert now.pid != first.pid
+        assert (never.pid, never.restarts, never.last_exit) == (None, 0, None)
+    finally:
+        assert processes.end(processes.belonging_to(places), 5.0) == []
+
+
+def test_a_database_that_cannot_be_reached_is_a_clear_error(home):
+    settings = Settings(
+        places=Places(
+            home=home,
+            database_url=f"postgresql+psycopg://nobody@/none?host={home}",
+            broker_url="redis+socket:///nowhere.sock",
+            qdrant_url="http://127.0.0.1:9",
+        )
+    )
+    try:
+        with pytest.raises(DatabaseUnavailable, match="database"):
+            lifecycle.up(settings)
+    finally:
+        lifecycle.down(settings)
+    assert processes.belonging_to(StackPlaces(home)) == []

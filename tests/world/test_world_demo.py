@@ -1,0 +1,55 @@
+"""The demo on a real stack, twice: the second run changes nothing and answers the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pinpoint.cli.demo import PLANET_NOTE, run_demo
+
+SMALL = {"places": 3, "queries": 3, "seed": 11}
+
+
+@pytest.fixture
+def settings(running_stack, monkeypatch):
+    monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
+    return running_stack.settings
+
+
+def counts(report, name):
+    return [batch[name] for batch in report["ingest"]]
+
+
+def test_a_second_run_finds_everything_known_and_answers_the_same(settings, capsys):
+    first = run_demo(settings, as_json=True, **SMALL)
+    assert json.loads(capsys.readouterr().out) == first
+    # One street picture of each of the first two places is a panorama with four faces, and still
+    # one file.
+    assert counts(first, "items") == [3 * 8, 3 * 6]
+    assert counts(first, "rejected") == counts(first, "failed") == [0, 0]
+
+    again = run_demo(settings, **SMALL)
+    assert counts(again, "indexed") == counts(again, "updated") == [0, 0]
+    assert counts(again, "duplicate") == [3 * 8, 3 * 6]
+    for one, same in zip(first["photos"], again["photos"], strict=True):
+        assert {**one, "ms": 0} == {**same, "ms": 0}
+
+    said = capsys.readouterr().out
+    assert PLANET_NOTE in said
+    assert "0 new, 42 known, 0 rejected or failed" in said
+    assert f"go on at {first['server']}" in said
+    assert "query-00.jpg" in said
+
+
+def test_answers_of_the_demo_cite_photos_of_both_kinds(settings):
+    report = run_demo(settings, as_json=True, **SMALL)
+    for line in report["photos"]:
+        assert line["answer"] is not None
+        assert set(line["radius_km"]) == {"50%", "90%"}
+        assert line["radius_km"]["50%"] <= line["radius_km"]["90%"]
+        assert {one["licence"] for one in line["cited"]} == {"CC0-1.0"}
+    assert {one["kind"] for line in report["photos"] for one in line["cited"]} == {
+        "street",
+        "photo",
+    }

@@ -1,0 +1,79 @@
+"""The Celery application: `celery -A pinpoint_workers.app:app worker --pool=solo`.
+
+The numbers belong together:
+
+- a **lease** (`PINPOINT_WORKER_LEASE_S`, 300 s) is longer than a chunk of 64 takes on one slow core;
+- the **visibility timeout** (1 h) is much longer than the lease, so that Redis never hands a running
+  chunk to a second worker; lost work is found by its lease;
+- the **sweep** (30 s) looks for ended leases and for dead workers of this machine, so that a killed
+  worker's items go on within half a minute;
+- **tries** (3) count claims that ended without a verdict; work that failed because a part of the
+  stack was away is not counted;
+- **late acknowledgement** and prefetch 1: a job leaves the broker when it is done.
+
+One process (`--pool=solo`), so that neither CUDA nor the index client is ever forked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_ready, worker_shutdown
+
+from pinpoint import jobs, logs
+from pinpoint.settings import Settings
+from pinpoint.stack.broker import celery_config
+from pinpoint.stack.places import StackPlaces
+from pinpoint_workers import ingest, runtime, upkeep
+
+app = Celery("pinpoint")
+
+
+def _config() -> dict[str, Any]:
+    """Everything Celery wants to know; asked for at first use, not at import."""
+    settings = Settings.from_environment()
+    places = StackPlaces(settings.places.home)
+    return celery_config(settings.places.broker_url or places.broker_url) | {
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "beat_schedule": {
+            jobs.SWEEP: {
+                "task": jobs.SWEEP,
+                "schedule": settings.worker.sweep_s,
+                "args": [[]],
+                # A sweep that could not run in time is useless: the next one does its work.
+                "options": {"expires": settings.worker.sweep_s},
+            },
+            jobs.RECONCILE: {
+                "task": jobs.RECONCILE,
+                "schedule": settings.worker.reconcile_s,
+                "args": [[]],
+                "options": {"expires": settings.worker.reconcile_s},
+            },
+        },
+    }
+
+
+app.add_defaults(_config)
+
+for _name, _task in {**ingest.TASKS, **upkeep.TASKS}.items():
+    app.task(name=_name, bind=False)(_task)
+
+
+@setup_logging.connect
+def _logging(**_: Any) -> None:
+    logs.configure(Settings.from_environment().log)
+
+
+@worker_ready.connect
+def _ready(**_: Any) -> None:
+    runtime.start()
+
+
+@worker_shutdown.connect
+def _shutdown(**_: Any) -> None:
+    runtime.stop()

@@ -1,0 +1,41 @@
+"""Jobs of the ingest flow; each takes ids only and can run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from pinpoint import jobs
+from pinpoint.ingest import pipeline
+from pinpoint_workers.retries import job
+from pinpoint_workers.runtime import name, services
+
+
+@job
+def ingest_items(ids: list[UUID]) -> None:
+    """Read, keep, embed and index a chunk of batch items."""
+    here = services()
+    here.ensure_index()
+    pipeline.ingest_items(ids, name(), here.ingest_parts())
+
+
+@job
+def index_images(ids: list[UUID]) -> None:
+    """Carry changed rows to the index."""
+    here = services()
+    here.ensure_index()
+    pipeline.index_images(ids, here.ingest_parts())
+
+
+@job
+def erase_images(ids: list[UUID]) -> None:
+    """Carry tombstones to the index and the blob store, then remove the rows."""
+    pipeline.erase_images(ids, services().ingest_parts())
+
+
+TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
+    jobs.INGEST_ITEMS: ingest_items,
+    jobs.INDEX_IMAGES: index_images,
+    jobs.ERASE_IMAGES: erase_images,
+}

@@ -1,0 +1,54 @@
+"""Which of our errors a worker should meet with another try: one table over the whole tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Final
+from uuid import UUID
+
+from pinpoint import errors, logs
+
+_log = logs.get(__name__)
+
+RETRY: Final[dict[type[errors.PinpointError], bool]] = {
+    errors.PinpointError: False,
+    errors.BadRequest: False,
+    errors.BadPhoto: False,
+    errors.BadManifest: False,
+    errors.TooLarge: False,
+    errors.NotAuthenticated: False,
+    errors.NotAllowed: False,
+    errors.NotFound: False,
+    errors.Conflict: False,
+    errors.Unavailable: True,
+    errors.DatabaseUnavailable: True,
+    errors.IndexUnavailable: True,
+    errors.BrokerUnavailable: True,
+    errors.BadBundle: False,
+    errors.Misconfigured: False,
+    errors.StackError: False,
+}
+
+Job = Callable[[list[UUID]], None]
+
+
+def job(run: Job) -> Callable[[list[str]], None]:
+    """Make a task of a function over ids.
+
+    An error that may pass is logged and left to the sweep, which sends the work again once the
+    queue is empty: a retry of Celery's own would hold the job in the broker as a second truth.
+    Any other error is logged with its traceback; the lease ends, the try counts.
+    """
+
+    @wraps(run)
+    def task(ids: list[str]) -> None:
+        try:
+            run([UUID(one) for one in ids])
+        except errors.PinpointError as error:
+            if not RETRY[type(error)]:
+                _log.exception("job failed", job=run.__name__, reason=error.reason)
+                raise
+            _log.warning("job put off", job=run.__name__, reason=error.reason, detail=error.message)
+
+    return task

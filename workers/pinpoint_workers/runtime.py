@@ -1,0 +1,60 @@
+"""What one worker process holds: its services, opened once, and its name on leases."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import lru_cache
+
+import psutil
+
+from pinpoint import logs
+from pinpoint.bootstrap import Services, build
+from pinpoint.settings import Settings
+
+_log = logs.get(__name__)
+
+
+@lru_cache(maxsize=1)
+def services() -> Services:
+    """The services of this process, opened at the first job."""
+    return build(Settings.from_environment(), "worker")
+
+
+@lru_cache(maxsize=1)
+def name() -> str:
+    """Host, process id and start time: a name that no other process ever has again."""
+    return _name_of(psutil.Process(os.getpid()))
+
+
+def _name_of(process: psutil.Process) -> str:
+    return f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"
+
+
+def is_alive(worker: str) -> bool:
+    """Whether the process that took a lease still runs; True for other hosts, where only the
+    lease's end can tell."""
+    host, _, rest = worker.partition("/")
+    pid, _, _ = rest.partition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return True
+    try:
+        return _name_of(psutil.Process(int(pid))) == worker
+    except psutil.NoSuchProcess:
+        return False
+
+
+def start() -> None:
+    """Open the weights before the first job, and free what a killed predecessor held."""
+    here = services()
+    here.ensure_index()
+    ledger = here.ingest_parts().ledger
+    freed = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
+    _log.info("worker ready", worker=name(), freed=freed, bundle=here.encoder.contract.name)
+
+
+def stop() -> None:
+    """Free this worker's leases and close its services."""
+    here = services()
+    here.ingest_parts().ledger.release(name())
+    here.close()
