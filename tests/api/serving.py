@@ -14,8 +14,9 @@ import httpx
 import uvicorn
 
 from api import memory
+from pinpoint import logs
 from pinpoint.api.app import create
-from pinpoint.settings import ApiSettings, MediaSettings, Places, Settings
+from pinpoint.settings import ApiSettings, LogSettings, MediaSettings, Places, Settings
 
 
 class Peer:
@@ -59,6 +60,7 @@ class Running:
 
 @contextmanager
 def serve() -> Iterator[Running]:
+    logs.configure(LogSettings())
     parts = SimpleNamespace()
     peer = Peer(create(parts))
     server = uvicorn.Server(

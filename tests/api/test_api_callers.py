@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from pinpoint.records import SCOPES
 
@@ -156,14 +157,11 @@ def test_a_key_cannot_name_another_organisation(api):
         assert http.get("/v1/sources").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "header", ["Bearer", "Bearer ", "Basic YTpi", "Bearer unknown", "Bearer é"]
-)
+@pytest.mark.parametrize("header", ["Bearer", "Basic YTpi", "Bearer unknown", "Bearer é"])
 def test_credentials_that_are_none(api, header):
     with api.http() as http:
         answer = http.get("/v1/sources", headers={"Authorization": header.encode()})
     assert answer.status_code == 401
-    assert "unknown" not in answer.json()["detail"] or header == "Bearer unknown"
 
 
 def test_an_upload_is_not_read_before_the_caller_is_known(api):
@@ -178,12 +176,13 @@ def test_an_upload_is_not_read_before_the_caller_is_known(api):
     assert answer.status_code == 401
 
 
-def test_secrets_and_photos_are_not_logged(api, asked, caplog, capsys):
+def test_secrets_and_photos_are_not_logged(api, asked):
     key = api.parts.access.key("acme", "locate")
-    caplog.set_level("DEBUG")
-    with api.http(key) as http:
+    with structlog.testing.capture_logs() as lines, api.http(key) as http:
         http.post("/v1/locate?note=private", files={"photo": ("holiday.jpg", b"pixels")})
-    printed = caplog.text + "".join(capsys.readouterr())
-    assert "/v1/locate" in printed
+    (line,) = lines
+    assert line["path"] == "/v1/locate"
+    assert line["organization"] == "acme"
+    assert line["status"] == 200
     for private in (key, "holiday", "pixels", "private"):
-        assert private not in printed
+        assert private not in str(lines)

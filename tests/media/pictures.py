@@ -62,10 +62,10 @@ def xmp(**properties: str) -> bytes:
     ).encode()
 
 
-def saved(image: Image.Image, format: str = "JPEG", **options: Any) -> bytes:
+def saved(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     """The picture as a file."""
     out = BytesIO()
-    image.save(out, format=format, **options)
+    image.save(out, format=kind, **options)
     return out.getvalue()
 
 

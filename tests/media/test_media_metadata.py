@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, photo, ratio, saved, xmp
 
+from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, photo, ratio, saved, xmp
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.records import Capture, Hint, Reading, Rejected
 from pinpoint.settings import MediaSettings
@@ -38,13 +38,13 @@ def test_hemispheres(decoder: ChildDecoder, ns: str, ew: str) -> None:
     assert point.lon == pytest.approx(PARIS_LON * (1 if ew in "Ee" else -1), abs=1e-6)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
-def test_every_format_gives_its_position(decoder: ChildDecoder, format: str) -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_every_format_gives_its_position(decoder: ChildDecoder, kind: str) -> None:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    capture = capture_of(decoder, saved(noise(), format, exif=exif(gps=PARIS)))
-    assert capture.format == {"HEIF": "heic"}.get(format, format.lower())
+    capture = capture_of(decoder, saved(noise(), kind, exif=exif(gps=PARIS)))
+    assert capture.format == {"HEIF": "heic"}.get(kind, kind.lower())
     assert capture.position_from == "exif"
     assert capture.point.lat == pytest.approx(PARIS_LAT, abs=1e-6)
     assert (capture.width_px, capture.height_px) == (64, 48)
@@ -66,7 +66,9 @@ def test_bad_positions(decoder: ChildDecoder, gps: dict, reason: str) -> None:
 
 def test_seconds_written_as_nothing_are_no_seconds(decoder: ChildDecoder) -> None:
     degrees = (ratio(48, 1), ratio(5140, 100), ratio(0, 0))
-    assert capture_of(decoder, photo(gps={2: degrees})).point.lat == pytest.approx(PARIS_LAT, abs=1e-6)
+    assert capture_of(decoder, photo(gps={2: degrees})).point.lat == pytest.approx(
+        PARIS_LAT, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_heading_altitude_camera_creator(decoder: ChildDecoder) -> None:
         decoder,
         photo(
             gps={16: "M", 17: 370.5, 5: b"\x01", 6: 12.5},
-            base={0x010F: "Canon", 0x0110: "Canon EOS R5", 0x013B: "J\u00f6rg"},
+            base={0x010F: "Canon", 0x0110: "Canon EOS R5", 0x013B: "J\u00f6rg".encode()},
         ),
     )
     assert capture.heading_deg == pytest.approx(10.5)

@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,9 +30,15 @@ from pinpoint.records import Hint, Reading, Rejected
 from pinpoint.settings import MediaSettings
 
 
-def _frames(format: str) -> bytes:
+@pytest.fixture(scope="module")
+def usual() -> Iterator[ChildDecoder]:
+    with ChildDecoder(MediaSettings()) as made:
+        yield made
+
+
+def _frames(kind: str) -> bytes:
     pages = [noise(seed=seed) for seed in range(5)]
-    return saved(pages[0], format, save_all=True, append_images=pages[1:])
+    return saved(pages[0], kind, save_all=True, append_images=pages[1:])
 
 
 def _future() -> bytes:
@@ -50,7 +57,11 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
     ("unsupported_format", lambda: saved(noise(), "GIF"), {}),
     ("unsupported_format", lambda: saved(noise(), "JPEG2000"), {}),
     ("unsupported_format", lambda: b"just some words", {}),
-    ("metadata_too_large", lambda: photo(icc_profile=bytes(70_000)), {"max_metadata_bytes": 50_000}),
+    (
+        "metadata_too_large",
+        lambda: photo(icc_profile=bytes(70_000)),
+        {"max_metadata_bytes": 50_000},
+    ),
     ("metadata_too_large", lambda: photo(base={0x013B: "x" * 900}), {"max_metadata_bytes": 500}),
     ("too_many_frames", lambda: _frames("TIFF"), {"max_frames": 3}),
     ("too_many_frames", lambda: _frames("WEBP"), {"max_frames": 3}),
@@ -76,10 +87,11 @@ GENERATED: list[tuple[str, Callable[[], bytes], dict[str, float]]] = [
 
 @pytest.mark.parametrize(("reason", "make", "limits"), GENERATED)
 def test_a_made_file_is_refused_for_its_reason(
-    reason: str, make: Callable[[], bytes], limits: dict[str, float]
+    usual: ChildDecoder, reason: str, make: Callable[[], bytes], limits: dict[str, float]
 ) -> None:
     hint = Hint(lat=48.0, lon=2.0) if STAGES[reason] == "decode" else None
-    with ChildDecoder(MediaSettings(**limits)) as decoder:
+    made = ChildDecoder(MediaSettings(**limits)) if limits else nullcontext(usual)
+    with made as decoder:
         result = decoder.read("a.jpg", make(), hint)
         assert isinstance(result, Rejected), result
         assert (result.reason, result.stage) == (reason, STAGES[reason]), result.detail
@@ -90,7 +102,9 @@ def test_a_made_file_is_refused_for_its_reason(
             assert isinstance(decoder.read("b.jpg", photo()), Reading)
 
 
-@pytest.mark.parametrize("make", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)])
+@pytest.mark.parametrize(
+    "make", [lambda: png_claiming(90_000, 90_000), lambda: webp_claiming(16_000, 16_000)]
+)
 def test_claimed_pixels_are_never_allocated(make: Callable[[], bytes]) -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         start = time.perf_counter()

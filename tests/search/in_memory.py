@@ -17,7 +17,7 @@ import numpy as np
 
 from pinpoint.errors import NotFound
 from pinpoint.geo.distance import geodesic_bearing_deg, geodesic_m, haversine_m
-from pinpoint.geo.points import destination
+from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import (
     Contract,
     Evidence,
@@ -181,12 +181,12 @@ class DictReader:
         ]
 
     def _near(self, candidate, kind, radius_m):
-        center = np.array([candidate.point.lat, candidate.point.lon])
+        at = np.array([candidate.point.lat, candidate.point.lon])
+        away = haversine_m(lat_lon([p.point for p in self.points]), at)
         near = [
             p
-            for p in self.points
-            if p.kind == kind
-            and haversine_m(np.array([p.point.lat, p.point.lon]), center) <= radius_m
+            for p, distance_m in zip(self.points, away, strict=True)
+            if p.kind == kind and distance_m <= radius_m
         ]
         rows = [
             Evidence(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from pinpoint.errors import BadBundle, BadPhoto, BadRequest, Conflict, NotFound, TooLarge
@@ -62,7 +63,8 @@ def photo(place, view=777):
 def same(answer):
     """An answer without its timings, to compare."""
     bare = dataclasses.replace(answer, timings_ms={})
-    return repr(bare)
+    with np.printoptions(threshold=0):  # abbreviates the vectors
+        return repr(bare)
 
 
 @pytest.mark.parametrize("place", range(0, 12, 3))

@@ -121,7 +121,7 @@ def vote_by_loop(query, candidates, evidence):
             share = 1.0 if e.kind != c.kind else vote.SAME_KIND_SHARE
             loud = max(math.exp(min(z[e.id], vote.Z_MOST) - vote.Z_LEAST) - 1, 0)
             boost += vote.EVIDENCE_WEIGHT * share * carry(e.distance_m) * loud
-        totals[c.id] = votes * boost
+        totals[c.id] = worth[c.id] * votes * boost
         supports[c.id] = 1 - own / (votes * boost)
     return {i: t / sum(totals.values()) for i, t in totals.items()}, supports
 

@@ -127,7 +127,10 @@ def test_hostile_frames_get_an_error_and_hurt_nobody(owner, tmp_path):
             plain.settimeout(10)
             plain.connect(str(owner.socket))
             plain.sendall(first)
-            assert plain.recv(1) == b"", "an oversized frame ends the connection"
+            try:
+                assert plain.recv(1) == b"", "an oversized frame ends the connection"
+            except ConnectionResetError:
+                continue
     assert not (tmp_path / "exploded").exists()
     assert client.count() == 10
     assert owner.process.poll() is None

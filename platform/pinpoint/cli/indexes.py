@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.session import Json, Session
-from pinpoint.errors import IndexUnavailable
-from pinpoint.jobs import REBUILD
+from pinpoint.errors import IndexUnavailable, Misconfigured
 
 if TYPE_CHECKING:
-    from pinpoint.bootstrap import Services
+    from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
 
 app = typer.Typer(help="The index: look, rebuild, compare.", no_args_is_help=True)
 
@@ -50,16 +49,20 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Build the next index from PostgreSQL, without an encoder, and swap it in."""
+    from pinpoint.store.vectors_qdrant import QdrantIndex
+    from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
+
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        begin = getattr(services.index, "rebuild", None)
-        if begin is None:
-            # A Qdrant server optimises by itself; its next build is a job for a worker.
-            services.jobs.send(REBUILD)
-            done: Any = {"state": "sent"}
+        if isinstance(services.index, RemoteIndex):
+            services.index.rebuild()
+            done = _wait_for(services.index) if wait else services.index.progress()
+        elif isinstance(services.index, QdrantIndex) and services.points is not None:
+            services.index.rebuild(services.points)
+            info = services.index.info()
+            done = RebuildProgress(state="done", build=info.build, points=info.points, error=None)
         else:
-            begin()
-            done = _wait_for(services) if wait else services.index.progress()
+            raise Misconfigured("this index cannot be rebuilt from here")
     if session.as_json:
         output.show_json(done)
     else:
@@ -67,11 +70,25 @@ def rebuild(
 
 
 @app.command("reconcile")
-def reconcile(context: typer.Context, as_json: Json = False) -> None:
+def reconcile(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report only, mend nothing.")] = False,
+    as_json: Json = False,
+) -> None:
     """Compare PostgreSQL with the index, report the drift and mend it."""
+    from pinpoint.ingest.reconcile import reconcile as compare
+
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        drift = _compare(services)
+        if services.ledger is None:
+            raise Misconfigured("these services cannot compare: they are those of the API")
+        drift = compare(
+            ledger=services.ledger,
+            index=services.index,
+            queue=None if dry_run else services.jobs,
+            contract=services.encoder.contract.digest,
+            chunk=services.settings.worker.chunk,
+        )
     if session.as_json:
         output.show_json(drift)
         return
@@ -81,7 +98,7 @@ def reconcile(context: typer.Context, as_json: Json = False) -> None:
     )
 
 
-def _wait_for(services: Services) -> Any:
+def _wait_for(index: RemoteIndex) -> RebuildProgress:
     """Follow the owner's rebuild to its end.
 
     Raises:
@@ -89,19 +106,17 @@ def _wait_for(services: Services) -> Any:
     """
     shown = None
     while True:
-        now = services.index.progress()
+        now = index.progress()
         line = _line(now)
         if line != shown:
             output.note(line)
             shown = line
         if now.state == "failed":
             raise IndexUnavailable(f"the rebuild failed, the old index goes on: {now.error}")
-        if now.state in ("done", "idle"):
+        if now.state == "done":
             return now
         time.sleep(_PAUSE_S)
 
 
-def _line(now: Any) -> str:
-    if isinstance(now, dict):
-        return "sent to a worker"
-    return f"rebuild {now.state}: {now.points} points, build {now.build or '-'}"
+def _line(now: RebuildProgress) -> str:
+    return f"rebuild {now.state}: {now.points} points, build {now.build or '–'}"

@@ -15,12 +15,16 @@ from pinpoint.cli.batches import show_counts
 from pinpoint.cli.exits import FAILED_ITEMS
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.errors import BadRequest, NotFound
+from pinpoint.records import Batch, OriginalsPolicy
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
-    from pinpoint.records import Batch, OriginalsPolicy
 
-ORIGINALS: Final = ("reference", "copy", "rendition")
+ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
+    "reference": "reference",
+    "copy": "copy",
+    "rendition": "rendition",
+}
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 1.0
 
@@ -105,23 +109,32 @@ def _register(
 ) -> dict[str, Any]:
     from pinpoint.ingest import intake
 
+    what = path if manifest is None else _manifest(path, manifest)
     with session.services() as services:
         organization_id = session.own(services).id
-        policy: OriginalsPolicy | None = originals  # type: ignore[assignment]
         batch = intake.register_folder(
-            path.absolute(),
+            what,
             source=source,
             kind=kind,
-            originals=policy,
-            manifest=None if manifest is None else manifest.absolute(),
+            originals=ORIGINALS[originals or "reference"],
             organization_id=organization_id,
             database=services.database,
-            blobs=services.blobs,
             settings=services.settings,
         )
         if wait:
             batch = _follow(services, organization_id, batch)
     return as_dict(batch)
+
+
+def _manifest(folder: Path, manifest: Path) -> Path:
+    """The manifest, which must lie in the folder that its rows are relative to."""
+    found = manifest if manifest.exists() else folder / manifest
+    if found.resolve().parent != folder.resolve():
+        raise BadRequest(
+            f"a manifest's rows name files below its own folder: put {manifest} into {folder}, "
+            "or give its folder as PATH"
+        )
+    return found
 
 
 def _follow(services: Services, organization_id: Any, batch: Batch) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.session import Json, Session
+from pinpoint.errors import BadRequest
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,33 +33,38 @@ def inspect(
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    found: list[Inspected] = []
-    decoder = ChildDecoder(settings.media)
+    for path in paths:
+        if not path.exists():
+            raise BadRequest(f"nothing at {path}: give files, folders or manifests")
+    found: list[tuple[Path, Inspected]] = []
+    threads = min(2, os.cpu_count() or 1)
+    decoder = ChildDecoder(settings.media, children=threads)
     bar, task = output.progress("inspecting")
     try:
         with bar:
             for path in paths:
-                for one in inspection.inspect(path, decoder, settings.media):
-                    found.append(one)
+                for one in inspection.inspect(path, decoder, settings.media, threads=threads):
+                    found.append((path, one))
                     bar.update(task, completed=len(found), total=len(found))
     finally:
         decoder.close()
-    accepted = sum(one.capture is not None for one in found)
+    accepted = sum(one.capture is not None for _, one in found)
     if session.as_json:
-        files = [_entry(one) for one in found]
+        files = [_entry(path, one) for path, one in found]
         output.show_json({"files": files, "accepted": accepted, "rejected": len(found) - accepted})
         return
     output.table(
         None,
         ("file", "lat, lon", "from", "taken", ">heading °", ">s", "rejected"),
-        [_row(one) for one in found],
+        [_row(one) for _, one in found],
     )
     output.say(f"{len(found)} files: {accepted} accepted, {len(found) - accepted} rejected")
 
 
-def _entry(one: Inspected) -> dict[str, Any]:
+def _entry(path: Path, one: Inspected) -> dict[str, Any]:
     capture, rejected = one.capture, one.rejected
     entry: dict[str, Any] = {
+        "root": str(path),
         "file": one.file,
         "accepted": capture is not None,
         "seconds": round(one.seconds, 3),

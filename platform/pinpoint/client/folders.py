@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pinpoint.errors import BadRequest
+from pinpoint.media.files import find_photos
 
 if TYPE_CHECKING:
     from pinpoint.client.client import Client
 
 FILES: Final = 64
 BYTES: Final = 64_000_000
-_NO_PICTURES: Final = frozenset({".gpx", ".csv", ".geojson", ".json", ".xmp", ".txt", ".md"})
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
 
@@ -60,11 +60,8 @@ def find(path: Path) -> Iterator[tuple[str, Path]]:
         return
     if not path.is_dir():
         raise BadRequest(f"there is no file or folder {path}", reason="no_files")
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if file.is_file() and not hidden and file.suffix.lower() not in _NO_PICTURES:
-            yield name.as_posix(), file
+    for file in find_photos(path):
+        yield file.relative_to(path).as_posix(), file
 
 
 def chunks(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:

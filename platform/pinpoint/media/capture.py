@@ -83,10 +83,7 @@ def _position(
         return Point(*check_position(hint.lat, hint.lon)), hint.position_from, {}
     whole = facts.lat is not None and facts.lon is not None
     if not whole and hint.track is not None and captured_at is not None:
-        try:
-            found = position_at(Path(hint.track), captured_at)
-        except Refused as refused:
-            raise Refused("no_position", refused.detail) from refused
+        found = position_at(Path(hint.track), captured_at)
         if found is not None:
             return Point(*check_position(*found)), "gpx", {"track": Path(hint.track).name}
         raise Refused("no_position", f"the track {Path(hint.track).name} has a gap at that time")

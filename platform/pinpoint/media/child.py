@@ -17,11 +17,11 @@ import warnings
 from types import FrameType
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 
 from pinpoint.media.checks import Refused
 from pinpoint.media.picture import open_picture, read_picture
-from pinpoint.media.request import Ask
+from pinpoint.media.request import THREADS, Ask
 from pinpoint.media.wire import read_header, write_all
 
 _PR_SET_PDEATHSIG = 1
@@ -62,6 +62,7 @@ def _prepare(max_metadata_bytes: int) -> None:
     """Pillow's own limits, where they are not ours; plug-ins loaded before the walls close."""
     import pillow_heif
 
+    threads = min(THREADS, os.cpu_count() or 1)
     warnings.simplefilter("ignore")
     Image.MAX_IMAGE_PIXELS = None  # `picture` checks pixels itself, against the setting
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -70,7 +71,8 @@ def _prepare(max_metadata_bytes: int) -> None:
     pillow_heif.options.THUMBNAILS = False
     pillow_heif.options.DEPTH_IMAGES = False
     pillow_heif.options.AUX_IMAGES = False
-    pillow_heif.options.DECODE_THREADS = min(4, os.cpu_count() or 1)
+    pillow_heif.options.DECODE_THREADS = threads
+    AvifImagePlugin.DEFAULT_MAX_THREADS = threads
     pillow_heif.register_heif_opener()
     Image.init()
 

@@ -21,7 +21,7 @@ from pinpoint.media.facts import Facts, from_wire
 from pinpoint.media.files import check_size, read_bytes, sha256
 from pinpoint.media.panoramas import FACES
 from pinpoint.media.process import ChildProcess
-from pinpoint.media.request import LONGEST_SIDES, Ask
+from pinpoint.media.request import LONGEST_SIDES, THREADS, Ask
 from pinpoint.media.sniff import HEAD_BYTES, guess, sniff
 from pinpoint.media.wire import BrokenWire, Header, TimedPipes
 from pinpoint.records import Face, Hint, Pixels, Reading, Rejected
@@ -137,7 +137,7 @@ class ChildDecoder:
             max_metadata_bytes=settings.max_metadata_bytes,
             rendition_px=settings.rendition_px,
             thumbnail_px=settings.thumbnail_px,
-            cpu_s=settings.timeout_s + 1.0,
+            cpu_s=THREADS * settings.timeout_s + 1.0,
         )
 
 

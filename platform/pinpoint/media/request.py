@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+THREADS: Final = 4
+"""HEIC and AVIF decode on at most so many threads, each of which counts as CPU time."""
+
 LONGEST_SIDES: Final = 8
 """A rendition's longer side is at most this many `rendition_px`: strips stay small too."""
 

@@ -66,7 +66,11 @@ def interpolate(track: Track, time_s: float) -> tuple[float, float] | None:
 @lru_cache(maxsize=16)
 def _load(path: Path, _mtime_ns: int, _size: int) -> Track:
     """A whole folder shares one track, so the last ones are kept while they do not change."""
-    data = read_bytes(path, MAX_TRACK_BYTES)
+    try:
+        data = read_bytes(path, MAX_TRACK_BYTES)
+    except Refused as refused:
+        why = f"the track {path.name} cannot be read: {refused.detail}"
+        raise Refused("no_position", why) from refused
     try:
         # gpxpy's own parser would expand entities; this one refuses any document type.
         fromstring(data, forbid_dtd=True)

@@ -7,12 +7,15 @@ query similarity s, standardised to z over the K (so any tower's scale will do):
     k(d)    = mean over SCALES_M of exp(-d / scale)                     how far a vote carries
     votes_i = Σ_j w_j k(d_ij)                                           its own, k(0) = 1, included
     boost_i = 1 + EVIDENCE_WEIGHT Σ_e share_e k(d_ie) (exp(min(z_e, Z_MOST) - Z_LEAST) - 1)⁺
-    mass_i  ∝ votes_i boost_i
+    mass_i  ∝ w_i votes_i boost_i
 
 where e runs over the evidence near i that is no candidate itself, z_e is standardised over the
 evidence of its kind (which is mostly of wrong places, so it tells what chance looks like), and
 share_e is 1 for another kind than the candidate's, else SAME_KIND_SHARE. Evidence that is a
 candidate itself votes once, as a candidate, and counts as support.
+
+A candidate's own worth stays a factor: votes added to it alone would let a dense street outvote the
+one match (on real street faces the answer within 25 m fell from 73 % of questions to 36 %).
 
 Letters: K candidates, E pairs of a candidate and an evidence photo, U evidence photos, D width.
 """
@@ -34,7 +37,7 @@ from pinpoint.records import Candidate, Evidence, Ranked, Vector
 NAME: Final = "vote"
 TEMPERATURE: Final = 0.7
 SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
-EVIDENCE_WEIGHT: Final = 0.5
+EVIDENCE_WEIGHT: Final = 0.25
 SAME_KIND_SHARE: Final = 0.5
 Z_LEAST: Final = 1.0
 """Evidence that stands out by less than this says nothing, or dense towns would always win."""
@@ -165,7 +168,8 @@ def _masses(
 
     total = votes.sum(axis=1) * (1.0 + EVIDENCE_WEIGHT * heard)
     own = np.where(is_evidence, 0.0, votes).sum(axis=1)
-    return total / total.sum(), np.clip(1.0 - own / total, 0.0, 1.0)
+    mass = worth * total
+    return mass / mass.sum(), np.clip(1.0 - own / total, 0.0, 1.0)
 
 
 def _carry(distance_m: Floats) -> Floats:

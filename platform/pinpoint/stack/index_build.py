@@ -28,7 +28,7 @@ from pinpoint.ports import PointSource
 from pinpoint.settings import Settings
 from pinpoint.store.vectors_edge import EdgeIndex
 
-DEFAULT_POINTS: Final = "pinpoint.store.points:open_point_source"
+DEFAULT_POINTS: Final = "pinpoint.bootstrap:open_point_source"
 """Factory of the `PointSource`, `module:function`."""
 
 _NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")

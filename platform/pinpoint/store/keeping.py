@@ -16,9 +16,11 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from pinpoint import jobs
 from pinpoint.ports import OriginalKeeper
 from pinpoint.records import ClaimedItem, Kept, KeptImage, Reading
 from pinpoint.store import erasing
+from pinpoint.store.database import UnitOfWork
 from pinpoint.store.image_values import FIXABLE, METADATA, image_values
 from pinpoint.store.rows import among
 from pinpoint.store.tables import (
@@ -35,11 +37,12 @@ Entry = tuple[ClaimedItem, Reading]
 
 
 def keep(
-    connection: Connection, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
+    unit: UnitOfWork, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
 ) -> list[Kept]:
     """Store readings of one source; returns what became of each, in order."""
     if not entries:
         return []
+    connection = unit.connection
     # One writer per source at a time: two chunks with the same bytes must see each other.
     connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:source, 0))"),
@@ -47,7 +50,7 @@ def keep(
     )
     kept: dict[UUID, Kept] = {}
     for entries_once in _rounds(entries):
-        kept |= _keep_round(connection, entries_once, contract, originals)
+        kept |= _keep_round(unit, entries_once, contract, originals)
     return [kept[item.id] for item, _ in entries]
 
 
@@ -65,9 +68,9 @@ def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _keep_round(
-    connection: Connection, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
+    unit: UnitOfWork, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
 ) -> dict[UUID, Kept]:
-    source_id = entries[0][0].source.id
+    connection, source_id = unit.connection, entries[0][0].source.id
     known = _known(connection, source_id, [item.external_id for item, _ in entries])
     owners = _owners_of_bytes(
         connection, source_id, [reading.capture.sha256 for _, reading in entries]
@@ -90,7 +93,7 @@ def _keep_round(
                 values["locator"] = locator
         plans.append(plan)
         kept[item.id] = plan.kept(embedded)
-    _carry_out(connection, plans)
+    _carry_out(unit, plans)
     return kept
 
 
@@ -147,9 +150,12 @@ def _plan(
     return _Plan(item, reading, wanted, old, changed, gone, outcome)
 
 
-def _carry_out(connection: Connection, plans: Sequence[_Plan]) -> None:
+def _carry_out(unit: UnitOfWork, plans: Sequence[_Plan]) -> None:
     """Write all plans of a round with few statements."""
-    erasing.bury(connection, among(images.c.id, [gone for plan in plans for gone in plan.gone]))
+    connection = unit.connection
+    gone = [image_id for plan in plans for image_id in plan.gone]
+    if gone:
+        unit.after_commit(jobs.ERASE_IMAGES, erasing.bury(connection, among(images.c.id, gone)))
     fresh = [values for plan in plans for values in plan.wanted if values["id"] not in plan.old]
     _insert(connection, fresh)
     for plan in plans:

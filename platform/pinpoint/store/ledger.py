@@ -63,7 +63,7 @@ class Ledger:
     def keep(self, readings: Sequence[keeping.Entry], originals: OriginalKeeper) -> list[Kept]:
         """Turn readings of one source into rows, thumbnails and counters, or into duplicates."""
         with self._transactions.begin() as unit:
-            kept = keeping.keep(unit.connection, readings, self._contract(), originals)
+            kept = keeping.keep(unit, readings, self._contract(), originals)
             twins = {
                 one.item_id: Rejected(
                     file=item.file,

@@ -45,11 +45,7 @@ class QdrantIndex:
     """
 
     def __init__(
-        self,
-        url: str,
-        api_key: str | None = None,
-        alias: str = "pinpoint",
-        timeout_s: int = 30,
+        self, url: str, api_key: str | None = None, alias: str = "pinpoint", timeout_s: int = 30
     ) -> None:
         self._local = url == ":memory:"
         self._alias = alias
@@ -71,9 +67,8 @@ class QdrantIndex:
             raise IndexUnavailable(f"Qdrant does not answer: {error}") from error
         except UnexpectedResponse as error:
             if error.status_code in (401, 403):
-                raise Misconfigured(
-                    "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
-                ) from error
+                said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
+                raise Misconfigured(said) from error
             raise IndexUnavailable(f"Qdrant answered {error}") from error
 
     def _collection(self) -> str | None:
@@ -160,14 +155,21 @@ class QdrantIndex:
         """
         before, mark = self._collection(), source.watermark()
         name = self._create(source.spec(), rules.new_build())
-        self._bring(source, name, 0)
-        again = source.watermark()
-        self._bring(source, name, mark)
-        self._point_to(name)
+        try:
+            self._bring(source, name, 0)
+            again = source.watermark()
+            self._bring(source, name, mark)
+            self._point_to(name)
+        except BaseException:
+            self._remove(name)
+            raise
         self._bring(source, name, again)
         if before is not None:
-            with self._asking() as client:
-                client.delete_collection(before)
+            self._remove(before)
+
+    def _remove(self, name: str) -> None:
+        with self._asking() as client:
+            client.delete_collection(name)
 
     def _bring(self, source: PointSource, name: str, since: int) -> None:
         for points in source.stream(since=since):
@@ -293,6 +295,5 @@ class QdrantIndex:
         """Delete the collection that serves and its alias."""
         name = self._collection()
         if name is not None:
-            with self._asking() as client:
-                client.delete_collection(name)
+            self._remove(name)
         self._known_dims = {}

@@ -1,0 +1,171 @@
+"""The commands that go over the API, each against a running API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from api import memory
+from pinpoint.cli import output
+from pinpoint.cli.main import main
+from pinpoint.client import Client
+
+
+@pytest.fixture
+def pinpoint(api, tmp_path, monkeypatch, capsys):
+    """Runs a command; with `--json` its one document, else what it printed."""
+
+    def run(*arguments, key=None, code=0):
+        monkeypatch.setenv("PINPOINT_SERVER", api.url)
+        monkeypatch.setenv("PINPOINT_HOME", str(tmp_path))
+        monkeypatch.setenv("COLUMNS", "200")
+        if key is not None:
+            monkeypatch.setenv("PINPOINT_KEY", key)
+        monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        done = capsys.readouterr()
+        assert (ended.value.code or 0) == code, done
+        return json.loads(done.out) if "--json" in arguments else done
+
+    return run
+
+
+def picture(path, seed=1):
+    noise = np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def test_sources(pinpoint):
+    added = pinpoint("sources", "add", "walk", "--kind", "street", "--licence", "CC0", "--json")
+    assert (added["name"], added["kind"]) == ("walk", "street")
+    assert pinpoint("--json", "sources", "list") == {"sources": [added]}
+    assert "walk" in pinpoint("sources", "list").out
+    pinpoint("sources", "erase", "walk", code=1)
+    erased = pinpoint("sources", "erase", "walk", "--yes", "--json")
+    assert erased == {"source": "walk", "images": 0}
+
+
+def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    picture(folder / "a.png")
+    picture(folder / "deep" / "b.png", 2)
+    (folder / "track.gpx").write_text("no photo")
+    batch = pinpoint("ingest", folder, "--source", "walk", "--kind", "photo", "--json")
+    assert (batch["items"], batch["state"], batch["complete"]) == (2, "closed", False)
+    shown = pinpoint("batches", "show", batch["id"], "--json")
+    assert [item["file"] for item in shown["items"]] == ["a.png", "deep/b.png"]
+    assert pinpoint("batches", "list", "--json")["batches"] == [batch]
+    assert pinpoint("batches", "retry", batch["id"], "--json")["retried"] == 2
+    table = pinpoint("batches", "show", batch["id"]).out
+    assert "deep/b.png" in table
+    assert api.rows().all_sources
+
+
+def test_images(pinpoint, api):
+    source = api.rows().add_source("walk", "photo")
+    one = memory.image(source)
+    api.rows().all_images[one.id] = one
+    assert pinpoint("images", "show", one.id, "--json")["lat"] == 48.85
+    fixed = pinpoint("images", "fix", one.id, "--lat", "-1", "--lon", "2", "--json")
+    assert (fixed["lat"], fixed["version"]) == (-1.0, 2)
+    assert "48.85" not in pinpoint("images", "show", one.id).out
+    assert pinpoint("images", "delete", one.id, "--json") == {"deleted": str(one.id)}
+    missing = pinpoint("images", "show", one.id, code=66)
+    assert missing.out == ""
+    assert missing.err.startswith("pinpoint: ")
+
+
+def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, tmp_path):
+    photo = picture(tmp_path / "p.png")
+    found = pinpoint("locate", photo, "--kind", "photo", "--near", "1,2,500", "--json")
+    assert found["answers"][0]["photo"] == str(photo)
+    assert found["answers"][0]["answer"]["point"] == {"lat": 48.85, "lon": 2.35}
+    assert found["answers"][0]["error"] is None
+    assert asked[0]["limits"].circle.radius_m == 500
+    both = pinpoint("locate", tmp_path / "no.png", photo, "--json", code=64)
+    assert both["answers"][0]["error"]["reason"] == "unreadable"
+    assert both["answers"][1]["answer"]["ranker"] == "vote"
+    text = pinpoint("locate", photo).out
+    for word in (
+        "48.85000, 2.35000",
+        "90% of the vote within 99 m",
+        "not calibrated",
+        "CC0",
+        "vote",
+    ):
+        assert word in text
+
+
+def test_similar(pinpoint, asked, tmp_path):
+    photo = picture(tmp_path / "p.png")
+    assert pinpoint("similar", photo, "--limit", 3, "--json")["groups"][0]["group"] == "g"
+    assert "0.700" in pinpoint("similar", "--image", asked[0]["organization_id"]).out
+    assert asked[0]["limit"] == 3
+
+
+def test_a_key_without_the_scope(pinpoint, api):
+    key = api.parts.access.key("acme", "locate")
+    refused = pinpoint("sources", "list", key=key, code=77)
+    assert "`read`" in refused.err
+
+
+def test_inspect_needs_no_stack(pinpoint, tmp_path):
+    picture(tmp_path / "plain.png")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    found = pinpoint("inspect", tmp_path, "--json")
+    assert (found["accepted"], found["rejected"]) == (0, 2)
+    reasons = {one["file"]: one["reason"] for one in found["files"]}
+    assert reasons["plain.png"] == "no_position"
+    assert "plain.png" in pinpoint("inspect", tmp_path).out
+
+
+def test_the_client_waits_and_closes(api, tmp_path):
+    api.rows().add_source("walk", "photo")
+    picture(tmp_path / "a.png")
+    seen = []
+
+    def settle(batch):
+        seen.append(batch["items"])
+        for key in api.rows().all_batches:
+            api.rows().settle(key, "indexed")
+
+    with Client.open(api.url) as client:
+        done = client.ingest_folder(
+            tmp_path / "a.png", source="walk", wait=True, on_progress=settle
+        )
+        assert (done["complete"], done["indexed"]) == (True, 1)
+        assert client.ready()["ready"] is True
+        assert client.items(done["id"], state="indexed")["items"][0]["file"] == "a.png"
+    assert seen[0] == 1
+
+
+def test_the_client_takes_limits_as_python_has_them(api, asked):
+    with Client.open(api.url) as client:
+        client.locate(
+            b"photo",
+            kinds=["photo", "street"],
+            bbox=(1, 2, 3, 4),
+            polygon={"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4]]]},
+            since=datetime(2026, 1, 1, tzinfo=UTC),
+            top=None,
+        )
+        client.similar(image_id=memory.uuid4(), include_self=True)
+    limits = asked[0]["limits"]
+    assert (limits.kinds, limits.box.north) == (("photo", "street"), 4.0)
+    assert limits.polygon[1].lon == 3.0
+
+
+def test_names_from_a_gallery_cannot_command_the_terminal(capsys):
+    output.table("t", ("name",), [("\x1b[31mred[bold]",)])
+    printed = capsys.readouterr().out
+    assert "\x1b[31m" not in printed
+    assert "red[bold]" in printed

@@ -1,0 +1,14 @@
+"""The rig, one for each test."""
+
+from __future__ import annotations
+
+import pytest
+
+from rig import Rig
+
+
+@pytest.fixture
+def rig(database_url, api_database_url, tmp_path):
+    made = Rig(database_url, api_database_url, tmp_path / "rig")
+    yield made
+    made.close()

@@ -1,0 +1,240 @@
+"""Conservation, identity and replacement: DESIGN 3.3 and 3.4 on real parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinpoint.errors import BadRequest, NotFound
+from pinpoint.records import IndexFilter, ImageFix, Point
+from rig import jpeg, plain_jpeg, write_photos
+
+
+def index_count(rig, org):
+    return rig.index.count(IndexFilter(organization_id=org))
+
+
+def image_rows(rig):
+    return rig.scalar("SELECT count(*) FROM images WHERE state <> 'deleted'")
+
+
+def only_image(rig, org):
+    with rig.owner.begin() as unit:
+        from sqlalchemy import text
+
+        image_id = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
+    with rig.database.read(org) as catalogue:
+        return catalogue.image(image_id)
+
+
+def test_every_file_is_accounted_for(rig, tmp_path):
+    org = rig.organization()
+    folder = tmp_path / "in"
+    write_photos(folder, 5)
+    (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
+    (folder / "nowhere.jpg").write_bytes(plain_jpeg(77))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "null.jpg").write_bytes(jpeg(78, 0.0, 0.0))
+
+    batch = rig.ingest(folder, org)
+
+    assert batch.complete
+    assert (batch.items, batch.indexed, batch.duplicate, batch.rejected) == (10, 5, 1, 4)
+    assert image_rows(rig) == index_count(rig, org) == 5
+    with rig.database.read(org) as catalogue:
+        items = {item.file: item for item in catalogue.batch_items(batch.id)}
+    assert {name: item.reason for name, item in items.items() if item.reason} == {
+        "twin.jpg": "same_bytes",
+        "nowhere.jpg": "no_position",
+        "broken.jpg": "undecodable",
+        "empty.jpg": "empty_file",
+        "null.jpg": "null_island",
+    }
+
+
+def test_ingesting_twice_changes_nothing(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 4)
+    rig.ingest(tmp_path / "in", org)
+    before = rig.index.scroll(None, 100)
+    again = rig.ingest(tmp_path / "in", org)
+    assert (again.items, again.duplicate) == (4, 4)
+    assert image_rows(rig) == 4
+    assert rig.index.scroll(None, 100) == before
+
+
+def test_new_bytes_replace_and_raise_the_version(rig, tmp_path):
+    org = rig.organization()
+    folder = tmp_path / "in"
+    write_photos(folder, 1)
+    rig.ingest(folder, org)
+    old = only_image(rig, org)
+    (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
+    batch = rig.ingest(folder, org)
+    new = only_image(rig, org)
+    assert batch.updated == 1
+    assert (new.id, new.version) == (old.id, old.version + 1)
+    assert new.sha256 != old.sha256
+    assert rig.index.scroll(None, 10) == [(new.id, new.version, True)]
+    assert rig.scalar("SELECT count(*) FROM embeddings") == 1
+
+
+def test_new_metadata_updates_without_encoding_again(rig, tmp_path):
+    org = rig.organization()
+    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("file,latitude,longitude,creator\na.jpg,10,20,ann\n")
+    rig.ingest(manifest, org)
+    encode, calls = rig.parts.encoder.encode, []
+    rig.parts.encoder.encode = lambda *given: calls.append(given) or encode(*given)
+    manifest.write_text("file,latitude,longitude,creator\na.jpg,11,20,ann\n")
+    batch = rig.ingest(manifest, org)
+    image = only_image(rig, org)
+    assert (batch.updated, image.version, image.point) == (1, 2, Point(lat=11, lon=20))
+    assert calls == []
+    assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(11, abs=1e-6)
+
+
+def test_a_moved_file_is_a_duplicate(rig, tmp_path):
+    org = rig.organization()
+    folder = tmp_path / "in"
+    write_photos(folder, 2)
+    rig.ingest(folder, org)
+    (folder / "sub").mkdir()
+    (folder / "0001.jpg").rename(folder / "sub" / "moved.jpg")
+    batch = rig.ingest(folder, org)
+    assert (batch.items, batch.duplicate) == (2, 2)
+    assert image_rows(rig) == 2
+
+
+def test_a_panorama_becomes_faces_and_is_one_item(rig, tmp_path):
+    from media.pictures import exif, noise, saved, xmp
+    from rig import degrees
+
+    org = rig.organization()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    gps = {1: "N", 2: degrees(48.0), 3: "E", 4: degrees(2.0)}
+    packet = xmp(GPano__ProjectionType="equirectangular", GPano__PoseHeadingDegrees="90")
+    (folder / "pano.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
+    batch = rig.ingest(folder, org, source="street", kind="street")
+    assert (batch.items, batch.indexed) == (1, 1)
+    points = rig.index.fetch([row[0] for row in rig.index.scroll(None, 10)])
+    assert len(points) == 4
+    assert len({point.group for point in points}) == 1
+    with rig.database.read(org) as catalogue:
+        images = catalogue.images([point.id for point in points])
+    assert {(i.face, i.heading_deg) for i in images.values()} == {
+        ("front", 90.0),
+        ("right", 180.0),
+        ("back", 270.0),
+        ("left", 0.0),
+    }
+    # The same file as a plain photo loses three faces and keeps its place in the batch.
+    (folder / "pano.jpg").write_bytes(saved(noise(64, 48, seed=9), exif=exif(gps=gps)))
+    again = rig.ingest(folder, org, source="street")
+    assert again.updated == 1
+    assert index_count(rig, org) == image_rows(rig) == 1
+
+
+def test_a_fix_moves_the_point_and_survives_the_next_ingest(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    rig.ingest(tmp_path / "in", org)
+    image = only_image(rig, org)
+    with rig.database.write(org) as catalogue:
+        fixed = catalogue.fix_image(image.id, ImageFix(point=Point(lat=-33, lon=151)))
+    assert (fixed.version, fixed.state) == (2, "pending")
+    rig.run()
+    assert rig.index.fetch([image.id])[0].point.lat == pytest.approx(-33, abs=1e-6)
+    again = rig.ingest(tmp_path / "in", org)
+    assert again.duplicate == 1
+    assert only_image(rig, org).point == Point(lat=-33, lon=151)
+
+
+def test_an_empty_fix_is_refused(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    rig.ingest(tmp_path / "in", org)
+    with rig.database.write(org) as catalogue, pytest.raises(BadRequest, match="nothing to fix"):
+        catalogue.fix_image(only_image(rig, org).id, ImageFix())
+
+
+def test_deleting_leaves_nothing_and_the_id_may_come_back(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 2)
+    rig.ingest(tmp_path / "in", org)
+    with rig.database.read(org) as catalogue:
+        victim = next(iter(catalogue.images([row[0] for row in rig.index.scroll(None, 10)])))
+    with rig.database.write(org) as catalogue:
+        catalogue.delete_image(victim)
+    with rig.database.read(org) as catalogue, pytest.raises(NotFound):
+        catalogue.image(victim)
+    rig.run()
+    assert rig.scalar("SELECT count(*) FROM images") == index_count(rig, org) == 1
+    assert rig.scalar("SELECT count(*) FROM embeddings") == 1
+    assert rig.scalar("SELECT count(*) FROM thumbnails") == 1
+    back = rig.ingest(tmp_path / "in", org)
+    assert (back.indexed, back.duplicate) == (1, 1)
+    assert index_count(rig, org) == 2
+    with rig.database.read(org) as catalogue:
+        assert catalogue.image(victim).version == 3  # above its tombstone
+
+
+def test_erasing_a_source_frees_its_name(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 3)
+    rig.ingest(tmp_path / "in", org)
+    with rig.database.write(org) as catalogue:
+        assert catalogue.erase_source(catalogue.source("photos").id) == 3
+    rig.run()
+    for table in ("images", "sources", "batches", "batch_items", "item_images", "neighbourhoods"):
+        assert rig.scalar(f"SELECT count(*) FROM {table}") == 0, table
+    assert index_count(rig, org) == 0
+    assert rig.ingest(tmp_path / "in", org).indexed == 3
+
+
+def test_neighbourhood_counters_equal_a_recount(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 30)
+    rig.ingest(tmp_path / "in", org)
+    with rig.database.write(org) as catalogue:
+        rows = [row[0] for row in rig.index.scroll(None, 100)]
+        catalogue.delete_image(rows[0])
+        catalogue.fix_image(rows[1], ImageFix(point=Point(lat=1, lon=1)))
+    rig.run()
+    drift = """
+        SELECT count(*) FROM neighbourhoods n FULL JOIN (
+            SELECT cell_r7, source_id, count(*) AS images FROM images
+             WHERE state IN ('pending', 'indexed') GROUP BY 1, 2) i
+            ON i.cell_r7 = n.cell AND i.source_id = n.source_id
+         WHERE n.images IS DISTINCT FROM i.images"""
+    assert rig.scalar(drift) == 0
+    assert rig.scalar("SELECT sum(images) FROM neighbourhoods") == 29
+
+
+@pytest.mark.parametrize(("policy", "blobs"), [("reference", 0), ("copy", 2), ("rendition", 2)])
+def test_originals_go_where_the_source_says(rig, tmp_path, policy, blobs):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 2)
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals=policy, root=str(tmp_path / "in"))
+    for _ in range(2):
+        rig.ingest(tmp_path / "in", org)
+        kept = [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()]
+        assert len(kept) == blobs
+    image_ids = [row[0] for row in rig.index.scroll(None, 10)]
+    with rig.operator.write(org) as catalogue:
+        for image_id in image_ids:
+            catalogue.delete_image(image_id)
+    rig.run()
+    assert [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()] == []
+
+
+def test_folders_outside_the_root_are_refused(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    write_photos(tmp_path / "elsewhere", 1)
+    rig.ingest(tmp_path / "in", org)
+    with pytest.raises(BadRequest, match="lies outside"):
+        rig.ingest(tmp_path / "elsewhere", org)

@@ -1,0 +1,191 @@
+"""Reading real files nobody here made, against exiftool's reading of them."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from media.pictures import exif, gpx, noise, photo, saved
+from pinpoint.ingest.inspect import Inspected, inspect
+from pinpoint.media.checks import REASONS
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.settings import MediaSettings
+from shared_data import shared_data
+
+EXCEPTIONS = {
+    # Cut short inside its pixels; a picture that is not whole is refused, position or not.
+    "odd/Pillow/Tests/images/ultrahdr.jpg": "undecodable",
+    # Its gain map has a gamma of zero, made so on purpose; libavif refuses the whole file.
+    "odd/libavif/tests/data/seine_sdr_gainmap_gammazero.avif": "undecodable",
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Inspected]:
+    """Every real file once, by two children; the test of the counts is that none is there twice."""
+    root, settings = shared_data(), MediaSettings()
+    seen: dict[str, Inspected] = {}
+    with ChildDecoder(settings, children=2) as decoder:
+        for top in ("photos", "odd"):
+            for one in inspect(root / top, decoder, settings, threads=2):
+                name = f"{top}/{one.file}"
+                assert name not in seen
+                seen[name] = one
+        peaks = [_peak_mb(pid) for pid in decoder.pids()]
+    assert max(peaks) < 2_000
+    return seen
+
+
+@pytest.fixture(scope="module")
+def key() -> dict[str, dict[str, str]]:
+    with (shared_data() / "exiftool.csv").open(newline="") as stream:
+        return {row["path"]: row for row in csv.DictReader(stream)}
+
+
+def test_every_file_appears_once(found: dict[str, Inspected]) -> None:
+    root = shared_data()
+    there = {
+        path.relative_to(root).as_posix()
+        for top in ("photos", "odd")
+        for path in (root / top).rglob("*")
+        if path.is_file()
+    }
+    assert set(found) == there
+    for one in found.values():
+        assert (one.capture is None) != (one.rejected is None)
+        assert one.seconds < 10.0
+        assert one.rejected is None or one.rejected.reason in REASONS
+    reasons = Counter(one.rejected.reason for one in found.values() if one.rejected)
+    assert not {"decoder_crashed", "timeout", "out_of_memory"} & set(reasons)
+    assert reasons["empty_file"] == 3
+
+
+def test_usable_positions_agree_with_exiftool(
+    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+) -> None:
+    lost: dict[str, str] = {}
+    agreed = 0
+    for name, row in key.items():
+        one = found[name]
+        if row["gps_class"] != "ok":
+            continue
+        if one.rejected is not None:
+            lost[name] = one.rejected.reason
+            continue
+        assert one.capture is not None
+        assert one.capture.point.lat == pytest.approx(float(row["lat"]), abs=1e-4), name
+        assert one.capture.point.lon == pytest.approx(float(row["lon"]), abs=1e-4), name
+        agreed += 1
+    assert lost == EXCEPTIONS
+    assert agreed == 50
+
+
+def test_nothing_is_placed_that_exiftool_cannot_place(
+    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+) -> None:
+    placed = {name for name, one in found.items() if one.capture and name in key}
+    assert placed <= {name for name, row in key.items() if row["gps_class"] == "ok"}
+    for name, row in key.items():
+        rejected = found[name].rejected
+        if row["gps_class"] == "half":
+            assert rejected is not None
+            assert rejected.reason == "half_position"
+
+
+def test_headings_and_altitudes_agree_with_exiftool(
+    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+) -> None:
+    compared = 0
+    for name, row in key.items():
+        capture = found[name].capture
+        if capture is None:
+            continue
+        if row["img_direction"]:
+            assert capture.heading_deg == pytest.approx(float(row["img_direction"]), abs=0.01)
+            compared += 1
+        if row["alt_m"]:
+            assert capture.altitude_m == pytest.approx(float(row["alt_m"]), abs=0.01)
+    assert compared > 15
+
+
+def test_billions_of_pixels_are_refused_before_decoding(
+    found: dict[str, Inspected], key: dict[str, dict[str, str]]
+) -> None:
+    huge = [
+        name
+        for name, row in key.items()
+        if float(row["width"] or 0) * float(row["height"] or 0) > 1e9
+    ]
+    assert huge
+    for name in huge:
+        rejected = found[name].rejected
+        assert rejected is not None
+        assert rejected.stage == "read"
+        assert found[name].seconds < 1.0
+
+
+@pytest.mark.timeout(120)
+def test_every_real_file_can_be_decoded_without_harm() -> None:
+    """`inspect` reads no pixels where there is no position; here every file's are."""
+    settings = MediaSettings()
+    paths = [
+        path
+        for top in ("photos", "odd")
+        for path in sorted((shared_data() / top).rglob("*"))
+        if path.is_file()
+    ]
+    with ChildDecoder(settings, children=2) as decoder, ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda path: decoder.read(path.name, str(path), query=True), paths))
+        assert max(_peak_mb(pid) for pid in decoder.pids()) < 2_000
+    reasons = Counter(getattr(result, "reason", "read") for result in results)
+    assert not {"decoder_crashed", "timeout", "out_of_memory"} & set(reasons)
+    assert reasons["read"] > 850
+
+
+def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
+    (tmp_path / "good.jpg").write_bytes(photo())
+    (tmp_path / "note.txt").write_text("hello")
+    (tmp_path / "walked.png").write_bytes(
+        saved(noise(), "PNG", exif=exif(detail={0x9003: "2020:02:03 12:00:00", 0x9011: "+00:00"}))
+    )
+    (tmp_path / "walk.gpx").write_bytes(gpx((5.0, 6.0, "2020-02-03T12:00:00Z")))
+    settings = MediaSettings()
+    with ChildDecoder(settings) as decoder:
+        found = {one.file: one for one in inspect(tmp_path, decoder, settings)}
+        (single,) = inspect(tmp_path / "walked.png", decoder, settings)
+    assert list(found) == ["good.jpg", "note.txt", "walk.gpx", "walked.png"]
+    assert [one.rejected and one.rejected.reason for one in found.values()] == [
+        None,
+        "unsupported_format",
+        "unsupported_format",
+        None,
+    ]
+    assert found["walked.png"].capture is not None
+    assert found["walked.png"].capture.position_from == "gpx"
+    assert single.capture == found["walked.png"].capture
+
+
+def test_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(photo())
+    text = "file,lat,lon\na.jpg,1,2\nb.jpg,1,2\na.jpg,99,2\na.jpg,,\n"
+    (tmp_path / "m.csv").write_text(text)
+    settings = MediaSettings()
+    with ChildDecoder(settings) as decoder:
+        found = list(inspect(tmp_path / "m.csv", decoder, settings, threads=2))
+    assert [one.rejected and one.rejected.reason for one in found] == [
+        None,
+        "missing_file",
+        "out_of_range",
+        None,
+    ]
+    positions = [one.capture and one.capture.position_from for one in found]
+    assert positions == ["manifest", None, None, "exif"]
+
+
+def _peak_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))

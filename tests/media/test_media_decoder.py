@@ -1,0 +1,202 @@
+"""The pool of children: threads, limits of the process, life and death, and lies on the wire."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from media.pictures import noise, photo, saved
+from pinpoint.errors import Unavailable
+from pinpoint.media.decoder import ChildDecoder, _take
+from pinpoint.media.facts import Facts, to_wire
+from pinpoint.media.request import Ask
+from pinpoint.media.wire import BrokenWire, TimedPipes, pack, unpack
+from pinpoint.records import Hint, Reading
+from pinpoint.settings import MediaSettings
+
+
+def test_threads_share_the_pool_and_agree() -> None:
+    files = [saved(noise(200 + n, 150, seed=n)) for n in range(24)]
+    hint = Hint(lat=1.0, lon=2.0)
+    with ChildDecoder(MediaSettings(), children=2) as decoder, ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda data: decoder.read("a", data, hint), files))
+        assert len(decoder.pids()) <= 2
+        for data, result in zip(files, together, strict=True):
+            alone = decoder.read("a", data, hint)
+            assert isinstance(result, Reading)
+            assert isinstance(alone, Reading)
+            assert result.capture == alone.capture
+            assert (result.faces[0].pixels == alone.faces[0].pixels).all()
+            assert result.faces[0].thumbnail == alone.faces[0].thumbnail
+
+
+def test_a_child_outlives_the_thread_that_started_it() -> None:
+    with ChildDecoder(MediaSettings()) as decoder:
+        for _ in range(3):
+            with ThreadPoolExecutor(1) as pool:
+                assert isinstance(pool.submit(decoder.read, "a", photo()).result(), Reading)
+        (pid,) = decoder.pids()
+        time.sleep(0.2)
+        assert isinstance(decoder.read("a", photo()), Reading)
+        assert decoder.pids() == (pid,)
+
+
+def test_the_child_is_confined_and_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINPOINT_DATABASE_URL", "postgresql://secret")
+    with ChildDecoder(MediaSettings(memory_mb=1_000)) as decoder:
+        decoder.read("a", photo())
+        process = Path(f"/proc/{decoder.pids()[0]}")
+        limits = process.joinpath("limits").read_text()
+        for name, most in (("Max address space", "1000000000"), ("Max file size", "0")):
+            line = next(line for line in limits.splitlines() if line.startswith(name))
+            assert line.removeprefix(name).split()[:2] == [most, most]
+        assert "Max core file size        0" in limits
+        assert "secret" not in process.joinpath("environ").read_text()
+        maps = process.joinpath("maps").read_text()
+        assert not [name for name in ("torch", "sqlalchemy", "psycopg", "qdrant") if name in maps]
+
+
+def test_children_end_with_their_parent() -> None:
+    program = (
+        "import os, sys\n"
+        "from pinpoint.media.decoder import ChildDecoder\n"
+        "from pinpoint.settings import MediaSettings\n"
+        "d = ChildDecoder(MediaSettings())\n"
+        "d.read('a', b'\\xff\\xd8\\xff' + bytes(50))\n"
+        "print(d.pids()[0], flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    pid = int(done.stdout)
+    for _ in range(50):
+        if not _alive(pid):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"child {pid} outlived its parent")
+
+
+def test_a_fork_gets_children_of_its_own() -> None:
+    with ChildDecoder(MediaSettings()) as decoder:
+        decoder.read("a", photo())
+        (pid,) = decoder.pids()
+        fork = os.fork()
+        if fork == 0:
+            ok = isinstance(decoder.read("b", photo()), Reading) and decoder.pids() != (pid,)
+            decoder.close()
+            os._exit(0 if ok else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
+        assert isinstance(decoder.read("c", photo()), Reading)
+        assert decoder.pids() == (pid,)
+
+
+def test_a_closed_decoder_says_so() -> None:
+    decoder = ChildDecoder(MediaSettings())
+    decoder.read("a", photo())
+    (pid,) = decoder.pids()
+    decoder.close()
+    decoder.close()
+    assert not _alive(pid)
+    with pytest.raises(Unavailable):
+        decoder.read("a", photo())
+    with pytest.raises(ValueError, match="at least one"):
+        ChildDecoder(MediaSettings(), children=0)
+
+
+def ask(*, query: bool = False) -> Ask:
+    return Ask(
+        size=1,
+        format="jpeg",
+        need_position=False,
+        query=query,
+        max_pixels=10_000,
+        max_frames=1,
+        max_metadata_bytes=1_000,
+        rendition_px=64,
+        thumbnail_px=32,
+        cpu_s=1.0,
+    )
+
+
+def answer(**changes: object) -> dict[str, object]:
+    told: dict[str, object] = {
+        "facts": to_wire(Facts()),
+        "width": 64,
+        "height": 64,
+        "panorama": None,
+        "faces": [[None, 2, 2, 3]],
+    }
+    return told | changes
+
+
+BODY = bytes(12) + b"\xff\xd8\xff"
+
+
+def take(header: dict[str, object], body: bytes = BODY) -> object:
+    there, here = os.pipe()
+    os.write(here, body)
+    os.close(here)
+    try:
+        return _take(header, TimedPipes(there, there), time.monotonic() + 2.0, ask())
+    finally:
+        os.close(there)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 10**9},
+        {"height": 0},
+        {"width": "64"},
+        {"facts": None},
+        {"facts": {"lat": float("nan")}},
+        {"facts": {"lat": "48"}},
+        {"facts": {"camera": "x" * 300}},
+        {"facts": {"captured_at": "2020-01-01T00:00:00"}},
+        {"facts": {"surprise": 1}},
+        {"facts": {"attributes": {"a": [1]}}},
+        {"faces": None},
+        {"faces": [[None, 65, 65, 3]]},
+        {"faces": [[None, 10**6, 1, 3]]},
+        {"faces": [["up", 2, 2, 3]]},
+        {"faces": [["front", 2, 2, 3]]},
+        {"faces": [[None, 2, 2, 10**9]]},
+        {"faces": [[None, 2, 2, 0]]},
+        {"faces": [[None, -2, -2, 3]]},
+        {"panorama": [1]},
+        {"reason": "because", "detail": "x"},
+        {"reason": "timeout", "detail": 5},
+    ],
+)
+def test_a_lying_child_is_not_believed(changes: dict[str, object]) -> None:
+    with pytest.raises(BrokenWire):
+        take(answer(**changes))
+
+
+def test_an_honest_answer_is_taken() -> None:
+    take(answer())
+    with pytest.raises(BrokenWire, match="no JPEG"):
+        take(answer(), bytes(15))
+    with pytest.raises(BrokenWire, match="gone"):
+        take(answer(), BODY[:-1])
+
+
+def test_headers_are_plain_values() -> None:
+    assert unpack(pack({"a": [1, "b", b"c", None]})[4:]) == {"a": [1, "b", b"c", None]}
+    for body in (b"", b"\x01", b"\xc1", b"\xd4\x01\x00", b"\x81\x01\x02"):
+        with pytest.raises(BrokenWire):
+            unpack(body)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[-1][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,180 @@
+"""Finding files, and reading manifests that name them."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from media.pictures import gpx, photo
+from pinpoint.errors import BadManifest, TooLarge
+from pinpoint.media.files import find_files, find_photos, tracks
+from pinpoint.media.manifests import ManifestRow, read_manifest
+from pinpoint.records import Rejected
+from pinpoint.settings import MediaSettings
+from shared_data import shared_data
+
+SETTINGS = MediaSettings()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    for name in ("b.jpg", "a/z.JPG", "a/deep/c.heic", ".hidden/x.jpg", "a/.x.jpg", "a/note.txt"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo())
+    return root
+
+
+def names(root: Path, found: object) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in found]
+
+
+def test_files_are_found_in_one_order(tree: Path) -> None:
+    assert names(tree, find_files(tree)) == ["a/deep/c.heic", "a/note.txt", "a/z.JPG", "b.jpg"]
+    assert names(tree, find_photos(tree)) == ["a/deep/c.heic", "a/z.JPG", "b.jpg"]
+    with pytest.raises(NotADirectoryError):
+        list(find_files(tree / "b.jpg"))
+
+
+def test_links_lead_nowhere_outside(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(photo())
+    (tree / "out.jpg").symlink_to(tmp_path / "secret.jpg")
+    (tree / "in.jpg").symlink_to(tree / "b.jpg")
+    (tree / "loop").symlink_to(tree)
+    (tree / "gone.jpg").symlink_to(tree / "nothing")
+    os.mkfifo(tree / "fifo.jpg")
+    found = names(tree, find_photos(tree))
+    assert found == ["a/deep/c.heic", "a/z.JPG", "b.jpg", "in.jpg"]
+
+
+def test_tracks_beside_photos(tree: Path) -> None:
+    (tree / "a" / "day.gpx").write_bytes(gpx())
+    track_of = tracks(tree)
+    assert track_of(tree / "a" / "z.JPG") == tree / "a" / "day.gpx"
+    assert track_of(tree / "b.jpg") is None
+    (tree / "a" / "z.gpx").write_bytes(gpx())
+    track_of = tracks(tree)
+    assert track_of(tree / "a" / "z.JPG") == tree / "a" / "z.gpx"
+    assert track_of(tree / "a" / "other.jpg") is None
+
+
+def rows(path: Path, text: str, settings: MediaSettings = SETTINGS) -> list[ManifestRow | Rejected]:
+    path.write_text(text, encoding="utf-8")
+    return list(read_manifest(path, settings))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
+    head = (
+        "File,lat,lng,Heading,captured_at,sequence,creator,license,panorama,altitude,id,floor,x y"
+    )
+    line = "a/z.JPG,1.5,-2.5,-90,2020-02-03T12:00:00+02:00,s,Anna,CC0,p,12.5,007,3,\u00fc"
+    text = "\ufeff" + f"{head}\n{line}\n\n".replace(",", delimiter)
+    (row,) = rows(tree / "m.csv", text)
+    assert isinstance(row, ManifestRow)
+    assert (row.external_id, row.name, row.file) == ("007", "a/z.JPG", tree.resolve() / "a/z.JPG")
+    hint = row.hint
+    assert (hint.lat, hint.lon, hint.heading_deg, hint.altitude_m) == (1.5, -2.5, 270.0, 12.5)
+    assert hint.captured_at == datetime(2020, 2, 3, 10, tzinfo=UTC)
+    assert (hint.sequence, hint.creator, hint.licence, hint.panorama_id) == (
+        "s",
+        "Anna",
+        "CC0",
+        "p",
+    )
+    assert hint.attributes == {"floor": "3", "x y": "\u00fc"}
+    assert hint.position_from == "manifest"
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("b.jpg,91,2,", "out_of_range"),
+        ("b.jpg,122.03,37.4,", "out_of_range"),
+        ("b.jpg,1,181,", "out_of_range"),
+        ("b.jpg,1,,", "half_position"),
+        ("b.jpg,0,0,", "null_island"),
+        ("b.jpg,north,2,", "bad_row"),
+        ("b.jpg,nan,2,", "bad_row"),
+        ("b.jpg,1,2,yesterday", "bad_row"),
+        (",1,2,", "bad_row"),
+        ("b.jpg,1,2,,more,cells", "bad_row"),
+        ("none.jpg,1,2,", "missing_file"),
+        ("a,1,2,", "missing_file"),
+        ("../root2/b.jpg,1,2,", "outside_root"),
+        ("/etc/hostname,1,2,", "outside_root"),
+        ("a/../../secret.jpg,1,2,", "outside_root"),
+        ("link.jpg,1,2,", "outside_root"),
+    ],
+)
+def test_a_bad_row_stops_nothing(tree: Path, tmp_path: Path, cells: str, reason: str) -> None:
+    (tmp_path / "secret.jpg").write_bytes(photo())
+    (tree / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    text = f"file,lat,lon,captured_at\n{cells}\nb.jpg,1,2,\n"
+    bad, good = rows(tree / "m.csv", text)
+    assert isinstance(bad, Rejected)
+    assert (bad.stage, bad.reason) == ("find", reason)
+    assert bad.file
+    assert isinstance(good, ManifestRow)
+
+
+def test_one_file_has_one_name(tree: Path) -> None:
+    found = rows(tree / "m.csv", "file\nb.jpg\n./b.jpg\na/../b.jpg\na\\z.JPG\n")
+    assert [row.external_id for row in found] == ["b.jpg", "b.jpg", "b.jpg", "a/z.JPG"]
+
+
+def test_manifests_that_cannot_be_read(tree: Path) -> None:
+    with pytest.raises(BadManifest, match=r"columns are picture, lat; wanted is `file`"):
+        rows(tree / "m.csv", "picture,lat\nb.jpg,1\n")
+    with pytest.raises(BadManifest, match="twice"):
+        rows(tree / "m.csv", "file,lat,latitude\nb.jpg,1,1\n")
+    with pytest.raises(BadManifest, match="nothing"):
+        rows(tree / "m.csv", "")
+    with pytest.raises(BadManifest, match="no manifest"):
+        list(read_manifest(tree / "gone.csv", SETTINGS))
+    (tree / "m.csv").write_bytes(b"file\n\xff\xfe\n")
+    with pytest.raises(BadManifest, match="UTF-8"):
+        list(read_manifest(tree / "m.csv", SETTINGS))
+    for text in ("{", "[]", '{"type": "Feature"}'):
+        with pytest.raises(BadManifest):
+            rows(tree / "m.geojson", text)
+    with pytest.raises(TooLarge, match="PINPOINT_MEDIA_MAX_MANIFEST_ROWS"):
+        rows(tree / "m.csv", "file\n" + "b.jpg\n" * 5, MediaSettings(max_manifest_rows=3))
+
+
+def feature(coordinates: object, **properties: object) -> dict[str, object]:
+    geometry = {"type": "Point", "coordinates": coordinates}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def test_a_geojson(tree: Path) -> None:
+    features = [
+        feature([-2.5, 1.5, 9.0], file="b.jpg", heading=10, floor=3, tags=["a"], id=5),
+        feature([1.5, 122.0], file="b.jpg"),
+        feature([-2.5], file="b.jpg"),
+        {"type": "Feature", "geometry": None, "properties": {"file": "b.jpg"}},
+        {"type": "Feature", "geometry": {"type": "LineString"}, "properties": {"file": "b.jpg"}},
+        "nonsense",
+    ]
+    text = json.dumps({"type": "FeatureCollection", "features": features})
+    good, swapped, short, bare, line, nonsense = rows(tree / "m.geojson", text)
+    assert isinstance(good, ManifestRow)
+    assert (good.hint.lat, good.hint.lon, good.hint.altitude_m) == (1.5, -2.5, 9.0)
+    assert (good.external_id, good.hint.heading_deg) == ("5", 10.0)
+    assert good.hint.attributes == {"floor": 3, "tags": '["a"]'}
+    assert isinstance(bare, ManifestRow)
+    assert bare.hint.lat is None
+    bad = [row.reason for row in (swapped, short, line, nonsense) if isinstance(row, Rejected)]
+    assert bad == ["out_of_range", "bad_row", "bad_row", "bad_row"]
+
+
+def test_a_real_manifest() -> None:
+    found = list(read_manifest(shared_data() / "street" / "panoramax" / "manifest.csv", SETTINGS))
+    assert len(found) == 204
+    assert all(isinstance(row, ManifestRow) for row in found)
+    assert len({row.hint.panorama_id for row in found if isinstance(row, ManifestRow)}) == 51

@@ -1,0 +1,157 @@
+"""The chain on real parts inside one process: PostgreSQL, the decoding child, the encoder, Edge.
+
+Only the broker is left out: `InlineQueue` keeps the jobs, and `run` plays them when a test says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+
+from media.pictures import exif, noise, saved
+from pinpoint import jobs
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.ingest import pipeline
+from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.pipeline import IngestParts
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.records import Batch, IndexSpec
+from pinpoint.settings import MediaSettings, Settings
+from pinpoint.store.access import Access
+from pinpoint.store.blobs import FolderBlobs
+from pinpoint.store.database import Transactions, api_engine, owner_engine
+from pinpoint.store.handles import CatalogueDatabase
+from pinpoint.store.ledger import Ledger
+from pinpoint.store.vectors_edge import EdgeIndex
+
+WORKER = "host/1/0.00"
+
+
+@dataclass
+class InlineQueue:
+    """`ports.JobQueue` that keeps what is sent."""
+
+    sent: list[tuple[str, list[UUID]]] = field(default_factory=list)
+
+    def send(self, name: jobs.JobName, ids: Sequence[UUID] = ()) -> None:
+        self.sent.append((name, list(ids)))
+
+    def check(self) -> None:
+        return None
+
+    def waiting(self) -> int:
+        return len(self.sent)
+
+
+class Rig:
+    """Services over one database and one folder."""
+
+    def __init__(self, database_url: str, api_database_url: str, folder: Path) -> None:
+        self.folder = folder
+        self.settings = Settings(media=MediaSettings(timeout_s=20))
+        self.queue = InlineQueue()
+        self.owner = Transactions(owner_engine(database_url), self.queue)
+        self.as_api = Transactions(api_engine(api_database_url, own_login=True), self.queue)
+        self.database = CatalogueDatabase(self.as_api, self.settings.worker.chunk)
+        self.operator = CatalogueDatabase(self.owner, self.settings.worker.chunk)
+        self.access = Access(self.owner)
+        self.encoder = LazyEncoder(self.settings)
+        self.index = EdgeIndex(folder / "index")
+        contract = self.encoder.contract
+        self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
+        self.ledger = Ledger(
+            self.owner, contract=lambda: contract.digest, lease_s=60, max_attempts=3
+        )
+        self.blobs = FolderBlobs(folder / "blobs")
+        self.parts = IngestParts(
+            ledger=self.ledger,
+            decoder=ChildDecoder(self.settings.media, children=1),
+            encoder=self.encoder,
+            index=self.index,
+            blobs=self.blobs,
+            threads=1,
+        )
+
+    def organization(self, name: str = "acme") -> UUID:
+        return self.access.create_organization(name).id
+
+    def run(self) -> None:
+        """Play every job that was sent, and those they send."""
+        while self.queue.sent:
+            name, ids = self.queue.sent.pop(0)
+            if name == jobs.INGEST_ITEMS:
+                pipeline.ingest_items(ids, WORKER, self.parts)
+            elif name == jobs.INDEX_IMAGES:
+                pipeline.index_images(ids, self.parts)
+            elif name == jobs.ERASE_IMAGES:
+                pipeline.erase_images(ids, self.parts)
+            else:
+                raise AssertionError(f"unknown job {name}")
+
+    def ingest(
+        self, path: Path, organization_id: UUID, source: str = "photos", kind: str = "photo"
+    ) -> Batch:
+        """Register a folder or manifest and run everything; the batch as it ends."""
+        batch = register_folder(
+            path,
+            source=source,
+            kind=kind,
+            organization_id=organization_id,
+            database=self.operator,
+            settings=self.settings,
+        )
+        self.run()
+        with self.database.read(organization_id) as catalogue:
+            return catalogue.batch(batch.id)
+
+    def scalar(self, statement: str, **values: object) -> int:
+        """One number, read as the owner."""
+        with self.owner.begin() as unit:
+            return unit.connection.execute(text(statement), values).scalar_one()
+
+    def close(self) -> None:
+        self.parts.decoder.close()
+        self.index.close()
+        self.owner.close()
+        self.as_api.close()
+
+
+def degrees(value: float) -> tuple[float, float, float]:
+    """A coordinate as EXIF writes it."""
+    value = abs(value)
+    minutes = (value - int(value)) * 60
+    return (float(int(value)), float(int(minutes)), (minutes - int(minutes)) * 60)
+
+
+def jpeg(
+    seed: int, lat: float, lon: float, size: tuple[int, int] = (96, 72), **tags: object
+) -> bytes:
+    """A seeded picture that says where it was taken."""
+    gps = {
+        1: "N" if lat >= 0 else "S",
+        2: degrees(lat),
+        3: "E" if lon >= 0 else "W",
+        4: degrees(lon),
+    }
+    return saved(noise(*size, seed=seed), quality=90, exif=exif(gps=gps, **tags))
+
+
+def plain_jpeg(seed: int, size: tuple[int, int] = (96, 72)) -> bytes:
+    """A seeded picture that says nothing."""
+    return saved(noise(*size, seed=seed), quality=90)
+
+
+def write_photos(folder: Path, count: int, *, first: int = 0, lat: float = 48.85) -> None:
+    """`count` photos on a line to the east, about 73 m apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(first, first + count):
+        (folder / f"{seed:04d}.jpg").write_bytes(jpeg(seed, lat, 2.35 + 0.001 * seed))
+
+
+def unique(prefix: str) -> str:
+    """A name nobody has used."""
+    return f"{prefix}-{uuid4().hex[:8]}"

@@ -1,0 +1,92 @@
+"""Optimised builds of the embedded engine, and rebuilding on a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from index_gallery import ORG_A, SPEC, FolderSource, gallery, identity
+from pinpoint.errors import BadBundle, IndexUnavailable
+from pinpoint.records import IndexFilter, IndexQuery, IndexSpec, Point
+from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors_qdrant import QdrantIndex
+
+WIDE = {"image": 1_024}
+
+
+@pytest.mark.timeout(120)
+def test_an_optimised_index_holds_recall_and_takes_changes(tmp_path):
+    points = gallery(6_000, dims=WIDE)
+    index = EdgeIndex(tmp_path / "build")
+    index.ensure(IndexSpec(contract="wide", dims=WIDE))
+    index.upsert(points)
+    index.optimize()
+    assert index.info().indexed_vectors >= 6_000, "otherwise this test says nothing about HNSW"
+    where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
+    asked = [
+        IndexQuery(channel="image", vector=p.vectors["image"], filter=where, limit=48)
+        for p in points[:200:10]
+    ]
+    seen = [p for p in points if p.organization_id == ORG_A and p.kind == "photo"]
+    matrix = np.stack([p.vectors["image"] for p in seen])
+    found, shares = index.search(asked), []
+    for query, hits in zip(asked, found, strict=True):
+        best = np.argsort(-(matrix @ query.vector))[:48]
+        shares.append(len({hit.id for hit in hits} & {seen[i].id for i in best}) / 48)
+    assert np.mean(shares) >= 0.95, shares
+    assert index.search(asked) == found
+    exact = index.search([replace(query, exact=True) for query in asked])
+    for query, hits in zip(asked, exact, strict=True):
+        best = np.argsort(-(matrix @ query.vector))[:48]
+        assert {hit.id for hit in hits} == {seen[i].id for i in best}
+    moved = [replace(p, version=2, point=Point(1, 1)) for p in points[:300]]
+    index.upsert(moved)
+    index.upsert(points[:300])
+    index.delete({p.id: 2 for p in points[300:400]})
+    index.forget([p.id for p in points[400:450]])
+    index.upsert(points[300:400])
+    assert index.count() == index.info().points == 5_850
+    assert len(index.scroll(None, 10_000)) == 5_950
+    assert all(p.point == Point(1, 1) for p in index.fetch([p.id for p in moved]))
+    index.close()
+    index.close()
+    again = EdgeIndex(tmp_path / "build")
+    assert (again.count(), again.info().build) == (5_850, "build")
+    with pytest.raises(IndexUnavailable, match="opened"):
+        EdgeIndex(tmp_path / "build")
+    again.close()
+
+
+def test_what_a_crash_left_before_the_index_was_whole_is_made_anew(tmp_path):
+    (tmp_path / "build" / "shard" / "segments" / "half").mkdir(parents=True)
+    (tmp_path / "build" / "shard" / "wal").write_text("cut off")
+    index = EdgeIndex(tmp_path / "build")
+    assert not index.info().ready
+    index.ensure(SPEC)
+    index.upsert(gallery(5))
+    assert index.count() == 5
+    index.close()
+
+
+def test_a_server_is_rebuilt_beside_the_collection_that_serves(tmp_path):
+    index = QdrantIndex(":memory:")
+    index.ensure(SPEC)
+    index.upsert(gallery(40))
+    before = index.info()
+    (tmp_path / "n").write_text("30")
+    (tmp_path / "extra").write_text("4")
+    index.rebuild(FolderSource(tmp_path))
+    after = index.info()
+    assert (after.contract, after.points) == (SPEC.contract, 34)
+    assert after.build > before.build
+    assert (identity(10_000), 5, False) in index.scroll(None, 100)
+    (tmp_path / "contract").write_text("contract-b")
+    index.rebuild(FolderSource(tmp_path))
+    assert index.info().contract == "contract-b"
+    (tmp_path / "contract").write_text("no/such:name")
+    with pytest.raises(BadBundle):
+        index.rebuild(FolderSource(tmp_path))
+    assert index.count() == 34
+    index.close()
