@@ -113,7 +113,7 @@ install_system_packages() {
 fingerprint() { cat pyproject.toml constraints.txt deploy/install.sh | sha256sum | cut -d' ' -f1; }
 
 install_python_packages() {
-    local stamp=.venv/setup.stamp wanted python cpu=https://download.pytorch.org/whl/cpu torch_from=()
+    local stamp=.venv/setup.stamp wanted python cpu=https://download.pytorch.org/whl/cpu cpu_build=()
     wanted=$(fingerprint)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted $PWD" ] && .venv/bin/python -c '' 2>/dev/null; then return; fi
     python=$(find_python) || die "No Python from 3.11 to 3.13; install one, or name it: PYTHON=/path/to/python make setup"
@@ -126,13 +126,15 @@ install_python_packages() {
     local pip=(.venv/bin/python -m pip --disable-pip-version-check --no-input)
     say "Installing Python packages (pip)"
     "${pip[@]}" install -q 'pip>=25.1' # knows dependency groups
-    # Without an NVIDIA card the build without CUDA does, at a tenth of the size.
+    # Without an NVIDIA card the build without CUDA does, at a tenth of the size. Asked without
+    # pip's own configuration, whose other sources would answer in that index's name.
     if ! command -v nvidia-smi >/dev/null 2>&1 && ! .venv/bin/python -c 'import torch' 2>/dev/null &&
-        "${pip[@]}" --timeout 5 --retries 0 index versions torch --index-url "$cpu" >/dev/null 2>&1; then
-        torch_from=(--extra-index-url "$cpu")
+        PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS="" PIP_EXTRA_INDEX_URL="" \
+            "${pip[@]}" --timeout 5 --retries 0 index versions torch --index-url "$cpu" >/dev/null 2>&1; then
+        cpu_build=(--extra-index-url "$cpu" torchvision==0.28.0)
     fi
-    "${pip[@]}" install -q -c constraints.txt "${torch_from[@]}" torch==2.13.0 >&2
-    "${pip[@]}" install -q -c constraints.txt "${torch_from[@]}" -e . --group dev >&2
+    "${pip[@]}" install -q -c constraints.txt "${cpu_build[@]}" torch==2.13.0 >&2
+    "${pip[@]}" install -q -c constraints.txt -e . --group dev >&2
     printf '%s %s\n' "$wanted" "$PWD" >"$stamp"
 }
 

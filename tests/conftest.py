@@ -60,7 +60,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def server_places() -> Iterator[StackPlaces]:
-    with _home_folder() as home:
+    with home_folder() as home:
         places = StackPlaces(home)
         places.create()
         yield places
@@ -149,7 +149,7 @@ class RunningStack:
 @pytest.fixture(scope="session")
 def running_stack() -> Iterator[RunningStack]:
     """A stack as `pinpoint up` makes it, in a home of its own; afterwards no process is left."""
-    with _home_folder() as home:
+    with home_folder() as home:
         settings = Settings(places=Places(home=home))
         places = StackPlaces(home)
         watcher = watch_over(home)
@@ -183,7 +183,7 @@ def dismiss(watcher: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _home_folder() -> Iterator[Path]:
+def home_folder() -> Iterator[Path]:
     root = Path(tempfile.mkdtemp(prefix="pinpoint-test-"))
     try:
         yield root / "home"

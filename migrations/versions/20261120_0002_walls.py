@@ -206,6 +206,8 @@ def upgrade() -> None:
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO pinpoint_api")
     op.execute("REVOKE ALL ON FUNCTION recount(bigint[], uuid[], uuid[]) FROM PUBLIC")
+    # Whom the embedded stack serves while there are no keys.
+    op.execute("INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'default')")
     op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
     op.execute(
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tenant TO pinpoint_api"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ def pinpoint(api, tmp_path, monkeypatch, capsys):
         if key is not None:
             monkeypatch.setenv("PINPOINT_KEY", key)
         monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())  # nobody there to answer
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
@@ -169,3 +171,9 @@ def test_names_from_a_gallery_cannot_command_the_terminal(capsys):
     printed = capsys.readouterr().out
     assert "\x1b[31m" not in printed
     assert "red[bold]" in printed
+
+
+def test_a_table_is_never_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    output.table(None, ("id", ">n"), [("5850ee6b-adcc-5e20-a130-d8416d2332ff", 1234567)])
+    assert "5850ee6b-adcc-5e20-a130-d8416d2332ff  1234567" in capsys.readouterr().out

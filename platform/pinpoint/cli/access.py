@@ -69,7 +69,7 @@ def create_key(
     session = Session.of(context, org=org, as_json=as_json)
     scopes = _scopes(scope)
     with session.services() as services:
-        key, secret = services.access.create_key(session.organization, name, scopes)
+        key, secret = services.access.create_key(session.own(services).name, name, scopes)
     if session.as_json:
         output.show_json({"key": key, "secret": secret})
         return
@@ -85,7 +85,7 @@ def list_keys(context: typer.Context, org: Org = None, as_json: Json = False) ->
     """List an organisation's keys, without their secrets."""
     session = Session.of(context, org=org, as_json=as_json)
     with session.services() as services:
-        found = services.access.keys(session.organization)
+        found = services.access.keys(session.own(services).name)
     if session.as_json:
         output.show_json({"keys": found})
         return

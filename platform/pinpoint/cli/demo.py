@@ -155,13 +155,14 @@ def _line(query: Query, answer: Json) -> Json:
 def _show(report: Json) -> None:
     output.table(
         None,
-        ("photo", "answer", ">error", ">radius 50 %", ">radius 90 %", "cited photos", ">ms"),
+        ("photo", "answer", "near", ">error", ">50 %", ">90 %", "cited photos", ">ms"),
         [_row(line) for line in report["photos"]],
     )
     new = sum(one["indexed"] + one["updated"] for one in report["ingest"])
     known = sum(one["duplicate"] for one in report["ingest"])
     lost = sum(one["rejected"] + one["failed"] for one in report["ingest"])
     summary = report["summary"]
+    output.say("50 % and 90 %: radius of the disc that holds so much of the vote; ids by --json")
     output.say("")
     output.say(f"ingested: {new} new, {known} known, {lost} rejected or failed")
     output.say(f"located within 1 km: {summary['within_1_km']} of {summary['photos']}")
@@ -174,13 +175,15 @@ def _row(line: Json) -> tuple[str, ...]:
     answer, error_km = line["answer"], line["error_km"]
     kinds = [one["kind"] for one in line["cited"]]
     cited = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
-    where = f"{answer['lat']:.4f}, {answer['lon']:.4f} {answer['place']}" if answer else "no answer"
+    if line["cited"]:
+        cited += f" ({line['cited'][0]['image_id'][:8]}…)"
     return (
         Path(line["photo"]).name,
-        where,
+        f"{answer['lat']:.4f}, {answer['lon']:.4f}" if answer else "no answer",
+        answer["place"] if answer else "–",
         "–" if error_km is None else output.length(error_km * 1_000),
         *(_radius(line, mass) for mass in ("50%", "90%")),
-        f"{cited}: " + " ".join(one["image_id"][:8] for one in line["cited"]) if cited else "–",
+        cited or "–",
         f"{line['ms']:.0f}",
     )
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+_UNBOUNDED: Final = 100_000
 
 
 def show_json(value: object) -> None:
@@ -54,11 +56,15 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     for column in columns:
         right = column.startswith(">")
         drawn.add_column(
-            column.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+            column.removeprefix(">"), justify="right" if right else "left", no_wrap=True
         )
     for row in rows:
         drawn.add_row(*(plain(cell(value)) for value in row))
-    Console(markup=False, highlight=False, emoji=False).print(drawn)
+    console = Console(markup=False, highlight=False, emoji=False)
+    # Ids are to be copied: a line that is too long may wrap, but nothing in it is cut.
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    console.width = max(console.width, console.measure(drawn, options=unbounded).maximum)
+    console.print(drawn)
 
 
 def cell(value: object) -> str:

@@ -111,7 +111,14 @@ class OwnedIndex(LiveIndex):
             self._say("failed", error=said)
 
     def _run_child(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "pinpoint.stack.index_build", "--folder", str(folder)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pinpoint.stack.index_build",
+            "--folder",
+            str(folder),
+        ]
         command += ["--points", self._points, "--parent", str(os.getpid())]
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True

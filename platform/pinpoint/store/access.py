@@ -19,8 +19,6 @@ from pinpoint.records import SCOPES, ApiKey, Caller, Organization, Scope
 from pinpoint.store.database import Transactions
 from pinpoint.store.tables import api_keys, organizations
 
-DEFAULT_ORGANIZATION = "default"
-
 
 class Access:
     """Organisations and keys.
@@ -69,17 +67,6 @@ class Access:
         if found is None:
             raise NotFound(f"no organisation {organization!r}")
         return Caller(organization_id=found, organization=organization, scopes=frozenset(scopes))
-
-    def ensure_default(self) -> None:
-        """Make the organisation `default` where there is none yet."""
-        with self._transactions.begin() as unit:
-            unit.connection.execute(
-                text(
-                    "INSERT INTO organizations (id, name) VALUES (:id, :name) "
-                    "ON CONFLICT (name) DO NOTHING"
-                ),
-                {"id": uuid4(), "name": DEFAULT_ORGANIZATION},
-            )
 
     def create_organization(self, name: str) -> Organization:
         """Add an organisation.

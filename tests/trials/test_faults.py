@@ -1,0 +1,160 @@
+"""Real faults against a real stack: whatever is killed, everything comes back or is ended."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from conftest import dismiss, home_folder, watch_over
+from pinpoint.settings import Places, Settings
+from pinpoint.stack import lifecycle, processes
+from pinpoint.stack.lifecycle import StackStatus
+from pinpoint.stack.places import StackPlaces
+
+SEED = 20
+FAULTS = 10
+NAMES = ("postgres", "redis", "index", "api", "worker", "beat")
+# Each process once, then more of them, in an order that the seed fixes.
+VICTIMS = [*NAMES, *random.Random(SEED).choices(NAMES, k=FAULTS - len(NAMES))]
+BACK_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    with home_folder() as home:
+        found = Settings(places=Places(home=home))
+        watcher = watch_over(home)
+        try:
+            lifecycle.up(found)
+            yield found
+        finally:
+            lifecycle.down(found)
+            left = processes.belonging_to(StackPlaces(home))
+            dismiss(watcher)
+            lifecycle.erase(found)
+        assert left == []
+
+
+def _wait(settings: Settings, done: Callable[[StackStatus], bool]) -> StackStatus:
+    until = time.monotonic() + BACK_S
+    while True:
+        now = lifecycle.status(settings)
+        if done(now):
+            return now
+        assert time.monotonic() < until, f"not within {BACK_S} s: {now}"
+        time.sleep(0.1)
+
+
+def _ours(settings: Settings) -> list[psutil.Process]:
+    return processes.belonging_to(StackPlaces(settings.places.home))
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_killed_process_comes_back_and_is_reported(settings, victim):
+    before = _wait(settings, lambda now: now.state == "up")
+    old = next(one for one in before.processes if one.name == victim)
+    psutil.Process(old.pid).kill()
+
+    def back(now: StackStatus) -> bool:
+        new = next(one for one in now.processes if one.name == victim)
+        return now.state == "up" and new.pid not in (None, old.pid)
+
+    new = next(one for one in _wait(settings, back).processes if one.name == victim)
+    assert new.restarts > old.restarts
+    assert "SIGKILL" in (new.last_exit or "")
+    assert new.since is not None
+    assert old.since is not None
+    assert new.since >= old.since
+
+
+@pytest.mark.ci
+def test_up_recovers_after_the_supervisor_alone_was_killed(settings):
+    before = _wait(settings, lambda now: now.state == "up")
+    assert before.supervisor_pid is not None
+    psutil.Process(before.supervisor_pid).kill()
+    _wait(settings, lambda now: now.state == "orphaned")
+    after = lifecycle.up(settings)
+    assert after.state == "up"
+    assert after.api_url == before.api_url
+    # Nothing of the first stack works on beside the second.
+    old = {one.pid for one in before.processes}
+    assert not old & {process.pid for process in _ours(settings)}
+
+
+@pytest.mark.ci
+def test_up_recovers_after_everything_was_killed(settings):
+    before = lifecycle.status(settings)
+    victims = _ours(settings)
+    for process in victims:
+        process.kill()
+    assert processes.wait_gone(victims, 10.0) == []
+    assert lifecycle.status(settings).state == "down"
+    assert (StackPlaces(settings.places.home).pgdata / "postmaster.pid").exists()
+    after = lifecycle.up(settings)
+    assert after.state == "up"
+    assert after.api_url == before.api_url
+
+
+@pytest.mark.ci
+def test_down_leaves_nothing_and_up_resumes(settings):
+    before = lifecycle.status(settings)
+    assert lifecycle.down(settings).state == "down"
+    assert _ours(settings) == []
+    places = StackPlaces(settings.places.home)
+    for path in (places.supervisor_socket, places.redis_socket, places.index_socket):
+        assert not path.exists()
+    assert not (places.pgdata / "postmaster.pid").exists()
+    assert lifecycle.up(settings).api_url == before.api_url
+
+
+def test_a_stopped_supervisor_is_replaced(settings):
+    """SIGSTOP: it is there and answers nothing."""
+    before = _wait(settings, lambda now: now.state == "up")
+    assert before.supervisor_pid is not None
+    psutil.Process(before.supervisor_pid).suspend()
+    after = lifecycle.up(settings)
+    assert after.state == "up"
+    assert after.supervisor_pid != before.supervisor_pid
+
+
+def test_a_foreign_process_under_a_stale_pid_is_left_alone(settings):
+    """After a reboot the recorded ids belong to others, which must neither die nor be trusted."""
+    lifecycle.down(settings)
+    places = StackPlaces(settings.places.home)
+    stranger = psutil.Process(1)
+    lock = places.pgdata / "postmaster.pid"
+    lock.write_text(f"{stranger.pid}\n{places.pgdata}\n1\n5432\n\n\n0 0\nready\n")
+    places.supervisor_pidfile.write_text(f"{stranger.pid}\n")
+    for path in (places.redis_socket, places.index_socket):
+        path.write_text("")
+    assert lifecycle.up(settings).state == "up"
+    assert stranger.is_running()
+
+
+def test_two_ups_at_once_make_one_stack(settings):
+    lifecycle.down(settings)
+    assert settings.places.home.is_dir()
+    code = (
+        "import sys; from pathlib import Path;"
+        "from pinpoint.settings import Places, Settings; from pinpoint.stack import lifecycle;"
+        "print(lifecycle.up(Settings(places=Places(home=Path(sys.argv[1])))).supervisor_pid)"
+    )
+    said = [_python(code, settings.places.home) for _ in range(3)]
+    pids = {one.communicate(timeout=120)[0] for one in said}
+    assert [one.returncode for one in said] == [0, 0, 0]
+    assert len(pids) == 1
+    found = lifecycle.status(settings)
+    assert pids == {f"{found.supervisor_pid}\n"}
+    assert found.state == "up"
+
+
+def _python(code: str, home: Path) -> psutil.Popen:
+    return psutil.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
