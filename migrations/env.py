@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 from geoalchemy2 import alembic_helpers
+from sqlalchemy import text
+
 from pinpoint.settings import Settings
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store.database import owner_engine
 from pinpoint.store.tables import metadata
-from sqlalchemy import text
 
 # Any constant does, as long as every migrator of Pinpoint takes the same one.
 MIGRATION_LOCK = 0x9142_0017

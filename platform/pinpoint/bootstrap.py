@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.ports import Encoder, VectorIndex
+from pinpoint.ports import VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, SourceKind, Vector
 from pinpoint.settings import Settings
 from pinpoint.stack.broker import CeleryQueue
@@ -81,7 +81,7 @@ class Services:
     database: CatalogueDatabase
     access: Access
     index: VectorIndex
-    encoder: Encoder
+    encoder: LazyEncoder
     blobs: FolderBlobs
     jobs: CeleryQueue
     decoder: ChildDecoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinpoint.errors import BadRequest, NotFound
-from pinpoint.records import IndexFilter, ImageFix, Point
+from pinpoint.records import ImageFix, IndexFilter, Point
 from rig import jpeg, plain_jpeg, write_photos
 
 

@@ -2,9 +2,9 @@
 
 The numbers belong together:
 
-- a **lease** (`PINPOINT_WORKER_LEASE_S`, 300 s) is longer than a chunk of 64 takes on one slow core;
-- the **visibility timeout** (1 h) is much longer than the lease, so that Redis never hands a running
-  chunk to a second worker; lost work is found by its lease;
+- a **lease** (`PINPOINT_WORKER_LEASE_S`, 300 s) is longer than a chunk of 64 takes on a slow core;
+- the **visibility timeout** (1 h) is much longer than the lease, so that Redis never hands a
+  running chunk to a second worker; lost work is found by its lease;
 - the **sweep** (30 s) looks for ended leases and for dead workers of this machine, so that a killed
   worker's items go on within half a minute;
 - **tries** (3) count claims that ended without a verdict; work that failed because a part of the

@@ -32,8 +32,10 @@ def _name_of(process: psutil.Process) -> str:
 
 
 def is_alive(worker: str) -> bool:
-    """Whether the process that took a lease still runs; True for other hosts, where only the
-    lease's end can tell."""
+    """Whether the process that took a lease still runs.
+
+    True for other hosts, where only the lease's end can tell.
+    """
     host, _, rest = worker.partition("/")
     pid, _, _ = rest.partition("/")
     if host != socket.gethostname() or not pid.isdigit():

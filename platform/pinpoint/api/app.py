@@ -34,6 +34,8 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
             return
         own = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
         app.state.services = own
+        # Weights take seconds to load: in the background, so that the first question need not wait.
+        Thread(target=own.encoder.warm, name="warm", daemon=True).start()
         try:
             yield
         finally:

@@ -76,7 +76,9 @@ def _source(
     root: Path,
 ) -> Source:
     try:
-        return catalogue.source(name)
+        found = catalogue.source(name)
+        # Without a root two folders that hold a file of one name would replace each other's.
+        return found if found.root else catalogue.set_root(found.id, str(root))
     except NotFound:
         if kind is None:
             raise NotFound(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pinpoint.ingest.read import path_of
 from pinpoint.media.jpeg import encode_jpeg
 from pinpoint.ports import BlobStore
 from pinpoint.records import ClaimedItem, Reading
@@ -29,6 +28,6 @@ class Originals:
             ]
         locator = item.locator
         if item.source.originals == "copy" and not locator.startswith("blob:"):
-            data = Path(path_of(locator, self._blobs)).read_bytes()
+            data = Path(self._blobs.path(locator)).read_bytes()
             locator = self._blobs.put(item.organization_id, data)
         return [locator] * len(reading.faces)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from pinpoint.errors import NotFound, PinpointError
+from pinpoint.errors import NotFound
 from pinpoint.ports import BlobStore, Decoder
 from pinpoint.records import ClaimedItem, Reading, Rejected
 
@@ -34,22 +32,7 @@ def read_items(
 
 def _read(item: ClaimedItem, decoder: Decoder, blobs: BlobStore) -> Reading | Rejected:
     try:
-        path = path_of(item.locator, blobs)
+        path = blobs.path(item.locator)
     except NotFound as error:
         return Rejected(file=item.file, stage="read", reason="missing_file", detail=error.message)
     return decoder.read(item.file, path, item.hint)
-
-
-def path_of(locator: str, blobs: BlobStore) -> str:
-    """Path of what a locator names.
-
-    Raises:
-        NotFound: The blob is gone.
-        PinpointError: The locator is of no known form.
-    """
-    if locator.startswith("blob:"):
-        return blobs.path(locator)
-    parts = urlsplit(locator)
-    if parts.scheme != "file":
-        raise PinpointError(f"locator {locator[:80]!r} is neither file: nor blob:")
-    return str(Path(unquote(parts.path)))

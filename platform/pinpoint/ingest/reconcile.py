@@ -18,11 +18,10 @@ _PAGE = 2_000
 def reconcile(
     *, ledger: Ledger, index: VectorIndex, queue: JobQueue | None, contract: str, chunk: int
 ) -> Drift:
-    """Compare and, with a queue, mend: what is missing or stale is indexed again, what is extra
-    is deleted.
+    """Compare and, with a queue, mend.
 
-    Rows that change meanwhile may be reported; mending them changes nothing, because every write
-    carries its version.
+    What is missing or stale is indexed again, what is extra is deleted. Rows that change meanwhile
+    may be reported; mending them changes nothing, because every write carries its version.
 
     Args:
         ledger: The truth.

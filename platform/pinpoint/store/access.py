@@ -50,7 +50,7 @@ class Access:
         )
 
     def any_keys(self) -> bool:
-        """Whether any key is in force."""
+        """Whether a key was ever made; from then on nobody is let in without one."""
         with self._transactions.begin() as unit:
             return bool(unit.connection.execute(text("SELECT tenant.any_keys()")).scalar_one())
 

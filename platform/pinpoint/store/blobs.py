@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
 from pinpoint.errors import NotFound
@@ -36,11 +37,14 @@ class FolderBlobs:
         return f"blob:{organization_id}/{name}"
 
     def path(self, locator: str) -> str:
-        """Path of the bytes.
+        """Path of the bytes of a blob, or of a file that is kept by reference.
 
         Raises:
             NotFound: Nothing under that locator.
         """
+        parts = urlsplit(locator)
+        if parts.scheme == "file":
+            return unquote(parts.path)
         path = self._named(locator)
         if not path.is_file():
             raise NotFound(f"no blob {locator}")

@@ -77,6 +77,20 @@ class Writer(Reader):
             raise Conflict(f"a source named {name!r} exists already") from error
         return self.source(name)
 
+    def set_root(self, source_id: UUID, root: str) -> Source:
+        """Say which folder the ids of a source are relative to; it is set once.
+
+        Raises:
+            Conflict: The source has another root already.
+        """
+        found = self.source(source_id)
+        if found.root not in (None, root):
+            raise Conflict(f"source {found.name!r} has the root {found.root}")
+        self._connection.execute(
+            update(sources).where(self._mine(sources), sources.c.id == source_id).values(root=root)
+        )
+        return self.source(source_id)
+
     def erase_source(self, source_id: UUID) -> int:
         """Leave tombstones on all its images; a worker removes them, then the source."""
         self.source(source_id)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +17,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from pinpoint import jobs
 from pinpoint.ports import OriginalKeeper
-from pinpoint.records import ClaimedItem, Kept, KeptImage, Reading
+from pinpoint.records import ClaimedItem, Kept, Reading
 from pinpoint.store import erasing
 from pinpoint.store.database import UnitOfWork
-from pinpoint.store.image_values import FIXABLE, METADATA, image_values
+from pinpoint.store.image_values import FIXABLE, image_values
+from pinpoint.store.keeping_plan import Plan, plan_item
 from pinpoint.store.rows import among
 from pinpoint.store.tables import (
     batch_items,
@@ -77,14 +77,14 @@ def _keep_round(
     )
     embedded = _embedded(connection, contract, [row.id for rows in known.values() for row in rows])
     kept: dict[UUID, Kept] = {}
-    plans: list[_Plan] = []
+    plans: list[Plan] = []
     for item, reading in entries:
         rows = known.get(item.external_id, [])
         owner = owners.setdefault(reading.capture.sha256, item.external_id)
         if owner != item.external_id and all(row.state == "deleted" for row in rows):
             kept[item.id] = Kept(item_id=item.id, duplicate_of=owner, images=())
             continue
-        plan = _plan(item, reading, image_values(item, reading), rows)
+        plan = plan_item(item, reading, image_values(item, reading), rows)
         if plan is None:
             kept[item.id] = Kept(item_id=item.id, duplicate_of="unchanged", images=())
             continue
@@ -97,60 +97,7 @@ def _keep_round(
     return kept
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What one item changes."""
-
-    item: ClaimedItem
-    reading: Reading
-    wanted: list[dict[str, Any]]
-    old: dict[UUID, Any]
-    changed: dict[UUID, set[str]]
-    gone: list[UUID]
-    """Faces that the new bytes no longer have."""
-    outcome: str
-
-    @property
-    def new_bytes(self) -> bool:
-        """Whether any face's bytes are not in the catalogue yet."""
-        return any("sha256" in changed for changed in self.changed.values())
-
-    def kept(self, embedded: set[UUID]) -> Kept:
-        """What the pipeline has to encode."""
-        return Kept(
-            item_id=self.item.id,
-            duplicate_of=None,
-            images=tuple(
-                KeptImage(
-                    id=values["id"],
-                    face=face,
-                    needs_vector=values["id"] not in embedded
-                    or "sha256" in self.changed[values["id"]],
-                )
-                for face, values in enumerate(self.wanted)
-            ),
-            replaced=tuple(
-                {row.locator for row in self.old.values() if row.locator and self.new_bytes}
-            ),
-        )
-
-
-def _plan(
-    item: ClaimedItem, reading: Reading, wanted: list[dict[str, Any]], rows: Sequence[Any]
-) -> _Plan | None:
-    """Compare a reading with the rows under its id; None where nothing is to be done."""
-    old = {row.id: row for row in rows}
-    alive = [row for row in rows if row.state != "deleted"]
-    changed = {values["id"]: _changes(old.get(values["id"]), values) for values in wanted}
-    gone = [row.id for row in alive if row.id not in changed]
-    settled = bool(alive) and all(row.state == "indexed" for row in alive)
-    if settled and not gone and not any(changed.values()):
-        return None
-    outcome = "updated" if alive else "indexed"
-    return _Plan(item, reading, wanted, old, changed, gone, outcome)
-
-
-def _carry_out(unit: UnitOfWork, plans: Sequence[_Plan]) -> None:
+def _carry_out(unit: UnitOfWork, plans: Sequence[Plan]) -> None:
     """Write all plans of a round with few statements."""
     connection = unit.connection
     gone = [image_id for plan in plans for image_id in plan.gone]
@@ -207,19 +154,6 @@ def _embedded(connection: Connection, contract: str, ids: Sequence[UUID]) -> set
     return set(rows.scalars())
 
 
-def _changes(row: Any, values: dict[str, Any]) -> set[str]:
-    """Columns in which a stored row differs; all of them for a row that is new, dead or failed."""
-    if row is None or row.state in ("deleted", "failed"):
-        return set(values)
-    fixed = set(row.fixed)
-    changed = {
-        name for name in METADATA if name not in fixed and getattr(row, name) != values[name]
-    }
-    if "geog" not in fixed and (row.lat, row.lon) != (values["lat"], values["lon"]):
-        changed.add("geog")
-    return changed
-
-
 def _insert(connection: Connection, fresh: Sequence[dict[str, Any]]) -> None:
     if not fresh:
         return
@@ -262,7 +196,7 @@ def _replace(connection: Connection, values: dict[str, Any], row: Any, changed: 
         connection.execute(delete(embeddings).where(embeddings.c.image_id == row.id))
 
 
-def _write_thumbnails(connection: Connection, plans: Sequence[_Plan]) -> None:
+def _write_thumbnails(connection: Connection, plans: Sequence[Plan]) -> None:
     statement = upsert(thumbnails)
     values = [
         {
@@ -282,7 +216,7 @@ def _write_thumbnails(connection: Connection, plans: Sequence[_Plan]) -> None:
         )
 
 
-def _link(connection: Connection, plans: Sequence[_Plan]) -> None:
+def _link(connection: Connection, plans: Sequence[Plan]) -> None:
     """Say which images each item waits for, at which version."""
     if not plans:
         return

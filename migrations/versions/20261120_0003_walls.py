@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -61,10 +61,11 @@ BEGIN
 END $$
 """
 
+# Revoked ones count: revoking the last key must not open the door to everybody on the machine.
 ANY_KEYS = """
 CREATE FUNCTION tenant.any_keys() RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pinpoint, pg_temp AS
-$$ SELECT EXISTS (SELECT FROM api_keys WHERE revoked_at IS NULL) $$
+$$ SELECT EXISTS (SELECT FROM api_keys) $$
 """
 
 ORGANIZATION_NAMED = """

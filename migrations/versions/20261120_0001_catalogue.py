@@ -1,11 +1,10 @@
-"""Base tables in schema `pinpoint`."""
+"""Organisations, keys, sources, images and what belongs to an image."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from geoalchemy2 import Geography
-from geoalchemy2 import Geometry
+from geoalchemy2 import Geography, Geometry
 from sqlalchemy.dialects import postgresql
 
 revision = "0001"
@@ -53,29 +52,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("secret_sha256", name=op.f("uq_api_keys_secret_sha256")),
     )
     op.create_table(
-        "queries",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("key_id", sa.Uuid(), nullable=True),
-        sa.Column("asked", sa.Text(), nullable=False),
-        sa.Column("photo_sha256", sa.LargeBinary(), nullable=True),
-        sa.Column("bundle", sa.Text(), nullable=False),
-        sa.Column("index_build", sa.Text(), nullable=True),
-        sa.Column(
-            "asked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_queries_organization_id")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_queries")),
-    )
-    op.create_index(
-        "ix_queries_organization_id_asked_at",
-        "queries",
-        ["organization_id", "asked_at"],
-        unique=False,
-    )
-    op.create_table(
         "sources",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
@@ -120,32 +96,6 @@ def upgrade() -> None:
             ["organization_id"], ["organizations.id"], name=op.f("fk_tombstones_organization_id")
         ),
         sa.PrimaryKeyConstraint("image_id", name=op.f("pk_tombstones")),
-    )
-    op.create_table(
-        "batches",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("source_id", sa.Uuid(), nullable=False),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
-        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_batches_organization_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["source_id"], ["sources.id"], name=op.f("fk_batches_source_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
-    )
-    op.create_index(
-        "ix_batches_organization_id_created_at",
-        "batches",
-        ["organization_id", "created_at"],
-        unique=False,
     )
     op.create_geospatial_table(
         "images",
@@ -285,47 +235,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("cell", "source_id", name=op.f("pk_neighbourhoods")),
     )
     op.create_table(
-        "batch_items",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), sa.Identity(always=False), nullable=False),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("batch_id", sa.Uuid(), nullable=False),
-        sa.Column("external_id", sa.Text(), nullable=False),
-        sa.Column("file", sa.Text(), nullable=False),
-        sa.Column("locator", sa.Text(), nullable=False),
-        sa.Column("hint", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=True),
-        sa.Column("stage", sa.Text(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("detail", sa.Text(), nullable=True),
-        sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("lease_owner", sa.Text(), nullable=True),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed')",
-            name=op.f("ck_batch_items_state"),
-        ),
-        sa.ForeignKeyConstraint(
-            ["batch_id"], ["batches.id"], name=op.f("fk_batch_items_batch_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_batch_items_organization_id")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_batch_items")),
-    )
-    op.create_index("ix_batch_items_batch_id_seq", "batch_items", ["batch_id", "seq"], unique=False)
-    op.create_index(
-        "ix_batch_items_batch_id_state", "batch_items", ["batch_id", "state"], unique=False
-    )
-    op.create_index(
-        "ix_batch_items_unsettled",
-        "batch_items",
-        ["seq"],
-        unique=False,
-        postgresql_where=sa.text("state IN ('received', 'stored')"),
-    )
-    op.create_table(
         "embeddings",
         sa.Column("image_id", sa.Uuid(), nullable=False),
         sa.Column("contract", sa.Text(), nullable=False),
@@ -353,41 +262,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("image_id", name=op.f("pk_thumbnails")),
     )
-    op.create_table(
-        "item_images",
-        sa.Column("item_id", sa.Uuid(), nullable=False),
-        sa.Column("image_id", sa.Uuid(), nullable=False),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["image_id"], ["images.id"], name=op.f("fk_item_images_image_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["item_id"], ["batch_items.id"], name=op.f("fk_item_images_item_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_item_images_organization_id")
-        ),
-        sa.PrimaryKeyConstraint("item_id", "image_id", name=op.f("pk_item_images")),
-    )
-    op.create_index("ix_item_images_image_id", "item_images", ["image_id"], unique=False)
 
 
 def downgrade() -> None:
     """Take back."""
-    op.drop_index("ix_item_images_image_id", table_name="item_images")
-    op.drop_table("item_images")
     op.drop_table("thumbnails")
     op.drop_table("embeddings")
-    op.drop_index(
-        "ix_batch_items_unsettled",
-        table_name="batch_items",
-        postgresql_where=sa.text("state IN ('received', 'stored')"),
-    )
-    op.drop_index("ix_batch_items_batch_id_state", table_name="batch_items")
-    op.drop_index("ix_batch_items_batch_id_seq", table_name="batch_items")
-    op.drop_table("batch_items")
     op.drop_table("neighbourhoods")
     op.drop_index(
         "ix_images_unsettled",
@@ -406,11 +286,7 @@ def downgrade() -> None:
     op.drop_index("ix_images_changed_xid", table_name="images")
     op.drop_index("ix_images_cell_r7_source_id", table_name="images")
     op.drop_geospatial_table("images")
-    op.drop_index("ix_batches_organization_id_created_at", table_name="batches")
-    op.drop_table("batches")
     op.drop_table("tombstones")
     op.drop_table("sources")
-    op.drop_index("ix_queries_organization_id_asked_at", table_name="queries")
-    op.drop_table("queries")
     op.drop_table("api_keys")
     op.drop_table("organizations")

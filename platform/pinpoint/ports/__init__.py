@@ -1,0 +1,21 @@
+"""What flows ask of the outside; `store`, `nets` and `media` answer, `bootstrap` plugs in."""
+
+from __future__ import annotations
+
+from pinpoint.ports.catalogue import CatalogueReader, CatalogueWriter, Database
+from pinpoint.ports.engines import BlobStore, Decoder, Encoder, JobQueue, PointSource, VectorIndex
+from pinpoint.ports.ledger import Ledger, OriginalKeeper
+
+__all__ = [
+    "BlobStore",
+    "CatalogueReader",
+    "CatalogueWriter",
+    "Database",
+    "Decoder",
+    "Encoder",
+    "JobQueue",
+    "Ledger",
+    "OriginalKeeper",
+    "PointSource",
+    "VectorIndex",
+]

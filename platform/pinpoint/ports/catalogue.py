@@ -1,0 +1,160 @@
+"""What doors and flows ask of one organisation's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+from uuid import UUID
+
+from pinpoint.records import (
+    Batch,
+    BatchItem,
+    Candidate,
+    Evidence,
+    Image,
+    ImageFix,
+    NewItem,
+    OriginalsPolicy,
+    Source,
+    SourceKind,
+)
+
+
+class CatalogueReader(Protocol):
+    """One organisation's rows; nothing of another's can be reached through it.
+
+    Every method that takes an id raises `NotFound` where this organisation has none such.
+    """
+
+    def sources(self) -> list[Source]:
+        """All sources by name, with their number of images."""
+        ...
+
+    def source(self, name_or_id: str | UUID) -> Source:
+        """One source."""
+        ...
+
+    def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
+        """Newest first; `before` is the last id of the page before."""
+        ...
+
+    def batch(self, batch_id: UUID) -> Batch:
+        """One batch with its counts."""
+        ...
+
+    def batch_items(
+        self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
+    ) -> list[BatchItem]:
+        """Items in order of arrival with `seq > after`."""
+        ...
+
+    def image(self, image_id: UUID) -> Image:
+        """One image; deleted ones are not found."""
+        ...
+
+    def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
+        """Images by id; missing ones are left out."""
+        ...
+
+    def thumbnail(self, image_id: UUID) -> bytes:
+        """JPEG bytes."""
+        ...
+
+    def neighbours(
+        self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
+    ) -> list[tuple[Image, float]]:
+        """Images near an image with their geodesic distance in metres, nearest first."""
+        ...
+
+    def evidence(
+        self, candidates: Sequence[Candidate], *, contract: str, radius_m: float, per_kind: int
+    ) -> list[Evidence]:
+        """Neighbours of all candidates in one statement: up to `per_kind` of each kind."""
+        ...
+
+
+class CatalogueWriter(CatalogueReader, Protocol):
+    """The same, and changes; jobs they ask for leave after the commit."""
+
+    def add_source(
+        self,
+        name: str,
+        kind: SourceKind,
+        *,
+        licence: str | None = None,
+        attribution: str | None = None,
+        originals: OriginalsPolicy = "copy",
+        root: str | None = None,
+    ) -> Source:
+        """Add a source.
+
+        Raises:
+            Conflict: The name is taken.
+            BadRequest: Kind or policy is unknown.
+        """
+        ...
+
+    def set_root(self, source_id: UUID, root: str) -> Source:
+        """Say which folder the ids of a source are relative to; it is set once.
+
+        Raises:
+            Conflict: The source has another root already.
+        """
+        ...
+
+    def erase_source(self, source_id: UUID) -> int:
+        """Leave tombstones on all its images, which a worker removes; returns how many."""
+        ...
+
+    def open_batch(self, source_id: UUID) -> Batch:
+        """Open an upload set."""
+        ...
+
+    def add_items(self, batch_id: UUID, items: Sequence[NewItem]) -> list[UUID]:
+        """Record files and ask for their ingest; returns item ids in order.
+
+        Raises:
+            Conflict: The batch is closed.
+        """
+        ...
+
+    def close_batch(self, batch_id: UUID) -> Batch:
+        """Say that no more items come; closing twice changes nothing."""
+        ...
+
+    def retry_batch(self, batch_id: UUID) -> int:
+        """Send failed and unsettled items again; returns how many."""
+        ...
+
+    def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
+        """Correct a row; its version rises and a worker carries it to the index."""
+        ...
+
+    def delete_image(self, image_id: UUID) -> None:
+        """Leave a tombstone; a worker removes index point, blob and row."""
+        ...
+
+    def log_query(
+        self,
+        asked: str,
+        *,
+        key_id: UUID | None,
+        photo_sha256: str | None,
+        bundle: str,
+        index_build: str | None,
+    ) -> None:
+        """Write one line of the audit: a hash of the photo, never the photo."""
+        ...
+
+
+class Database(Protocol):
+    """Hands out units of work; leaving one without an error commits it and sends its jobs."""
+
+    def read(self, organization_id: UUID) -> AbstractContextManager[CatalogueReader]:
+        """A read-only look at one organisation."""
+        ...
+
+    def write(self, organization_id: UUID) -> AbstractContextManager[CatalogueWriter]:
+        """A transaction in one organisation."""
+        ...

@@ -1,0 +1,106 @@
+"""What workers ask of every organisation's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol
+from uuid import UUID
+
+from pinpoint.records import ClaimedItem, Embedded, Grave, IndexPoint, Kept, Reading, Rejected
+
+
+class OriginalKeeper(Protocol):
+    """Puts a file's original where its source's policy wants it."""
+
+    def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None]:
+        """One locator for each face of the reading; None where nothing is kept."""
+        ...
+
+
+class Ledger(Protocol):
+    """The catalogue as workers see it: every organisation's rows, each call one transaction."""
+
+    def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
+        """Take items that nobody else holds; those tried too often are failed instead."""
+        ...
+
+    def settle(
+        self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
+    ) -> None:
+        """Give items their last word."""
+        ...
+
+    def keep(
+        self, readings: Sequence[tuple[ClaimedItem, Reading]], originals: OriginalKeeper
+    ) -> list[Kept]:
+        """Turn readings of one source into rows, thumbnails and counters, or into duplicates.
+
+        Args:
+            readings: Items with what was read of them.
+            originals: Called for a file whose bytes are new; says where its originals lie.
+        """
+        ...
+
+    def save_vectors(self, contract: str, vectors: Sequence[Embedded]) -> None:
+        """Store vectors as fp16; one whose image has other bytes by now is dropped."""
+        ...
+
+    def indexing(
+        self, ids: Sequence[UUID], contract: str
+    ) -> AbstractContextManager[list[IndexPoint]]:
+        """Pending images that have a vector, locked; leaving without an error marks them indexed.
+
+        Their items are settled in the same transaction.
+        """
+        ...
+
+    def give_back(self, ids: Sequence[UUID]) -> None:
+        """Free items that were not to blame; the try is not counted."""
+        ...
+
+    def unused(self, locators: Sequence[str]) -> list[str]:
+        """Those of these blobs that no image and no open item names."""
+        ...
+
+    def release(self, worker: str) -> int:
+        """Give up every lease of a worker; returns how many items are free again."""
+        ...
+
+    def erasing(
+        self, ids: Sequence[UUID] | None
+    ) -> AbstractContextManager[tuple[list[Grave], list[str]]]:
+        """Deleted images, locked, and the blobs only they need; leaving removes the rows."""
+        ...
+
+    def forgetting(self, older_than_s: float) -> AbstractContextManager[list[UUID]]:
+        """Ids whose tombstones are old enough; leaving without an error drops them."""
+        ...
+
+    def leases(self) -> list[str]:
+        """Workers that hold a lease."""
+        ...
+
+    def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
+        """Unsettled items without a valid lease, oldest first, with their attempts."""
+        ...
+
+    def lost_images(self, contract: str, limit: int) -> list[UUID]:
+        """Pending images that have a vector and so only wait for the index."""
+        ...
+
+    def lost_graves(self, limit: int) -> list[UUID]:
+        """Deleted images that still have a row."""
+        ...
+
+    def versions(self, after: UUID | None, limit: int, contract: str) -> list[tuple[UUID, int]]:
+        """`(id, version)` of all rows that the index must hold, in id order."""
+        ...
+
+    def live(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of these ids that have a row which is indexed or waits for it."""
+        ...
+
+    def mark_pending(self, ids: Sequence[UUID]) -> None:
+        """Send indexed images through the index stage again."""
+        ...

@@ -1,0 +1,112 @@
+"""What flows through the house: frozen records, no behaviour beyond checking themselves.
+
+Latitude before longitude everywhere; degrees (WGS84), metres, aware UTC.
+Letters for shapes: B images in a batch, D vector width, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from pinpoint.records.answering import (
+    Answer,
+    Candidate,
+    Citation,
+    Contract,
+    Evidence,
+    Limits,
+    Ranked,
+    Region,
+    Similar,
+    SimilarGroup,
+)
+from pinpoint.records.basics import (
+    KINDS,
+    SCOPES,
+    VERDICTS,
+    ImageState,
+    ItemState,
+    OriginalsPolicy,
+    Pixels,
+    Point,
+    Scope,
+    SourceKind,
+    Vector,
+    Verdict,
+)
+from pinpoint.records.catalogue import (
+    ApiKey,
+    Batch,
+    BatchItem,
+    Caller,
+    Image,
+    ImageFix,
+    NewItem,
+    Organization,
+    Source,
+)
+from pinpoint.records.index import (
+    Box,
+    Circle,
+    Drift,
+    Hit,
+    IndexFilter,
+    IndexInfo,
+    IndexPoint,
+    IndexQuery,
+    IndexSpec,
+)
+from pinpoint.records.ingesting import ClaimedItem, Embedded, Grave, Kept, KeptImage
+from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rejected
+
+__all__ = [
+    "Answer",
+    "ApiKey",
+    "Batch",
+    "BatchItem",
+    "Box",
+    "Caller",
+    "Candidate",
+    "Capture",
+    "Circle",
+    "Citation",
+    "ClaimedItem",
+    "Contract",
+    "Drift",
+    "Embedded",
+    "Evidence",
+    "Face",
+    "Grave",
+    "Hint",
+    "Hit",
+    "Image",
+    "ImageFix",
+    "ImageState",
+    "IndexFilter",
+    "IndexInfo",
+    "IndexPoint",
+    "IndexQuery",
+    "IndexSpec",
+    "ItemState",
+    "KINDS",
+    "Kept",
+    "KeptImage",
+    "Limits",
+    "NewItem",
+    "Organization",
+    "OriginalsPolicy",
+    "Panorama",
+    "Pixels",
+    "Point",
+    "Ranked",
+    "Reading",
+    "Region",
+    "Rejected",
+    "SCOPES",
+    "Scope",
+    "Similar",
+    "SimilarGroup",
+    "Source",
+    "SourceKind",
+    "VERDICTS",
+    "Vector",
+    "Verdict",
+]

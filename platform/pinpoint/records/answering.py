@@ -1,0 +1,146 @@
+"""A question about a photo, from contract to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pinpoint.records.basics import Point, SourceKind, Vector
+from pinpoint.records.index import Box, Circle, Hit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a bundle of weights expects and produces."""
+
+    name: str
+    digest: str
+    tower: str
+    dims: Mapping[str, int]
+    rendition_px: int
+    calibrated: bool
+    note: str
+    """Said in every answer: what these weights can and cannot do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How a caller narrows a question."""
+
+    kinds: tuple[SourceKind, ...] = ()
+    source_ids: tuple[UUID, ...] = ()
+    circle: Circle | None = None
+    box: Box | None = None
+    polygon: tuple[Point, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A gallery image that may show the place asked for."""
+
+    id: UUID
+    source_id: UUID
+    kind: SourceKind
+    point: Point
+    captured_at: datetime | None
+    group: str
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A photo near a candidate."""
+
+    id: UUID
+    candidate_id: UUID
+    source_id: UUID
+    kind: SourceKind
+    point: Point
+    captured_at: datetime | None
+    group: str
+    distance_m: float
+    """From the candidate."""
+    bearing_deg: float
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """A candidate with the mass the ranker gives it; masses sum to 1."""
+
+    candidate: Candidate
+    mass: float
+    support: float
+    """Share of the mass that comes from evidence, not from the candidate's own similarity."""
+    evidence: tuple[Evidence, ...]
+    similarities: tuple[float, ...]
+    """Cosine similarity of the query to each evidence photo, same order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A photo that speaks for the answer."""
+
+    image_id: UUID
+    role: Literal["candidate", "evidence"]
+    source_id: UUID
+    source: str
+    kind: SourceKind
+    licence: str | None
+    attribution: str | None
+    point: Point
+    distance_m: float
+    """From the answer."""
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A disc around the answer that holds a share of the mass."""
+
+    mass: float
+    radius_m: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Where a photo was taken, and what speaks for it."""
+
+    point: Point | None
+    """None when the gallery holds nothing to answer with."""
+    regions: tuple[Region, ...]
+    calibrated: bool
+    ranked: tuple[Ranked, ...]
+    citations: tuple[Citation, ...]
+    bundle: str
+    bundle_digest: str
+    bundle_note: str
+    ranker: str
+    index_engine: str
+    index_build: str | None
+    candidates_considered: int
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarGroup:
+    """Images of one panorama or sequence that look like the photo, best first."""
+
+    group: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """Nearest images, grouped so that one sequence does not flood the page."""
+
+    groups: Sequence[SimilarGroup]
+    bundle: str
+    index_build: str | None
+    timings_ms: Mapping[str, float]

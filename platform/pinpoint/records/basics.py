@@ -1,0 +1,45 @@
+"""Words and small things that every record uses: pixels, vectors, places, states."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""One decoded image, upright sRGB, `[H, W, 3]`."""
+Vector = NDArray[np.float32]
+"""One unit vector, `[D]`; a batch of them is `[B, D]`."""
+
+SourceKind = str
+"""What sort of imagery a source holds: `photo` (internet photos) or `street` (street view)."""
+KINDS: tuple[SourceKind, ...] = ("photo", "street")
+
+OriginalsPolicy = Literal["reference", "copy", "rendition"]
+Verdict = Literal["indexed", "updated", "duplicate", "rejected", "failed"]
+VERDICTS: tuple[Verdict, ...] = ("indexed", "updated", "duplicate", "rejected", "failed")
+ItemState = Literal["received", "stored"] | Verdict
+ImageState = Literal["pending", "indexed", "failed", "deleted"]
+Scope = Literal["locate", "read", "ingest", "export", "admin"]
+SCOPES: tuple[Scope, ...] = ("locate", "read", "ingest", "export", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place: `lat` in [-90, 90], `lon` in [-180, 180], degrees.
+
+    Raises:
+        ValueError: A coordinate is not finite or out of range.
+    """
+
+    lat: float
+    lon: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lat) and math.isfinite(self.lon)):
+            raise ValueError(f"position ({self.lat}, {self.lon}) is not finite")
+        if abs(self.lat) > 90 or abs(self.lon) > 180:
+            raise ValueError(f"position ({self.lat}, {self.lon}) is out of range")

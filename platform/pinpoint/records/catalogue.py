@@ -1,0 +1,166 @@
+"""Organisations, sources, images and batches as users see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pinpoint.records.basics import ImageState, ItemState, OriginalsPolicy, Point, Scope, SourceKind
+from pinpoint.records.reading import Hint, Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """A customer; walls stand between organisations."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key as it may be shown: never the secret."""
+
+    id: UUID
+    organization_id: UUID
+    name: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, decided at the door from a key, the local operator's secret, or loopback."""
+
+    organization_id: UUID
+    organization: str
+    scopes: frozenset[Scope]
+    key_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A collection of images of one kind, with its licence and originals policy."""
+
+    id: UUID
+    name: str
+    kind: SourceKind
+    licence: str | None
+    attribution: str | None
+    originals: OriginalsPolicy
+    root: str | None
+    """Folder that external ids of folder ingests are relative to."""
+    created_at: datetime
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A gallery row as users see it."""
+
+    id: UUID
+    source_id: UUID
+    source: str
+    kind: SourceKind
+    external_id: str
+    face: str | None
+    panorama_id: str | None
+    point: Point
+    captured_at: datetime | None
+    heading_deg: float | None
+    altitude_m: float | None
+    camera: str | None
+    creator: str | None
+    sequence: str | None
+    licence: str | None
+    attribution: str | None
+    sha256: str
+    format: str
+    width_px: int
+    height_px: int
+    locator: str | None
+    state: ImageState
+    failure: str | None
+    version: int
+    attributes: Mapping[str, object]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFix:
+    """A correction by a person; None leaves a field as it is."""
+
+    point: Point | None = None
+    captured_at: datetime | None = None
+    heading_deg: float | None = None
+    creator: str | None = None
+    sequence: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """An upload set and where its items stand; `received + stored + verdicts == items`."""
+
+    id: UUID
+    source_id: UUID
+    source: str
+    state: Literal["open", "closed"]
+    """`closed`: no more items will come."""
+    created_at: datetime
+    closed_at: datetime | None
+    items: int
+    received: int
+    stored: int
+    indexed: int
+    updated: int
+    duplicate: int
+    rejected: int
+    failed: int
+
+    @property
+    def settled(self) -> int:
+        """Items that have their verdict."""
+        return self.indexed + self.updated + self.duplicate + self.rejected + self.failed
+
+    @property
+    def complete(self) -> bool:
+        """Closed, and every item has its verdict."""
+        return self.state == "closed" and self.settled == self.items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItem:
+    """One file of a batch."""
+
+    id: UUID
+    seq: int
+    """Rises with arrival inside the batch; pages are cut after it."""
+    file: str
+    state: ItemState
+    stage: str | None
+    reason: str | None
+    detail: str | None
+    image_ids: tuple[UUID, ...]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """A file to be ingested, before anything was read of it."""
+
+    external_id: str
+    file: str
+    """The name shown to people."""
+    locator: str
+    """`file:///path` or `blob:<organization>/<name>`."""
+    hint: Hint | None = None
+    rejected: Rejected | None = None
+    """Set where the file was refused before it could be registered (a bad manifest row)."""

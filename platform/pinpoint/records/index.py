@@ -1,0 +1,129 @@
+"""What goes to the vector index and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pinpoint.records.basics import Point, SourceKind, Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSpec:
+    """What an index must be made for: one per contract."""
+
+    contract: str
+    """Digest of the bundle whose vectors it holds."""
+    dims: Mapping[str, int]
+    """Named vectors and their width, e.g. `{"image": 512}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPoint:
+    """One image as the index holds it. `group` is what floods: panorama, else sequence, else id."""
+
+    id: UUID
+    version: int
+    organization_id: UUID
+    source_id: UUID
+    kind: SourceKind
+    point: Point
+    captured_at: datetime | None
+    cell: int
+    """H3 cell of resolution 7."""
+    group: str
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circle:
+    """Within `radius_m` of a point, along the ground."""
+
+    center: Point
+    radius_m: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """South-west to north-east; `west > east` crosses the antimeridian."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexFilter:
+    """What a search may see. The organisation is not optional."""
+
+    organization_id: UUID
+    kinds: tuple[SourceKind, ...] = ()
+    source_ids: tuple[UUID, ...] = ()
+    circle: Circle | None = None
+    box: Box | None = None
+    polygon: tuple[Point, ...] = ()
+    """Outer ring, closed or not; may not cross the antimeridian."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """Half-open: `since <= captured_at < until`; images without a time do not match."""
+    exclude_ids: tuple[UUID, ...] = ()
+    exclude_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexQuery:
+    """One nearest-neighbour question; several travel in one request."""
+
+    channel: str
+    vector: Vector
+    filter: IndexFilter
+    limit: int
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """An image the index found. `score` is the cosine similarity."""
+
+    id: UUID
+    score: float
+    version: int
+    source_id: UUID
+    kind: SourceKind
+    point: Point
+    captured_at: datetime | None
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexInfo:
+    """What an index says of itself."""
+
+    engine: Literal["qdrant-edge", "qdrant"]
+    ready: bool
+    contract: str | None
+    build: str | None
+    """Names the index build in answers."""
+    points: int
+    indexed_vectors: int
+    loading: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What `reconcile` found and mended."""
+
+    checked: int
+    missing: int
+    stale: int
+    extra: int
+    mended: int
+
+    @property
+    def total(self) -> int:
+        """Points that were not as PostgreSQL says."""
+        return self.missing + self.stale + self.extra

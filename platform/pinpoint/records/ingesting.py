@@ -1,0 +1,63 @@
+"""An ingest as a worker sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from pinpoint.records.basics import Vector
+from pinpoint.records.catalogue import Source
+from pinpoint.records.reading import Hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedItem:
+    """A batch item under this worker's lease, with all that reading it needs."""
+
+    id: UUID
+    organization_id: UUID
+    source: Source
+    external_id: str
+    file: str
+    locator: str
+    hint: Hint | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptImage:
+    """A row that an item has become; `face` points into the reading's faces."""
+
+    id: UUID
+    face: int
+    needs_vector: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What the catalogue made of one reading."""
+
+    item_id: UUID
+    duplicate_of: str | None
+    """Set where nothing was to be done: `unchanged`, or the other external id with these bytes."""
+    images: tuple[KeptImage, ...]
+    replaced: tuple[str, ...] = ()
+    """Locators of earlier bytes that no row names any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A vector for an image, good only for the bytes it was made from."""
+
+    image_id: UUID
+    sha256: str
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grave:
+    """A deleted image whose index point and blob still stand."""
+
+    id: UUID
+    version: int
+    locator: str | None

@@ -1,0 +1,77 @@
+"""What one reading changes, compared with the rows that stand under its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pinpoint.records import ClaimedItem, Kept, KeptImage, Reading
+from pinpoint.store.image_values import METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one item changes."""
+
+    item: ClaimedItem
+    reading: Reading
+    wanted: list[dict[str, Any]]
+    old: dict[UUID, Any]
+    changed: dict[UUID, set[str]]
+    gone: list[UUID]
+    """Faces that the new bytes no longer have."""
+    outcome: str
+
+    @property
+    def new_bytes(self) -> bool:
+        """Whether any face's bytes are not in the catalogue yet."""
+        return any("sha256" in changed for changed in self.changed.values())
+
+    def kept(self, embedded: set[UUID]) -> Kept:
+        """What the pipeline has to encode."""
+        return Kept(
+            item_id=self.item.id,
+            duplicate_of=None,
+            images=tuple(
+                KeptImage(
+                    id=values["id"],
+                    face=face,
+                    needs_vector=values["id"] not in embedded
+                    or "sha256" in self.changed[values["id"]],
+                )
+                for face, values in enumerate(self.wanted)
+            ),
+            replaced=tuple(
+                {row.locator for row in self.old.values() if row.locator and self.new_bytes}
+            ),
+        )
+
+
+def plan_item(
+    item: ClaimedItem, reading: Reading, wanted: list[dict[str, Any]], rows: Sequence[Any]
+) -> Plan | None:
+    """Compare a reading with the rows under its id; None where nothing is to be done."""
+    old = {row.id: row for row in rows}
+    alive = [row for row in rows if row.state != "deleted"]
+    changed = {values["id"]: _changes(old.get(values["id"]), values) for values in wanted}
+    gone = [row.id for row in alive if row.id not in changed]
+    settled = bool(alive) and all(row.state == "indexed" for row in alive)
+    if settled and not gone and not any(changed.values()):
+        return None
+    outcome = "updated" if alive else "indexed"
+    return Plan(item, reading, wanted, old, changed, gone, outcome)
+
+
+def _changes(row: Any, values: dict[str, Any]) -> set[str]:
+    """Columns in which a stored row differs; all of them for a row that is new, dead or failed."""
+    if row is None or row.state in ("deleted", "failed"):
+        return set(values)
+    fixed = set(row.fixed)
+    changed = {
+        name for name in METADATA if name not in fixed and getattr(row, name) != values[name]
+    }
+    if "geog" not in fixed and (row.lat, row.lon) != (values["lat"], values["lon"]):
+        changed.add("geog")
+    return changed
