@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,11 +61,23 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def server_places() -> Iterator[StackPlaces]:
+    _sweep_killed_runs()
     with home_folder() as home:
         places = StackPlaces(home)
         places.create()
         yield places
         shutil.rmtree(places.socket_dir, ignore_errors=True)
+
+
+def _sweep_killed_runs() -> None:
+    """Remove the files of runs that a `kill -9` or a power cut kept from doing so themselves."""
+    for root in Path(tempfile.gettempdir()).glob("pinpoint-test-*"):
+        places = StackPlaces(root / "home")
+        if root.stat().st_mtime > time.time() - 6 * 3600 or processes.belonging_to(places):
+            continue
+        PostgresServer(places).erase()
+        for folder in (places.socket_dir, root):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -119,12 +132,15 @@ def redis_url(_redis: RedisServer, server_places: StackPlaces) -> str:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home of this test, named by PINPOINT_HOME."""
     folder = tmp_path / "home"
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("PINPOINT_HOME", str(folder))
-    return folder
+    yield folder
+    places = StackPlaces(folder)
+    for left in (places.socket_dir, places.postgres_socket_dir):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from threading import Thread
 from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from pinpoint import __version__, bootstrap
+from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import batches, health, images, locate, problems, sources
 from pinpoint.api.tracing import Tracing
+from pinpoint.errors import PinpointError
 from pinpoint.settings import Settings
+
+_log = logs.get(__name__)
 
 DESCRIPTION: Final = (
     "Where was this photo taken, and what is the evidence? "
@@ -35,7 +39,7 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
         own = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
         app.state.services = own
         # Weights take seconds to load: in the background, so that the first question need not wait.
-        Thread(target=own.encoder.warm, name="warm", daemon=True).start()
+        Thread(target=_warm, args=(own,), name="warm", daemon=True).start()
         try:
             yield
         finally:
@@ -56,6 +60,14 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
     app.add_middleware(Tracing)
     _describe_problems(app)
     return app
+
+
+def _warm(services: bootstrap.Services) -> None:
+    try:
+        services.encoder.warm()
+    except PinpointError as error:
+        # Every question will say the same; here it is said before anybody asks.
+        _log.error("weights not loaded", reason=error.reason, detail=error.message)
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -107,6 +107,8 @@ def down(settings: Settings, say: Say | None = None) -> StackStatus:
     if places.home.is_dir():
         with stack_lock(places.lock_file):
             _take_down(places, Supervisor(places), say or _silent)
+            for folder in (places.socket_dir, places.postgres_socket_dir):
+                shutil.rmtree(folder, ignore_errors=True)
     return status(settings)
 
 
@@ -251,8 +253,13 @@ def _take_down(places: StackPlaces, supervisor: Supervisor, tell: Say) -> None:
         supervisor.shutdown()
         processes.wait_gone(processes.belonging_to(places), 5.0)
     left = processes.belonging_to(places)
+    for process in left:
+        if process.pid == supervisor.recorded_pid():
+            # It answers nobody, so it would not hear a polite signal either, and would start
+            # again what is stopped below.
+            processes.end([process], 0.0)
     servers = [one for one in left if processes.process_name(one) in processes.SERVERS]
-    # The supervisor and the clients first, or the one restarts what the others still need.
+    # Clients first: a server waits for them, or they log that it has gone.
     survivors = processes.end([one for one in left if one not in servers], _GRACE_S)
     survivors += processes.end(servers, _GRACE_S)
     survivors += processes.belonging_to(places)

@@ -20,7 +20,7 @@ from typing import Any, Final
 from pinpoint.errors import StackError
 from pinpoint.stack.places import StackPlaces
 
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 5.0
 _LOG_LINE: Final = re.compile(
     r"^(?P<at>[-\d]+ [:\d]+),\d+ \w+ (?P<what>spawned|exited|gave up|spawnerr): '?(?P<rest>.*)$"
 )
@@ -203,6 +203,13 @@ class Supervisor:
     def pid(self) -> int:
         """The daemon's process id."""
         return int(self._call("getPID"))
+
+    def recorded_pid(self) -> int | None:
+        """What its pid file says, true or not."""
+        try:
+            return int(self._places.supervisor_pidfile.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
 
     def processes(self) -> tuple[ProcessStatus, ...]:
         """How every program is, in the order of the configuration."""

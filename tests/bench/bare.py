@@ -1,0 +1,212 @@
+"""The parts of `locate` called directly: Edge in-process, prepared statements, a vote on arrays.
+
+No port, no record, no SQLAlchemy and no role between; what this takes is what the parts take.
+Letters: K candidates, E pairs of candidate and evidence, U evidence photos, D width.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import qdrant_edge as edge
+
+from pinpoint.records import KINDS
+from pinpoint.search import vote
+from pinpoint.settings import SearchSettings
+from pinpoint.store.neighbours import EVIDENCE
+
+_CITED = """
+    SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.licence, s.licence), s.name
+      FROM images i JOIN sources s ON s.id = i.source_id
+     WHERE i.id = ANY(%s) AND i.state <> 'deleted'
+"""
+
+
+def as_psycopg(statement: str) -> str:
+    """`:name` as `%(name)s`; casts (`::type`) stay."""
+    return re.sub(r"(?<!:):(?!:)(\w+)", r"%(\1)s", statement)
+
+
+@dataclass(frozen=True)
+class BareAnswer:
+    """Id of the best candidate, and milliseconds by part."""
+
+    best: UUID | None
+    evidence: int
+    took_ms: dict[str, float]
+
+
+class Bare:
+    """The parts, open.
+
+    Args:
+        shard: Folder of an optimised Edge shard that nobody else has open.
+        database_url: The owner's, so that statements run on base tables.
+        contract: Digest of the vectors wanted.
+    """
+
+    def __init__(self, shard: Path, database_url: str, contract: str) -> None:
+        self._shard = edge.EdgeShard.load(str(shard))
+        self._connection = psycopg.connect(
+            database_url.replace("+psycopg", ""),
+            autocommit=True,
+            options="-c search_path=pinpoint,public -c TimeZone=UTC",
+        )
+        self._evidence = as_psycopg(EVIDENCE.text)
+        self._contract = contract
+        self._settings = SearchSettings()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._shard.close()
+
+    def locate(self, vector: np.ndarray, organization: UUID) -> BareAnswer:
+        """All parts in sequence for one query `[D]`."""
+        marks = [perf_counter()]
+        found = self._search(vector, organization)
+        marks.append(perf_counter())
+        chosen = self._choose(found)
+        marks.append(perf_counter())
+        rows = self._neighbours(chosen, organization)
+        marks.append(perf_counter())
+        order, photos = cast_votes(vector, chosen, rows)
+        marks.append(perf_counter())
+        cited = [UUID(str(chosen[i].id)) for i in order[: 4 * self._settings.cited]]
+        cited += photos[: 4 * self._settings.cited]
+        with self._connection.cursor(binary=True) as cursor:
+            cursor.execute(_CITED, (cited,), prepare=True).fetchall()
+        marks.append(perf_counter())
+        parts = ("search", "choose", "evidence", "vote", "cited")
+        took = {name: float(ms) for name, ms in zip(parts, np.diff(marks) * 1e3, strict=True)}
+        best = UUID(str(chosen[order[0]].id)) if len(order) else None
+        return BareAnswer(best, len(rows), took)
+
+    def _search(self, vector: np.ndarray, organization: UUID) -> list:
+        limit = self._settings.candidates * self._settings.overfetch + 1
+        values = vector.tolist()
+        return self._shard.query_batch(
+            edge.QueryBatchRequest(
+                [
+                    edge.QueryRequest(
+                        limit=limit,
+                        query=edge.Query.Nearest(values, using="image"),
+                        filter=edge.Filter(
+                            must=[
+                                edge.FieldCondition(
+                                    "organization", match=edge.MatchValue(str(organization))
+                                ),
+                                edge.FieldCondition("kind", match=edge.MatchValue(kind)),
+                            ]
+                        ),
+                        with_payload=True,
+                        params=edge.SearchParams(
+                            hnsw_ef=128,
+                            acorn=edge.AcornSearchParams(enable=True, max_selectivity=1.0),
+                        ),
+                    )
+                    for kind in KINDS
+                ]
+            )
+        )
+
+    def _choose(self, found: list) -> list:
+        """One of a group within the de-duplication distance, and each kind's fair share."""
+        kept = [_apart(rows, self._settings.dedupe_m) for rows in found]
+        share = self._settings.candidates // (2 * len(kept))
+        first = [row for rows in kept for row in rows[:share]]
+        rest = sorted((row for rows in kept for row in rows[share:]), key=lambda row: -row.score)
+        first += rest[: self._settings.candidates - len(first)]
+        return sorted(first, key=lambda row: -row.score)
+
+    def _neighbours(self, chosen: list, organization: UUID) -> list[tuple]:
+        parameters = {
+            "ids": [row.id for row in chosen],
+            "lats": [row.payload["location"]["lat"] for row in chosen],
+            "lons": [row.payload["location"]["lon"] for row in chosen],
+            "kinds": list(KINDS),
+            "radius_m": self._settings.evidence_radius_m,
+            "organization_id": organization,
+            "contract": self._contract,
+            "per_kind": self._settings.evidence_per_kind,
+        }
+        with self._connection.cursor(binary=True) as cursor:
+            return cursor.execute(self._evidence, parameters, prepare=True).fetchall()
+
+
+def _apart(rows: list, nearer_than_m: float) -> list:
+    kept: list = []
+    places: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        lat, lon = row.payload["location"]["lat"], row.payload["location"]["lon"]
+        own = places.setdefault(row.payload["group"], [])
+        if own and (_metres(np.array(own), np.array([(lat, lon)])) < nearer_than_m).any():
+            continue
+        own.append((lat, lon))
+        kept.append(row)
+    return kept
+
+
+def _metres(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Great-circle metres between `[A, 2]` and `[B, 2]` degrees, `[A, B]`."""
+    a, b = np.radians(a)[:, None], np.radians(b)[None]
+    half = np.sin((b - a) / 2) ** 2
+    chord = half[..., 0] + np.cos(a[..., 0]) * np.cos(b[..., 0]) * half[..., 1]
+    return 2 * 6_371_008.8 * np.arcsin(np.sqrt(chord))
+
+
+def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.ndarray, list]:
+    """The formula of `pinpoint.search.vote` on arrays.
+
+    Args:
+        vector: Query `[D]`.
+        chosen: Hits of the index, `[K]`.
+        rows: Rows of the evidence statement, `[E]`.
+
+    Returns:
+        Candidates best first, and evidence photos by similarity.
+    """
+    seat = {UUID(str(row.id)): i for i, row in enumerate(chosen)}
+    kinds = np.array([row.payload["kind"] == KINDS[0] for row in chosen])
+    places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
+    score = np.array([row.score for row in chosen])
+    worth = np.exp(_standard(score) / vote.TEMPERATURE)
+    worth /= worth.sum()
+    total = (worth * _carry(_metres(places, places))).sum(axis=1)
+    photos = {row[1]: row for row in rows}
+    if not photos:
+        return np.argsort(-worth * total), []
+    number = {photo: u for u, photo in enumerate(photos)}
+    data = np.frombuffer(b"".join(row[10] for row in photos.values()), dtype="<f2")
+    matrix = data.reshape(len(photos), -1).astype(np.float64)
+    query = vector.astype(np.float64)
+    cosine = np.vecdot(matrix, query) / np.sqrt(np.vecdot(matrix, matrix) * (query @ query))
+    of_kind = np.array([row[3] == KINDS[0] for row in photos.values()])
+    silent = np.array([photo in seat for photo in photos])
+    said = np.zeros(len(photos))
+    for these in (of_kind & ~silent, ~of_kind & ~silent):
+        if these.any():
+            said[these] = _standard(cosine[these])
+    owner = np.array([seat[row[0]] for row in rows])
+    photo = np.array([number[row[1]] for row in rows])
+    loud = np.maximum(np.expm1(np.minimum(said, vote.Z_MOST) - vote.Z_LEAST), 0.0)[photo]
+    loud *= np.where(of_kind[photo] != kinds[owner], 1.0, vote.SAME_KIND_SHARE)
+    loud *= _carry(np.array([row[9] for row in rows])) * ~silent[photo]
+    heard = np.bincount(owner, weights=loud, minlength=len(chosen))
+    mass = worth * total * (1.0 + vote.EVIDENCE_WEIGHT * heard)
+    names = list(photos)
+    return np.argsort(-mass, kind="stable"), [names[u] for u in np.argsort(-cosine)]
+
+
+def _carry(distance_m: np.ndarray) -> np.ndarray:
+    return np.mean([np.exp(-distance_m / scale_m) for scale_m in vote.SCALES_M], axis=0)
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    spread = values.std()
+    return (values - values.mean()) / spread if spread > 1e-5 else np.zeros_like(values)

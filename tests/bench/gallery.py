@@ -1,0 +1,194 @@
+"""A gallery of rows without pictures: real positions where there are any, clustered vectors.
+
+Images stand around places (80 m), places share themes: so a query finds its own place first and
+look-alikes elsewhere after it. Letters: N images, P places, D width of a vector.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import pytest
+
+from pinpoint.geo.cells import cell_ids
+from pinpoint.records import KINDS, Contract
+from pinpoint.store.database import Transactions, owner_engine
+from pinpoint.store.points import Points
+from shared_data import shared_data
+
+WIDTH = 512
+CONTRACT = Contract(
+    name="bench",
+    digest="bench-512",
+    tower="none",
+    dims={"image": WIDTH},
+    rendition_px=512,
+    calibrated=False,
+    note="Seeded vectors; no tower made them.",
+)
+ORGANIZATIONS = tuple(UUID(int=(n + 1) << 100) for n in range(3))
+SHARES = (0.79, 0.20, 0.01)
+DENSE = UUID(int=9 << 100)
+"""Owns one crowded square: many images of one kind, none of the other."""
+DENSE_AT = (48.8584, 2.2945)
+_THEMES = 400
+_PER_PLACE = 6
+_SPREAD_M = 80.0
+_METRES_PER_DEGREE = 111_195.0
+_START = datetime(2019, 1, 1, tzinfo=UTC)
+_COLUMNS = (
+    "id, organization_id, source_id, kind, external_id, sequence, geog, captured_at,"
+    " position_from, sha256, size_bytes, format, width_px, height_px, locator,"
+    " cell_r5, cell_r7, cell_r9, state, version"
+)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Columns of the rows, one entry for each image."""
+
+    ids: list[UUID]
+    organization: np.ndarray
+    kind: np.ndarray
+    place: np.ndarray
+    positions: np.ndarray
+    vectors: np.ndarray
+    positions_from: str
+
+    def queries(self, count: int, organization: int = 0, seed: int = 7) -> np.ndarray:
+        """Unseen views of places that an organisation has images of, `[count, D]`."""
+        rng = np.random.default_rng(seed)
+        own = rng.choice(np.flatnonzero(self.organization == organization), count)
+        noise = rng.normal(scale=0.6 / np.sqrt(WIDTH), size=(count, WIDTH))
+        return _unit(self.vectors[own].astype(np.float32) + noise)
+
+
+def open_points() -> Points:
+    """The real point source over the bench's database; the index builder's child calls this."""
+    engine = owner_engine(os.environ["PINPOINT_DATABASE_URL"])
+    return Points(Transactions(engine), lambda: CONTRACT)
+
+
+def make(n: int, dense: int = 0, seed: int = 1) -> Gallery:
+    """`n` images of three organisations, and `dense` more of a fourth within 900 m."""
+    rng = np.random.default_rng(seed)
+    places = max(1, n // _PER_PLACE)
+    centres, origin = _centres(rng, places)
+    weight = rng.lognormal(sigma=0.9, size=places)
+    place = rng.choice(places, n, p=weight / weight.sum())
+    themes = rng.normal(size=(_THEMES, WIDTH)) / np.sqrt(WIDTH)
+    looks = rng.normal(size=(places, WIDTH)) / np.sqrt(WIDTH) + themes[np.arange(places) % _THEMES]
+    vectors = np.empty((n + dense, WIDTH), dtype=np.float16)
+    for start in range(0, n, 10_000):
+        part = place[start : start + 10_000]
+        own = rng.normal(scale=0.8 / np.sqrt(WIDTH), size=(len(part), WIDTH))
+        vectors[start : start + len(part)] = _unit(looks[part] + own)
+    # One square that all looks alike, so that every candidate of its owner stands in it.
+    vectors[n:] = _unit(themes[0] + rng.normal(scale=0.8 / np.sqrt(WIDTH), size=(dense, WIDTH)))
+    near = _away(rng, centres[place], rng.normal(scale=_SPREAD_M, size=(n, 2)))
+    angle, reach = rng.uniform(0, 2 * np.pi, dense), 450.0 * np.sqrt(rng.uniform(size=dense))
+    disc = np.column_stack([reach * np.sin(angle), reach * np.cos(angle)])
+    square = _away(rng, np.tile(DENSE_AT, (dense, 1)), disc)
+    return Gallery(
+        ids=[UUID(bytes=rng.bytes(16), version=4) for _ in range(n + dense)],
+        organization=np.concatenate([rng.choice(3, n, p=SHARES), np.full(dense, 3)]),
+        kind=np.concatenate([rng.choice(2, n), np.zeros(dense, dtype=int)]),
+        place=np.concatenate([place, np.full(dense, places)]),
+        positions=np.concatenate([near, square]),
+        vectors=vectors,
+        positions_from=origin,
+    )
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16).astype("f4")
+
+
+def _centres(rng: np.random.Generator, places: int) -> tuple[np.ndarray, str]:
+    try:
+        path = shared_data() / "gps" / "coordinates_100K.csv"
+        real = np.loadtxt(path, delimiter=",", skiprows=1)
+        return real[rng.choice(len(real), places, replace=places > len(real))], path.name
+    except (pytest.skip.Exception, OSError):
+        towns = np.column_stack(
+            [np.degrees(np.arcsin(rng.uniform(-0.8, 0.9, 600))), rng.uniform(-179, 179, 600)]
+        )
+        spread = rng.normal(scale=4_000.0, size=(places, 2))
+        return _away(rng, towns[rng.choice(600, places)], spread), "seeded clusters"
+
+
+def _away(rng: np.random.Generator, positions: np.ndarray, metres: np.ndarray) -> np.ndarray:
+    """Positions moved by `(north, east)` metres, kept off the poles and the antimeridian."""
+    lat = np.clip(positions[:, 0] + metres[:, 0] / _METRES_PER_DEGREE, -89.0, 89.0)
+    shrink = np.maximum(np.cos(np.radians(lat)), 0.02)
+    lon = positions[:, 1] + metres[:, 1] / _METRES_PER_DEGREE / shrink
+    return np.column_stack([lat, np.clip(lon, -179.999, 179.999)]).round(7)
+
+
+def source_id(organization: int, kind: int) -> UUID:
+    """Each organisation has one source of each kind."""
+    return UUID(int=((organization + 1) << 100) + kind + 1)
+
+
+def fill(gallery: Gallery, database_url: str) -> None:
+    """Write all rows with COPY, triggers included, and let the planner know."""
+    owners = (*ORGANIZATIONS, DENSE)
+    cells = cell_ids(gallery.positions)
+    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+        connection.execute("SET search_path = pinpoint, public")
+        for number, owner in enumerate(owners):
+            connection.execute(
+                "INSERT INTO organizations (id, name) VALUES (%s, %s)", (owner, f"org-{number}")
+            )
+            for kind, name in enumerate(KINDS):
+                connection.execute(
+                    "INSERT INTO sources (id, organization_id, name, kind, licence, originals)"
+                    " VALUES (%s, %s, %s, %s, 'CC-BY-4.0', 'reference')",
+                    (source_id(number, kind), owner, name, name),
+                )
+        with connection.cursor() as cursor:
+            with cursor.copy(f"COPY images ({_COLUMNS}) FROM STDIN") as copy:
+                for i in range(len(gallery.ids)):
+                    copy.write_row(_row(gallery, cells, i, owners))
+            with cursor.copy(
+                "COPY embeddings (image_id, contract, channel, organization_id, vector) FROM STDIN"
+            ) as copy:
+                for i, image in enumerate(gallery.ids):
+                    owner = owners[gallery.organization[i]]
+                    data = gallery.vectors[i].astype("<f2").tobytes()
+                    copy.write_row((image, CONTRACT.digest, "image", owner, data))
+        connection.commit()
+        connection.autocommit = True
+        connection.execute("VACUUM ANALYZE")
+
+
+def _row(gallery: Gallery, cells: np.ndarray, i: int, owners: tuple[UUID, ...]) -> tuple:
+    organization, kind = int(gallery.organization[i]), int(gallery.kind[i])
+    lat, lon = (float(each) for each in gallery.positions[i])
+    # A drive past the place is one sequence; photos of people belong to none.
+    sequence = f"drive-{gallery.place[i]}" if KINDS[kind] == "street" else None
+    return (
+        gallery.ids[i],
+        owners[organization],
+        source_id(organization, kind),
+        KINDS[kind],
+        f"{i:07d}.jpg",
+        sequence,
+        f"SRID=4326;POINT({lon!r} {lat!r})",
+        _START + timedelta(minutes=17 * i),
+        "manifest",
+        i.to_bytes(32, "big"),
+        50_000,
+        "jpeg",
+        640,
+        480,
+        f"file:///gallery/{i:07d}.jpg",
+        *(int(cell) for cell in cells[i]),
+        "indexed",
+        1,
+    )

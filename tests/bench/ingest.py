@@ -1,0 +1,264 @@
+"""Ingest against bare encoding of the same decoded images, in one run and taking turns."""
+
+from __future__ import annotations
+
+import csv
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from uuid import UUID, uuid4
+
+import pytest
+
+from bench.stack import Bench
+from nets.mobilenet import mobilenet_bundle
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.pipeline import IngestParts, ingest_items
+from pinpoint.ingest.read import SLICE, read_items
+from pinpoint.jobs import INGEST_ITEMS, JobName
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.records import ClaimedItem, Hint, IndexSpec, Pixels, Reading, Source
+from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.store.access import Access
+from pinpoint.store.blobs import FolderBlobs
+from pinpoint.store.database import Transactions, owner_engine
+from pinpoint.store.handles import CatalogueDatabase
+from pinpoint.store.ledger import Ledger
+from pinpoint.world.galleries import make_gallery
+from shared_data import shared_data
+
+DATABASE = "ingest"
+TARGET_RATIO = 1.3
+WORKER = "bench/1/0.00"
+_CHUNK = 64
+_HINT = Hint(lat=44.8, lon=-1.0)
+_SOURCE = Source(
+    id=UUID(int=1),
+    name="bench",
+    kind="street",
+    licence=None,
+    attribution=None,
+    originals="reference",
+    root=None,
+    created_at=datetime(2025, 1, 1, tzinfo=UTC),
+)
+
+
+class Chunks:
+    """A queue that keeps the chunks the catalogue sends, as a broker would."""
+
+    def __init__(self) -> None:
+        self.items: list[list[UUID]] = []
+
+    def send(self, name: JobName, ids=()) -> None:
+        if name == INGEST_ITEMS:
+            self.items.append(list(ids))
+
+    def check(self) -> None:
+        return None
+
+    def waiting(self) -> int:
+        return len(self.items)
+
+
+@dataclass
+class Prepared:
+    """Files on disk and a worker's parts."""
+
+    manifest: Path
+    files: list[Path]
+    origin: str
+    tower: str
+    settings: Settings
+    database: CatalogueDatabase
+    organization: UUID
+    parts: IngestParts
+    queue: Chunks
+
+
+def prepare(bench: Bench, images: int, say) -> Prepared:
+    """Distinct files, an encoder, an empty catalogue and an index owner."""
+    folder = bench.places.home / "files"
+    files, origin = _files(folder, images)
+    tower, bundle = "mobilenet", "mobilenet"
+    try:
+        mobilenet_bundle(bench.places.bundles_dir / bundle)
+    except pytest.skip.Exception:
+        tower, bundle = "descriptor (no MobileNet weights here)", "descriptor"
+    say(f"files: {len(files)} from {origin}; tower: {tower}")
+    owner_url, _ = bench.database(DATABASE)
+    settings = Settings(
+        places=Places(home=bench.places.home, database_url=owner_url),
+        encoder=EncoderSettings(bundle=bundle),
+    )
+    queue = Chunks()
+    transactions = Transactions(owner_engine(owner_url), queue)
+    encoder = LazyEncoder(settings)
+    encoder.warm()
+    contract = encoder.contract
+    index = bench.index("ingest", "pinpoint.bootstrap:open_point_source", DATABASE)
+    index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
+    decoder = ChildDecoder(settings.media, children=2)
+    return Prepared(
+        manifest=folder / "manifest.csv",
+        files=files,
+        origin=origin,
+        tower=tower,
+        settings=settings,
+        database=CatalogueDatabase(transactions, _CHUNK),
+        organization=Access(transactions).create_organization("bench").id,
+        parts=IngestParts(
+            ledger=Ledger(
+                transactions, contract=lambda: contract.digest, lease_s=300, max_attempts=3
+            ),
+            decoder=decoder,
+            encoder=encoder,
+            index=index,
+            blobs=FolderBlobs(bench.places.blobs_dir),
+            threads=decoder.children,
+        ),
+        queue=queue,
+    )
+
+
+def _files(folder: Path, images: int) -> tuple[list[Path], str]:
+    """Distinct JPEGs: each picture under many names, told apart by a comment at its end."""
+    folder.mkdir(parents=True)
+    pictures, origin = _pictures(folder)
+    files = []
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["file", "latitude", "longitude", "captured_at"])
+        for number in range(images):
+            data = pictures[number % len(pictures)].read_bytes()
+            path = folder / f"{number:05d}.jpg"
+            path.write_bytes(_commented(data, f"copy {number}"))
+            files.append(path)
+            lat, lon = 44.8 + 0.0005 * (number // 40), -1.0 + 0.0005 * (number % 40)
+            rows.writerow([path.name, f"{lat:.6f}", f"{lon:.6f}", "2025-01-01T00:00:00+00:00"])
+    return files, origin
+
+
+def _pictures(folder: Path) -> tuple[list[Path], str]:
+    try:
+        found = sorted((shared_data() / "street" / "panoramax").glob("*.jpg"))
+        if found:
+            return found, f"{len(found)} real street-view faces"
+    except pytest.skip.Exception:
+        pass
+    made = make_gallery(folder / "world", seed=5, places=8, queries=0, panoramas=0)
+    return sorted(made.photo.rglob("*.jpg")), "a seeded world"
+
+
+def _commented(data: bytes, comment: str) -> bytes:
+    """The JPEG with a comment segment after its first marker: other bytes, the same pixels."""
+    said = comment.encode()
+    return data[:2] + b"\xff\xfe" + (len(said) + 2).to_bytes(2, "big") + said + data[2:]
+
+
+def measure(ready: Prepared, repetitions: int, say) -> dict[str, object]:
+    """Time whole ingest and its bare parts on the same files, in turn, and take medians."""
+    pixels = _decoded(ready)
+    ready.parts.encoder.encode(pixels[:SLICE])
+    runs = {
+        "ingest": lambda: ingest(ready),
+        "encode": lambda: encode(ready, pixels),
+        "decode": lambda: _decoded(ready),
+        "decode_encode": lambda: decode_encode(ready),
+    }
+    ingest(ready)  # warms connections, plans and children
+    took: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(repetitions):
+        for name in list(runs) if number % 2 == 0 else list(runs)[::-1]:
+            gc.collect()
+            begun = perf_counter()
+            counted = runs[name]()
+            seconds = counted if isinstance(counted, float) else perf_counter() - begun
+            took[name].append(seconds)
+            say(f"{name}: {len(ready.files) / seconds:.1f} images/s")
+    typical = {name: median(each) for name, each in took.items()}
+    count = len(ready.files)
+    return {
+        "images": count,
+        "files": ready.origin,
+        "tower": ready.tower,
+        "repetitions": repetitions,
+        "images_per_s": {name: round(count / each, 1) for name, each in typical.items()},
+        "ms_per_image": {name: round(each / count * 1e3, 2) for name, each in typical.items()},
+        "ratio": round(median(_ratios(took, "encode")), 3),
+        "ratio_to_decode_encode": round(median(_ratios(took, "decode_encode")), 3),
+    }
+
+
+def _ratios(took: dict[str, list[float]], base: str) -> list[float]:
+    return [a / b for a, b in zip(took["ingest"], took[base], strict=True)]
+
+
+def ingest(ready: Prepared) -> float:
+    """The real flow, chunk by chunk as a worker gets them; seconds without the registration."""
+    name = f"street-{uuid4().hex[:8]}"
+    batch = register_folder(
+        ready.manifest,
+        source=name,
+        kind="street",
+        organization_id=ready.organization,
+        database=ready.database,
+        settings=ready.settings,
+    )
+    chunks, ready.queue.items = ready.queue.items, []
+    begun = perf_counter()
+    for chunk in chunks:
+        ingest_items(chunk, WORKER, ready.parts)
+    seconds = perf_counter() - begun
+    with ready.database.read(ready.organization) as catalogue:
+        counts = catalogue.batch(batch.id)
+    if (counts.indexed, counts.items) != (len(ready.files), len(ready.files)):
+        raise RuntimeError(f"not everything was indexed: {counts}")
+    return seconds
+
+
+def encode(ready: Prepared, pixels: list[Pixels]) -> None:
+    """Only the tower, in batches as large as the flow's."""
+    for start in range(0, len(pixels), SLICE):
+        ready.parts.encoder.encode(pixels[start : start + SLICE], "street")
+
+
+def _decoded(ready: Prepared) -> list[Pixels]:
+    """Only the decoding children."""
+    decoder = ready.parts.decoder
+    with ThreadPoolExecutor(ready.parts.threads) as pool:
+        readings = pool.map(lambda path: decoder.read(path.name, str(path), _HINT), ready.files)
+        return [_accepted(each).faces[0].pixels for each in readings]
+
+
+def decode_encode(ready: Prepared) -> None:
+    """Decoding ahead and encoding, nothing kept."""
+    for start in range(0, len(ready.files), _CHUNK):
+        items = [_item(path) for path in ready.files[start : start + _CHUNK]]
+        parts = ready.parts
+        for read in read_items(items, parts.decoder, parts.blobs, threads=parts.threads):
+            parts.encoder.encode([_accepted(each).faces[0].pixels for _, each in read], "street")
+
+
+def _item(path: Path) -> ClaimedItem:
+    return ClaimedItem(
+        id=uuid4(),
+        organization_id=uuid4(),
+        source=_SOURCE,
+        external_id=path.name,
+        file=path.name,
+        locator=path.as_uri(),
+        hint=_HINT,
+        attempts=1,
+    )
+
+
+def _accepted(reading) -> Reading:
+    if not isinstance(reading, Reading):
+        raise RuntimeError(f"not read: {reading}")
+    return reading
