@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "organization_id", "name", name=op.f("uq_sources_organization_id_name")
         ),
+        sa.UniqueConstraint("organization_id", "id", name=op.f("uq_sources_organization_id_id")),
     )
     op.create_table(
         "tombstones",
@@ -178,8 +179,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_images_organization_id")
         ),
-        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_images_source_id")),
+        sa.ForeignKeyConstraint(
+            ["organization_id", "source_id"],
+            ["sources.organization_id", "sources.id"],
+            name=op.f("fk_images_organization_id_source_id"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_images")),
+        sa.UniqueConstraint("organization_id", "id", name=op.f("uq_images_organization_id_id")),
     )
     op.create_index("ix_images_cell_r7_source_id", "images", ["cell_r7", "source_id"], unique=False)
     op.create_index("ix_images_locator", "images", ["locator"], unique=False)
@@ -227,9 +233,9 @@ def upgrade() -> None:
             name=op.f("fk_neighbourhoods_organization_id"),
         ),
         sa.ForeignKeyConstraint(
-            ["source_id"],
-            ["sources.id"],
-            name=op.f("fk_neighbourhoods_source_id"),
+            ["organization_id", "source_id"],
+            ["sources.organization_id", "sources.id"],
+            name=op.f("fk_neighbourhoods_organization_id_source_id"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("cell", "source_id", name=op.f("pk_neighbourhoods")),
@@ -242,31 +248,20 @@ def upgrade() -> None:
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("vector", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["image_id"], ["images.id"], name=op.f("fk_embeddings_image_id"), ondelete="CASCADE"
+            ["organization_id", "image_id"],
+            ["images.organization_id", "images.id"],
+            name=op.f("fk_embeddings_organization_id_image_id"),
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_embeddings_organization_id")
         ),
         sa.PrimaryKeyConstraint("image_id", "contract", "channel", name=op.f("pk_embeddings")),
     )
-    op.create_table(
-        "thumbnails",
-        sa.Column("image_id", sa.Uuid(), nullable=False),
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("jpeg", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["image_id"], ["images.id"], name=op.f("fk_thumbnails_image_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_thumbnails_organization_id")
-        ),
-        sa.PrimaryKeyConstraint("image_id", name=op.f("pk_thumbnails")),
-    )
 
 
 def downgrade() -> None:
     """Take back."""
-    op.drop_table("thumbnails")
     op.drop_table("embeddings")
     op.drop_table("neighbourhoods")
     op.drop_index(

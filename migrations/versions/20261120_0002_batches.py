@@ -1,4 +1,4 @@
-"""Batches, their items and the audit."""
+"""Thumbnails, batches, their items and the audit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,22 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
+    op.create_table(
+        "thumbnails",
+        sa.Column("image_id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("jpeg", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id", "image_id"],
+            ["images.organization_id", "images.id"],
+            name=op.f("fk_thumbnails_organization_id_image_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_thumbnails_organization_id")
+        ),
+        sa.PrimaryKeyConstraint("image_id", name=op.f("pk_thumbnails")),
+    )
     op.create_table(
         "queries",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -53,9 +69,13 @@ def upgrade() -> None:
             ["organization_id"], ["organizations.id"], name=op.f("fk_batches_organization_id")
         ),
         sa.ForeignKeyConstraint(
-            ["source_id"], ["sources.id"], name=op.f("fk_batches_source_id"), ondelete="CASCADE"
+            ["organization_id", "source_id"],
+            ["sources.organization_id", "sources.id"],
+            name=op.f("fk_batches_organization_id_source_id"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
+        sa.UniqueConstraint("organization_id", "id", name=op.f("uq_batches_organization_id_id")),
     )
     op.create_index(
         "ix_batches_organization_id_created_at",
@@ -69,6 +89,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("batch_id", sa.Uuid(), nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=False),
         sa.Column("file", sa.Text(), nullable=False),
         sa.Column("locator", sa.Text(), nullable=False),
@@ -87,14 +108,20 @@ def upgrade() -> None:
             name=op.f("ck_batch_items_state"),
         ),
         sa.ForeignKeyConstraint(
-            ["batch_id"], ["batches.id"], name=op.f("fk_batch_items_batch_id"), ondelete="CASCADE"
+            ["organization_id", "batch_id"],
+            ["batches.organization_id", "batches.id"],
+            name=op.f("fk_batch_items_organization_id_batch_id"),
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_batch_items_organization_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batch_items")),
+        sa.UniqueConstraint("batch_id", "place", name=op.f("uq_batch_items_batch_id_place")),
+        sa.UniqueConstraint(
+            "organization_id", "id", name=op.f("uq_batch_items_organization_id_id")
+        ),
     )
-    op.create_index("ix_batch_items_batch_id_seq", "batch_items", ["batch_id", "seq"], unique=False)
     op.create_index(
         "ix_batch_items_batch_id_state", "batch_items", ["batch_id", "state"], unique=False
     )
@@ -113,10 +140,16 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.ForeignKeyConstraint(
-            ["image_id"], ["images.id"], name=op.f("fk_item_images_image_id"), ondelete="CASCADE"
+            ["organization_id", "image_id"],
+            ["images.organization_id", "images.id"],
+            name=op.f("fk_item_images_organization_id_image_id"),
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["item_id"], ["batch_items.id"], name=op.f("fk_item_images_item_id"), ondelete="CASCADE"
+            ["organization_id", "item_id"],
+            ["batch_items.organization_id", "batch_items.id"],
+            name=op.f("fk_item_images_organization_id_item_id"),
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_item_images_organization_id")
@@ -136,9 +169,9 @@ def downgrade() -> None:
         postgresql_where=sa.text("state IN ('received', 'stored')"),
     )
     op.drop_index("ix_batch_items_batch_id_state", table_name="batch_items")
-    op.drop_index("ix_batch_items_batch_id_seq", table_name="batch_items")
     op.drop_table("batch_items")
     op.drop_index("ix_batches_organization_id_created_at", table_name="batches")
     op.drop_table("batches")
     op.drop_index("ix_queries_organization_id_asked_at", table_name="queries")
     op.drop_table("queries")
+    op.drop_table("thumbnails")

@@ -83,6 +83,19 @@ BEGIN
 END $$
 """
 
+# A tombstone outlives its image, so no foreign key can say that it lies on a row of its owner.
+CHECK_GRAVE = """
+CREATE FUNCTION check_grave() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM images
+                    WHERE id = NEW.image_id AND organization_id = NEW.organization_id) THEN
+        RAISE EXCEPTION 'no image % to bury', NEW.image_id USING ERRCODE = '23503';
+    END IF;
+    RETURN NEW;
+END $$
+"""
+
 # The rows are locked first and counted after: under READ COMMITTED the second statement sees what
 # a concurrent writer of the same cell has committed meanwhile, so no count is lost.
 RECOUNT = """
@@ -166,6 +179,8 @@ TRIGGERS = (
     "FOR EACH ROW EXECUTE FUNCTION mark_change()",
     "CREATE TRIGGER mark_change BEFORE INSERT OR UPDATE ON tombstones "
     "FOR EACH ROW EXECUTE FUNCTION mark_change()",
+    "CREATE TRIGGER check_grave BEFORE INSERT OR UPDATE OF image_id, organization_id ON tombstones "
+    "FOR EACH ROW EXECUTE FUNCTION check_grave()",
     "CREATE TRIGGER count_inserted AFTER INSERT ON images REFERENCING NEW TABLE AS after_rows "
     "FOR EACH STATEMENT EXECUTE FUNCTION count_inserted()",
     "CREATE TRIGGER count_deleted AFTER DELETE ON images REFERENCING OLD TABLE AS before_rows "
@@ -174,6 +189,21 @@ TRIGGERS = (
     "REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows "
     "FOR EACH STATEMENT EXECUTE FUNCTION count_updated()",
 )
+
+GRANTS = {
+    "sources": "SELECT, INSERT, UPDATE",
+    "images": "SELECT, UPDATE",
+    "thumbnails": "SELECT",
+    "embeddings": "SELECT",
+    "tombstones": "SELECT, INSERT, UPDATE",
+    "neighbourhoods": "SELECT",
+    "batches": "SELECT, INSERT, UPDATE",
+    "batch_items": "SELECT, INSERT, UPDATE",
+    "item_images": "SELECT",
+    # The audit is written and read, never changed.
+    "queries": "SELECT, INSERT",
+}
+"""What the API does to each view, and no more: rows are made and removed by workers."""
 
 FUNCTIONS = (
     "tenant.revision()",
@@ -201,7 +231,7 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY mine ON {table} USING ({MINE})")
     for table in ("organizations", "api_keys"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-    for statement in (MARK, RECOUNT, COUNT_INSERTED, COUNT_DELETED, COUNT_UPDATED, *TRIGGERS):
+    for statement in (MARK, CHECK_GRAVE, RECOUNT, COUNT_INSERTED, COUNT_DELETED, COUNT_UPDATED, *TRIGGERS):
         op.execute(statement)
     for function in FUNCTIONS:
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
@@ -210,11 +240,8 @@ def upgrade() -> None:
     # Whom the embedded stack serves while there are no keys.
     op.execute("INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'default')")
     op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
-    op.execute(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tenant TO pinpoint_api"
-    )
-    # The audit is written and read, never changed.
-    op.execute("REVOKE UPDATE, DELETE ON tenant.queries FROM pinpoint_api")
+    for view, rights in GRANTS.items():
+        op.execute(f"GRANT {rights} ON tenant.{view} TO pinpoint_api")
 
 
 def downgrade() -> None:
@@ -224,14 +251,16 @@ def downgrade() -> None:
     for trigger, table in (
         ("mark_change", "images"),
         ("mark_change", "tombstones"),
+        ("check_grave", "tombstones"),
         ("count_inserted", "images"),
         ("count_deleted", "images"),
         ("count_updated", "images"),
     ):
         op.execute(f"DROP TRIGGER {trigger} ON {table}")
-    for function in ("count_updated()", "count_deleted()", "count_inserted()", "mark_change()"):
+    for function in ("count_updated", "count_deleted", "count_inserted", "recount"):
         op.execute(f"DROP FUNCTION {function}")
-    op.execute("DROP FUNCTION recount(bigint[], uuid[], uuid[])")
+    for function in ("check_grave", "mark_change"):
+        op.execute(f"DROP FUNCTION {function}")
     for table in ("organizations", "api_keys", *TABLES):
         op.execute(f"DROP POLICY IF EXISTS mine ON {table}")
         op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")

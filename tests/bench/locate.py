@@ -32,7 +32,7 @@ class Prepared:
 
     gallery: seeded.Gallery
     owner_url: str
-    database: CatalogueDatabase
+    transactions: Transactions
     index: RemoteIndex
     bare: Bare
 
@@ -57,7 +57,7 @@ def prepare(bench: Bench, images: int, dense: int, say) -> Prepared:
     return Prepared(
         gallery=made,
         owner_url=owner_url,
-        database=CatalogueDatabase(Transactions(api_engine(api_url, own_login=True)), 64),
+        transactions=Transactions(api_engine(api_url, own_login=True)),
         index=index,
         bare=Bare(copy / "shard", owner_url, contract.digest),
     )
@@ -105,7 +105,7 @@ def ask(ready: Prepared, vector: np.ndarray, owner, **settings):
         organization_id=owner,
         contract=seeded.CONTRACT,
         index=ready.index,
-        database=ready.database,
+        database=CatalogueDatabase(ready.transactions, 64),
         settings=SearchSettings(**settings),
     )
 

@@ -51,12 +51,13 @@ def sweep(
     released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
     if queue.waiting():
         return Swept(released=released, items=0, images=0, graves=0, forgotten=0)
+    # First the rows that only wait for the index: their items are then settled without being read.
+    images = ledger.lost_images(contract, _PAGE)
+    _send(queue, jobs.INDEX_IMAGES, images, chunk)
     lost = ledger.lost_items(_PAGE)
     _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries == 0], chunk)
     # What was tried before goes alone: if it kills its worker, it takes no neighbour along.
     _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries > 0], 1)
-    images = ledger.lost_images(contract, _PAGE)
-    _send(queue, jobs.INDEX_IMAGES, images, chunk)
     graves = ledger.lost_graves(_PAGE)
     _send(queue, jobs.ERASE_IMAGES, graves, chunk)
     with ledger.forgetting(tombstone_s) as old:

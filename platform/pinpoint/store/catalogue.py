@@ -55,6 +55,13 @@ def select_images() -> Select[Any]:
     )
 
 
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 class Reader:
     """`ports.CatalogueReader` on one unit of work."""
 
@@ -87,12 +94,15 @@ class Reader:
 
     def source(self, name_or_id: str | UUID) -> Source:
         """One source."""
-        match = sources.c.id == name_or_id
-        if isinstance(name_or_id, str):
-            match = sources.c.name == name_or_id
-        row = self._connection.execute(
-            select(sources).where(self._mine(sources), match, sources.c.erased_at.is_(None))
-        ).one_or_none()
+        wanted = select(sources).where(self._mine(sources), sources.c.erased_at.is_(None))
+        source_id = name_or_id if isinstance(name_or_id, UUID) else _as_id(name_or_id)
+        row = None
+        if source_id is not None:
+            row = self._connection.execute(wanted.where(sources.c.id == source_id)).one_or_none()
+        if row is None and isinstance(name_or_id, str):
+            row = self._connection.execute(
+                wanted.where(sources.c.name == name_or_id)
+            ).one_or_none()
         if row is None:
             raise NotFound(f"no source {name_or_id}")
         counted = self._connection.execute(
@@ -158,8 +168,8 @@ class Reader:
         wanted = (
             select(batch_items, image_ids.label("image_ids"))
             .where(self._mine(batch_items), batch_items.c.batch_id == batch_id)
-            .where(batch_items.c.seq > after)
-            .order_by(batch_items.c.seq)
+            .where(batch_items.c.place > after)
+            .order_by(batch_items.c.place)
             .limit(limit)
         )
         if state is not None:

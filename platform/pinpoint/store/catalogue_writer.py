@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Text, func, insert, select, update
+from sqlalchemy import Text, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint import jobs
@@ -94,6 +94,13 @@ class Writer(Reader):
     def erase_source(self, source_id: UUID) -> int:
         """Leave tombstones on all its images; a worker removes them, then the source."""
         self.source(source_id)
+        # After whoever keeps readings of it now; whoever comes later finds it erased.
+        erasing.lock_source(self._connection, source_id)
+        self._connection.execute(
+            update(batches)
+            .where(self._mine(batches), batches.c.source_id == source_id)
+            .values(closed_at=func.coalesce(batches.c.closed_at, func.now()))
+        )
         self._connection.execute(
             update(sources)
             .where(self._mine(sources), sources.c.id == source_id)
@@ -123,13 +130,22 @@ class Writer(Reader):
         row = self._connection.execute(
             select(batches.c.closed_at)
             .where(self._mine(batches), batches.c.id == batch_id)
-            .with_for_update(read=True)
+            # One at a time, so that places in the batch follow each other.
+            .with_for_update(key_share=True)
         ).one_or_none()
         if row is None:
             raise NotFound(f"no batch {batch_id}")
         if row.closed_at is not None:
             raise Conflict(f"batch {batch_id} is closed; open a new one")
-        values = [self._item_values(batch_id, item) for item in items]
+        last = self._connection.execute(
+            select(func.coalesce(func.max(batch_items.c.place), 0)).where(
+                self._mine(batch_items), batch_items.c.batch_id == batch_id
+            )
+        ).scalar_one()
+        values = [
+            self._item_values(batch_id, place, item)
+            for place, item in enumerate(items, start=last + 1)
+        ]
         if values:
             self._connection.execute(insert(batch_items), values)
         self._send(
@@ -137,12 +153,13 @@ class Writer(Reader):
         )
         return [value["id"] for value in values]
 
-    def _item_values(self, batch_id: UUID, item: NewItem) -> dict[str, Any]:
+    def _item_values(self, batch_id: UUID, place: int, item: NewItem) -> dict[str, Any]:
         refused = item.rejected
         return {
             "id": uuid4(),
             "organization_id": self._organization_id,
             "batch_id": batch_id,
+            "place": place,
             "external_id": item.external_id,
             "file": item.file,
             "locator": item.locator,
@@ -194,17 +211,17 @@ class Writer(Reader):
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
         """Correct a row; its version rises and a worker carries it to the index."""
-        current = self.image(image_id)
+        self.image(image_id)
         values = _fixed_values(fix)
         if not values:
             raise BadRequest("nothing to fix: give at least one field")
-        again = "pending" if current.state == "indexed" else current.state
         self._connection.execute(
             update(images)
-            .where(self._mine(images), images.c.id == image_id)
+            # Asked again of the locked row: it may have been deleted or indexed since.
+            .where(self._mine(images), images.c.id == image_id, images.c.state != "deleted")
             .values(
                 **values,
-                state=again,
+                state=case((images.c.state == "indexed", "pending"), else_=images.c.state),
                 version=images.c.version + 1,
                 updated_at=func.now(),
                 fixed=func.array_cat(images.c.fixed, sorted(_FIELDS & values.keys())),

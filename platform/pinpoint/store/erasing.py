@@ -7,12 +7,26 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pinpoint.records import Grave
 from pinpoint.store.rows import among
 from pinpoint.store.tables import batch_items, images, item_images, sources, tombstones
+
+
+def lock_source(connection: Connection, source_id: UUID) -> bool:
+    """Wait until nobody else adds to or erases a source; held to the end of the transaction.
+
+    Returns:
+        Whether the source is still there and not erased.
+    """
+    connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:source, 0))"),
+        {"source": str(source_id)},
+    )
+    there = select(sources.c.id).where(sources.c.id == source_id, sources.c.erased_at.is_(None))
+    return connection.execute(there).one_or_none() is not None
 
 
 def bury(connection: Connection, which: ColumnElement[bool]) -> list[UUID]:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from pinpoint import jobs
 from pinpoint.ports import OriginalKeeper
-from pinpoint.records import ClaimedItem, Kept, Reading
-from pinpoint.store import erasing
+from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
+from pinpoint.store import erasing, leases
 from pinpoint.store.database import UnitOfWork
 from pinpoint.store.image_values import FIXABLE, image_values
 from pinpoint.store.keeping_plan import Plan, plan_item
@@ -42,16 +42,28 @@ def keep(
     """Store readings of one source; returns what became of each, in order."""
     if not entries:
         return []
-    connection = unit.connection
     # One writer per source at a time: two chunks with the same bytes must see each other.
-    connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:source, 0))"),
-        {"source": str(entries[0][0].source.id)},
-    )
+    if not erasing.lock_source(unit.connection, entries[0][0].source.id):
+        return _refuse_erased(unit.connection, entries)
     kept: dict[UUID, Kept] = {}
     for entries_once in _rounds(entries):
         kept |= _keep_round(unit, entries_once, contract, originals)
     return [kept[item.id] for item, _ in entries]
+
+
+def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[Kept]:
+    """Files of a source that was erased since they came: nothing of it may come back."""
+    verdicts = {
+        item.id: Rejected(
+            file=item.file,
+            stage="store",
+            reason="source_erased",
+            detail="its source was erased before the file was stored",
+        )
+        for item, _ in entries
+    }
+    leases.settle(connection, verdicts, "failed")
+    return [Kept(item_id=item.id, duplicate_of="unchanged", images=()) for item, _ in entries]
 
 
 def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -144,6 +144,8 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
             among(item_images.c.image_id, image_ids),
             item_images.c.done.is_(False),
             images.c.id == item_images.c.image_id,
+            # Not those whose vector came too late for their bytes: another worker has them.
+            images.c.state == "indexed",
             item_images.c.version <= images.c.version,
         )
         .values(done=True)

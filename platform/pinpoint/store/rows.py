@@ -138,7 +138,7 @@ def to_item(row: Row[Any]) -> BatchItem:
     """A row of `batch_items` with the ids of its images."""
     return BatchItem(
         id=row.id,
-        seq=row.seq,
+        seq=row.place,
         file=row.file,
         state=row.state,
         stage=row.stage,

@@ -20,6 +20,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -60,6 +61,15 @@ def _organization() -> Column[Any]:
     return Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False)
 
 
+def _within(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConstraint:
+    """A row's parent is its own organisation's: no id of another's can be named."""
+    return ForeignKeyConstraint(
+        ["organization_id", column],
+        [f"{parent}.organization_id", f"{parent}.id"],
+        ondelete="CASCADE" if cascade else None,
+    )
+
+
 organizations = Table(
     "organizations",
     metadata,
@@ -97,6 +107,7 @@ sources = Table(
     _when("created_at", stamped=True),
     _when("erased_at"),
     UniqueConstraint("organization_id", "name"),
+    UniqueConstraint("organization_id", "id"),
     CheckConstraint("kind IN ('photo', 'street')", name="kind"),
     CheckConstraint("originals IN ('reference', 'copy', 'rendition')", name="originals"),
 )
@@ -106,7 +117,7 @@ images = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     _organization(),
-    Column("source_id", Uuid, ForeignKey("sources.id"), nullable=False),
+    Column("source_id", Uuid, nullable=False),
     # Copied from the source so that the evidence statement needs no join inside its loop.
     Column("kind", Text, nullable=False),
     Column("external_id", Text, nullable=False),
@@ -146,6 +157,8 @@ images = Table(
     Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
     _when("created_at", stamped=True),
     _when("updated_at", stamped=True),
+    _within("sources", "source_id", cascade=False),
+    UniqueConstraint("organization_id", "id"),
     CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
     Index("ix_images_geog", "geog", postgresql_using="gist"),
     Index("ix_images_geom", "geom", postgresql_using="gist"),
@@ -160,21 +173,23 @@ images = Table(
 thumbnails = Table(
     "thumbnails",
     metadata,
-    Column("image_id", Uuid, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("image_id", Uuid, primary_key=True),
     _organization(),
     Column("jpeg", LargeBinary, nullable=False),
+    _within("images", "image_id"),
 )
 
 embeddings = Table(
     "embeddings",
     metadata,
-    Column("image_id", Uuid, ForeignKey("images.id", ondelete="CASCADE"), nullable=False),
+    Column("image_id", Uuid, nullable=False),
     Column("contract", Text, nullable=False),
     Column("channel", Text, nullable=False),
     _organization(),
     # Little-endian fp16, the very numbers that the index holds.
     Column("vector", LargeBinary, nullable=False),
     PrimaryKeyConstraint("image_id", "contract", "channel"),
+    _within("images", "image_id"),
 )
 
 tombstones = Table(
@@ -191,7 +206,7 @@ neighbourhoods = Table(
     "neighbourhoods",
     metadata,
     Column("cell", BigInteger, nullable=False),
-    Column("source_id", Uuid, ForeignKey("sources.id", ondelete="CASCADE"), nullable=False),
+    Column("source_id", Uuid, nullable=False),
     _organization(),
     Column("images", Integer, nullable=False),
     _when("first_captured_at"),
@@ -199,6 +214,7 @@ neighbourhoods = Table(
     Column("lat", Double),
     Column("lon", Double),
     PrimaryKeyConstraint("cell", "source_id"),
+    _within("sources", "source_id"),
 )
 
 batches = Table(
@@ -206,9 +222,11 @@ batches = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     _organization(),
-    Column("source_id", Uuid, ForeignKey("sources.id", ondelete="CASCADE"), nullable=False),
+    Column("source_id", Uuid, nullable=False),
     _when("created_at", stamped=True),
     _when("closed_at"),
+    _within("sources", "source_id"),
+    UniqueConstraint("organization_id", "id"),
     Index("ix_batches_organization_id_created_at", "organization_id", "created_at"),
 )
 
@@ -216,9 +234,13 @@ batch_items = Table(
     "batch_items",
     metadata,
     Column("id", Uuid, primary_key=True),
+    # Order of arrival over all organisations, for workers; never shown.
     Column("seq", BigInteger, Identity(always=False), nullable=False),
     _organization(),
-    Column("batch_id", Uuid, ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    Column("batch_id", Uuid, nullable=False),
+    # Order of arrival in the batch, which is what users see: gaps in `seq` would tell them how
+    # much others ingest.
+    Column("place", BigInteger, nullable=False),
     Column("external_id", Text, nullable=False),
     Column("file", Text, nullable=False),
     Column("locator", Text, nullable=False),
@@ -236,7 +258,9 @@ batch_items = Table(
         "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed')",
         name="state",
     ),
-    Index("ix_batch_items_batch_id_seq", "batch_id", "seq"),
+    _within("batches", "batch_id"),
+    UniqueConstraint("batch_id", "place"),
+    UniqueConstraint("organization_id", "id"),
     Index("ix_batch_items_batch_id_state", "batch_id", "state"),
     Index(
         "ix_batch_items_unsettled",
@@ -248,12 +272,14 @@ batch_items = Table(
 item_images = Table(
     "item_images",
     metadata,
-    Column("item_id", Uuid, ForeignKey("batch_items.id", ondelete="CASCADE"), nullable=False),
-    Column("image_id", Uuid, ForeignKey("images.id", ondelete="CASCADE"), nullable=False),
+    Column("item_id", Uuid, nullable=False),
+    Column("image_id", Uuid, nullable=False),
     _organization(),
     Column("version", Integer, nullable=False),
     Column("done", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("item_id", "image_id"),
+    _within("batch_items", "item_id"),
+    _within("images", "image_id"),
     Index("ix_item_images_image_id", "image_id"),
 )
 
@@ -271,17 +297,3 @@ queries = Table(
     _when("asked_at", stamped=True),
     Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
 )
-
-TENANT_TABLES = (
-    "sources",
-    "images",
-    "thumbnails",
-    "embeddings",
-    "tombstones",
-    "neighbourhoods",
-    "batches",
-    "batch_items",
-    "item_images",
-    "queries",
-)
-"""Tables whose rows belong to an organisation; each has a view in schema `tenant`."""
