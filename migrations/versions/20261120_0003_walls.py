@@ -231,7 +231,9 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY mine ON {table} USING ({MINE})")
     for table in ("organizations", "api_keys"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-    for statement in (MARK, CHECK_GRAVE, RECOUNT, COUNT_INSERTED, COUNT_DELETED, COUNT_UPDATED, *TRIGGERS):
+    for statement in (MARK, CHECK_GRAVE, RECOUNT):
+        op.execute(statement)
+    for statement in (COUNT_INSERTED, COUNT_DELETED, COUNT_UPDATED, *TRIGGERS):
         op.execute(statement)
     for function in FUNCTIONS:
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import dismiss, home_folder, watch_over
 
+from conftest import dismiss, home_folder, watch_over
 from pinpoint.settings import Places, Settings
 from pinpoint.stack import lifecycle, processes
 from pinpoint.stack.places import StackPlaces

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import FormData
@@ -36,6 +36,10 @@ _HINTS: Final = TypeAdapter(dict[str, HintIn])
 Ingester = Annotated[Caller, Depends(_CAN_INGEST)]
 Reader = Annotated[Caller, Depends(needs("read"))]
 Parts = Annotated[Services, Depends(services)]
+BatchId = Annotated[
+    UUID,
+    Path(description="Id of the batch.", examples=["7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f"]),
+]
 State = Literal["received", "stored", "indexed", "updated", "duplicate", "rejected", "failed"]
 
 
@@ -92,7 +96,7 @@ def open_batch(caller: Ingester, parts: Parts, body: BatchIn) -> BatchOut:
     openapi_extra=forms.documented(UploadForm, file="files", many=True, required=True),
 )
 def upload_images(
-    batch_id: UUID,
+    batch_id: BatchId,
     caller: Ingester,
     parts: Parts,
     form: Annotated[FormData, Depends(upload_form)],
@@ -138,7 +142,7 @@ def upload_images(
     summary="Say that no more files come",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def complete_batch(batch_id: UUID, caller: Ingester, parts: Parts) -> BatchOut:
+def complete_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> BatchOut:
     """Close an upload set; doing it twice changes nothing."""
     with parts.database.write(caller.organization_id) as catalogue:
         return BatchOut.of(catalogue.close_batch(batch_id))
@@ -171,7 +175,7 @@ def list_batches(
     summary="Where an upload set stands",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def get_batch(batch_id: UUID, caller: Reader, parts: Parts) -> BatchOut:
+def get_batch(batch_id: BatchId, caller: Reader, parts: Parts) -> BatchOut:
     """One upload set with its counts."""
     with parts.database.read(caller.organization_id) as catalogue:
         return BatchOut.of(catalogue.batch(batch_id))
@@ -184,7 +188,7 @@ def get_batch(batch_id: UUID, caller: Reader, parts: Parts) -> BatchOut:
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def list_items(
-    batch_id: UUID,
+    batch_id: BatchId,
     caller: Reader,
     parts: Parts,
     state: Annotated[State | None, Query()] = None,
@@ -206,7 +210,7 @@ def list_items(
     summary="Send failed and unsettled files again",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def retry_batch(batch_id: UUID, caller: Ingester, parts: Parts) -> RetriedOut:
+def retry_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> RetriedOut:
     """Send again what failed or got stuck; what is settled stays as it is."""
     with parts.database.write(caller.organization_id) as catalogue:
         retried = catalogue.retry_batch(batch_id)
@@ -215,7 +219,8 @@ def retry_batch(batch_id: UUID, caller: Ingester, parts: Parts) -> RetriedOut:
 
 
 def _external_id(name: str | None) -> str:
-    cleaned = (name or "").replace("\\", "/").lstrip("/")
+    # Clients write a quotation mark in a form's file name as browsers do.
+    cleaned = (name or "").replace("%22", '"').replace("\\", "/").lstrip("/")
     if not cleaned or len(cleaned) > MAX_NAME:
         raise BadRequest(f"every file needs a name of 1 to {MAX_NAME} characters")
     if not cleaned.isprintable() or ".." in cleaned.split("/"):

@@ -105,9 +105,12 @@ def fields(form: FormData, shape: type[Shape]) -> Shape:
 
     Raises:
         RequestValidationError: A field is unknown or has no usable value.
+        BadRequest: A field holds a zero byte, which no store can keep.
     """
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
+        if isinstance(value, str) and "\x00" in value:
+            raise BadRequest(f"the field {key!r} holds a zero byte")
         if isinstance(value, str) and value != "":
             texts[key] = [*texts[key], value] if key in texts else [value]
     flat = {key: values[0] if len(values) == 1 else values for key, values in texts.items()}

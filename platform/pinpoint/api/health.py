@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import services
-from pinpoint.api.schemas import PartOut, ReadyOut
+from pinpoint.api.callers import is_local, operator_secret, services
+from pinpoint.api.schemas import LiveOut, PartOut, ReadyOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import IndexUnavailable, PinpointError
+from pinpoint.stack.state import proof
 
 router = APIRouter(tags=["health"])
 
@@ -29,10 +30,31 @@ def about() -> dict[str, str]:
     }
 
 
-@router.get("/health/live", operation_id="live", summary="Does the process answer?")
-def live() -> dict[str, bool]:
+@router.get(
+    "/health/live",
+    operation_id="live",
+    summary="Does the process answer?",
+    response_model_exclude_none=True,
+    responses=problems.declared(422),
+)
+def live(
+    request: Request,
+    parts: Annotated[Services, Depends(services)],
+    nonce: Annotated[
+        str | None,
+        Query(
+            pattern=r"^[A-Za-z0-9_-]{16,64}$",
+            description="Asked by this machine's own client before it sends the operator's key.",
+            examples=["q8mP0mJbQ2Wc7Yd3"],
+        ),
+    ] = None,
+) -> LiveOut:
     """Says nothing of the parts behind the API."""
-    return {"live": True}
+    if nonce is None or not is_local(request):
+        return LiveOut(live=True)
+    secret = operator_secret(parts.settings.places.home)
+    port = request.scope["server"][1]
+    return LiveOut(live=True, proof=None if secret is None else proof(secret, nonce, port))
 
 
 @router.get(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from pinpoint.api import problems
 from pinpoint.api.callers import needs, services
@@ -19,20 +19,28 @@ Ingester = Annotated[Caller, Depends(needs("ingest"))]
 Reader = Annotated[Caller, Depends(needs("read"))]
 Parts = Annotated[Services, Depends(services)]
 
+ImageId = Annotated[
+    UUID,
+    Path(description="Id of the image.", examples=["6a799744-9e3a-5ad3-9ee6-87a60f83d975"]),
+]
+
 _PROBLEMS = problems.declared(401, 403, 404, 422, 503)
 
 
 @router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
-def get_image(image_id: UUID, caller: Reader, parts: Parts) -> ImageOut:
+def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
     """One gallery row; a deleted one is not found."""
     with parts.database.read(caller.organization_id) as catalogue:
         return ImageOut.of(catalogue.image(image_id))
 
 
 @router.patch(
-    "/{image_id}", operation_id="fix_image", summary="Correct an image", responses=_PROBLEMS
+    "/{image_id}",
+    operation_id="fix_image",
+    summary="Correct an image",
+    responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
-def fix_image(image_id: UUID, caller: Ingester, parts: Parts, body: FixIn) -> ImageOut:
+def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) -> ImageOut:
     """Correct a position or another field; the version rises and the index follows."""
     with parts.database.write(caller.organization_id) as catalogue:
         return ImageOut.of(catalogue.fix_image(image_id, body.record()))
@@ -45,7 +53,7 @@ def fix_image(image_id: UUID, caller: Ingester, parts: Parts, body: FixIn) -> Im
     summary="Delete an image",
     responses=_PROBLEMS,
 )
-def delete_image(image_id: UUID, caller: Ingester, parts: Parts) -> None:
+def delete_image(image_id: ImageId, caller: Ingester, parts: Parts) -> None:
     """Delete an image: it is gone for readers at once, a worker erases index point and bytes."""
     with parts.database.write(caller.organization_id) as catalogue:
         catalogue.delete_image(image_id)
@@ -61,7 +69,7 @@ def delete_image(image_id: UUID, caller: Ingester, parts: Parts) -> None:
         **_PROBLEMS,
     },
 )
-def get_thumbnail(image_id: UUID, caller: Reader, parts: Parts) -> Response:
+def get_thumbnail(image_id: ImageId, caller: Reader, parts: Parts) -> Response:
     """JPEG without metadata."""
     with parts.database.read(caller.organization_id) as catalogue:
         data = catalogue.thumbnail(image_id)
@@ -77,10 +85,12 @@ def get_thumbnail(image_id: UUID, caller: Reader, parts: Parts) -> Response:
     responses=_PROBLEMS,
 )
 def list_neighbours(
-    image_id: UUID,
+    image_id: ImageId,
     caller: Reader,
     parts: Parts,
-    radius_m: Annotated[float, Query(gt=0, le=50_000)] = 250.0,
+    radius_m: Annotated[
+        float, Query(gt=0, le=50_000, description="Metres.", examples=[250])
+    ] = 250.0,
     kinds: Annotated[list[Literal["photo", "street"]], Query(max_length=2)] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> NeighboursOut:

@@ -42,9 +42,11 @@ class Where(BaseModel):
     sources: Annotated[
         Names, Field(default_factory=list, description="Only these sources, by name or id.")
     ]
-    lat: float | None = Field(default=None, ge=-90, le=90, description="Centre of a circle.")
-    lon: float | None = Field(default=None, ge=-180, le=180)
-    radius_m: float | None = Field(default=None, gt=0, le=MAX_RADIUS_M)
+    lat: float | None = Field(
+        default=None, ge=-90, le=90, description="Centre of a circle.", examples=[48.8566]
+    )
+    lon: float | None = Field(default=None, ge=-180, le=180, examples=[2.3522])
+    radius_m: float | None = Field(default=None, gt=0, le=MAX_RADIUS_M, examples=[5000])
     bbox: str | None = Field(
         default=None,
         max_length=200,
@@ -52,9 +54,14 @@ class Where(BaseModel):
         examples=["2.2,48.8,2.5,48.9"],
     )
     polygon: str | None = Field(
-        default=None, max_length=200_000, description="A GeoJSON Polygon with one ring."
+        default=None,
+        max_length=200_000,
+        description="A GeoJSON Polygon with one ring.",
+        examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
-    since: AwareDatetime | None = Field(default=None, description="Taken at or after.")
+    since: AwareDatetime | None = Field(
+        default=None, description="Taken at or after.", examples=["2020-01-01T00:00:00Z"]
+    )
     until: AwareDatetime | None = Field(default=None, description="Taken before.")
 
 

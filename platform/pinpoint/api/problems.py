@@ -6,6 +6,7 @@ Every body is `application/problem+json` with `type`, `title`, `status`, `detail
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -172,7 +173,20 @@ def _of_http(request: Request, error: HTTPException) -> JSONResponse:
         404: "there is nothing at this path; see /openapi.json for the paths there are",
         405: f"{request.method} is not offered at this path; see /openapi.json",
     }.get(error.status_code, str(error.detail))
-    return response(request, kind, error.status_code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return response(request, kind, error.status_code, detail, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of the request's path; the router only knows those of one function."""
+    found: set[str] = set()
+    for template, methods in request.app.openapi()["paths"].items():
+        shape = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(shape, request.url.path):
+            found.update(method.upper() for method in methods)
+    return sorted(found)
 
 
 def install(app: FastAPI) -> None:

@@ -264,6 +264,15 @@ class PartOut(BaseModel):
     detail: str
 
 
+class LiveOut(BaseModel):
+    """The process answers."""
+
+    live: bool
+    proof: str | None = Field(
+        default=None, description="Shows this machine's client that this is its own stack."
+    )
+
+
 class ReadyOut(BaseModel):
     """Whether requests can be served, and by which parts."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -12,7 +12,10 @@ from pinpoint.api.schemas import GeoPoint, thumbnail_url
 from pinpoint.records import Batch, BatchItem, Hint, Image, ImageFix, OriginalsPolicy, Point, Source
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
+Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
+Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
+"""As much as a manifest's cell may hold."""
 
 
 class _Sent(BaseModel):
@@ -31,10 +34,14 @@ class SourceIn(_Sent):
     """A new source."""
 
     name: Annotated[Text, Field(max_length=100, examples=["paris-walk"])]
-    kind: Literal["photo", "street"]
+    kind: Literal["photo", "street"] = Field(examples=["photo"])
     licence: Text | None = Field(default=None, examples=["CC-BY-SA-4.0"])
-    attribution: Text | None = None
-    originals: OriginalsPolicy = "copy"
+    attribution: Text | None = Field(default=None, examples=["Jane Doe"])
+    originals: OriginalsPolicy = Field(
+        default="copy",
+        description="What is kept of a file: its bytes, a reduced picture, or only where it lies.",
+        examples=["copy"],
+    )
 
 
 class SourceOut(_Row):
@@ -71,7 +78,10 @@ class ErasedOut(BaseModel):
 class BatchIn(_Sent):
     """Opens an upload set."""
 
-    source: Annotated[str, Field(min_length=1, description="Name or id of the source.")]
+    source: Annotated[
+        Text,
+        Field(max_length=100, description="Name or id of the source.", examples=["paris-walk"]),
+    ]
 
 
 class BatchOut(_Row):
@@ -154,12 +164,12 @@ class HintIn(_Sent):
     captured_at: AwareDatetime | None = None
     heading_deg: Finite | None = None
     altitude_m: Finite | None = None
-    creator: Text | None = None
-    sequence: Text | None = None
-    licence: Text | None = None
-    panorama_id: Text | None = None
-    attributes: dict[Text, Text | Finite | int | bool | None] = Field(
-        default_factory=dict, max_length=64
+    creator: Cell | None = None
+    sequence: Cell | None = None
+    licence: Cell | None = None
+    panorama_id: Cell | None = None
+    attributes: dict[Text, Cell | Finite | int | bool | None] = Field(
+        default_factory=dict, max_length=256
     )
 
     def record(self) -> Hint:
@@ -171,9 +181,13 @@ class HintIn(_Sent):
 class FixIn(_Sent):
     """A correction; what is left out stays as it is."""
 
-    lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = None
-    lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = None
-    captured_at: AwareDatetime | None = None
+    lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
+        default=None, description="Goes together with lon.", examples=[48.8566]
+    )
+    lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
+        default=None, description="Goes together with lat.", examples=[2.3522]
+    )
+    captured_at: AwareDatetime | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
     creator: Text | None = None
     sequence: Text | None = None

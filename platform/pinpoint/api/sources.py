@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path
 
 from pinpoint.api import problems
 from pinpoint.api.callers import needs, services
-from pinpoint.api.schemas_catalogue import ErasedOut, SourceIn, SourceOut, SourcesOut
+from pinpoint.api.schemas_catalogue import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
 from pinpoint.bootstrap import Services
 from pinpoint.records import Caller
 
@@ -18,7 +18,15 @@ Reader = Annotated[Caller, Depends(needs("read"))]
 Ingester = Annotated[Caller, Depends(needs("ingest"))]
 Admin = Annotated[Caller, Depends(needs("admin"))]
 Parts = Annotated[Services, Depends(services)]
-NameOrId = Annotated[str, Path(max_length=100, description="Name or id of the source.")]
+NameOrId = Annotated[
+    str,
+    Path(
+        max_length=100,
+        pattern=NAME_PATTERN,
+        description="Name or id of the source.",
+        examples=["paris-walk"],
+    ),
+]
 
 
 @router.get(

@@ -13,7 +13,6 @@ from pinpoint.records import VERDICTS
 app = typer.Typer(help="Batches: upload sets and where they stand.", no_args_is_help=True)
 
 BatchId = Annotated[str, typer.Argument(help="Id of the batch.")]
-_COUNTS = ("items", "received", "stored", *VERDICTS)
 
 
 @app.command("list")
@@ -86,16 +85,23 @@ def retry(
 
 
 def show_counts(batches: list[dict[str, Any]]) -> None:
-    """Print batches with their counts."""
-    columns = ("id", "source", "state", "created", *(f">{name}" for name in _COUNTS))
+    """Print batches with their counts, one line each."""
     rows = [
         [
             batch["id"],
             batch["source"],
-            "complete" if batch["complete"] else batch["state"],
             str(batch["created_at"])[:16].replace("T", " "),
-            *(batch[name] for name in _COUNTS),
+            batch["items"],
+            standing(batch),
         ]
         for batch in batches
     ]
-    output.table(None, columns, rows)
+    output.table(None, ("id", "source", "created (UTC)", ">files", "where they stand"), rows)
+
+
+def standing(batch: dict[str, Any]) -> str:
+    """Where a batch's files stand, in words: `open: 3 waiting, 61 indexed`."""
+    counts = {"waiting": batch["received"] + batch["stored"]}
+    counts |= {name: batch[name] for name in VERDICTS}
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
+    return said if batch["state"] == "closed" else f"open: {said}"

@@ -1,16 +1,21 @@
 """The demo: a small synthetic gallery goes in, unseen photos are located, a table comes out.
 
 Running it again changes nothing: the stack is left as it is, the gallery is found on disk, and
-the same files under the same names are recognised as known.
+where the last batch of its source was that gallery, nothing is sent. Otherwise it is sent again,
+and what is known is recognised as such.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shlex
 from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.cli import output
 from pinpoint.client import Client
+from pinpoint.errors import NotAuthenticated
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point
 from pinpoint.settings import Settings
@@ -27,6 +32,19 @@ PLANET_NOTE: Final = (
     "The planet is synthetic: drawn squares at the coordinates of real cities. The figures show "
     "that the chain works, not how well real photos are located."
 )
+COLUMNS: Final = (
+    "photo",
+    "lat, lon (°)",
+    "place",
+    ">error km",
+    ">50 % km",
+    ">90 % km",
+    "cited",
+    ">ms",
+)
+_MARK: Final = "ingested.json"
+_NEW: Final = ("indexed", "updated")
+_LOST: Final = ("rejected", "failed")
 
 
 def run_demo(
@@ -50,16 +68,18 @@ def run_demo(
         seed: Names the planet.
 
     Returns:
-        What `--json` prints: `server`, `ingest`, `photos`, `summary`, `bundle`, `notes`.
+        What `--json` prints: `server`, `ingest`, `photos`, `summary`, `bundle`, `notes`, `try`.
 
     Raises:
         StackError: The embedded stack cannot be brought up.
     """
     settings = settings or Settings.from_environment()
     lifecycle.up(settings, say=output.note)
-    output.note(f"making {places} places of planet {seed}")
+    folder = settings.places.home / "demo" / f"planet-{seed}-{places}"
+    if not folder.exists():
+        output.note(f"drawing {places} places of planet {seed}")
     gallery = make_gallery(
-        settings.places.home / "demo" / f"planet-{seed}-{places}",
+        folder,
         seed=seed,
         places=places,
         queries=queries,
@@ -68,6 +88,7 @@ def run_demo(
         ingested = _ingest(client, gallery, seed)
         answers = [client.locate(query.path) for query in gallery.queries]
         report = _report(client.server, ingested, gallery, answers)
+    report["try"] = _lines_to_try(report)
     if as_json:
         output.show_json(report)
     else:
@@ -76,16 +97,48 @@ def run_demo(
 
 
 def _ingest(client: Client, gallery: Gallery, seed: int) -> list[Json]:
-    """Both folders, each into its own source; known files are recognised as such."""
+    """Both folders, each into its own source, unless that is what was sent last."""
     known = {source["name"] for source in client.sources()}
+    mark = gallery.street.parent / _MARK
+    marks: dict[str, Json] = json.loads(mark.read_text()) if mark.exists() else {}
     batches = []
     for (name, kind), folder in zip(SOURCES, (gallery.street, gallery.photo), strict=True):
         if name not in known:
             client.add_source(
                 name, kind, licence=LICENCE, attribution=ATTRIBUTION.format(seed=seed)
             )
-        batches.append(_upload(client, folder, name))
+        files = _digest(folder)
+        done = _sent_before(client, name, files, marks.get(name))
+        if done is None:
+            done = _upload(client, folder, name)
+            images = client.source(name)["images"]
+            marks[name] = {"batch": done["batch"], "files": files, "images": images}
+            mark.write_text(json.dumps(marks))
+        batches.append(done)
     return batches
+
+
+def _digest(folder: Path) -> str:
+    """Names the files of a folder: their paths and sizes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    text = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sent_before(client: Client, source: str, files: str, mark: Json | None) -> Json | None:
+    """The batch that brought these files, if it was the source's last one and all is there."""
+    if mark is None or mark["files"] != files:
+        return None
+    own = [one for one in client.batches(500)["batches"] if one["source"] == source]
+    if not own or own[0]["id"] != mark["batch"] or not own[0]["complete"]:
+        return None
+    lost = sum(own[0][name] for name in _LOST)
+    if lost or client.source(source)["images"] != mark["images"]:
+        return None
+    nothing = dict.fromkeys((*_NEW, *_LOST), 0)
+    items = own[0]["items"]
+    known = {"items": items, "duplicate": items}
+    return {"source": source, "batch": mark["batch"], **nothing, **known}
 
 
 def _upload(client: Client, folder: Path, source: str) -> Json:
@@ -96,14 +149,8 @@ def _upload(client: Client, folder: Path, source: str) -> Json:
 
     with bar:
         batch = client.ingest_folder(folder, source=source, wait=True, on_progress=moved)
-    counts = {name: batch[name] for name in ("items", "indexed", "updated", "duplicate")}
-    return {
-        "source": source,
-        "batch": batch["id"],
-        **counts,
-        "rejected": batch["rejected"],
-        "failed": batch["failed"],
-    }
+    counts = {name: batch[name] for name in ("items", *_NEW, "duplicate", *_LOST)}
+    return {"source": source, "batch": batch["id"], **counts}
 
 
 def _settled(batch: Json) -> int:
@@ -153,35 +200,33 @@ def _line(query: Query, answer: Json) -> Json:
 
 
 def _show(report: Json) -> None:
-    output.table(
-        None,
-        ("photo", "answer", "near", ">error", ">50 %", ">90 %", "cited photos", ">ms"),
-        [_row(line) for line in report["photos"]],
-    )
-    new = sum(one["indexed"] + one["updated"] for one in report["ingest"])
+    output.table(None, COLUMNS, [_row(line) for line in report["photos"]])
+    new = sum(one[name] for one in report["ingest"] for name in _NEW)
     known = sum(one["duplicate"] for one in report["ingest"])
-    lost = sum(one["rejected"] + one["failed"] for one in report["ingest"])
+    lost = sum(one[name] for one in report["ingest"] for name in _LOST)
     summary = report["summary"]
-    output.say("50 % and 90 %: radius of the disc that holds so much of the vote; ids by --json")
+    output.say("50 %, 90 %: radius in km of the disc that holds so much of the vote (uncalibrated)")
+    output.say("cited: how many gallery images speak for the answer; their ids by --json")
     output.say("")
     output.say(f"ingested: {new} new, {known} known, {lost} rejected or failed")
     output.say(f"located within 1 km: {summary['within_1_km']} of {summary['photos']}")
     for note in report["notes"]:
         output.say(note)
-    output.say(f"go on at {report['server']}/openapi.json, or: pinpoint locate PHOTO")
+    output.say("")
+    output.say(f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:")
+    for line in report["try"]:
+        output.say(f"  {line}")
 
 
 def _row(line: Json) -> tuple[str, ...]:
     answer, error_km = line["answer"], line["error_km"]
     kinds = [one["kind"] for one in line["cited"]]
-    cited = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
-    if line["cited"]:
-        cited += f" ({line['cited'][0]['image_id'][:8]}…)"
+    cited = " ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
     return (
-        Path(line["photo"]).name,
+        Path(line["photo"]).stem,
         f"{answer['lat']:.4f}, {answer['lon']:.4f}" if answer else "no answer",
         answer["place"] if answer else "–",
-        "–" if error_km is None else output.length(error_km * 1_000),
+        "–" if error_km is None else output.kilometres(error_km * 1_000),
         *(_radius(line, mass) for mass in ("50%", "90%")),
         cited or "–",
         f"{line['ms']:.0f}",
@@ -190,4 +235,27 @@ def _row(line: Json) -> tuple[str, ...]:
 
 def _radius(line: Json, mass: str) -> str:
     radius_km = line["radius_km"].get(mass)
-    return "–" if radius_km is None else output.length(radius_km * 1_000)
+    return "–" if radius_km is None else output.kilometres(radius_km * 1_000)
+
+
+def _lines_to_try(report: Json) -> list[str]:
+    """Commands that work as they stand, with a key's place where the stack has keys."""
+    server, photos = report["server"], report["photos"]
+    curl = f"curl -s{_key_header(server)}"
+    lines = [f"{curl} {server}/health/ready"]
+    if photos:
+        photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
+        lines.append(f"{curl} -F {photo} {server}/v1/locate")
+    cited = [one["image_id"] for line in photos for one in line["cited"]]
+    if cited:
+        lines.append(f"{curl} -o cited.jpg {server}/v1/images/{cited[0]}/thumbnail")
+    return lines
+
+
+def _key_header(server: str) -> str:
+    try:
+        with Client.open(server) as nobody:
+            nobody.sources()
+    except NotAuthenticated:
+        return ' -H "Authorization: Bearer $PINPOINT_KEY"'
+    return ""

@@ -14,6 +14,7 @@ from pinpoint.cli import output
 from pinpoint.cli.batches import show_counts
 from pinpoint.cli.exits import FAILED_ITEMS
 from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.client.folders import with_tracks
 from pinpoint.errors import BadRequest, NotFound
 from pinpoint.records import Batch, OriginalsPolicy
 
@@ -36,7 +37,9 @@ def add_to(app: typer.Typer) -> None:
 
 def ingest(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A folder, a file or a manifest.")],
+    path: Annotated[
+        Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
+    ],
     source: Annotated[str, typer.Option("--source", help="Name of the source.")],
     kind: Annotated[
         str | None,
@@ -63,22 +66,43 @@ def ingest(
     if originals is not None and originals not in ORIGINALS:
         raise BadRequest(f"--originals must be one of {', '.join(ORIGINALS)}")
     if session.server is not None or session.key is not None:
-        if manifest is not None:
-            raise BadRequest("--manifest works on the machine of the stack, without --server")
-        batch = _upload(session, path, source, kind, originals, wait)
+        batch = _upload(session, path, source, kind, originals, manifest, wait)
     else:
         batch = _register(session, path, source, kind, originals, manifest, wait)
     if session.as_json:
         output.show_json(batch)
     else:
         show_counts([batch])
+        _show_not_sent(batch["not_sent"])
     if batch["failed"]:
         raise typer.Exit(FAILED_ITEMS)
 
 
+def _show_not_sent(refused: list[dict[str, str]]) -> None:
+    """Rows and files that never left this machine; they are in no batch."""
+    if refused:
+        output.say(f"{len(refused)} more rejected here and not sent:")
+        names = ("file", "stage", "reason", "detail")
+        output.table(None, names, [[one[name] for name in names] for one in refused])
+
+
 def _upload(
-    session: Session, path: Path, source: str, kind: str | None, originals: str | None, wait: bool
+    session: Session,
+    path: Path,
+    source: str,
+    kind: str | None,
+    originals: str | None,
+    manifest: Path | None,
+    wait: bool,
 ) -> dict[str, Any]:
+    listed = None if manifest is None else _manifest(path, manifest)
+    tracked = 0 if listed else with_tracks(path)
+    if tracked:
+        output.note(
+            f"GPX tracks are not sent: {tracked} photos lie beside one, and those without a "
+            "position of their own will be rejected (no_position); ingest them on the machine of "
+            "the stack, or give their positions in a manifest"
+        )
     with session.client() as client:
         try:
             client.source(source)
@@ -91,6 +115,7 @@ def _upload(
             return client.ingest_folder(
                 path,
                 source=source,
+                manifest=listed,
                 wait=wait,
                 on_progress=lambda batch: bar.update(
                     task, completed=settled(batch), total=max(batch["items"], 1)
@@ -158,11 +183,11 @@ def settled(batch: dict[str, Any]) -> int:
 
 
 def as_dict(batch: Batch) -> dict[str, Any]:
-    """A batch in the API's form."""
+    """A batch in the form that an upload gives; here nothing has to be sent."""
     fields: dict[str, Any] = dataclasses.asdict(batch)
     as_text: Callable[[Any], Any] = output.wire
     fields = {
         name: value if isinstance(value, int | str | None) else as_text(value)
         for name, value in fields.items()
     }
-    return {**fields, "complete": batch.complete}
+    return {**fields, "complete": batch.complete, "not_sent": []}

@@ -55,7 +55,7 @@ def inspect(
         return
     output.table(
         None,
-        ("file", "lat, lon", "from", "taken", ">heading °", ">s", "rejected"),
+        ("file", "lat, lon (°)", "from", "taken (UTC)", ">heading °", ">s", "rejected"),
         [_row(one) for _, one in found],
     )
     output.say(f"{len(found)} files: {accepted} accepted, {len(found) - accepted} rejected")

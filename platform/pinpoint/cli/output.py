@@ -93,6 +93,12 @@ def length(metres: float) -> str:
     return f"{kilometres:.1f} km" if kilometres < 100 else f"{kilometres:.0f} km"
 
 
+def kilometres(metres: float) -> str:
+    """A length in km for a column whose head names the unit: `0.012`, `8.4`, `8591`."""
+    length_km = metres / 1_000
+    return f"{length_km:.{3 if length_km < 1 else 1 if length_km < 100 else 0}f}"
+
+
 class _Rate(ProgressColumn):
     """Files per second, once something is known."""
 

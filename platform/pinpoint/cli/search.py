@@ -103,13 +103,13 @@ def similar(
             number if place == 0 else "",
             f"{hit['score']:.3f}",
             hit["kind"],
-            f"{hit['lat']:.5f}, {hit['lon']:.5f}",
             hit["image_id"],
+            f"{hit['lat']:.5f}, {hit['lon']:.5f}",
         )
         for number, group in enumerate(found["groups"], start=1)
         for place, hit in enumerate(group["hits"])
     ]
-    output.table(None, (">group", ">similarity", "kind", "lat, lon", "image"), rows)
+    output.table(None, (">group", ">similarity", "kind", "image", "lat, lon (°)"), rows)
 
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
@@ -128,16 +128,16 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         (
             cited["role"],
             kind,
-            cited["source"],
-            output.length(cited["distance_m"]),
-            f"{cited['similarity']:.3f}",
-            cited["licence"],
             cited["image_id"],
+            f"{cited['distance_m']:.0f}",
+            f"{cited['similarity']:.3f}",
+            cited["source"],
+            cited["licence"],
         )
         for kind, citations in sorted(answer["citations"].items())
         for cited in citations
     ]
-    columns = ("role", "kind", "source", ">distance", ">similarity", "licence", "image")
+    columns = ("role", "kind", "image", ">distance m", ">similarity", "source", "licence")
     output.table(None, columns, rows)
     total_ms = answer["timings_ms"].get("total")
     took = "" if total_ms is None else f"   {total_ms:.0f} ms"
@@ -155,7 +155,9 @@ def _one(
     try:
         return client.locate(photo, **limits), None
     except BadRequest as error:
-        output.note(f"pinpoint: {photo}: {error.message}")
+        # Messages about a file name it themselves; here its whole path stands before them.
+        said = error.message.removeprefix(f"{photo.name}: ")
+        output.note(f"pinpoint: {photo}: {said}")
         return None, error
 
 

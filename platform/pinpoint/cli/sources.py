@@ -59,7 +59,7 @@ def list_sources(
     if session.as_json:
         output.show_json({"sources": found})
         return
-    columns = ("name", "kind", ">images", "originals", "licence", "attribution", "id")
+    columns = ("name", "kind", ">images", "originals", "id", "licence", "attribution")
     output.table(None, columns, [[one[name.lstrip(">")] for name in columns] for one in found])
 
 

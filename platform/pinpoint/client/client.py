@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 from pinpoint.client import folders
-from pinpoint.client.wire import Wire
+from pinpoint.client.wire import Wire, form_of, plain
 from pinpoint.errors import BadRequest
 
 Json = dict[str, Any]
@@ -135,7 +134,7 @@ class Client:
             "attribution": attribution,
             "originals": originals,
         }
-        added: Json = self._wire.call("POST", "/v1/sources", json=body)
+        added: Json = self._wire.call("POST", "/v1/sources", body=body)
         return added
 
     def erase_source(self, name_or_id: Id) -> int:
@@ -146,7 +145,7 @@ class Client:
 
     def open_batch(self, source: Id) -> Json:
         """Open an upload set for a source, by name or id."""
-        batch: Json = self._wire.call("POST", "/v1/batches", json={"source": str(source)})
+        batch: Json = self._wire.call("POST", "/v1/batches", body={"source": str(source)})
         return batch
 
     def upload(
@@ -166,7 +165,7 @@ class Client:
             ("files", (name, item if isinstance(item, bytes) else Path(item).read_bytes()))
             for name, item in files.items()
         ]
-        form = {"hints": json.dumps(hints, default=_plain)} if hints else None
+        form = {"hints": json.dumps(hints, default=plain)} if hints else None
         added: Json = self._wire.call(
             "POST", f"/v1/batches/{_segment(batch_id)}/images", form=form, files=opened
         )
@@ -205,21 +204,30 @@ class Client:
         path: str | Path,
         *,
         source: str,
+        manifest: str | Path | None = None,
         wait: bool = False,
         on_progress: Callable[[Json], None] | None = None,
     ) -> Json:
         """Upload a folder as one batch, a file's path below it being its identity.
 
         Args:
-            path: A folder, or one file.
+            path: A folder, one file, or a manifest. GPX tracks are not sent.
             source: Name or id of the source.
+            manifest: CSV or GeoJSON in the folder; only files that its rows name are sent.
             wait: Return only when every file has its verdict.
             on_progress: Told the batch after every request.
 
         Returns:
-            The batch.
+            The batch, and in `not_sent` the files and rows that could not be sent, with reasons.
         """
-        return folders.ingest(self, Path(path), source=source, wait=wait, on_progress=on_progress)
+        return folders.ingest(
+            self,
+            Path(path),
+            source=source,
+            wait=wait,
+            on_progress=on_progress,
+            manifest=None if manifest is None else Path(manifest),
+        )
 
     # --- images ------------------------------------------------------------------------------
 
@@ -230,8 +238,8 @@ class Client:
 
     def fix(self, image_id: Id, **fields: Any) -> Json:
         """Correct an image: `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on."""
-        body = json.loads(json.dumps(fields, default=_plain))
-        image: Json = self._wire.call("PATCH", f"/v1/images/{_segment(image_id)}", json=body)
+        body = json.loads(json.dumps(fields, default=plain))
+        image: Json = self._wire.call("PATCH", f"/v1/images/{_segment(image_id)}", body=body)
         return image
 
     def delete(self, image_id: Id) -> None:
@@ -260,23 +268,6 @@ class Client:
         return found
 
 
-def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits as form fields; None is left out."""
-    form: dict[str, Any] = {}
-    for name, value in limits.items():
-        if value is None or value == () or value == []:
-            continue
-        if isinstance(value, Mapping):
-            form[name] = json.dumps(value)
-        elif name == "bbox" and not isinstance(value, str):
-            form[name] = ",".join(repr(float(degrees)) for degrees in value)
-        elif isinstance(value, list | tuple):
-            form[name] = [str(one) for one in value]
-        else:
-            form[name] = _plain(value)
-    return form
-
-
 def _photo(photo: Photo) -> tuple[str, bytes]:
     if isinstance(photo, bytes):
         return "photo", photo
@@ -285,10 +276,6 @@ def _photo(photo: Photo) -> tuple[str, bytes]:
         return path.name, path.read_bytes()
     except OSError as error:
         raise BadRequest(f"cannot read {path}: {error.strerror}", reason="unreadable") from error
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _segment(identity: Id) -> str:

@@ -1,25 +1,45 @@
-"""Uploads a folder in requests that stay under the server's limits, and waits for its verdicts."""
+"""Uploads a folder or a manifest in requests that stay under the server's limits.
+
+What cannot be sent never stops the rest: it is handed back as rejected, with a reason.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pinpoint.errors import BadRequest
-from pinpoint.media.files import find_photos
+from pinpoint.errors import BadRequest, TooLarge
+from pinpoint.media.checks import rejected
+from pinpoint.media.files import find_photos, tracks
+from pinpoint.media.manifests import is_manifest, read_manifest
+from pinpoint.records import Hint, Rejected
+from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.client.client import Client
 
 FILES: Final = 64
 BYTES: Final = 64_000_000
+MAX_NAME: Final = 512
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
+_NOT_SENT: Final = frozenset({"track", "position_from"})
 
 Json = dict[str, Any]
 Progress = Callable[[Json], None] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file to send and what is known of it; `name` is its identity in the source."""
+
+    name: str
+    path: Path
+    hint: Json = field(default_factory=dict)
 
 
 def ingest(
@@ -29,51 +49,81 @@ def ingest(
     source: str,
     wait: bool,
     on_progress: Progress,
-    hints: Mapping[str, Mapping[str, Any]] | None = None,
+    manifest: Path | None = None,
 ) -> Json:
-    """See `Client.ingest_folder`; `hints` go by the path below the folder.
+    """See `Client.ingest_folder`.
 
     Raises:
         BadRequest: There is nothing to upload.
+        BadManifest: The manifest cannot be read at all.
     """
-    files = dict(find(path))
-    if not files:
-        raise BadRequest(f"no files to upload in {path}", reason="no_files")
+    sendable, refused = _sorted_out(find(path, manifest))
+    if not sendable and not refused:
+        raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
     batch = client.open_batch(source)
-    for chunk in chunks(files):
-        known = {name: dict(hints[name]) for name in chunk if hints and name in hints}
-        batch = client.upload(batch["id"], chunk, known or None)["batch"]
+    for chunk in chunks(sendable):
+        try:
+            batch = _send(client, batch["id"], chunk)
+        except TooLarge as error:
+            # With one file there is nothing to halve: the server does not want it.
+            if len(chunk) > 1:
+                raise
+            refused.append(rejected(chunk[0].name, "too_large", error.message))
+        except OSError as error:
+            raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
         if on_progress is not None:
             on_progress(batch)
     batch = client.complete(batch["id"])
-    return settle(client, batch, on_progress) if wait else batch
+    batch = settle(client, batch, on_progress) if wait else batch
+    return {**batch, "not_sent": [dataclasses.asdict(one) for one in refused]}
 
 
-def find(path: Path) -> Iterator[tuple[str, Path]]:
-    """Every file to upload with its name below `path`, in a stable order.
+def find(path: Path, manifest: Path | None = None) -> Iterator[Upload | Rejected]:
+    """Every file to upload, in a stable order; a bad row of a manifest is a `Rejected`.
+
+    Args:
+        path: A folder, a file or a manifest; names are paths below the folder.
+        manifest: Names the files below `path`, its own folder.
 
     Raises:
         BadRequest: There is no such path.
     """
-    if path.is_file():
-        yield path.name, path
-        return
-    if not path.is_dir():
+    if manifest is None and path.is_file() and is_manifest(path):
+        manifest = path
+    if manifest is not None:
+        yield from _rows(manifest)
+    elif path.is_file():
+        yield Upload(name=path.name, path=path)
+    elif path.is_dir():
+        for file in find_photos(path):
+            yield Upload(name=file.relative_to(path).as_posix(), path=file)
+    else:
         raise BadRequest(f"there is no file or folder {path}", reason="no_files")
-    for file in find_photos(path):
-        yield file.relative_to(path).as_posix(), file
 
 
-def chunks(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Requests of at most `FILES` files and, where one file allows it, `BYTES` bytes."""
-    chunk: dict[str, Path] = {}
+def with_tracks(path: Path) -> int:
+    """Photos below a folder that a GPX file could place; tracks are not uploaded."""
+    if not path.is_dir():
+        return 0
+    track_of = tracks(path)
+    return sum(track_of(photo) is not None for photo in find_photos(path))
+
+
+def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """Requests of at most `FILES` files and, where one file allows it, `BYTES` bytes.
+
+    A name comes only once in a request, as hints go by name.
+    """
+    chunk: list[Upload] = []
+    names: set[str] = set()
     size = 0
-    for name, file in files.items():
-        own = file.stat().st_size
-        if chunk and (len(chunk) == FILES or size + own > BYTES):
+    for file in files:
+        own = file.path.stat().st_size
+        if chunk and (len(chunk) == FILES or size + own > BYTES or file.name in names):
             yield chunk
-            chunk, size = {}, 0
-        chunk[name] = file
+            chunk, names, size = [], set(), 0
+        chunk.append(file)
+        names.add(file.name)
         size += own
     if chunk:
         yield chunk
@@ -89,3 +139,53 @@ def settle(client: Client, batch: Json, on_progress: Progress) -> Json:
         if on_progress is not None:
             on_progress(batch)
     return batch
+
+
+def _send(client: Client, batch_id: str, chunk: list[Upload]) -> Json:
+    files = {one.name: one.path for one in chunk}
+    hints = {one.name: one.hint for one in chunk if one.hint}
+    batch: Json = client.upload(batch_id, files, hints or None)["batch"]
+    return batch
+
+
+def _rows(manifest: Path) -> Iterator[Upload | Rejected]:
+    for row in read_manifest(manifest, Settings.from_environment().media):
+        if isinstance(row, Rejected):
+            yield row
+        else:
+            yield Upload(name=row.external_id, path=row.file, hint=_hint(row.hint))
+
+
+def _hint(hint: Hint) -> Json:
+    """What the API takes of a hint; what is not known is left out."""
+    said = dataclasses.asdict(hint)
+    return {
+        name: value
+        for name, value in said.items()
+        if name not in _NOT_SENT and value is not None and value != {}
+    }
+
+
+def _sorted_out(found: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:
+    """What can be sent, and what cannot, with the reason."""
+    sendable: list[Upload] = []
+    refused: list[Rejected] = []
+    for one in found:
+        bad = one if isinstance(one, Rejected) else _unsendable(one)
+        if bad is not None:
+            refused.append(bad)
+        elif isinstance(one, Upload):
+            sendable.append(one)
+    return sendable, refused
+
+
+def _unsendable(file: Upload) -> Rejected | None:
+    shown = file.name.encode("utf-8", "replace").decode()[:300]
+    if not file.name.isprintable() or len(file.name) > MAX_NAME:
+        detail = f"its name has control characters or is longer than {MAX_NAME}; rename it"
+        return rejected(shown, "missing_file", detail)
+    try:
+        with file.path.open("rb"):
+            return None
+    except OSError as error:
+        return rejected(shown, "missing_file", f"it cannot be opened: {error.strerror}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
+import json
+import secrets
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import httpx
@@ -10,7 +14,7 @@ import httpx
 from pinpoint import errors
 from pinpoint.settings import Places
 from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.state import read_state
+from pinpoint.stack.state import proof, read_state
 
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
@@ -31,11 +35,7 @@ class Wire:
     def __init__(
         self, server: str, key: str | None, organization: str | None, *, embedded: bool
     ) -> None:
-        headers = {}
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
-        if organization is not None:
-            headers[ORGANIZATION_HEADER] = organization
+        headers = _credentials(key, organization)
         self.server = server.rstrip("/")
         self.embedded = embedded
         try:
@@ -66,21 +66,44 @@ class Wire:
             key = places.operator_key_file.read_text().strip() or None
         except (FileNotFoundError, PermissionError):
             key = None
-        return cls(state.api_url, key, organization if key is not None else None, embedded=True)
+        wire = cls(state.api_url, None, None, embedded=True)
+        if key is not None:
+            wire._introduce(key, organization, state.api_port)
+        return wire
+
+    def _introduce(self, key: str, organization: str | None, port: int) -> None:
+        """Send the operator's key from now on, once the API has shown that it knows it.
+
+        Raises:
+            StackError: Nobody answers, or somebody else listens on the stack's port.
+        """
+        nonce = secrets.token_urlsafe(24)
+        said = self.call("GET", "/health/live", query={"nonce": nonce})
+        shown = said.get("proof") if isinstance(said, dict) else None
+        if not hmac.compare_digest(str(shown).encode(), proof(key, nonce, port).encode()):
+            self.close()
+            raise errors.StackError(
+                f"what answers at {self.server} does not show that it is this stack; nothing was "
+                "sent to it; `pinpoint up` starts the stack, also after a change of its files"
+            )
+        self._http.headers.update(_credentials(key, organization))
 
     def call(
         self,
         method: str,
         path: str,
         *,
-        json: object = None,
+        body: object = None,
         form: Mapping[str, Any] | None = None,
         files: list[tuple[str, tuple[str, Any]]] | None = None,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
         """One request; the decoded JSON, or None where there is none."""
-        response = self.send(method, path, json=json, data=form, files=files, params=_given(query))
-        return response.json() if response.content else None
+        response = self.send(method, path, json=body, data=form, files=files, params=_given(query))
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise errors.Unavailable(f"{response.request.url} is no Pinpoint: no JSON") from error
 
     def fetch(self, path: str) -> bytes:
         """Bytes of a picture."""
@@ -136,6 +159,11 @@ def from_response(response: httpx.Response) -> errors.PinpointError:
     return _class_of(kind)(message, reason=str(body.get("reason") or kind))
 
 
+def _credentials(key: str | None, organization: str | None) -> dict[str, str]:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return headers if organization is None else {**headers, ORGANIZATION_HEADER: organization}
+
+
 def _class_of(kind: str) -> type[errors.PinpointError]:
     if kind in _FORM_PROBLEMS:
         return errors.BadRequest
@@ -153,3 +181,25 @@ def _tree(root: type[errors.PinpointError]) -> Iterator[type[errors.PinpointErro
 
 def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits as form fields; None is left out."""
+    form: dict[str, Any] = {}
+    for name, value in limits.items():
+        if value is None or value == () or value == []:
+            continue
+        if isinstance(value, Mapping):
+            form[name] = json.dumps(value)
+        elif name == "bbox" and not isinstance(value, str):
+            form[name] = ",".join(repr(float(degrees)) for degrees in value)
+        elif isinstance(value, list | tuple):
+            form[name] = [str(one) for one in value]
+        else:
+            form[name] = plain(value)
+    return form
+
+
+def plain(value: object) -> str:
+    """A value as text; times as ISO 8601."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

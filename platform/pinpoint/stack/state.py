@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hmac
 import json
 import os
 import secrets
@@ -84,6 +85,15 @@ def operator_key(places: StackPlaces) -> str:
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(key + "\n")
     return key
+
+
+def proof(key: str, nonce: str, port: int) -> str:
+    """What only an API that knows the operator's key can answer to `nonce`.
+
+    The port is in it, so that whoever listens in its place cannot pass the question on to it.
+    """
+    said = f"pinpoint-live\n{port}\n{nonce}"
+    return hmac.new(key.encode(), said.encode(), "sha256").hexdigest()
 
 
 @contextmanager

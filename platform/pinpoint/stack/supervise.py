@@ -213,6 +213,8 @@ class Supervisor:
 
     def processes(self) -> tuple[ProcessStatus, ...]:
         """How every program is, in the order of the configuration."""
+        infos = self._call("getAllProcessInfo")
+        # Read after the question, or a start between the two would be shown but not counted.
         spawned, exits = self._history()
         order = [
             line.removeprefix("[program:").rstrip("]\n")
@@ -228,7 +230,7 @@ class Supervisor:
                 restarts=max(0, spawned.get(info["name"], 0) - 1),
                 last_exit=exits.get(info["name"]),
             )
-            for info in self._call("getAllProcessInfo")
+            for info in infos
         ]
         return tuple(sorted(found, key=lambda one: order.index(one.name)))
 

@@ -1,0 +1,64 @@
+"""Two organisations whose images interleave, behind a real API; made once for this room."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import uvicorn
+
+from pinpoint import logs
+from pinpoint.api.app import create
+from pinpoint.settings import LogSettings
+from pinpoint.store.access import Access
+from rig import Rig
+from walls.neighbourhood import Neighbourhood, settle_in
+
+TEMPLATE = "template_pinpoint"
+
+
+@pytest.fixture(scope="session")
+def walls_database(postgres, server_places) -> Iterator[SimpleNamespace]:
+    """A migrated database of this room's own: owner's and API's URL."""
+    name = f"w_{uuid.uuid4().hex[:16]}"
+    postgres.clone(TEMPLATE, name)
+    yield SimpleNamespace(owner=server_places.owner_url(name), api=server_places.api_url(name))
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def neighbourhood(walls_database, tmp_path_factory) -> Iterator[Neighbourhood]:
+    """Both organisations settled, and an API on loopback that asks for keys."""
+    logs.configure(LogSettings())
+    folder = tmp_path_factory.mktemp("walls")
+    rig = Rig(walls_database.owner, walls_database.api, folder / "rig")
+    services = SimpleNamespace(
+        settings=rig.settings,
+        database=rig.database,
+        # As in the real API: this one can only call what the API's role may.
+        access=Access(rig.as_api),
+        index=rig.index,
+        encoder=rig.encoder,
+        blobs=rig.blobs,
+        jobs=rig.queue,
+        decoder=rig.parts.decoder,
+    )
+    app = create(services)
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, proxy_headers=False, lifespan="on")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield settle_in(rig, app, f"http://127.0.0.1:{port}", folder)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        rig.close()

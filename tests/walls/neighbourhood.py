@@ -1,0 +1,175 @@
+"""Two organisations at the same places, with the same bytes under the same names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy import text
+
+from pinpoint.records import NewItem
+from rig import Rig, jpeg, plain_jpeg, write_photos
+
+ROWS = (
+    "sources",
+    "images",
+    "thumbnails",
+    "embeddings",
+    "tombstones",
+    "neighbourhoods",
+    "batches",
+    "batch_items",
+    "item_images",
+    "queries",
+)
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass
+class Tenant:
+    """One organisation, and an id of each sort that is its own."""
+
+    name: str
+    id: UUID
+    key: str
+    rig: Rig
+    url: str
+    shared: dict[str, str] = field(default_factory=dict)
+
+    def http(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.key}"},
+            trust_env=False,
+            timeout=60,
+        )
+
+    def column(self, statement: str) -> list[Any]:
+        """One column, read as the owner, of this organisation's rows."""
+        with self.rig.owner.begin() as unit:
+            return list(unit.connection.execute(text(statement), {"org": self.id}).scalars())
+
+    def ids(self) -> set[str]:
+        """Every id that no other organisation may ever see."""
+        found = {str(self.id)}
+        for table in ROWS:
+            key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
+            key |= {"neighbourhoods": "source_id", "item_images": "item_id"}
+            column = key.get(table, "id")
+            found |= set(
+                map(
+                    str,
+                    self.column(f"SELECT {column} FROM {table} WHERE organization_id = :org"),
+                )
+            )
+        found |= set(map(str, self.column("SELECT id FROM api_keys WHERE organization_id = :org")))
+        return found
+
+    def words(self) -> set[str]:
+        """Texts that stand only in this organisation's rows."""
+        return {self.name, f"{self.name}-only", f"{self.name} & sons"}
+
+    def fingerprint(self) -> str:
+        """A digest over all rows, to show that nobody changed one of them."""
+        digest = hashlib.sha256()
+        for table in ROWS:
+            rows = self.column(
+                f"SELECT t::text FROM {table} t WHERE organization_id = :org ORDER BY 1"
+            )
+            digest.update(repr((table, rows)).encode())
+        return digest.hexdigest()
+
+
+@dataclass
+class Neighbourhood:
+    """Both tenants and the API between them."""
+
+    rig: Rig
+    app: Any
+    folder: Path
+    alder: Tenant
+    birch: Tenant
+
+    def pair(self, name: str) -> tuple[Tenant, Tenant]:
+        """Who asks, and who must not be seen."""
+        return (self.alder, self.birch) if name == "alder" else (self.birch, self.alder)
+
+    def grow(self, tenant: Tenant, first: int, count: int = 2) -> None:
+        """More of the same for one of them: photos at the same places."""
+        folder = self.folder / f"more-{tenant.name}-{first}"
+        write_photos(folder, count, first=first)
+        self.rig.ingest(folder, tenant.id, source=f"more-{first}")
+
+    def leaks(self, answer: str, stranger: Tenant) -> set[str]:
+        """What of the stranger's stands in an answer."""
+        seen = set(_ID.findall(answer.lower())) & stranger.ids()
+        return seen | {word for word in stranger.words() if word in answer}
+
+
+def photo_of(tenant: Tenant) -> bytes:
+    """A picture that only this organisation holds, at a place where both have photos."""
+    seed = {"alder": 501, "birch": 502}[tenant.name]
+    return jpeg(seed, 48.85, 2.3511)
+
+
+def settle_in(rig: Rig, app: Any, url: str, folder: Path) -> Neighbourhood:
+    """Both organisations ingest the same files, turn by turn, then each something of its own."""
+    tenants = []
+    for name in ("alder", "birch"):
+        organization = rig.access.create_organization(name)
+        _, key = rig.access.create_key(name, "all", ["locate", "read", "ingest", "export", "admin"])
+        tenants.append(Tenant(name, organization.id, key, rig, url))
+    for turn in range(3):
+        for kind, source in (("photo", "walk"), ("street", "drive")):
+            files = folder / source / f"turn-{turn}"
+            write_photos(files, 2, first=10 * turn + (5 if kind == "street" else 0))
+            (files / "nowhere.jpg").write_bytes(plain_jpeg(turn))
+            for tenant in tenants:
+                rig.ingest(files.parent, tenant.id, source=source, kind=kind)
+    for tenant in tenants:
+        own = folder / tenant.name
+        own.mkdir()
+        (own / f"{tenant.name}-only.jpg").write_bytes(photo_of(tenant))
+        rig.ingest(own, tenant.id, source=f"{tenant.name}-only")
+        with rig.owner.begin() as unit:
+            unit.connection.execute(
+                text(
+                    "UPDATE sources SET attribution = :whom, licence = :whom"
+                    " WHERE organization_id = :org AND name = :name"
+                ),
+                {"whom": f"{tenant.name} & sons", "org": tenant.id, "name": f"{tenant.name}-only"},
+            )
+        _open_batch(rig, tenant, own)
+    return Neighbourhood(rig, app, folder, *tenants)
+
+
+def _open_batch(rig: Rig, tenant: Tenant, folder: Path) -> None:
+    """A batch that waits, with one failed file: what uploads, retries and completions aim at."""
+    with rig.database.write(tenant.id) as catalogue:
+        source = catalogue.source(f"{tenant.name}-only")
+        batch = catalogue.open_batch(source.id)
+        file = folder / f"{tenant.name}-only.jpg"
+        item = NewItem(
+            external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", locator=file.as_uri()
+        )
+        (item_id,) = catalogue.add_items(batch.id, [item])
+    rig.queue.sent.clear()
+    with rig.owner.begin() as unit:
+        unit.connection.execute(
+            text("UPDATE batch_items SET state = 'failed', reason = 'x' WHERE id = :id"),
+            {"id": item_id},
+        )
+        image = unit.connection.execute(
+            text("SELECT id FROM images WHERE source_id = :source"), {"source": source.id}
+        ).scalar_one()
+    tenant.shared = {
+        "source": str(source.id),
+        "batch": str(batch.id),
+        "item": str(item_id),
+        "image": str(image),
+    }

@@ -1,0 +1,282 @@
+"""Raw SQL under the API's role: nothing without the context, and with it one organisation only."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from walls.neighbourhood import ROWS
+
+
+@pytest.fixture
+def api(neighbourhood, walls_database):
+    """A session with the API's own login and nothing set."""
+    url = walls_database.api.replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(neighbourhood, walls_database):
+    """The owner, whose every change is taken back."""
+    with psycopg.connect(walls_database.owner.replace("+psycopg", "")) as connection:
+        yield connection
+        connection.rollback()
+
+
+def act_as(connection, tenant):
+    connection.execute("SELECT set_config('pinpoint.org', %s, false)", (str(tenant.id),))
+
+
+def names(connection, statement):
+    return [row[0] for row in connection.execute(statement).fetchall()]
+
+
+def refused(connection, statement, values=(), error=errors.InsufficientPrivilege):
+    with pytest.raises(error), connection.transaction():
+        connection.execute(statement, values)
+
+
+def test_no_base_table_can_be_touched(api, owner):
+    tables = names(owner, "SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
+    assert {*ROWS, "organizations", "api_keys", "alembic_version"} <= set(tables)
+    for table in tables:
+        name = sql.Identifier("pinpoint", table)
+        refused(api, sql.SQL("SELECT * FROM {}").format(name))
+        refused(api, sql.SQL("DELETE FROM {}").format(name))
+        refused(api, sql.SQL("TRUNCATE {}").format(name))
+        assert not api.execute(
+            "SELECT has_any_column_privilege(oid, 'SELECT, INSERT, UPDATE')"
+            "    OR has_table_privilege(oid, 'DELETE, TRUNCATE, TRIGGER, REFERENCES')"
+            "  FROM (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            "         WHERE n.nspname = 'pinpoint' AND c.relname = %s) t",
+            (table,),
+        ).fetchone()[0], table
+
+
+def test_every_view_is_empty_without_a_context(api, owner, neighbourhood):
+    views = names(owner, "SELECT viewname FROM pg_views WHERE schemaname = 'tenant'")
+    assert set(views) == set(ROWS)
+    for nothing in (None, ""):
+        if nothing is not None:
+            api.execute("SELECT set_config('pinpoint.org', %s, false)", (nothing,))
+        for view in views:
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("tenant", view))
+            assert api.execute(count).fetchone() == (0,), view
+    api.execute("SELECT set_config('pinpoint.org', %s, false)", (str(uuid4()),))
+    for view in views:
+        count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("tenant", view))
+        assert api.execute(count).fetchone() == (0,), view
+
+
+def test_a_context_shows_one_organisation_and_ends_with_its_transaction(api, neighbourhood):
+    for tenant in (neighbourhood.alder, neighbourhood.birch):
+        with api.transaction():
+            api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
+            for view in ROWS:
+                if view in ("tombstones", "queries"):
+                    continue
+                seen = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
+                assert seen == [tenant.id], view
+        assert names(api, "SELECT id FROM tenant.images") == []
+
+
+def test_the_views_give_no_more_rights_than_the_api_uses(api):
+    given = {
+        (row[0], row[1])
+        for row in api.execute(
+            "SELECT table_name, privilege_type FROM information_schema.role_table_grants"
+            " WHERE table_schema = 'tenant' AND grantee = 'pinpoint_api'"
+        )
+    }
+    read = {(view, "SELECT") for view in ROWS}
+    made = {"sources", "tombstones", "batches", "batch_items", "queries"}
+    changed = {"sources", "images", "tombstones", "batches", "batch_items"}
+    assert given == read | {(v, "INSERT") for v in made} | {(v, "UPDATE") for v in changed}
+
+
+def test_no_row_can_be_put_under_another_organisation(api, neighbourhood):
+    alder, birch = neighbourhood.alder, neighbourhood.birch
+    act_as(api, alder)
+    check = errors.WithCheckOptionViolation
+    source = "INSERT INTO tenant.sources (id, organization_id, name, kind, originals)"
+    refused(api, f"{source} VALUES (%s, %s, 'x', 'photo', 'copy')", (uuid4(), birch.id), check)
+    batch = "INSERT INTO tenant.batches (id, organization_id, source_id) VALUES (%s, %s, %s)"
+    refused(api, batch, (uuid4(), birch.id, birch.shared["source"]), check)
+    audit = "INSERT INTO tenant.queries (id, organization_id, asked, bundle) VALUES"
+    refused(api, f"{audit} (%s, %s, 'locate', 'b')", (uuid4(), birch.id), check)
+    own = {"sources": "source", "images": "image", "batches": "batch", "batch_items": "item"}
+    for view, sort in own.items():
+        move = f"UPDATE tenant.{view} SET organization_id = %s WHERE id = %s"
+        refused(api, move, (birch.id, alder.shared[sort]), check)
+    for view in ("sources", "images", "batches", "batch_items"):
+        touched = api.execute(
+            f"UPDATE tenant.{view} SET id = id WHERE organization_id = %s", (birch.id,)
+        )
+        assert touched.rowcount == 0
+
+
+# Statement, and the error that stands in its way. %(b)s … are the stranger's ids.
+ACROSS = {
+    "a batch of their source": (
+        "INSERT INTO tenant.batches (id, organization_id, source_id)"
+        " VALUES (gen_random_uuid(), %(me)s, %(source)s)"
+    ),
+    "a batch moved to their source": "UPDATE tenant.batches SET source_id = %(source)s",
+    "an item of their batch": (
+        "INSERT INTO tenant.batch_items"
+        " (id, organization_id, batch_id, place, external_id, file, locator, state)"
+        " VALUES (gen_random_uuid(), %(me)s, %(batch)s, 99, 'x', 'x', '', 'received')"
+    ),
+    "an item moved to their batch": (
+        "UPDATE tenant.batch_items SET batch_id = %(batch)s, place = 99 WHERE id = %(item)s"
+    ),
+    "an image moved to their source": "UPDATE tenant.images SET source_id = %(source)s",
+    "a tombstone on their image": (
+        "INSERT INTO tenant.tombstones (image_id, organization_id, version)"
+        " VALUES (%(image)s, %(me)s, 1000)"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ACROSS)
+def test_no_row_can_hang_on_a_row_of_another_organisation(api, neighbourhood, what):
+    alder, birch = neighbourhood.alder, neighbourhood.birch
+    act_as(api, alder)
+    values = {"me": alder.id, **birch.shared, "item": alder.shared["item"]}
+    refused(api, ACROSS[what], values, errors.ForeignKeyViolation)
+
+
+OWNERS_ACROSS = {
+    "images": "UPDATE images SET source_id = %(source)s WHERE organization_id = %(me)s",
+    "embeddings": (
+        "INSERT INTO embeddings (image_id, contract, channel, organization_id, vector)"
+        " VALUES (%(image)s, 'other', 'image', %(me)s, '')"
+    ),
+    "thumbnails": (
+        "WITH gone AS (DELETE FROM thumbnails WHERE image_id = %(image)s RETURNING 1)"
+        " UPDATE thumbnails SET image_id = %(image)s, organization_id = %(me)s"
+        " WHERE image_id = %(own)s AND (SELECT count(*) FROM gone) >= 0"
+    ),
+    "item_images": (
+        "INSERT INTO item_images (item_id, image_id, organization_id, version)"
+        " VALUES (%(item)s, %(image)s, %(me)s, 1)"
+    ),
+    "neighbourhoods": (
+        "INSERT INTO neighbourhoods (cell, source_id, organization_id, images)"
+        " VALUES (1, %(source)s, %(me)s, 1)"
+    ),
+}
+
+
+@pytest.mark.parametrize("table", OWNERS_ACROSS)
+def test_not_even_the_owner_can_mix_two_organisations(owner, neighbourhood, table):
+    """So no bug of a worker can: the schema itself refuses it."""
+    alder, birch = neighbourhood.alder, neighbourhood.birch
+    own = {"me": alder.id, "own": alder.shared["image"], "item": alder.shared["item"]}
+    wrong = (errors.ForeignKeyViolation, errors.UniqueViolation)
+    owner.execute("SET search_path = pinpoint, public")
+    refused(owner, OWNERS_ACROSS[table], {**birch.shared, **own}, wrong)
+
+
+def test_inner_functions_and_system_rows_are_out_of_reach(api):
+    for call in (
+        "SELECT pinpoint.recount('{}'::bigint[], '{}'::uuid[], '{}'::uuid[])",
+        "SELECT pinpoint.mark_change()",
+        "SELECT pinpoint.count_inserted()",
+        "SELECT * FROM pinpoint.alembic_version",
+        "SELECT * FROM pinpoint.organizations",
+        "SELECT * FROM pinpoint.api_keys",
+        "CREATE TABLE tenant.mine (id int)",
+        "CREATE TABLE public.mine (id int)",
+        "CREATE FUNCTION tenant.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER VIEW tenant.images RENAME TO pictures",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT pg_read_file('/etc/passwd')",
+    ):
+        refused(api, call)
+
+
+def test_the_role_is_all_there_is(api):
+    """With its own login there is no way to another role, and what it may do is listed here."""
+    for role in ("pinpoint", "postgres"):
+        refused(api, sql.SQL("SET ROLE {}").format(sql.Identifier(role)), error=errors.Error)
+        refused(
+            api,
+            sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(role)),
+            error=errors.Error,
+        )
+    api.execute("RESET ROLE")
+    api.execute("RESET SESSION AUTHORIZATION")
+    assert api.execute("SELECT current_user, session_user").fetchone() == ("pinpoint_api",) * 2
+    refused(api, "SELECT * FROM pinpoint.images")
+    rights = "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+    assert api.execute(f"{rights} FROM pg_roles WHERE rolname = current_user").fetchone() == (
+        False,
+    ) * 5
+    member = "SELECT count(*) FROM pg_auth_members WHERE member = current_user::regrole"
+    assert api.execute(member).fetchone() == (0,)
+    callable_ones = names(
+        api,
+        "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname IN ('tenant', 'pinpoint') AND p.prosecdef"
+        "   AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')"
+        " ORDER BY 1",
+    )
+    assert callable_ones == ["any_keys", "authenticate", "organization_named", "revision"]
+
+
+def test_every_definer_function_names_its_search_path(owner):
+    loose = names(
+        owner,
+        "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname IN ('tenant', 'pinpoint') AND p.prosecdef AND NOT EXISTS ("
+        "   SELECT FROM unnest(p.proconfig) AS c(line)"
+        "    WHERE c.line ~ '^search_path=pinpoint, .*pg_temp$')",
+    )
+    assert loose == []
+
+
+def test_a_key_is_found_by_its_hash_only(api, neighbourhood):
+    ask = "SELECT organization FROM tenant.authenticate(%s)"
+    for guess in (b"", b"\x00" * 32, neighbourhood.alder.key.encode(), None):
+        assert api.execute(ask, (guess,)).fetchall() == []
+    digest = "SELECT organization FROM tenant.authenticate(sha256(%s))"
+    assert api.execute(digest, (neighbourhood.alder.key.encode(),)).fetchall() == [("alder",)]
+
+
+def test_temporary_names_do_not_lead_definer_functions_astray(api, neighbourhood):
+    api.execute("CREATE TEMP TABLE api_keys AS SELECT gen_random_uuid() AS id")
+    api.execute("CREATE TEMP TABLE images (id uuid)")
+    api.execute(
+        "CREATE TEMP TABLE organizations AS SELECT gen_random_uuid() AS id,"
+        " 'nobody'::text AS name, NULL::timestamptz AS revoked_at"
+    )
+    api.execute("CREATE TEMP TABLE alembic_version AS SELECT 'forged'::text AS version_num")
+    api.execute(
+        "CREATE FUNCTION pg_temp.now() RETURNS timestamptz LANGUAGE sql AS"
+        " $$ SELECT '1970-01-01'::timestamptz $$"
+    )
+    api.execute("SET search_path = pg_temp, tenant, public")
+    assert api.execute("SELECT tenant.revision()").fetchone() != ("forged",)
+    assert api.execute("SELECT tenant.organization_named('nobody')").fetchone() == (None,)
+    assert api.execute("SELECT tenant.any_keys()").fetchone() == (True,)
+    digest = "SELECT organization_id FROM tenant.authenticate(sha256(%s))"
+    found = api.execute(digest, (neighbourhood.birch.key.encode(),)).fetchone()
+    assert found == (neighbourhood.birch.id,)
+    # Triggers too: a counter is recounted from the real rows, whatever is called `images` here.
+    alder = neighbourhood.alder
+    act_as(api, alder)
+    where = "FROM tenant.neighbourhoods WHERE source_id = %s"
+    before = api.execute(f"SELECT sum(images) {where}", (alder.shared["source"],)).fetchone()
+    with api.transaction(force_rollback=True):
+        api.execute(
+            "UPDATE tenant.images SET captured_at = now() WHERE source_id = %s",
+            (alder.shared["source"],),
+        )
+        after = api.execute(f"SELECT sum(images) {where}", (alder.shared["source"],)).fetchone()
+    assert after == before == (1,)
