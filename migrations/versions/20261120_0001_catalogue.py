@@ -240,6 +240,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("cell", "source_id", name=op.f("pk_neighbourhoods")),
     )
+    op.create_index("ix_neighbourhoods_source_id", "neighbourhoods", ["source_id"], unique=False)
     op.create_table(
         "embeddings",
         sa.Column("image_id", sa.Uuid(), nullable=False),
@@ -263,6 +264,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take back."""
     op.drop_table("embeddings")
+    op.drop_index("ix_neighbourhoods_source_id", table_name="neighbourhoods")
     op.drop_table("neighbourhoods")
     op.drop_index(
         "ix_images_unsettled",

@@ -240,7 +240,10 @@ def upgrade() -> None:
         op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO pinpoint_api")
     op.execute("REVOKE ALL ON FUNCTION recount(bigint[], uuid[], uuid[]) FROM PUBLIC")
     # Whom the embedded stack serves while there are no keys.
-    op.execute("INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'default')")
+    op.execute(
+        "INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'default') "
+        "ON CONFLICT (name) DO NOTHING"
+    )
     op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
     for view, rights in GRANTS.items():
         op.execute(f"GRANT {rights} ON tenant.{view} TO pinpoint_api")

@@ -21,6 +21,7 @@ from pinpoint.store.database import Transactions, api_engine, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.ledger import Ledger
 from pinpoint.store.points import Points
+from pinpoint.store.upkeep import Upkeep
 from pinpoint.store.vectors_qdrant import QdrantIndex
 from pinpoint.store.vectors_remote import RemoteIndex
 
@@ -88,6 +89,7 @@ class Services:
     ledger: Ledger | None
     """Only for workers and operators: the API's role cannot reach what it needs."""
     points: Points | None
+    upkeep: Upkeep
 
     def ensure_index(self) -> None:
         """Make the index for the configured bundle if there is none.
@@ -141,6 +143,7 @@ def build(settings: Settings, role: Role) -> Services:
         decoder=ChildDecoder(settings.media, children=2),
         ledger=_ledger(transactions, settings, encoder) if owned else None,
         points=_points(transactions, encoder) if owned else None,
+        upkeep=Upkeep(transactions),
     )
 
 

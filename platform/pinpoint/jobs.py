@@ -10,6 +10,7 @@ JobName = Literal[
     "images.erase",
     "upkeep.sweep",
     "upkeep.reconcile",
+    "upkeep.prune",
 ]
 
 INGEST_ITEMS: Final[JobName] = "ingest.items"
@@ -26,3 +27,6 @@ SWEEP: Final[JobName] = "upkeep.sweep"
 
 RECONCILE: Final[JobName] = "upkeep.reconcile"
 """Compare PostgreSQL with the index, report the drift and mend it."""
+
+PRUNE: Final[JobName] = "upkeep.prune"
+"""Remove what nobody needs: blobs without a row, old audit rows, remains of erased organisations."""

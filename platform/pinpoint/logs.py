@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import AbstractContextManager
 from typing import Any
 
 import structlog
@@ -41,6 +42,22 @@ def configure(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+def bound(**context: object) -> AbstractContextManager[None]:
+    """Every log line written inside, in this thread, carries `context` too."""
+    return structlog.contextvars.bound_contextvars(**context)
+
+
+def here() -> dict[str, Any]:
+    """What log lines carry at this place."""
+    return dict(structlog.contextvars.get_contextvars())
+
+
+def begin(**context: object) -> None:
+    """Forget what log lines carried so far; from now on they carry `context`."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**context)
 
 
 def get(name: str) -> Any:

@@ -124,6 +124,15 @@ class WorkerSettings(BaseSettings):
     tombstone_s: Annotated[
         float, Field(gt=0, description="How long a tombstone stays in the index.")
     ] = 86_400.0
+    prune_s: Annotated[
+        float, Field(gt=0, description="How often blobs and audit rows nobody needs are removed.")
+    ] = 3_600.0
+    orphan_s: Annotated[
+        float, Field(gt=0, description="Age at which a blob that no row names is removed.")
+    ] = 86_400.0
+    audit_days: Annotated[
+        float, Field(gt=0, description="How long the audit remembers a question.")
+    ] = 90.0
 
 
 class ApiSettings(BaseSettings):
@@ -137,6 +146,13 @@ class ApiSettings(BaseSettings):
     port: Annotated[
         int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     ] = 0
+    metrics_token: Annotated[
+        str | None,
+        Field(
+            min_length=16,
+            description="Whoever sends it as a bearer token may read `/metrics`, from anywhere.",
+        ),
+    ] = None
     max_upload_files: Annotated[int, Field(ge=1, description="Files in one upload request.")] = 256
     max_upload_bytes: Annotated[int, Field(ge=1, description="Bytes in one upload request.")] = (
         500_000_000

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ingest, locate, report
+from bench import ingest, locate, plans, report
 from bench.stack import bench
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--dense", type=int, default=5_000, help="images in the crowded square")
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
-    parser.add_argument("--repetitions", type=int, default=5, help="of the ingest")
+    parser.add_argument("--repetitions", type=int, default=3, help="of the ingest")
     parser.add_argument("--only", choices=("locate", "ingest"))
     parser.add_argument("--json", type=Path, help="write all figures here")
     given = parser.parse_args()
@@ -35,7 +35,9 @@ def main() -> None:
             ready = locate.prepare(services, given.images, given.dense, console.log)
             figures["locate"] = locate.measure(ready, given.questions)
             figures["locate_1_percent"] = locate.measure(ready, given.questions // 4, 2)
-            figures["locate_dense"] = locate.measure(ready, given.questions // 4, 3)
+            if given.dense:
+                figures["locate_dense"] = locate.measure(ready, given.questions // 4, 3)
+            figures["plans"] = plans.measure(ready, questions=9, dense=given.dense > 0)
         if given.only != "locate":
             files = ingest.prepare(services, given.files, console.log)
             figures["ingest"] = ingest.measure(files, given.repetitions, console.log)

@@ -20,6 +20,8 @@ from pinpoint.records import KINDS
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
 from pinpoint.store.neighbours import EVIDENCE
+from pinpoint.store.vectors_edge import ACORN_BELOW
+from pinpoint.store.vectors_payload import HNSW_EF
 
 _CITED = """
     SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.licence, s.licence), s.name
@@ -49,9 +51,10 @@ class Bare:
         shard: Folder of an optimised Edge shard that nobody else has open.
         database_url: The owner's, so that statements run on base tables.
         contract: Digest of the vectors wanted.
+        exact: Whether the flow searches exactly at this size.
     """
 
-    def __init__(self, shard: Path, database_url: str, contract: str) -> None:
+    def __init__(self, shard: Path, database_url: str, contract: str, exact: bool) -> None:
         self._shard = edge.EdgeShard.load(str(shard))
         self._connection = psycopg.connect(
             database_url.replace("+psycopg", ""),
@@ -61,6 +64,10 @@ class Bare:
         self._evidence = as_psycopg(EVIDENCE.text)
         self._contract = contract
         self._settings = SearchSettings()
+        self._how = edge.SearchParams(exact=True)
+        if not exact:
+            acorn = edge.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW)
+            self._how = edge.SearchParams(hnsw_ef=HNSW_EF, acorn=acorn)
 
     def close(self) -> None:
         self._connection.close()
@@ -105,10 +112,7 @@ class Bare:
                             ]
                         ),
                         with_payload=True,
-                        params=edge.SearchParams(
-                            hnsw_ef=128,
-                            acorn=edge.AcornSearchParams(enable=True, max_selectivity=1.0),
-                        ),
+                        params=self._how,
                     )
                     for kind in KINDS
                 ]
@@ -129,7 +133,6 @@ class Bare:
             "ids": [row.id for row in chosen],
             "lats": [row.payload["location"]["lat"] for row in chosen],
             "lons": [row.payload["location"]["lon"] for row in chosen],
-            "kinds": list(KINDS),
             "radius_m": self._settings.evidence_radius_m,
             "organization_id": organization,
             "contract": self._contract,
@@ -182,7 +185,9 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     if not photos:
         return np.argsort(-worth * total), []
     number = {photo: u for u, photo in enumerate(photos)}
-    data = np.frombuffer(b"".join(row[10] for row in photos.values()), dtype="<f2")
+    # The statement sends the vector of a photo once, with its first row.
+    sent = {row[1]: row[10] for row in rows if row[10] is not None}
+    data = np.frombuffer(b"".join(sent[photo] for photo in photos), dtype="<f2")
     matrix = data.reshape(len(photos), -1).astype(np.float64)
     query = vector.astype(np.float64)
     cosine = np.vecdot(matrix, query) / np.sqrt(np.vecdot(matrix, matrix) * (query @ query))
@@ -192,7 +197,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     for these in (of_kind & ~silent, ~of_kind & ~silent):
         if these.any():
             said[these] = _standard(cosine[these])
-    owner = np.array([seat[row[0]] for row in rows])
+    owner = np.array([row[0] - 1 for row in rows])
     photo = np.array([number[row[1]] for row in rows])
     loud = np.maximum(np.expm1(np.minimum(said, vote.Z_MOST) - vote.Z_LEAST), 0.0)[photo]
     loud *= np.where(of_kind[photo] != kinds[owner], 1.0, vote.SAME_KIND_SHARE)

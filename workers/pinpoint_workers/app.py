@@ -19,11 +19,17 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready, worker_shutdown
+from celery.signals import (
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_ready,
+    worker_shutdown,
+)
 
 from pinpoint import jobs, logs
 from pinpoint.settings import Settings
-from pinpoint.stack.broker import celery_config
+from pinpoint.stack.broker import REQUEST, celery_config
 from pinpoint.stack.places import StackPlaces
 from pinpoint_workers import ingest, runtime, upkeep
 
@@ -67,6 +73,19 @@ for _name, _task in {**ingest.TASKS, **upkeep.TASKS}.items():
 @setup_logging.connect
 def _logging(**_: Any) -> None:
     logs.configure(Settings.from_environment().log)
+
+
+@task_prerun.connect
+def _begin(task_id: str, task: Any, **_: Any) -> None:
+    """Every line of a job says which job, in which worker, and who asked for it."""
+    asked = (task.request.headers or {}).get(REQUEST)
+    origin = {REQUEST: str(asked)} if asked else {}
+    logs.begin(task_id=task_id, job=task.name, worker=runtime.name(), **origin)
+
+
+@task_postrun.connect
+def _end(**_: Any) -> None:
+    logs.begin()
 
 
 @worker_ready.connect

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.ingest import pipeline
+from pinpoint.ingest.tally import Tally
 from pinpoint_workers.retries import job
-from pinpoint_workers.runtime import name, services
+from pinpoint_workers.runtime import keep_sums, name, services
 
 
 @job
@@ -17,7 +18,11 @@ def ingest_items(ids: list[UUID]) -> None:
     """Read, keep, embed and index a chunk of batch items."""
     here = services()
     here.ensure_index()
-    pipeline.ingest_items(ids, name(), here.ingest_parts())
+    tally = Tally()
+    try:
+        pipeline.ingest_items(ids, name(), here.ingest_parts(), tally)
+    finally:
+        keep_sums(tally.sums())
 
 
 @job

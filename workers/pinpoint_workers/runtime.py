@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from functools import lru_cache
 
 import psutil
 
 from pinpoint import logs
 from pinpoint.bootstrap import Services, build
+from pinpoint.errors import Unavailable
 from pinpoint.settings import Settings
 
 _log = logs.get(__name__)
@@ -46,12 +48,21 @@ def is_alive(worker: str) -> bool:
         return False
 
 
+def keep_sums(sums: Mapping[str, float]) -> None:
+    """Leave numbers for `/metrics`; a job is not worth less because they could not be kept."""
+    try:
+        services().upkeep.add(sums)
+    except Unavailable as error:
+        _log.warning("sums not kept", reason=error.reason, detail=error.message)
+
+
 def start() -> None:
     """Open the weights before the first job, and free what a killed predecessor held."""
     here = services()
     here.ensure_index()
     ledger = here.ingest_parts().ledger
     freed = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
+    keep_sums({"released": freed})
     _log.info("worker ready", worker=name(), freed=freed, bundle=here.encoder.contract.name)
 
 

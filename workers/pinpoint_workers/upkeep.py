@@ -29,6 +29,7 @@ def sweep_lost(_ids: list[UUID]) -> None:
         tombstone_s=here.settings.worker.tombstone_s,
         is_alive=is_alive,
     )
+    here.upkeep.note_swept(swept)
     _log.info(
         "swept",
         released=swept.released,
@@ -51,6 +52,7 @@ def reconcile_index(_ids: list[UUID]) -> None:
         contract=here.encoder.contract.digest,
         chunk=here.settings.worker.chunk,
     )
+    here.upkeep.note_drift(drift)
     _log.info(
         "reconciled",
         checked=drift.checked,

@@ -139,9 +139,19 @@ def documented(shape: type[BaseModel], *, file: str, many: bool, required: bool)
     schema = shape.model_json_schema()
     binary = {"type": "string", "format": "binary"}
     own = {"type": "array", "items": binary} if many else binary
-    schema["properties"] = {file: own, **schema["properties"]}
+    fields = {name: _without_null(field) for name, field in schema["properties"].items()}
+    schema["properties"] = {file: own, **fields}
     if required:
         schema["required"] = [file, *schema.get("required", [])]
     return {
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
     }
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """A form has no null: what is not said is left out."""
+    choices = [one for one in field.get("anyOf", []) if one != {"type": "null"}]
+    if len(choices) != 1 or field.get("default", ...) is not None:
+        return field
+    rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}
+    return {**choices[0], **rest}

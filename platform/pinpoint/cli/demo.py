@@ -243,6 +243,8 @@ def _lines_to_try(report: Json) -> list[str]:
     server, photos = report["server"], report["photos"]
     curl = f"curl -s{_key_header(server)}"
     lines = [f"{curl} {server}/health/ready"]
+    if "PINPOINT_KEY" in curl:
+        lines.insert(0, "export PINPOINT_KEY=$(pinpoint keys create demo --scope locate,read)")
     if photos:
         photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
         lines.append(f"{curl} -F {photo} {server}/v1/locate")

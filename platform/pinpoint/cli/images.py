@@ -97,7 +97,8 @@ def _show(session: Session, image: dict[str, Any]) -> None:
     if session.as_json:
         output.show_json(image)
         return
-    hidden = ("geometry", "attributes")
-    output.table(
-        None, ("field", "value"), [(name, image[name]) for name in image if name not in hidden]
-    )
+    rows = [
+        (name, value) for name, value in image.items() if name not in ("geometry", "attributes")
+    ]
+    rows += [(f"attributes.{name}", value) for name, value in sorted(image["attributes"].items())]
+    output.table(None, ("field", "value"), rows)

@@ -23,7 +23,7 @@ from pinpoint.cli import (
 )
 from pinpoint.cli.exits import EXIT, INTERNAL
 from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.errors import PinpointError
+from pinpoint.errors import NotAllowed, PinpointError
 
 app = typer.Typer(
     name="pinpoint",
@@ -75,6 +75,9 @@ def main() -> None:
     except PinpointError as error:
         output.note(f"pinpoint: {error.message}")
         sys.exit(EXIT[type(error)])
+    except PermissionError as error:
+        output.note(f"pinpoint: {error.filename}: {error.strerror}; it belongs to another user")
+        sys.exit(EXIT[NotAllowed])
     except Exception as error:
         if os.environ.get("PINPOINT_LOG_LEVEL") == "debug":
             raise

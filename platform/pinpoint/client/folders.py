@@ -62,17 +62,9 @@ def ingest(
         raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
     batch = client.open_batch(source)
     for chunk in chunks(sendable):
-        try:
-            batch = _send(client, batch["id"], chunk)
-        except TooLarge as error:
-            # With one file there is nothing to halve: the server does not want it.
-            if len(chunk) > 1:
-                raise
-            refused.append(rejected(chunk[0].name, "too_large", error.message))
-        except OSError as error:
-            raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
+        refused += _send(client, batch["id"], chunk)
         if on_progress is not None:
-            on_progress(batch)
+            on_progress(client.batch(batch["id"]))
     batch = client.complete(batch["id"])
     batch = settle(client, batch, on_progress) if wait else batch
     return {**batch, "not_sent": [dataclasses.asdict(one) for one in refused]}
@@ -141,11 +133,25 @@ def settle(client: Client, batch: Json, on_progress: Progress) -> Json:
     return batch
 
 
-def _send(client: Client, batch_id: str, chunk: list[Upload]) -> Json:
-    files = {one.name: one.path for one in chunk}
-    hints = {one.name: one.hint for one in chunk if one.hint}
-    batch: Json = client.upload(batch_id, files, hints or None)["batch"]
-    return batch
+def _send(client: Client, batch_id: str, chunk: list[Upload]) -> list[Rejected]:
+    """Send files in one request, or in halves where the server takes less; what it never takes."""
+    try:
+        client.upload(
+            batch_id,
+            {one.name: one.path for one in chunk},
+            {one.name: one.hint for one in chunk if one.hint} or None,
+        )
+    except TooLarge as error:
+        if len(chunk) == 1:
+            return [rejected(chunk[0].name, "too_large", error.message)]
+        middle = len(chunk) // 2
+        return [
+            *_send(client, batch_id, chunk[:middle]),
+            *_send(client, batch_id, chunk[middle:]),
+        ]
+    except OSError as error:
+        raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
+    return []
 
 
 def _rows(manifest: Path) -> Iterator[Upload | Rejected]:

@@ -55,7 +55,13 @@ class Wire:
         """
         home = Places().home
         places = StackPlaces(home)
-        state = read_state(places)
+        try:
+            state = read_state(places)
+        except PermissionError as error:
+            raise errors.StackError(
+                f"{home} belongs to another user; set PINPOINT_HOME to a folder of yours, or ask "
+                "that user's stack with --server URL --key KEY"
+            ) from error
         if state is None:
             raise errors.StackError(
                 f"no embedded stack is running below {home}; start it with `pinpoint up`, "

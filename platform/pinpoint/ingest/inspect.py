@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinpoint.media.checks import rejected
-from pinpoint.media.files import find_files, tracks
+from pinpoint.media.checks import Refused, rejected
+from pinpoint.media.files import check_name, find_files, tracks
 from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.ports import Decoder
 from pinpoint.records import Capture, Hint, Rejected
@@ -86,6 +86,12 @@ def _folder(root: Path) -> Iterator[_Work]:
     track_of = tracks(root)
     for path in find_files(root):
         name = path.relative_to(root).as_posix()
+        try:
+            check_name(name)
+        except Refused as refused:
+            what = rejected(name, refused.reason, refused.detail)
+            yield _Work(file=what.file, rejected=what)
+            continue
         yield _Work(file=name, path=path, hint=_track_hint(track_of(path)))
 
 

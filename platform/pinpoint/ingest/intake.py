@@ -8,7 +8,9 @@ from pathlib import Path
 from uuid import UUID
 
 from pinpoint.errors import BadRequest, NotFound
-from pinpoint.media.files import find_photos, tracks
+from pinpoint.media.checks import Refused, rejected
+from pinpoint.media.facts import storable
+from pinpoint.media.files import check_name, find_photos, tracks
 from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.ports import CatalogueWriter, Database
 from pinpoint.records import Batch, Hint, NewItem, OriginalsPolicy, Rejected, Source, SourceKind
@@ -99,10 +101,17 @@ def _items(path: Path, root: Path, base: Path, settings: Settings) -> Iterator[N
 def _folder_items(folder: Path, base: Path) -> Iterator[NewItem]:
     track_of = tracks(folder)
     for photo in find_photos(folder):
+        name, file = photo.relative_to(base).as_posix(), photo.relative_to(folder).as_posix()
+        try:
+            check_name(name)
+        except Refused as refused:
+            what = rejected(file, refused.reason, refused.detail)
+            yield NewItem(external_id=storable(name), file=what.file, locator="", rejected=what)
+            continue
         track = track_of(photo)
         yield NewItem(
-            external_id=photo.relative_to(base).as_posix(),
-            file=photo.relative_to(folder).as_posix(),
+            external_id=name,
+            file=file,
             locator=photo.as_uri(),
             hint=Hint(track=str(track)) if track else None,
         )

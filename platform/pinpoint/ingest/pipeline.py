@@ -13,9 +13,11 @@ from uuid import UUID
 
 from pinpoint import logs
 from pinpoint.errors import Unavailable
+from pinpoint.ingest import erase
 from pinpoint.ingest.embed import ToEmbed, embed
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import ReadItem, read_items
+from pinpoint.ingest.tally import Tally
 from pinpoint.ports import BlobStore, Decoder, Encoder, Ledger, VectorIndex
 from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
 
@@ -35,32 +37,60 @@ class IngestParts:
     """Files decoded at once."""
 
 
-def ingest_items(ids: Sequence[UUID], worker: str, parts: IngestParts) -> int:
+def ingest_items(
+    ids: Sequence[UUID], worker: str, parts: IngestParts, tally: Tally | None = None
+) -> int:
     """Take a chunk of items from file to index; returns how many were claimed.
+
+    Args:
+        ids: Items; those that somebody else holds, or that are settled, are left alone.
+        worker: Name on the leases.
+        parts: What the flow works with.
+        tally: Told what was done and how long each stage took.
 
     Raises:
         Unavailable: A part of the stack is gone; the items are free again and their try is not
             counted.
     """
+    tally = tally or Tally()
     items = parts.ledger.claim(ids, worker)
-    try:
-        for read in read_items(items, parts.decoder, parts.blobs, threads=parts.threads):
-            _ingest_slice(read, parts)
-    except Unavailable:
-        parts.ledger.give_back([item.id for item in items])
-        raise
+    tally.count("claimed", len(items))
+    with logs.bound(**_batches(items)):
+        try:
+            slices = read_items(items, parts.decoder, parts.blobs, threads=parts.threads)
+            while True:
+                with tally.stage("read"):
+                    read = next(slices, None)
+                if read is None:
+                    break
+                _ingest_slice(read, parts, tally)
+        except Unavailable:
+            parts.ledger.give_back([item.id for item in items])
+            raise
+        finally:
+            _log.info("ingested", **tally.said())
     return len(items)
 
 
-def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts) -> None:
+def _batches(items: Sequence[ClaimedItem]) -> dict[str, str]:
+    """What log lines call the batches of a chunk; after a sweep there may be several."""
+    named = sorted({str(item.batch_id) for item in items})
+    return {"batch_id": ",".join(named)} if named else {}
+
+
+def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: Tally) -> None:
     refused = {item.id: result for item, result in read if isinstance(result, Rejected)}
     accepted = [(item, result) for item, result in read if isinstance(result, Reading)]
     if len(refused) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(refused)} refused, {len(accepted)} accepted")
-    parts.ledger.settle(refused, "rejected")
-    kept = _keep(accepted, parts)
-    _embed(accepted, kept, parts)
-    index_images([image.id for one in kept.values() for image in one.images], parts)
+    tally.count("rejected", len(refused))
+    with tally.stage("keep"):
+        parts.ledger.settle(refused, "rejected")
+        kept = _keep(accepted, parts)
+    with tally.stage("embed"):
+        _embed(accepted, kept, parts, tally)
+    with tally.stage("index"):
+        index_images([image.id for one in kept.values() for image in one.images], parts)
     _tidy([item for item, _ in read], kept, parts)
 
 
@@ -76,7 +106,10 @@ def _keep(accepted: Sequence[tuple[ClaimedItem, Reading]], parts: IngestParts) -
 
 
 def _embed(
-    accepted: Sequence[tuple[ClaimedItem, Reading]], kept: dict[UUID, Kept], parts: IngestParts
+    accepted: Sequence[tuple[ClaimedItem, Reading]],
+    kept: dict[UUID, Kept],
+    parts: IngestParts,
+    tally: Tally,
 ) -> None:
     pictures = [
         ToEmbed(
@@ -96,6 +129,8 @@ def _embed(
     vectors, failures = embed(pictures, parts.encoder)
     parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
     parts.ledger.settle(failures, "failed")
+    tally.count("encoded", len(vectors))
+    tally.count("failed", len(failures))
 
 
 def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
@@ -109,11 +144,7 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
     """Carry tombstones to index and blob store, then remove the rows; returns how many."""
-    with parts.ledger.erasing(ids) as (graves, blobs):
-        parts.index.delete({grave.id: grave.version for grave in graves})
-        for locator in blobs:
-            parts.blobs.delete(locator)
-        return len(graves)
+    return erase.erase_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
 
 
 def _tidy(items: Sequence[ClaimedItem], kept: dict[UUID, Kept], parts: IngestParts) -> None:

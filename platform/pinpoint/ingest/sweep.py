@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from pinpoint import jobs
 from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue, Ledger, VectorIndex
+from pinpoint.records import Swept
 
 _PAGE = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """What a sweep found."""
-
-    released: int
-    items: int
-    images: int
-    graves: int
-    forgotten: int
 
 
 def sweep(

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from pinpoint.media.facts import storable
 from pinpoint.records import Rejected
 
 Stage = Literal["find", "read", "check", "decode"]
 
 REASONS: Final[Mapping[str, str]] = {
+    "bad_name": "The file's name is not UTF-8.",
     "bad_row": "A manifest row has a value that cannot be read.",
     "decoder_crashed": "The file brought the decoding process down.",
     "empty_file": "The file holds no bytes.",
@@ -34,6 +36,7 @@ REASONS: Final[Mapping[str, str]] = {
 """Stable reason → one line for people. Files, manifests and decoder use no other word."""
 
 STAGES: Final[Mapping[str, Stage]] = {
+    "bad_name": "find",
     "bad_row": "find",
     "outside_root": "find",
     "empty_file": "read",
@@ -55,6 +58,9 @@ STAGES: Final[Mapping[str, Stage]] = {
 }
 """Where a reason is found out, unless a manifest finds it first (`find`)."""
 
+MAX_DETAIL: Final = 500
+"""Longest explanation kept."""
+
 NULL_ISLAND_DEG: Final = 1e-6
 FUTURE: Final = timedelta(days=1)
 
@@ -69,8 +75,13 @@ class Refused(Exception):
 
 
 def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None) -> Rejected:
-    """A rejection with its usual stage."""
-    return Rejected(file=file, stage=stage or STAGES[reason], reason=reason, detail=detail)
+    """A rejection with its usual stage; its texts can be stored, whatever the file holds."""
+    return Rejected(
+        file=storable(file),
+        stage=stage or STAGES[reason],
+        reason=reason,
+        detail=storable(detail)[:MAX_DETAIL],
+    )
 
 
 def check_position(

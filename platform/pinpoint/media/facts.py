@@ -63,6 +63,11 @@ def clean_text(value: object, limit: int = MAX_TEXT) -> str | None:
     return value[:limit].strip() or None
 
 
+def storable(text: str) -> str:
+    """The same text as a database keeps it: without NUL, halves of surrogates written out."""
+    return text.replace("\x00", "").encode("utf-8", "backslashreplace").decode()
+
+
 def finite(value: object) -> float | None:
     """A finite float, or None."""
     if isinstance(value, bool) or value is None:

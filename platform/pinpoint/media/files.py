@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.media.checks import Refused
+from pinpoint.media.facts import storable
 
 SIDECARS: Final = frozenset(
     {".gpx", ".xmp", ".aae", ".csv", ".tsv", ".json", ".geojson", ".xml"}
@@ -36,6 +37,12 @@ def find_files(root: Path) -> Iterator[Path]:
 def find_photos(root: Path) -> Iterator[Path]:
     """As `find_files`, without the files known to lie beside photos (`SIDECARS`)."""
     return (path for path in find_files(root) if path.suffix.lower() not in SIDECARS)
+
+
+def check_name(name: str) -> None:
+    """Raise `Refused` (`bad_name`) for a name that can be neither shown nor stored."""
+    if name != storable(name):
+        raise Refused("bad_name", "the file's name is not UTF-8; rename it")
 
 
 def tracks(root: Path) -> Callable[[Path], Path | None]:

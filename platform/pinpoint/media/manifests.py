@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.errors import BadManifest, TooLarge
 from pinpoint.media.checks import Refused, rejected
+from pinpoint.media.facts import clean_text
 from pinpoint.media.rows import COLUMNS, ManifestRow, canonical, row_of
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
 
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".geojson", ".json"})
 """What `is_manifest` takes for a manifest."""
-MAX_GEOJSON_BYTES: Final = 256_000_000
+MAX_GEOJSON_BYTES: Final = 64_000_000
 """GeoJSON is read whole; more rows than fit in this belong in a CSV."""
+MAX_LINE_BYTES: Final = 8 << 20
+"""A CSV is read line by line; one endless line would be read whole."""
 _MAX_COLUMNS: Final = 256
 _MAX_SHOWN: Final = 12
 
@@ -41,7 +45,11 @@ def read_manifest(path: Path, settings: MediaSettings) -> Iterator[ManifestRow |
     if not path.is_file():
         raise BadManifest(f"there is no manifest at {path}")
     root = path.parent.resolve()
-    rows = _geojson(path) if path.suffix.lower() in (".geojson", ".json") else _csv(path, settings)
+    rows = (
+        _geojson(path, settings)
+        if path.suffix.lower() in (".geojson", ".json")
+        else _csv(path, settings)
+    )
     for number, row in enumerate(rows, start=1):
         if number > settings.max_manifest_rows:
             raise _too_many(path, settings)
@@ -64,7 +72,11 @@ def _csv(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Re
             stream.seek(0)
             reader = csv.reader(stream, dialect)
             names = _header(path, next(reader, []))
-            for cells in reader:
+            while (cells := _next(reader)) is not None:
+                if isinstance(cells, csv.Error):
+                    where = f"line {reader.line_num}"
+                    yield rejected(where, "bad_row", f"{where}: {cells}")
+                    continue
                 if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) > len(names):
@@ -74,10 +86,16 @@ def _csv(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Re
                     yield rejected(name[:300] or where, "bad_row", detail)
                     continue
                 yield dict(zip(names, cells, strict=False))
-    except UnicodeDecodeError as error:
-        raise BadManifest(f"{path.name} is not UTF-8 ({error.reason} at {error.start})") from error
     except csv.Error as error:
         raise BadManifest(f"{path.name}: {error}") from error
+
+
+def _next(reader: Iterator[list[str]]) -> list[str] | csv.Error | None:
+    """The next row, what is wrong with it, or None at the end; the reader goes on after both."""
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        return error
 
 
 def _dialect(sample: str) -> type[csv.Dialect]:
@@ -99,7 +117,7 @@ def _header(path: Path, cells: list[str]) -> list[str]:
         BadManifest: `file` is missing, or a column is there twice.
     """
     names = [canonical(cell) for cell in cells]
-    found = ", ".join(cell.strip()[:40] or "(empty)" for cell in cells[:_MAX_SHOWN]) or "nothing"
+    found = _shown(cells)
     if "file" not in names:
         raise BadManifest(
             f"{path.name} names no files: its columns are {found}; wanted is `file`, and any of "
@@ -109,16 +127,34 @@ def _header(path: Path, cells: list[str]) -> list[str]:
         raise BadManifest(f"{path.name} has {len(names)} columns; at most {_MAX_COLUMNS}")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise BadManifest(f"{path.name} has the column {twice[0]} twice: {found}")
+        raise BadManifest(f"{path.name} has the column {_shown(twice)} twice: {found}")
     return names
 
 
+def _shown(names: list[str]) -> str:
+    """Names from a hostile file, for people."""
+    return ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN]) or "nothing"
+
+
 def _check_lines(path: Path, settings: MediaSettings) -> None:
-    """There are never more rows than lines, so counting lines usually settles it."""
-    lines = 0
+    """What would stop the reading in its middle is refused before the first row.
+
+    There are never more rows than lines, so counting lines usually settles their number.
+    """
+    lines = length = 0
+    decoder = getincrementaldecoder("utf-8")()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
-            lines += block.count(b"\n")
+            try:
+                decoder.decode(block, final=len(block) < 1 << 20)
+            except UnicodeDecodeError as error:
+                where = f"{error.reason} after line {lines + 1}"
+                raise BadManifest(f"{path.name} is not UTF-8 ({where})") from error
+            # The reader ends lines at either; a file from an old Mac has no line feeds at all.
+            found = max(block.count(b"\n"), block.count(b"\r"))
+            lines, length = lines + found, 0 if found else length + len(block)
+            if length > MAX_LINE_BYTES:
+                raise TooLarge(f"{path.name} has a line of over {MAX_LINE_BYTES} bytes")
             if lines > settings.max_manifest_rows + 1:
                 raise _too_many(path, settings)
 
@@ -130,7 +166,7 @@ def _too_many(path: Path, settings: MediaSettings) -> TooLarge:
     )
 
 
-def _geojson(path: Path) -> Iterator[Mapping[str, Any] | Rejected]:
+def _geojson(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Rejected]:
     """Features as rows; a geometry's position wins over properties of the same name."""
     if path.stat().st_size > MAX_GEOJSON_BYTES:
         raise TooLarge(f"{path.name} is over {MAX_GEOJSON_BYTES} bytes; give a CSV instead")
@@ -142,6 +178,8 @@ def _geojson(path: Path) -> Iterator[Mapping[str, Any] | Rejected]:
     if not isinstance(features, list) or document.get("type") != "FeatureCollection":
         raise BadManifest(f"{path.name} is no GeoJSON FeatureCollection")
     _check_features(path, features)
+    if len(features) > settings.max_manifest_rows:
+        raise _too_many(path, settings)
     for number, feature in enumerate(features, start=1):
         try:
             yield _feature(feature)
@@ -158,10 +196,9 @@ def _check_features(path: Path, features: list[Any]) -> None:
         for key in feature["properties"]
     }
     if features and "file" not in {canonical(name) for name in names}:
-        found = ", ".join(sorted(names)[:_MAX_SHOWN]) or "nothing"
         raise BadManifest(
-            f"{path.name} names no files: its properties are {found}; wanted is `file`, and any of "
-            f"{', '.join(name for name in COLUMNS if name != 'file')}"
+            f"{path.name} names no files: its properties are {_shown(sorted(names))}; wanted is "
+            f"`file`, and any of {', '.join(name for name in COLUMNS if name != 'file')}"
         )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pinpoint.media.checks import Refused, check_position
-from pinpoint.media.facts import Scalar, clean_text, finite, wrap_heading
-from pinpoint.media.files import is_below
+from pinpoint.media.facts import Scalar, clean_text, finite, storable, wrap_heading
+from pinpoint.media.files import check_name, is_below
 from pinpoint.records import Hint
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -79,7 +79,7 @@ def _hint(row: Mapping[str, Any]) -> Hint:
         lat, lon = check_position(lat, lon)
     moment, assumed = _time(row)
     attributes: dict[str, Scalar] = {
-        key: _scalar(key, value)
+        storable(key): _scalar(key, value)
         for key, value in row.items()
         if key and key not in COLUMNS and value not in (None, "")
     }
@@ -104,6 +104,7 @@ def _file(name: str, root: Path) -> tuple[Path, str]:
     """Absolute path and relative name; the file is there and nowhere else."""
     if "\x00" in name:
         raise Refused("bad_row", "the file's name holds a zero byte")
+    check_name(name)
     path = root / PurePosixPath(name.replace("\\", "/"))
     if not is_below(path, root):
         raise Refused("outside_root", f"{name} does not lie below the manifest's folder")
@@ -165,4 +166,4 @@ def _scalar(key: str, value: object) -> Scalar:
         raise Refused("bad_row", f"{key} is not finite")
     if len(key) > 100 or (isinstance(text, str) and len(text) > _MAX_TEXT):
         raise Refused("bad_row", f"{key[:40]} is longer than {_MAX_TEXT} characters")
-    return text
+    return storable(text) if isinstance(text, str) else text

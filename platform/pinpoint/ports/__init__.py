@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pinpoint.ports.catalogue import CatalogueReader, CatalogueWriter, Database
+from pinpoint.ports.closing import Closing
 from pinpoint.ports.engines import BlobStore, Decoder, Encoder, JobQueue, PointSource, VectorIndex
 from pinpoint.ports.ledger import Ledger, OriginalKeeper
 
@@ -10,6 +11,7 @@ __all__ = [
     "BlobStore",
     "CatalogueReader",
     "CatalogueWriter",
+    "Closing",
     "Database",
     "Decoder",
     "Encoder",

@@ -164,6 +164,18 @@ class BlobStore(Protocol):
         """Remove bytes; removing what is not there is no error."""
         ...
 
+    def old(self, older_than_s: float) -> Iterator[str]:
+        """Locators of all blobs that were put longer ago than this."""
+        ...
+
+    def drop_halves(self, older_than_s: float) -> int:
+        """Remove what a `put` that was killed has left; returns how many files."""
+        ...
+
+    def erase(self, organization_id: UUID) -> None:
+        """Remove all bytes of an organisation; removing what is not there is no error."""
+        ...
+
 
 class JobQueue(Protocol):
     """Sends ids to workers."""

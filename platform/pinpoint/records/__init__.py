@@ -56,6 +56,7 @@ from pinpoint.records.index import (
 )
 from pinpoint.records.ingesting import ClaimedItem, Embedded, Grave, Kept, KeptImage
 from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rejected
+from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
 __all__ = [
     "Answer",
@@ -98,6 +99,7 @@ __all__ = [
     "Point",
     "Ranked",
     "Reading",
+    "Refused",
     "Region",
     "Rejected",
     "SCOPES",
@@ -106,6 +108,9 @@ __all__ = [
     "SimilarGroup",
     "Source",
     "SourceKind",
+    "StageSum",
+    "Swept",
+    "Totals",
     "VERDICTS",
     "Vector",
     "Verdict",

@@ -22,6 +22,8 @@ class ClaimedItem:
     locator: str
     hint: Hint | None
     attempts: int
+    batch_id: UUID | None = None
+    """For log lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,13 @@ from uuid import UUID
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from pinpoint import logs
 from pinpoint.errors import BrokerUnavailable
 from pinpoint.jobs import JobName
 
 QUEUE: Final = "celery"
+REQUEST: Final = "request_id"
+"""Header of a job, and name in log lines."""
 
 VISIBILITY_S: Final = 3_600
 """How long Redis keeps a job that was taken and not acknowledged before it gives it to another.
@@ -63,7 +66,11 @@ class CeleryQueue:
         """
         try:
             self._app.send_task(
-                name, args=[[str(one) for one in ids]], retry=True, retry_policy=_SEND_RETRIES
+                name,
+                args=[[str(one) for one in ids]],
+                headers=_origin(),
+                retry=True,
+                retry_policy=_SEND_RETRIES,
             )
         except (OperationalError, OSError) as error:
             raise BrokerUnavailable(f"the broker does not take jobs: {error}") from error
@@ -84,6 +91,12 @@ class CeleryQueue:
     def close(self) -> None:
         """Give the connections back."""
         self._app.close()
+
+
+def _origin() -> dict[str, str]:
+    """Which request asked for the job, for the worker's log lines."""
+    asked = logs.here().get(REQUEST)
+    return {REQUEST: str(asked)} if asked else {}
 
 
 def _length(channel: Any) -> int:

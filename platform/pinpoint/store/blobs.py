@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
@@ -61,6 +64,35 @@ class FolderBlobs:
     def delete(self, locator: str) -> None:
         """Remove bytes; removing what is not there is no error."""
         self._named(locator).unlink(missing_ok=True)
+
+    def old(self, older_than_s: float) -> Iterator[str]:
+        """Locators of all blobs that were put longer ago than this."""
+        for path in self._files("*", older_than_s):
+            locator = f"blob:{path.parents[1].name}/{path.name}"
+            if _LOCATOR.fullmatch(locator):
+                yield locator
+
+    def drop_halves(self, older_than_s: float) -> int:
+        """Remove what a `put` that was killed has left; returns how many files."""
+        halves = list(self._files("*.part", older_than_s))
+        for path in halves:
+            path.unlink(missing_ok=True)
+        return len(halves)
+
+    def _files(self, pattern: str, older_than_s: float) -> Iterator[Path]:
+        before = time.time() - older_than_s
+        for path in self._folder.glob(f"*/*/{pattern}"):
+            try:
+                if path.is_file() and path.stat().st_mtime < before:
+                    yield path
+            except FileNotFoundError:  # deleted since it was listed
+                continue
+
+    def erase(self, organization_id: UUID) -> None:
+        """Remove all bytes of an organisation; removing what is not there is no error."""
+        folder = self._folder / str(organization_id)
+        if folder.exists():
+            shutil.rmtree(folder)
 
     def _named(self, locator: str) -> Path:
         match = _LOCATOR.fullmatch(locator)

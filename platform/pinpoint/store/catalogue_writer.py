@@ -193,6 +193,8 @@ class Writer(Reader):
                 self._mine(batch_items),
                 batch_items.c.batch_id == batch_id,
                 batch_items.c.state.in_(("failed", "received", "stored")),
+                # Of an erased image nothing is left to try again.
+                batch_items.c.locator != "",
             )
             .values(
                 state="received",

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    case,
+    delete,
+    func,
+    null,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from pinpoint.records import Grave
 from pinpoint.store.rows import among
-from pinpoint.store.tables import batch_items, images, item_images, sources, tombstones
+from pinpoint.store.tables import (
+    batch_items,
+    batches,
+    images,
+    item_images,
+    sources,
+    tombstones,
+)
+
+BACKUP_LOCK: Final = 0x9142_0018
+"""Advisory lock: a backup holds it alone, whoever deletes blobs shares it.
+
+So the blobs that a backup's rows name are still there when they are copied.
+"""
+
+
+def bytes_may_go(connection: Connection) -> bool:
+    """Whether no backup is running; until the transaction ends none begins."""
+    asked = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
+    return bool(connection.execute(asked, {"key": BACKUP_LOCK}).scalar_one())
 
 
 def lock_source(connection: Connection, source_id: UUID) -> bool:
@@ -114,8 +143,54 @@ def unshared(connection: Connection, graves: Sequence[Grave]) -> list[str]:
 
 def remove_rows(connection: Connection, ids: Sequence[UUID]) -> None:
     """Remove rows whose index point is gone, and erased sources that are empty now."""
+    _redact_items(connection, ids)
     connection.execute(delete(images).where(among(images.c.id, ids), images.c.state == "deleted"))
     remove_empty_sources(connection)
+
+
+def _redact_items(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Take names and positions out of the settled items of images that go for good.
+
+    The items stay, so that their batch still accounts for every file.
+    """
+    if not ids:
+        return
+    going = images.alias()
+    staying = (
+        select(images.c.id)
+        .where(
+            images.c.source_id == going.c.source_id,
+            images.c.external_id == going.c.external_id,
+            ~among(images.c.id, ids) | (images.c.state != "deleted"),
+        )
+        .exists()
+    )
+    names = (
+        select(going.c.source_id, going.c.external_id)
+        .distinct()
+        # Those of an erased source go with it.
+        .join(sources, sources.c.id == going.c.source_id)
+        .where(among(going.c.id, ids), sources.c.erased_at.is_(None), ~staying)
+        .subquery()
+    )
+    said = func.concat("the same bytes are held as ", names.c.external_id)
+    mine = batch_items.c.external_id == names.c.external_id
+    connection.execute(
+        update(batch_items)
+        .where(
+            batches.c.source_id == names.c.source_id,
+            batch_items.c.batch_id == batches.c.id,
+            batch_items.c.state.not_in(("received", "stored")),
+            mine | (batch_items.c.detail == said),
+        )
+        .values(
+            external_id=case((mine, ""), else_=batch_items.c.external_id),
+            file=case((mine, ""), else_=batch_items.c.file),
+            locator=case((mine, ""), else_=batch_items.c.locator),
+            hint=case((mine, null()), else_=batch_items.c.hint),
+            detail="the image was erased",
+        )
+    )
 
 
 def remove_empty_sources(connection: Connection) -> None:

@@ -67,6 +67,7 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
     rows = connection.execute(
         select(
             batch_items.c.id.label("item_id"),
+            batch_items.c.batch_id,
             batch_items.c.external_id,
             batch_items.c.file,
             batch_items.c.locator,
@@ -89,6 +90,7 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
             locator=row.locator,
             hint=hint_from_json(row.hint),
             attempts=row.attempts,
+            batch_id=row.batch_id,
         )
         for row in rows
     ]

@@ -139,8 +139,10 @@ class Ledger:
             leases.give_back(unit.connection, ids)
 
     def unused(self, locators: Sequence[str]) -> list[str]:
-        """Those of these blobs that no image and no open item names."""
+        """Those of these blobs that no image and no open item names; none during a backup."""
         with self._transactions.begin() as unit:
+            if not erasing.bytes_may_go(unit.connection):
+                return []
             return leases.unused(unit.connection, locators)
 
     def release(self, worker: str) -> int:
@@ -150,8 +152,14 @@ class Ledger:
 
     @contextmanager
     def erasing(self, ids: Sequence[UUID] | None) -> Iterator[tuple[list[Grave], list[str]]]:
-        """Deleted images, locked, and the blobs only they need; leaving removes the rows."""
+        """Deleted images, locked, and the blobs only they need; leaving removes the rows.
+
+        During a backup there are none: they wait for the next sweep.
+        """
         with self._transactions.begin() as unit:
+            if not erasing.bytes_may_go(unit.connection):
+                yield [], []
+                return
             graves = erasing.buried(unit.connection, ids)
             yield graves, erasing.unshared(unit.connection, graves)
             erasing.remove_rows(unit.connection, [grave.id for grave in graves])

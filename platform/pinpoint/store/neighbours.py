@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import numpy as np
 from sqlalchemy import Connection, text
 
 from pinpoint.geo.points import bearing_deg, lat_lon
@@ -25,29 +26,46 @@ _AROUND = text("""
      LIMIT :limit
 """)
 
-# LATERAL makes one side of `<->` constant in each loop, which is what lets GiST order by it.
-# Ties end at the id, so that the same question always gets the same rows.
-EVIDENCE = text("""
-    SELECT c.id AS candidate_id, n.id, n.source_id, n.kind, n.panorama_id, n.sequence,
-           n.captured_at, n.lat, n.lon, n.distance_m, e.vector
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
-           WITH ORDINALITY AS c(id, lat, lon, place)
-      CROSS JOIN unnest(CAST(:kinds AS text[])) AS k(kind)
-      CROSS JOIN LATERAL (
-            SELECT i.id, i.source_id, i.kind, i.panorama_id, i.sequence, i.captured_at,
-                   ST_Y(i.geom) AS lat, ST_X(i.geom) AS lon,
-                   ST_Distance(i.geog, ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography)
-                       AS distance_m
-              FROM images i
-             WHERE ST_DWithin(i.geog, ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography,
-                              :radius_m)
-               AND i.organization_id = :organization_id AND i.kind = k.kind
-               AND i.state = 'indexed' AND i.id <> c.id
-             ORDER BY i.geog <-> ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography, i.id
-             LIMIT :per_kind) n
-      JOIN embeddings e ON e.image_id = n.id AND e.contract = :contract AND e.channel = 'image'
-     ORDER BY c.place, n.kind, n.distance_m, n.id
-""")
+_HERE = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
+
+# One branch for each kind, with the kind as a literal: so a partial index of that kind fits, and a
+# town full of one kind is not walked through in search of the other. WITH TIES instead of a second
+# sort key, because `<->` alone is what lets the index order and stop (PostgreSQL 15 gives up both
+# as soon as the id is added); the ties are then cut by id, so that the same question always gets
+# the same rows.
+_NEAREST = """
+            (SELECT * FROM (
+                SELECT i.id, i.source_id, i.kind, i.panorama_id, i.sequence, i.captured_at,
+                       ST_Y(i.geom) AS lat, ST_X(i.geom) AS lon, i.geog <-> {here} AS sphere_m,
+                       ST_Distance(i.geog, {here}) AS distance_m
+                  FROM images i
+                 WHERE ST_DWithin(i.geog, {here}, :radius_m)
+                   AND i.organization_id = :organization_id AND i.kind = '{kind}'
+                   AND i.state = 'indexed' AND i.id <> c.id
+                 ORDER BY i.geog <-> {here}
+                 FETCH FIRST (:per_kind) ROWS WITH TIES) AS t
+              ORDER BY t.sphere_m, t.id LIMIT :per_kind)"""
+
+# LATERAL makes one side of `<->` constant in each loop. A photo near several candidates comes
+# several times, its vector only once.
+EVIDENCE = text(
+    """
+    WITH near AS MATERIALIZED (
+        SELECT c.place, n.*, row_number() OVER (PARTITION BY n.id ORDER BY c.place) AS turn
+          FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
+               WITH ORDINALITY AS c(id, lat, lon, place)
+          CROSS JOIN LATERAL ("""
+    + "\n            UNION ALL".join(_NEAREST.format(here=_HERE, kind=kind) for kind in KINDS)
+    + """) n)
+    SELECT near.place, near.id, near.source_id, near.kind, near.panorama_id, near.sequence,
+           near.captured_at, near.lat, near.lon, near.distance_m,
+           CASE near.turn WHEN 1 THEN e.vector END AS vector
+      FROM near
+      JOIN embeddings e
+        ON e.image_id = near.id AND e.contract = :contract AND e.channel = 'image'
+     ORDER BY near.place, near.kind, near.distance_m, near.id
+"""
+)
 
 
 def around(
@@ -93,27 +111,38 @@ def evidence(
             candidates, organization_id, contract=contract, radius_m=radius_m, per_kind=per_kind
         ),
     ).all()
-    places = {candidate.id: candidate.point for candidate in candidates}
-    points = [Point(lat=row.lat, lon=row.lon) for row in rows]
-    bearings = bearing_deg(lat_lon([places[row.candidate_id] for row in rows]), lat_lon(points))
-    # A photo near several candidates comes several times; one decoding of it is enough.
-    vectors = {row.id: row.vector for row in rows}
-    unpacked = {image_id: unpack(data) for image_id, data in vectors.items()}
-    return [
-        Evidence(
-            id=row.id,
-            candidate_id=row.candidate_id,
-            source_id=row.source_id,
-            kind=row.kind,
-            point=point,
-            captured_at=row.captured_at,
-            group=group_of(row.id, row.panorama_id, row.sequence),
-            distance_m=float(row.distance_m),
-            bearing_deg=float(bearing),
-            vector=unpacked[row.id],
+    # A photo near several candidates comes several times; one reading of it is enough.
+    photos = {
+        row.id: (
+            Point(lat=row.lat, lon=row.lon),
+            group_of(row.id, row.panorama_id, row.sequence),
+            unpack(row.vector),
         )
-        for row, point, bearing in zip(rows, points, bearings, strict=True)
-    ]
+        for row in rows
+        if row.vector is not None
+    }
+    seats = np.array([row.place - 1 for row in rows], dtype=np.intp)
+    origins = lat_lon([candidate.point for candidate in candidates])[seats]
+    targets = np.array([(row.lat, row.lon) for row in rows]).reshape(-1, 2)
+    bearings = bearing_deg(origins, targets).tolist()
+    found = []
+    for row, bearing in zip(rows, bearings, strict=True):
+        point, group, vector = photos[row.id]
+        found.append(
+            Evidence(
+                id=row.id,
+                candidate_id=candidates[row.place - 1].id,
+                source_id=row.source_id,
+                kind=row.kind,
+                point=point,
+                captured_at=row.captured_at,
+                group=group,
+                distance_m=row.distance_m,
+                bearing_deg=bearing,
+                vector=vector,
+            )
+        )
+    return found
 
 
 def evidence_parameters(
@@ -129,7 +158,6 @@ def evidence_parameters(
         "ids": [candidate.id for candidate in candidates],
         "lats": [candidate.point.lat for candidate in candidates],
         "lons": [candidate.point.lon for candidate in candidates],
-        "kinds": list(KINDS),
         "radius_m": radius_m,
         "organization_id": organization_id,
         "contract": contract,

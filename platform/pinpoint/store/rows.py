@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -155,7 +155,13 @@ def group_of(image: UUID, panorama_id: str | None, sequence: str | None) -> str:
 
 
 def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes as JSONB takes them: NaN and NUL characters cannot be stored."""
-    text = json.dumps(dict(values), default=str, allow_nan=True)
-    cleaned = json.loads(text.replace("\\u0000", ""), parse_constant=lambda _name: None)
-    return dict(cleaned)
+    """Attributes as JSONB takes them: no NaN, no NUL characters, no halves of surrogates."""
+    return {str(_jsonable(name)): _jsonable(value) for name, value in values.items()}
+
+
+def _jsonable(value: object) -> object:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value).replace("\x00", "").encode("utf-8", "backslashreplace").decode()

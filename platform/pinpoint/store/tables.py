@@ -7,8 +7,6 @@ organisation. So one set of statements serves both, and the API's role has no ri
 
 from __future__ import annotations
 
-from typing import Any
-
 from geoalchemy2 import Geography, Geometry
 from sqlalchemy import (
     ARRAY,
@@ -17,10 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
-    DateTime,
     Double,
-    ForeignKey,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -36,6 +31,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pinpoint.store.columns import organization, when, within
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -46,66 +43,42 @@ metadata = MetaData(
     }
 )
 
-
-def _when(name: str, *, stamped: bool = False) -> Column[Any]:
-    """A point in time; `stamped` ones are set by the database and never null."""
-    return Column(
-        name,
-        DateTime(timezone=True),
-        nullable=not stamped,
-        server_default=text("now()") if stamped else None,
-    )
-
-
-def _organization() -> Column[Any]:
-    return Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False)
-
-
-def _within(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConstraint:
-    """A row's parent is its own organisation's: no id of another's can be named."""
-    return ForeignKeyConstraint(
-        ["organization_id", column],
-        [f"{parent}.organization_id", f"{parent}.id"],
-        ondelete="CASCADE" if cascade else None,
-    )
-
-
 organizations = Table(
     "organizations",
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    _when("created_at", stamped=True),
-    _when("revoked_at"),
+    when("created_at", stamped=True),
+    when("revoked_at"),
 )
 
 api_keys = Table(
     "api_keys",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _organization(),
+    organization(),
     Column("name", Text, nullable=False),
     # SHA-256 is enough: the secret is 256 random bits, so there is nothing to guess.
     Column("secret_sha256", LargeBinary, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
-    _when("created_at", stamped=True),
-    _when("last_used_at"),
-    _when("revoked_at"),
+    when("created_at", stamped=True),
+    when("last_used_at"),
+    when("revoked_at"),
 )
 
 sources = Table(
     "sources",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _organization(),
+    organization(),
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("licence", Text),
     Column("attribution", Text),
     Column("originals", Text, nullable=False),
     Column("root", Text),
-    _when("created_at", stamped=True),
-    _when("erased_at"),
+    when("created_at", stamped=True),
+    when("erased_at"),
     UniqueConstraint("organization_id", "name"),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("kind IN ('photo', 'street')", name="kind"),
@@ -116,7 +89,7 @@ images = Table(
     "images",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _organization(),
+    organization(),
     Column("source_id", Uuid, nullable=False),
     # Copied from the source so that the evidence statement needs no join inside its loop.
     Column("kind", Text, nullable=False),
@@ -130,7 +103,7 @@ images = Table(
         Geometry("POINT", srid=4326, spatial_index=False),
         Computed("geog::geometry", persisted=True),
     ),
-    _when("captured_at"),
+    when("captured_at"),
     Column("heading_deg", Double),
     Column("altitude_m", Double),
     Column("camera", Text),
@@ -155,9 +128,9 @@ images = Table(
     Column("version", Integer, nullable=False),
     # Transaction that wrote the row last (set by trigger): the watermark of index rebuilds.
     Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
-    _when("created_at", stamped=True),
-    _when("updated_at", stamped=True),
-    _within("sources", "source_id", cascade=False),
+    when("created_at", stamped=True),
+    when("updated_at", stamped=True),
+    within("sources", "source_id", cascade=False),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
     Index("ix_images_geog", "geog", postgresql_using="gist"),
@@ -174,9 +147,9 @@ thumbnails = Table(
     "thumbnails",
     metadata,
     Column("image_id", Uuid, primary_key=True),
-    _organization(),
+    organization(),
     Column("jpeg", LargeBinary, nullable=False),
-    _within("images", "image_id"),
+    within("images", "image_id"),
 )
 
 embeddings = Table(
@@ -185,21 +158,21 @@ embeddings = Table(
     Column("image_id", Uuid, nullable=False),
     Column("contract", Text, nullable=False),
     Column("channel", Text, nullable=False),
-    _organization(),
+    organization(),
     # Little-endian fp16, the very numbers that the index holds.
     Column("vector", LargeBinary, nullable=False),
     PrimaryKeyConstraint("image_id", "contract", "channel"),
-    _within("images", "image_id"),
+    within("images", "image_id"),
 )
 
 tombstones = Table(
     "tombstones",
     metadata,
     Column("image_id", Uuid, primary_key=True),
-    _organization(),
+    organization(),
     Column("version", Integer, nullable=False),
     Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
-    _when("deleted_at", stamped=True),
+    when("deleted_at", stamped=True),
 )
 
 neighbourhoods = Table(
@@ -207,25 +180,26 @@ neighbourhoods = Table(
     metadata,
     Column("cell", BigInteger, nullable=False),
     Column("source_id", Uuid, nullable=False),
-    _organization(),
+    organization(),
     Column("images", Integer, nullable=False),
-    _when("first_captured_at"),
-    _when("last_captured_at"),
+    when("first_captured_at"),
+    when("last_captured_at"),
     Column("lat", Double),
     Column("lon", Double),
     PrimaryKeyConstraint("cell", "source_id"),
-    _within("sources", "source_id"),
+    within("sources", "source_id"),
+    Index("ix_neighbourhoods_source_id", "source_id"),
 )
 
 batches = Table(
     "batches",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _organization(),
+    organization(),
     Column("source_id", Uuid, nullable=False),
-    _when("created_at", stamped=True),
-    _when("closed_at"),
-    _within("sources", "source_id"),
+    when("created_at", stamped=True),
+    when("closed_at"),
+    within("sources", "source_id"),
     UniqueConstraint("organization_id", "id"),
     Index("ix_batches_organization_id_created_at", "organization_id", "created_at"),
 )
@@ -236,7 +210,7 @@ batch_items = Table(
     Column("id", Uuid, primary_key=True),
     # Order of arrival over all organisations, for workers; never shown.
     Column("seq", BigInteger, Identity(always=False), nullable=False),
-    _organization(),
+    organization(),
     Column("batch_id", Uuid, nullable=False),
     # Order of arrival in the batch, which is what users see: gaps in `seq` would tell them how
     # much others ingest.
@@ -253,12 +227,15 @@ batch_items = Table(
     Column("detail", Text),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("lease_owner", Text),
-    _when("lease_until"),
+    when("lease_until"),
+    # Set by trigger: when the item came (again), and when it got its verdict.
+    when("received_at", stamped=True),
+    when("settled_at"),
     CheckConstraint(
         "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed')",
         name="state",
     ),
-    _within("batches", "batch_id"),
+    within("batches", "batch_id"),
     UniqueConstraint("batch_id", "place"),
     UniqueConstraint("organization_id", "id"),
     Index("ix_batch_items_batch_id_state", "batch_id", "state"),
@@ -267,6 +244,11 @@ batch_items = Table(
         "seq",
         postgresql_where=text("state IN ('received', 'stored')"),
     ),
+    Index(
+        "ix_batch_items_refused",
+        "settled_at",
+        postgresql_where=text("state IN ('rejected', 'failed')"),
+    ),
 )
 
 item_images = Table(
@@ -274,12 +256,12 @@ item_images = Table(
     metadata,
     Column("item_id", Uuid, nullable=False),
     Column("image_id", Uuid, nullable=False),
-    _organization(),
+    organization(),
     Column("version", Integer, nullable=False),
     Column("done", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("item_id", "image_id"),
-    _within("batch_items", "item_id"),
-    _within("images", "image_id"),
+    within("batch_items", "item_id"),
+    within("images", "image_id"),
     Index("ix_item_images_image_id", "image_id"),
 )
 
@@ -287,13 +269,22 @@ queries = Table(
     "queries",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _organization(),
+    organization(),
     Column("key_id", Uuid),
     Column("asked", Text, nullable=False),
     # A hash of the photo, never the photo.
     Column("photo_sha256", LargeBinary),
     Column("bundle", Text, nullable=False),
     Column("index_build", Text),
-    _when("asked_at", stamped=True),
+    when("asked_at", stamped=True),
     Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
+)
+
+# Numbers over all organisations that jobs leave for `/metrics` and `pinpoint status`.
+upkeep = Table(
+    "upkeep",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Double, nullable=False),
+    when("at", stamped=True),
 )

@@ -129,7 +129,7 @@ def answer(index: ServedIndex, frame: bytes) -> bytes:
             raise BadRequest(f"the index owner knows no verb {fields.get('verb')!r}")
         try:
             return wire.encode(*verb(index, fields, arrays))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadRequest(f"not an index message: {error!r}", reason="bad_frame") from error
     except PinpointError as error:
         return wire.encode(wire.pack_error(error))

@@ -1,0 +1,38 @@
+"""Columns and references that several tables share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Uuid,
+    text,
+)
+
+
+def when(name: str, *, stamped: bool = False) -> Column[Any]:
+    """A point in time; `stamped` ones are set by the database and never null."""
+    return Column(
+        name,
+        DateTime(timezone=True),
+        nullable=not stamped,
+        server_default=text("now()") if stamped else None,
+    )
+
+
+def organization() -> Column[Any]:
+    """Whose row it is."""
+    return Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False)
+
+
+def within(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConstraint:
+    """A row's parent is its own organisation's: no id of another's can be named."""
+    return ForeignKeyConstraint(
+        ["organization_id", column],
+        [f"{parent}.organization_id", f"{parent}.id"],
+        ondelete="CASCADE" if cascade else None,
+    )

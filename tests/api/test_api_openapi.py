@@ -1,0 +1,86 @@
+"""What `/openapi.json` says is what the API does, where a generated client would notice."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from api import memory
+
+
+@pytest.fixture
+def document(api):
+    with api.http() as http:
+        return http.get("/openapi.json").json()
+
+
+def operations(document):
+    return [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_every_operation_has_a_name_a_summary_and_its_problems(document):
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names))
+    for method, path, operation in operations(document):
+        assert operation["summary"], path
+        statuses = set(operation["responses"])
+        if path.startswith("/v1/"):
+            assert {"401", "403", "404", "503"} <= statuses, (method, path)
+            # Without a key only this machine is served: a key is not always wanted.
+            assert operation["security"] == [{"HTTPBearer": []}, {}]
+        if operation.get("requestBody"):
+            assert {"400", "422"} <= statuses, (method, path)
+        for status in statuses - {"200", "201", "202", "204"}:
+            content = operation["responses"][status]["content"]
+            assert list(content) == ["application/problem+json"], (method, path, status)
+
+
+def test_every_path_parameter_has_an_example(document):
+    for _, path, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                assert parameter["schema"].get("examples") or parameter.get("example"), path
+
+
+def test_a_wrong_method_names_all_right_ones(api):
+    with api.http() as http:
+        for path, methods in {
+            "/v1/sources": "GET, POST",
+            "/v1/batches": "GET, POST",
+            f"/v1/images/{memory.uuid4()}": "DELETE, GET, PATCH",
+            "/v1/sources/walk": "DELETE, GET",
+            "/v1/locate": "POST",
+        }.items():
+            refused = http.put(path)
+            assert (refused.status_code, refused.headers["allow"]) == (405, methods)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/locate", {"data": {"sources": "a\0b"}, "files": {"photo": b"x"}}),
+        ("POST", "/v1/batches", {"json": {"source": "a\0b"}}),
+        ("GET", "/v1/sources/a%00b", {}),
+        ("POST", "/v1/sources", {"json": {"name": "a\0b", "kind": "photo"}}),
+        ("POST", "/v1/sources", {"content": b'{"name": "\\ud800", "kind": "photo"}'}),
+        ("PATCH", f"/v1/images/{memory.uuid4()}", {"content": b"\xff\x00{"}),
+    ],
+)
+def test_bytes_that_no_store_keeps_are_refused(api, asked, method, path, body):
+    with api.http() as http:
+        headers = {"Content-Type": "application/json"} if "content" in body else {}
+        refused = http.request(method, path, headers=headers, **body)
+    assert refused.status_code in (400, 422)
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+def test_forms_offer_no_null(document):
+    for path in ("/v1/locate", "/v1/similar", "/v1/batches/{batch_id}/images"):
+        form = document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
+        assert '"null"' not in json.dumps(form)
+        assert form["schema"]["properties"]

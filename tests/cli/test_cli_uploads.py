@@ -1,0 +1,114 @@
+"""Uploading a folder or a manifest to a server: what is sent, what is not, and why."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
+from pinpoint.client import Client
+from pinpoint.client.folders import FILES, Upload, chunks
+
+ROWS = """file,lat,lon,captured_at,creator,weather
+a/p.png,48.5,2.5,2024-05-01T10:00:00Z,ann,"sunny,
+warm"
+b/p.png,49.5,3.5,,,
+"b/q ""x"" é.png",,,,bob,
+a/far.png,99,2,,,
+a/nothing.png,48,2,,,
+../secret.png,48,2,,,
+a/p.png,50.5,2.5,,,
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "gallery"
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        picture(root / name / "p.png")
+    picture(root / "a" / "far.png")
+    picture(root / "b" / 'q "x" é.png')
+    picture(tmp_path / "secret.png")
+    (root / "m.csv").write_text(ROWS, encoding="utf-8")
+    return root
+
+
+def sent(api):
+    """Names and hints as the API took them, in order."""
+    (batch,) = api.rows().all_batches.values()
+    return [(item.external_id, item.hint) for item in batch["new"]]
+
+
+@pytest.mark.parametrize("spelled", ["--manifest", "alone"])
+def test_a_manifest_goes_with_its_files(pinpoint, api, folder, spelled):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    what = [folder, "--manifest", "m.csv"] if spelled == "--manifest" else [folder / "m.csv"]
+    said = pinpoint("ingest", *what, "--source", "walk", "--json")
+    assert said["items"] == 4
+    assert [(one["file"], one["reason"]) for one in said["not_sent"]] == [
+        ("a/far.png", "out_of_range"),
+        ("a/nothing.png", "missing_file"),
+        ("../secret.png", "outside_root"),
+    ]
+    (a, hint), (b, other), (quoted, named), (again, moved) = sent(api)
+    # Two files of one name in two folders stay apart, and each keeps its own position.
+    assert (a, hint.lat, hint.lon, hint.creator) == ("a/p.png", 48.5, 2.5, "ann")
+    assert dict(hint.attributes) == {"weather": "sunny,\nwarm"}
+    assert hint.captured_at.isoformat() == "2024-05-01T10:00:00+00:00"
+    assert (b, other.lat, other.captured_at) == ("b/p.png", 49.5, None)
+    assert (quoted, named.lat, named.creator) == ('b/q "x" é.png', None, "bob")
+    # The same file twice travels in two requests: hints go by name.
+    assert (again, moved.lat) == ("a/p.png", 50.5)
+
+
+def test_what_was_not_sent_is_printed(pinpoint, api, folder):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    said = pinpoint("ingest", folder, "--manifest", "m.csv", "--source", "walk").out
+    assert "4 waiting" in said
+    assert "3 more rejected here and not sent:" in said
+    assert "row 5: there is no file a/nothing.png" in said
+
+
+def test_tracks_are_not_sent_and_that_is_said(pinpoint, api, folder):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    (folder / "a" / "walk.gpx").write_text("<gpx/>")
+    said = pinpoint("ingest", folder, "--source", "walk", "--json")
+    assert (said["items"], said["not_sent"]) == (4, [])
+    text = pinpoint("ingest", folder, "--source", "walk").err
+    assert "GPX tracks are not sent: 2 photos lie beside one" in text
+    (folder / "a" / "walk.gpx").unlink()
+    assert "GPX" not in pinpoint("ingest", folder, "--source", "walk").err
+
+
+def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
+    api.rows().add_source("walk", "photo")
+    # The server of these tests takes 200 kB and leaves 8 MB for everything else in a form.
+    picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"x" * 70_000_000)
+    picture(tmp_path / "c.png")
+    with Client.open(api.url) as client:
+        said = client.ingest_folder(tmp_path, source="walk")
+    assert [one["file"] for one in said["not_sent"]] == ["b.png"]
+    assert said["not_sent"][0]["reason"] == "too_large"
+    assert said["items"] == 2
+
+
+def test_names_that_cannot_travel_are_rejected_here(api, tmp_path):
+    api.rows().add_source("walk", "photo")
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "new\nline.png")
+    with Client.open(api.url) as client:
+        said = client.ingest_folder(tmp_path, source="walk")
+    assert said["items"] == 1
+    assert "rename" in said["not_sent"][0]["detail"]
+    json.dumps(said)
+
+
+def test_requests_stay_under_the_limits(tmp_path):
+    path = picture(tmp_path / "p.png")
+    files = [Upload(name=f"{number}.png", path=path) for number in range(2 * FILES + 1)]
+    assert [len(chunk) for chunk in chunks(files)] == [FILES, FILES, 1]
+    twice = [Upload(name="same", path=path)] * 2
+    assert [len(chunk) for chunk in chunks(twice)] == [1, 1]

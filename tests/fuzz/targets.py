@@ -1,0 +1,209 @@
+"""What is fuzzed: each target takes bytes and raises `Finding` where a promise is broken.
+
+A promise here: only the errors that a room declares leave it, and what it accepts can be stored,
+sent and compared (finite numbers, text that PostgreSQL takes, times inside the calendar).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from uuid import UUID
+
+from PIL import Image
+
+from index_gallery import DIMS, gallery
+from pinpoint.errors import BadManifest, PinpointError, TooLarge
+from pinpoint.media.capture import Picture, make_capture
+from pinpoint.media.checks import REASONS, Refused
+from pinpoint.media.facts import from_wire, to_wire
+from pinpoint.media.manifests import read_manifest
+from pinpoint.media.metadata import read_facts
+from pinpoint.media.renditions import orientation_of
+from pinpoint.media.rows import ManifestRow
+from pinpoint.media.wire import pack, unpack
+from pinpoint.records import Capture, Hint, IndexSpec, Rejected
+from pinpoint.settings import MediaSettings
+from pinpoint.store import vectors_serve
+from pinpoint.store import vectors_wire as wire
+from pinpoint.store.rows import hint_from_json, hint_to_json, image_id
+from pinpoint.store.vectors_edge import EdgeIndex
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_PICTURE = Picture(format="jpeg", width_px=1, height_px=1, sha256="00" * 32, size_bytes=1)
+_ORG, _SOURCE = UUID(int=1), UUID(int=2)
+_IMAGE = Image.new("RGB", (1, 1))
+
+
+class Finding(Exception):
+    """A promise that does not hold."""
+
+
+def exif(data: bytes) -> None:
+    """An EXIF block, from bytes to a capture."""
+    image = _IMAGE.copy()
+    image.info = {"exif": data}
+    if orientation_of(image) not in range(1, 9):
+        raise Finding("an orientation that is none")
+    _facts(image)
+
+
+def xmp(data: bytes) -> None:
+    """An XMP packet, from bytes to a capture."""
+    image = _IMAGE.copy()
+    image.info = {"xmp": data}
+    _facts(image)
+
+
+def _facts(image: Image.Image) -> None:
+    facts = read_facts(image)
+    # `from_wire` is the parent, which calls a child that says more than it may crashed.
+    again = from_wire(unpack(pack(to_wire(facts))[4:]))
+    try:
+        capture = make_capture(_PICTURE, again, Hint(), NOW)
+    except Refused as refused:
+        _check_refusal(refused.reason, refused.detail)
+        return
+    _check_capture(capture)
+
+
+def csv(data: bytes) -> None:
+    """A CSV manifest."""
+    _manifest("m.csv", data)
+
+
+def geojson(data: bytes) -> None:
+    """A GeoJSON manifest."""
+    _manifest("m.geojson", data)
+
+
+def _manifest(name: str, data: bytes) -> None:
+    path = folder() / name
+    path.write_bytes(data)
+    settings = MediaSettings(max_manifest_rows=200)
+    with _promised(BadManifest, TooLarge):
+        for row in read_manifest(path, settings):
+            if isinstance(row, Rejected):
+                _check_refusal(row.reason, row.detail)
+                _check_text(row.file)
+            else:
+                _check_row(row)
+
+
+def _check_row(row: ManifestRow) -> None:
+    if not row.file.is_relative_to(folder()) or not row.file.is_file():
+        raise Finding(f"{row.file} is no file of the manifest's folder")
+    for text in (row.external_id, row.name):
+        _check_text(text)
+    image_id(_ORG, _SOURCE, row.external_id, None)
+    stored = json.dumps(hint_to_json(row.hint), allow_nan=False)
+    for key, value in row.hint.attributes.items():
+        _check_text(f"{key} {value}")
+    if hint_from_json(json.loads(stored)) != row.hint:
+        raise Finding("a hint changes on its way through the database")
+
+
+def frames(data: bytes) -> None:
+    """A frame sent to the index owner: it is answered, and the index still holds what it held."""
+    reply = vectors_serve.answer(_index(), data)
+    fields, _ = wire.decode(reply)
+    name, reason, message = fields.get("error", ("", "", ""))
+    if name == "IndexUnavailable" and "engine failed" in str(message):
+        raise Finding(f"the engine met what should have been refused: {message} ({reason})")
+
+
+class _Served(EdgeIndex):
+    """The engine itself; a build of the next one is not what is fuzzed."""
+
+    def rebuild(self) -> None:
+        return None
+
+    def progress(self) -> dict[str, object]:
+        return {"state": "idle", "build": None, "points": 0, "error": None}
+
+
+@cache
+def _index() -> _Served:
+    index = _Served(folder() / "index")
+    index.ensure(IndexSpec(contract="fuzz", dims=DIMS))
+    index.upsert(gallery(20))
+    return index
+
+
+@cache
+def folder() -> Path:
+    """A folder with a few files that manifests may name; `sweep` takes it away."""
+    made = Path(tempfile.mkdtemp(prefix="pinpoint-fuzz-")).resolve()
+    (made / "sub").mkdir()
+    for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
+        (made / name).write_bytes(b"\xff\xd8\xff")
+    with_bytes = os.fsencode(made) + b"/\xff.jpg"
+    Path(os.fsdecode(with_bytes)).write_bytes(b"\xff\xd8\xff")
+    return made
+
+
+def sweep() -> None:
+    """Remove what fuzzing left on the disk."""
+    if _index.cache_info().currsize:
+        _index().close()
+    shutil.rmtree(folder(), ignore_errors=True)
+
+
+@contextmanager
+def _promised(*kinds: type[PinpointError]) -> Iterator[None]:
+    try:
+        yield
+    except kinds as error:
+        _check_text(error.message)
+
+
+def _check_refusal(reason: str, detail: str) -> None:
+    if reason not in REASONS:
+        raise Finding(f"unknown reason {reason!r}")
+    _check_text(detail)
+
+
+def _check_capture(capture: Capture) -> None:
+    point = capture.point
+    if not (abs(point.lat) <= 90 and abs(point.lon) <= 180):
+        raise Finding(f"{point} is not on Earth")
+    for number in (capture.heading_deg, capture.altitude_m):
+        if number is not None and not math.isfinite(number):
+            raise Finding(f"{number} is not finite")
+    if capture.captured_at is not None:
+        capture.captured_at.isoformat()
+        wire.pack_time(capture.captured_at)
+    for text in (
+        capture.camera,
+        capture.creator,
+        *capture.attributes,
+        *capture.attributes.values(),
+    ):
+        if isinstance(text, str):
+            _check_text(text)
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise Finding(f"PostgreSQL keeps no NUL: {text[:80]!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Finding(f"this cannot be UTF-8: {text[:80]!r}") from error
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "exif": exif,
+    "xmp": xmp,
+    "csv": csv,
+    "geojson": geojson,
+    "frames": frames,
+}

@@ -1,0 +1,205 @@
+"""What two writers at once may not break: deletions stay, counts hold, nothing is settled early."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from pinpoint.errors import Conflict, NotFound
+from pinpoint.ingest import pipeline
+from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.originals import Originals
+from pinpoint.records import Embedded, ImageFix, IndexFilter, NewItem
+from rig import Rig, jpeg, write_photos
+
+
+@pytest.fixture
+def rig(database_url, api_database_url, tmp_path):
+    made = Rig(database_url, api_database_url, tmp_path / "rig")
+    yield made
+    made.close()
+
+
+def registered(rig, folder, org, source="photos"):
+    """A batch whose files wait for a worker."""
+    return register_folder(
+        folder,
+        source=source,
+        kind="photo",
+        organization_id=org,
+        database=rig.operator,
+        settings=rig.settings,
+    )
+
+
+def blocked(rig):
+    """Whether somebody waits for a lock; polled until somebody does."""
+    asked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    for _ in range(200):
+        if rig.scalar(asked):
+            return True
+        threading.Event().wait(0.02)
+    return False
+
+
+def test_a_correction_does_not_bring_a_deleted_image_back(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    rig.ingest(tmp_path / "in", org)
+    with rig.owner.begin() as unit:
+        image = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
+
+    def correct():
+        with rig.database.write(org) as catalogue:
+            catalogue.fix_image(image, ImageFix(creator="somebody"))
+
+    with ThreadPoolExecutor(1) as pool:
+        with rig.database.write(org) as catalogue:
+            catalogue.delete_image(image)
+            late = pool.submit(correct)
+            assert blocked(rig)
+        with pytest.raises(NotFound):
+            late.result(10)
+    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
+    rig.run()
+    assert rig.scalar("SELECT count(*) FROM images") == 0
+    assert rig.index.count(IndexFilter(organization_id=org)) == 0
+
+
+def test_nothing_of_an_erased_source_comes_back(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 3)
+    batch = registered(rig, tmp_path / "in", org)
+    with rig.database.write(org) as catalogue:
+        source = catalogue.source("photos")
+        open_one = catalogue.open_batch(source.id)
+    with rig.database.write(org) as catalogue:
+        catalogue.erase_source(source.id)
+    with rig.database.write(org) as catalogue:
+        assert catalogue.batch(batch.id).received == 3
+        with pytest.raises(Conflict):
+            catalogue.add_items(
+                open_one.id, [NewItem(external_id="late", file="late", locator="file:///late")]
+            )
+    rig.run()
+    assert rig.scalar("SELECT count(*) FROM images") == 0
+    assert rig.index.count(IndexFilter(organization_id=org)) == 0
+    with rig.database.read(org) as catalogue:
+        assert {item.reason for item in catalogue.batch_items(batch.id)} == {"source_erased"}
+        assert catalogue.batch(batch.id).complete
+    with rig.database.write(org) as catalogue:
+        assert catalogue.retry_batch(batch.id) == 3
+    rig.run()
+    assert rig.scalar("SELECT count(*) FROM images") == 0
+    assert rig.ledger.lost_graves(10) == []
+    assert rig.scalar("SELECT count(*) FROM sources") == 0
+
+
+def test_erasing_waits_for_a_worker_that_keeps_and_takes_its_rows_too(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 2)
+    batch = registered(rig, tmp_path / "in", org)
+    with rig.database.read(org) as catalogue:
+        source = catalogue.source("photos")
+        ids = [item.id for item in catalogue.batch_items(batch.id)]
+    items = rig.ledger.claim(ids, "here")
+    readings = [(item, rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint))
+                for item in items]  # fmt: skip
+
+    def erase():
+        with rig.database.write(org) as catalogue:
+            return catalogue.erase_source(source.id)
+
+    waiting = []
+
+    def originals(item, reading):
+        """The first time, somebody erases the source while this worker writes."""
+        if not waiting:
+            waiting.append(pool.submit(erase))
+            assert blocked(rig)
+        return Originals(rig.blobs)(item, reading)
+
+    with ThreadPoolExecutor(1) as pool:
+        rig.ledger.keep(readings, originals)
+        assert waiting[0].result(10) == 2
+    rig.run()
+    assert rig.scalar("SELECT count(*) FROM images") == 0
+
+
+def test_a_late_vector_settles_nobody_elses_file(rig, tmp_path):
+    """Two workers, one id, other bytes: the first one's vector is dropped and settles nothing."""
+    org = rig.organization()
+    folder = tmp_path / "in"
+    write_photos(folder, 1)
+    first = registered(rig, folder, org)
+    contract = rig.encoder.contract.digest
+
+    def kept(batch, worker):
+        with rig.database.read(org) as catalogue:
+            ids = [item.id for item in catalogue.batch_items(batch.id)]
+        (item,) = rig.ledger.claim(ids, worker)
+        reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint)
+        (one,) = rig.ledger.keep([(item, reading)], Originals(rig.blobs))
+        vector = rig.encoder.encode([reading.faces[0].pixels])[0]
+        return Embedded(image_id=one.images[0].id, sha256=reading.capture.sha256, vector=vector)
+
+    def states():
+        with rig.database.read(org) as catalogue:
+            return [catalogue.batch_items(one.id)[0].state for one in (first, second)]
+
+    early = kept(first, "one")
+    (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
+    second = registered(rig, folder, org)
+    late = kept(second, "two")
+
+    rig.ledger.save_vectors(contract, [early])
+    pipeline.index_images([early.image_id], rig.parts)
+    assert states() == ["stored", "stored"]
+    assert rig.index.count(IndexFilter(organization_id=org)) == 0
+
+    rig.ledger.save_vectors(contract, [late])
+    pipeline.index_images([late.image_id], rig.parts)
+    assert states() == ["indexed", "updated"]
+    assert rig.index.count(IndexFilter(organization_id=org)) == 1
+
+
+def test_uploads_side_by_side_number_their_files_without_gaps(rig):
+    org = rig.organization()
+    with rig.database.write(org) as catalogue:
+        batch = catalogue.open_batch(catalogue.add_source("walk", "photo").id)
+
+    def add(worker):
+        for number in range(5):
+            with rig.database.write(org) as catalogue:
+                catalogue.add_items(
+                    batch.id,
+                    [
+                        NewItem(external_id=f"{worker}-{number}-{n}", file="x", locator="file:///x")
+                        for n in range(3)
+                    ],
+                )
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+    with rig.database.read(org) as catalogue:
+        places = [item.seq for item in catalogue.batch_items(batch.id)]
+        paged = [item.seq for item in catalogue.batch_items(batch.id, after=50, limit=5)]
+    assert places == list(range(1, 61))
+    assert paged == [51, 52, 53, 54, 55]
+
+
+def test_a_source_is_found_by_name_and_by_id_however_it_is_written(rig):
+    org, other = rig.organization(), rig.organization("other")
+    with rig.database.write(org) as catalogue:
+        made = catalogue.add_source("walk", "photo")
+        named_like_an_id = catalogue.add_source("8b2f3a34-9e7e-4a4e-8f43-0a5b6f0f3c11", "photo")
+        for one in ("walk", made.id, str(made.id), str(made.id).upper()):
+            assert catalogue.source(one).id == made.id
+        assert catalogue.source(named_like_an_id.name).id == named_like_an_id.id
+    with rig.database.read(other) as catalogue:
+        for one in ("walk", made.id, str(made.id)):
+            with pytest.raises(NotFound):
+                catalogue.source(one)
