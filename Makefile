@@ -20,7 +20,7 @@ trials: setup  ## real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
 
 bench: setup  ## figures beside their bare baselines
-	@PYTHONPATH=tests $(PYTHON) -m bench
+	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)
 
 lint: setup  ## ruff, mypy and the walls between the rooms
 	@.venv/bin/ruff check

@@ -117,11 +117,13 @@ def errors_table() -> str:
 def exits_table() -> str:
     from pinpoint.cli.exits import EXIT, FAILED_ITEMS, INTERNAL, USAGE
     from pinpoint.cli.stack import NOT_UP
+    from pinpoint.errors import NotAllowed
 
     meaning = {
         0: "it worked",
         NOT_UP: "`pinpoint status`: the stack is not up",
-        FAILED_ITEMS: "it worked, but not for every file or photo",
+        FAILED_ITEMS: "`pinpoint ingest`: some files failed (rejected ones are no failures); or a "
+        "question was answered with no",
         USAGE: "the command line itself was wrong",
         INTERNAL: "unforeseen; `PINPOINT_LOG_LEVEL=debug` shows where",
     }
@@ -130,6 +132,7 @@ def exits_table() -> str:
             meaning[code] = ", ".join(
                 f"`{other.reason}`" for other, same in EXIT.items() if same == code
             )
+    meaning[EXIT[NotAllowed]] += ", or a file belongs to another user"
     return table(("exit code", "meaning"), sorted(meaning.items()))
 
 

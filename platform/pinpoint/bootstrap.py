@@ -17,6 +17,7 @@ from pinpoint.stack.broker import CeleryQueue
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store.access import Access
 from pinpoint.store.blobs import FolderBlobs
+from pinpoint.store.closing import Closing
 from pinpoint.store.database import Transactions, api_engine, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.ledger import Ledger
@@ -89,6 +90,7 @@ class Services:
     ledger: Ledger | None
     """Only for workers and operators: the API's role cannot reach what it needs."""
     points: Points | None
+    closing: Closing | None
     upkeep: Upkeep
 
     def ensure_index(self) -> None:
@@ -143,6 +145,7 @@ def build(settings: Settings, role: Role) -> Services:
         decoder=ChildDecoder(settings.media, children=2),
         ledger=_ledger(transactions, settings, encoder) if owned else None,
         points=_points(transactions, encoder) if owned else None,
+        closing=Closing(transactions) if owned else None,
         upkeep=Upkeep(transactions),
     )
 

@@ -29,4 +29,4 @@ RECONCILE: Final[JobName] = "upkeep.reconcile"
 """Compare PostgreSQL with the index, report the drift and mend it."""
 
 PRUNE: Final[JobName] = "upkeep.prune"
-"""Remove what nobody needs: blobs without a row, old audit rows, remains of erased organisations."""
+"""Remove blobs without a row, old audit rows, and what is left of erased organisations."""

@@ -15,6 +15,8 @@ from rich.console import Console
 
 from bench import ingest, locate, plans, report
 from bench.stack import bench
+from pinpoint import logs
+from pinpoint.settings import LogSettings
 
 
 def main() -> None:
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures here")
     given = parser.parse_args()
     console = Console(stderr=True)
+    logs.configure(LogSettings(level="warning"))
     figures: dict[str, object] = {}
     with bench() as services:
         if given.only != "ingest":

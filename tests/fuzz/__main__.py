@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 import atheris
@@ -32,6 +33,7 @@ def main() -> None:
     asked.add_argument("--seed", type=int, default=1)
     given = asked.parse_args()
     logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")  # Pillow's, as in the decoding child
     corpus = tempfile.mkdtemp(prefix="pinpoint-fuzz-")
     target, start, runs = TARGETS[given.target], time.monotonic(), 0
 

@@ -144,7 +144,7 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
     os.write(here, body)
     os.close(here)
     try:
-        return _take(header, TimedPipes(there, there), time.monotonic() + 2.0, ask())
+        return _take(ask(), header, TimedPipes(there, there), time.monotonic() + 2.0)
     finally:
         os.close(there)
 

@@ -12,6 +12,7 @@ from pinpoint.errors import Conflict, NotFound
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.originals import Originals
+from pinpoint.ingest.reconcile import reconcile
 from pinpoint.records import Embedded, ImageFix, IndexFilter, NewItem
 from rig import Rig, jpeg, write_photos
 
@@ -203,3 +204,68 @@ def test_a_source_is_found_by_name_and_by_id_however_it_is_written(rig):
         for one in ("walk", made.id, str(made.id)):
             with pytest.raises(NotFound):
                 catalogue.source(one)
+
+
+def test_who_lost_a_lease_gives_back_nothing_of_its_successor(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    batch = registered(rig, tmp_path / "in", org)
+    with rig.database.read(org) as catalogue:
+        ids = [item.id for item in catalogue.batch_items(batch.id)]
+    rig.ledger.claim(ids, "slow")
+    with rig.owner.begin() as unit:
+        unit.connection.execute(text("UPDATE batch_items SET lease_until = now() - interval '1s'"))
+    assert len(rig.ledger.claim(ids, "quick")) == 1
+    rig.ledger.give_back(ids, "slow")
+    assert rig.ledger.leases() == ["quick"]
+    rig.ledger.give_back(ids, "quick")
+    assert rig.ledger.leases() == []
+    assert rig.ledger.lost_items(10) == [(ids[0], 1)]
+
+
+def test_an_item_given_up_says_so_on_the_rows_it_had_made(rig, tmp_path):
+    """Else they would wait for a vector for ever, and count as images that can be found."""
+    org = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    batch = registered(rig, tmp_path / "in", org)
+    with rig.database.read(org) as catalogue:
+        ids = [item.id for item in catalogue.batch_items(batch.id)]
+    (item,) = rig.ledger.claim(ids, "here")
+    reading = rig.parts.decoder.read(item.file, rig.blobs.path(item.locator), item.hint)
+    rig.ledger.keep([(item, reading)], Originals(rig.blobs))
+    with rig.owner.begin() as unit:
+        unit.connection.execute(text("UPDATE batch_items SET attempts = 3, lease_until = NULL"))
+    assert rig.ledger.claim(ids, "here") == []
+    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
+    with rig.database.read(org) as catalogue:
+        assert catalogue.source("photos").images == 0
+    with rig.database.write(org) as catalogue:
+        catalogue.retry_batch(batch.id)
+    rig.run()
+    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 1
+
+
+def test_what_reconcile_removes_can_be_ingested_again(rig, tmp_path):
+    """As after a restore from an older backup: the index knows a version PostgreSQL does not."""
+    org = rig.organization()
+    write_photos(tmp_path / "in", 1)
+    rig.ingest(tmp_path / "in", org)
+    with rig.owner.begin() as unit:
+        image = unit.connection.execute(text("SELECT id FROM images")).scalar_one()
+    for name in ("one", "two", "three"):
+        with rig.database.write(org) as catalogue:
+            catalogue.fix_image(image, ImageFix(creator=name))
+        rig.run()
+    with rig.owner.begin() as unit:
+        unit.connection.execute(text("DELETE FROM images"))
+    drift = reconcile(
+        ledger=rig.ledger,
+        index=rig.index,
+        queue=rig.queue,
+        contract=rig.encoder.contract.digest,
+        chunk=64,
+    )
+    assert (drift.extra, drift.mended) == (1, 1)
+    assert rig.index.count(IndexFilter(organization_id=org)) == 0
+    assert rig.ingest(tmp_path / "in", org).indexed == 1
+    assert rig.index.scroll(None, 10) == [(image, 1, True)]

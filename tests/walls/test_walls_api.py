@@ -52,6 +52,7 @@ WITHOUT_ID = {
     ("GET", "/"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/metrics"),
 }
 
 
@@ -88,6 +89,17 @@ def aimed_at(neighbourhood, asker, one, sort):
                 for name in ("batch_id", "image_id", "source_id"):
                     url = url.replace(f"{{{name}}}", one)
                 yield (method, path), said(http.request(method, url, **request(one, photo)), one)
+
+
+@BOTH
+def test_figures_over_all_are_for_no_organisation(neighbourhood, who):
+    """Counts, ages and reasons of everybody: `/metrics` is the operator's alone."""
+    asker, _ = neighbourhood.pair(who)
+    with asker.http() as http:
+        refused = http.get("/metrics")
+    assert refused.status_code == 403
+    assert refused.json()["type"] == "urn:pinpoint:problem:not_allowed"
+    assert "pinpoint_" not in refused.text
 
 
 @BOTH

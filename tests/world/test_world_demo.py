@@ -7,6 +7,7 @@ import json
 import pytest
 
 from pinpoint.cli.demo import PLANET_NOTE, run_demo
+from pinpoint.client import Client
 
 SMALL = {"places": 3, "queries": 3, "seed": 11}
 
@@ -29,7 +30,11 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, caps
     assert counts(first, "items") == [3 * 8, 3 * 6]
     assert counts(first, "rejected") == counts(first, "failed") == [0, 0]
 
+    with Client.open() as client:
+        batches = client.batches(500)
     again = run_demo(settings, **SMALL)
+    with Client.open() as client:
+        assert client.batches(500) == batches, "a second run sent something"
     assert counts(again, "indexed") == counts(again, "updated") == [0, 0]
     assert counts(again, "duplicate") == [3 * 8, 3 * 6]
     for one, same in zip(first["photos"], again["photos"], strict=True):
@@ -39,6 +44,7 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, caps
     assert PLANET_NOTE in said
     assert "0 new, 42 known, 0 rejected or failed" in said
     assert f"go on at {first['server']}" in said
+    assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
     assert "query-00.jpg" in said
 
 

@@ -60,6 +60,12 @@ def _config() -> dict[str, Any]:
                 "args": [[]],
                 "options": {"expires": settings.worker.reconcile_s},
             },
+            jobs.PRUNE: {
+                "task": jobs.PRUNE,
+                "schedule": settings.worker.prune_s,
+                "args": [[]],
+                "options": {"expires": settings.worker.prune_s},
+            },
         },
     }
 

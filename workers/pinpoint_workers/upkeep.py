@@ -7,8 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint import jobs, logs
+from pinpoint.ingest.prune import prune
 from pinpoint.ingest.reconcile import reconcile
 from pinpoint.ingest.sweep import sweep
+from pinpoint.store.vectors_remote import RemoteIndex
 from pinpoint_workers.retries import job
 from pinpoint_workers.runtime import is_alive, services
 
@@ -28,6 +30,8 @@ def sweep_lost(_ids: list[UUID]) -> None:
         chunk=here.settings.worker.chunk,
         tombstone_s=here.settings.worker.tombstone_s,
         is_alive=is_alive,
+        # A Qdrant server compacts its files itself; the embedded engine never does in place.
+        rebuild=here.index.rebuild if isinstance(here.index, RemoteIndex) else None,
     )
     here.upkeep.note_swept(swept)
     _log.info(
@@ -63,7 +67,30 @@ def reconcile_index(_ids: list[UUID]) -> None:
     )
 
 
+@job
+def prune_remains(_ids: list[UUID]) -> None:
+    """Remove blobs without a row, old audit rows and what is left of erased organisations."""
+    here = services()
+    if here.closing is None:
+        raise RuntimeError("a worker has the owner's role")
+    pruned = prune(
+        closing=here.closing,
+        ledger=here.ingest_parts().ledger,
+        blobs=here.blobs,
+        orphan_s=here.settings.worker.orphan_s,
+        audit_s=here.settings.worker.audit_days * 86_400,
+    )
+    _log.info(
+        "pruned",
+        blobs=pruned.blobs,
+        halves=pruned.halves,
+        queries=pruned.queries,
+        organizations=pruned.organizations,
+    )
+
+
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
     jobs.SWEEP: sweep_lost,
     jobs.RECONCILE: reconcile_index,
+    jobs.PRUNE: prune_remains,
 }

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from pinpoint import __version__, bootstrap, logs
-from pinpoint.api import batches, health, images, locate, problems, sources
+from pinpoint.api import batches, health, images, locate, metrics, problems, sources
 from pinpoint.api.tracing import Tracing
 from pinpoint.errors import PinpointError
 from pinpoint.settings import Settings
@@ -54,9 +54,10 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (locate, batches, images, sources, health):
+    for room in (locate, batches, images, sources, health, metrics):
         app.include_router(room.router)
     problems.install(app)
+    app.state.meters = metrics.Meters()
     app.add_middleware(Tracing)
     _describe_problems(app)
     return app

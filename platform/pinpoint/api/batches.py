@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
 from pinpoint.api.callers import needs, services
+from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas_catalogue import (
     BatchesOut,
     BatchIn,
@@ -100,6 +101,7 @@ def upload_images(
     caller: Ingester,
     parts: Parts,
     form: Annotated[FormData, Depends(upload_form)],
+    count: Annotated[Meters, Depends(meters)],
 ) -> UploadedOut:
     """Keep the files and ask for their ingest; each file's name is its identity in the source."""
     files = forms.files(form, "files")
@@ -131,6 +133,7 @@ def upload_images(
         for locator in kept:
             parts.blobs.delete(locator)
         raise
+    count.uploaded([file.size or 0 for file in files])
     with parts.database.read(caller.organization_id) as catalogue:
         batch = catalogue.batch(batch_id)
     return UploadedOut(items=ids, batch=BatchOut.of(batch))

@@ -88,6 +88,38 @@ def identify(request: Request, parts: Services) -> Caller:
     return found
 
 
+def operator_only(request: Request, _: Annotated[object, Security(_bearer)] = None) -> None:
+    """Let in who looks after the whole.
+
+    That is the operator's key, the token for metrics, or, while there are no keys, this machine. A
+    key is an organisation's and opens nothing here, whatever its scopes.
+
+    Raises:
+        NotAuthenticated: No usable credentials.
+        NotAllowed: A key of an organisation.
+    """
+    parts = services(request)
+    secret = _credentials(request)
+    token = parts.settings.api.metrics_token
+    operator = operator_secret(parts.settings.places.home)
+    if secret is not None:
+        if token is not None and hmac.compare_digest(secret.encode(), token.encode()):
+            return
+        # Before the database is asked: figures are wanted most when it does not answer.
+        if (
+            operator is not None
+            and is_local(request)
+            and hmac.compare_digest(secret.encode(), operator.encode())
+        ):
+            return
+    found = identify(request, parts)
+    if found.key_id is not None:
+        raise NotAllowed(
+            "these figures are over all organisations, so no organisation's key opens them; "
+            "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN"
+        )
+
+
 def operator_secret(home: Path) -> str | None:
     """The local operator's secret below `home`, or None where there is none to be trusted."""
     path = StackPlaces(home).operator_key_file

@@ -11,6 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from pinpoint.api import forms, limits, problems
 from pinpoint.api.callers import needs, services
+from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas import AnswerOut, SimilarOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequest
@@ -43,6 +44,7 @@ async def photo_form(
 AsCaller = Annotated[Caller, Depends(_CAN_ASK)]
 Parts = Annotated[Services, Depends(services)]
 Form = Annotated[FormData, Depends(photo_form)]
+Count = Annotated[Meters, Depends(meters)]
 
 
 @router.post(
@@ -52,7 +54,7 @@ Form = Annotated[FormData, Depends(photo_form)]
     responses=_PROBLEMS,
     openapi_extra=forms.documented(limits.LocateForm, file="photo", many=False, required=True),
 )
-def locate(caller: AsCaller, parts: Parts, form: Form) -> AnswerOut:
+def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOut:
     """Locate one photo. The photo is not kept; only its hash is noted."""
     photo = _photo(form)
     if photo is None:
@@ -72,6 +74,7 @@ def locate(caller: AsCaller, parts: Parts, form: Form) -> AnswerOut:
         settings=parts.settings.search,
     )
     _audit(parts, caller, "locate", data, answer)
+    count.searched("locate", answer.timings_ms, point=answer.point is not None)
     return AnswerOut.of(answer, asked.top)
 
 
@@ -82,7 +85,7 @@ def locate(caller: AsCaller, parts: Parts, form: Form) -> AnswerOut:
     responses=_PROBLEMS,
     openapi_extra=forms.documented(limits.SimilarForm, file="photo", many=False, required=False),
 )
-def similar(caller: AsCaller, parts: Parts, form: Form) -> SimilarOut:
+def similar(caller: AsCaller, parts: Parts, form: Form, count: Count) -> SimilarOut:
     """Nearest images to a photo, or to a gallery image, grouped by panorama or sequence."""
     photo = _photo(form)
     asked = forms.fields(form, limits.SimilarForm)
@@ -107,6 +110,7 @@ def similar(caller: AsCaller, parts: Parts, form: Form) -> SimilarOut:
         settings=parts.settings.search,
     )
     _audit(parts, caller, "similar", data, found)
+    count.searched("similar", found.timings_ms, point=False)
     return SimilarOut.of(found)
 
 

@@ -67,12 +67,16 @@ class Tracing:
             await answer(scope, receive, dressed)
         finally:
             route = scope.get("route")
+            scope["app"].state.meters.requested(
+                scope["method"], getattr(route, "path", None), status
+            )
             _log.info(
                 "request",
                 method=scope["method"],
                 path=getattr(route, "path", scope["path"]),
                 status=status,
                 organization=state.get("organization"),
+                **_batch(scope),
                 ms=round((time.perf_counter() - started) * 1000, 1),
             )
 
@@ -80,6 +84,12 @@ class Tracing:
 def _request_id(scope: Scope) -> str:
     offered = Headers(scope=scope).get(REQUEST_ID, "")
     return offered if _SOUND_ID.fullmatch(offered) else uuid4().hex
+
+
+def _batch(scope: Scope) -> dict[str, str]:
+    """The batch that the path names, under the word that workers use in their lines."""
+    named = scope.get("path_params", {}).get("batch_id")
+    return {"batch_id": str(named)} if named else {}
 
 
 def _dress(headers: MutableHeaders, state: dict[str, str]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.indexes import rebuild_index
 from pinpoint.cli.session import Json, Org, Session
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequest, Misconfigured
 from pinpoint.records import SCOPES, Scope
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
 
 orgs = typer.Typer(help="Organisations; walls stand between them.", no_args_is_help=True)
 keys = typer.Typer(help="API keys of an organisation.", no_args_is_help=True)
@@ -53,6 +57,51 @@ def revoke_org(context: typer.Context, name: Name, as_json: Json = False) -> Non
         output.show_json({"revoked": name})
     else:
         output.say(f"organisation {name} is revoked")
+
+
+@orgs.command("erase")
+def erase_org(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name or id of the organisation.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase an organisation: rows, keys, audit, index points, stored bytes; tables are compacted."""
+    session = Session.of(context, as_json=as_json)
+    if not yes:
+        if session.as_json:
+            raise BadRequest("erasing with --json needs --yes: there is nobody to ask")
+        typer.confirm(f"Erase organisation {output.plain(name)} and all it has?", abort=True)
+    with session.services() as services:
+        organization_id, images = _erase(services, name)
+    if session.as_json:
+        output.show_json({"organization": name, "id": organization_id, "images": images})
+    else:
+        output.say(f"organisation {name} ({organization_id}): {images} images erased")
+
+
+def _erase(services: Services, name: str) -> tuple[UUID, int]:
+    """Rows and bytes first, then the files that still hold their remains."""
+    from pinpoint.ingest.erase import erase_organization
+    from pinpoint.stack.dumps import scrub
+    from pinpoint.stack.places import StackPlaces
+
+    if services.closing is None or services.ledger is None:
+        raise Misconfigured("these services cannot erase: they are those of the API")
+    organization_id = services.closing.find(name)
+    images = erase_organization(
+        organization_id,
+        closing=services.closing,
+        ledger=services.ledger,
+        index=services.index,
+        blobs=services.blobs,
+        say=output.note,
+    )
+    rebuild_index(services)
+    output.note("compacting the tables")
+    where = services.settings.places
+    scrub(where.database_url or StackPlaces(where.home).superuser_url())
+    return organization_id, images
 
 
 @keys.command("create")

@@ -12,6 +12,7 @@ from pinpoint.cli.session import Json, Session
 from pinpoint.errors import IndexUnavailable, Misconfigured
 
 if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
     from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
 
 app = typer.Typer(help="The index: look, rebuild, compare.", no_args_is_help=True)
@@ -49,20 +50,9 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Build the next index from PostgreSQL, without an encoder, and swap it in."""
-    from pinpoint.store.vectors_qdrant import QdrantIndex
-    from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
-
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        if isinstance(services.index, RemoteIndex):
-            services.index.rebuild()
-            done = _wait_for(services.index) if wait else services.index.progress()
-        elif isinstance(services.index, QdrantIndex) and services.points is not None:
-            services.index.rebuild(services.points)
-            info = services.index.info()
-            done = RebuildProgress(state="done", build=info.build, points=info.points, error=None)
-        else:
-            raise Misconfigured("this index cannot be rebuilt from here")
+        done = rebuild_index(services, wait=wait)
     if session.as_json:
         output.show_json(done)
     else:
@@ -96,6 +86,25 @@ def reconcile(
         f"{drift.checked} rows checked: {drift.missing} missing, {drift.stale} stale, "
         f"{drift.extra} too many in the index; {drift.mended} mended"
     )
+
+
+def rebuild_index(services: Services, *, wait: bool = True) -> RebuildProgress:
+    """Build the next index from PostgreSQL and swap it in.
+
+    Raises:
+        IndexUnavailable: It failed; the index that was there goes on.
+    """
+    from pinpoint.store.vectors_qdrant import QdrantIndex
+    from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
+
+    if isinstance(services.index, RemoteIndex):
+        services.index.rebuild()
+        return _wait_for(services.index) if wait else services.index.progress()
+    if isinstance(services.index, QdrantIndex) and services.points is not None:
+        services.index.rebuild(services.points)
+        info = services.index.info()
+        return RebuildProgress(state="done", build=info.build, points=info.points, error=None)
+    raise Misconfigured("this index cannot be rebuilt from here")
 
 
 def _wait_for(index: RemoteIndex) -> RebuildProgress:

@@ -11,6 +11,7 @@ import typer
 from pinpoint import __version__
 from pinpoint.cli import (
     access,
+    backup,
     batches,
     images,
     indexes,
@@ -43,6 +44,7 @@ app.add_typer(images.app, name="images")
 inspection.add_to(app)
 search.add_to(app)
 app.add_typer(indexes.app, name="index")
+backup.add_to(app)
 
 
 def _version(wanted: bool) -> None:

@@ -38,11 +38,20 @@ def down(context: typer.Context, as_json: Json = False) -> None:
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Say how the embedded stack is; exit code 0 if it is up, else 3."""
+    """Say how the embedded stack is and how the work stands; exit code 0 if it is up, else 3."""
+    from pinpoint.cli import standing
     from pinpoint.stack import lifecycle
 
-    found = lifecycle.status(_settings())
-    _show(Session.of(context, as_json=as_json), found)
+    session, settings = Session.of(context, as_json=as_json), _settings()
+    found = lifecycle.status(settings)
+    work = None if found.state == "down" and not found.external else standing.ask(settings)
+    if session.as_json:
+        work_shown = None if work is None else standing.as_json(work)
+        output.show_json({**output.wire(found), "work": work_shown})
+    else:
+        _show(session, found)
+        if work is not None:
+            standing.show(work)
     if found.state != "up":
         raise typer.Exit(NOT_UP)
 

@@ -18,6 +18,7 @@ from pinpoint.ingest.embed import ToEmbed, embed
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import ReadItem, read_items
 from pinpoint.ingest.tally import Tally
+from pinpoint.media.checks import POISON
 from pinpoint.ports import BlobStore, Decoder, Encoder, Ledger, VectorIndex
 from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
 
@@ -65,7 +66,7 @@ def ingest_items(
                     break
                 _ingest_slice(read, parts, tally)
         except Unavailable:
-            parts.ledger.give_back([item.id for item in items])
+            parts.ledger.give_back([item.id for item in items], worker)
             raise
         finally:
             _log.info("ingested", **tally.said())
@@ -83,15 +84,20 @@ def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: Tally) ->
     accepted = [(item, result) for item, result in read if isinstance(result, Reading)]
     if len(refused) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(refused)} refused, {len(accepted)} accepted")
-    tally.count("rejected", len(refused))
+    poison = {one: why for one, why in refused.items() if why.reason in POISON}
+    bad = {one: why for one, why in refused.items() if one not in poison}
+    tally.count("rejected", len(bad))
+    tally.count("failed", len(poison))
     with tally.stage("keep"):
-        parts.ledger.settle(refused, "rejected")
+        parts.ledger.settle(bad, "rejected")
+        parts.ledger.settle(poison, "failed")
         kept = _keep(accepted, parts)
     with tally.stage("embed"):
         _embed(accepted, kept, parts, tally)
     with tally.stage("index"):
         index_images([image.id for one in kept.values() for image in one.images], parts)
-    _tidy([item for item, _ in read], kept, parts)
+    # Poison may be tried again, so its bytes stay.
+    _tidy([item for item, _ in read if item.id not in poison], kept, parts)
 
 
 def _keep(accepted: Sequence[tuple[ClaimedItem, Reading]], parts: IngestParts) -> dict[UUID, Kept]:

@@ -20,8 +20,9 @@ def reconcile(
 ) -> Drift:
     """Compare and, with a queue, mend.
 
-    What is missing or stale is indexed again, what is extra is deleted. Rows that change meanwhile
-    may be reported; mending them changes nothing, because every write carries its version.
+    What is missing or stale is indexed again, what is extra is forgotten. Rows that change
+    meanwhile may be reported; mending them changes nothing, because every write carries its
+    version.
 
     Args:
         ledger: The truth.
@@ -65,8 +66,9 @@ def _mend(
         ids = behind[start : start + chunk]
         ledger.mark_pending(ids)
         queue.send(jobs.INDEX_IMAGES, ids)
-    if extra:
-        index.delete(extra)
+    # Not a tombstone: PostgreSQL knows no version of these ids, so one that comes back starts at
+    # the first, and nothing would ever lift the stone from it.
+    index.forget(list(extra))
     return len(behind) + len(extra)
 
 

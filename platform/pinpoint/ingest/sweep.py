@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from pinpoint import jobs
@@ -11,6 +14,8 @@ from pinpoint.ports import JobQueue, Ledger, VectorIndex
 from pinpoint.records import Swept
 
 _PAGE = 10_000
+_BUILD = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
+"""How the name of a build begins: when it was begun."""
 
 
 def sweep(
@@ -22,6 +27,7 @@ def sweep(
     chunk: int,
     tombstone_s: float,
     is_alive: Callable[[str], bool],
+    rebuild: Callable[[], None] | None = None,
 ) -> Swept:
     """Free the leases of dead workers and send lost work again.
 
@@ -36,6 +42,7 @@ def sweep(
         chunk: Items in one job.
         tombstone_s: Age at which a tombstone may go.
         is_alive: Whether the worker that holds a lease still runs; True where that is unknown.
+        rebuild: Makes the index anew, where its files keep the bytes of deleted points until then.
     """
     released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
     if queue.waiting():
@@ -51,6 +58,9 @@ def sweep(
     _send(queue, jobs.ERASE_IMAGES, graves, chunk)
     with ledger.forgetting(tombstone_s) as old:
         index.forget(old)
+    # A build that began after these points were deleted never held them.
+    if old and rebuild is not None and _age_s(index) > tombstone_s:
+        rebuild()
     return Swept(
         released=released,
         items=len(lost),
@@ -58,6 +68,15 @@ def sweep(
         graves=len(graves),
         forgotten=len(old),
     )
+
+
+def _age_s(index: VectorIndex) -> float:
+    """Seconds since the build that serves was begun; endless where its name does not tell."""
+    began = _BUILD.match(index.info().build or "")
+    if began is None:
+        return math.inf
+    at = datetime.strptime(began[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return (datetime.now(UTC) - at).total_seconds()
 
 
 def _send(queue: JobQueue, name: JobName, ids: Sequence[UUID], chunk: int) -> None:

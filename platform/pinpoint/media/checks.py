@@ -58,6 +58,10 @@ STAGES: Final[Mapping[str, Stage]] = {
 }
 """Where a reason is found out, unless a manifest finds it first (`find`)."""
 
+POISON: Final = frozenset({"decoder_crashed", "out_of_memory", "timeout"})
+"""What a file did to its reader. The machine may have had a share in it, so such an item is
+`failed`, which can be tried again, and not `rejected`."""
+
 MAX_DETAIL: Final = 500
 """Longest explanation kept."""
 

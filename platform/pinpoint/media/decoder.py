@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -29,6 +30,11 @@ from pinpoint.settings import MediaSettings
 
 _TURNS: Final = dict(FACES)
 _MAX_THUMBNAIL_BYTES: Final = 4_000_000
+
+TRIES: Final = 2
+"""Children that one file may cost: the first may have died of something else."""
+_AGAIN: Final = frozenset({"decoder_crashed", "out_of_memory"})
+"""Not `timeout`: 64 files of a chunk in two children at twice 8 s would outlast the lease."""
 
 Cut = tuple[str | None, Pixels, bytes]
 
@@ -117,9 +123,7 @@ class ChildDecoder:
         child = self._free.get()
         try:
             self._check_open()
-            answer = child.exchange(
-                ask.to_wire(), data, lambda header, pipes, until: _take(header, pipes, until, ask)
-            )
+            answer = _exchange(child, ask, data)
         finally:
             self._free.put(child)
         return answer.reading(data, hint, query)
@@ -139,6 +143,21 @@ class ChildDecoder:
             thumbnail_px=settings.thumbnail_px,
             cpu_s=THREADS * settings.timeout_s + 1.0,
         )
+
+
+def _exchange(child: ChildProcess, ask: Ask, data: bytes) -> _Answer:
+    """One file through one child, and through a fresh one where the first did not survive it.
+
+    Raises:
+        Refused: What the child found, or how its last successor ended.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return child.exchange(ask.to_wire(), data, partial(_take, ask))
+        except Refused as refused:
+            if refused.reason not in _AGAIN:
+                raise
+    return child.exchange(ask.to_wire(), data, partial(_take, ask))
 
 
 class _Answer:
@@ -195,7 +214,7 @@ def _face_heading(name: str | None, heading_deg: float | None) -> float | None:
     return (heading_deg + _TURNS[name]) % 360.0
 
 
-def _take(header: Header, pipes: TimedPipes, deadline: float, ask: Ask) -> _Answer:
+def _take(ask: Ask, header: Header, pipes: TimedPipes, deadline: float) -> _Answer:
     """Read a child's answer without believing a word of it.
 
     Raises:

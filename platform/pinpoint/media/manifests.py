@@ -45,11 +45,8 @@ def read_manifest(path: Path, settings: MediaSettings) -> Iterator[ManifestRow |
     if not path.is_file():
         raise BadManifest(f"there is no manifest at {path}")
     root = path.parent.resolve()
-    rows = (
-        _geojson(path, settings)
-        if path.suffix.lower() in (".geojson", ".json")
-        else _csv(path, settings)
-    )
+    reader = _geojson if path.suffix.lower() in (".geojson", ".json") else _csv
+    rows = reader(path, settings)
     for number, row in enumerate(rows, start=1):
         if number > settings.max_manifest_rows:
             raise _too_many(path, settings)
@@ -144,9 +141,11 @@ def _check_lines(path: Path, settings: MediaSettings) -> None:
     lines = length = 0
     decoder = getincrementaldecoder("utf-8")()
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
+        block = b"\n"
+        while block:
+            block = stream.read(1 << 20)
             try:
-                decoder.decode(block, final=len(block) < 1 << 20)
+                decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 where = f"{error.reason} after line {lines + 1}"
                 raise BadManifest(f"{path.name} is not UTF-8 ({where})") from error

@@ -55,8 +55,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def give_back(self, ids: Sequence[UUID]) -> None:
-        """Free items that were not to blame; the try is not counted."""
+    def give_back(self, ids: Sequence[UUID], worker: str) -> None:
+        """Free a worker's items that were not to blame; the try is not counted."""
         ...
 
     def unused(self, locators: Sequence[str]) -> list[str]:

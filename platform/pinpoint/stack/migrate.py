@@ -58,3 +58,10 @@ def upgrade(url: str) -> None:
 def head() -> str:
     """The newest revision this code knows."""
     return str(ScriptDirectory.from_config(Config(alembic_ini())).get_current_head())
+
+
+@cache
+def revisions() -> frozenset[str]:
+    """All revisions this code knows."""
+    script = ScriptDirectory.from_config(Config(alembic_ini()))
+    return frozenset(one.revision for one in script.walk_revisions())

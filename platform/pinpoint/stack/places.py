@@ -169,6 +169,10 @@ class StackPlaces:
             f"user={SUPERUSER} dbname={database}"
         )
 
+    def superuser_url(self, database: str = DATABASE) -> str:
+        """SQLAlchemy URL of the private cluster's superuser."""
+        return self._url(SUPERUSER, database)
+
     def _url(self, role: str, database: str) -> str:
         host = quote(str(self.postgres_socket_dir), safe="/")
         # The port is said so that a PGPORT in the environment changes nothing.

@@ -39,18 +39,7 @@ def claim(
         .with_for_update(skip_locked=True)
     )
     taken = list(connection.execute(free).scalars())
-    connection.execute(
-        update(batch_items)
-        .where(among(batch_items.c.id, taken), batch_items.c.attempts >= max_attempts)
-        .values(
-            state="failed",
-            stage="read",
-            reason="too_many_attempts",
-            detail=f"given up after {max_attempts} tries that ended without a verdict",
-            lease_owner=None,
-            lease_until=None,
-        )
-    )
+    _give_up(connection, taken, max_attempts)
     connection.execute(
         update(batch_items)
         .where(among(batch_items.c.id, taken), _OPEN)
@@ -61,6 +50,25 @@ def claim(
         )
     )
     return _claimed(connection, taken)
+
+
+def _give_up(connection: Connection, ids: Sequence[UUID], max_attempts: int) -> None:
+    """Fail items that were tried too often."""
+    tried = connection.execute(
+        select(batch_items.c.id, batch_items.c.file).where(
+            among(batch_items.c.id, ids), batch_items.c.attempts >= max_attempts
+        )
+    )
+    verdicts = {
+        row.id: Rejected(
+            file=row.file,
+            stage="read",
+            reason="too_many_attempts",
+            detail=f"given up after {max_attempts} tries that ended without a verdict",
+        )
+        for row in tried
+    }
+    settle(connection, verdicts, "failed")
 
 
 def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
@@ -165,11 +173,14 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     )
 
 
-def give_back(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Free open items and take the try back that their claim counted."""
+def give_back(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
+    """Free a worker's open items and take the try back that their claim counted.
+
+    Items whose lease ended and that somebody else has taken meanwhile stay theirs.
+    """
     connection.execute(
         update(batch_items)
-        .where(among(batch_items.c.id, ids), _OPEN)
+        .where(among(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
         .values(
             attempts=func.greatest(batch_items.c.attempts - 1, 0),
             lease_owner=None,

@@ -133,10 +133,10 @@ class Ledger:
             )
             leases.settle_indexed(unit.connection, ids)
 
-    def give_back(self, ids: Sequence[UUID]) -> None:
+    def give_back(self, ids: Sequence[UUID], worker: str) -> None:
         """Free items that could not be worked on through no fault of theirs."""
         with self._transactions.begin() as unit:
-            leases.give_back(unit.connection, ids)
+            leases.give_back(unit.connection, ids, worker)
 
     def unused(self, locators: Sequence[str]) -> list[str]:
         """Those of these blobs that no image and no open item names; none during a backup."""

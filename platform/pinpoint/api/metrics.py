@@ -1,0 +1,166 @@
+"""`/metrics`: what Prometheus asks. Totals over all organisations, so for the operator only.
+
+Labels are words of the code (routes, stages, states, reasons): no organisation, no id, no path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, NamedTuple
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from pinpoint import __version__
+from pinpoint.api import problems
+from pinpoint.api.callers import operator_only, services
+from pinpoint.api.standing import Standing
+from pinpoint.bootstrap import Services
+
+router = APIRouter(tags=["health"])
+
+BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SEARCH_STAGES: Final = ("decode", "encode", "retrieve", "evidence", "rank", "decide", "total")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metric(NamedTuple):
+    """One line of the README's table."""
+
+    name: str
+    labels: str
+    meaning: str
+    alert: str = ""
+
+
+METRICS: Final = (
+    Metric("pinpoint_info", "`version`", "1; which code runs.", "absent: the API is down"),
+    Metric("pinpoint_http_requests_total", "`method`, `route`, `status`",
+           "Requests by route template and status class (`2xx` … `5xx`).",
+           "share of `5xx` above 1 % for 10 min"),
+    Metric("pinpoint_search_stage_seconds", "`flow`, `stage`",
+           "Histogram, seconds: stages of `locate` and `similar`, and `total`.",
+           "p95 of `total` above what you promise"),
+    Metric("pinpoint_locate_answers_total", "`point`",
+           "Answers with (`yes`) and without (`no`) a point."),
+    Metric("pinpoint_upload_files_total", "", "Files taken in by upload."),
+    Metric("pinpoint_upload_bytes_total", "", "Their bytes."),
+    Metric("pinpoint_part_up", "`part`", "1 where `database`, `broker`, `index` answer, else 0.",
+           "0 for 2 min"),
+    Metric("pinpoint_jobs_waiting", "", "Jobs in the broker that no worker has taken."),
+    Metric("pinpoint_items_open", "`state`",
+           "Files that wait for their verdict: `received`, `stored`. Stops at 100,000."),
+    Metric("pinpoint_items_oldest_open_seconds", "",
+           "Age of the oldest open file, seconds; 0 where none is open.",
+           "above 900 s, or your slowest batch; absent for 5 min"),
+    Metric("pinpoint_leases_held", "", "Files that a worker holds now."),
+    Metric("pinpoint_leases_expired", "", "Files whose worker let the lease run out.",
+           "above 0 for 5 min: the sweep does not run"),
+    Metric("pinpoint_leases_released_total", "", "Leases taken from dead workers.",
+           "rising: workers are being killed"),
+    Metric("pinpoint_images_unsettled", "`state`",
+           "Rows that wait for the index (`pending`) or for erasure (`deleted`). "
+           "Stops at 100,000.", "above 0 for an hour while nothing is open"),
+    Metric("pinpoint_tombstones", "", "Deletions the index remembers. Stops at 100,000."),
+    Metric("pinpoint_items_refused_24h", "`verdict`, `reason`",
+           "Files `rejected` or `failed` in the last 24 hours, by reason; rare ones as `other`. "
+           "Counts the latest 100,000.", "`failed` above 0"),
+    Metric("pinpoint_drift", "`kind`",
+           "What the last reconcile found in the index: `missing`, `stale`, `extra`.",
+           "above 0 after two reconciles in a row"),
+    Metric("pinpoint_reconciled_timestamp_seconds", "", "When that was, Unix time.",
+           "older than 2 × `PINPOINT_WORKER_RECONCILE_S`"),
+    Metric("pinpoint_swept_timestamp_seconds", "", "When the last sweep ended, Unix time.",
+           "older than 10 × `PINPOINT_WORKER_SWEEP_S`: no beat or no worker"),
+    Metric("pinpoint_ingest_stage_seconds", "`stage`",
+           "Summary, seconds per slice of up to 32 files over all workers: `read` (waiting for the "
+           "decoder), `keep`, `embed`, `index`."),
+    Metric("pinpoint_ingest_items_total", "", "Files that workers took up."),
+    Metric("pinpoint_ingest_encoded_total", "",
+           "Pictures encoded; beside the files it shows work done twice."),
+)  # fmt: skip
+"""Every metric there is; a test compares the list with what `/metrics` says."""
+
+
+class Meters:
+    """What this process counts itself, and the standing of the work, asked when it is read."""
+
+    def __init__(self) -> None:
+        """Everything at zero."""
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._requests = Counter(
+            "pinpoint_http_requests", help_of("pinpoint_http_requests_total"),
+            ("method", "route", "status"), registry=self.registry,
+        )  # fmt: skip
+        self._stages = Histogram(
+            "pinpoint_search_stage_seconds", help_of("pinpoint_search_stage_seconds"),
+            ("flow", "stage"), buckets=BUCKETS_S, registry=self.registry,
+        )  # fmt: skip
+        self._answers = Counter(
+            "pinpoint_locate_answers", help_of("pinpoint_locate_answers_total"),
+            ("point",), registry=self.registry,
+        )  # fmt: skip
+        self._files = Counter(
+            "pinpoint_upload_files", help_of("pinpoint_upload_files_total"), registry=self.registry
+        )
+        self._bytes = Counter(
+            "pinpoint_upload_bytes", help_of("pinpoint_upload_bytes_total"), registry=self.registry
+        )
+        for point in ("yes", "no"):
+            self._answers.labels(point)
+        self.standing = Standing(__version__, help_of)
+        self.registry.register(self.standing)
+
+    def requested(self, method: str, route: str | None, status: int) -> None:
+        """Count a request; `route` is its template, None where no route was found."""
+        self._requests.labels(
+            method if method in _METHODS else "other",
+            route or "none",
+            f"{status // 100}xx" if status else "none",
+        ).inc()
+
+    def searched(
+        self, flow: Literal["locate", "similar"], timings_ms: Mapping[str, float], *, point: bool
+    ) -> None:
+        """Count an answer and its stages."""
+        for stage in SEARCH_STAGES:
+            if stage in timings_ms:
+                self._stages.labels(flow, stage).observe(timings_ms[stage] / 1e3)
+        if flow == "locate":
+            self._answers.labels("yes" if point else "no").inc()
+
+    def uploaded(self, sizes: list[int]) -> None:
+        """Count files that were taken in, by their bytes."""
+        self._files.inc(len(sizes))
+        self._bytes.inc(sum(sizes))
+
+
+def help_of(name: str) -> str:
+    """What a metric means, as the README has it."""
+    return next(one.meaning for one in METRICS if one.name == name).replace("`", "")
+
+
+def meters(request: Request) -> Meters:
+    """The meters of this application."""
+    found: Meters = request.app.state.meters
+    return found
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={
+        200: {"description": "Figures", "content": {"text/plain": {}}},
+        **problems.declared(401, 403, 503),
+    },
+    dependencies=[Depends(operator_only)],
+)
+def read(
+    parts: Annotated[Services, Depends(services)], meters: Annotated[Meters, Depends(meters)]
+) -> Response:
+    """Figures in Prometheus' text form, over all organisations; for the operator only."""
+    meters.standing.ask(parts)
+    return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

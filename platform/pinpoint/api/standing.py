@@ -1,0 +1,150 @@
+"""How the work stands, asked of database, broker and index at most every few seconds.
+
+A part that does not answer is `pinpoint_part_up 0`, and its figures are absent rather than stale.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeVar
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from pinpoint import logs
+from pinpoint.bootstrap import Services
+from pinpoint.errors import IndexUnavailable, PinpointError
+from pinpoint.media.checks import REASONS
+from pinpoint.records import Totals
+
+FRESH_S: Final = 5.0
+ASK_S: Final = 2.0
+OTHER: Final = "other"
+WORKER_REASONS: Final = ("too_many_attempts", "not_encoded", "missing_file")
+"""Reasons that no file's reading gives; what is neither here nor in `REASONS` is `other`."""
+_KNOWN: Final = frozenset({*REASONS, *WORKER_REASONS})
+
+T = TypeVar("T")
+
+_log = logs.get(__name__)
+
+
+class Standing(Collector):
+    """The figures that are not this process's own.
+
+    Args:
+        version: Of the code.
+        help_of: What a metric means, by its name.
+    """
+
+    def __init__(self, version: str, help_of: Callable[[str], str]) -> None:
+        self._version, self._help = version, help_of
+        self._lock = threading.Lock()
+        self._asked_at = -FRESH_S
+        self._parts: Services | None = None
+        self._families: list[Metric] = []
+
+    def ask(self, parts: Services) -> None:
+        """Ask the parts, unless that was done a moment ago; others wait for the one who asks."""
+        with self._lock:
+            now = time.monotonic()
+            if self._parts is parts and now - self._asked_at < FRESH_S:
+                return
+            self._families = list(self._found(parts))
+            self._parts, self._asked_at = parts, time.monotonic()
+
+    def describe(self) -> list[Metric]:
+        """Nothing in advance, so that registering asks nobody."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """What was found when it was last asked."""
+        yield self._gauges("pinpoint_info", "version", {self._version: 1})
+        yield from self._families
+
+    def _found(self, parts: Services) -> Iterator[Metric]:
+        totals = _answer("database", lambda: parts.upkeep.totals(timeout_s=ASK_S))
+        waiting = _answer("broker", parts.jobs.waiting)
+        index = _answer("index", lambda: _loaded(parts))
+        up = {"database": totals, "broker": waiting, "index": index}
+        answers = {part: int(found is not None) for part, found in up.items()}
+        yield self._gauges("pinpoint_part_up", "part", answers)
+        if waiting is not None:
+            yield self._gauge("pinpoint_jobs_waiting", waiting)
+        if totals is not None:
+            yield from self._of_items(totals)
+            yield from self._of_upkeep(totals)
+            yield from self._of_workers(totals)
+
+    def _of_items(self, totals: Totals) -> Iterator[Metric]:
+        yield self._gauges("pinpoint_items_open", "state", totals.open_items)
+        yield self._gauge("pinpoint_items_oldest_open_seconds", totals.oldest_open_s or 0.0)
+        yield self._gauge("pinpoint_leases_held", totals.leases_held)
+        yield self._gauge("pinpoint_leases_expired", totals.leases_expired)
+        unsettled = {"pending": totals.images_pending, "deleted": totals.images_deleted}
+        yield self._gauges("pinpoint_images_unsettled", "state", unsettled)
+        yield self._gauge("pinpoint_tombstones", totals.tombstones)
+        refused: Counter[tuple[str, str]] = Counter()
+        for one in totals.refused_24h:
+            refused[one.verdict, one.reason if one.reason in _KNOWN else OTHER] += one.items
+        name = "pinpoint_items_refused_24h"
+        family = GaugeMetricFamily(name, self._help(name), labels=("verdict", "reason"))
+        for key, items in sorted(refused.items()):
+            family.add_metric(key, items)
+        yield family
+
+    def _of_upkeep(self, totals: Totals) -> Iterator[Metric]:
+        if totals.drift is not None and totals.reconciled_at is not None:
+            drift = totals.drift
+            kinds = {"missing": drift.missing, "stale": drift.stale, "extra": drift.extra}
+            yield self._gauges("pinpoint_drift", "kind", kinds)
+            at = totals.reconciled_at.timestamp()
+            yield self._gauge("pinpoint_reconciled_timestamp_seconds", at)
+        if totals.swept_at is not None:
+            at = totals.swept_at.timestamp()
+            yield self._gauge("pinpoint_swept_timestamp_seconds", at)
+
+    def _of_workers(self, totals: Totals) -> Iterator[Metric]:
+        name = "pinpoint_ingest_stage_seconds"
+        stages = SummaryMetricFamily(name, self._help(name), labels=("stage",))
+        for stage, spent in totals.stages.items():
+            stages.add_metric((stage,), count_value=spent.slices, sum_value=spent.seconds)
+        yield stages
+        for name, key in (
+            ("pinpoint_ingest_items_total", "claimed"),
+            ("pinpoint_ingest_encoded_total", "encoded"),
+            ("pinpoint_leases_released_total", "released"),
+        ):
+            yield CounterMetricFamily(name, self._help(name), value=totals.counts[key])
+
+    def _gauge(self, name: str, value: float) -> GaugeMetricFamily:
+        return GaugeMetricFamily(name, self._help(name), value=value)
+
+    def _gauges(self, name: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, self._help(name), labels=(label,))
+        for key, value in values.items():
+            family.add_metric((key,), value)
+        return family
+
+
+def _answer(part: str, ask: Callable[[], T]) -> T | None:
+    """What a part says, or None and a line in the log."""
+    try:
+        return ask()
+    except PinpointError as error:
+        _log.warning("no figures", part=part, reason=error.reason, detail=error.message)
+        return None
+
+
+def _loaded(parts: Services) -> bool:
+    if not parts.index.info().ready:
+        raise IndexUnavailable("the index is still loading")
+    return True

@@ -1,0 +1,96 @@
+"""`pinpoint backup | restore`: the whole stack in one file or folder. Only on its machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.indexes import rebuild_index
+from pinpoint.cli.session import Json, Session
+from pinpoint.errors import BadRequest, Misconfigured
+from pinpoint.records import Drift
+from pinpoint.settings import Settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang these commands into the tree."""
+    for command in (backup, restore):
+        app.command()(command)
+
+
+def backup(
+    context: typer.Context,
+    target: Annotated[
+        Path, typer.Argument(help="A file that ends in .tar, or else a folder; not there yet.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write database, blobs and bundles to one file or folder; the stack may go on working."""
+    from pinpoint.stack.backup import backup as run
+
+    session = _here(context, as_json=as_json)
+    manifest = run(Settings.from_environment(), target, output.note)
+    if session.as_json:
+        output.show_json(manifest)
+        return
+    output.say(
+        f"{target}: {manifest.counts['images']} images, {manifest.blobs} blobs, "
+        f"{manifest.bytes / 1e6:.1f} MB, schema {manifest.revision}, bundle {manifest.bundle}"
+    )
+
+
+def restore(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="What `pinpoint backup` wrote.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also if the stack holds something, which is lost.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a backup in the place of the stack's data, build the index and start the stack."""
+    from pinpoint.stack.restore import restore as run
+
+    session = _here(context, as_json=as_json)
+    done = run(Settings.from_environment(), path, replace=replace, say=output.note)
+    drift = _finish(session, rebuild=not done.index_built)
+    if session.as_json:
+        output.show_json({"counts": done.counts, "drift": drift, "manifest": done.manifest})
+    else:
+        output.table(None, ("table", ">rows"), list(done.counts.items()))
+        output.say(
+            f"restored from {done.manifest.made_at}; {drift.checked} rows checked against the "
+            f"index, drift {drift.total}"
+        )
+    if drift.total:
+        raise typer.Exit(1)
+
+
+def _finish(session: Session, *, rebuild: bool) -> Drift:
+    """Compare what was restored with the index; report only."""
+    from pinpoint.ingest.reconcile import reconcile
+
+    with session.services() as services:
+        if services.ledger is None:
+            raise Misconfigured("these services cannot compare: they are those of the API")
+        if rebuild:
+            rebuild_index(services)
+        return reconcile(
+            ledger=services.ledger,
+            index=services.index,
+            queue=None,
+            contract=services.encoder.contract.digest,
+            chunk=services.settings.worker.chunk,
+        )
+
+
+def _here(context: typer.Context, *, as_json: bool) -> Session:
+    session = Session.of(context, as_json=as_json)
+    if session.server is not None or session.key is not None:
+        raise BadRequest(
+            "this command works on the stack itself, not over the API; run it on the machine of "
+            "the stack, without --server and --key"
+        )
+    return session

@@ -1,0 +1,163 @@
+"""How the work stands, for `pinpoint status`: the figures of `/metrics`, asked without the API.
+
+Every part is asked at once and given a moment; one that does not answer is named, not waited for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from pinpoint.cli import output
+from pinpoint.errors import PinpointError
+
+if TYPE_CHECKING:
+    from pinpoint.records import Totals
+    from pinpoint.settings import Settings
+
+WAIT_S: Final = 0.6
+"""How long a part may take to answer."""
+_SHOWN: Final = 8
+"""Reasons shown to people; `--json` has them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What database and broker say of the work.
+
+    Args:
+        totals: None where PostgreSQL does not answer.
+        jobs_waiting: Jobs that no worker has taken; None where the broker does not answer.
+        silent: Parts that did not answer, and what was wrong.
+    """
+
+    totals: Totals | None
+    jobs_waiting: int | None
+    silent: dict[str, str]
+
+
+def ask(settings: Settings) -> Standing:
+    """Ask database and broker; what is down is in `silent`."""
+    # Not `bootstrap.build`, which takes a second to import what is not asked here; and before the
+    # clock starts.
+    from pinpoint.stack.broker import CeleryQueue
+    from pinpoint.stack.places import StackPlaces
+    from pinpoint.store.database import Transactions, owner_engine
+    from pinpoint.store.upkeep import Upkeep
+
+    places = StackPlaces(settings.places.home)
+    transactions = Transactions(owner_engine(settings.places.database_url or places.owner_url()))
+    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
+    try:
+        answers, silent = _all(
+            {
+                "database": lambda: Upkeep(transactions).totals(timeout_s=WAIT_S),
+                "broker": queue.waiting,
+            }
+        )
+    finally:
+        transactions.close()
+        queue.close()
+    return Standing(
+        totals=answers.get("database"), jobs_waiting=answers.get("broker"), silent=silent
+    )
+
+
+def _all(asks: dict[str, Callable[[], object]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What each part says, and what is wrong with those that say nothing in time."""
+    answers: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+
+    def run(part: str, one: Callable[[], object]) -> None:
+        try:
+            answers[part] = one()
+        except PinpointError as error:
+            wrong[part] = error.message
+        except Exception as error:  # a database of another revision, for one: say it, go on
+            wrong[part] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+
+    # Daemons: a part that hangs must not keep the command from ending.
+    threads = [Thread(target=run, args=each, daemon=True) for each in asks.items()]
+    until = time.monotonic() + WAIT_S
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))
+    told = dict(answers)
+    late = f"no answer within {WAIT_S} s"
+    return told, {part: wrong.get(part, late) for part in asks if part not in told}
+
+
+def as_json(found: Standing) -> dict[str, Any]:
+    """The same as plain values."""
+    return dataclasses.asdict(found)
+
+
+def show(found: Standing) -> None:
+    """Print it for people."""
+    rows: list[tuple[str, str]] = []
+    if found.jobs_waiting is not None:
+        rows.append(("jobs waiting", str(found.jobs_waiting)))
+    if found.totals is not None:
+        rows += _lines(found.totals)
+    rows += [(part, f"does not answer: {detail}") for part, detail in found.silent.items()]
+    output.say("")
+    output.table(None, ("work", "now"), rows)
+
+
+def _lines(totals: Totals) -> list[tuple[str, str]]:
+    def at_least(count: int) -> str:
+        return f"{count} or more" if count >= totals.most else str(count)
+
+    waiting, stored = totals.open_items["received"], totals.open_items["stored"]
+    oldest = "" if totals.oldest_open_s is None else f", oldest {_age(totals.oldest_open_s)}"
+    refused = [f"{one.items} {one.reason}" for one in totals.refused_24h[:_SHOWN]]
+    more = len(totals.refused_24h) - len(refused)
+    return [
+        ("files open", f"{at_least(waiting)} to read, {at_least(stored)} to index{oldest}"),
+        ("leases", f"{totals.leases_held} held, {totals.leases_expired} expired"),
+        (
+            "images",
+            f"{at_least(totals.images_pending)} wait for the index, "
+            f"{at_least(totals.images_deleted)} for erasure; "
+            f"{at_least(totals.tombstones)} tombstones",
+        ),
+        ("last sweep", _swept(totals)),
+        ("last reconcile", _drift(totals)),
+        ("refused in 24 h", ", ".join([*refused, *([f"{more} more reasons"] if more else [])])),
+    ]
+
+
+def _swept(totals: Totals) -> str:
+    swept = totals.swept
+    if swept is None or totals.swept_at is None:
+        return "none yet"
+    return (
+        f"{_ago(totals.swept_at)}: {swept.released} leases released, "
+        f"{swept.items} files and {swept.images} images sent again"
+    )
+
+
+def _drift(totals: Totals) -> str:
+    drift = totals.drift
+    if drift is None or totals.reconciled_at is None:
+        return "none yet"
+    return (
+        f"{_ago(totals.reconciled_at)}: drift {drift.total} of {drift.checked} "
+        f"({drift.missing} missing, {drift.stale} stale, {drift.extra} extra)"
+    )
+
+
+def _ago(then: datetime) -> str:
+    return f"{_age((datetime.now(UTC) - then).total_seconds())} ago"
+
+
+def _age(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(seconds, 0):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"

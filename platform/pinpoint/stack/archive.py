@@ -1,0 +1,243 @@
+"""A backup as files: one folder, or one plain tar archive, with the same names in both.
+
+    manifest.json      versions, counts, bundle; written last
+    SHA256SUMS         every other file, as `sha256sum -c` reads it
+    database.dump      PostgreSQL's custom format
+    blobs/…  bundles/…
+
+What is read here may come from anywhere: names are checked against the ones we write, and nothing
+but regular files is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from pinpoint.errors import BadRequest, Conflict
+
+MANIFEST: Final = "manifest.json"
+SUMS: Final = "SHA256SUMS"
+DUMP: Final = "database.dump"
+_MAX_MANIFEST_BYTES: Final = 10_000_000
+_CHUNK_BYTES: Final = 1 << 20
+
+_NAME: Final = re.compile(
+    r"database\.dump"
+    r"|blobs/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{2}/[0-9a-f]{32}"
+    r"|bundles/[A-Za-z0-9][A-Za-z0-9._-]{0,127}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+)
+
+
+class Writing(Protocol):
+    """A backup that is being written."""
+
+    def put(self, name: str, data: IO[bytes], size: int) -> str:
+        """Add a file; returns its SHA-256 in hex."""
+        ...
+
+    def close(self) -> None:
+        """Make what was written durable."""
+        ...
+
+
+class _Hashing:
+    """Reads on, and knows the digest of what was read."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(size)
+        self.digest.update(data)
+        return data
+
+
+class FolderWriting:
+    """Into an empty folder.
+
+    Args:
+        folder: Made here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        self._folder = folder
+
+    def put(self, name: str, data: IO[bytes], size: int) -> str:
+        """Add a file; returns its SHA-256 in hex."""
+        path = self._folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with _create(path) as file:
+            for chunk in _chunks(data):
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Make what was written durable."""
+
+
+class TarWriting:
+    """Into one tar archive; pictures do not get smaller by compressing them again.
+
+    Args:
+        path: Made here.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = _create(path)
+        self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+
+    def put(self, name: str, data: IO[bytes], size: int) -> str:
+        """Add a file; returns its SHA-256 in hex."""
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = size, 0o600
+        hashing = _Hashing(data)
+        self._tar.addfile(member, hashing)
+        return hashing.digest.hexdigest()
+
+    def close(self) -> None:
+        """Make what was written durable."""
+        self._tar.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+class Reading:
+    """A backup on disk.
+
+    Args:
+        path: Folder or archive.
+
+    Raises:
+        BadRequest: It is neither, or holds what no backup holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._members: dict[str, tarfile.TarInfo] = {}
+        self._tar: tarfile.TarFile | None = None
+        if path.is_file():
+            self._tar = self._open_tar(path)
+        elif not path.is_dir():
+            raise BadRequest(f"no backup at {path}: give the folder or file that was written")
+
+    def _open_tar(self, path: Path) -> tarfile.TarFile:
+        try:
+            tar = tarfile.TarFile(path)
+            for member in tar:
+                if not member.isreg() or member.name in self._members:
+                    raise BadRequest(f"{path} is no backup: {member.name!r} cannot be in one")
+                self._members[member.name] = member
+        except (tarfile.TarError, OSError) as error:
+            raise BadRequest(f"{path} is no whole tar archive: {error}") from error
+        return tar
+
+    def open(self, name: str) -> IO[bytes]:
+        """One of its files.
+
+        Raises:
+            BadRequest: It is not there, or is no regular file.
+        """
+        if self._tar is not None:
+            member = self._members.get(name)
+            data = None if member is None else self._tar.extractfile(member)
+            if data is None:
+                raise BadRequest(f"{self._path} has no {name}: the backup is not whole")
+            return data
+        path = self._path / name
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise BadRequest(f"{path} is no regular file")
+            return path.open("rb")
+        except OSError as error:
+            raise BadRequest(f"{path} cannot be read ({error.strerror})") from error
+
+    def text(self, name: str) -> str:
+        """A small file as text."""
+        with self.open(name) as file:
+            data = file.read(_MAX_MANIFEST_BYTES + 1)
+        if len(data) > _MAX_MANIFEST_BYTES:
+            raise BadRequest(f"{name} of {self._path} is too large to be one of ours")
+        return data.decode("utf-8", errors="replace")
+
+    def sums(self) -> dict[str, str]:
+        """SHA-256 of every file by name, as the backup lists them.
+
+        Raises:
+            BadRequest: The list holds something else.
+        """
+        found: dict[str, str] = {}
+        with self.open(SUMS) as file:
+            for line in file:
+                match = re.fullmatch(r"([0-9a-f]{64})  (\S+)\n?", line.decode(errors="replace"))
+                if match is None or not is_ours(match[2]) or match[2] in found:
+                    raise BadRequest(
+                        f"{SUMS} of {self._path} has a line that is not ours: {line!r}"
+                    )
+                found[match[2]] = match[1]
+        return found
+
+    def close(self) -> None:
+        """Close the archive."""
+        if self._tar is not None:
+            self._tar.close()
+
+
+def is_ours(name: str) -> bool:
+    """Whether a backup can hold a file of that name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def sha256_of(data: IO[bytes]) -> str:
+    """SHA-256 in hex of all that is left to read."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(data):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def copy(data: IO[bytes], to: Path) -> str:
+    """Write a file of ours, durably and under its name only when it is whole; its SHA-256."""
+    to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    half = to.with_name(to.name + ".part")
+    digest = hashlib.sha256()
+    half.unlink(missing_ok=True)
+    with _create(half) as file:
+        for chunk in _chunks(data):
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(to)
+    return digest.hexdigest()
+
+
+def must_be_free(path: Path) -> None:
+    """Raise `Conflict` if something has that name: a backup never replaces another."""
+    if os.path.lexists(path):
+        raise Conflict(f"{path} is there already; give a name that is free")
+    if not path.parent.is_dir():
+        raise BadRequest(f"there is no folder {path.parent}")
+
+
+def _chunks(data: IO[bytes]) -> Iterator[bytes]:
+    while chunk := data.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _create(path: Path) -> IO[bytes]:
+    """A new file that only we can read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

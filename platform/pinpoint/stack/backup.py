@@ -1,0 +1,262 @@
+"""Backup: one moment of the database, every blob its rows name, and the bundles.
+
+The index is not in it: a restore builds it from the rows. Files that a source keeps by reference
+are not in it either: they are not ours. The stack may go on working meanwhile; only deletions of
+blobs wait.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+from pinpoint import __version__
+from pinpoint.errors import BadRequest, Conflict, StackError
+from pinpoint.settings import Settings
+from pinpoint.stack import archive, dumps, processes
+from pinpoint.stack.archive import FolderWriting, TarWriting, Writing
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.state import stack_lock
+
+FORMAT: Final = 1
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`manifest.json`: what a backup is.
+
+    Args:
+        format: Of the backup itself.
+        pinpoint: Version that made it.
+        made_at: When, ISO 8601 in UTC.
+        revision: Schema revision of the database in it.
+        postgres: Version of the server it came from.
+        bundle: Name of the bundle in use, as PINPOINT_BUNDLE has to say it after a restore.
+        contract: Digest of that bundle's contract: the vectors in the rows are its.
+        counts: Rows of each table.
+        blobs: How many blobs.
+        bytes: Size of all files together.
+        sums_sha256: SHA-256 of `SHA256SUMS`, which has those of all other files.
+    """
+
+    format: int
+    pinpoint: str
+    made_at: str
+    revision: str
+    postgres: str
+    bundle: str
+    contract: str
+    counts: dict[str, int]
+    blobs: int
+    bytes: int
+    sums_sha256: str
+
+    @classmethod
+    def parse(cls, text: str) -> Manifest:
+        """Read `manifest.json`.
+
+        Raises:
+            BadRequest: It is none of ours, or of a newer format.
+        """
+        try:
+            loaded = json.loads(text)
+            found = cls(**{field.name: loaded[field.name] for field in fields(cls)})
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadRequest(f"{archive.MANIFEST} is not that of a backup: {error!r}") from error
+        if found.format != FORMAT:
+            raise BadRequest(
+                f"the backup has format {found.format}, this version reads {FORMAT}: "
+                "restore it with the version that made it"
+            )
+        return found
+
+
+def backup(settings: Settings, target: Path, say: Say) -> Manifest:
+    """Write a backup; it has its name only once it is whole.
+
+    Args:
+        settings: Of the stack, which may be up or down.
+        target: A file (`….tar`) or a folder, not there yet.
+        say: Told what is being done.
+
+    Raises:
+        Conflict: The name is taken, or another backup runs.
+        StackError: A part cannot be read.
+        DatabaseUnavailable: PostgreSQL does not answer.
+    """
+    target = target.expanduser().absolute()
+    archive.must_be_free(target)
+    places = StackPlaces(settings.places.home)
+    if not settings.places.database_url and not places.pgdata.exists():
+        raise StackError(f"there is no stack in {places.home} to back up")
+    with reachable(settings, places) as (url, pgdata), dumps.snapshot(url) as moment:
+        # Beside the target, so that the last step is a rename; nobody else is here: the lock.
+        work = target.with_name(f".{target.name}.part")
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700)
+        try:
+            manifest = _write(settings, places, work, target, moment, (url, pgdata), say)
+            (work / "whole").replace(target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    _sync(target.parent)
+    return manifest
+
+
+def _write(
+    settings: Settings,
+    places: StackPlaces,
+    work: Path,
+    target: Path,
+    moment: dumps.Snapshot,
+    database: tuple[str, Path | None],
+    say: Say,
+) -> Manifest:
+    say("dumping the database")
+    dumped = work / archive.DUMP
+    dumps.dump(database[0], dumped, moment, database[1])
+    in_use, folders = _bundles(settings, places)
+    whole = work / "whole"
+    to: Writing = TarWriting(whole) if target.suffix == ".tar" else FolderWriting(whole)
+    packing = _Packing(to)
+    packing.add(archive.DUMP, dumped)
+    dumped.unlink()
+    for name, folder in folders.items():
+        say(f"packing bundle {name}")
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                packing.add(f"bundles/{name}/{path.name}", path)
+    blobs = 0
+    for path in sorted(places.blobs_dir.glob("*/*/*")):
+        if path.suffix != ".part":
+            blobs += packing.add(f"blobs/{path.relative_to(places.blobs_dir).as_posix()}", path)
+            if blobs % 1_000 == 0:
+                say(f"packed {blobs} blobs")
+    lines = "".join(f"{digest}  {name}\n" for name, digest in packing.sums.items()).encode()
+    manifest = Manifest(
+        format=FORMAT,
+        pinpoint=__version__,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        revision=moment.revision,
+        postgres=moment.server,
+        bundle=in_use[0],
+        contract=in_use[1],
+        counts=moment.counts,
+        blobs=blobs,
+        bytes=packing.bytes,
+        sums_sha256=to.put(archive.SUMS, io.BytesIO(lines), len(lines)),
+    )
+    text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
+    to.put(archive.MANIFEST, io.BytesIO(text), len(text))
+    to.close()
+    return manifest
+
+
+class _Packing:
+    """Files on their way into a backup, and their digests."""
+
+    def __init__(self, to: Writing) -> None:
+        self._to = to
+        self.sums: dict[str, str] = {}
+        self.bytes = 0
+
+    def add(self, name: str, path: Path) -> bool:
+        """Add a file; returns whether.
+
+        One that has gone since it was listed is no row's any more; one that has no name of ours
+        (an editor's, a file manager's) was put there by somebody else.
+        """
+        if not archive.is_ours(name):
+            return False
+        try:
+            file: IO[bytes] = path.open("rb")
+        except FileNotFoundError:
+            return False
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            self.sums[name] = self._to.put(name, file, size)
+        self.bytes += size
+        return True
+
+
+def _bundles(settings: Settings, places: StackPlaces) -> tuple[tuple[str, str], Mapping[str, Path]]:
+    """The bundle in use (name and contract digest), and the folders of all bundles by name."""
+    # Imports torch, which takes seconds.
+    from pinpoint.nets.contract import CONTRACT_FILE, public_contract
+    from pinpoint.nets.runtime import find_bundle
+
+    found = find_bundle(settings.encoder.bundle, places.home)
+    digest = public_contract(found.contract, settings.media.rendition_px).digest
+    folders = {
+        path.parent.name: path.parent
+        for path in sorted(places.bundles_dir.glob(f"*/{CONTRACT_FILE}"))
+    }
+    if found.weights is None:
+        return (settings.encoder.bundle, digest), folders
+    folder = found.weights.parent.resolve()
+    for name, known in folders.items():
+        if known.resolve() == folder:
+            return (name, digest), folders
+    name = folder.name if folder.name not in folders else f"{folder.name}-{digest[:8]}"
+    if not archive.is_ours(f"bundles/{name}/{CONTRACT_FILE}"):
+        name = found.contract.name
+    return (name, digest), {**folders, name: folder}
+
+
+@contextmanager
+def reachable(
+    settings: Settings, places: StackPlaces, *, alone: bool = False
+) -> Iterator[tuple[str, Path | None]]:
+    """URL of the owner's role and the data directory; runs the private server if it is down.
+
+    Args:
+        settings: Say where the database is.
+        places: Of the stack.
+        alone: Nothing else of the stack may run, and nothing can be started meanwhile.
+
+    Raises:
+        Conflict: `alone`, and something runs.
+        StackError: The server cannot be started.
+    """
+    if settings.places.database_url:
+        url = settings.places.database_url
+        if alone and dumps.others(url):
+            raise Conflict(
+                f"{dumps.others(url)} other clients are connected to the database: stop every "
+                "API and worker first"
+            )
+        yield url, None
+        return
+    server = PostgresServer(places)
+    if not alone and places.pgdata.exists() and server.ready():
+        yield places.owner_url(), places.pgdata
+        return
+    places.create()
+    with stack_lock(places.lock_file):
+        if processes.belonging_to(places):
+            raise Conflict(f"processes of the stack in {places.home} run: `pinpoint down` first")
+        server.start()
+        try:
+            server.prepare()
+            yield places.owner_url(), places.pgdata
+        finally:
+            server.stop()
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

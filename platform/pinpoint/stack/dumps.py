@@ -1,0 +1,283 @@
+"""The whole database out and in, by PostgreSQL's own `pg_dump`, `pg_restore` and `psql`.
+
+Works with the private server and with the one of PINPOINT_DATABASE_URL; only schemas `pinpoint`
+and `tenant` are touched, and nothing but the right to own them is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pinpoint.errors import Conflict, DatabaseUnavailable, StackError
+from pinpoint.stack.postgres_binaries import find_binaries
+from pinpoint.store.erasing import BACKUP_LOCK
+
+SCHEMAS: Final = ("pinpoint", "tenant")
+
+_BEGIN: Final = b"""
+SET client_min_messages = warning;
+BEGIN;
+DROP SCHEMA IF EXISTS tenant CASCADE;
+DROP SCHEMA IF EXISTS pinpoint CASCADE;
+"""
+
+# Marks of another server's transactions: one from this server's future would make every rebuild
+# of the index replay the row. No trigger is there yet to set them again.
+_AFTER_ROWS: Final = b"""
+UPDATE pinpoint.images SET changed_xid = 0
+ WHERE changed_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
+UPDATE pinpoint.tombstones SET changed_xid = 0
+ WHERE changed_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
+UPDATE pinpoint.batch_items SET lease_owner = NULL, lease_until = NULL
+ WHERE lease_owner IS NOT NULL;
+"""
+
+# What a migrated database holds before anybody has used it.
+_USED: Final = """
+SELECT (SELECT count(*) FROM pinpoint.sources) + (SELECT count(*) FROM pinpoint.api_keys)
+     + (SELECT count(*) FROM pinpoint.organizations WHERE name <> 'default')
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One moment of the database, held while this connection lives.
+
+    Args:
+        name: What `pg_dump --snapshot` takes.
+        revision: Of the schema.
+        server: Version of PostgreSQL.
+        counts: Rows of each table.
+    """
+
+    name: str
+    revision: str
+    server: str
+    counts: dict[str, int]
+
+
+@contextmanager
+def snapshot(url: str) -> Iterator[Snapshot]:
+    """Hold one moment of the database, and every blob that its rows name.
+
+    Raises:
+        DatabaseUnavailable: It does not answer.
+        Conflict: Another backup holds the blobs.
+        StackError: There is no schema of ours in it.
+    """
+    with connected(url) as connection:
+        connection.execute("SET lock_timeout = '60s'")
+        connection.execute("SET idle_in_transaction_session_timeout = 0")
+        try:
+            connection.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
+        except psycopg.errors.LockNotAvailable as error:
+            raise Conflict("another backup is running; wait for its end") from error
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        revision = revision_of(connection)
+        if revision is None:
+            raise StackError("the database holds no Pinpoint: run `pinpoint up` first")
+        yield Snapshot(
+            name=_one(connection, "SELECT pg_export_snapshot()"),
+            revision=revision,
+            server=_one(connection, "SHOW server_version"),
+            counts=counts_of(connection),
+        )
+
+
+@contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection without a transaction around it.
+
+    Raises:
+        DatabaseUnavailable: The database does not answer.
+    """
+    try:
+        connection = psycopg.connect(_plain(url), autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"the database does not answer: {error}") from error
+    with connection:
+        yield connection
+
+
+def revision_of(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
+    """Schema revision of a database; None where there is no schema."""
+    if _one(connection, "SELECT to_regclass('pinpoint.alembic_version')") is None:
+        return None
+    found = connection.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone()
+    return None if found is None else str(found[0])
+
+
+def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
+    """Rows of each of our tables."""
+    tables = connection.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint' "
+        "AND tablename <> 'alembic_version' ORDER BY tablename"
+    ).fetchall()
+    count = sql.SQL("SELECT count(*) FROM pinpoint.{}")
+    return {
+        str(name): int(_one(connection, count.format(sql.Identifier(name)))) for (name,) in tables
+    }
+
+
+def in_use(url: str) -> bool:
+    """Whether somebody has put something into the database."""
+    with connected(url) as connection:
+        return revision_of(connection) is not None and int(_one(connection, _USED)) > 0
+
+
+def others(url: str) -> int:
+    """How many other clients are connected to the database."""
+    with connected(url) as connection:
+        return int(
+            _one(
+                connection,
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            )
+        )
+
+
+def dump(url: str, to: Path, moment: Snapshot, pgdata: Path | None) -> None:
+    """Write a dump of one moment in PostgreSQL's custom format.
+
+    Raises:
+        StackError: `pg_dump` is missing, too old for the server, or failed.
+    """
+    command = [_program("pg_dump", pgdata), "--format=custom", "--no-owner", f"--file={to}"]
+    command += [f"--schema={name}" for name in SCHEMAS] + [f"--snapshot={moment.name}"]
+    target, environment = _target(url)
+    done = subprocess.run(
+        [*command, f"--dbname={target}"],
+        env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise StackError(f"pg_dump failed: {done.stderr.strip()[-500:]}")
+
+
+def replace_all(url: str, dumped: Path, pgdata: Path | None) -> None:
+    """Put a dump in the place of what the database holds: all of it, or nothing.
+
+    Raises:
+        StackError: It failed; the database is as it was.
+    """
+    target, environment = _target(url)
+    command = [_program("psql", pgdata), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    with tempfile.TemporaryFile() as said:
+        psql = subprocess.Popen(
+            [*command, f"--dbname={target}", "-f", "-"],
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
+            bufsize=0,
+        )  # fmt: skip
+        with psql:
+            whole = psql.stdin is not None and _play(psql.stdin, dumped, pgdata, said)
+        said.seek(0)
+        if psql.returncode != 0 or not whole:
+            words = said.read().decode(errors="replace").strip()
+            raise StackError(f"the database was not replaced and is as it was: {words[-800:]}")
+
+
+def _play(psql: IO[bytes], dumped: Path, pgdata: Path | None, said: IO[bytes]) -> bool:
+    """Feed one transaction; without its last word, psql's end takes all of it back."""
+    restore = [_program("pg_restore", pgdata), "--no-owner", "--file=-"]
+    parts: tuple[tuple[bytes, tuple[str, ...]], ...] = (
+        (_BEGIN, ("--section=pre-data", "--section=data")),
+        (_AFTER_ROWS, ("--section=post-data",)),
+    )
+    try:
+        for words, sections in parts:
+            psql.write(words)
+            done = subprocess.run(
+                [*restore, *sections, str(dumped)], stdout=psql, stderr=said, check=False
+            )
+            if done.returncode != 0:
+                return False
+        psql.write(b"\nCOMMIT;\n")
+    except BrokenPipeError:  # psql has met an error and says so itself
+        return False
+    return True
+
+
+def scrub(url: str) -> None:
+    """Write every table anew, so that no dead row is left in its files.
+
+    Each table is locked while it is written. As a superuser, sampled values in the planner's
+    statistics go too, and the old write-ahead log is removed instead of used again.
+
+    Raises:
+        StackError: Somebody held a table for a minute.
+    """
+    with connected(url) as connection:
+        connection.execute("SET lock_timeout = '60s'")
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'pinpoint'"
+        ).fetchall()
+        mighty = _one(connection, "SHOW is_superuser") == "on"
+        if mighty:
+            connection.execute(
+                "DELETE FROM pg_statistic WHERE starelid IN (SELECT c.oid FROM pg_class c "
+                "WHERE c.relnamespace = 'pinpoint'::regnamespace)"
+            )
+            tables.append(("pg_catalog", "pg_statistic"))
+        try:
+            for schema, name in tables:
+                compact = sql.SQL("VACUUM (FULL, ANALYZE) {}.{}")
+                connection.execute(compact.format(sql.Identifier(schema), sql.Identifier(name)))
+        except psycopg.errors.LockNotAvailable as error:
+            raise StackError(
+                "the rows are erased, but a table was in use for a minute and keeps their bytes "
+                "until it is compacted: run the command again"
+            ) from error
+        if mighty:
+            _drop_old_log(connection)
+
+
+def _drop_old_log(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    try:
+        connection.execute("ALTER SYSTEM SET wal_recycle = off")
+        connection.execute("SELECT pg_reload_conf()")
+        for _ in range(2):
+            connection.execute("SELECT pg_switch_wal()")
+            connection.execute("CHECKPOINT")
+    finally:
+        connection.execute("ALTER SYSTEM RESET wal_recycle")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def _one(connection: psycopg.Connection[tuple[Any, ...]], statement: Any) -> Any:
+    row = connection.execute(statement).fetchone()
+    return None if row is None else row[0]
+
+
+def _plain(url: str) -> str:
+    return url.replace("+psycopg://", "://", 1)
+
+
+def _target(url: str) -> tuple[str, Mapping[str, str]]:
+    """Connection string without the password, which the environment carries unseen."""
+    parts = conninfo_to_dict(_plain(url))
+    password = parts.pop("password", None)
+    environment = dict(os.environ)
+    if password is not None:
+        environment["PGPASSWORD"] = str(password)
+    return make_conninfo(**parts), environment  # type: ignore[arg-type]
+
+
+def _program(name: str, pgdata: Path | None) -> str:
+    """A client program: of the server that made `pgdata`, else the one on PATH."""
+    on_path = shutil.which(name) if pgdata is None else None
+    found = Path(on_path) if on_path else find_binaries(pgdata) / name
+    if not found.exists():
+        raise StackError(f"{name} is not installed; install PostgreSQL's client programs")
+    return str(found)

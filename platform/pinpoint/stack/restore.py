@@ -1,0 +1,237 @@
+"""Restore: a backup becomes the stack's database, blobs and bundles, and the index is built anew.
+
+Everything is checked before anything is touched. Then the order is such that a crash leaves a
+whole stack: blobs are added first (one too many hurts nobody), the database is replaced in one
+transaction, and only then goes what the new rows do not name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinpoint.errors import BadBundle, BadRequest, Conflict, StackError
+from pinpoint.settings import Settings
+from pinpoint.stack import archive, dumps, lifecycle, migrate
+from pinpoint.stack.archive import Reading
+from pinpoint.stack.backup import Manifest, reachable
+from pinpoint.stack.index_build import DEFAULT_POINTS, Builds
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.programs import environment, external
+from pinpoint.store.vectors_payload import new_build
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a restore did.
+
+    Args:
+        manifest: Of the backup.
+        counts: Rows of each table, after migrations.
+        index_built: Whether the embedded index was built; that of a Qdrant server is not.
+    """
+
+    manifest: Manifest
+    counts: dict[str, int]
+    index_built: bool
+
+
+def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Restored:
+    """Put a backup in the place of what the stack holds.
+
+    Args:
+        settings: Of the stack, which may be up, down, or not there yet.
+        path: The backup.
+        replace: Also if the stack holds something, which is lost.
+        say: Told what is being done.
+
+    Raises:
+        BadRequest: The backup is not whole, or not one of ours.
+        BadBundle: Its vectors are of another bundle than the settings name.
+        Conflict: The stack is not empty, or processes elsewhere use its database.
+        StackError: Its schema is newer than this code, or a part failed; the message says which.
+    """
+    places = StackPlaces(settings.places.home)
+    reading = Reading(path.expanduser().absolute())
+    try:
+        manifest, sums = check(settings, places, reading, say)
+        if not replace:
+            _must_be_empty(settings, places)
+        was_up = lifecycle.status(settings).state != "down"
+        lifecycle.down(settings, say)
+        try:
+            counts = _replace(settings, places, reading, sums, manifest, replace=replace, say=say)
+        except BaseException:
+            if was_up:
+                say("the restore failed; starting the stack again")
+                lifecycle.up(settings, say)
+            raise
+    finally:
+        reading.close()
+    embedded = "index" not in external(settings)
+    if was_up or embedded:
+        lifecycle.up(settings, say)
+    return Restored(manifest=manifest, counts=counts, index_built=embedded)
+
+
+def check(
+    settings: Settings, places: StackPlaces, reading: Reading, say: Say
+) -> tuple[Manifest, dict[str, str]]:
+    """Read the manifest and every byte of a backup; changes nothing.
+
+    Raises:
+        BadRequest: A digest differs, or a file is missing.
+        BadBundle: Its vectors are of another bundle than the settings name.
+        StackError: Its schema is newer than this code.
+    """
+    manifest = Manifest.parse(reading.text(archive.MANIFEST))
+    if manifest.revision not in migrate.revisions():
+        raise StackError(
+            f"the backup has schema revision {manifest.revision}, which this version does not "
+            f"know: restore it with Pinpoint {manifest.pinpoint} or newer"
+        )
+    with reading.open(archive.SUMS) as file:
+        if archive.sha256_of(file) != manifest.sums_sha256:
+            raise BadRequest(f"{archive.SUMS} is not the one the manifest names: not whole")
+    sums = reading.sums()
+    say(f"checking {len(sums)} files")
+    for name, digest in sums.items():
+        with reading.open(name) as file:
+            if archive.sha256_of(file) != digest:
+                raise BadRequest(f"{name} of the backup is damaged: its SHA-256 differs")
+    if archive.DUMP not in sums:
+        raise BadRequest(f"the backup has no {archive.DUMP}")
+    _must_fit(settings, places, reading, manifest, sums)
+    return manifest, sums
+
+
+def _must_fit(
+    settings: Settings,
+    places: StackPlaces,
+    reading: Reading,
+    manifest: Manifest,
+    sums: Mapping[str, str],
+) -> None:
+    """The configured bundle, here or in the backup, must be the one whose vectors the rows hold."""
+    # Imports torch, which takes seconds.
+    from pinpoint.nets.contract import CONTRACT_FILE, parse_contract, public_contract
+    from pinpoint.nets.runtime import find_bundle
+
+    name = settings.encoder.bundle
+    inside = f"bundles/{name}/{CONTRACT_FILE}"
+    advice = f"set PINPOINT_BUNDLE to {manifest.bundle}"
+    if inside in sums and not Path(name).is_dir():
+        contract = parse_contract(reading.text(inside).encode(), inside)
+    else:
+        try:
+            contract = find_bundle(name, places.home).contract
+        except BadBundle as error:
+            raise BadBundle(f"{error.message}; for this backup, {advice}") from error
+    if public_contract(contract, settings.media.rendition_px).digest != manifest.contract:
+        raise BadBundle(
+            f"the backup's vectors are of bundle {manifest.bundle!r}, not of {name!r} as it is "
+            f"configured: {advice}, and PINPOINT_MEDIA_RENDITION_PX to what it was"
+        )
+
+
+def _must_be_empty(settings: Settings, places: StackPlaces) -> None:
+    """Raise `Conflict` if the stack holds anything."""
+    full = any(places.blobs_dir.glob("*/*/*"))
+    if not full and (settings.places.database_url or places.pgdata.exists()):
+        with reachable(settings, places) as (url, _):
+            full = dumps.in_use(url)
+    if full:
+        raise Conflict(
+            f"the stack of {places.home} is not empty; `--replace` puts the backup in its place, "
+            "and what it holds is lost"
+        )
+
+
+def _replace(
+    settings: Settings,
+    places: StackPlaces,
+    reading: Reading,
+    sums: Mapping[str, str],
+    manifest: Manifest,
+    *,
+    replace: bool,
+    say: Say,
+) -> dict[str, int]:
+    """Everything that changes something; nothing of the stack runs but its PostgreSQL."""
+    with reachable(settings, places, alone=True) as (url, pgdata):
+        if not replace and dumps.in_use(url):
+            raise Conflict("somebody has put something into the stack meanwhile")
+        migrate.upgrade(url)  # extension and roles, and whether we may
+        _unpack(reading, places, sums, say)
+        say("replacing the database")
+        dumped = places.home / "restore.dump"
+        try:
+            with reading.open(archive.DUMP) as file:
+                archive.copy(file, dumped)
+            dumps.replace_all(url, dumped, pgdata)
+        finally:
+            dumped.unlink(missing_ok=True)
+        with dumps.connected(url) as connection:
+            found = dumps.counts_of(connection)
+        if found != manifest.counts:
+            raise StackError(f"the database holds {found}, the backup {manifest.counts}")
+        say("migrating the database")
+        migrate.upgrade(url)
+        with dumps.connected(url) as connection:
+            counts = dumps.counts_of(connection)
+        _drop_other_blobs(places, sums)
+        if "index" not in external(settings):
+            say("building the index")
+            _build_index(settings, places)
+        return counts
+
+
+def _unpack(reading: Reading, places: StackPlaces, sums: Mapping[str, str], say: Say) -> None:
+    """Add blobs and bundles; what is there under a blob's name is that blob."""
+    done = 0
+    for name, digest in sums.items():
+        room, _, rest = name.partition("/")
+        to = {"blobs": places.blobs_dir, "bundles": places.bundles_dir}.get(room)
+        if to is None or (room == "blobs" and (to / rest).is_file()):
+            continue
+        with reading.open(name) as file:
+            if archive.copy(file, to / rest) != digest:
+                raise BadRequest(f"{name} of the backup has changed since it was checked")
+        done += 1
+        if done % 1_000 == 0:
+            say(f"unpacked {done} files")
+
+
+def _drop_other_blobs(places: StackPlaces, sums: Mapping[str, str]) -> None:
+    for path in places.blobs_dir.glob("*/*/*"):
+        if f"blobs/{path.relative_to(places.blobs_dir).as_posix()}" not in sums:
+            path.unlink()
+
+
+def _build_index(settings: Settings, places: StackPlaces) -> None:
+    """Build the embedded index before anybody is served, as `index rebuild` does."""
+    shutil.rmtree(places.index_dir, ignore_errors=True)
+    builds, name = Builds(places.index_dir), new_build()
+    command = [sys.executable, "-P", "-m", "pinpoint.stack.index_build"]
+    command += ["--folder", str(builds.path(name)), "--points", DEFAULT_POINTS]
+    done = subprocess.run(
+        [*command, "--parent", str(os.getpid())],
+        env=environment(settings, places, 0),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StackError(
+            "database and blobs are restored, but the index could not be built (`pinpoint up`, "
+            f"then `pinpoint index rebuild`): {(done.stdout + done.stderr)[-500:]}"
+        )
+    builds.point_to(name)

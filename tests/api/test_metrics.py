@@ -1,0 +1,294 @@
+"""`/metrics` of the real application on a real database: right figures, few series, few readers."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from pinpoint import errors
+from pinpoint.api.app import create
+from pinpoint.api.metrics import METRICS
+from pinpoint.api.standing import Standing
+from pinpoint.records import SCOPES, Drift, Swept
+from pinpoint.settings import ApiSettings, Places
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.state import operator_key
+from pinpoint.store.access import Access
+from pinpoint.store.upkeep import MOST, Upkeep
+from rig import Rig, jpeg, plain_jpeg, write_photos
+
+TOKEN = "a-token-for-prometheus"
+MOST_SERIES = 1_000
+
+
+@pytest.fixture
+def rig(database_url, api_database_url, tmp_path):
+    made = Rig(database_url, api_database_url, tmp_path / "rig")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def served(rig, tmp_path):
+    """The application over the rig, as the API's role, with a token for metrics."""
+    places = StackPlaces(tmp_path / "home")
+    places.home.mkdir(mode=0o700)
+    rig.settings.places = Places(home=places.home)
+    rig.settings.api = ApiSettings(metrics_token=TOKEN)
+    parts = SimpleNamespace(
+        settings=rig.settings,
+        database=rig.database,
+        access=Access(rig.as_api),
+        index=rig.index,
+        encoder=rig.encoder,
+        blobs=rig.blobs,
+        jobs=rig.queue,
+        decoder=rig.parts.decoder,
+        upkeep=Upkeep(rig.as_api),
+    )
+    server = uvicorn.Server(uvicorn.Config(create(parts), port=0, log_config=None, lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield SimpleNamespace(
+            url=f"http://127.0.0.1:{port}", parts=parts, operator=operator_key(places)
+        )
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Every reading asks anew."""
+    monkeypatch.setattr("pinpoint.api.standing.FRESH_S", 0.0)
+
+
+def http(served, key=None, **headers):
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    return httpx.Client(base_url=served.url, headers=headers, trust_env=False, timeout=30)
+
+
+def read(served):
+    with http(served, TOKEN) as client:
+        answer = client.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return answer.text
+
+
+def samples(said):
+    """Every series with its value."""
+    return {
+        (one.name, *(f"{k}={v}" for k, v in sorted(one.labels.items()))): one.value
+        for family in text_string_to_metric_families(said)
+        for one in family.samples
+    }
+
+
+def test_the_figures_are_those_of_the_rows(served, rig, fresh, tmp_path):
+    organization = rig.organization("secret-name")
+    before = samples(read(served))
+    assert before["pinpoint_items_oldest_open_seconds",] == 0
+    assert before["pinpoint_part_up", "part=database"] == 1
+    assert ("pinpoint_drift", "kind=missing") not in before, "no reconcile has run"
+
+    write_photos(tmp_path / "in", 3)
+    (tmp_path / "in" / "nowhere.jpg").write_bytes(plain_jpeg(1))
+    rig.ingest(tmp_path / "in", organization)
+    with rig.operator.write(organization) as catalogue:
+        batch = catalogue.open_batch(catalogue.source("photos").id)
+    key, secret = rig.access.create_key("secret-name", "k", list(SCOPES))
+    with http(served, secret) as client:
+        files = {"files": ("new.jpg", jpeg(77, 1, 1))}
+        assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
+        assert client.post("/v1/locate", files={"photo": plain_jpeg(5)}).status_code == 200
+        assert client.get(f"/v1/batches/{batch.id}").status_code == 200
+        assert client.get(f"/v1/batches/{key.id}").status_code == 404
+        assert client.get("/no/such/path").status_code == 404
+    with rig.owner.begin() as unit:
+        unit.connection.execute(
+            text(
+                "UPDATE batch_items SET lease_owner = 'w', lease_until = now() - interval '1 s',"
+                " received_at = now() - interval '100 s' WHERE state = 'received'"
+            )
+        )
+    said = read(served)
+    found = samples(said)
+    assert found["pinpoint_items_open", "state=received"] == 1
+    assert 100 <= found["pinpoint_items_oldest_open_seconds",] < 160
+    assert found["pinpoint_leases_expired",] == 1
+    assert found["pinpoint_jobs_waiting",] == len(rig.queue.sent) == 1
+    refused = ("pinpoint_items_refused_24h", "reason=no_position", "verdict=rejected")
+    assert found[refused] == 1
+    assert found["pinpoint_upload_files_total",] == 1
+    assert found["pinpoint_upload_bytes_total",] == len(jpeg(77, 1, 1))
+    assert found["pinpoint_locate_answers_total", "point=yes"] == 1
+    for stage in ("decode", "encode", "retrieve", "evidence", "rank", "decide", "total"):
+        name = ("pinpoint_search_stage_seconds_count", "flow=locate", f"stage={stage}")
+        assert found[name] == 1, stage
+    route = "route=/v1/batches/{batch_id}"
+    assert found["pinpoint_http_requests_total", "method=GET", route, "status=2xx"] == 1
+    assert found["pinpoint_http_requests_total", "method=GET", route, "status=4xx"] == 1
+    assert found["pinpoint_http_requests_total", "method=GET", "route=none", "status=4xx"] == 1
+    for word in ("secret-name", str(organization), str(batch.id), "photos", "nowhere", secret):
+        assert word not in said
+
+
+def test_what_jobs_leave_is_shown(served, rig, fresh):
+    upkeep = Upkeep(rig.owner)
+    upkeep.note_drift(Drift(checked=10, missing=1, stale=2, extra=3, mended=6))
+    swept = Swept(released=2, items=0, images=0, graves=0, forgotten=0)
+    upkeep.note_swept(swept)
+    upkeep.note_swept(swept)
+    for _ in range(2):
+        upkeep.add({"claimed": 32, "encoded": 30, "embed.seconds": 0.75, "embed.slices": 1})
+    found = samples(read(served))
+    drift = {kind: found["pinpoint_drift", f"kind={kind}"] for kind in ("missing", "stale")}
+    assert drift == {"missing": 1, "stale": 2}
+    assert abs(found["pinpoint_reconciled_timestamp_seconds",] - time.time()) < 60
+    assert found["pinpoint_leases_released_total",] == 4
+    assert found["pinpoint_ingest_encoded_total",] == 60
+    assert found["pinpoint_ingest_stage_seconds_sum", "stage=embed"] == 1.5
+    assert found["pinpoint_ingest_stage_seconds_count", "stage=embed"] == 2
+    totals = upkeep.totals()
+    assert (totals.swept, totals.counts["claimed"]) == (swept, 64)
+    assert datetime.now(UTC) - totals.swept_at < timedelta(minutes=1)
+
+
+def test_there_are_few_series_whatever_callers_do(served, rig, fresh, tmp_path):
+    """Every label comes from the code, so nobody can make the server hold more."""
+    organization = rig.organization()
+    write_photos(tmp_path / "in", 40)
+    rig.ingest(tmp_path / "in", organization)
+    with rig.owner.begin() as unit:
+        unit.connection.execute(
+            text("UPDATE batch_items SET state = 'rejected', reason = 'made-up-' || place")
+        )
+    with http(served, TOKEN) as client:
+        for number in range(20):
+            client.request(f"X{number}", f"/v1/made-up/{number}")
+            client.get(f"/v1/sources/{number}")
+    found = samples(read(served))
+    assert found["pinpoint_items_refused_24h", "reason=other", "verdict=rejected"] == 40
+    methods = {line[1] for line in found if line[0] == "pinpoint_http_requests_total"}
+    assert methods <= {"method=GET", "method=POST", "method=other"}
+    assert len(found) < 150
+    # And with every route, status class, flow, stage and reason there is:
+    with http(served) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    routes = sum(len(methods) for methods in paths.values()) + 8
+    from pinpoint.media.checks import REASONS
+
+    most = routes * 5 + 2 * 7 * 16 + 2 * (len(REASONS) + 4) + 60
+    assert most < MOST_SERIES
+
+
+def test_every_metric_is_listed_and_every_listed_one_is_there(served, rig, fresh):
+    upkeep = Upkeep(rig.owner)
+    upkeep.note_drift(Drift(checked=1, missing=0, stale=0, extra=0, mended=0))
+    upkeep.note_swept(Swept(released=0, items=0, images=0, graves=0, forgotten=0))
+    said = read(served)
+    named = set(re.findall(r"^# TYPE (\S+)", said, flags=re.MULTILINE))
+    # The client adds the time at which each of its own was made.
+    assert {name for name in named if not name.endswith("_created")} == {
+        one.name for one in METRICS
+    }
+    helped = dict(re.findall(r"^# HELP (\S+) (.+)", said, flags=re.MULTILINE))
+    assert all(helped[one.name] for one in METRICS)
+
+
+def test_a_key_of_an_organisation_opens_nothing(served, rig):
+    rig.organization()
+    _, secret = rig.access.create_key("acme", "all", list(SCOPES))
+    with http(served, secret) as client:
+        refused = client.get("/metrics")
+    assert (refused.status_code, refused.json()["reason"]) == (403, "not_allowed")
+    assert "pinpoint_items" not in refused.text
+    for wrong in (None, "pp_unknown", TOKEN + "x"):
+        with http(served, wrong) as client:
+            assert client.get("/metrics").status_code == 401, wrong
+    with http(served, served.operator) as client:
+        assert client.get("/metrics").status_code == 200
+    with http(served, served.operator, **{"X-Forwarded-For": "192.0.2.1"}) as client:
+        assert client.get("/metrics").status_code == 401, "from elsewhere"
+    with http(served, TOKEN, **{"X-Forwarded-For": "192.0.2.1"}) as client:
+        assert client.get("/metrics").status_code == 200, "that is what the token is for"
+
+
+def test_while_there_are_no_keys_this_machine_may_read(served):
+    with http(served) as client:
+        assert client.get("/metrics").status_code == 200
+        page = client.get("/metrics", headers={"Origin": "https://elsewhere.example"})
+    assert page.status_code == 401
+
+
+def test_a_part_that_is_down_is_said_and_its_figures_are_absent(served, fresh, monkeypatch):
+    def away(**_):
+        raise errors.DatabaseUnavailable("PostgreSQL does not answer")
+
+    monkeypatch.setattr(served.parts.upkeep, "totals", away)
+    found = samples(read(served))
+    assert found["pinpoint_part_up", "part=database"] == 0
+    assert found["pinpoint_part_up", "part=index"] == 1
+    assert ("pinpoint_items_oldest_open_seconds",) not in found
+
+
+def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):
+    asked = []
+    totals = served.parts.upkeep.totals
+    monkeypatch.setattr(
+        served.parts.upkeep, "totals", lambda **said: asked.append(1) or totals(**said)
+    )
+    for _ in range(4):
+        read(served)
+    assert len(asked) == 1
+    standing = Standing("1", lambda _: "")
+    standing.ask(served.parts)
+    assert len(asked) == 2
+
+
+def test_the_statement_reads_open_items_by_their_own_index(rig, tmp_path):
+    """A table of settled items must not make the question slower."""
+    organization = rig.organization()
+    write_photos(tmp_path / "in", 2)
+    batch = rig.ingest(tmp_path / "in", organization)
+    with rig.owner.begin() as unit:
+        run = unit.connection.execute
+        run(
+            text(
+                "INSERT INTO batch_items (id, organization_id, batch_id, place, external_id, file,"
+                " locator, state) SELECT gen_random_uuid(), :org, :batch, 100 + n, n, n, '',"
+                " 'indexed' FROM generate_series(1, 60000) n"
+            ),
+            {"org": organization, "batch": batch.id},
+        )
+        run(text("ANALYZE batch_items"))
+        run(text("SET LOCAL jit = off"))
+        for where, order, index in (
+            ("state IN ('received', 'stored')", "seq", "ix_batch_items_unsettled"),
+            (
+                "state IN ('rejected', 'failed') AND settled_at > now() - interval '24 hours'",
+                "settled_at DESC",
+                "ix_batch_items_refused",
+            ),
+        ):
+            explain = f"EXPLAIN SELECT state FROM batch_items WHERE {where}"
+            plan = run(text(f"{explain} ORDER BY {order} LIMIT {MOST}")).scalars().all()
+            assert index in "\n".join(plan), plan
+    begun = time.perf_counter()
+    assert Upkeep(rig.as_api).totals().open_items == {"received": 0, "stored": 0}
+    assert time.perf_counter() - begun < 1.0

@@ -1,0 +1,144 @@
+"""Containers taken apart and put together again, so that a lie can be told in one place only."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PNG_MARK = b"\x89PNG\r\n\x1a\n"
+_BOXES_INSIDE = {b"moov", b"trak", b"iprp", b"ipco", b"dinf", b"grpl"}
+
+
+def segments(jpeg: bytes) -> list[tuple[int, bytes]]:
+    """`(marker, payload)` of a JPEG; all from the first scan on is one last piece."""
+    found, at = [], 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
+        (size,) = struct.unpack_from(">H", jpeg, at + 2)
+        found.append((jpeg[at + 1], jpeg[at + 4 : at + 2 + size]))
+        at += 2 + size
+    return [*found, (0xDA, jpeg[at:])]
+
+
+def jpeg(pieces: list[tuple[int, bytes]], lies: dict[int, int] | None = None) -> bytes:
+    """A JPEG of these pieces; `lies` gives the length that the piece of that number claims."""
+    out = [b"\xff\xd8"]
+    for number, (marker, payload) in enumerate(pieces):
+        if marker == 0xDA:
+            out.append(payload)
+            continue
+        size = (lies or {}).get(number, len(payload) + 2)
+        out.append(struct.pack(">BBH", 0xFF, marker, size & 0xFFFF) + payload[:65_533])
+    return b"".join(out)
+
+
+def app1(payload: bytes) -> tuple[int, bytes]:
+    """An EXIF or XMP segment's piece."""
+    return 0xE1, payload
+
+
+def with_piece(data: bytes, piece: tuple[int, bytes]) -> bytes:
+    """A JPEG with one more segment at its start, its own EXIF dropped if the piece is EXIF."""
+    kept = [
+        one
+        for one in segments(data)
+        if not (piece[1].startswith(b"Exif") and one[1].startswith(b"Exif"))
+    ]
+    return jpeg([piece, *kept])
+
+
+def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
+    """`(name, body)` of a PNG's chunks."""
+    found, at = [], 8
+    while at + 12 <= len(png):
+        (size,) = struct.unpack_from(">I", png, at)
+        found.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + size]))
+        at += 12 + size
+    return found
+
+
+def png(parts: list[tuple[bytes, bytes]], lies: dict[int, int] | None = None) -> bytes:
+    """A PNG of these chunks, every CRC right; `lies` as in `jpeg`."""
+    out = [PNG_MARK]
+    for number, (name, body) in enumerate(parts):
+        size = (lies or {}).get(number, len(body))
+        crc = zlib.crc32(name + body)
+        out.append(struct.pack(">I", size & 0xFFFFFFFF) + name + body + struct.pack(">I", crc))
+    return b"".join(out)
+
+
+def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    head, *rest = chunks(data)
+    return png([head, (name, body), *rest])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A place in a TIFF where a lie fits."""
+
+    at: int
+    """Offset of the twelve bytes of an entry, or of the four of a pointer to the next directory."""
+    order: str
+    pointer: bool
+
+
+def entries(tiff: bytes) -> list[Entry]:
+    """Entries and next-pointers of every directory of a TIFF, sub-directories too."""
+    order = "<" if tiff[:2] == b"II" else ">"
+    found: list[Entry] = []
+    if len(tiff) < 8:
+        return found
+    waiting, seen = [struct.unpack_from(order + "I", tiff, 4)[0]], set()
+    while waiting:
+        start = waiting.pop()
+        if start in seen or not 0 < start <= len(tiff) - 6:
+            continue
+        seen.add(start)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        end = start + 2 + 12 * count
+        if end + 4 > len(tiff):
+            continue
+        for at in range(start + 2, end, 12):
+            found.append(Entry(at, order, False))
+            tag, _, _, value = struct.unpack_from(order + "HHII", tiff, at)
+            if tag in (0x8825, 0x8769, 330):
+                waiting.append(value)
+        found.append(Entry(end, order, True))
+        waiting.append(struct.unpack_from(order + "I", tiff, end)[0])
+    return found
+
+
+def tags(tiff: bytes) -> dict[int, Entry]:
+    """Entry by tag; of several with one tag the last."""
+    return {
+        struct.unpack_from(one.order + "H", tiff, one.at)[0]: one
+        for one in entries(tiff)
+        if not one.pointer
+    }
+
+
+def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes, int]]:
+    """`(offset, type, size)` of every box of an ISO-BMFF file, nested ones too."""
+    end = len(data) if end is None else end
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        size = size or end - start
+        if size < 8 or start + size > end:
+            return
+        yield start, kind, size
+        if kind in _BOXES_INSIDE:
+            yield from boxes(data, start + 8, start + size)
+        elif kind == b"meta":
+            yield from boxes(data, start + 12, start + size)
+        start += size
+
+
+def riff(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """`(offset, name, size)` of a WebP's chunks."""
+    at = 12
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        yield at, name, size
+        at += 8 + size + size % 2

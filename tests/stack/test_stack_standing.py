@@ -1,0 +1,186 @@
+"""On the running stack: one upload followed through the log files, and `status` as people see it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from pinpoint import jobs
+from pinpoint.cli import standing
+from pinpoint.settings import Places, Settings
+from pinpoint.stack.broker import CeleryQueue
+from rig import jpeg, plain_jpeg, unique
+
+
+@pytest.fixture(scope="module")
+def api(running_stack):
+    with httpx.Client(base_url=running_stack.api_url, timeout=60) as client:
+        yield client
+
+
+def pinpoint(running_stack, *arguments):
+    """The command as it is typed, with its time in seconds."""
+    import os
+
+    environment = {name: value for name, value in os.environ.items() if "PINPOINT" not in name}
+    environment |= {"PINPOINT_HOME": str(running_stack.home), "COLUMNS": "200"}
+    begun = time.monotonic()
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pinpoint"), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done, time.monotonic() - begun
+
+
+def lines(running_stack, program):
+    """A program's log, its JSON lines read."""
+    log = running_stack.places.logs_dir / f"{program}.log"
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def wait_for(done, what, seconds=60):
+    until = time.monotonic() + seconds
+    while not (found := done()):
+        assert time.monotonic() < until, f"waited too long for {what}"
+        time.sleep(0.1)
+    return found
+
+
+def uploaded(api, request_id):
+    """A batch of three files, one of them refused, sent in one request under this id."""
+    source = api.post("/v1/sources", json={"name": unique("logs"), "kind": "photo"}).json()
+    batch = api.post("/v1/batches", json={"source": source["name"]}).json()
+    seed = time.time_ns() % 1_000_000
+    files = [("files", (f"{n}.jpg", jpeg(seed + n, 20 + n, 5), "image/jpeg")) for n in range(2)]
+    files.append(("files", ("nowhere.jpg", plain_jpeg(seed), "image/jpeg")))
+    path = f"/v1/batches/{batch['id']}"
+    sent = api.post(f"{path}/images", files=files, headers={"X-Request-ID": request_id})
+    assert sent.status_code == 202, sent.text
+    assert sent.headers["x-request-id"] == request_id
+    api.post(f"{path}/complete")
+    return wait_for(
+        lambda: (now := api.get(path).json())["complete"] and now, "the batch to be complete"
+    )
+
+
+def test_one_upload_is_followed_from_its_request_to_the_workers_lines(api, running_stack):
+    request_id = unique("request")
+    batch = uploaded(api, request_id)
+    (asked,) = [
+        line
+        for line in lines(running_stack, "api")
+        if line.get("request_id") == request_id and line["event"] == "request"
+    ]
+    assert (asked["status"], asked["batch_id"]) == (202, batch["id"])
+    (worked,) = wait_for(
+        lambda: [
+            line
+            for line in lines(running_stack, "worker")
+            if line.get("request_id") == request_id and line["event"] == "ingested"
+        ],
+        "the worker's line",
+    )
+    assert worked["batch_id"] == batch["id"]
+    assert worked["job"] == jobs.INGEST_ITEMS
+    assert worked["task_id"]
+    assert worked["worker"].count("/") == 2
+    counts = {name: worked[name] for name in ("claimed", "encoded", "rejected")}
+    assert counts == {"claimed": 3, "encoded": 2, "rejected": 1}
+    assert all(worked[f"{stage}_ms"] > 0 for stage in ("read", "keep", "embed", "index"))
+    # Every other line of that task says so, too, and no line of another does.
+    of_task = [line for line in lines(running_stack, "worker") if line.get("task_id")]
+    for line in of_task:
+        assert ("request_id" in line) or line["job"] in (jobs.SWEEP, jobs.RECONCILE, line["job"])
+        if line["task_id"] == worked["task_id"]:
+            assert line["request_id"] == request_id
+        elif line["job"] in (jobs.SWEEP, jobs.RECONCILE):
+            assert "request_id" not in line, "beat asks for these, nobody's request"
+
+
+def test_the_figures_reach_metrics_with_the_operators_key(api, running_stack):
+    def counted():
+        key = {"Authorization": f"Bearer {running_stack.operator_key}"}
+        said = api.get("/metrics", headers=key).text
+        return dict(line.rsplit(" ", 1) for line in said.splitlines() if line[0] != "#")
+
+    uploaded(api, unique("request"))
+    found = wait_for(
+        lambda: (now := counted()).get('pinpoint_items_open{state="received"}') == "0.0" and now,
+        "nothing to be open",
+    )
+    assert float(found["pinpoint_ingest_encoded_total"]) >= 2
+    assert float(found['pinpoint_ingest_stage_seconds_count{stage="embed"}']) >= 1
+    refused = 'pinpoint_items_refused_24h{verdict="rejected",reason="no_position"}'
+    assert float(found[refused]) >= 1
+    assert found['pinpoint_part_up{part="index"}'] == "1.0"
+
+
+def test_status_shows_how_the_work_stands(api, running_stack):
+    uploaded(api, unique("request"))
+    queue = CeleryQueue(running_stack.places.broker_url)
+    queue.send(jobs.SWEEP)
+    queue.send(jobs.RECONCILE)
+    queue.close()
+
+    def reconciled():
+        totals = standing.ask(running_stack.settings).totals
+        return totals is not None and totals.drift is not None and totals.swept is not None
+
+    wait_for(reconciled, "sweep and reconcile")
+    done, _ = pinpoint(running_stack, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    work = json.loads(done.stdout)["work"]
+    assert work["silent"] == {}
+    assert work["jobs_waiting"] >= 0
+    assert work["totals"]["drift"]["missing"] == 0
+    assert {one["reason"] for one in work["totals"]["refused_24h"]} >= {"no_position"}
+    done, _ = pinpoint(running_stack, "status")
+    for word in ("worker", "jobs waiting", "files open", "last sweep", "drift 0", "no_position"):
+        assert word in done.stdout, done.stdout
+
+
+def test_asking_is_quick_and_names_what_does_not_answer(running_stack):
+    begun = time.monotonic()
+    found = standing.ask(running_stack.settings)
+    assert found.silent == {}
+    assert time.monotonic() - begun < 1.5, "imports included"
+    (redis,) = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if running_stack.status.processes
+        and process.pid == {p.name: p.pid for p in running_stack.status.processes}["redis"]
+    ]
+    redis.send_signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        found = standing.ask(running_stack.settings)
+        taken_s = time.monotonic() - begun
+    finally:
+        redis.send_signal(signal.SIGCONT)
+    assert set(found.silent) == {"broker"}
+    assert found.totals is not None
+    assert taken_s < 1.0
+
+
+def test_asking_where_nothing_runs_says_so_at_once(tmp_path):
+    begun = time.monotonic()
+    found = standing.ask(Settings(places=Places(home=tmp_path / "nothing")))
+    assert time.monotonic() - begun < 1.0
+    assert set(found.silent) == {"database", "broker"}
+    assert (found.totals, found.jobs_waiting) == (None, None)
+    standing.show(found)
+    assert dataclasses.is_dataclass(found)

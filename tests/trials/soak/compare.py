@@ -1,0 +1,129 @@
+"""What an organisation's state is: rows, points, blobs and verdicts, in words that two runs share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from pinpoint.bootstrap import build
+from pinpoint.ingest.reconcile import reconcile
+from pinpoint.store.vectors_remote import RemoteIndex
+from trials.soak.player import Player
+
+_ROWS = """
+SELECT s.name, i.external_id, coalesce(i.face, ''), encode(i.sha256, 'hex'), i.state,
+       round(ST_Y(i.geom)::numeric, 7)::text, round(ST_X(i.geom)::numeric, 7)::text,
+       i.captured_at::text, i.heading_deg, i.creator, i.licence, i.position_from, i.size_bytes,
+       i.width_px, i.height_px, i.kind, i.failure,
+       ARRAY(SELECT DISTINCT f FROM unnest(i.fixed) f ORDER BY f),
+       left(coalesce(i.locator, ''), 5),
+       (SELECT md5(string_agg(e.vector, '' ORDER BY e.channel)) FROM embeddings e
+         WHERE e.image_id = i.id),
+       (SELECT md5(t.jpeg) FROM thumbnails t WHERE t.image_id = i.id),
+       i.id, i.version, i.locator
+FROM images i JOIN sources s ON s.id = i.source_id
+WHERE i.organization_id = %s ORDER BY 1, 2, 3
+"""
+_CELLS = """
+SELECT s.name, n.cell, n.images FROM neighbourhoods n JOIN sources s ON s.id = n.source_id
+WHERE n.organization_id = %s AND n.images > 0 ORDER BY 1, 2
+"""
+_VERDICTS = """
+SELECT file, state, coalesce(stage, ''), coalesce(reason, '') FROM batch_items
+WHERE batch_id = ANY(%s::uuid[]) ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that has to be equal, and what is wrong in itself."""
+
+    sources: list[Any]
+    rows: list[Any]
+    cells: list[Any]
+    verdicts: dict[str, list[Any]]
+    wrong: list[str]
+    orphans: int
+    """Blobs that nothing refers to: left by calls that failed, swept later."""
+
+
+def state_of(player: Player) -> State:
+    """Read it all, and compare the three stores with each other."""
+    ground, organization = player.ground, player.organization_id
+    full = ground.sql(_ROWS, organization)
+    wrong = [f"{row[0]}/{row[1]} is {row[4]}" for row in full if row[4] != "indexed"]
+    index = RemoteIndex(ground.places.index_socket)
+    points: dict[str, int] = {}
+    after = None
+    while page := index.scroll(after, 1_000, organization):
+        for image_id, version, alive in page:
+            if alive:
+                points[str(image_id)] = version
+        after = page[-1][0]
+    rows = {str(row[-3]): row[-2] for row in full}
+    for image_id in sorted(rows.keys() | points.keys()):
+        if rows.get(image_id) != points.get(image_id):
+            wrong.append(f"{image_id}: row {rows.get(image_id)}, point {points.get(image_id)}")
+    folder = ground.places.blobs_dir / str(organization)
+    files = {f"blob:{organization}/{one.name}" for one in folder.rglob("*") if one.is_file()}
+    wanted = {row[-1] for row in full if (row[-1] or "").startswith("blob:")}
+    wrong += [f"blob {locator} is missing" for locator in sorted(wanted - files)]
+    names = ground.sql(
+        "SELECT name, kind, originals FROM sources WHERE organization_id = %s ORDER BY 1",
+        organization,
+    )
+    return State(
+        sources=names,
+        rows=[row[:-3] for row in full],
+        cells=ground.sql(_CELLS, organization),
+        verdicts={op: _verdicts(player, op, ids) for op, ids in sorted(player.batches.items())},
+        wrong=wrong,
+        orphans=len(files - wanted),
+    )
+
+
+def _verdicts(player: Player, op: str, ids: list[str]) -> list[Any]:
+    """Each file's verdict; where a folder was registered again, the one that was no repetition."""
+    rows = player.ground.sql(_VERDICTS, ids)
+    if len(ids) <= 1:
+        return [tuple(row) for row in rows]
+    best: dict[str, Any] = {}
+    for row in rows:
+        if row[0] not in best or best[row[0]][3] == "unchanged":
+            best[row[0]] = tuple(row)
+    return [best[name] for name in sorted(best)]
+
+
+def differences(wanted: State, found: State) -> list[str]:
+    """What a run with faults has otherwise than the quiet one; empty is what has to be."""
+    said = list(found.wrong)
+    for name in ("sources", "rows", "cells"):
+        said += _differ(name, getattr(wanted, name), getattr(found, name))
+    for op in sorted(wanted.verdicts.keys() | found.verdicts.keys()):
+        said += _differ(op, wanted.verdicts.get(op, []), found.verdicts.get(op, []))
+    return said
+
+
+def _differ(what: str, wanted: list[Any], found: list[Any]) -> list[str]:
+    left, right = Counter(map(repr, wanted)), Counter(map(repr, found))
+    return [f"{what}: not there: {one}" for one in (left - right)] + [
+        f"{what}: too much: {one}" for one in (right - left)
+    ]
+
+
+def drift(player: Player) -> int:
+    """What `reconcile` reports, without mending it."""
+    services = build(player.ground.settings, "operator")
+    try:
+        parts = services.ingest_parts()
+        found = reconcile(
+            ledger=parts.ledger,
+            index=services.index,
+            queue=None,
+            contract=services.encoder.contract.digest,
+            chunk=64,
+        )
+        return found.missing + found.stale + found.extra
+    finally:
+        services.close()

@@ -1,0 +1,179 @@
+"""One function for each kind of fault. It returns when what it did is over, not when it is mended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from pinpoint.stack.postgres import PostgresServer
+from trials.soak.ground import LEASE_S, Ground
+
+Fault = Callable[[Ground, random.Random], None]
+
+
+def _kill(name: str) -> Fault:
+    def kill(ground: Ground, dice: random.Random) -> None:
+        _signal(_victim(ground, name, dice), signal.SIGKILL)
+        if name == "supervisor":
+            ground.up()  # what an init system does
+
+    return kill
+
+
+def _stop(name: str) -> Fault:
+    def stop(ground: Ground, dice: random.Random) -> None:
+        pid = _victim(ground, name, dice)
+        _signal(pid, signal.SIGSTOP)
+        time.sleep(dice.uniform(0.5, 2.0))
+        _signal(pid, signal.SIGCONT)
+
+    return stop
+
+
+def _victim(ground: Ground, name: str, dice: random.Random) -> int | None:
+    if name == "worker" and dice.random() < 0.3 and ground.second_pid is not None:
+        return ground.second_pid
+    return ground.pid(name)
+
+
+def _signal(pid: int | None, number: signal.Signals) -> None:
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def slow_worker(ground: Ground, dice: random.Random) -> None:
+    """Stop the worker that holds a lease until the lease has ended, then let it go on."""
+    until, pid = time.monotonic() + 2.0, None
+    while pid is None and time.monotonic() < until:
+        owners = ground.sql("SELECT DISTINCT lease_owner FROM batch_items WHERE lease_until > now()")
+        pid = int(owners[0][0].split("/")[1]) if owners else None
+    pid = pid or ground.pid("worker")
+    _signal(pid, signal.SIGSTOP)
+    time.sleep(LEASE_S + dice.uniform(0.5, 2.0))
+    _signal(pid, signal.SIGCONT)
+
+
+def restart_redis(ground: Ground, dice: random.Random) -> None:
+    """End Redis, politely or not; the supervisor starts it again."""
+    _signal(ground.pid("redis"), dice.choice([signal.SIGTERM, signal.SIGKILL]))
+
+
+def broker_away(ground: Ground, dice: random.Random) -> None:
+    """No broker at all for seconds, while uploads go on arriving."""
+    with contextlib.suppress(OSError):
+        ground.supervisor.stop(["redis"], 5.0)
+        time.sleep(dice.uniform(1.0, 2.5))
+    with contextlib.suppress(OSError):
+        ground.supervisor.start("redis")
+
+
+def kill_postgres(ground: Ground, dice: random.Random) -> None:
+    """SIGKILL to the postmaster."""
+    _signal(_postmaster(ground), signal.SIGKILL)
+
+
+def restart_postgres(ground: Ground, dice: random.Random) -> None:
+    """PostgreSQL's fast shutdown: all sessions are ended."""
+    _signal(_postmaster(ground), signal.SIGINT)
+
+
+def kill_backend(ground: Ground, dice: random.Random) -> None:
+    """SIGKILL to one session: PostgreSQL ends all the others and recovers."""
+    pid = _postmaster(ground)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        sessions = [one for one in psutil.Process(pid).children() if "local" in _title(one)]
+        if sessions:
+            _signal(dice.choice(sessions).pid, signal.SIGKILL)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _postmaster(ground: Ground) -> int | None:
+    found = PostgresServer(ground.places).postmaster()
+    return None if found is None else found.pid
+
+
+def _full(folder: str) -> Fault:
+    def full(ground: Ground, dice: random.Random) -> None:
+        filler = Path(ground.places.home / folder / "filler")
+        try:
+            _fill(filler)
+            time.sleep(dice.uniform(1.0, 2.5))
+        finally:
+            filler.unlink(missing_ok=True)
+
+    return full
+
+
+def _fill(filler: Path) -> None:
+    """Take every free byte of a small file system."""
+    block = b"\0" * 65_536
+    with filler.open("wb", buffering=0) as file:
+        while len(block):
+            try:
+                file.write(block)
+            except OSError:
+                block = block[: len(block) // 2]
+
+
+def step_clock(sign: int) -> Fault:
+    """Set the clock of every process forward or back, by seconds up to an hour."""
+
+    def step(ground: Ground, dice: random.Random) -> None:
+        seconds = sign * dice.choice([2, 30, 600, 3_600])
+        if ground.faked_clock:
+            ground.set_clock(ground.offset_s + seconds)
+        else:
+            ground.sql(
+                "UPDATE batch_items SET lease_until = lease_until - make_interval(secs => %s)"
+                " WHERE lease_until IS NOT NULL",
+                seconds,
+            )
+
+    return step
+
+
+FAULTS: dict[str, Fault] = {
+    **{f"kill {name}": _kill(name) for name in ("worker", "index", "api", "beat", "supervisor")},
+    **{f"stop {name}": _stop(name) for name in ("worker", "index", "api", "beat", "supervisor")},
+    "slow worker": slow_worker,
+    "restart redis": restart_redis,
+    "broker away": broker_away,
+    "kill postgres": kill_postgres,
+    "restart postgres": restart_postgres,
+    "kill backend": kill_backend,
+    "blobs full": _full("blobs"),
+    "index full": _full("index"),
+    "clock forward": step_clock(1),
+    "clock back": step_clock(-1),
+}
+VICTIMS = {
+    "kill postgres": "postgres",
+    "restart postgres": "postgres",
+    "restart redis": "redis",
+    **{f"kill {name}": name for name in ("index", "api", "beat")},
+}
+NEED_SMALL_DISKS = ("blobs full", "index full")
+
+
+def schedule(seed: int, count: int, *, small_disks: bool) -> list[str]:
+    """Kinds of fault in order: shuffled rounds of all of them, so that none is left out."""
+    dice = random.Random(seed)
+    kinds = [kind for kind in FAULTS if small_disks or kind not in NEED_SMALL_DISKS]
+    chosen: list[str] = []
+    while len(chosen) < count:
+        chosen += dice.sample(kinds, len(kinds))
+    return chosen[:count]

@@ -1,0 +1,204 @@
+"""The stack that faults are done to: its start, its processes and its clock."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+from conftest import dismiss, home_folder, watch_over
+from pinpoint.settings import ApiSettings, Places, Settings, WorkerSettings
+from pinpoint.stack import lifecycle
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.programs import environment
+from pinpoint.stack.state import read_state
+from pinpoint.stack.supervise import ProcessStatus, Supervisor
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+LEASE_S = 4.0
+BLOBS_MB, INDEX_MB = 48, 1024
+
+
+class Ground:
+    """One running stack with short settings."""
+
+    def __init__(self, home: Path, *, faked_clock: bool, small_disks: bool) -> None:
+        self.settings = Settings(
+            places=Places(home=home),
+            api=ApiSettings(),
+            worker=WorkerSettings(
+                chunk=16, lease_s=LEASE_S, sweep_s=1.0, tombstone_s=30.0, reconcile_s=3_600.0
+            ),
+        )
+        self.places = StackPlaces(home)
+        self.supervisor = Supervisor(self.places)
+        self.faked_clock = faked_clock
+        self.small_disks = small_disks
+        self.clock = Path(tempfile.mkdtemp(prefix="pinpoint-clock-")) / "offset"
+        self.clock.parent.chmod(0o755)
+        self._second: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self.offset_s = 0
+
+    def up(self) -> None:
+        """What an init system does for the supervisor."""
+        with self._lock, self._as_faked():
+            lifecycle.up(self.settings)
+
+    @contextlib.contextmanager
+    def _as_faked(self) -> Iterator[None]:
+        if not self.faked_clock:
+            yield
+            return
+        extra = {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+        }
+        path = os.environ["PATH"]
+        os.environ.update(extra, PATH=f"{self._without_fake('redis-server')}:{path}")
+        try:
+            yield
+        finally:
+            for name in extra:
+                os.environ.pop(name, None)
+            os.environ["PATH"] = path
+
+    def _without_fake(self, program: str) -> Path:
+        """A folder with a program that sheds libfaketime, which Redis' allocator cannot bear."""
+        script = self.clock.with_name(program)
+        real = shutil.which(program)
+        script.write_text(f'#!/bin/sh\nunset LD_PRELOAD\nexec {real} "$@"\n')
+        script.chmod(0o755)
+        return script.parent
+
+    def set_clock(self, offset_s: int) -> None:
+        """Every process of the stack sees this offset within a second."""
+        self.offset_s = offset_s
+        draft = self.clock.with_suffix(".new")
+        draft.write_text(f"{offset_s:+d}\n")
+        draft.chmod(0o644)
+        draft.replace(self.clock)
+
+    def second_worker(self) -> None:
+        """A worker beside the supervised one, as on a second machine of the same kind."""
+        if self._second is not None and self._second.poll() is None:
+            return
+        state = read_state(self.places)
+        assert state is not None
+        with self._as_faked(), (self.places.logs_dir / "worker2.log").open("ab") as log:
+            self._second = subprocess.Popen(
+                [sys.executable, "-P", "-m", "celery", "-A", "pinpoint_workers.app:app", "worker"]
+                + ["--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint"],
+                env=environment(self.settings, self.places, state.api_port),
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+
+    @property
+    def second_pid(self) -> int | None:
+        one = self._second
+        return one.pid if one is not None and one.poll() is None else None
+
+    def process(self, name: str) -> ProcessStatus:
+        return next(one for one in self.supervisor.processes() if one.name == name)
+
+    def pid(self, name: str) -> int | None:
+        """Process id of a program, None while it has none or the supervisor does not answer."""
+        if name == "supervisor":
+            return self.supervisor.recorded_pid()
+        with contextlib.suppress(OSError):
+            return self.process(name).pid
+        return None
+
+    def sql(self, statement: str, *values: Any) -> list[Any]:
+        """Rows, as the superuser; asked again while PostgreSQL is away."""
+
+        def ask() -> list[Any]:
+            dsn = self.places.superuser_dsn("pinpoint")
+            with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
+                connection.execute("SET search_path = pinpoint, public")
+                cursor = connection.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+
+        return patiently(ask, psycopg.OperationalError, 90.0)
+
+    def logged(self, program: str) -> Iterator[dict[str, Any]]:
+        """Lines of a program's log that are JSON."""
+        for path in sorted(self.places.logs_dir.glob(f"{program}.log*"), reverse=True):
+            with path.open(encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    if line.startswith("{"):
+                        with contextlib.suppress(ValueError):
+                            yield json.loads(line)
+
+    def close_second(self) -> None:
+        if self._second is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(self._second.pid).resume()
+            self._second.kill()
+            self._second.wait()
+
+
+def patiently(ask: Callable[[], Any], error: type[Exception], limit_s: float) -> Any:
+    until = time.monotonic() + limit_s
+    while True:
+        try:
+            return ask()
+        except error:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def running(*, clock: bool = True, disks: bool = True) -> Iterator[Ground]:
+    """A stack for faults; afterwards nothing of it is left."""
+    clock = clock and FAKETIME.exists()
+    with home_folder() as home:
+        home.mkdir(mode=0o700)
+        mounted = [] if not disks else _mount(home)
+        ground = Ground(home, faked_clock=clock, small_disks=bool(mounted))
+        ground.set_clock(0)
+        watcher = watch_over(home)
+        try:
+            ground.up()
+            ground.second_worker()
+            yield ground
+        finally:
+            ground.close_second()
+            pid = ground.supervisor.recorded_pid()
+            if pid is not None and psutil.pid_exists(pid):
+                psutil.Process(pid).resume()
+            lifecycle.down(ground.settings)
+            dismiss(watcher)
+            for folder in mounted:
+                subprocess.run(["umount", "-l", str(folder)], check=False)
+            lifecycle.erase(ground.settings)
+
+
+def _mount(home: Path) -> list[Path]:
+    """Small file systems for blobs and index; none where mounting is not allowed."""
+    done: list[Path] = []
+    for name, size_mb in (("blobs", BLOBS_MB), ("index", INDEX_MB)):
+        folder = home / name
+        folder.mkdir(mode=0o700)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=700", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            done.append(folder)
+    return done

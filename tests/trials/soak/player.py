@@ -1,0 +1,229 @@
+"""Plays the script as clients and operators do: what fails with a stated error is tried again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pinpoint import errors
+from pinpoint.client.client import Client
+from pinpoint.client.wire import Wire
+from pinpoint.ingest.intake import register_folder
+from pinpoint.stack.state import read_state
+from pinpoint.store.access import Access
+from pinpoint.store.database import Transactions, owner_engine
+from pinpoint.store.handles import CatalogueDatabase
+from trials.soak.ground import Ground, patiently
+from trials.soak.world import FOLDERS, SOURCES, Op, write
+
+PATIENCE_S = 120.0
+STATED = (errors.Unavailable, errors.StackError)
+
+
+class Lost(AssertionError):
+    """Something that was promised did not happen."""
+
+
+@dataclass
+class Player:
+    """One organisation that does what the script says."""
+
+    ground: Ground
+    name: str
+    folder: Path
+    organization_id: UUID = field(init=False)
+    sources: dict[str, str] = field(default_factory=dict)
+    batches: dict[str, list[str]] = field(default_factory=dict)
+    """Batches of each operation; more than one only where a folder was registered again."""
+    retries: Counter[str] = field(default_factory=Counter)
+    unstated: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._clients = threading.local()
+        owner = Transactions(owner_engine(self.ground.places.owner_url()))
+        self._operator = CatalogueDatabase(owner, self.ground.settings.worker.chunk)
+        self.organization_id = Access(owner).create_organization(self.name).id
+
+    def close(self) -> None:
+        self._operator.close()
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def _client(self) -> Client:
+        found = getattr(self._clients, "client", None)
+        if found is None:
+            state = read_state(self.ground.places)
+            assert state is not None
+            key = self.ground.places.operator_key_file.read_text().strip()
+            found = Client(Wire(state.api_url, key, self.name, embedded=True))
+            self._clients.client = found
+        return found
+
+    def call(self, what: str, ask: Callable[[Client], Any]) -> Any:
+        """One call, again and again while the answer is that the stack is not there."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return ask(self._client())
+            except STATED as error:
+                self.retries[what] += 1
+                if time.monotonic() > until:
+                    raise Lost(f"{what} failed for {PATIENCE_S:g} s: {error}") from error
+            except errors.PinpointError as error:
+                if type(error) is not errors.PinpointError:
+                    raise
+                # A 500: the server did not say what is wrong. Tried again, but held against it.
+                self.unstated.append(f"{what}: {error}")
+                if time.monotonic() > until:
+                    raise Lost(f"{what}: {error}") from error
+            client, self._clients.client = self._clients.client, None
+            client.close()
+            time.sleep(0.25)
+
+    def add_source(self, name: str) -> None:
+        kind, originals = SOURCES[name]
+
+        def add(client: Client) -> Any:
+            try:
+                return client.add_source(name, kind, originals=originals)
+            except errors.Conflict:  # the answer to the first try was lost
+                return client.source(name)
+
+        self.sources[name] = self.call("add_source", add)["id"]
+
+    # --- operations --------------------------------------------------------------------------
+
+    def targets(self, phase: list[Op]) -> dict[tuple[str, str], str]:
+        """Image ids of everything that a phase fixes or deletes, asked for while all is well."""
+        rows = self.ground.sql(
+            "SELECT s.name, i.external_id, i.id FROM images i JOIN sources s ON s.id = i.source_id"
+            " WHERE i.organization_id = %s AND i.state <> 'deleted'",
+            self.organization_id,
+        )
+        return {(source, external): str(image) for source, external, image in rows}
+
+    def play(self, phase: list[Op], threads: int) -> None:
+        """All operations of a phase, several at once."""
+        ids = self.targets(phase)
+        for op in phase:
+            if op.verb in ("upload", "folder") and op.source not in self.sources:
+                self.add_source(op.source)
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(self._do, op, ids) for op in phase]:
+                done.result()
+
+    def _do(self, op: Op, ids: dict[tuple[str, str], str]) -> None:
+        if op.verb == "upload":
+            self._upload(op)
+        elif op.verb == "folder":
+            self._folder(op)
+        elif op.verb == "erase":
+            self._gone(op.name, lambda client: client.erase_source(self.sources[op.source]))
+        for external, fields in op.ids.items():
+            image = ids[op.source, external]
+            if op.verb == "fix":
+                self.call(op.name, lambda client, i=image, f=fields: client.fix(i, **f))
+            else:
+                self._gone(op.name, lambda client, i=image: client.delete(i))
+
+    def _gone(self, what: str, ask: Callable[[Client], Any]) -> None:
+        def once(client: Client) -> None:
+            try:
+                ask(client)
+            except errors.NotFound:
+                if not self.retries[what]:
+                    raise
+
+        self.call(what, once)
+
+    def _upload(self, op: Op) -> None:
+        files = list(op.files().items())
+        batch = self.call(op.name, lambda client: client.open_batch(op.source))["id"]
+        self.batches[op.name] = [batch]
+        for start in range(0, len(files), 9):
+            part = dict(files[start : start + 9])
+            self.call(op.name, lambda client, p=part: self._send(client, op, batch, p))
+        self.call(op.name, lambda client: client.complete(batch))
+
+    def _send(self, client: Client, op: Op, batch: str, part: dict[str, bytes]) -> None:
+        if self.retries[op.name]:
+            # An answer was lost: what has come in need not be sent twice.
+            there = {one["file"] for one in client.items(batch, limit=1000)["items"]}
+            part = {name: data for name, data in part.items() if name not in there}
+        if part:
+            hints = {name: op.hints[name] for name in part if name in op.hints}
+            client.upload(batch, part, hints or None)
+
+    def _folder(self, op: Op) -> None:
+        folder = self.folder / op.source
+        write(folder, op.files())
+
+        def register() -> str:
+            return str(
+                register_folder(
+                    folder,
+                    source=op.source,
+                    organization_id=self.organization_id,
+                    database=self._operator,
+                    settings=self.ground.settings,
+                ).id
+            )
+
+        began = {row[0] for row in self._batches(op.source)}
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                register()
+                break
+            except errors.Unavailable as error:
+                self.retries[op.name] += 1
+                if time.monotonic() > until:
+                    raise Lost(f"{op.name}: {error}") from error
+                time.sleep(0.25)
+        self.batches[op.name] = sorted(
+            str(row[0]) for row in self._batches(op.source) if row[0] not in began
+        )
+
+    def _batches(self, source: str) -> list[Any]:
+        return self.ground.sql(
+            "SELECT id FROM batches WHERE organization_id = %s AND source_id = %s",
+            self.organization_id,
+            self.sources[source],
+        )
+
+    # --- waiting -----------------------------------------------------------------------------
+
+    def unsettled(self) -> dict[str, int]:
+        """How much of the organisation's work is still under way."""
+        rows = self.ground.sql(
+            "SELECT (SELECT count(*) FROM batch_items WHERE organization_id = %s"
+            "          AND state IN ('received', 'stored')),"
+            "       (SELECT count(*) FROM images WHERE organization_id = %s"
+            "          AND state IN ('pending', 'deleted')),"
+            "       (SELECT count(*) FROM sources WHERE organization_id = %s"
+            "          AND erased_at IS NOT NULL)",
+            *[self.organization_id] * 3,
+        )
+        return dict(zip(("items", "images", "sources"), rows[0], strict=True))
+
+    def settle(self, limit_s: float) -> float:
+        """Wait until every file has its verdict and every deletion is done; seconds it took."""
+        began = time.monotonic()
+        while any((left := self.unsettled()).values()):
+            if time.monotonic() - began > limit_s:
+                raise Lost(f"not settled after {limit_s:g} s: {left}")
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+
+def prepare(player: Player) -> None:
+    """Sources that folders need before the first phase."""
+    for name in FOLDERS:
+        patiently(lambda n=name: player.add_source(n), errors.Unavailable, PATIENCE_S)
