@@ -142,6 +142,13 @@ def reasons_table() -> str:
     return table(("reason", "meaning"), [(f"`{word}`", text) for word, text in REASONS.items()])
 
 
+def metrics_table() -> str:
+    from pinpoint.api.metrics import METRICS
+
+    rows = [(f"`{one.name}`", one.labels, one.meaning, one.alert) for one in METRICS]
+    return table(("metric", "labels", "meaning", "worth an alert"), rows)
+
+
 TABLES = {
     "settings": settings_table,
     "commands": commands_table,
@@ -149,6 +156,7 @@ TABLES = {
     "errors": errors_table,
     "exits": exits_table,
     "reasons": reasons_table,
+    "metrics": metrics_table,
 }
 
 

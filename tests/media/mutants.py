@@ -69,19 +69,25 @@ def mutants(
         count: How many.
         others: Real valid files to mutate beside our own.
     """
-    sources = [*valid_files().items(), *others]
-    bombs = sorted(BOMBS)
+    sources, seen = [*valid_files().items(), *others], set()
     for number in range(count):
-        rng = random.Random(f"{seed}/{number}")
-        if number % 2:
-            bomb = bombs[number // 2 % len(bombs)]
-            yield f"{number:04d}-{bomb}", BOMBS[bomb](rng)
-            continue
-        name, data = sources[number // 2 % len(sources)]
-        kind = _kind(data)
-        mutator = rng.choice([*_ANYWHERE, *_INSIDE[kind] * 2])
-        changed = mutator(data, rng)
-        yield f"{number:04d}-{mutator.__name__}-{name.replace('/', '-')}", changed
+        name, data = _mutant(number, random.Random(f"{seed}/{number}"), sources)
+        if data in seen:
+            data += f"#{number}".encode()  # behind its end, where no reader looks
+        seen.add(data)
+        yield f"{number:04d}-{name}", data
+
+
+def _mutant(
+    number: int, rng: random.Random, sources: Sequence[tuple[str, bytes]]
+) -> tuple[str, bytes]:
+    turn = number // 2
+    if number % 2:
+        bomb = sorted(BOMBS)[turn % len(BOMBS)]
+        return bomb, BOMBS[bomb](rng)
+    name, data = sources[turn % len(sources)]
+    mutator = rng.choice([*_ANYWHERE, *_INSIDE[_kind(data)] * 2])
+    return f"{mutator.__name__}-{name}", mutator(data, rng)
 
 
 def bits(data: bytes, rng: random.Random) -> bytes:

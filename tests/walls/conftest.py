@@ -15,6 +15,7 @@ from pinpoint import logs
 from pinpoint.api.app import create
 from pinpoint.settings import LogSettings
 from pinpoint.store.access import Access
+from pinpoint.store.database import Transactions, api_engine, owner_engine
 from rig import Rig
 from walls.neighbourhood import Neighbourhood, settle_in
 
@@ -62,3 +63,19 @@ def neighbourhood(walls_database, tmp_path_factory) -> Iterator[Neighbourhood]:
         server.should_exit = True
         thread.join(10)
         rig.close()
+
+
+@pytest.fixture
+def owner(database_url) -> Iterator[Transactions]:
+    """An empty database of this test's own, as its owner."""
+    made = Transactions(owner_engine(database_url))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def as_api(api_database_url) -> Iterator[Transactions]:
+    """The same database under the API's role."""
+    made = Transactions(api_engine(api_database_url, own_login=True))
+    yield made
+    made.close()

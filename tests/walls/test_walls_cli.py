@@ -33,8 +33,8 @@ FOREIGN = {
 }
 # These work on the stack itself, for the operator of its machine, or on files: no key opens them.
 OPERATOR = {
-    "up", "down", "status", "demo", "inspect",
-    "orgs create", "orgs list", "orgs revoke",
+    "up", "down", "status", "demo", "inspect", "backup", "restore",
+    "orgs create", "orgs list", "orgs revoke", "orgs erase",
     "keys create", "keys list", "keys revoke",
     "index info", "index rebuild", "index reconcile",
 }  # fmt: skip

@@ -1,95 +1,21 @@
-"""The spatial statements under the API's role: the same as an obvious loop, and by the index."""
+"""The evidence statement under the API's role finds what an obvious loop finds."""
 
 from __future__ import annotations
 
-import json
 import random
 from uuid import UUID, uuid4
 
 import pytest
 from geographiclib.geodesic import Geodesic
-from sqlalchemy import text
 
-from pinpoint.geo.cells import cells_of
 from pinpoint.records import KINDS, Candidate, Point
 from pinpoint.store import neighbours
-from pinpoint.store.database import Transactions, api_engine, owner_engine
+from walls.rows import CONTRACT, organizations, put
 
-CONTRACT = "c" * 16
 RADIUS_M = 300.0
 PER_KIND = 5
 # `<->` orders on the sphere: places whose distances differ by less than this may change places.
 SPHERE = 0.008
-
-
-@pytest.fixture
-def owner(database_url):
-    made = Transactions(owner_engine(database_url))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def as_api(api_database_url):
-    made = Transactions(api_engine(api_database_url, own_login=True))
-    yield made
-    made.close()
-
-
-def organizations(owner, count):
-    """Ids of new organisations, each with one source of each kind: `(organisation, {kind: id})`."""
-    made = []
-    with owner.begin() as unit:
-        for number in range(count):
-            org, sources = uuid4(), {kind: uuid4() for kind in KINDS}
-            unit.connection.execute(
-                text("INSERT INTO organizations (id, name) VALUES (:id, :name)"),
-                {"id": org, "name": f"org-{number}"},
-            )
-            for kind, source in sources.items():
-                unit.connection.execute(
-                    text(
-                        "INSERT INTO sources (id, organization_id, name, kind, originals)"
-                        " VALUES (:id, :org, :kind, :kind, 'copy')"
-                    ),
-                    {"id": source, "org": org, "kind": kind},
-                )
-            made.append((org, sources))
-    return made
-
-
-_COLUMNS = (
-    "id, organization_id, source_id, kind, external_id, geog, position_from, sha256, size_bytes,"
-    " format, width_px, height_px, cell_r5, cell_r7, cell_r9, state, version"
-)
-
-
-def put(owner, rows):
-    """Rows of `(id, organisation, source, kind, point, state)`, each with a vector."""
-    values = []
-    for image, org, source, kind, point, state in rows:
-        cells = cells_of(point)
-        values.append(
-            {"id": image, "org": org, "source": source, "kind": kind, "state": state}
-            | {"lat": point.lat, "lon": point.lon}
-            | {"r5": cells.r5, "r7": cells.r7, "r9": cells.r9, "contract": CONTRACT}
-        )
-    with owner.begin() as unit:
-        unit.connection.execute(
-            text(
-                f"INSERT INTO images ({_COLUMNS}) VALUES (:id, :org, :source, :kind, :id,"
-                " ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography, 'exif', 'x', 1, 'jpeg',"
-                " 8, 8, :r5, :r7, :r9, :state, 1)"
-            ),
-            values,
-        )
-        unit.connection.execute(
-            text(
-                "INSERT INTO embeddings (image_id, contract, channel, organization_id, vector)"
-                " VALUES (:id, :contract, 'image', :org, '\\x003c')"
-            ),
-            values,
-        )
 
 
 def scattered(rng, centre, count):
@@ -226,94 +152,3 @@ def test_ties_end_at_the_id(owner, as_api):
             unit.connection, [asked], org, contract=CONTRACT, radius_m=250, per_kind=6
         )
     assert [one.id for one in found] == ids[:6]
-
-
-@pytest.fixture
-def crowded(owner):
-    """20,000 rows of five organisations, all over one city, analysed."""
-    made = organizations(owner, 5)
-    with owner.begin() as unit:
-        unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
-        for number, (org, sources) in enumerate(made):
-            for kind, source in sources.items():
-                unit.connection.execute(
-                    text(
-                        f"INSERT INTO images ({_COLUMNS})"
-                        " SELECT gen_random_uuid(), :org, :source, :kind, n::text,"
-                        " ST_SetSRID(ST_MakePoint(2.2 + 0.2 * random(), 48.8 + 0.1 * random()),"
-                        " 4326)::geography, 'exif', 'x', 1, 'jpeg', 8, 8, n % 50, n % 500, n,"
-                        " 'indexed', 1 FROM generate_series(1, 2000) AS s(n)"
-                    ),
-                    {"org": org, "source": source, "kind": kind, "number": number},
-                )
-        unit.connection.execute(text("ALTER TABLE images ENABLE TRIGGER USER"))
-        unit.connection.execute(
-            text(
-                "INSERT INTO embeddings (image_id, contract, channel, organization_id, vector)"
-                " SELECT id, :contract, 'image', organization_id, '\\x003c' FROM images"
-            ),
-            {"contract": CONTRACT},
-        )
-        unit.connection.execute(text("ANALYZE images"))
-        unit.connection.execute(text("ANALYZE embeddings"))
-    return made[0][0]
-
-
-def nodes(plan):
-    """Every node of a plan, the outermost first."""
-    yield plan
-    for inner in plan.get("Plans", ()):
-        yield from nodes(inner)
-
-
-def explained(as_api, org, statement, values):
-    with as_api.begin(org, read_only=True) as unit:
-        assert unit.connection.execute(text("SELECT current_user")).scalar_one() == "pinpoint_api"
-        explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
-        found = unit.connection.execute(explain, values).scalar_one()
-    (one,) = json.loads(found) if isinstance(found, str) else found
-    return list(nodes(one["Plan"]))
-
-
-def check_spatial(plan, loops):
-    """The spatial index is asked once for each place, and no table is read from end to end."""
-    read = [node for node in plan if node.get("Relation Name") in ("images", "embeddings")]
-    assert read
-    assert "Seq Scan" not in {node["Node Type"] for node in read}
-    spatial = [node for node in plan if node.get("Index Name", "").startswith("ix_images_geog")]
-    assert sum(node["Actual Loops"] for node in spatial) == loops
-
-
-def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
-    rng = random.Random(3)
-    candidates = [
-        Candidate(
-            id=uuid4(),
-            source_id=uuid4(),
-            kind="photo",
-            point=Point(rng.uniform(48.8, 48.9), rng.uniform(2.2, 2.4)),
-            captured_at=None,
-            group="g",
-            score=1.0,
-            rank=rank,
-        )
-        for rank in range(24)
-    ]
-    values = neighbours.evidence_parameters(
-        candidates, crowded, contract=CONTRACT, radius_m=250.0, per_kind=8
-    )
-    plan = explained(as_api, crowded, neighbours.EVIDENCE, values)
-    check_spatial(plan, loops=len(candidates) * len(KINDS))
-
-
-def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
-    values = {
-        "lat": 48.85,
-        "lon": 2.3,
-        "radius_m": 500.0,
-        "organization_id": crowded,
-        "image_id": uuid4(),
-        "kinds": list(KINDS),
-        "limit": 20,
-    }
-    check_spatial(explained(as_api, crowded, neighbours._AROUND, values), loops=1)

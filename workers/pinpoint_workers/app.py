@@ -32,6 +32,7 @@ from pinpoint.settings import Settings
 from pinpoint.stack.broker import REQUEST, celery_config
 from pinpoint.stack.places import StackPlaces
 from pinpoint_workers import ingest, runtime, upkeep
+from pinpoint_workers.beats import Every
 
 app = Celery("pinpoint")
 
@@ -49,20 +50,20 @@ def _config() -> dict[str, Any]:
         "beat_schedule": {
             jobs.SWEEP: {
                 "task": jobs.SWEEP,
-                "schedule": settings.worker.sweep_s,
+                "schedule": Every(settings.worker.sweep_s),
                 "args": [[]],
                 # A sweep that could not run in time is useless: the next one does its work.
                 "options": {"expires": settings.worker.sweep_s},
             },
             jobs.RECONCILE: {
                 "task": jobs.RECONCILE,
-                "schedule": settings.worker.reconcile_s,
+                "schedule": Every(settings.worker.reconcile_s),
                 "args": [[]],
                 "options": {"expires": settings.worker.reconcile_s},
             },
             jobs.PRUNE: {
                 "task": jobs.PRUNE,
-                "schedule": settings.worker.prune_s,
+                "schedule": Every(settings.worker.prune_s),
                 "args": [[]],
                 "options": {"expires": settings.worker.prune_s},
             },

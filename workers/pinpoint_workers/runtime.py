@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 import psutil
 
@@ -25,12 +26,24 @@ def services() -> Services:
 
 @lru_cache(maxsize=1)
 def name() -> str:
-    """Host, process id and start time: a name that no other process ever has again."""
-    return _name_of(psutil.Process(os.getpid()))
+    """Host, process id, boot and start: a name that no other process ever has again."""
+    return _name_of(os.getpid())
 
 
-def _name_of(process: psutil.Process) -> str:
-    return f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"
+def _name_of(pid: int) -> str:
+    return f"{socket.gethostname()}/{pid}/{_start_of(pid)}"
+
+
+def _start_of(pid: int) -> str:
+    """When a process was started, in words that stay the same when the clock is set."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        # No Linux, or no such process; psutil says which.
+        return f"{psutil.Process(pid).create_time():.2f}"
+    # The second field, the command, may hold anything, but ends with the last parenthesis.
+    return f"{boot[:8]}-{fields.rpartition(')')[2].split()[19]}"
 
 
 def is_alive(worker: str) -> bool:
@@ -43,7 +56,7 @@ def is_alive(worker: str) -> bool:
     if host != socket.gethostname() or not pid.isdigit():
         return True
     try:
-        return _name_of(psutil.Process(int(pid))) == worker
+        return _name_of(int(pid)) == worker
     except psutil.NoSuchProcess:
         return False
 

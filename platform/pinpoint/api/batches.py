@@ -25,7 +25,7 @@ from pinpoint.api.schemas_catalogue import (
     UploadedOut,
 )
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequest, Conflict
+from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable
 from pinpoint.records import Caller, NewItem
 
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
@@ -128,6 +128,10 @@ def upload_images(
         ]
         with parts.database.write(caller.organization_id) as catalogue:
             ids = catalogue.add_items(batch_id, items)
+    except DatabaseUnavailable:
+        # A connection lost in the commit says nothing of its outcome: rows may name these bytes
+        # by now. If none does, `prune` removes them.
+        raise
     except Exception:
         # No row knows these bytes, so nobody would ever remove them.
         for locator in kept:

@@ -66,7 +66,7 @@ def erase_org(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase an organisation: rows, keys, audit, index points, stored bytes; tables are compacted."""
+    """Erase an organisation: rows, keys, audit, index points and stored bytes."""
     session = Session.of(context, as_json=as_json)
     if not yes:
         if session.as_json:
@@ -85,6 +85,7 @@ def _erase(services: Services, name: str) -> tuple[UUID, int]:
     from pinpoint.ingest.erase import erase_organization
     from pinpoint.stack.dumps import scrub
     from pinpoint.stack.places import StackPlaces
+    from pinpoint.store.vectors_payload import new_build
 
     if services.closing is None or services.ledger is None:
         raise Misconfigured("these services cannot erase: they are those of the API")
@@ -97,7 +98,9 @@ def _erase(services: Services, name: str) -> tuple[UUID, int]:
         blobs=services.blobs,
         say=output.note,
     )
-    rebuild_index(services)
+    mark = new_build()
+    while (rebuild_index(services).build or mark) < mark:
+        output.note("that rebuild had begun before the erasure; once more")
     output.note("compacting the tables")
     where = services.settings.places
     scrub(where.database_url or StackPlaces(where.home).superuser_url())

@@ -6,6 +6,7 @@ the item next finds what is done already.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,6 +24,9 @@ from pinpoint.ports import BlobStore, Decoder, Encoder, Ledger, VectorIndex
 from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
 
 _log = logs.get(__name__)
+
+_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Pauses between tries to free items: a lease that nobody frees holds them for minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +70,23 @@ def ingest_items(
                     break
                 _ingest_slice(read, parts, tally)
         except Unavailable:
-            parts.ledger.give_back([item.id for item in items], worker)
+            _give_back([item.id for item in items], worker, parts)
             raise
         finally:
             _log.info("ingested", **tally.said())
     return len(items)
+
+
+def _give_back(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
+    """Free items; where the database itself is away, wait for it, as there is no other work."""
+    for pause_s in _PATIENCE_S:
+        try:
+            parts.ledger.give_back(ids, worker)
+            return
+        except Unavailable as error:
+            _log.warning("items not given back yet", reason=error.reason, detail=error.message)
+            time.sleep(pause_s)
+    parts.ledger.give_back(ids, worker)
 
 
 def _batches(items: Sequence[ClaimedItem]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from pinpoint.stack.postgres_binaries import find_binaries
 from pinpoint.store.erasing import BACKUP_LOCK
 
 SCHEMAS: Final = ("pinpoint", "tenant")
+_LOCK_WAIT: Final = "60s"
 
 _BEGIN: Final = b"""
 SET client_min_messages = warning;
@@ -78,7 +79,7 @@ def snapshot(url: str) -> Iterator[Snapshot]:
         StackError: There is no schema of ours in it.
     """
     with connected(url) as connection:
-        connection.execute("SET lock_timeout = '60s'")
+        connection.execute(f"SET lock_timeout = '{_LOCK_WAIT}'")
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         try:
             connection.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
@@ -219,7 +220,7 @@ def scrub(url: str) -> None:
         StackError: Somebody held a table for a minute.
     """
     with connected(url) as connection:
-        connection.execute("SET lock_timeout = '60s'")
+        connection.execute(f"SET lock_timeout = '{_LOCK_WAIT}'")
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'pinpoint'"
         ).fetchall()

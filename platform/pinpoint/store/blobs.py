@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
-from pinpoint.errors import NotFound
+from pinpoint.errors import NotFound, Unavailable
 
 _LOCATOR = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
 
@@ -27,16 +27,27 @@ class FolderBlobs:
         self._folder = folder
 
     def put(self, organization_id: UUID, data: bytes) -> str:
-        """Store bytes durably under a new name and return their locator."""
+        """Store bytes durably under a new name and return their locator.
+
+        Raises:
+            Unavailable: The folder takes nothing now: its disk is full, or gone.
+        """
         name = uuid4().hex
         path = self._file(str(organization_id), name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_suffix(".part")
-        with half.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with half.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+        except OSError as error:
+            half.unlink(missing_ok=True)
+            raise Unavailable(
+                f"{self._folder} takes no bytes ({error.strerror}): make room there",
+                reason="blobs_unavailable",
+            ) from error
         return f"blob:{organization_id}/{name}"
 
     def path(self, locator: str) -> str:

@@ -100,9 +100,7 @@ class Reader:
         if source_id is not None:
             row = self._connection.execute(wanted.where(sources.c.id == source_id)).one_or_none()
         if row is None and isinstance(name_or_id, str):
-            row = self._connection.execute(
-                wanted.where(sources.c.name == name_or_id)
-            ).one_or_none()
+            row = self._connection.execute(wanted.where(sources.c.name == name_or_id)).one_or_none()
         if row is None:
             raise NotFound(f"no source {name_or_id}")
         counted = self._connection.execute(

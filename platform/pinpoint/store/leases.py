@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, text, update
 
 from pinpoint.records import ClaimedItem, Rejected
 from pinpoint.store.rows import among, hint_from_json, to_source
@@ -23,7 +23,18 @@ from pinpoint.store.tables import (
     sources,
 )
 
-_FREE = or_(batch_items.c.lease_until.is_(None), batch_items.c.lease_until < func.now())
+
+def _free(lease_s: float) -> ColumnElement[bool]:
+    """Nobody holds the item, or its lease has ended.
+
+    A lease that ends much later than one taken now was taken before the clock was set back, and
+    would hold the item until the clock has caught up.
+    """
+    ends = batch_items.c.lease_until
+    far = func.now() + timedelta(seconds=2 * lease_s)
+    return or_(ends.is_(None), ends < func.now(), ends > far)
+
+
 # Literal, so that the planner can prove that the partial index over open items fits.
 _OPEN = text("batch_items.state IN ('received', 'stored')")
 
@@ -34,7 +45,7 @@ def claim(
     """Take free items, in order; items tried too often become `failed` and are not returned."""
     free = (
         select(batch_items.c.id)
-        .where(among(batch_items.c.id, ids), _OPEN, _FREE)
+        .where(among(batch_items.c.id, ids), _OPEN, _free(lease_s))
         .order_by(batch_items.c.seq)
         .with_for_update(skip_locked=True)
     )
@@ -221,11 +232,11 @@ def holders(connection: Connection) -> list[str]:
     )
 
 
-def lost(connection: Connection, limit: int) -> list[tuple[UUID, int]]:
+def lost(connection: Connection, limit: int, *, lease_s: float) -> list[tuple[UUID, int]]:
     """Open items without a valid lease, oldest first, with their attempts."""
     rows = connection.execute(
         select(batch_items.c.id, batch_items.c.attempts)
-        .where(_OPEN, _FREE)
+        .where(_OPEN, _free(lease_s))
         .order_by(batch_items.c.seq)
         .limit(limit)
     )

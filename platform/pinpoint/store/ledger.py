@@ -178,7 +178,7 @@ class Ledger:
     def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
         """Unsettled items without a valid lease, oldest first, with their attempts."""
         with self._transactions.begin() as unit:
-            return leases.lost(unit.connection, limit)
+            return leases.lost(unit.connection, limit, lease_s=self._lease_s)
 
     def lost_images(self, contract: str, limit: int) -> list[UUID]:
         """Pending images that have a vector and so only wait for the index."""

@@ -1,4 +1,4 @@
-"""`make soak N=1000 SEED=…`: faults until `N`, a table, and a non-zero end at the first difference."""
+"""`make soak N=1000 SEED=…`: faults, a table, and a non-zero end at the first difference."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("-n", type=int, default=1_000, help="faults in all")
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--evidence", type=Path, default=Path("soak-evidence"))
+    parser.add_argument("--evidence", type=Path, default=None)
     given = parser.parse_args()
+    kept = given.evidence or Path(tempfile.gettempdir()) / f"pinpoint-soak-{given.seed}"
     sys.stdout.write(f"seed {given.seed}\n")
     with running() as ground, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
         campaign = Campaign(ground, Path(folder))
@@ -41,7 +42,7 @@ def main() -> int:
                 if not run.equal or run.drift or run.unstated:
                     raise AssertionError("\n".join([*run.differences[:40], *run.unstated[:20]]))
         except BaseException:
-            _keep(given.evidence, ground.places.home, campaign)
+            _keep(kept, ground.places.home, campaign)
             sys.stdout.write(campaign.table() + "\n")
             raise
         sys.stdout.write(campaign.table() + "\n")

@@ -1,4 +1,4 @@
-"""Runs of faults over the script, each compared with a quiet run, and the table of what was seen."""
+"""Runs of the script under faults, each compared with a quiet run, and a table of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from pinpoint.stack import lifecycle
 from trials.soak import faults
-from trials.soak.compare import State, differences, drift, state_of
+from trials.soak.compare import State, differences, drift, pruned, state_of
 from trials.soak.ground import Ground
 from trials.soak.player import Player, prepare
 from trials.soak.world import World
@@ -108,10 +108,12 @@ class Campaign:
 
     def _finish(self, player: Player, found: Run, wanted: State) -> None:
         self._well()
+        found.orphans = pruned(player)
         state = state_of(player)
         found.drift = drift(player)
         found.differences = differences(wanted, state)
-        found.orphans = state.orphans
+        if state.orphans:
+            found.differences.append(f"{state.orphans} blobs without a row outlive `prune`")
         found.retries = player.retries.total()
         found.unstated = player.unstated
         player.close()
@@ -128,9 +130,9 @@ class Campaign:
         victim = faults.VICTIMS.get(kind)
         while time.monotonic() - began < BACK_S:
             new = self._ground.pid(victim) if victim else -1
-            if new not in (None, before) or (victim and before is None):
-                if lifecycle.status(self._ground.settings).state == "up":
-                    break
+            another = new not in (None, before) or (victim and before is None)
+            if another and lifecycle.status(self._ground.settings).state == "up":
+                break
             time.sleep(0.2)
         return kind, time.monotonic() - began
 
@@ -163,6 +165,6 @@ class Campaign:
             f"{seconds / max(total, 1):.1f} s a fault, longest settling {settled:.1f} s",
             f"calls tried again {sum(run.retries for run in self.runs)}, "
             f"unstated errors {sum(len(run.unstated) for run in self.runs)}, "
-            f"orphaned blobs {sum(run.orphans for run in self.runs)}",
+            f"orphaned blobs, all pruned, {sum(run.orphans for run in self.runs)}",
         ]
         return "\n".join(lines)

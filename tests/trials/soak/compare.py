@@ -1,4 +1,4 @@
-"""What an organisation's state is: rows, points, blobs and verdicts, in words that two runs share."""
+"""What an organisation's state is: rows, points, blobs and verdicts, for two runs to share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pinpoint.bootstrap import build
+from pinpoint.ingest.prune import prune
 from pinpoint.ingest.reconcile import reconcile
 from pinpoint.store.vectors_remote import RemoteIndex
 from trials.soak.player import Player
@@ -110,6 +111,23 @@ def _differ(what: str, wanted: list[Any], found: list[Any]) -> list[str]:
     return [f"{what}: not there: {one}" for one in (left - right)] + [
         f"{what}: too much: {one}" for one in (right - left)
     ]
+
+
+def pruned(player: Player) -> int:
+    """Remove blobs that calls which failed have left, as the worker does daily; how many."""
+    services = build(player.ground.settings, "operator")
+    try:
+        assert services.closing is not None
+        found = prune(
+            closing=services.closing,
+            ledger=services.ingest_parts().ledger,
+            blobs=services.blobs,
+            orphan_s=0.0,
+            audit_s=1e9,
+        )
+        return found.blobs + found.halves
+    finally:
+        services.close()
 
 
 def drift(player: Player) -> int:

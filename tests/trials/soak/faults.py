@@ -1,4 +1,4 @@
-"""One function for each kind of fault. It returns when what it did is over, not when it is mended."""
+"""One function for each kind of fault; it returns when it is over, not when it is mended."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def slow_worker(ground: Ground, dice: random.Random) -> None:
     """Stop the worker that holds a lease until the lease has ended, then let it go on."""
     until, pid = time.monotonic() + 2.0, None
     while pid is None and time.monotonic() < until:
-        owners = ground.sql("SELECT DISTINCT lease_owner FROM batch_items WHERE lease_until > now()")
+        owners = ground.sql(
+            "SELECT DISTINCT lease_owner FROM batch_items WHERE lease_until > now()"
+        )
         pid = int(owners[0][0].split("/")[1]) if owners else None
     pid = pid or ground.pid("worker")
     _signal(pid, signal.SIGSTOP)

@@ -29,6 +29,7 @@ from pinpoint.stack.supervise import ProcessStatus, Supervisor
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 LEASE_S = 4.0
 BLOBS_MB, INDEX_MB = 48, 1024
+_SECOND = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint")
 
 
 class Ground:
@@ -102,8 +103,7 @@ class Ground:
         assert state is not None
         with self._as_faked(), (self.places.logs_dir / "worker2.log").open("ab") as log:
             self._second = subprocess.Popen(
-                [sys.executable, "-P", "-m", "celery", "-A", "pinpoint_workers.app:app", "worker"]
-                + ["--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint"],
+                [sys.executable, "-P", "-m", "celery", "-A", "pinpoint_workers.app:app", *_SECOND],
                 env=environment(self.settings, self.places, state.api_port),
                 stdout=log,
                 stderr=log,

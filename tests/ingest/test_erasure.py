@@ -1,0 +1,367 @@
+"""What is erased leaves nothing; what nobody needs goes; what somebody needs stays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from media.pictures import exif, noise, saved, xmp
+from pinpoint import jobs
+from pinpoint.errors import NotFound
+from pinpoint.ingest.erase import erase_organization
+from pinpoint.ingest.prune import prune
+from pinpoint.ingest.sweep import sweep
+from pinpoint.records import IndexFilter, NewItem
+from pinpoint.stack import dumps
+from pinpoint.stack.index_build import build
+from pinpoint.store.closing import Closing
+from pinpoint.store.erasing import BACKUP_LOCK
+from pinpoint.store.points import Points
+from pinpoint.store.vectors_edge import EdgeIndex
+from rig import jpeg, write_photos
+
+DAY_S = 86_400
+
+
+@pytest.fixture
+def closing(rig):
+    return Closing(rig.owner)
+
+
+@pytest.fixture
+def org(rig):
+    return rig.organization()
+
+
+def filled(rig, tmp_path, name, seed):
+    """An organisation with copied originals, a rejected file, an audit row and a key."""
+    org = rig.organization(name)
+    rig.access.create_key(name, "phone", ["locate"])
+    folder = tmp_path / f"in-{name}"
+    write_photos(folder, 4, first=seed, lat=48 + seed / 1000)
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / f"{name}-secret-{path.name}")
+    (folder / f"{name}-secret-bad.jpg").write_bytes(b"no picture")
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals="copy", licence=f"{name}-secret-licence")
+    rig.ingest(folder, org)
+    with rig.database.write(org) as catalogue:
+        photo = hashlib.sha256(name.encode()).hexdigest()
+        catalogue.log_query(
+            "locate", key_id=None, photo_sha256=photo, bundle="descriptor", index_build=None
+        )
+    return org, folder
+
+
+def needles(rig, org, name, folder):
+    """All that must not be found: names, digests of files as text and as bytes, pictures."""
+    digests = [hashlib.sha256(path.read_bytes()) for path in sorted(folder.iterdir())[1:]]
+    digests.append(hashlib.sha256(name.encode()))
+    stored = [
+        rig.scalar(
+            f"SELECT string_agg(encode({column}, 'hex'), ' ') FROM {table} "
+            f"WHERE organization_id = '{org}'"
+        ).split()
+        for table, column in (("thumbnails", "jpeg"), ("embeddings", "vector"))
+    ]
+    return [
+        f"{name}-secret".encode(),
+        *(digest.digest() for digest in digests),
+        *(digest.hexdigest().encode() for digest in digests),
+        # From the middle: pictures of one kind begin alike.
+        *(bytes.fromhex(one)[len(one) // 4 :][:60] for each in stored for one in each),
+    ]
+
+
+def found_in_tables(rig, wanted):
+    """Search every table of the schema, written out as text."""
+    with rig.owner.begin() as unit:
+        names = (
+            unit.connection.execute(
+                text("SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
+            )
+            .scalars()
+            .all()
+        )
+        dump = "\n".join(
+            str(row[0])
+            for name in names
+            for row in unit.connection.execute(text(f"SELECT t::text FROM {name} t"))
+        )
+    hexed = dump.encode()
+    return [one for one in wanted if one in hexed or one.hex().encode() in hexed]
+
+
+def found_in_folder(folder, wanted):
+    return [
+        (path.relative_to(folder).as_posix(), one)
+        for path in folder.rglob("*")
+        if path.is_file()
+        for data in [path.read_bytes()]
+        for one in wanted
+        if one in data
+    ]
+
+
+def erased(rig, closing, org):
+    return erase_organization(
+        org,
+        closing=closing,
+        ledger=rig.ledger,
+        index=rig.index,
+        blobs=rig.blobs,
+        say=lambda _: None,
+    )
+
+
+def test_an_erased_organisation_leaves_no_byte(rig, closing, tmp_path, server_places, database_url):
+    gone, folder = filled(rig, tmp_path, "acme", 0)
+    stays, _ = filled(rig, tmp_path, "other", 500)
+    wanted = needles(rig, gone, "acme", folder)
+    rig.index.flush()
+    assert len(found_in_tables(rig, wanted)) > 10
+    assert found_in_folder(
+        rig.folder / "blobs" / str(gone), [folder.joinpath("acme-secret-0000.jpg").read_bytes()]
+    )
+    before = rig.index.count()
+
+    assert erased(rig, closing, gone) == 4
+    assert found_in_tables(rig, wanted) == []
+    assert not (rig.folder / "blobs" / str(gone)).exists()
+    assert rig.index.count(IndexFilter(organization_id=gone)) == 0
+    assert rig.index.count() == before - 4 == rig.index.count(IndexFilter(organization_id=stays))
+    with pytest.raises(NotFound):
+        rig.access.organization("acme")
+    assert rig.organization("acme") != gone  # the name is free
+
+    fresh = rig.folder / "next"
+    build(fresh, Points(rig.owner, lambda: rig.encoder.contract), lambda *_: None)
+    assert EdgeIndex(fresh).count() == 4
+    assert str(gone).encode() not in b"".join(
+        path.read_bytes() for path in fresh.rglob("*") if path.is_file()
+    )
+    # Nothing in the files of the tables, of their statistics and of the log either.
+    oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
+    rig.owner.close()
+    rig.as_api.close()
+    dumps.scrub(server_places.superuser_url(urlsplit(database_url).path.strip("/")))
+    assert found_in_folder(server_places.pgdata / "base" / oid, wanted) == []
+    assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
+
+
+def test_what_is_left_of_an_organisation_goes_with_its_last_tombstone(rig, closing, tmp_path):
+    org, _ = filled(rig, tmp_path, "acme", 0)
+    erased(rig, closing, org)
+    assert closing.closed() == [org]
+    assert pruned(rig, closing).organizations == 0
+    swept(rig)
+    assert pruned(rig, closing).organizations == 1
+    assert closing.closed() == []
+    for table in ("tombstones", "sources", "batches", "batch_items", "queries"):
+        assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
+
+
+def test_erasing_the_last_keys_does_not_open_the_door(rig, closing, tmp_path):
+    org, _ = filled(rig, tmp_path, "acme", 0)
+    erased(rig, closing, org)
+    assert rig.access.any_keys()
+    default = rig.access.organization("default")
+    erased(rig, closing, default.id)
+    assert rig.access.organization("default").id != default.id
+    assert rig.access.any_keys()
+
+
+def test_what_comes_in_while_an_organisation_is_erased_goes_too(rig, closing, org, tmp_path):
+    write_photos(tmp_path / "in", 2)
+    rig.ingest(tmp_path / "in", org)
+    erased(rig, closing, org)
+    with rig.owner.begin() as unit:  # a request that had been let in before
+        unit.connection.execute(
+            text(
+                "INSERT INTO queries (id, organization_id, asked, bundle) "
+                "VALUES (gen_random_uuid(), :org, 'locate', 'x')"
+            ),
+            {"org": org},
+        )
+    rig.blobs.put(org, b"late")
+    pruned(rig, closing)
+    assert rig.scalar("SELECT count(*) FROM queries") == 0
+    assert not (rig.folder / "blobs" / str(org)).exists()
+
+
+def test_erasing_can_be_broken_off_and_run_again(rig, closing, org, tmp_path, monkeypatch):
+    write_photos(tmp_path / "in", 3)
+    rig.ingest(tmp_path / "in", org)
+
+    def dies(_versions):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.index, "delete", dies)
+        with pytest.raises(KeyboardInterrupt):
+            erased(rig, closing, org)
+    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 3
+    assert closing.find(str(org)) == org
+    erased(rig, closing, org)
+    assert rig.scalar("SELECT count(*) FROM images") == 0
+    assert rig.index.count() == 0
+
+
+def test_an_erased_image_leaves_its_batch_whole_and_nameless(rig, org, tmp_path):
+    folder = tmp_path / "in"
+    write_photos(folder, 3)
+    (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
+    batch = rig.ingest(folder, org)
+    rig.ingest(folder, org)
+    victim = rig.scalar("SELECT id FROM images WHERE external_id = '0001.jpg'")
+    with rig.operator.write(org) as catalogue:
+        catalogue.delete_image(victim)
+    rig.run()
+    digest = hashlib.sha256((folder / "0001.jpg").read_bytes()).digest()
+    assert found_in_tables(rig, [b"0001.jpg", digest, str(victim).encode()]) == [
+        str(victim).encode()  # its tombstone, until no old writer can be alive
+    ]
+    swept(rig)
+    assert found_in_tables(rig, [str(victim).encode()]) == []
+    with rig.operator.read(org) as catalogue:
+        after = catalogue.batch(batch.id)
+    assert (after.items, after.indexed, after.duplicate) == (4, 3, 1)
+    assert found_in_tables(rig, [b"0002.jpg", b"twin.jpg"]) == [b"0002.jpg", b"twin.jpg"]
+
+
+def test_one_face_of_a_file_leaves_the_name_that_the_others_need(rig, org, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    packet = xmp(GPano__ProjectionType="equirectangular")
+    gps = {1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)}
+    (folder / "pano.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
+    rig.ingest(folder, org, kind="street")
+    ids = [row[0] for row in rig.index.scroll(None, 10)]
+    assert len(ids) == 4
+    for last in (False, True):
+        for victim in ids[3:] if last else ids[:3]:
+            with rig.operator.write(org) as catalogue:
+                catalogue.delete_image(victim)
+        rig.run()
+        assert bool(found_in_tables(rig, [b"pano.jpg"])) is not last
+
+
+def test_an_erased_source_leaves_nothing_after_the_sweep(rig, org, tmp_path):
+    write_photos(tmp_path / "in", 3)
+    rig.ingest(tmp_path / "in", org)
+    with rig.operator.write(org) as catalogue:
+        catalogue.erase_source(catalogue.source("photos").id)
+    rig.run()
+    swept(rig)
+    for table in ("sources", "images", "batches", "batch_items", "thumbnails", "tombstones"):
+        assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
+    assert rig.index.scroll(None, 10) == []
+
+
+def swept(rig, tombstone_s=0, rebuild=None):
+    return sweep(
+        ledger=rig.ledger,
+        queue=rig.queue,
+        index=rig.index,
+        contract=rig.encoder.contract.digest,
+        chunk=64,
+        tombstone_s=tombstone_s,
+        is_alive=lambda _worker: True,
+        rebuild=rebuild,
+    )
+
+
+def test_the_sweep_has_the_index_made_anew_when_it_forgets(rig, org, tmp_path):
+    write_photos(tmp_path / "in", 2)
+    rig.ingest(tmp_path / "in", org)
+    calls = []
+    swept(rig, rebuild=lambda: calls.append(1))
+    assert calls == []
+    with rig.operator.write(org) as catalogue:
+        catalogue.delete_image(rig.index.scroll(None, 1)[0][0])
+    rig.run()
+    swept(rig, rebuild=lambda: calls.append(1))
+    swept(rig, rebuild=lambda: calls.append(1))
+    assert calls == [1]
+
+
+def pruned(rig, closing, orphan_s=DAY_S, audit_s=DAY_S):
+    return prune(
+        closing=closing, ledger=rig.ledger, blobs=rig.blobs, orphan_s=orphan_s, audit_s=audit_s
+    )
+
+
+def aged(rig, locator, days=2):
+    path = rig.blobs.path(locator)
+    os.utime(path, (time.time() - days * DAY_S,) * 2)
+    return path
+
+
+def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
+    wanted = rig.blobs.put(org, jpeg(1, 48, 2))
+    waiting = rig.blobs.put(org, jpeg(2, 48, 2))
+    orphan, young = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
+    with rig.operator.write(org) as catalogue:
+        source = catalogue.add_source("up", "photo")
+        batch = catalogue.open_batch(source.id)
+        catalogue.add_items(batch.id, [NewItem(external_id="a", file="a", locator=wanted)])
+    rig.run()
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_items(batch.id, [NewItem(external_id="b", file="b", locator=waiting)])
+    rig.queue.sent.clear()
+    kept = [aged(rig, wanted), aged(rig, waiting), rig.blobs.path(young)]
+    lost = aged(rig, orphan)
+    half = f"{lost}.part"
+    open(half, "wb").close()
+    os.utime(half, (time.time() - 2 * DAY_S,) * 2)
+    found = pruned(rig, closing)
+    assert (found.blobs, found.halves) == (1, 1)
+    assert all(os.path.exists(path) for path in kept)
+    assert not os.path.exists(lost)
+    assert not os.path.exists(half)
+
+
+def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_url):
+    write_photos(tmp_path / "in", 1)
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals="copy")
+    rig.ingest(tmp_path / "in", org)
+    orphan = aged(rig, rig.blobs.put(org, b"orphan"))
+    victim = rig.index.scroll(None, 1)[0][0]
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
+        backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
+        assert pruned(rig, closing).blobs == 0
+        with rig.operator.write(org) as catalogue:
+            catalogue.delete_image(victim)
+        rig.run()
+        assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
+    assert os.path.exists(orphan)
+    assert pruned(rig, closing).blobs == 1
+    assert swept(rig).graves == 1
+    assert [name for name, _ in rig.queue.sent] == [jobs.ERASE_IMAGES]
+    rig.run()
+    assert rig.scalar("SELECT count(*) FROM images") == 0
+    assert not any(path.is_file() for path in (rig.folder / "blobs").rglob("*"))
+
+
+def test_the_audit_forgets(rig, closing, org):
+    with rig.database.write(org) as catalogue:
+        for _ in range(2):
+            catalogue.log_query(
+                "locate", key_id=None, photo_sha256="00" * 32, bundle="descriptor", index_build=None
+            )
+    with rig.owner.begin() as unit:
+        unit.connection.execute(
+            text(
+                "UPDATE queries SET asked_at = now() - interval '2 days' "
+                "WHERE id = (SELECT id FROM queries LIMIT 1)"
+            )
+        )
+    assert pruned(rig, closing).queries == 1
+    assert rig.scalar("SELECT count(*) FROM queries") == 1

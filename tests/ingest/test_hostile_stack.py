@@ -1,0 +1,205 @@
+"""Hostile files through the running stack: each one verdict, no process the worse for it.
+
+Figures are printed; `-s` shows them.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import text
+
+from media.mutants import mutants
+from pinpoint.media.checks import REASONS
+from pinpoint.records import IndexFilter
+from pinpoint.settings import MediaSettings
+from pinpoint.stack import lifecycle
+from pinpoint.store.database import Transactions, owner_engine
+from pinpoint.store.vectors_remote import RemoteIndex
+from rig import unique
+from shared_data import shared_data
+
+SEED, COUNT = 3, 500
+VERDICTS = ("indexed", "updated", "duplicate", "rejected", "failed")
+REQUEST_FILES, REQUEST_BYTES = 200, 60_000_000
+REAL_BYTES = 200_000
+"""Real photos up to this size are mutated too."""
+
+
+class Watch:
+    """Peak memory of the worker and of every decoding child it starts, bytes."""
+
+    def __init__(self, worker_pid: int) -> None:
+        self.worker = psutil.Process(worker_pid)
+        self.resting: list[int] = []
+        self.children: dict[int, int] = {}
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._end.wait(0.05):
+            for child in self.worker.children():
+                self.children[child.pid] = max(self.children.get(child.pid, 0), peak(child.pid))
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._end.set()
+            self._thread.join()
+
+    def rest(self) -> None:
+        """Note what the worker holds between two batches."""
+        self.resting.append(self.worker.memory_info().rss)
+
+
+def peak(pid: int) -> int:
+    """The kernel's own highest resident size; 0 where the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+@pytest.fixture(scope="module")
+def api(running_stack):
+    with httpx.Client(base_url=running_stack.api_url, timeout=120) as client:
+        yield client
+
+
+def requests(files: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Files in portions that one request may hold."""
+    portion: dict[str, bytes] = {}
+    for name, data in files.items():
+        if len(portion) == REQUEST_FILES or sum(map(len, portion.values())) > REQUEST_BYTES:
+            yield portion
+            portion = {}
+        portion[name] = data
+    yield portion
+
+
+def ingest(api, files: dict[str, bytes], hint: dict[str, float] | None = None):
+    """Upload everything into a source of its own; the batch as it ends, and its items."""
+    source = api.post("/v1/sources", json={"name": unique("hostile"), "kind": "photo"}).json()
+    batch = api.post("/v1/batches", json={"source": source["name"]}).json()
+    for portion in requests(files):
+        parts = [("files", (name, data, "image/jpeg")) for name, data in portion.items()]
+        hints = {"hints": json.dumps(dict.fromkeys(portion, hint))} if hint else None
+        sent = api.post(f"/v1/batches/{batch['id']}/images", files=parts, data=hints)
+        assert sent.status_code == 202, sent.text
+    assert api.post(f"/v1/batches/{batch['id']}/complete").status_code == 200
+    until = time.monotonic() + 100
+    while not (batch := api.get(f"/v1/batches/{batch['id']}").json())["complete"]:
+        assert time.monotonic() < until, batch
+        time.sleep(0.2)
+    return source["id"], batch, list(all_items(api, batch["id"]))
+
+
+def all_items(api, batch_id: str):
+    after = 0
+    while after is not None:
+        page = api.get(
+            f"/v1/batches/{batch_id}/items", params={"limit": 1000, "after": after}
+        ).json()
+        yield from page["items"]
+        after = page["next"]
+
+
+def check(running_stack, files, source_id, batch, items) -> Counter[str]:
+    """Nothing lost, nothing twice, and every refusal says why; verdicts and reasons counted."""
+    assert batch["items"] == len(files) == sum(batch[verdict] for verdict in VERDICTS)
+    assert sorted(item["file"] for item in items) == sorted(files)
+    states = Counter(item["state"] for item in items)
+    assert states == Counter({name: batch[name] for name in VERDICTS if batch[name]})
+    for item in items:
+        refused = item["state"] in ("rejected", "failed")
+        assert not refused or (item["reason"] in REASONS and item["detail"]), item
+    rows, points = rows_and_points(running_stack, source_id)
+    # A panorama is one item and four rows.
+    assert rows == points >= batch["indexed"]
+    return states + Counter(item["reason"] for item in items if item["reason"])
+
+
+def rows_and_points(running_stack, source_id: str) -> tuple[int, int]:
+    transactions = Transactions(owner_engine(running_stack.places.owner_url()))
+    with transactions.begin() as unit:
+        rows, organization = unit.connection.execute(
+            text(
+                "SELECT count(i.id), max(s.organization_id::text)::uuid FROM sources s "
+                "LEFT JOIN images i ON i.source_id = s.id AND i.state = 'indexed' WHERE s.id = :id"
+            ),
+            {"id": source_id},
+        ).one()
+    transactions.close()
+    index = RemoteIndex(running_stack.places.index_socket)
+    where = IndexFilter(organization_id=organization, source_ids=(UUID(source_id),))
+    return rows, index.count(where)
+
+
+def odd_files() -> dict[str, bytes]:
+    """Every file of the folder, those that are no pictures too."""
+    root = shared_data() / "odd"
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def real_photos() -> list[tuple[str, bytes]]:
+    """Small real photos to mutate."""
+    root = shared_data() / "photos"
+    paths = [
+        path
+        for suffix in ("jpg", "heic", "tiff", "png", "avif", "webp")
+        for path in sorted(root.rglob(f"*.{suffix}"))[:8]
+        if 1_000 < path.stat().st_size < REAL_BYTES
+    ]
+    return [(path.name, path.read_bytes()) for path in paths]
+
+
+@pytest.mark.timeout(240)
+def test_odd_files_and_mutants_cost_only_themselves(running_stack, api):
+    before = lifecycle.status(running_stack.settings)
+    (worker_pid,) = (one.pid for one in before.processes if one.name == "worker")
+    watch, odd, begun = Watch(worker_pid), odd_files(), time.monotonic()
+    bad = dict(mutants(SEED, COUNT, real_photos()))
+    made_s = time.monotonic() - begun
+    assert len(bad) == COUNT
+    with watch.watching():
+        ingest(api, dict(list(odd.items())[:64]), {"lat": 1.0, "lon": 1.0})  # everything is warm
+        watch.rest()
+        # With a position given, every picture's pixels are decoded, not its header only.
+        ended = [check(running_stack, odd, *ingest(api, odd, {"lat": 10.0, "lon": 20.0}))]
+        watch.rest()
+        ended.append(check(running_stack, bad, *ingest(api, bad)))
+        watch.rest()
+    after = lifecycle.status(running_stack.settings)
+    assert after.state == "up"
+    assert [(one.name, one.pid, one.restarts) for one in after.processes] == [
+        (one.name, one.pid, one.restarts) for one in before.processes
+    ]
+    highest, limit = max(watch.children.values()), MediaSettings().memory_mb * 1_000_000
+    print(f"\nodd {len(odd)}: {dict(ended[0])}\nmutants {len(bad)}: {dict(ended[1])}")  # noqa: T201
+    print(  # noqa: T201
+        f"made in {made_s:.0f} s, all in {time.monotonic() - begun:.0f} s; "
+        f"{len(watch.children)} children, highest {highest / 1e6:.0f} MB of {limit / 1e6:.0f} MB; "
+        f"worker {[round(rss / 1e6) for rss in watch.resting]} MB"
+    )
+    assert 0 < highest < limit
+    # Memory that grows with every file would show: 1,300 files went through since the first rest.
+    assert watch.resting[-1] < watch.resting[0] + 150_000_000
+    assert not {"decoder_crashed", "out_of_memory", "timeout"} & set(ended[0])

@@ -1,0 +1,255 @@
+"""Backup, destroy, restore: the same answers, the same counts. And never half a backup."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from conftest import dismiss, home_folder, watch_over
+from pinpoint.cli.main import app
+from pinpoint.errors import BadRequest, Conflict, StackError
+from pinpoint.settings import Places, Settings
+from pinpoint.stack import dumps, lifecycle, processes
+from pinpoint.stack.backup import backup
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.restore import check, restore
+from rig import Rig, jpeg, write_photos
+
+
+def quiet(_text: str) -> None:
+    return None
+
+
+@pytest.fixture
+def filled(database_url, api_database_url, tmp_path):
+    """A database with images and blobs, as an external one of a home that has nothing else."""
+    rig = Rig(database_url, api_database_url, tmp_path / "home")
+    org = rig.organization()
+    write_photos(tmp_path / "in", 3)
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals="copy")
+    rig.ingest(tmp_path / "in", org)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def settings(database_url, tmp_path):
+    return Settings(
+        places=Places(
+            home=tmp_path / "home",
+            database_url=database_url,
+            broker_url="redis+socket:///nowhere.sock",
+            qdrant_url="http://127.0.0.1:9",
+        )
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", ["out.tar", "out"])
+def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, name):
+    target = tmp_path / name
+    manifest = backup(settings, target, quiet)
+    assert (manifest.counts["images"], manifest.blobs, manifest.bundle) == (3, 3, "descriptor")
+    blobs = files(tmp_path / "home" / "blobs")
+    with pytest.raises(Conflict, match="there already"):
+        backup(settings, target, quiet)
+    with pytest.raises(Conflict, match="--replace"):
+        restore(settings, target, replace=False, say=quiet)
+    with pytest.raises(Conflict, match="connected"):
+        restore(settings, target, replace=True, say=quiet)
+
+    shutil.rmtree(tmp_path / "home" / "blobs")
+    filled.owner.close()
+    filled.as_api.close()
+    with dumps.connected(settings.places.database_url) as connection:
+        connection.execute("DROP SCHEMA pinpoint CASCADE")
+        connection.execute("DROP SCHEMA tenant CASCADE")
+    done = restore(settings, target, replace=False, say=quiet)
+    assert done.counts == manifest.counts
+    assert files(tmp_path / "home" / "blobs") == blobs
+    filled.as_api.check()
+    with filled.database.read(filled.access.organization("acme").id) as catalogue:
+        assert [source.images for source in catalogue.sources()] == [3]
+    # Triggers, walls and the marks of changes are all there again.
+    with pytest.raises(Exception, match="permission denied"), filled.as_api.begin() as unit:
+        unit.connection.exec_driver_sql("SELECT * FROM pinpoint.images")
+    assert filled.scalar("SELECT max(changed_xid) FROM images") < filled.scalar(
+        "SELECT pg_current_xact_id()::text::bigint"
+    )
+
+
+def test_a_damaged_or_foreign_backup_touches_nothing(filled, settings, tmp_path):
+    target, places = tmp_path / "out", StackPlaces(settings.places.home)
+    backup(settings, target, quiet)
+
+    def refused(kind, match):
+        from pinpoint.stack.archive import Reading
+
+        with pytest.raises(kind, match=match):
+            check(settings, places, Reading(target), quiet)
+
+    manifest = json.loads((target / "manifest.json").read_text())
+    (target / "manifest.json").write_text(json.dumps(manifest | {"revision": "9999"}))
+    refused(StackError, "revision 9999")
+    (target / "manifest.json").write_text(json.dumps(manifest | {"contract": "0" * 64}))
+    refused(Exception, "PINPOINT_BUNDLE")
+    (target / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    refused(BadRequest, "format 2")
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    sums = (target / "SHA256SUMS").read_text()
+    (target / "SHA256SUMS").write_text(sums.replace("blobs/", "../"))
+    refused(BadRequest, "SHA256SUMS")
+    (target / "SHA256SUMS").write_text(sums)
+    blob = next((target / "blobs").rglob("*/*/*"))
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:-1] + b"x")
+    refused(BadRequest, "damaged")
+    blob.unlink()
+    refused(BadRequest, "cannot be read")
+    blob.symlink_to("/etc/hostname")
+    refused(BadRequest, "no regular file")
+    assert filled.scalar("SELECT count(*) FROM images") == 3
+
+
+def test_an_archive_that_holds_a_link_is_none_of_ours(settings, tmp_path):
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        link = tarfile.TarInfo("manifest.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(BadRequest, match="cannot be in one"):
+        restore(settings, tmp_path / "bad.tar", replace=True, say=quiet)
+    (tmp_path / "cut.tar").write_bytes(b"nothing")
+    with pytest.raises(BadRequest):
+        restore(settings, tmp_path / "cut.tar", replace=True, say=quiet)
+
+
+def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypatch):
+    def full(*_given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pinpoint.stack.archive.TarWriting.close", full)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OSError, match="No space"):
+        backup(settings, tmp_path / "out.tar", quiet)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_dump_that_cannot_be_played_leaves_the_database_as_it_is(filled, settings, tmp_path):
+    target, url = tmp_path / "out", settings.places.database_url
+    backup(settings, target, quiet)
+    dumped = target / "database.dump"
+    dumped.write_bytes(dumped.read_bytes()[:-2_000])
+    with pytest.raises(StackError, match="as it was"):
+        dumps.replace_all(url, dumped, None)
+    assert filled.scalar("SELECT count(*) FROM images") == 3
+
+
+def told(answer: dict) -> dict:
+    """An answer without what may differ: how long it took, and the name of the build."""
+    return {key: value for key, value in answer.items() if key not in ("timings_ms", "index")}
+
+
+def ask(api_url: str, photos: list[bytes]) -> list[dict]:
+    with httpx.Client(base_url=api_url, timeout=60) as client:
+        answers = []
+        for photo in photos:
+            found = client.post("/v1/locate", files={"photo": ("q.jpg", photo, "image/jpeg")})
+            assert found.status_code == 200, found.text
+            answers.append(found.json())
+        return answers
+
+
+def ingested(api_url: str, count: int) -> None:
+    with httpx.Client(base_url=api_url, timeout=60) as client:
+        for source, kind in (("photos", "photo"), ("street", "street")):
+            client.post("/v1/sources", json={"name": source, "kind": kind}).raise_for_status()
+            batch = client.post("/v1/batches", json={"source": source}).json()
+            parts = [
+                ("files", (f"{seed}.jpg", jpeg(seed, 48 + seed / 1e3, 2), "image/jpeg"))
+                for seed in range(count)
+            ]
+            client.post(f"/v1/batches/{batch['id']}/images", files=parts).raise_for_status()
+            client.post(f"/v1/batches/{batch['id']}/complete").raise_for_status()
+            until = time.monotonic() + 60
+            while not client.get(f"/v1/batches/{batch['id']}").json()["complete"]:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+
+
+@pytest.mark.timeout(240)
+def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_path):
+    with home_folder() as home:
+        monkeypatch.setenv("PINPOINT_HOME", str(home))
+        settings, places = Settings(places=Places(home=home)), StackPlaces(home)
+        watcher, out, run = watch_over(home), tmp_path / "all.tar", CliRunner()
+        try:
+            url = lifecycle.up(settings).api_url
+            ingested(url, 12)
+            photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
+            before = ask(url, photos)
+            made = run.invoke(app, ["backup", str(out), "--json"])
+            assert made.exit_code == 0, made.output
+            manifest = json.loads(made.stdout)
+            assert (manifest["counts"]["images"], manifest["blobs"]) == (24, 24)
+            assert out.stat().st_mode & 0o077 == 0
+
+            lifecycle.down(settings)
+            lifecycle.erase(settings)
+            assert not home.exists()
+            done = run.invoke(app, ["restore", str(out), "--json"])
+            assert done.exit_code == 0, done.output
+            said = json.loads(done.stdout)
+            assert said["counts"] == manifest["counts"]
+            assert said["drift"]["checked"] == 24
+            assert said["drift"]["missing"] + said["drift"]["stale"] + said["drift"]["extra"] == 0
+
+            now = lifecycle.status(settings)
+            assert now.state == "up"
+            after = ask(now.api_url, photos)
+            assert [json.dumps(told(one)) for one in after] == [
+                json.dumps(told(one)) for one in before
+            ]
+            refused = run.invoke(app, ["restore", str(out)])
+            assert isinstance(refused.exception, Conflict)
+            assert lifecycle.status(settings).state == "up"
+        finally:
+            lifecycle.down(settings)
+            left = processes.belonging_to(places)
+            dismiss(watcher)
+            lifecycle.erase(settings)
+        assert left == []
+
+
+def test_a_stack_that_was_never_there_has_no_backup(home, tmp_path):
+    with pytest.raises(StackError, match="no stack"):
+        backup(Settings(), tmp_path / "out.tar", quiet)
+    with pytest.raises(BadRequest, match="no folder"):
+        backup(Settings(), tmp_path / "none" / "out.tar", quiet)
+
+
+def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
+    from pinpoint.store.erasing import BACKUP_LOCK
+
+    monkeypatch.setattr(dumps, "_LOCK_WAIT", "200ms")
+    with psycopg.connect(
+        settings.places.database_url.replace("+psycopg", ""), autocommit=True
+    ) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
+        with pytest.raises(Conflict, match="another backup"):
+            backup(settings, tmp_path / "out.tar", quiet)

@@ -1,0 +1,105 @@
+"""Under the API's role, too, the spatial statements go by the spatial index."""
+
+from __future__ import annotations
+
+import json
+import random
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from pinpoint.records import KINDS, Candidate, Point
+from pinpoint.store import neighbours
+from walls.rows import COLUMNS, CONTRACT, organizations
+
+
+@pytest.fixture
+def crowded(owner):
+    """20,000 rows of five organisations, all over one city, analysed."""
+    made = organizations(owner, 5)
+    with owner.begin() as unit:
+        unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
+        for number, (org, sources) in enumerate(made):
+            for kind, source in sources.items():
+                unit.connection.execute(
+                    text(
+                        f"INSERT INTO images ({COLUMNS})"
+                        " SELECT gen_random_uuid(), :org, :source, :kind, n::text,"
+                        " ST_SetSRID(ST_MakePoint(2.2 + 0.2 * random(), 48.8 + 0.1 * random()),"
+                        " 4326)::geography, 'exif', 'x', 1, 'jpeg', 8, 8, n % 50, n % 500, n,"
+                        " 'indexed', 1 FROM generate_series(1, 2000) AS s(n)"
+                    ),
+                    {"org": org, "source": source, "kind": kind, "number": number},
+                )
+        unit.connection.execute(text("ALTER TABLE images ENABLE TRIGGER USER"))
+        unit.connection.execute(
+            text(
+                "INSERT INTO embeddings (image_id, contract, channel, organization_id, vector)"
+                " SELECT id, :contract, 'image', organization_id, '\\x003c' FROM images"
+            ),
+            {"contract": CONTRACT},
+        )
+        unit.connection.execute(text("ANALYZE images"))
+        unit.connection.execute(text("ANALYZE embeddings"))
+    return made[0][0]
+
+
+def nodes(plan):
+    """Every node of a plan, the outermost first."""
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def explained(as_api, org, statement, values):
+    with as_api.begin(org, read_only=True) as unit:
+        assert unit.connection.execute(text("SELECT current_user")).scalar_one() == "pinpoint_api"
+        explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
+        found = unit.connection.execute(explain, values).scalar_one()
+    (one,) = json.loads(found) if isinstance(found, str) else found
+    return list(nodes(one["Plan"]))
+
+
+def check_spatial(plan, loops):
+    """The spatial index is asked once for each place, and no table is read from end to end."""
+    read = [node for node in plan if node.get("Relation Name") in ("images", "embeddings")]
+    assert read
+    assert "Seq Scan" not in {node["Node Type"] for node in read}
+    spatial = [node for node in plan if node.get("Index Name", "").startswith("ix_images_geog")]
+    assert sum(node["Actual Loops"] for node in spatial) == loops
+
+
+def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
+    rng = random.Random(3)
+    candidates = [
+        Candidate(
+            id=uuid4(),
+            source_id=uuid4(),
+            kind="photo",
+            point=Point(rng.uniform(48.8, 48.9), rng.uniform(2.2, 2.4)),
+            captured_at=None,
+            group="g",
+            score=1.0,
+            rank=rank,
+        )
+        for rank in range(24)
+    ]
+    values = neighbours.evidence_parameters(
+        candidates, crowded, contract=CONTRACT, radius_m=250.0, per_kind=8
+    )
+    plan = explained(as_api, crowded, neighbours.EVIDENCE, values)
+    check_spatial(plan, loops=len(candidates) * len(KINDS))
+
+
+def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
+    values = {
+        "lat": 48.85,
+        "lon": 2.3,
+        "radius_m": 500.0,
+        "organization_id": crowded,
+        "image_id": uuid4(),
+        "kinds": list(KINDS),
+        "limit": 20,
+    }
+    check_spatial(explained(as_api, crowded, neighbours._AROUND, values), loops=1)
