@@ -108,9 +108,7 @@ def upgrade() -> None:
             nullable=False,
         ),
     )
-    op.add_column(
-        "batch_items", sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True)
-    )
+    op.add_column("batch_items", sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "ix_batch_items_refused",
         "batch_items",

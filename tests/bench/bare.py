@@ -51,10 +51,9 @@ class Bare:
         shard: Folder of an optimised Edge shard that nobody else has open.
         database_url: The owner's, so that statements run on base tables.
         contract: Digest of the vectors wanted.
-        exact: Whether the flow searches exactly at this size.
     """
 
-    def __init__(self, shard: Path, database_url: str, contract: str, exact: bool) -> None:
+    def __init__(self, shard: Path, database_url: str, contract: str) -> None:
         self._shard = edge.EdgeShard.load(str(shard))
         self._connection = psycopg.connect(
             database_url.replace("+psycopg", ""),
@@ -64,19 +63,15 @@ class Bare:
         self._evidence = as_psycopg(EVIDENCE.text)
         self._contract = contract
         self._settings = SearchSettings()
-        self._how = edge.SearchParams(exact=True)
-        if not exact:
-            acorn = edge.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW)
-            self._how = edge.SearchParams(hnsw_ef=HNSW_EF, acorn=acorn)
 
     def close(self) -> None:
         self._connection.close()
         self._shard.close()
 
-    def locate(self, vector: np.ndarray, organization: UUID) -> BareAnswer:
-        """All parts in sequence for one query `[D]`."""
+    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BareAnswer:
+        """All parts in sequence for one query `[D]`, searching as the flow does."""
         marks = [perf_counter()]
-        found = self._search(vector, organization)
+        found = self._search(vector, organization, exact)
         marks.append(perf_counter())
         chosen = self._choose(found)
         marks.append(perf_counter())
@@ -94,7 +89,11 @@ class Bare:
         best = UUID(str(chosen[order[0]].id)) if len(order) else None
         return BareAnswer(best, len(rows), took)
 
-    def _search(self, vector: np.ndarray, organization: UUID) -> list:
+    def _search(self, vector: np.ndarray, organization: UUID, exact: bool) -> list:
+        how = edge.SearchParams(exact=True)
+        if not exact:
+            acorn = edge.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW)
+            how = edge.SearchParams(hnsw_ef=HNSW_EF, acorn=acorn)
         limit = self._settings.candidates * self._settings.overfetch + 1
         values = vector.tolist()
         return self._shard.query_batch(
@@ -112,7 +111,7 @@ class Bare:
                             ]
                         ),
                         with_payload=True,
-                        params=self._how,
+                        params=how,
                     )
                     for kind in KINDS
                 ]

@@ -13,6 +13,7 @@ from bench import gallery as seeded
 from bench.bare import Bare
 from bench.stack import Bench, rebuild
 from pinpoint.records import IndexSpec, Limits
+from pinpoint.search import retrieve
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import SearchSettings
 from pinpoint.store.database import Transactions, api_engine
@@ -35,7 +36,6 @@ class Prepared:
     transactions: Transactions
     index: RemoteIndex
     bare: Bare
-    exact: bool
 
 
 def prepare(bench: Bench, images: int, dense: int, say) -> Prepared:
@@ -55,20 +55,19 @@ def prepare(bench: Bench, images: int, dense: int, say) -> Prepared:
     folder = bench.index_folder(INDEX) / "builds" / str(info.build)
     copy = bench.places.home / "bare"
     shutil.copytree(folder, copy)
-    exact = info.points < SearchSettings().exact_below
     return Prepared(
         gallery=made,
         owner_url=owner_url,
         transactions=Transactions(api_engine(api_url, own_login=True)),
         index=index,
-        bare=Bare(copy / "shard", owner_url, contract.digest, exact=exact),
-        exact=exact,
+        bare=Bare(copy / "shard", owner_url, contract.digest),
     )
 
 
 def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str, object]:
     """Ask both sides the same questions in turn; who begins changes every time."""
     owner = (*seeded.ORGANIZATIONS, seeded.DENSE)[organization]
+    exact = retrieve.is_exact(ready.index, ready.index.info(), owner, SearchSettings())
     vectors = ready.gallery.queries(WARM_UP + questions, organization)
     sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
     same = evidence = 0
@@ -78,7 +77,7 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
         for side in ("pinpoint", "bare") if number % 2 else ("bare", "pinpoint"):
             begun = perf_counter()
             if side == "bare":
-                answer = ready.bare.locate(vector, owner)
+                answer = ready.bare.locate(vector, owner, exact)
                 best[side], stages = answer.best, answer.took_ms
                 evidence += answer.evidence
             else:
@@ -92,7 +91,7 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
         same += best["bare"] == best["pinpoint"]
     return {
         "rows": len(ready.gallery.ids),
-        "search": "exact" if ready.exact else "graph",
+        "search": "exact" if exact else "graph",
         "questions": questions,
         "evidence_rows": round(evidence / len(vectors), 1),
         "same_best": round(same / len(vectors), 3),

@@ -29,7 +29,7 @@ def measure(ready: Prepared, questions: int, dense: bool) -> dict[str, dict[str,
 
 def _explain(ready: Prepared, owner, number: int, questions: int) -> dict[str, object]:
     settings = SearchSettings()
-    points = ready.index.info().points
+    info = ready.index.info()
     statement = text("EXPLAIN (ANALYZE, TIMING OFF, BUFFERS, FORMAT JSON) " + EVIDENCE.text)
     took, looked, found, indexes = [], [], [], set()
     for vector in ready.gallery.queries(questions, number, seed=11):
@@ -39,7 +39,7 @@ def _explain(ready: Prepared, owner, number: int, questions: int) -> dict[str, o
             organization_id=owner,
             limits=Limits(),
             settings=settings,
-            points=points,
+            info=info,
         )
         parameters = evidence_parameters(
             candidates,

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from media.containers import app1, chunks, png, riff, tags, with_chunk, with_piece
+from media.containers import app1, chunks, entries, png, riff, tags, with_chunk, with_piece
 from media.pictures import (
     PARIS,
     exif,
@@ -168,9 +168,8 @@ def frames(rng: random.Random) -> bytes:
 
 @cache
 def _many_frames(kind: str) -> bytes:
-    """Over 2,000 frames: real directories, one frame said again, or a count that lies."""
-    pages = [Image.new("L", (1, 1), n % 256) for n in range(2_100 if kind == "TIFF" else 2)]
-    data = saved(pages[0], kind, save_all=True, append_images=pages[1:])
+    """Over 2,000 frames: one directory or frame said again, or a count that lies."""
+    data = saved(noise(), kind, save_all=True, append_images=[noise(seed=1)])
     if kind == "PNG":
         parts = [one for one in chunks(data) if one[0] != b"acTL"]
         return png([parts[0], (b"acTL", struct.pack(">II", 2_100, 0)), *parts[1:]])
@@ -178,7 +177,13 @@ def _many_frames(kind: str) -> bytes:
         at, _, size = list(riff(data))[-1]
         data += data[at : at + 8 + size] * 2_100
         return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
-    return data
+    first = entries(data)[0].at - 2
+    end = next(one.at for one in entries(data) if one.pointer)
+    data += bytes(len(data) % 2)
+    start, directory = len(data), data[first:end]
+    size = len(directory) + 4
+    chain = [directory + struct.pack("<I", start + size * n) for n in range(1, 2_100)]
+    return data[:4] + struct.pack("<I", start) + data[8:] + b"".join(chain) + directory + bytes(4)
 
 
 def giants(rng: random.Random) -> bytes:

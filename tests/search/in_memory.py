@@ -120,6 +120,9 @@ class NumpyIndex:
     def fetch(self, ids, *, vectors=False):
         return [p for p in self.points if p.id in ids]
 
+    def count(self, where=None):
+        return sum(where is None or visible(p, where) for p in self.points)
+
 
 def visible(point, where) -> bool:
     """Whether a filter lets a point through."""

@@ -30,7 +30,7 @@ def gather(gallery):
                 organization_id=US,
                 limits=Limits(),
                 settings=SearchSettings(candidates=6, dedupe_m=0),
-                points=len(gallery),
+                info=NumpyIndex(gallery).info(),
             )
         database = DictDatabase(gallery)
         options = {"radius_m": 1_000.0, "per_kind": 8, **changes}

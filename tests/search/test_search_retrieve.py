@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pinpoint.errors import BadBundle, IndexUnavailable
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination
-from pinpoint.records import Circle, Hit, Limits, Point
+from pinpoint.records import Circle, Hit, IndexFilter, Limits, Point
 from pinpoint.search import retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
@@ -41,7 +41,7 @@ def ask(index, vector=None, limits=Limits(), settings=SETTINGS):  # noqa: B008
         organization_id=US,
         limits=limits,
         settings=settings,
-        points=len(index.points),
+        info=index.info(),
     )
 
 
@@ -81,10 +81,21 @@ def test_limits_travel_with_every_question(index):
     assert all(geodesic_m(e.point, circle.center) <= 5_000 and e.kind == "street" for e in found)
 
 
-@pytest.mark.parametrize(("below", "exact"), [(0, False), (120, False), (121, True)])
-def test_small_indexes_are_searched_exactly(index, below, exact):
-    ask(index, settings=SETTINGS.model_copy(update={"exact_below": below}))
+@pytest.mark.parametrize(("more", "exact"), [(0, False), (1, True)])
+def test_few_images_are_searched_exactly(index, more, exact):
+    own = index.count(IndexFilter(organization_id=US))
+    ask(index, settings=SETTINGS.model_copy(update={"exact_below": own + more}))
     assert {q.exact for q in index.requests[0]} == {exact}
+
+
+def test_only_the_own_images_decide_how_one_is_searched(index):
+    own = index.count(IndexFilter(organization_id=US))
+    foreign = [replace(p, organization_id=UUID(int=9)) for p in index.points * 3]
+    crowded = NumpyIndex([*index.points, *foreign])
+    ask(crowded, settings=SETTINGS.model_copy(update={"exact_below": own + 1}))
+    assert {q.exact for q in crowded.requests[0]} == {True}
+    ask(crowded, settings=SETTINGS.model_copy(update={"exact_below": own}))
+    assert {q.exact for q in crowded.requests[1]} == {False}
 
 
 def test_an_empty_index_is_not_asked():
@@ -176,7 +187,7 @@ def groups(index, limit, per_group, settings=SETTINGS):
         index=index,
         where=retrieve.where(US, Limits()),
         settings=settings,
-        points=len(index.points),
+        info=index.info(),
         limit=limit,
         per_group=per_group,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tarfile
@@ -143,9 +144,9 @@ def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypa
     def full(*_given):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pinpoint.stack.archive.TarWriting.close", full)
+    monkeypatch.setattr("pinpoint.stack.backup._add_blobs", full)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StackError, match="No space"):
         backup(settings, tmp_path / "out.tar", quiet)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -181,7 +182,7 @@ def ingested(api_url: str, count: int) -> None:
             client.post("/v1/sources", json={"name": source, "kind": kind}).raise_for_status()
             batch = client.post("/v1/batches", json={"source": source}).json()
             parts = [
-                ("files", (f"{seed}.jpg", jpeg(seed, 48 + seed / 1e3, 2), "image/jpeg"))
+                ("files", (f"holiday-{seed}.jpg", jpeg(seed, 48 + seed / 1e3, 2), "image/jpeg"))
                 for seed in range(count)
             ]
             client.post(f"/v1/batches/{batch['id']}/images", files=parts).raise_for_status()
@@ -190,6 +191,27 @@ def ingested(api_url: str, count: int) -> None:
             while not client.get(f"/v1/batches/{batch['id']}").json()["complete"]:
                 assert time.monotonic() < until
                 time.sleep(0.1)
+
+
+def assert_erased_to_the_byte(run: CliRunner, places: StackPlaces) -> None:
+    """Erase the organisation that `ingested` filled, and search every file of the stack for it."""
+    sums = [hashlib.sha256(jpeg(seed, 48 + seed / 1e3, 2)) for seed in range(12)]
+    wanted = [b"holiday-", *(one.digest() for one in sums)]
+    wanted += [one.hexdigest().encode() for one in sums]
+    done = run.invoke(app, ["orgs", "erase", "default", "--yes", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["images"] == 24
+    left = [
+        (str(path), one)
+        for root in (places.home, places.cluster_dir)
+        for path in root.rglob("*")
+        if path.is_file()
+        for data in [path.read_bytes()]
+        for one in wanted
+        if one in data
+    ]
+    assert left == []
+    assert files(places.blobs_dir) == {}
 
 
 @pytest.mark.timeout(240)
@@ -228,6 +250,7 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
             refused = run.invoke(app, ["restore", str(out)])
             assert isinstance(refused.exception, Conflict)
             assert lifecycle.status(settings).state == "up"
+            assert_erased_to_the_byte(run, places)
         finally:
             lifecycle.down(settings)
             left = processes.belonging_to(places)

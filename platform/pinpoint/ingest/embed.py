@@ -53,6 +53,8 @@ def embed(
 
 
 def _encode(pictures: Sequence[ToEmbed], kind: SourceKind, encoder: Encoder) -> list[Embedded]:
+    # Said before the work, so that what a killed worker encoded in vain is counted too.
+    _log.info("encoding", images=len(pictures), kind=kind)
     rows = encoder.encode([picture.pixels for picture in pictures], kind)
     return [
         Embedded(image_id=picture.image_id, sha256=picture.sha256, vector=row)

@@ -11,8 +11,6 @@ from pinpoint.records import ClaimedItem, Reading, Rejected
 
 SLICE = 32
 """Items handed on together: enough for one forward pass, few enough to bound memory."""
-FIRST = 8
-"""Items of a chunk's first slice: the encoder waits for it with nothing else to do."""
 
 ReadItem = tuple[ClaimedItem, Reading | Rejected]
 
@@ -21,8 +19,7 @@ def read_items(
     items: Sequence[ClaimedItem], decoder: Decoder, blobs: BlobStore, *, threads: int
 ) -> Iterator[list[ReadItem]]:
     """Slices of items with what was read of them, in order; at most one slice waits decoded."""
-    starts = [0, *range(FIRST, len(items), SLICE)]
-    slices = [items[a:b] for a, b in zip(starts, [*starts[1:], len(items)], strict=True)]
+    slices = [items[start : start + SLICE] for start in range(0, len(items), SLICE)]
     with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
         ahead: list[list[Future[Reading | Rejected]]] = []
         for number, current in enumerate(slices):

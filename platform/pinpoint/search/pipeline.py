@@ -136,7 +136,7 @@ def locate_encoded(
             organization_id=organization_id,
             limits=limits,
             settings=settings,
-            points=info.points,
+            info=info,
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
@@ -218,7 +218,7 @@ def similar(
             index=index,
             where=where,
             settings=settings,
-            points=info.points,
+            info=info,
             limit=limit,
             per_group=per_group,
         )

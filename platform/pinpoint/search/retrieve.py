@@ -59,6 +59,19 @@ def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
     return info
 
 
+def is_exact(
+    index: VectorIndex, info: IndexInfo, organization_id: UUID, settings: SearchSettings
+) -> bool:
+    """Whether an organisation's images are few enough to compare them all.
+
+    Its own images decide: were it everybody's, one organisation's growth would change another's
+    answers.
+    """
+    if info.points < settings.exact_below:
+        return True
+    return index.count(IndexFilter(organization_id=organization_id)) < settings.exact_below
+
+
 def candidates(
     vector: Vector,
     *,
@@ -66,7 +79,7 @@ def candidates(
     organization_id: UUID,
     limits: Limits,
     settings: SearchSettings,
-    points: int,
+    info: IndexInfo,
 ) -> tuple[Candidate, ...]:
     """The gallery images that may show the place, over all kinds, best first.
 
@@ -76,15 +89,15 @@ def candidates(
         organization_id: Whose images.
         limits: What the caller narrowed the question to.
         settings: How many, and how far apart within a group.
-        points: How many points the index holds; below `exact_below` the search is exact.
+        info: What the index says of itself.
 
     Returns:
         Up to `settings.candidates`, ranks from 0 in order of score, ties by id.
     """
-    if points == 0:
+    if info.points == 0:
         return ()
     kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
-    exact = points < settings.exact_below
+    exact = is_exact(index, info, organization_id, settings)
     answers = index.search(
         [
             IndexQuery(
@@ -119,7 +132,7 @@ def groups(
     index: VectorIndex,
     where: IndexFilter,
     settings: SearchSettings,
-    points: int,
+    info: IndexInfo,
     limit: int,
     per_group: int,
 ) -> tuple[SimilarGroup, ...]:
@@ -133,12 +146,13 @@ def groups(
         index: Where to look.
         where: What may be found.
         settings: How much more to ask for than is shown.
-        points: How many points the index holds.
+        info: What the index says of itself.
         limit: Groups wanted.
         per_group: Images of one group at most.
     """
-    if points == 0:
+    if info.points == 0:
         return ()
+    exact = is_exact(index, info, where.organization_id, settings)
     wanted = limit * per_group * settings.overfetch
     found: dict[str, dict[UUID, Hit]] = defaultdict(dict)
     narrowed = where
@@ -148,7 +162,7 @@ def groups(
             vector=vector,
             filter=narrowed,
             limit=wanted,
-            exact=points < settings.exact_below,
+            exact=exact,
         )
         (hits,) = index.search([query])
         for hit in hits:

@@ -109,10 +109,10 @@ class TarWriting:
 
     def close(self) -> None:
         """Make what was written durable."""
-        self._tar.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._file:
+            self._tar.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 class Reading:
@@ -130,20 +130,21 @@ class Reading:
         self._members: dict[str, tarfile.TarInfo] = {}
         self._tar: tarfile.TarFile | None = None
         if path.is_file():
-            self._tar = self._open_tar(path)
+            try:
+                self._tar = tarfile.TarFile(path)
+                self._list(self._tar)
+            except (tarfile.TarError, OSError) as error:
+                self.close()
+                raise BadRequest(f"{path} is no whole tar archive: {error}") from error
         elif not path.is_dir():
             raise BadRequest(f"no backup at {path}: give the folder or file that was written")
 
-    def _open_tar(self, path: Path) -> tarfile.TarFile:
-        try:
-            tar = tarfile.TarFile(path)
-            for member in tar:
-                if not member.isreg() or member.name in self._members:
-                    raise BadRequest(f"{path} is no backup: {member.name!r} cannot be in one")
-                self._members[member.name] = member
-        except (tarfile.TarError, OSError) as error:
-            raise BadRequest(f"{path} is no whole tar archive: {error}") from error
-        return tar
+    def _list(self, tar: tarfile.TarFile) -> None:
+        for member in tar:
+            if not member.isreg() or member.name in self._members:
+                self.close()
+                raise BadRequest(f"{self._path} is no backup: {member.name!r} cannot be in one")
+            self._members[member.name] = member
 
     def open(self, name: str) -> IO[bytes]:
         """One of its files.

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +108,8 @@ def backup(settings: Settings, target: Path, say: Say) -> Manifest:
         try:
             manifest = _write(settings, places, work, target, moment, (url, pgdata), say)
             (work / "whole").replace(target)
+        except OSError as error:
+            raise StackError(f"the backup cannot be written beside {target}: {error}") from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
     _sync(target.parent)
@@ -129,38 +131,46 @@ def _write(
     in_use, folders = _bundles(settings, places)
     whole = work / "whole"
     to: Writing = TarWriting(whole) if target.suffix == ".tar" else FolderWriting(whole)
-    packing = _Packing(to)
-    packing.add(archive.DUMP, dumped)
-    dumped.unlink()
+    with closing(to):
+        packing = _Packing(to)
+        packing.add(archive.DUMP, dumped)
+        dumped.unlink()
+        _add_bundles(packing, folders, say)
+        blobs = _add_blobs(packing, places, say)
+        lines = "".join(f"{digest}  {name}\n" for name, digest in packing.sums.items()).encode()
+        manifest = Manifest(
+            format=FORMAT,
+            pinpoint=__version__,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            revision=moment.revision,
+            postgres=moment.server,
+            bundle=in_use[0],
+            contract=in_use[1],
+            counts=moment.counts,
+            blobs=blobs,
+            bytes=packing.bytes,
+            sums_sha256=to.put(archive.SUMS, io.BytesIO(lines), len(lines)),
+        )
+        text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
+        to.put(archive.MANIFEST, io.BytesIO(text), len(text))
+        return manifest
+
+
+def _add_bundles(packing: _Packing, folders: Mapping[str, Path], say: Say) -> None:
     for name, folder in folders.items():
         say(f"packing bundle {name}")
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 packing.add(f"bundles/{name}/{path.name}", path)
+
+
+def _add_blobs(packing: _Packing, places: StackPlaces, say: Say) -> int:
     blobs = 0
     for path in sorted(places.blobs_dir.glob("*/*/*")):
-        if path.suffix != ".part":
-            blobs += packing.add(f"blobs/{path.relative_to(places.blobs_dir).as_posix()}", path)
-            if blobs % 1_000 == 0:
-                say(f"packed {blobs} blobs")
-    lines = "".join(f"{digest}  {name}\n" for name, digest in packing.sums.items()).encode()
-    manifest = Manifest(
-        format=FORMAT,
-        pinpoint=__version__,
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        revision=moment.revision,
-        postgres=moment.server,
-        bundle=in_use[0],
-        contract=in_use[1],
-        counts=moment.counts,
-        blobs=blobs,
-        bytes=packing.bytes,
-        sums_sha256=to.put(archive.SUMS, io.BytesIO(lines), len(lines)),
-    )
-    text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
-    to.put(archive.MANIFEST, io.BytesIO(text), len(text))
-    to.close()
-    return manifest
+        blobs += packing.add(f"blobs/{path.relative_to(places.blobs_dir).as_posix()}", path)
+        if blobs and blobs % 1_000 == 0:
+            say(f"packed {blobs} blobs")
+    return blobs
 
 
 class _Packing:

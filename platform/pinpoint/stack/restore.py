@@ -68,10 +68,12 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Resto
         lifecycle.down(settings, say)
         try:
             counts = _replace(settings, places, reading, sums, manifest, replace=replace, say=say)
-        except BaseException:
+        except BaseException as error:
             if was_up:
                 say("the restore failed; starting the stack again")
                 lifecycle.up(settings, say)
+            if isinstance(error, OSError):
+                raise StackError(f"the backup cannot be unpacked: {error}") from error
             raise
     finally:
         reading.close()

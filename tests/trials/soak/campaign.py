@@ -60,6 +60,11 @@ class Campaign:
         self._quiet: dict[int, State] = {}
         self.runs: list[Run] = []
 
+    @property
+    def small_disks(self) -> bool:
+        """Whether disks can be filled."""
+        return self._ground.small_disks
+
     def _player(self, name: str) -> Player:
         self._number += 1
         folder = self._folder / f"{self._number:04d}"

@@ -35,12 +35,14 @@ _SECOND = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "se
 class Ground:
     """One running stack with short settings."""
 
-    def __init__(self, home: Path, *, faked_clock: bool, small_disks: bool) -> None:
+    def __init__(
+        self, home: Path, *, faked_clock: bool, small_disks: bool, chunk: int, lease_s: float
+    ) -> None:
         self.settings = Settings(
             places=Places(home=home),
             api=ApiSettings(),
             worker=WorkerSettings(
-                chunk=16, lease_s=LEASE_S, sweep_s=1.0, tombstone_s=30.0, reconcile_s=3_600.0
+                chunk=chunk, lease_s=lease_s, sweep_s=1.0, tombstone_s=30.0, reconcile_s=3_600.0
             ),
         )
         self.places = StackPlaces(home)
@@ -167,18 +169,36 @@ def patiently(ask: Callable[[], Any], error: type[Exception], limit_s: float) ->
 
 
 @contextlib.contextmanager
-def running(*, clock: bool = True, disks: bool = True) -> Iterator[Ground]:
-    """A stack for faults; afterwards nothing of it is left."""
+def running(
+    *,
+    clock: bool = True,
+    disks: bool = True,
+    second: bool = True,
+    chunk: int = 16,
+    lease_s: float = LEASE_S,
+) -> Iterator[Ground]:
+    """A stack for faults; afterwards nothing of it is left.
+
+    Args:
+        clock: Let its clock be set, where libfaketime is installed.
+        disks: Give blobs and index small disks, where mounting is allowed.
+        second: Run a second worker beside the supervised one.
+        chunk: Items in one job.
+        lease_s: How long a claim holds.
+    """
     clock = clock and FAKETIME.exists()
     with home_folder() as home:
         home.mkdir(mode=0o700)
         mounted = [] if not disks else _mount(home)
-        ground = Ground(home, faked_clock=clock, small_disks=bool(mounted))
+        ground = Ground(
+            home, faked_clock=clock, small_disks=bool(mounted), chunk=chunk, lease_s=lease_s
+        )
         ground.set_clock(0)
         watcher = watch_over(home)
         try:
             ground.up()
-            ground.second_worker()
+            if second:
+                ground.second_worker()
             yield ground
         finally:
             ground.close_second()

@@ -1,0 +1,133 @@
+"""Poison and oddities among good files: each costs itself, its neighbours nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from media.bombs import BOMBS
+from media.poison import ending_large_children, poison
+from pinpoint.media.decoder import TRIES, ChildDecoder
+from pinpoint.settings import MediaSettings
+from rig import jpeg, plain_jpeg, write_photos
+
+
+def items_of(rig, org, batch):
+    with rig.database.read(org) as catalogue:
+        return {item.file: item for item in catalogue.batch_items(batch.id)}
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGSEGV, "decoder_crashed"), (signal.SIGKILL, "out_of_memory")]
+)
+def test_a_file_that_kills_its_reader_fails_alone_and_can_be_tried_again(
+    rig, tmp_path, number, reason
+):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 40)
+    (tmp_path / "in" / "0020-poison.png").write_bytes(poison())
+    with ending_large_children(number) as ended:
+        batch = rig.ingest(tmp_path / "in", org)
+    assert (batch.complete, batch.items, batch.indexed, batch.failed) == (True, 41, 40, 1)
+    item = items_of(rig, org, batch)["0020-poison.png"]
+    assert (item.state, item.stage, item.reason) == ("failed", "decode", reason)
+    assert item.detail
+    assert len(ended) == TRIES
+    with rig.database.write(org) as catalogue:
+        assert catalogue.retry_batch(batch.id) == 1
+    rig.run()
+    with rig.database.read(org) as catalogue:
+        batch = catalogue.batch(batch.id)
+    assert (batch.complete, batch.indexed, batch.failed) == (True, 41, 0)
+
+
+def test_a_file_that_needs_too_much_memory_fails_alone(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "in", 20)
+    (tmp_path / "in" / "0010-poison.png").write_bytes(poison(12_000, 9_000))
+    rig.parts.decoder.close()
+    rig.parts = replace(rig.parts, decoder=ChildDecoder(MediaSettings(memory_mb=256)))
+    batch = rig.ingest(tmp_path / "in", org)
+    assert (batch.complete, batch.indexed, batch.failed) == (True, 20, 1)
+    assert items_of(rig, org, batch)["0010-poison.png"].reason == "out_of_memory"
+
+
+def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path):
+    org = rig.organization()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "poison.png").write_bytes(poison())
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals="copy", root=str(tmp_path / "in"))
+        batch = catalogue.open_batch(catalogue.source("photos").id)
+    from pinpoint.records import NewItem
+
+    locator = rig.blobs.put(org, poison())
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_items(batch.id, [NewItem(external_id="p", file="p", locator=locator)])
+        catalogue.close_batch(batch.id)
+    with ending_large_children(signal.SIGSEGV):
+        rig.run()
+    assert items_of(rig, org, batch)["p"].state == "failed"
+    with rig.operator.write(org) as catalogue:
+        catalogue.retry_batch(batch.id)
+    rig.run()
+    assert items_of(rig, org, batch)["p"].state == "indexed"
+
+
+def test_names_and_texts_that_cannot_be_stored_cost_one_file(rig, tmp_path):
+    org, folder = rig.organization(), tmp_path / "in"
+    write_photos(folder, 3)
+    for name in (b"\xff\xfe.jpg", b"\xff.jpg"):
+        with open(os.fsencode(folder) + b"/" + name, "wb") as file:
+            file.write(jpeg(70, 1.0, 1.0))
+    batch = rig.ingest(folder, org)
+    assert (batch.complete, batch.indexed, batch.rejected) == (True, 3, 2)
+    found = items_of(rig, org, batch)
+    assert {found[name].reason for name in (r"\udcff\udcfe.jpg", r"\udcff.jpg")} == {"bad_name"}
+
+
+def test_a_manifest_of_hostile_rows_costs_those_rows(rig, tmp_path):
+    org = rig.organization()
+    for seed in range(4):
+        (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
+    endless = "x" * 140_000
+    rows = [
+        *("file,latitude,longitude,note,creator", "0.jpg,10,20,fine,Ann", "1.jpg,11,21,\x00,\x00"),
+        *(r"2.jpg,12,22,\u0000\ud800,\u0000", "\x00.jpg,1,1,,", f"3.jpg,1,2,{endless},x"),
+        *("3.jpg,13,23,after,Bob", "3.jpg,nan,inf,,"),
+    ]
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    batch = rig.ingest(tmp_path / "m.csv", org)
+    assert (batch.complete, batch.items, batch.indexed, batch.rejected) == (True, 7, 4, 3)
+
+
+def test_archives_are_not_looked_into(rig, tmp_path):
+    import random
+
+    org, folder = rig.organization(), tmp_path / "in"
+    write_photos(folder, 2)
+    for seed in range(12):
+        (folder / f"a{seed}.jpg").write_bytes(BOMBS["archives"](random.Random(seed)))
+    batch = rig.ingest(folder, org)
+    assert (batch.complete, batch.indexed, batch.rejected) == (True, 2, 12)
+    reasons = {item.reason for item in items_of(rig, org, batch).values() if item.reason}
+    assert reasons == {"unsupported_format"}
+
+
+def test_times_at_the_ends_of_the_calendar_are_kept(rig, tmp_path):
+    org, folder = rig.organization(), tmp_path / "in"
+    folder.mkdir()
+    for seed, when in enumerate(("0001:01:01 00:00:00", "0002:01:01 00:00:00")):
+        detail = {0x9003: when, 0x9011: "+00:00"}
+        (folder / f"{seed}.jpg").write_bytes(jpeg(seed, 1.0 + seed, 2.0, detail=detail))
+    (folder / "late.jpg").write_bytes(
+        jpeg(9, 5.0, 2.0, detail={0x9003: "9999:12:31 23:59:59", 0x9011: "-14:00"})
+    )
+    batch = rig.ingest(folder, org)
+    assert (batch.complete, batch.items) == (True, 3)
+    ids = [row[0] for row in rig.index.scroll(None, 10)]
+    with rig.database.read(org) as catalogue:
+        assert len(catalogue.images(ids)) == len(ids) == batch.indexed

@@ -1,0 +1,132 @@
+"""Disks that are full, clocks that are set, a database that goes in the middle of a job."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from celery.utils.time import timezone
+from sqlalchemy import text
+
+from pinpoint import jobs
+from pinpoint.errors import DatabaseUnavailable, IndexUnavailable, Unavailable
+from pinpoint.ingest import pipeline
+from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.sweep import sweep
+from pinpoint.store.blobs import FolderBlobs
+from pinpoint_workers import runtime
+from pinpoint_workers.beats import Every
+from rig import WORKER, write_photos
+
+
+@pytest.fixture
+def waiting(rig, tmp_path):
+    """Six files of a source that copies its originals, and the job that wants them."""
+    write_photos(tmp_path / "in", 6)
+    org = rig.organization()
+    batch = register_folder(
+        tmp_path / "in",
+        source="photos",
+        kind="photo",
+        originals="copy",
+        organization_id=org,
+        database=rig.operator,
+        settings=rig.settings,
+    )
+    name, ids = rig.queue.sent.pop()
+    assert name == jobs.INGEST_ITEMS
+    return org, batch, ids
+
+
+def _full(_descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _tries(rig):
+    return rig.scalar("SELECT max(attempts) FROM batch_items")
+
+
+def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
+    blobs = FolderBlobs(tmp_path / "blobs")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _full)
+        with pytest.raises(Unavailable, match="No space left") as caught:
+            blobs.put(uuid4(), b"bytes")
+    assert caught.value.reason == "blobs_unavailable"
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+
+
+def test_a_full_blob_store_costs_no_try(rig, waiting, monkeypatch):
+    org, batch, ids = waiting
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _full)
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                pipeline.ingest_items(ids, WORKER, rig.parts)
+    assert _tries(rig) == 0
+    assert pipeline.ingest_items(ids, WORKER, rig.parts) == 6
+    with rig.database.read(org) as catalogue:
+        assert catalogue.batch(batch.id).indexed == 6
+
+
+def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monkeypatch):
+    _, _, ids = waiting
+    pauses, give_back = [], rig.ledger.give_back
+
+    def away(_points):
+        raise IndexUnavailable("away")
+
+    def twice_away(*given):
+        if len(pauses) < 2:
+            raise DatabaseUnavailable("away too")
+        give_back(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.time, "sleep", pauses.append)
+        patch.setattr(rig.index, "upsert", away)
+        patch.setattr(rig.ledger, "give_back", twice_away)
+        with pytest.raises(IndexUnavailable):
+            pipeline.ingest_items(ids, WORKER, rig.parts)
+    assert len(pauses) == 2
+    assert _tries(rig) == 0
+    assert rig.ledger.leases() == []
+
+
+def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
+    _, _, ids = waiting
+    assert len(rig.ledger.claim(ids, WORKER)) == 6
+    assert rig.ledger.lost_items(10) == []
+    with rig.owner.begin() as unit:
+        unit.connection.execute(text("UPDATE batch_items SET lease_until = now() + interval '1 h'"))
+    assert len(rig.ledger.lost_items(10)) == 6
+    found = sweep(
+        ledger=rig.ledger,
+        queue=rig.queue,
+        index=rig.index,
+        contract=rig.encoder.contract.digest,
+        chunk=64,
+        tombstone_s=60,
+        is_alive=lambda _worker: True,
+    )
+    assert found.items == 6
+    assert len(rig.ledger.claim(ids, "host/2/0.00")) == 6
+
+
+def test_beat_goes_on_when_the_clock_was_set_back():
+    every = Every(30.0, nowfun=lambda: timezone.utc.localize(_NOON))
+    now = every.now()
+    assert every.is_due(now + timedelta(hours=1)).is_due
+    assert not every.is_due(now - timedelta(seconds=10)).is_due
+    assert every.is_due(now - timedelta(seconds=31)).is_due
+
+
+def test_a_worker_keeps_its_name_when_the_clock_is_set(monkeypatch):
+    own = runtime.name()
+    assert runtime.is_alive(own)
+    # What a step of the clock changes: the moment the machine was started, by the clock.
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1.0)
+    assert runtime.is_alive(own)
+    assert not runtime.is_alive(own[:-1] + ("1" if own[-1] != "1" else "2"))

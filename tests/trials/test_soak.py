@@ -1,0 +1,57 @@
+"""Two hundred seeded faults of every kind: afterwards all is as if nothing had happened."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trials.soak.campaign import Campaign
+from trials.soak.faults import FAULTS
+from trials.soak.ground import running
+
+SEED = 2026
+RUNS, FAULTS_PER_RUN, RUNS_PER_WORLD = 10, 20, 5
+SHORT_RUN = 10
+
+
+@pytest.fixture(scope="module")
+def campaign() -> Iterator[Campaign]:
+    with running() as ground, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
+        if not ground.faked_clock:
+            sys.stdout.write("no libfaketime: clock steps are done to leases, in SQL\n")
+        if not ground.small_disks:
+            sys.stdout.write("mounting is not allowed: no full disks\n")
+        made = Campaign(ground, Path(folder))
+        yield made
+        sys.stdout.write(made.table() + "\n")
+
+
+def _check(campaign: Campaign, world: int, seed: int, count: int) -> None:
+    run = campaign.run(world, seed, count)
+    assert run.differences == []
+    assert run.drift == 0
+    assert run.unstated == []
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(600)
+def test_ten_faults_leave_what_a_quiet_run_leaves(campaign):
+    _check(campaign, SEED, SEED - 1, SHORT_RUN)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", range(RUNS))
+def test_twenty_faults_leave_what_a_quiet_run_leaves(campaign, number):
+    _check(campaign, SEED + number // RUNS_PER_WORLD, SEED + number, FAULTS_PER_RUN)
+
+
+def test_every_kind_of_fault_was_done(campaign):
+    done = {kind for run in campaign.runs for kind, _ in run.recoveries}
+    kinds = set(FAULTS) - (set() if campaign.small_disks else {"blobs full", "index full"})
+    if len(campaign.runs) < 2:
+        pytest.skip("only the short trial ran")
+    assert done == kinds
