@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test trials bench lint fmt clean
+.PHONY: help setup demo test trials soak bench lint fmt clean
 
 help:  ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,6 +18,9 @@ test: setup  ## all tests, about ten minutes on two cores; nothing is left runni
 
 trials: setup  ## real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
+
+soak: setup  ## many seeded faults: make soak N=1000 SEED=1; stops at the first difference
+	@PYTHONPATH=tests $(PYTHON) -m trials.soak -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
 bench: setup  ## figures beside their bare baselines
 	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)

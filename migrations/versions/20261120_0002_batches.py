@@ -132,6 +132,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state IN ('received', 'stored')"),
     )
+    op.create_index(
+        "ix_batch_items_locator",
+        "batch_items",
+        ["locator"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('received', 'stored')"),
+    )
     op.create_table(
         "item_images",
         sa.Column("item_id", sa.Uuid(), nullable=False),
@@ -163,6 +170,11 @@ def downgrade() -> None:
     """Take back."""
     op.drop_index("ix_item_images_image_id", table_name="item_images")
     op.drop_table("item_images")
+    op.drop_index(
+        "ix_batch_items_locator",
+        table_name="batch_items",
+        postgresql_where=sa.text("state IN ('received', 'stored')"),
+    )
     op.drop_index(
         "ix_batch_items_unsettled",
         table_name="batch_items",

@@ -255,6 +255,7 @@ def _item(path: Path) -> ClaimedItem:
         locator=path.as_uri(),
         hint=_HINT,
         attempts=1,
+        arrival=1,
     )
 
 

@@ -170,4 +170,46 @@ def _twisted(value: object, rng: random.Random, *, top: bool = False) -> object:
 
 _STARTS = {"exif": _exif, "xmp": _xmp, "csv": _csv, "geojson": _geojson, "frames": _frames}
 
-FOUND: dict[str, list[bytes]] = {}
+
+def _csv_found() -> list[bytes]:
+    zero = b"\x00"
+    return [
+        # A zero byte in an extra column: the registration of the whole manifest failed.
+        b"file,weather\na.jpg," + zero + b"\n",
+        # In a column's name that the message about missing columns repeats.
+        zero * 7 + b",lat,weather\na.jpg,1,2\n",
+        # The text of an escape, six characters: the JSON that was made of it was none.
+        rb"file,note" + b"\n" + rb"a.jpg,\u0000" + b"\n",
+        # One cell over the csv module's limit ended the reading between two pages of rows.
+        b"file,note\na.jpg,1\na.jpg," + b"x" * 140_000 + b"\nb.jpg,2\n",
+        # Bytes that are no UTF-8, far behind rows that are.
+        b"file\n" + b"a.jpg\n" * 50 + b"\xff\n",
+        b"file\na.jpg\n\xe2\x82",
+    ]
+
+
+def _geojson_found() -> list[bytes]:
+    whole = '{"type":"FeatureCollection","features":[{"properties":{"file":"%s","note":"%s"}}]}'
+    return [
+        # Halves of surrogates: in an attribute, and in the name of a file that is there.
+        (whole % ("a.jpg", "\\u0000\\ud800")).encode(),
+        (whole % ("\\udcff.jpg", "")).encode(),
+    ]
+
+
+def _frames_found() -> list[bytes]:
+    org, point = ORG_A.bytes, UUID(int=7).bytes
+    # A circle of no numbers and an empty row met the engine's handler instead of a refusal.
+    short = [org, [], [], [], None, [], None, None, [], []]
+    return [
+        wire.encode({"verb": "count", "filter": short}),
+        wire.encode({"verb": "upsert", "points": [[point]], "channels": []}),
+    ]
+
+
+FOUND: dict[str, list[bytes]] = {
+    "csv": _csv_found(),
+    "geojson": _geojson_found(),
+    "frames": _frames_found(),
+}
+"""Inputs that once broke a promise, by target."""

@@ -1,32 +1,24 @@
-"""What is erased leaves nothing; what nobody needs goes; what somebody needs stays."""
+"""What is erased leaves nothing: no row, no index point, no byte."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import time
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from sqlalchemy import text
 
 from media.pictures import exif, noise, saved, xmp
-from pinpoint import jobs
 from pinpoint.errors import NotFound
 from pinpoint.ingest.erase import erase_organization
-from pinpoint.ingest.prune import prune
-from pinpoint.ingest.sweep import sweep
-from pinpoint.records import IndexFilter, NewItem
-from pinpoint.stack import dumps
+from pinpoint.records import IndexFilter
 from pinpoint.stack.index_build import build
+from pinpoint.stack.scrub import scrub
 from pinpoint.store.closing import Closing
-from pinpoint.store.erasing import BACKUP_LOCK
 from pinpoint.store.points import Points
 from pinpoint.store.vectors_edge import EdgeIndex
-from rig import jpeg, write_photos
-
-DAY_S = 86_400
+from remains import found_in_folder, found_in_tables, pruned, swept
+from rig import write_photos
 
 
 @pytest.fixture
@@ -79,36 +71,6 @@ def needles(rig, org, name, folder):
     ]
 
 
-def found_in_tables(rig, wanted):
-    """Search every table of the schema, written out as text."""
-    with rig.owner.begin() as unit:
-        names = (
-            unit.connection.execute(
-                text("SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
-            )
-            .scalars()
-            .all()
-        )
-        dump = "\n".join(
-            str(row[0])
-            for name in names
-            for row in unit.connection.execute(text(f"SELECT t::text FROM {name} t"))
-        )
-    hexed = dump.encode()
-    return [one for one in wanted if one in hexed or one.hex().encode() in hexed]
-
-
-def found_in_folder(folder, wanted):
-    return [
-        (path.relative_to(folder).as_posix(), one)
-        for path in folder.rglob("*")
-        if path.is_file()
-        for data in [path.read_bytes()]
-        for one in wanted
-        if one in data
-    ]
-
-
 def erased(rig, closing, org):
     return erase_organization(
         org,
@@ -150,7 +112,7 @@ def test_an_erased_organisation_leaves_no_byte(rig, closing, tmp_path, server_pl
     oid = str(rig.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
     rig.owner.close()
     rig.as_api.close()
-    dumps.scrub(server_places.superuser_url(urlsplit(database_url).path.strip("/")))
+    scrub(server_places.superuser_url(urlsplit(database_url).path.strip("/")), private=True)
     assert found_in_folder(server_places.pgdata / "base" / oid, wanted) == []
     assert found_in_folder(server_places.pgdata / "pg_wal", wanted) == []
 
@@ -262,106 +224,3 @@ def test_an_erased_source_leaves_nothing_after_the_sweep(rig, org, tmp_path):
     for table in ("sources", "images", "batches", "batch_items", "thumbnails", "tombstones"):
         assert rig.scalar(f"SELECT count(*) FROM {table}") == 0
     assert rig.index.scroll(None, 10) == []
-
-
-def swept(rig, tombstone_s=0, rebuild=None):
-    return sweep(
-        ledger=rig.ledger,
-        queue=rig.queue,
-        index=rig.index,
-        contract=rig.encoder.contract.digest,
-        chunk=64,
-        tombstone_s=tombstone_s,
-        is_alive=lambda _worker: True,
-        rebuild=rebuild,
-    )
-
-
-def test_the_sweep_has_the_index_made_anew_when_it_forgets(rig, org, tmp_path):
-    write_photos(tmp_path / "in", 2)
-    rig.ingest(tmp_path / "in", org)
-    calls = []
-    swept(rig, rebuild=lambda: calls.append(1))
-    assert calls == []
-    with rig.operator.write(org) as catalogue:
-        catalogue.delete_image(rig.index.scroll(None, 1)[0][0])
-    rig.run()
-    swept(rig, rebuild=lambda: calls.append(1))
-    swept(rig, rebuild=lambda: calls.append(1))
-    assert calls == [1]
-
-
-def pruned(rig, closing, orphan_s=DAY_S, audit_s=DAY_S):
-    return prune(
-        closing=closing, ledger=rig.ledger, blobs=rig.blobs, orphan_s=orphan_s, audit_s=audit_s
-    )
-
-
-def aged(rig, locator, days=2):
-    path = rig.blobs.path(locator)
-    os.utime(path, (time.time() - days * DAY_S,) * 2)
-    return path
-
-
-def test_orphans_go_and_wanted_blobs_stay(rig, closing, org, tmp_path):
-    wanted = rig.blobs.put(org, jpeg(1, 48, 2))
-    waiting = rig.blobs.put(org, jpeg(2, 48, 2))
-    orphan, young = rig.blobs.put(org, b"orphan"), rig.blobs.put(org, b"young")
-    with rig.operator.write(org) as catalogue:
-        source = catalogue.add_source("up", "photo")
-        batch = catalogue.open_batch(source.id)
-        catalogue.add_items(batch.id, [NewItem(external_id="a", file="a", locator=wanted)])
-    rig.run()
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_items(batch.id, [NewItem(external_id="b", file="b", locator=waiting)])
-    rig.queue.sent.clear()
-    kept = [aged(rig, wanted), aged(rig, waiting), rig.blobs.path(young)]
-    lost = aged(rig, orphan)
-    half = f"{lost}.part"
-    open(half, "wb").close()
-    os.utime(half, (time.time() - 2 * DAY_S,) * 2)
-    found = pruned(rig, closing)
-    assert (found.blobs, found.halves) == (1, 1)
-    assert all(os.path.exists(path) for path in kept)
-    assert not os.path.exists(lost)
-    assert not os.path.exists(half)
-
-
-def test_no_blob_goes_while_a_backup_runs(rig, closing, org, tmp_path, database_url):
-    write_photos(tmp_path / "in", 1)
-    with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy")
-    rig.ingest(tmp_path / "in", org)
-    orphan = aged(rig, rig.blobs.put(org, b"orphan"))
-    victim = rig.index.scroll(None, 1)[0][0]
-    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as backup:
-        backup.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
-        assert pruned(rig, closing).blobs == 0
-        with rig.operator.write(org) as catalogue:
-            catalogue.delete_image(victim)
-        rig.run()
-        assert rig.scalar("SELECT count(*) FROM images WHERE state = 'deleted'") == 1
-    assert os.path.exists(orphan)
-    assert pruned(rig, closing).blobs == 1
-    assert swept(rig).graves == 1
-    assert [name for name, _ in rig.queue.sent] == [jobs.ERASE_IMAGES]
-    rig.run()
-    assert rig.scalar("SELECT count(*) FROM images") == 0
-    assert not any(path.is_file() for path in (rig.folder / "blobs").rglob("*"))
-
-
-def test_the_audit_forgets(rig, closing, org):
-    with rig.database.write(org) as catalogue:
-        for _ in range(2):
-            catalogue.log_query(
-                "locate", key_id=None, photo_sha256="00" * 32, bundle="descriptor", index_build=None
-            )
-    with rig.owner.begin() as unit:
-        unit.connection.execute(
-            text(
-                "UPDATE queries SET asked_at = now() - interval '2 days' "
-                "WHERE id = (SELECT id FROM queries LIMIT 1)"
-            )
-        )
-    assert pruned(rig, closing).queries == 1
-    assert rig.scalar("SELECT count(*) FROM queries") == 1

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from celery.utils.time import timezone
 from sqlalchemy import text
 
 from pinpoint import jobs
 from pinpoint.errors import DatabaseUnavailable, IndexUnavailable, Unavailable
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.reconcile import reconcile
 from pinpoint.ingest.sweep import sweep
+from pinpoint.records import ImageFix
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
 from pinpoint_workers.beats import Every
@@ -116,7 +117,7 @@ def test_a_lease_from_before_the_clock_was_set_back_holds_nothing(rig, waiting):
 
 
 def test_beat_goes_on_when_the_clock_was_set_back():
-    every = Every(30.0, nowfun=lambda: timezone.utc.localize(_NOON))
+    every = Every(30.0, nowfun=lambda: datetime.now(UTC))
     now = every.now()
     assert every.is_due(now + timedelta(hours=1)).is_due
     assert not every.is_due(now - timedelta(seconds=10)).is_due
@@ -130,3 +131,69 @@ def test_a_worker_keeps_its_name_when_the_clock_is_set(monkeypatch):
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1.0)
     assert runtime.is_alive(own)
     assert not runtime.is_alive(own[:-1] + ("1" if own[-1] != "1" else "2"))
+
+
+@pytest.fixture
+def stale(rig, waiting):
+    """A worker that has read a row for the index, was stopped there, and lost its session."""
+    org, _, ids = waiting
+    pipeline.ingest_items(ids, WORKER, rig.parts)
+    image_id = next(iter(rig.index.scroll(None, 1)))[0]
+    with rig.database.write(org) as catalogue:
+        catalogue.fix_image(image_id, ImageFix(creator="second"))
+    rig.queue.sent.clear()
+    reading = rig.ledger.indexing([image_id], rig.encoder.contract.digest)
+    points = reading.__enter__()
+    assert [point.version for point in points] == [2]
+    # As a restart of PostgreSQL does, or its limit on idle transactions: the row lock is gone.
+    _end_sessions(rig)
+
+    def wake():
+        rig.index.upsert(points)
+        with pytest.raises(DatabaseUnavailable):
+            reading.__exit__(None, None, None)
+
+    return org, image_id, wake
+
+
+def _end_sessions(rig):
+    with rig.owner.begin() as unit:
+        unit.connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND usename = current_user"
+            )
+        )
+
+
+def _drift(rig):
+    found = reconcile(
+        ledger=rig.ledger,
+        index=rig.index,
+        queue=None,
+        contract=rig.encoder.contract.digest,
+        chunk=64,
+    )
+    return found.missing + found.stale + found.extra
+
+
+def test_a_worker_that_wakes_up_does_not_overwrite_what_is_newer(rig, stale):
+    org, image_id, wake = stale
+    with rig.database.write(org) as catalogue:
+        catalogue.fix_image(image_id, ImageFix(creator="third"))
+    rig.run()
+    wake()
+    found = {each: version for each, version, _ in rig.index.scroll(None, 10)}
+    assert found[image_id] == 3
+    assert _drift(rig) == 0
+
+
+def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(rig, stale):
+    org, image_id, wake = stale
+    with rig.database.write(org) as catalogue:
+        catalogue.delete_image(image_id)
+    rig.run()
+    wake()
+    assert image_id not in {each for each, _, alive in rig.index.scroll(None, 10) if alive}
+    assert _drift(rig) == 0

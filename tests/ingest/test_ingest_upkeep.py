@@ -12,7 +12,7 @@ from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.reconcile import reconcile
 from pinpoint.ingest.sweep import sweep
 from pinpoint.records import ImageFix, IndexFilter, Point
-from rig import WORKER, write_photos
+from rig import WORKER, jpeg, write_photos
 
 
 def register(rig, org, folder):
@@ -180,6 +180,21 @@ def test_an_old_writer_neither_overwrites_nor_resurrects(rig, org, folder):
     rig.run()
     rig.index.upsert(old)
     assert rig.index.fetch([image_id]) == []
+
+
+def test_a_late_worker_does_not_put_an_older_file_over_a_newer(rig, org, folder):
+    register(rig, org, folder)
+    _, slow = rig.queue.sent.pop()
+    (folder / "0000.jpg").write_bytes(jpeg(500, 48.85, 2.35))
+    newer = register(rig, org, folder)
+    rig.run()
+    held = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = '0000.jpg'")
+    (folder / "0000.jpg").write_bytes(jpeg(0, 48.85, 2.35))
+    pipeline.ingest_items(slow, WORKER, rig.parts)
+    now = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = '0000.jpg'")
+    assert now == held
+    assert batch_of(rig, org, newer).indexed == 6
+    assert rig.scalar("SELECT count(*) FROM batch_items WHERE reason = 'superseded'") == 6
 
 
 def test_reconcile_finds_and_mends_every_kind_of_drift(rig, org, folder):

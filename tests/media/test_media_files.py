@@ -147,6 +147,38 @@ def test_manifests_that_cannot_be_read(tree: Path) -> None:
         rows(tree / "m.csv", "file\n" + "b.jpg\n" * 5, MediaSettings(max_manifest_rows=3))
 
 
+def test_what_would_stop_a_manifest_in_its_middle_is_refused_before_its_first_row(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinpoint.media.manifests.MAX_LINE_BYTES", 2_000_000)
+    (tree / "m.csv").write_bytes(b"file\nb.jpg\n" + b"x" * 4_000_000)
+    with pytest.raises(TooLarge, match="a line of over"):
+        next(read_manifest(tree / "m.csv", SETTINGS))
+    for end in (b"\xff\n", b"\xe2\x82"):
+        (tree / "m.csv").write_bytes(b"file\nb.jpg\n" + end)
+        with pytest.raises(BadManifest, match="not UTF-8"):
+            next(read_manifest(tree / "m.csv", SETTINGS))
+    few = MediaSettings(max_manifest_rows=3)
+    (tree / "m.csv").write_bytes(b"file\r" + b"b.jpg\r" * 5)
+    with pytest.raises(TooLarge, match="MAX_MANIFEST_ROWS"):
+        next(read_manifest(tree / "m.csv", few))
+    features = [feature([1, 2], file="b.jpg")] * 4
+    text = json.dumps({"type": "FeatureCollection", "features": features})
+    (tree / "m.geojson").write_text(text)
+    with pytest.raises(TooLarge, match="MAX_MANIFEST_ROWS"):
+        next(read_manifest(tree / "m.geojson", few))
+
+
+def test_a_cell_that_is_too_long_costs_its_row(tree: Path) -> None:
+    text = f"file,note\nb.jpg,1\nb.jpg,{'x' * 140_000}\nb.jpg,2\n"
+    first, long, last = rows(tree / "m.csv", text)
+    assert isinstance(first, ManifestRow)
+    assert isinstance(long, Rejected)
+    assert (long.stage, long.reason) == ("find", "bad_row")
+    assert isinstance(last, ManifestRow)
+    assert last.hint.attributes == {"note": "2"}
+
+
 def feature(coordinates: object, **properties: object) -> dict[str, object]:
     geometry = {"type": "Point", "coordinates": coordinates}
     return {"type": "Feature", "geometry": geometry, "properties": properties}

@@ -200,3 +200,11 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
     result = decoder.read("a.jpg", data, Hint(lat=1.0))
     assert isinstance(result, Rejected)
     assert result.reason == "half_position"
+
+
+@pytest.mark.parametrize("inside", ["<a>" * 200, "<a/>" * 30_000])
+def test_xmp_that_grows_too_deep_or_too_wide_is_damaged(inside: str) -> None:
+    found = read_xmp(f"<x>{inside}</x>")
+    assert found.damaged is not None
+    assert "deeper than 64 or more than 20000" in found.damaged
+    assert read_xmp(xmp(exif__GPSLatitude="48,51.4N")).damaged is None

@@ -162,8 +162,10 @@ def test_cpu_time_is_limited_too() -> None:
         def _ask(self, *given: Any) -> Ask:
             return replace(super()._ask(*given), cpu_s=0.1)
 
+    palette = Image.new("P", (14_000, 14_000))
+    slow = saved(palette, "PNG", compress_level=1, transparency=3)  # 1.4 s
     with Hurried(MediaSettings(timeout_s=60)) as decoder:
-        result = decoder.read("slow.png", flat_png(14_000, 14_000, "RGB"), query=True)
+        result = decoder.read("slow.png", slow, query=True)
         assert isinstance(result, Rejected)
         assert (result.reason, result.detail) == ("timeout", "the file used up its CPU time")
 

@@ -269,7 +269,7 @@ def test_a_stack_that_was_never_there_has_no_backup(home, tmp_path):
 def test_two_backups_at_once_are_one(filled, settings, tmp_path, monkeypatch):
     from pinpoint.store.erasing import BACKUP_LOCK
 
-    monkeypatch.setattr(dumps, "_LOCK_WAIT", "200ms")
+    monkeypatch.setattr(dumps, "LOCK_WAIT", "200ms")
     with psycopg.connect(
         settings.places.database_url.replace("+psycopg", ""), autocommit=True
     ) as other:

@@ -22,7 +22,7 @@ SHORT_RUN = 10
 def campaign() -> Iterator[Campaign]:
     with running() as ground, tempfile.TemporaryDirectory(prefix="pinpoint-test-") as folder:
         if not ground.faked_clock:
-            sys.stdout.write("no libfaketime: clock steps are done to leases, in SQL\n")
+            sys.stdout.write("no C compiler: clock steps are done to leases, in SQL\n")
         if not ground.small_disks:
             sys.stdout.write("mounting is not allowed: no full disks\n")
         made = Campaign(ground, Path(folder))

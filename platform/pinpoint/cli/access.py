@@ -83,8 +83,8 @@ def erase_org(
 def _erase(services: Services, name: str) -> tuple[UUID, int]:
     """Rows and bytes first, then the files that still hold their remains."""
     from pinpoint.ingest.erase import erase_organization
-    from pinpoint.stack.dumps import scrub
     from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.scrub import scrub
     from pinpoint.store.vectors_payload import new_build
 
     if services.closing is None or services.ledger is None:
@@ -103,7 +103,8 @@ def _erase(services: Services, name: str) -> tuple[UUID, int]:
         output.note("that rebuild had begun before the erasure; once more")
     output.note("compacting the tables")
     where = services.settings.places
-    scrub(where.database_url or StackPlaces(where.home).superuser_url())
+    private = StackPlaces(where.home).superuser_url()
+    scrub(where.database_url or private, private=where.database_url is None)
     return organization_id, images
 
 

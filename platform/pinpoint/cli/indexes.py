@@ -79,6 +79,7 @@ def reconcile(
             contract=services.encoder.contract.digest,
             chunk=services.settings.worker.chunk,
         )
+        services.upkeep.note_drift(drift)
     if session.as_json:
         output.show_json(drift)
         return

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pinpoint.records.basics import Vector
 from pinpoint.records.catalogue import Source
-from pinpoint.records.reading import Hint
+from pinpoint.records.reading import Hint, Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,8 @@ class ClaimedItem:
     locator: str
     hint: Hint | None
     attempts: int
+    arrival: int
+    """Rises with every item that is registered, over all batches."""
     batch_id: UUID | None = None
     """For log lines."""
 
@@ -40,8 +42,8 @@ class Kept:
     """What the catalogue made of one reading."""
 
     item_id: UUID
-    duplicate_of: str | None
-    """Set where nothing was to be done: `unchanged`, or the other external id with these bytes."""
+    duplicate: Rejected | None
+    """Set where nothing was to be done, with the reason."""
     images: tuple[KeptImage, ...]
     replaced: tuple[str, ...] = ()
     """Locators of earlier bytes that no row names any more."""

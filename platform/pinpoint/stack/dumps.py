@@ -25,7 +25,8 @@ from pinpoint.stack.postgres_binaries import find_binaries
 from pinpoint.store.erasing import BACKUP_LOCK
 
 SCHEMAS: Final = ("pinpoint", "tenant")
-_LOCK_WAIT: Final = "60s"
+LOCK_WAIT: Final = "60s"
+"""How long we wait for somebody else's lock."""
 
 _BEGIN: Final = b"""
 SET client_min_messages = warning;
@@ -79,7 +80,7 @@ def snapshot(url: str) -> Iterator[Snapshot]:
         StackError: There is no schema of ours in it.
     """
     with connected(url) as connection:
-        connection.execute(f"SET lock_timeout = '{_LOCK_WAIT}'")
+        connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         try:
             connection.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
@@ -90,9 +91,9 @@ def snapshot(url: str) -> Iterator[Snapshot]:
         if revision is None:
             raise StackError("the database holds no Pinpoint: run `pinpoint up` first")
         yield Snapshot(
-            name=_one(connection, "SELECT pg_export_snapshot()"),
+            name=one(connection, "SELECT pg_export_snapshot()"),
             revision=revision,
-            server=_one(connection, "SHOW server_version"),
+            server=one(connection, "SHOW server_version"),
             counts=counts_of(connection),
         )
 
@@ -114,7 +115,7 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
 
 def revision_of(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
     """Schema revision of a database; None where there is no schema."""
-    if _one(connection, "SELECT to_regclass('pinpoint.alembic_version')") is None:
+    if one(connection, "SELECT to_regclass('pinpoint.alembic_version')") is None:
         return None
     found = connection.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone()
     return None if found is None else str(found[0])
@@ -128,21 +129,21 @@ def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]
     ).fetchall()
     count = sql.SQL("SELECT count(*) FROM pinpoint.{}")
     return {
-        str(name): int(_one(connection, count.format(sql.Identifier(name)))) for (name,) in tables
+        str(name): int(one(connection, count.format(sql.Identifier(name)))) for (name,) in tables
     }
 
 
 def in_use(url: str) -> bool:
     """Whether somebody has put something into the database."""
     with connected(url) as connection:
-        return revision_of(connection) is not None and int(_one(connection, _USED)) > 0
+        return revision_of(connection) is not None and int(one(connection, _USED)) > 0
 
 
 def others(url: str) -> int:
     """How many other clients are connected to the database."""
     with connected(url) as connection:
         return int(
-            _one(
+            one(
                 connection,
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
                 "AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
@@ -210,53 +211,8 @@ def _play(psql: IO[bytes], dumped: Path, pgdata: Path | None, said: IO[bytes]) -
     return True
 
 
-def scrub(url: str) -> None:
-    """Write every table anew, so that no dead row is left in its files.
-
-    Each table is locked while it is written. As a superuser, sampled values in the planner's
-    statistics go too, and the old write-ahead log is removed instead of used again.
-
-    Raises:
-        StackError: Somebody held a table for a minute.
-    """
-    with connected(url) as connection:
-        connection.execute(f"SET lock_timeout = '{_LOCK_WAIT}'")
-        tables = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'pinpoint'"
-        ).fetchall()
-        mighty = _one(connection, "SHOW is_superuser") == "on"
-        if mighty:
-            connection.execute(
-                "DELETE FROM pg_statistic WHERE starelid IN (SELECT c.oid FROM pg_class c "
-                "WHERE c.relnamespace = 'pinpoint'::regnamespace)"
-            )
-            tables.append(("pg_catalog", "pg_statistic"))
-        try:
-            for schema, name in tables:
-                compact = sql.SQL("VACUUM (FULL, ANALYZE) {}.{}")
-                connection.execute(compact.format(sql.Identifier(schema), sql.Identifier(name)))
-        except psycopg.errors.LockNotAvailable as error:
-            raise StackError(
-                "the rows are erased, but a table was in use for a minute and keeps their bytes "
-                "until it is compacted: run the command again"
-            ) from error
-        if mighty:
-            _drop_old_log(connection)
-
-
-def _drop_old_log(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    try:
-        connection.execute("ALTER SYSTEM SET wal_recycle = off")
-        connection.execute("SELECT pg_reload_conf()")
-        for _ in range(2):
-            connection.execute("SELECT pg_switch_wal()")
-            connection.execute("CHECKPOINT")
-    finally:
-        connection.execute("ALTER SYSTEM RESET wal_recycle")
-        connection.execute("SELECT pg_reload_conf()")
-
-
-def _one(connection: psycopg.Connection[tuple[Any, ...]], statement: Any) -> Any:
+def one(connection: psycopg.Connection[tuple[Any, ...]], statement: Any) -> Any:
+    """First column of the first row, or None."""
     row = connection.execute(statement).fetchone()
     return None if row is None else row[0]
 

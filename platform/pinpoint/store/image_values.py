@@ -55,6 +55,7 @@ def image_values(item: ClaimedItem, reading: Reading) -> list[dict[str, Any]]:
         "cell_r9": cells.r9,
         "attributes": jsonable(capture.attributes),
         "state": "pending",
+        "arrival": item.arrival,
     }
     return [
         shared

@@ -21,7 +21,7 @@ from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
 from pinpoint.store import erasing, leases
 from pinpoint.store.database import UnitOfWork
 from pinpoint.store.image_values import FIXABLE, image_values
-from pinpoint.store.keeping_plan import Plan, plan_item
+from pinpoint.store.keeping_plan import Plan, duplicate, plan_item
 from pinpoint.store.rows import among
 from pinpoint.store.tables import (
     batch_items,
@@ -63,7 +63,7 @@ def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[Kep
         for item, _ in entries
     }
     leases.settle(connection, verdicts, "failed")
-    return [Kept(item_id=item.id, duplicate_of="unchanged", images=()) for item, _ in entries]
+    return [Kept(item_id=item.id, duplicate=verdicts[item.id], images=()) for item, _ in entries]
 
 
 def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -94,11 +94,12 @@ def _keep_round(
         rows = known.get(item.external_id, [])
         owner = owners.setdefault(reading.capture.sha256, item.external_id)
         if owner != item.external_id and all(row.state == "deleted" for row in rows):
-            kept[item.id] = Kept(item_id=item.id, duplicate_of=owner, images=())
+            twin = duplicate(item, "same_bytes", f"the same bytes are held as {owner}")
+            kept[item.id] = Kept(item_id=item.id, duplicate=twin, images=())
             continue
         plan = plan_item(item, reading, image_values(item, reading), rows)
-        if plan is None:
-            kept[item.id] = Kept(item_id=item.id, duplicate_of="unchanged", images=())
+        if isinstance(plan, Rejected):
+            kept[item.id] = Kept(item_id=item.id, duplicate=plan, images=())
             continue
         if plan.new_bytes:
             for values, locator in zip(plan.wanted, originals(item, reading), strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from pinpoint.records import ClaimedItem, Kept, KeptImage, Reading
+from pinpoint.records import ClaimedItem, Kept, KeptImage, Reading, Rejected
 from pinpoint.store.image_values import METADATA
 
 
@@ -33,7 +33,7 @@ class Plan:
         """What the pipeline has to encode."""
         return Kept(
             item_id=self.item.id,
-            duplicate_of=None,
+            duplicate=None,
             images=tuple(
                 KeptImage(
                     id=values["id"],
@@ -51,17 +51,24 @@ class Plan:
 
 def plan_item(
     item: ClaimedItem, reading: Reading, wanted: list[dict[str, Any]], rows: Sequence[Any]
-) -> Plan | None:
-    """Compare a reading with the rows under its id; None where nothing is to be done."""
+) -> Plan | Rejected:
+    """Compare a reading with the rows under its id; a rejection where nothing is to be done."""
     old = {row.id: row for row in rows}
     alive = [row for row in rows if row.state != "deleted"]
+    if any(row.arrival > item.arrival for row in alive):
+        return duplicate(item, "superseded", "a file that came later holds this id already")
     changed = {values["id"]: _changes(old.get(values["id"]), values) for values in wanted}
     gone = [row.id for row in alive if row.id not in changed]
     settled = bool(alive) and all(row.state == "indexed" for row in alive)
     if settled and not gone and not any(changed.values()):
-        return None
+        return duplicate(item, "unchanged", "nothing new")
     outcome = "updated" if alive else "indexed"
     return Plan(item, reading, wanted, old, changed, gone, outcome)
+
+
+def duplicate(item: ClaimedItem, reason: str, detail: str) -> Rejected:
+    """The last word on a file that changes nothing."""
+    return Rejected(file=item.file, stage="store", reason=reason, detail=detail)
 
 
 def _changes(row: Any, values: dict[str, Any]) -> set[str]:

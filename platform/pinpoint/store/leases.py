@@ -92,6 +92,7 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
             batch_items.c.locator,
             batch_items.c.hint,
             batch_items.c.attempts,
+            batch_items.c.seq.label("arrival"),
             sources,
         )
         .join(batches, batches.c.id == batch_items.c.batch_id)
@@ -109,6 +110,7 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
             locator=row.locator,
             hint=hint_from_json(row.hint),
             attempts=row.attempts,
+            arrival=row.arrival,
             batch_id=row.batch_id,
         )
         for row in rows

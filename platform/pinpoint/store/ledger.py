@@ -64,18 +64,7 @@ class Ledger:
         """Turn readings of one source into rows, thumbnails and counters, or into duplicates."""
         with self._transactions.begin() as unit:
             kept = keeping.keep(unit, readings, self._contract(), originals)
-            twins = {
-                one.item_id: Rejected(
-                    file=item.file,
-                    stage="store",
-                    reason="unchanged" if one.duplicate_of == "unchanged" else "same_bytes",
-                    detail="nothing new"
-                    if one.duplicate_of == "unchanged"
-                    else f"the same bytes are held as {one.duplicate_of}",
-                )
-                for (item, _), one in zip(readings, kept, strict=True)
-                if one.duplicate_of is not None
-            }
+            twins = {one.item_id: one.duplicate for one in kept if one.duplicate is not None}
             leases.settle(unit.connection, twins, "duplicate")
             return kept
 

@@ -126,6 +126,8 @@ images = Table(
     Column("state", Text, nullable=False),
     Column("failure", Text),
     Column("version", Integer, nullable=False),
+    # Arrival of the item that wrote the row last: a file that came earlier never replaces it.
+    Column("arrival", BigInteger, nullable=False, server_default=text("0")),
     # Transaction that wrote the row last (set by trigger): the watermark of index rebuilds.
     Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
     when("created_at", stamped=True),
@@ -242,6 +244,11 @@ batch_items = Table(
     Index(
         "ix_batch_items_unsettled",
         "seq",
+        postgresql_where=text("state IN ('received', 'stored')"),
+    ),
+    Index(
+        "ix_batch_items_locator",
+        "locator",
         postgresql_where=text("state IN ('received', 'stored')"),
     ),
     Index(

@@ -70,11 +70,12 @@ class Upkeep:
         self._note({f"sweep.{name}": getattr(swept, name) for name in _SWEPT})
         self.add({"released": swept.released})
 
-    def totals(self, *, timeout_s: float = 2.0) -> Totals:
+    def totals(self, *, timeout_s: float = 2.0, most: int = MOST) -> Totals:
         """How the work stands.
 
         Args:
             timeout_s: Longest time that the statement may take.
+            most: Where counts stop.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer, or not in time.
@@ -85,9 +86,9 @@ class Upkeep:
                 {"ms": str(int(timeout_s * 1_000))},
             )
             rows = unit.connection.execute(
-                text("SELECT name, value, at FROM tenant.totals(:most)"), {"most": MOST}
+                text("SELECT name, value, at FROM tenant.totals(:most)"), {"most": most}
             ).all()
-        return _totals(rows)
+        return _totals(rows, most)
 
     def _note(self, values: Mapping[str, int]) -> None:
         given = insert(upkeep).values(
@@ -102,7 +103,7 @@ class Upkeep:
             )
 
 
-def _totals(rows: Sequence[Row[Any]]) -> Totals:
+def _totals(rows: Sequence[Row[Any]], most: int) -> Totals:
     found = {row.name: (float(row.value), row.at) for row in rows}
 
     def number(name: str) -> int:
@@ -110,7 +111,7 @@ def _totals(rows: Sequence[Row[Any]]) -> Totals:
 
     drift, swept = _whole("drift", _DRIFT, found), _whole("sweep", _SWEPT, found)
     return Totals(
-        most=MOST,
+        most=most,
         open_items={state: number(f"items.{state}") for state in ("received", "stored")},
         oldest_open_s=found["items.oldest_s"][0] if "items.oldest_s" in found else None,
         leases_held=number("leases.held"),

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,6 @@ from pinpoint.stack.programs import environment
 from pinpoint.stack.state import read_state
 from pinpoint.stack.supervise import ProcessStatus, Supervisor
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 LEASE_S = 4.0
 BLOBS_MB, INDEX_MB = 48, 1024
 _SECOND = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint")
@@ -36,7 +36,14 @@ class Ground:
     """One running stack with short settings."""
 
     def __init__(
-        self, home: Path, *, faked_clock: bool, small_disks: bool, chunk: int, lease_s: float
+        self,
+        home: Path,
+        folder: Path,
+        *,
+        faked_clock: bool,
+        small_disks: bool,
+        chunk: int,
+        lease_s: float,
     ) -> None:
         self.settings = Settings(
             places=Places(home=home),
@@ -47,10 +54,10 @@ class Ground:
         )
         self.places = StackPlaces(home)
         self.supervisor = Supervisor(self.places)
-        self.faked_clock = faked_clock
         self.small_disks = small_disks
-        self.clock = Path(tempfile.mkdtemp(prefix="pinpoint-clock-")) / "offset"
-        self.clock.parent.chmod(0o755)
+        self._clock = folder / "offset"
+        self._clock.write_bytes(struct.pack("q", 0))
+        self._shim = _shim(folder) if faked_clock else None
         self._second: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self.offset_s = 0
@@ -62,40 +69,25 @@ class Ground:
 
     @contextlib.contextmanager
     def _as_faked(self) -> Iterator[None]:
-        if not self.faked_clock:
+        if self._shim is None:
             yield
             return
-        extra = {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DISABLE_SHM": "1",
-        }
-        path = os.environ["PATH"]
-        os.environ.update(extra, PATH=f"{self._without_fake('redis-server')}:{path}")
+        os.environ.update(LD_PRELOAD=str(self._shim), SOAK_CLOCK_FILE=str(self._clock))
         try:
             yield
         finally:
-            for name in extra:
-                os.environ.pop(name, None)
-            os.environ["PATH"] = path
+            del os.environ["LD_PRELOAD"], os.environ["SOAK_CLOCK_FILE"]
 
-    def _without_fake(self, program: str) -> Path:
-        """A folder with a program that sheds libfaketime, which Redis' allocator cannot bear."""
-        script = self.clock.with_name(program)
-        real = shutil.which(program)
-        script.write_text(f'#!/bin/sh\nunset LD_PRELOAD\nexec {real} "$@"\n')
-        script.chmod(0o755)
-        return script.parent
+    @property
+    def faked_clock(self) -> bool:
+        """Whether the clock of the stack's processes can be set."""
+        return self._shim is not None
 
     def set_clock(self, offset_s: int) -> None:
-        """Every process of the stack sees this offset within a second."""
+        """Every process of the stack sees this offset at once."""
         self.offset_s = offset_s
-        draft = self.clock.with_suffix(".new")
-        draft.write_text(f"{offset_s:+d}\n")
-        draft.chmod(0o644)
-        draft.replace(self.clock)
+        with self._clock.open("r+b") as file:
+            file.write(struct.pack("q", offset_s))
 
     def second_worker(self) -> None:
         """A worker beside the supervised one, as on a second machine of the same kind."""
@@ -180,20 +172,28 @@ def running(
     """A stack for faults; afterwards nothing of it is left.
 
     Args:
-        clock: Let its clock be set, where libfaketime is installed.
+        clock: Let its clock be set, where there is a C compiler.
         disks: Give blobs and index small disks, where mounting is allowed.
         second: Run a second worker beside the supervised one.
         chunk: Items in one job.
         lease_s: How long a claim holds.
     """
-    clock = clock and FAKETIME.exists()
-    with home_folder() as home:
+    with (
+        home_folder() as home,
+        tempfile.TemporaryDirectory(prefix="pinpoint-test-") as clock_folder,
+    ):
         home.mkdir(mode=0o700)
+        # The user that runs PostgreSQL has to read it too.
+        Path(clock_folder).chmod(0o755)
         mounted = [] if not disks else _mount(home)
         ground = Ground(
-            home, faked_clock=clock, small_disks=bool(mounted), chunk=chunk, lease_s=lease_s
+            home,
+            Path(clock_folder),
+            faked_clock=clock,
+            small_disks=bool(mounted),
+            chunk=chunk,
+            lease_s=lease_s,
         )
-        ground.set_clock(0)
         watcher = watch_over(home)
         try:
             ground.up()
@@ -222,3 +222,16 @@ def _mount(home: Path) -> list[Path]:
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             done.append(folder)
     return done
+
+
+def _shim(folder: Path) -> Path | None:
+    """Compile the library that shifts a process' clock; None where there is no compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    made = folder / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(made), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    made.chmod(0o755)
+    return made

@@ -1,0 +1,78 @@
+"""Removes the bytes of deleted rows from PostgreSQL's files.
+
+A deleted row is invisible at once, but its bytes stay: in the files of its table until something
+is written over them, in the samples that the planner keeps, and in the write-ahead log.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from pinpoint.errors import StackError
+from pinpoint.stack.dumps import LOCK_WAIT, connected, one
+
+_RELOAD_S: Final = 0.5
+_SEGMENTS_AHEAD: Final = """
+SELECT count(*) FROM pg_ls_waldir()
+ WHERE name ~ '^[0-9A-F]{24}$' AND name > pg_walfile_name(pg_current_wal_insert_lsn())
+"""
+_FORGET_SAMPLES: Final = """
+DELETE FROM pg_statistic WHERE starelid IN
+    (SELECT oid FROM pg_class WHERE relnamespace = 'pinpoint'::regnamespace)
+"""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def scrub(url: str, *, private: bool) -> None:
+    """Write every table anew; each is locked while it is written.
+
+    Args:
+        url: The owner's role, or the private server's superuser.
+        private: The server is this stack's own: samples and old log go too.
+
+    Raises:
+        StackError: Somebody held a table for a minute.
+        DatabaseUnavailable: The database does not answer.
+    """
+    with connected(url) as connection:
+        connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'pinpoint'"
+        ).fetchall()
+        if private:
+            # ANALYZE leaves the samples of a table alone that has become empty.
+            connection.execute(_FORGET_SAMPLES)
+            tables.append(("pg_catalog", "pg_statistic"))
+        try:
+            for schema, name in tables:
+                compact = sql.SQL("VACUUM (FULL, ANALYZE) {}.{}")
+                connection.execute(compact.format(sql.Identifier(schema), sql.Identifier(name)))
+        except psycopg.errors.LockNotAvailable as error:
+            raise StackError(
+                "the rows are erased, but a table was in use for a minute and keeps their bytes "
+                "until it is compacted: run `pinpoint orgs erase` again with the id"
+            ) from error
+        if private:
+            _drop_old_log(connection)
+
+
+def _drop_old_log(connection: Connection) -> None:
+    """Go through all segments of the log that stand ready, which are old ones, and remove them."""
+    try:
+        connection.execute("ALTER SYSTEM SET wal_recycle = off")
+        connection.execute("SELECT pg_reload_conf()")
+        time.sleep(_RELOAD_S)  # the checkpointer says nowhere that it has read it
+        for _ in range(int(one(connection, _SEGMENTS_AHEAD)) + 2):
+            # A switch fills the rest of a segment with zeros; without a record it does nothing.
+            connection.execute("SELECT pg_logical_emit_message(true, 'pinpoint', 'scrub')")
+            connection.execute("SELECT pg_switch_wal()")
+        for _ in range(2):
+            connection.execute("CHECKPOINT")
+    finally:
+        connection.execute("ALTER SYSTEM RESET wal_recycle")
+        connection.execute("SELECT pg_reload_conf()")

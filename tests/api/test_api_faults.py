@@ -1,0 +1,37 @@
+"""What an upload leaves behind when the database goes away in the middle of it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from pinpoint.errors import BadRequest, DatabaseUnavailable
+
+
+def _upload(api, monkeypatch, error):
+    with api.http() as http:
+        source = http.post("/v1/sources", json={"name": "walk", "kind": "street"})
+        assert source.status_code == 201
+        batch = http.post("/v1/batches", json={"source": "walk"}).json()["id"]
+
+        @contextmanager
+        def broken(organization_id):
+            with api.parts.database.read(organization_id) as rows:
+                yield rows
+            raise error  # after the commit, as far as the server is concerned
+
+        with monkeypatch.context() as patch:
+            patch.setattr(api.parts.database, "write", broken)
+            files = [("files", ("a.jpg", b"one"))]
+            return http.post(f"/v1/batches/{batch}/images", files=files)
+
+
+def test_bytes_stay_when_nobody_knows_whether_their_row_was_written(api, monkeypatch):
+    answer = _upload(api, monkeypatch, DatabaseUnavailable("lost in the commit"))
+    assert answer.status_code == 503
+    # A row may name them; where none does, `prune` removes them.
+    assert list(api.parts.blobs.kept.values()) == [b"one"]
+
+
+def test_bytes_go_when_their_row_was_refused(api, monkeypatch):
+    assert _upload(api, monkeypatch, BadRequest("no")).status_code == 400
+    assert api.parts.blobs.kept == {}

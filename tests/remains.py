@@ -1,0 +1,59 @@
+"""Looking for what should be gone, and the upkeep that makes it go."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from pinpoint.ingest.prune import prune
+from pinpoint.ingest.sweep import sweep
+
+DAY_S = 86_400
+
+
+def found_in_tables(rig, wanted):
+    """Search every table of the schema, written out as text."""
+    with rig.owner.begin() as unit:
+        names = (
+            unit.connection.execute(
+                text("SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint'")
+            )
+            .scalars()
+            .all()
+        )
+        dump = "\n".join(
+            str(row[0])
+            for name in names
+            for row in unit.connection.execute(text(f"SELECT t::text FROM {name} t"))
+        )
+    hexed = dump.encode()
+    return [one for one in wanted if one in hexed or one.hex().encode() in hexed]
+
+
+def found_in_folder(folder, wanted):
+    return [
+        (path.relative_to(folder).as_posix(), one)
+        for path in folder.rglob("*")
+        if path.is_file()
+        for data in [path.read_bytes()]
+        for one in wanted
+        if one in data
+    ]
+
+
+def swept(rig, tombstone_s=0, rebuild=None):
+    return sweep(
+        ledger=rig.ledger,
+        queue=rig.queue,
+        index=rig.index,
+        contract=rig.encoder.contract.digest,
+        chunk=64,
+        tombstone_s=tombstone_s,
+        is_alive=lambda _worker: True,
+        rebuild=rebuild,
+    )
+
+
+def pruned(rig, closing, orphan_s=DAY_S, audit_s=DAY_S):
+    return prune(
+        closing=closing, ledger=rig.ledger, blobs=rig.blobs, orphan_s=orphan_s, audit_s=audit_s
+    )
