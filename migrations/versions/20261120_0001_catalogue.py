@@ -1,4 +1,4 @@
-"""Organisations, keys, sources, images and what belongs to an image."""
+"""Organisations, keys, sources and images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA public")
+    op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
     op.create_table(
         "organizations",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -189,6 +190,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("organization_id", "id", name=op.f("uq_images_organization_id_id")),
     )
     op.create_index("ix_images_cell_r7_source_id", "images", ["cell_r7", "source_id"], unique=False)
+    for kind in ("photo", "street"):
+        op.create_index(
+            f"ix_images_near_{kind}",
+            "images",
+            ["organization_id", "geog"],
+            postgresql_using="gist",
+            postgresql_where=sa.text(f"kind = '{kind}' AND state = 'indexed'"),
+        )
     op.create_index("ix_images_locator", "images", ["locator"], unique=False)
     op.create_index("ix_images_changed_xid", "images", ["changed_xid"], unique=False)
     op.create_geospatial_index(
@@ -280,6 +289,7 @@ def downgrade() -> None:
     op.drop_geospatial_index(
         "ix_images_geog", table_name="images", postgresql_using="gist", column_name="geog"
     )
+    op.execute("DROP INDEX ix_images_near_photo, ix_images_near_street")
     op.drop_index("ix_images_locator", table_name="images")
     op.drop_index("ix_images_changed_xid", table_name="images")
     op.drop_index("ix_images_cell_r7_source_id", table_name="images")

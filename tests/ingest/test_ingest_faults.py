@@ -197,3 +197,19 @@ def test_a_worker_that_wakes_up_does_not_bring_back_what_was_deleted(rig, stale)
     wake()
     assert image_id not in {each for each, _, alive in rig.index.scroll(None, 10) if alive}
     assert _drift(rig) == 0
+
+
+def test_no_tombstone_is_forgotten_before_its_image_is_erased(rig, waiting):
+    """A clock set forward, or an index that was away for a day, must not lose an id for good."""
+    org, _, ids = waiting
+    pipeline.ingest_items(ids, WORKER, rig.parts)
+    image_id = next(iter(rig.index.scroll(None, 1)))[0]
+    with rig.database.write(org) as catalogue:
+        catalogue.delete_image(image_id)
+    with rig.ledger.forgetting(0) as old:
+        assert old == []
+    rig.run()
+    with rig.ledger.forgetting(0) as old:
+        assert old == [image_id]
+        rig.index.forget(old)
+    assert image_id not in {each for each, _, _ in rig.index.scroll(None, 10)}

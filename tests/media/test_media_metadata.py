@@ -9,6 +9,7 @@ import pytest
 
 from media.pictures import PARIS, PARIS_LAT, PARIS_LON, exif, noise, photo, ratio, saved, xmp
 from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.xmp import read_xmp
 from pinpoint.records import Capture, Hint, Reading, Rejected
 from pinpoint.settings import MediaSettings
 

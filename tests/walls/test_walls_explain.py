@@ -66,7 +66,8 @@ def check_spatial(plan, loops):
     read = [node for node in plan if node.get("Relation Name") in ("images", "embeddings")]
     assert read
     assert "Seq Scan" not in {node["Node Type"] for node in read}
-    spatial = [node for node in plan if node.get("Index Name", "").startswith("ix_images_geog")]
+    names = ("ix_images_geog", *(f"ix_images_near_{kind}" for kind in KINDS))
+    spatial = [node for node in plan if node.get("Index Name") in names]
     assert sum(node["Actual Loops"] for node in spatial) == loops
 
 

@@ -202,12 +202,19 @@ def remove_empty_sources(connection: Connection) -> None:
 def expired(connection: Connection, older_than_s: float, limit: int = 10_000) -> list[UUID]:
     """Take tombstones off that no writer of an old version can outlive.
 
+    Those of images that still wait to be erased stay: the index would get its stone after
+    PostgreSQL has forgotten it, and an image that comes back could not rise above it.
+
     Returns:
         Ids whose point may be forgotten: those without a live row.
     """
+    waiting = select(images.c.id).where(
+        images.c.id == tombstones.c.image_id, images.c.state == "deleted"
+    )
     old = (
         select(tombstones.c.image_id)
         .where(tombstones.c.deleted_at < func.now() - timedelta(seconds=older_than_s))
+        .where(~waiting.exists())
         .order_by(tombstones.c.image_id)
         .limit(limit)
         .with_for_update(skip_locked=True)

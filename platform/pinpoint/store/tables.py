@@ -31,7 +31,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pinpoint.store.columns import organization, when, within
+from pinpoint.records import KINDS
+from pinpoint.store.columns import near, organization, when, within
 
 metadata = MetaData(
     naming_convention={
@@ -136,6 +137,7 @@ images = Table(
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
     Index("ix_images_geog", "geog", postgresql_using="gist"),
+    *(near(kind) for kind in KINDS),
     Index("ix_images_geom", "geom", postgresql_using="gist"),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
