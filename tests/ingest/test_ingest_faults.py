@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from celery import Celery
 from sqlalchemy import text
 
 from pinpoint import jobs
@@ -19,7 +20,7 @@ from pinpoint.ingest.sweep import sweep
 from pinpoint.records import ImageFix
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint_workers import runtime
-from pinpoint_workers.beats import Every
+from pinpoint_workers.beats import Every, Steady
 from rig import WORKER, write_photos
 
 
@@ -122,6 +123,32 @@ def test_beat_goes_on_when_the_clock_was_set_back():
     assert every.is_due(now + timedelta(hours=1)).is_due
     assert not every.is_due(now - timedelta(seconds=10)).is_due
     assert every.is_due(now - timedelta(seconds=31)).is_due
+
+
+def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
+    clock = [datetime(2026, 1, 1, 12, tzinfo=UTC)]
+    app = Celery("clock")
+    app.now = lambda: clock[0]
+    every = Every(30.0, nowfun=app.now, app=app)
+    app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": every}}
+    beat = Steady(app=app, schedule_filename=str(tmp_path / "beat"), lazy=True)
+    beat.setup_schedule()
+    sent = []
+    beat.apply_entry = lambda entry, producer=None: sent.append(clock[0])
+
+    def play(seconds):
+        for _ in range(seconds):
+            while beat.tick() == 0:
+                pass
+            clock[0] += timedelta(seconds=1)
+
+    play(100)
+    before = len(sent)
+    assert before >= 3
+    clock[0] -= timedelta(hours=1)
+    play(100)
+    beat.close()
+    assert len(sent) >= before + 3
 
 
 def test_a_worker_keeps_its_name_when_the_clock_is_set(monkeypatch):

@@ -47,6 +47,7 @@ def _config() -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
+        "beat_scheduler": "pinpoint_workers.beats:Steady",
         "beat_schedule": {
             jobs.SWEEP: {
                 "task": jobs.SWEEP,

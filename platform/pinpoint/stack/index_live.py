@@ -33,6 +33,7 @@ class LiveIndex:
         self._lock = threading.RLock()
         self._index: EdgeIndex | None = None
         self._why_not = "loading"
+        self._load_failed = False
         self._touched: set[UUID] | None = None
         self._unflushed = 0
         self._flushed_at = time.monotonic()
@@ -41,16 +42,33 @@ class LiveIndex:
         """Open the current build. What is wrong with it is said by `info`; a rebuild mends it."""
         try:
             self._builds.sweep()
+        except (IndexUnavailable, OSError) as error:
+            logs.get(__name__).error("index.sweep_failed", detail=str(error))
+        self._open_current()
+
+    def load_again(self) -> bool:
+        """Open the current build if that has failed before: its disk may have been full.
+
+        Returns:
+            Whether there is still one that cannot be opened.
+        """
+        with self._lock:
+            if self._load_failed and self._index is None:
+                self._open_current()
+            return self._load_failed and self._index is None
+
+    def _open_current(self) -> None:
+        try:
             name = self._builds.current()
             index = None if name is None else EdgeIndex(self._builds.path(name))
             if index is not None and not index.info().ready:
                 raise IndexUnavailable(f"build {name} is gone; run `pinpoint index rebuild`")
         except IndexUnavailable as error:
             logs.get(__name__).error("index.load_failed", detail=error.message)
-            self._why_not = error.message
+            self._why_not, self._load_failed = error.message, True
             return
         with self._lock:
-            self._index = index
+            self._index, self._load_failed = index, False
             self._why_not = "there is no index yet; it is made when the bundle is known"
 
     def _open(self) -> EdgeIndex:

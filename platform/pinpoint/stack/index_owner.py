@@ -22,6 +22,9 @@ from pinpoint.stack.places import StackPlaces
 from pinpoint.store.vectors_serve import IndexServer
 
 _LOOK_S: Final = 0.5
+_LOAD_AGAIN_S: Final = 5.0
+_LOADS_BEFORE_REBUILD: Final = 6
+"""A build that cannot be opened for half a minute is made anew from PostgreSQL."""
 _SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -57,6 +60,15 @@ def _flush_often(index: OwnedIndex, stop: threading.Event) -> None:
             logs.get(__name__).exception("index.flush_failed")
 
 
+def _load_until_open(index: OwnedIndex, stop: threading.Event) -> None:
+    failed = 0
+    while not stop.wait(_LOAD_AGAIN_S):
+        failed = failed + 1 if index.load_again() else 0
+        if failed and failed % _LOADS_BEFORE_REBUILD == 0:
+            logs.get(__name__).warning("index.rebuild_started", failed_loads=failed)
+            index.rebuild()
+
+
 def serve(folder: Path, socket: Path, points: str) -> None:
     """Own the index in `folder` and answer at `socket` until SIGTERM or SIGINT.
 
@@ -72,8 +84,8 @@ def serve(folder: Path, socket: Path, points: str) -> None:
         server = IndexServer(socket, index)
         server.start()
         index.load()
-        flusher = threading.Thread(target=_flush_often, args=(index, stop), daemon=True)
-        flusher.start()
+        for look_after in (_flush_often, _load_until_open):
+            threading.Thread(target=look_after, args=(index, stop), daemon=True).start()
         info = index.info()
         log.info("index.serving", socket=str(socket), build=info.build, points=info.points)
         received = signal.sigwait(_SIGNALS)
