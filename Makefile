@@ -29,7 +29,7 @@ lint: setup  ## ruff, mypy and the walls between the rooms
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-cache
 
 fmt: setup  ## put the code into form
 	@.venv/bin/ruff check --fix-only --quiet

@@ -125,11 +125,18 @@ def test_beat_goes_on_when_the_clock_was_set_back():
     assert every.is_due(now - timedelta(seconds=31)).is_due
 
 
+_CLOCK = [datetime(2026, 1, 1, 12, tzinfo=UTC)]
+
+
+def _now():
+    return _CLOCK[0]
+
+
 def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
-    clock = [datetime(2026, 1, 1, 12, tzinfo=UTC)]
+    clock = _CLOCK
     app = Celery("clock")
-    app.now = lambda: clock[0]
-    every = Every(30.0, nowfun=app.now, app=app)
+    app.now = _now
+    every = Every(30.0, nowfun=_now)
     app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": every}}
     beat = Steady(app=app, schedule_filename=str(tmp_path / "beat"), lazy=True)
     beat.setup_schedule()

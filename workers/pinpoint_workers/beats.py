@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from celery.beat import PersistentScheduler
-from celery.schedules import schedule, schedstate
+from celery.schedules import schedstate, schedule
 
 
 class Every(schedule):  # type: ignore[misc]
