@@ -134,7 +134,7 @@ def _now():
 
 def test_beat_plans_again_when_the_clock_was_set_back(tmp_path):
     clock = _CLOCK
-    app = Celery("clock")
+    app = Celery("clock", broker="memory://")
     app.now = _now
     every = Every(30.0, nowfun=_now)
     app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": every}}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trials.soak.campaign import Campaign
-from trials.soak.faults import FAULTS
+from trials.soak.faults import FAULTS, NEED_SMALL_DISKS
 from trials.soak.ground import running
 
 SEED = 2026
@@ -51,7 +51,7 @@ def test_twenty_faults_leave_what_a_quiet_run_leaves(campaign, number):
 
 def test_every_kind_of_fault_was_done(campaign):
     done = {kind for run in campaign.runs for kind, _ in run.recoveries}
-    kinds = set(FAULTS) - (set() if campaign.small_disks else {"blobs full", "index full"})
+    kinds = set(FAULTS) - (set() if campaign.small_disks else set(NEED_SMALL_DISKS))
     if len(campaign.runs) < 2:
         pytest.skip("only the short trial ran")
     assert done == kinds

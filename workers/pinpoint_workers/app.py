@@ -9,6 +9,8 @@ The numbers belong together:
   worker's items go on within half a minute;
 - **tries** (3) count claims that ended without a verdict; work that failed because a part of the
   stack was away is not counted;
+- **clocks** may be set: a lease that ends later than two leases from now has ended, beat plans
+  again, and a worker's name tells its start by the machine's ticks;
 - **late acknowledgement** and prefetch 1: a job leaves the broker when it is done.
 
 One process (`--pool=solo`), so that neither CUDA nor the index client is ever forked.

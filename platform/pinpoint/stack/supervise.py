@@ -51,7 +51,8 @@ directory=/
 autostart=false
 autorestart=true
 startsecs={start_s}
-startretries=20
+; Nothing is given up: tries grow apart by a second each, to a minute and a half in an hour.
+startretries=1000
 stopsignal={stop_signal}
 stopwaitsecs={stop_wait_s}
 killasgroup=true

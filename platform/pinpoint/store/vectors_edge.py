@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import qdrant_edge as edge
@@ -20,11 +20,15 @@ import qdrant_edge as edge
 from pinpoint.errors import BadBundle, IndexUnavailable
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
-from pinpoint.store.vectors_edge_terms import filter_of, may_replace, payload_indexes, shard_config
+from pinpoint.store.vectors_edge_terms import (
+    filter_of,
+    may_replace,
+    payload_indexes,
+    search_params,
+    shard_config,
+)
 from pinpoint.store.vectors_filter import plan
-
-ACORN_BELOW: Final = 1.0
-"""ACORN for filters that let through less than this share of the points."""
+from pinpoint.store.vectors_plan import Chooser, Way, choose
 
 
 class EdgeIndex:
@@ -33,13 +37,17 @@ class EdgeIndex:
     Args:
         folder: `ensure` makes it; if it holds an index, that is loaded now.
         build: Name given to the build if `ensure` makes it.
+        chooser: How a question is searched that is not forced to be exact.
 
     Raises:
         IndexUnavailable: Another process has it open, or its files cannot be read.
     """
 
-    def __init__(self, folder: Path, build: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, build: str | None = None, *, chooser: Chooser = choose
+    ) -> None:
         self._folder = folder
+        self._chooser = chooser
         self._lock = threading.RLock()
         self._shard: edge.EdgeShard | None = None
         self._about: dict[str, Any] = {"build": build or folder.name}
@@ -181,12 +189,7 @@ class EdgeIndex:
                 query=edge.Query.Nearest(query.vector.tolist(), using=query.channel),
                 filter=filter_of(plan(query.filter)),
                 with_payload=True,
-                params=edge.SearchParams(exact=True)
-                if query.exact
-                else edge.SearchParams(
-                    hnsw_ef=max(rules.HNSW_EF, limit),
-                    acorn=edge.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW),
-                ),
+                params=search_params(self._way(query), limit),
             )
             for query, limit in questions
         ]
@@ -195,6 +198,11 @@ class EdgeIndex:
             [rules.hit(_uuid(row.id), float(row.score), row.payload or {}) for row in rows]
             for rows in found
         ]
+
+    def _way(self, query: IndexQuery) -> Way:
+        if query.exact:
+            return "exact"
+        return self._chooser(query.filter, self.count(query.filter), int(self._open().info().points_count))
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
         """Live points under these ids, in no order; missing ones are left out."""

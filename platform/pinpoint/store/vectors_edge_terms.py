@@ -8,6 +8,8 @@ from typing import Any
 import qdrant_edge as edge
 
 from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
+from pinpoint.store.vectors_payload import HNSW_EF
+from pinpoint.store.vectors_plan import Way
 
 
 def payload_indexes() -> dict[str, Any]:
@@ -34,6 +36,15 @@ def shard_config(dims: Mapping[str, int]) -> edge.EdgeConfig:
         hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000),
         optimizers=edge.EdgeOptimizersConfig(default_segment_number=1),
     )
+
+
+def search_params(way: Way, limit: int) -> edge.SearchParams:
+    """The chosen way; `limit` hits must fit into what the graph keeps in sight."""
+    if way == "exact":
+        return edge.SearchParams(exact=True)
+    # A share of 1: the engine must not weigh again what `vectors_plan` has chosen.
+    acorn = edge.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
+    return edge.SearchParams(hnsw_ef=max(HNSW_EF, limit), acorn=acorn)
 
 
 def may_replace(version: int, *, tombstone: bool) -> edge.Filter:

@@ -22,12 +22,14 @@ from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
 from pinpoint.store.vectors_filter import plan
+from pinpoint.store.vectors_plan import Way, choose
 from pinpoint.store.vectors_qdrant_terms import (
     PAYLOAD_INDEXES,
     buried,
     collection_config,
     filter_of,
     may_replace,
+    rows_of,
     search_params,
 )
 
@@ -187,15 +189,7 @@ class QdrantIndex:
     def _upsert(self, name: str, points: Sequence[IndexPoint]) -> None:
         for version, group in rules.newest(points).items():
             for part in rules.slices(group, rules.UPSERT_SLICE):
-                rows = [
-                    m.PointStruct(
-                        id=str(point.id),
-                        vector={key: vector.tolist() for key, vector in point.vectors.items()},
-                        payload=rules.payload(point),
-                    )
-                    for point in part
-                ]
-                self._write(name, rows, may_replace(version, tombstone=False))
+                self._write(name, rows_of(part), may_replace(version, tombstone=False))
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Leave a tombstone of that version: nothing older can come back under the id."""
@@ -236,7 +230,7 @@ class QdrantIndex:
                 using=query.channel,
                 filter=filter_of(plan(query.filter)),
                 limit=limit,
-                params=None if self._local else search_params(query, limit),
+                params=None if self._local else search_params(self._way(query), limit),
                 with_payload=True,
             )
             for query, limit in questions
@@ -250,6 +244,11 @@ class QdrantIndex:
             ]
             for each in found
         ]
+
+    def _way(self, query: IndexQuery) -> Way:
+        if query.exact:
+            return "exact"
+        return choose(query.filter, self.count(query.filter), self.count())
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
         """Live points under these ids, in no order; missing ones are left out."""

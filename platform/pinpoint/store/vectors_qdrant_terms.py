@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from qdrant_client import models as m
 
-from pinpoint.records import IndexQuery
+from pinpoint.records import IndexPoint
 from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
-from pinpoint.store.vectors_payload import HNSW_EF
+from pinpoint.store.vectors_payload import HNSW_EF, payload
+from pinpoint.store.vectors_plan import Way
 
 PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
     "organization": m.UuidIndexParams(type=m.UuidIndexType.UUID, is_tenant=True),
@@ -38,15 +39,29 @@ def collection_config(dims: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def search_params(query: IndexQuery, limit: int) -> m.SearchParams:
-    """Exact with the full vectors, or HNSW with ACORN and rescoring."""
-    if query.exact:
+def search_params(way: Way, limit: int) -> m.SearchParams:
+    """The chosen way: exact with the full vectors, or the graph with rescoring."""
+    if way == "exact":
         return m.SearchParams(exact=True, quantization=m.QuantizationSearchParams(ignore=True))
+    # A share of 1: the engine must not weigh again what `vectors_plan` has chosen.
+    acorn = m.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
     return m.SearchParams(
         hnsw_ef=max(HNSW_EF, limit),
-        acorn=m.AcornSearchParams(enable=True, max_selectivity=1.0),
+        acorn=acorn,
         quantization=m.QuantizationSearchParams(rescore=True, oversampling=2.0),
     )
+
+
+def rows_of(points: Sequence[IndexPoint]) -> list[m.PointStruct]:
+    """Live points as the client takes them."""
+    return [
+        m.PointStruct(
+            id=str(point.id),
+            vector={key: vector.tolist() for key, vector in point.vectors.items()},
+            payload=payload(point),
+        )
+        for point in points
+    ]
 
 
 def buried() -> m.FieldCondition:

@@ -120,6 +120,17 @@ def _full(folder: str) -> Fault:
     return full
 
 
+def restart_when_full(ground: Ground, dice: random.Random) -> None:
+    """The index owner has to start on a full disk."""
+    filler = ground.places.index_dir / "filler"
+    try:
+        _fill(filler)
+        _signal(ground.pid("index"), signal.SIGKILL)
+        time.sleep(dice.uniform(1.0, 4.0))
+    finally:
+        filler.unlink(missing_ok=True)
+
+
 def _fill(filler: Path) -> None:
     """Take every free byte of a small file system."""
     block = b"\0" * 65_536
@@ -159,6 +170,7 @@ FAULTS: dict[str, Fault] = {
     "kill backend": kill_backend,
     "blobs full": _full("blobs"),
     "index full": _full("index"),
+    "start when full": restart_when_full,
     "clock forward": step_clock(1),
     "clock back": step_clock(-1),
 }
@@ -168,7 +180,7 @@ VICTIMS = {
     "restart redis": "redis",
     **{f"kill {name}": name for name in ("index", "api", "beat")},
 }
-NEED_SMALL_DISKS = ("blobs full", "index full")
+NEED_SMALL_DISKS = ("blobs full", "index full", "start when full")
 
 
 def schedule(seed: int, count: int, *, small_disks: bool) -> list[str]:

@@ -1,0 +1,124 @@
+"""A seeded gallery whose vectors lie as encoders lay them: few wide clusters, heavy tails.
+
+Easy blobs flatter a graph: whatever a filter removes, the rest of a blob is still linked. Here
+places are of very unequal size and lie in cities, sceneries recur everywhere, kinds are apart,
+the spectrum falls off, and organisations share places, so that a filter cuts through clusters and
+a graph without ACORN is left with islands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import numpy as np
+
+from pinpoint.records import Circle, IndexFilter, IndexPoint, Point
+
+START = datetime(2018, 1, 1, tzinfo=UTC)
+DAYS = 2_500
+BIG, OTHER, SMALL = (UUID(int=n << 100) for n in (1, 2, 3))
+SHARES = {BIG: 0.60, OTHER: 0.39, SMALL: 0.01}
+KINDS = ("photo", "street")
+_CITIES, _SCENES = 24, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """`n` images: columns, so that 100,000 of them cost seconds; `vectors` is `[n, D]`, unit."""
+
+    vectors: np.ndarray
+    organization: np.ndarray
+    kind: np.ndarray
+    lat: np.ndarray
+    lon: np.ndarray
+    day: np.ndarray
+
+    def points(self, start: int, stop: int, channel: str) -> list[IndexPoint]:
+        """Rows `start` to `stop` as the index takes them."""
+        owners = list(SHARES)
+        return [
+            IndexPoint(
+                id=UUID(int=i + 1),
+                version=1,
+                organization_id=owners[self.organization[i]],
+                source_id=UUID(int=(10 + int(self.organization[i]) * 2 + int(self.kind[i])) << 90),
+                kind=KINDS[self.kind[i]],
+                point=Point(float(self.lat[i]), float(self.lon[i])),
+                captured_at=START + timedelta(days=float(self.day[i])),
+                cell=1,
+                group=f"group-{i}",
+                vectors={channel: self.vectors[i]},
+            )
+            for i in range(start, stop)
+        ]
+
+
+def _weights(rng: np.random.Generator, n: int, power: float) -> np.ndarray:
+    weights = rng.permutation(np.arange(1, n + 1, dtype=np.float64) ** -power)
+    return weights / weights.sum()
+
+
+def clustered(n: int, width: int, seed: int) -> Clustered:
+    """The gallery; the same seed gives the same bytes."""
+    rng = np.random.default_rng(seed)
+    scale = np.arange(1, width + 1) ** -0.4
+    scale = (scale / np.linalg.norm(scale)).astype(np.float32)
+
+    def latent(rows: int) -> np.ndarray:
+        return rng.standard_normal((rows, width), dtype=np.float32) * scale
+
+    places = max(n // 30, 1)
+    city_of = rng.choice(_CITIES, places, p=_weights(rng, _CITIES, 0.8))
+    place = rng.choice(places, n, p=_weights(rng, places, 0.7))
+    scene = rng.choice(_SCENES, n, p=_weights(rng, _SCENES, 0.9))
+    organization = rng.choice(len(SHARES), n, p=list(SHARES.values()))
+    kind = rng.choice(2, n, p=[0.45, 0.55])
+    city = city_of[place]
+    tail = np.exp(rng.normal(-0.1, 0.45, n)).astype(np.float32)[:, None]
+    vectors = 0.5 * latent(_CITIES)[city] + 0.6 * latent(places)[place]
+    vectors += 0.6 * latent(_SCENES)[scene] + 0.35 * latent(2)[kind]
+    for start in range(0, n, 10_000):
+        rows = slice(start, min(start + 10_000, n))
+        vectors[rows] += 0.7 * tail[rows] * latent(rows.stop - rows.start)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    # Cities stand along a parallel, 1.2 degrees apart: a radius takes in whole ones.
+    lat = 47.0 + rng.normal(0, 0.05, places)[place] + rng.normal(0, 0.002, n)
+    lon = 5.0 + 1.2 * city + rng.normal(0, 0.05, places)[place] + rng.normal(0, 0.002, n)
+    return Clustered(
+        vectors=vectors.astype(np.float16).astype(np.float32),
+        organization=organization,
+        kind=kind,
+        lat=lat,
+        lon=lon,
+        day=rng.integers(0, DAYS, n),
+    )
+
+
+def shapes(gallery: Clustered) -> dict[str, IndexFilter]:
+    """Each filter shape the product asks with, by name."""
+    since, until = START + timedelta(days=0.3 * DAYS), START + timedelta(days=0.85 * DAYS)
+    middle = Point(47.0, float(np.median(gallery.lon[gallery.organization == 0])))
+    circle = Circle(center=middle, radius_m=650_000.0)
+    one = ("street",)
+    return {
+        "organisation": IndexFilter(organization_id=BIG),
+        "+ kind": IndexFilter(organization_id=BIG, kinds=one),
+        "+ time range": IndexFilter(organization_id=BIG, since=since, until=until),
+        "+ radius": IndexFilter(organization_id=BIG, circle=circle),
+        "+ kind + time + radius": IndexFilter(
+            organization_id=BIG, kinds=one, since=since, until=until, circle=circle
+        ),
+        "organisation of 1 %": IndexFilter(organization_id=SMALL),
+    }
+
+
+def questions(gallery: Clustered, n: int, seed: int) -> np.ndarray:
+    """`[n, D]` unit vectors: other views of places of the gallery, so no image is its own answer."""
+    rng = np.random.default_rng(seed)
+    rows = rng.choice(len(gallery.vectors), n, replace=False)
+    width = gallery.vectors.shape[1]
+    noise = rng.standard_normal((n, width), dtype=np.float32) / np.sqrt(width)
+    asked = gallery.vectors[rows] + 0.6 * noise
+    return (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)

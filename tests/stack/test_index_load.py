@@ -1,0 +1,52 @@
+"""An index that cannot be opened at first, as on a full disk, is opened when it can be."""
+
+from __future__ import annotations
+
+import threading
+
+from pinpoint.records import IndexSpec
+from pinpoint.stack import index_owner
+from pinpoint.stack.index_live import LiveIndex
+
+SPEC = IndexSpec(contract="c" * 64, dims={"image": 8})
+
+
+def _made(folder):
+    index = LiveIndex(folder)
+    index.load()
+    index.ensure(SPEC)
+    index.close()
+    (build,) = (folder / "builds").iterdir()
+    return build / "shard"
+
+
+def test_a_build_that_could_not_be_opened_is_opened_later(tmp_path):
+    shard = _made(tmp_path)
+    shard.rename(tmp_path / "away")
+    index = LiveIndex(tmp_path)
+    index.load()
+    assert not index.info().ready
+    assert index.load_again()
+    (tmp_path / "away").rename(shard)
+    assert not index.load_again()
+    assert index.info().ready
+    assert index.info().contract == SPEC.contract
+    index.close()
+
+
+def test_a_build_that_stays_shut_is_made_anew(monkeypatch):
+    stop, tried, rebuilt = threading.Event(), [], []
+
+    class Shut:
+        def load_again(self):
+            tried.append(1)
+            return True
+
+        def rebuild(self):
+            rebuilt.append(len(tried))
+            if len(rebuilt) == 2:
+                stop.set()
+
+    monkeypatch.setattr(index_owner, "_LOAD_AGAIN_S", 0.001)
+    index_owner._load_until_open(Shut(), stop)
+    assert rebuilt == [6, 12]

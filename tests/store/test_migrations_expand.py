@@ -1,0 +1,116 @@
+"""Expand, migrate, contract: the code of the revision before can read what the next leaves.
+
+While servers are upgraded one by one, old code runs on the new schema. So a migration may add, but
+it may not take away, rename, retype or tighten what was there; what is no longer used is taken away
+by a later release, in a revision that says so in `CONTRACTS`.
+"""
+
+from __future__ import annotations
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from pinpoint.stack.migrate import alembic_ini
+from pinpoint.store.database import owner_engine
+
+CONTRACTS: frozenset[str] = frozenset()
+"""Revisions that take away what the release before no longer used."""
+
+COLUMNS = """
+    SELECT table_schema || '.' || table_name || '.' || column_name AS name, data_type,
+           is_nullable, column_default IS NOT NULL OR is_identity = 'YES' AS filled
+      FROM information_schema.columns WHERE table_schema IN ('pinpoint', 'tenant')
+"""
+FUNCTIONS = """
+    SELECT n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+           AS name, pg_get_function_result(p.oid) AS result
+      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'tenant'
+"""
+RIGHTS = """
+    SELECT table_name || ' ' || privilege_type AS name FROM information_schema.role_table_grants
+     WHERE grantee = 'pinpoint_api' AND table_schema = 'tenant'
+"""
+
+
+def promises(url):
+    """What code may rely on: columns with their types, functions with their results, rights."""
+    engine = owner_engine(url)
+    try:
+        with engine.connect() as connection:
+            columns = {row.name: row for row in connection.execute(text(COLUMNS))}
+            functions = {row.name: row.result for row in connection.execute(text(FUNCTIONS))}
+            rights = {row.name for row in connection.execute(text(RIGHTS))}
+    finally:
+        engine.dispose()
+    return columns, functions, rights
+
+
+def revisions():
+    script = ScriptDirectory.from_config(Config(alembic_ini()))
+    return [one.revision for one in reversed(list(script.walk_revisions()))]
+
+
+def broken(before, after):
+    """What old code would miss or stumble over."""
+    (columns, functions, rights), (now, functions_now, rights_now) = before, after
+    for name, column in columns.items():
+        if name not in now:
+            yield f"{name} is gone"
+        elif now[name].data_type != column.data_type:
+            yield f"{name} was {column.data_type}, is {now[name].data_type}"
+        elif column.is_nullable == "YES" and now[name].is_nullable == "NO":
+            yield f"{name} no longer takes NULL"
+    tables = {name.rsplit(".", 1)[0] for name in columns}
+    for name in now.keys() - columns.keys():
+        column = now[name]
+        known = name.rsplit(".", 1)[0] in tables and name.startswith("pinpoint.")
+        if known and column.is_nullable == "NO" and not column.filled:
+            yield f"{name} is new and must be given, which old code does not do"
+    yield from (f"{name} is gone" for name in functions if name not in functions_now)
+    yield from (
+        f"{name} gave {result}, gives {functions_now[name]}"
+        for name, result in functions.items()
+        if functions_now.get(name, result) != result
+    )
+    yield from (f"right {name} is gone" for name in rights - rights_now)
+
+
+@pytest.fixture
+def config(database_url):
+    made = Config(alembic_ini())
+    made.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    return made
+
+
+def test_every_migration_leaves_what_the_code_before_it_uses(config, database_url):
+    command.downgrade(config, "base")
+    seen = promises(database_url)
+    for revision in revisions():
+        command.upgrade(config, revision)
+        after = promises(database_url)
+        if revision not in CONTRACTS:
+            assert list(broken(seen, after)) == [], revision
+        seen = after
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("ALTER TABLE pinpoint.images RENAME COLUMN creator TO author", "creator is gone"),
+        ("ALTER TABLE pinpoint.api_keys ALTER COLUMN name TYPE varchar(9)", "was text"),
+        ("ALTER TABLE pinpoint.sources ALTER COLUMN licence SET NOT NULL", "no longer takes NULL"),
+        ("ALTER TABLE pinpoint.batches ADD COLUMN colour text NOT NULL", "must be given"),
+        ("DROP FUNCTION tenant.any_keys()", "any_keys() is gone"),
+        ("REVOKE SELECT ON tenant.images FROM pinpoint_api", "right images SELECT is gone"),
+    ],
+)
+def test_what_breaks_old_code_is_noticed(database_url, change, word):
+    before = promises(database_url)
+    engine = owner_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text(change))
+    engine.dispose()
+    assert [one for one in broken(before, promises(database_url)) if word in one]
