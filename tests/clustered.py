@@ -19,7 +19,7 @@ from pinpoint.records import Circle, IndexFilter, IndexPoint, Point
 START = datetime(2018, 1, 1, tzinfo=UTC)
 DAYS = 2_500
 BIG, OTHER, SMALL = (UUID(int=n << 100) for n in (1, 2, 3))
-SHARES = {BIG: 0.60, OTHER: 0.39, SMALL: 0.01}
+OWNERS, ONE_PERCENT = (BIG, OTHER, SMALL), 0.01
 KINDS = ("photo", "street")
 _CITIES, _SCENES = 24, 40
 
@@ -37,12 +37,11 @@ class Clustered:
 
     def points(self, start: int, stop: int, channel: str) -> list[IndexPoint]:
         """Rows `start` to `stop` as the index takes them."""
-        owners = list(SHARES)
         return [
             IndexPoint(
                 id=UUID(int=i + 1),
                 version=1,
-                organization_id=owners[self.organization[i]],
+                organization_id=OWNERS[self.organization[i]],
                 source_id=UUID(int=(10 + int(self.organization[i]) * 2 + int(self.kind[i])) << 90),
                 kind=KINDS[self.kind[i]],
                 point=Point(float(self.lat[i]), float(self.lon[i])),
@@ -60,8 +59,22 @@ def _weights(rng: np.random.Generator, n: int, power: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def clustered(n: int, width: int, seed: int) -> Clustered:
-    """The gallery; the same seed gives the same bytes."""
+def _ownership(
+    rng: np.random.Generator, place: np.ndarray, places: int, big: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Organisation, kind and day of each image: mostly one of each at a place, as campaigns are."""
+    n = len(place)
+    share = rng.beta(3.0 * big, 3.0 * (1.0 - big), places)[place]
+    organization = (rng.random(n) > share).astype(np.int64)
+    organization[rng.random(n) < ONE_PERCENT] = 2
+    kind = (rng.random(n) < rng.beta(0.55, 0.45, places)[place]).astype(np.int64)
+    visit = rng.integers(0, DAYS, places)[place] + rng.normal(0, 60, n)
+    day = np.where(rng.random(n) < 0.6, visit, rng.integers(0, DAYS, n))
+    return organization, kind, np.clip(day, 0, DAYS - 1).astype(np.int64)
+
+
+def clustered(n: int, width: int, seed: int, big: float = 0.6) -> Clustered:
+    """The gallery, of which BIG owns the share `big`; the same seed gives the same bytes."""
     rng = np.random.default_rng(seed)
     scale = np.arange(1, width + 1) ** -0.4
     scale = (scale / np.linalg.norm(scale)).astype(np.float32)
@@ -73,15 +86,14 @@ def clustered(n: int, width: int, seed: int) -> Clustered:
     city_of = rng.choice(_CITIES, places, p=_weights(rng, _CITIES, 0.8))
     place = rng.choice(places, n, p=_weights(rng, places, 0.7))
     scene = rng.choice(_SCENES, n, p=_weights(rng, _SCENES, 0.9))
-    organization = rng.choice(len(SHARES), n, p=list(SHARES.values()))
-    kind = rng.choice(2, n, p=[0.45, 0.55])
+    organization, kind, day = _ownership(rng, place, places, big)
     city = city_of[place]
     tail = np.exp(rng.normal(-0.1, 0.45, n)).astype(np.float32)[:, None]
-    vectors = 0.5 * latent(_CITIES)[city] + 0.6 * latent(places)[place]
+    vectors = 0.5 * latent(_CITIES)[city] + 0.5 * latent(places)[place]
     vectors += 0.6 * latent(_SCENES)[scene] + 0.35 * latent(2)[kind]
     for start in range(0, n, 10_000):
         rows = slice(start, min(start + 10_000, n))
-        vectors[rows] += 0.7 * tail[rows] * latent(rows.stop - rows.start)
+        vectors[rows] += tail[rows] * latent(rows.stop - rows.start)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     # Cities stand along a parallel, 1.2 degrees apart: a radius takes in whole ones.
     lat = 47.0 + rng.normal(0, 0.05, places)[place] + rng.normal(0, 0.002, n)
@@ -92,7 +104,7 @@ def clustered(n: int, width: int, seed: int) -> Clustered:
         kind=kind,
         lat=lat,
         lon=lon,
-        day=rng.integers(0, DAYS, n),
+        day=day,
     )
 
 
@@ -115,10 +127,10 @@ def shapes(gallery: Clustered) -> dict[str, IndexFilter]:
 
 
 def questions(gallery: Clustered, n: int, seed: int) -> np.ndarray:
-    """`[n, D]` unit vectors: other views of places of the gallery, so no image is its own answer."""
+    """`[n, D]` unit vectors: other views of places of the gallery; no image is its own answer."""
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(gallery.vectors), n, replace=False)
     width = gallery.vectors.shape[1]
     noise = rng.standard_normal((n, width), dtype=np.float32) / np.sqrt(width)
-    asked = gallery.vectors[rows] + 0.6 * noise
+    asked = gallery.vectors[rows] + noise
     return (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)

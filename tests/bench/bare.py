@@ -20,8 +20,7 @@ from pinpoint.records import KINDS
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
 from pinpoint.store.neighbours import EVIDENCE
-from pinpoint.store.vectors_edge import ACORN_BELOW
-from pinpoint.store.vectors_payload import HNSW_EF
+from pinpoint.store.vectors_edge_terms import search_params
 
 _CITED = """
     SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.licence, s.licence), s.name
@@ -90,11 +89,8 @@ class Bare:
         return BareAnswer(best, len(rows), took)
 
     def _search(self, vector: np.ndarray, organization: UUID, exact: bool) -> list:
-        how = edge.SearchParams(exact=True)
-        if not exact:
-            acorn = edge.AcornSearchParams(enable=True, max_selectivity=ACORN_BELOW)
-            how = edge.SearchParams(hnsw_ef=HNSW_EF, acorn=acorn)
         limit = self._settings.candidates * self._settings.overfetch + 1
+        how = search_params("exact" if exact else "acorn", limit)
         values = vector.tolist()
         return self._shard.query_batch(
             edge.QueryBatchRequest(

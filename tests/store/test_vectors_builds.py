@@ -19,7 +19,7 @@ WIDE = {"image": 1_024}
 @pytest.mark.timeout(120)
 def test_an_optimised_index_holds_recall_and_takes_changes(tmp_path):
     points = gallery(6_000, dims=WIDE)
-    index = EdgeIndex(tmp_path / "build")
+    index = EdgeIndex(tmp_path / "build", chooser=lambda *_: "acorn")
     index.ensure(IndexSpec(contract="wide", dims=WIDE))
     index.upsert(points)
     index.optimize()

@@ -28,7 +28,7 @@ from pinpoint.stack.state import (
     stack_lock,
     write_state,
 )
-from pinpoint.stack.supervise import ProcessStatus, Supervisor
+from pinpoint.stack.supervise import GONE, ProcessStatus, Supervisor
 
 _READY_S: Final = 120.0
 _GRACE_S: Final = 30.0
@@ -127,17 +127,18 @@ def status(settings: Settings) -> StackStatus:
         external=tuple(state.external if state else external(settings)),
         pgdata=(state.pgdata or None) if state else None,
     )
-    if not supervisor.answers():
+    try:
+        pid, found = supervisor.pid(), supervisor.processes()
+    except GONE:
         left = processes.belonging_to(places) if places.home.is_dir() else []
         return replace(base, state="orphaned") if left else base
-    found = supervisor.processes()
     ready = state is not None and _answers(f"{state.api_url}/health/ready")
     well = ready and all(one.state in ("running", "starting") for one in found)
     return replace(
         base,
         state="up" if well else "degraded",
         api_ready=ready,
-        supervisor_pid=supervisor.pid(),
+        supervisor_pid=pid,
         started_at=datetime.fromisoformat(state.started_at) if state and state.started_at else None,
         processes=found,
     )

@@ -21,6 +21,8 @@ from pinpoint.errors import StackError
 from pinpoint.stack.places import StackPlaces
 
 _TIMEOUT_S: Final = 5.0
+GONE: Final = (OSError, http.client.HTTPException, xmlrpc.client.Error)
+"""What a call raises when the daemon is not there, or leaves in the middle of it."""
 _LOG_LINE: Final = re.compile(
     r"^(?P<at>[-\d]+ [:\d]+),\d+ \w+ (?P<what>spawned|exited|gave up|spawnerr): '?(?P<rest>.*)$"
 )
@@ -170,7 +172,7 @@ class Supervisor:
         """Whether the daemon is there and well."""
         try:
             return bool(self._call("getState")["statename"] == "RUNNING")
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        except GONE:
             return False
 
     def start(self, name: str) -> None:

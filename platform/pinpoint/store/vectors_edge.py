@@ -28,7 +28,7 @@ from pinpoint.store.vectors_edge_terms import (
     shard_config,
 )
 from pinpoint.store.vectors_filter import plan
-from pinpoint.store.vectors_plan import Chooser, Way, choose
+from pinpoint.store.vectors_plan import Chooser, choose, way
 
 
 class EdgeIndex:
@@ -189,7 +189,7 @@ class EdgeIndex:
                 query=edge.Query.Nearest(query.vector.tolist(), using=query.channel),
                 filter=filter_of(plan(query.filter)),
                 with_payload=True,
-                params=search_params(self._way(query), limit),
+                params=search_params(way(query, self._chooser, self.count), limit),
             )
             for query, limit in questions
         ]
@@ -198,11 +198,6 @@ class EdgeIndex:
             [rules.hit(_uuid(row.id), float(row.score), row.payload or {}) for row in rows]
             for rows in found
         ]
-
-    def _way(self, query: IndexQuery) -> Way:
-        if query.exact:
-            return "exact"
-        return self._chooser(query.filter, self.count(query.filter), int(self._open().info().points_count))
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
         """Live points under these ids, in no order; missing ones are left out."""

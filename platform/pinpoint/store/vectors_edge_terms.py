@@ -8,8 +8,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
-from pinpoint.store.vectors_payload import HNSW_EF
-from pinpoint.store.vectors_plan import Way
+from pinpoint.store.vectors_plan import GRAPH_EF, Way
 
 
 def payload_indexes() -> dict[str, Any]:
@@ -44,7 +43,7 @@ def search_params(way: Way, limit: int) -> edge.SearchParams:
         return edge.SearchParams(exact=True)
     # A share of 1: the engine must not weigh again what `vectors_plan` has chosen.
     acorn = edge.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
-    return edge.SearchParams(hnsw_ef=max(HNSW_EF, limit), acorn=acorn)
+    return edge.SearchParams(hnsw_ef=max(GRAPH_EF, limit), acorn=acorn)
 
 
 def may_replace(version: int, *, tombstone: bool) -> edge.Filter:

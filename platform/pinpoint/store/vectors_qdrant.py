@@ -22,7 +22,7 @@ from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
 from pinpoint.store.vectors_filter import plan
-from pinpoint.store.vectors_plan import Way, choose
+from pinpoint.store.vectors_plan import Chooser, choose, way
 from pinpoint.store.vectors_qdrant_terms import (
     PAYLOAD_INDEXES,
     buried,
@@ -44,13 +44,20 @@ class QdrantIndex:
         api_key: The server's key.
         alias: Name of the alias; several installations may share a server under different ones.
         timeout_s: Longest wait for one request.
+        chooser: How a question is searched that need not be exact.
     """
 
     def __init__(
-        self, url: str, api_key: str | None = None, alias: str = "pinpoint", timeout_s: int = 30
+        self,
+        url: str,
+        api_key: str | None = None,
+        alias: str = "pinpoint",
+        timeout_s: int = 30,
+        *,
+        chooser: Chooser = choose,
     ) -> None:
         self._local = url == ":memory:"
-        self._alias = alias
+        self._alias, self._chooser = alias, chooser
         self._known_dims: dict[str, int] = {}
         # The in-memory engine is plain numpy without locks.
         self._lock: Any = threading.RLock() if self._local else contextlib.nullcontext()
@@ -230,25 +237,16 @@ class QdrantIndex:
                 using=query.channel,
                 filter=filter_of(plan(query.filter)),
                 limit=limit,
-                params=None if self._local else search_params(self._way(query), limit),
+                params=None
+                if self._local
+                else search_params(way(query, self._chooser, self.count), limit),
                 with_payload=True,
             )
             for query, limit in questions
         ]
         with self._asking() as client:
             found = client.query_batch_points(self._alias, requests)
-        return [
-            [
-                rules.hit(UUID(str(row.id)), float(row.score), row.payload or {})
-                for row in each.points
-            ]
-            for each in found
-        ]
-
-    def _way(self, query: IndexQuery) -> Way:
-        if query.exact:
-            return "exact"
-        return choose(query.filter, self.count(query.filter), self.count())
+        return [[_hit(row) for row in each.points] for each in found]
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
         """Live points under these ids, in no order; missing ones are left out."""
@@ -296,3 +294,7 @@ class QdrantIndex:
         if name is not None:
             self._remove(name)
         self._known_dims = {}
+
+
+def _hit(row: m.ScoredPoint) -> Hit:
+    return rules.hit(UUID(str(row.id)), float(row.score), row.payload or {})

@@ -9,8 +9,8 @@ from qdrant_client import models as m
 
 from pinpoint.records import IndexPoint
 from pinpoint.store.vectors_filter import Boxes, Condition, Disc, Period, Plan, Ring, Terms
-from pinpoint.store.vectors_payload import HNSW_EF, payload
-from pinpoint.store.vectors_plan import Way
+from pinpoint.store.vectors_payload import payload
+from pinpoint.store.vectors_plan import GRAPH_EF, Way
 
 PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
     "organization": m.UuidIndexParams(type=m.UuidIndexType.UUID, is_tenant=True),
@@ -46,7 +46,7 @@ def search_params(way: Way, limit: int) -> m.SearchParams:
     # A share of 1: the engine must not weigh again what `vectors_plan` has chosen.
     acorn = m.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
     return m.SearchParams(
-        hnsw_ef=max(HNSW_EF, limit),
+        hnsw_ef=max(GRAPH_EF, limit),
         acorn=acorn,
         quantization=m.QuantizationSearchParams(rescore=True, oversampling=2.0),
     )

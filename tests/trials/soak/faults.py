@@ -20,7 +20,7 @@ Fault = Callable[[Ground, random.Random], None]
 
 def _kill(name: str) -> Fault:
     def kill(ground: Ground, dice: random.Random) -> None:
-        _signal(_victim(ground, name, dice), signal.SIGKILL)
+        _signal(ground.pid(name), signal.SIGKILL)
         if name == "supervisor":
             ground.up()  # what an init system does
 
@@ -29,7 +29,7 @@ def _kill(name: str) -> Fault:
 
 def _stop(name: str) -> Fault:
     def stop(ground: Ground, dice: random.Random) -> None:
-        pid = _victim(ground, name, dice)
+        pid = ground.pid(name)
         _signal(pid, signal.SIGSTOP)
         time.sleep(dice.uniform(0.5, 2.0))
         _signal(pid, signal.SIGCONT)
@@ -37,10 +37,9 @@ def _stop(name: str) -> Fault:
     return stop
 
 
-def _victim(ground: Ground, name: str, dice: random.Random) -> int | None:
-    if name == "worker" and dice.random() < 0.3 and ground.second_pid is not None:
-        return ground.second_pid
-    return ground.pid(name)
+def kill_second(ground: Ground, dice: random.Random) -> None:
+    """SIGKILL to the worker beside the supervised one; it is started again with the next phase."""
+    _signal(ground.second_pid, signal.SIGKILL)
 
 
 def _signal(pid: int | None, number: signal.Signals) -> None:
@@ -162,6 +161,7 @@ def step_clock(sign: int) -> Fault:
 FAULTS: dict[str, Fault] = {
     **{f"kill {name}": _kill(name) for name in ("worker", "index", "api", "beat", "supervisor")},
     **{f"stop {name}": _stop(name) for name in ("worker", "index", "api", "beat", "supervisor")},
+    "kill 2nd worker": kill_second,
     "slow worker": slow_worker,
     "restart redis": restart_redis,
     "broker away": broker_away,
@@ -178,7 +178,7 @@ VICTIMS = {
     "kill postgres": "postgres",
     "restart postgres": "postgres",
     "restart redis": "redis",
-    **{f"kill {name}": name for name in ("index", "api", "beat")},
+    **{f"kill {name}": name for name in ("worker", "index", "api", "beat")},
 }
 NEED_SMALL_DISKS = ("blobs full", "index full", "start when full")
 

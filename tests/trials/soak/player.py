@@ -47,11 +47,14 @@ class Player:
 
     def __post_init__(self) -> None:
         self._clients = threading.local()
+        self._opened: list[Client] = []
         owner = Transactions(owner_engine(self.ground.places.owner_url()))
         self._operator = CatalogueDatabase(owner, self.ground.settings.worker.chunk)
         self.organization_id = Access(owner).create_organization(self.name).id
 
     def close(self) -> None:
+        for client in self._opened:
+            client.close()
         self._operator.close()
 
     # --- calls -------------------------------------------------------------------------------
@@ -64,6 +67,7 @@ class Player:
             key = self.ground.places.operator_key_file.read_text().strip()
             found = Client(Wire(state.api_url, key, self.name, embedded=True))
             self._clients.client = found
+            self._opened.append(found)
         return found
 
     def call(self, what: str, ask: Callable[[Client], Any]) -> Any:

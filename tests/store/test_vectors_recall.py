@@ -1,0 +1,67 @@
+"""Recall of filtered search at 10,000 images, and which way each filter is searched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import recall_table as bench
+from index_gallery import ORG_A
+from pinpoint.records import IndexFilter, IndexQuery
+from pinpoint.settings import SearchSettings
+from pinpoint.store import vectors_plan
+
+# 1,024 values: the engine scans by itself where a filter lets fewer than 10 MB of vectors through,
+# which at 10,000 images of 512 values would leave the graph unused.
+N, WIDTH, ASKED = 10_000, 1_024, 32
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    return bench.gallery_of(N, WIDTH)
+
+
+def test_every_filter_shape_holds_recall_in_the_embedded_index(tmp_path, gallery, record_property):
+    with bench.edge(tmp_path / "build", gallery) as (index, switch):
+        rows = list(bench.table("edge", index, switch, gallery, ASKED))
+    bench.show(rows, record_property)
+    bench.check(rows)
+    bench.check_that_the_plain_graph_loses(rows)
+
+
+@pytest.mark.parametrize("where", ["memory", "server"])
+def test_every_filter_shape_holds_recall_through_the_client(where, gallery, record_property):
+    if where == "server" and not os.environ.get("PINPOINT_TEST_QDRANT_URL"):
+        pytest.skip("no Qdrant server; set PINPOINT_TEST_QDRANT_URL to test against one")
+    made = bench.memory(gallery) if where == "memory" else bench.server(gallery)
+    with made as (index, switch):
+        asked = 3 if where == "memory" else ASKED
+        rows = list(bench.table(where, index, switch, gallery, asked))
+    bench.show(rows, record_property)
+    bench.check(rows)
+
+
+@given(matched=st.integers(0, 10**9))
+def test_the_plain_graph_is_never_asked(matched):
+    exact = matched < vectors_plan.EXACT_BELOW
+    assert vectors_plan.choose(matched) == ("exact" if exact else "acorn")
+
+
+def test_settings_and_plan_agree_on_what_is_searched_exactly():
+    assert SearchSettings().exact_below == vectors_plan.EXACT_BELOW
+
+
+def test_a_question_that_asks_for_exactness_gets_it_uncounted():
+    def never(*_):
+        raise AssertionError("asked")
+
+    where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
+    query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5, exact=True)
+    assert vectors_plan.way(query, never, never) == "exact"
+    counts = {where: vectors_plan.EXACT_BELOW}
+    assert vectors_plan.way(replace(query, exact=False), vectors_plan.choose, counts.get) == "acorn"
