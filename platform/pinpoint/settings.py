@@ -98,10 +98,6 @@ class SearchSettings(BaseSettings):
     evidence_per_kind: Annotated[
         int, Field(ge=0, le=64, description="Evidence photos per candidate and kind.")
     ] = 8
-    # Measured at 100,000 x 512: exact 2-9 ms with recall 1, HNSW with ACORN 2-91 ms with 0.99.
-    exact_below: Annotated[
-        int, Field(ge=0, description="Indexes smaller than this are searched exactly.")
-    ] = 150_000
     cited: Annotated[
         int, Field(ge=1, le=100, description="Photos cited in an answer, per role and kind.")
     ] = 3

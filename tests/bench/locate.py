@@ -12,10 +12,10 @@ import numpy as np
 from bench import gallery as seeded
 from bench.bare import Bare
 from bench.stack import Bench, rebuild
-from pinpoint.records import IndexSpec, Limits
-from pinpoint.search import retrieve
+from pinpoint.records import IndexFilter, IndexSpec, Limits
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import SearchSettings
+from pinpoint.store import vectors_plan
 from pinpoint.store.database import Transactions, api_engine
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.vectors_remote import RemoteIndex
@@ -67,7 +67,8 @@ def prepare(bench: Bench, images: int, dense: int, say) -> Prepared:
 def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str, object]:
     """Ask both sides the same questions in turn; who begins changes every time."""
     owner = (*seeded.ORGANIZATIONS, seeded.DENSE)[organization]
-    exact = retrieve.is_exact(ready.index, ready.index.info(), owner, SearchSettings())
+    own = ready.index.count(IndexFilter(organization_id=owner))
+    exact = vectors_plan.choose(own) == "exact"
     vectors = ready.gallery.queries(WARM_UP + questions, organization)
     sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
     same = evidence = 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pinpoint.errors import BadBundle, IndexUnavailable
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination
-from pinpoint.records import Circle, Hit, IndexFilter, Limits, Point
+from pinpoint.records import Circle, Hit, Limits, Point
 from pinpoint.search import retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
@@ -79,23 +79,6 @@ def test_limits_travel_with_every_question(index):
     assert queries[0].filter.circle == circle
     assert found
     assert all(geodesic_m(e.point, circle.center) <= 5_000 and e.kind == "street" for e in found)
-
-
-@pytest.mark.parametrize(("more", "exact"), [(0, False), (1, True)])
-def test_few_images_are_searched_exactly(index, more, exact):
-    own = index.count(IndexFilter(organization_id=US))
-    ask(index, settings=SETTINGS.model_copy(update={"exact_below": own + more}))
-    assert {q.exact for q in index.requests[0]} == {exact}
-
-
-def test_only_the_own_images_decide_how_one_is_searched(index):
-    own = index.count(IndexFilter(organization_id=US))
-    foreign = [replace(p, organization_id=UUID(int=9)) for p in index.points * 3]
-    crowded = NumpyIndex([*index.points, *foreign])
-    ask(crowded, settings=SETTINGS.model_copy(update={"exact_below": own + 1}))
-    assert {q.exact for q in crowded.requests[0]} == {True}
-    ask(crowded, settings=SETTINGS.model_copy(update={"exact_below": own}))
-    assert {q.exact for q in crowded.requests[1]} == {False}
 
 
 def test_an_empty_index_is_not_asked():

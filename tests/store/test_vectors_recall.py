@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import recall_table as bench
 from index_gallery import ORG_A
 from pinpoint.records import IndexFilter, IndexQuery
-from pinpoint.settings import SearchSettings
 from pinpoint.store import vectors_plan
 
 # 1,024 values: the engine scans by itself where a filter lets fewer than 10 MB of vectors through,
@@ -52,10 +51,6 @@ def test_the_plain_graph_is_never_asked(matched):
     assert vectors_plan.choose(matched) == ("exact" if exact else "acorn")
 
 
-def test_settings_and_plan_agree_on_what_is_searched_exactly():
-    assert SearchSettings().exact_below == vectors_plan.EXACT_BELOW
-
-
 def test_a_question_that_asks_for_exactness_gets_it_uncounted():
     def never(*_):
         raise AssertionError("asked")
@@ -65,3 +60,12 @@ def test_a_question_that_asks_for_exactness_gets_it_uncounted():
     assert vectors_plan.way(query, never, never) == "exact"
     counts = {where: vectors_plan.EXACT_BELOW}
     assert vectors_plan.way(replace(query, exact=False), vectors_plan.choose, counts.get) == "acorn"
+
+
+def test_a_small_index_needs_no_count():
+    where = IndexFilter(organization_id=ORG_A)
+    query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
+    limit = vectors_plan.EXACT_BELOW
+    assert vectors_plan.way(query, vectors_plan.choose, {}.__getitem__, limit - 1) == "exact"
+    for own, wanted in ((limit - 1, "exact"), (limit, "acorn")):
+        assert vectors_plan.way(query, vectors_plan.choose, {where: own}.get, limit) == wanted

@@ -59,19 +59,6 @@ def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
     return info
 
 
-def is_exact(
-    index: VectorIndex, info: IndexInfo, organization_id: UUID, settings: SearchSettings
-) -> bool:
-    """Whether an organisation's images are few enough to compare them all.
-
-    Its own images decide: were it everybody's, one organisation's growth would change another's
-    answers.
-    """
-    if info.points < settings.exact_below:
-        return True
-    return index.count(IndexFilter(organization_id=organization_id)) < settings.exact_below
-
-
 def candidates(
     vector: Vector,
     *,
@@ -97,7 +84,6 @@ def candidates(
     if info.points == 0:
         return ()
     kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
-    exact = is_exact(index, info, organization_id, settings)
     answers = index.search(
         [
             IndexQuery(
@@ -105,7 +91,6 @@ def candidates(
                 vector=vector,
                 filter=where(organization_id, limits, kinds=(kind,)),
                 limit=settings.candidates * settings.overfetch,
-                exact=exact,
             )
             for kind in kinds
         ]
@@ -152,7 +137,6 @@ def groups(
     """
     if info.points == 0:
         return ()
-    exact = is_exact(index, info, where.organization_id, settings)
     wanted = limit * per_group * settings.overfetch
     found: dict[str, dict[UUID, Hit]] = defaultdict(dict)
     narrowed = where
@@ -162,7 +146,6 @@ def groups(
             vector=vector,
             filter=narrowed,
             limit=wanted,
-            exact=exact,
         )
         (hits,) = index.search([query])
         for hit in hits:

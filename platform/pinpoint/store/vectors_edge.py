@@ -183,13 +183,14 @@ class EdgeIndex:
             return rules.answer_whole(queries, self._ask)
 
     def _ask(self, questions: Sequence[tuple[IndexQuery, int]]) -> list[list[Hit]]:
+        points = int(self._open().info().points_count)
         requests = [
             edge.QueryRequest(
                 limit=limit,
                 query=edge.Query.Nearest(query.vector.tolist(), using=query.channel),
                 filter=filter_of(plan(query.filter)),
                 with_payload=True,
-                params=search_params(way(query, self._chooser, self.count), limit),
+                params=search_params(way(query, self._chooser, self.count, points), limit),
             )
             for query, limit in questions
         ]

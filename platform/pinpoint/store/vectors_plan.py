@@ -51,12 +51,21 @@ def choose(matched: int) -> Way:
     return "exact" if matched < EXACT_BELOW else "acorn"
 
 
-def way(query: IndexQuery, chooser: Chooser, count: Callable[[IndexFilter], int]) -> Way:
+def way(
+    query: IndexQuery,
+    chooser: Chooser,
+    count: Callable[[IndexFilter], int],
+    points: int | None = None,
+) -> Way:
     """The way for one question; `exact` cannot be overruled and costs no count.
 
     Args:
         query: What is asked.
         chooser: Usually `choose`.
         count: Exact number of live points under a filter.
+        points: Size of the whole index, where it is known without asking: no filter lets more
+            through, so a small index needs no count, and the choice is the same.
     """
-    return "exact" if query.exact else chooser(count(query.filter))
+    if query.exact or (points is not None and chooser(points) == "exact"):
+        return "exact"
+    return chooser(count(query.filter))
