@@ -93,6 +93,8 @@ class Unavailable(PinpointError):
     """A part of the stack does not answer; the same call may work later."""
 
     reason = "unavailable"
+    retry_after_s: float | None = None
+    """When the server that said so wants to be asked again, in seconds; None where it did not."""
 
 
 class DatabaseUnavailable(Unavailable):

@@ -110,9 +110,11 @@ class WorkerSettings(BaseSettings):
 
     chunk: Annotated[int, Field(ge=1, le=512, description="Items in one job.")] = 64
     lease_s: Annotated[
-        float, Field(gt=0, description="How long a worker may hold rows before others take them.")
+        float, Field(gt=0, description="Silence after which others take a worker's rows.")
     ] = 300.0
-    max_attempts: Annotated[int, Field(ge=1, description="Tries before an item is `failed`.")] = 3
+    max_attempts: Annotated[
+        int, Field(ge=1, description="Workers that may be lost over an item before it is `failed`.")
+    ] = 5
     sweep_s: Annotated[float, Field(gt=0, description="How often lost work is looked for.")] = 30.0
     reconcile_s: Annotated[
         float, Field(gt=0, description="How often PostgreSQL and index are compared.")

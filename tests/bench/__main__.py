@@ -13,41 +13,71 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ingest, locate, plans, report
-from bench.stack import bench
+from bench import ingest, locate, plans, report, whole, workers
+from bench.stack import Say, stack
 from pinpoint import logs
 from pinpoint.settings import LogSettings
 
 
 def main() -> None:
     """Measure what was asked for, print tables, write JSON."""
+    given = _arguments()
+    console = Console(stderr=True)
+    logs.configure(LogSettings(level="warning"))
+    figures: dict[str, object] = {"cores": os.cpu_count()}
+    if given.only != "ingest":
+        figures["sizes"] = {
+            str(size): _locate(size, given.questions, console.log) for size in given.sizes
+        }
+    if given.only != "locate":
+        with stack() as running:
+            files = ingest.prepare(running, given.files, console.log)
+            figures["ingest"] = ingest.measure(files, given.repetitions, console.log)
+            files.parts.decoder.close()
+            figures["workers"] = workers.measure(
+                running, files, given.workers, given.repetitions, console.log
+            )
+    report.show(figures)
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench")
-    parser.add_argument("--images", type=int, default=100_000, help="rows of the locate gallery")
-    parser.add_argument("--questions", type=int, default=300)
-    parser.add_argument("--dense", type=int, default=5_000, help="images in the crowded square")
+    parser.add_argument(
+        "--sizes",
+        type=_counts,
+        default=[10_000, 100_000],
+        help="images of each gallery that locate is asked about (1000000 takes hours)",
+    )
+    parser.add_argument("--questions", type=int, default=300, help="asked of each gallery")
+    parser.add_argument(
+        "--workers", type=_counts, default=[1, 2], help="how many at once ingest the files"
+    )
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
     parser.add_argument("--repetitions", type=int, default=3, help="of the ingest")
     parser.add_argument("--only", choices=("locate", "ingest"))
     parser.add_argument("--json", type=Path, help="write all figures here")
-    given = parser.parse_args()
-    console = Console(stderr=True)
-    logs.configure(LogSettings(level="warning"))
-    figures: dict[str, object] = {}
-    with bench() as services:
-        if given.only != "ingest":
-            ready = locate.prepare(services, given.images, given.dense, console.log)
-            figures["locate"] = locate.measure(ready, given.questions)
-            figures["locate_1_percent"] = locate.measure(ready, given.questions // 4, 2)
-            if given.dense:
-                figures["locate_dense"] = locate.measure(ready, given.questions // 4, 3)
-            figures["plans"] = plans.measure(ready, questions=9, dense=given.dense > 0)
-        if given.only != "locate":
-            files = ingest.prepare(services, given.files, console.log)
-            figures["ingest"] = ingest.measure(files, given.repetitions, console.log)
-            files.parts.decoder.close()
-    report.show(figures)
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return parser.parse_args()
+
+
+def _counts(given: str) -> list[int]:
+    counts = [int(one) for one in given.split(",") if one.isdigit()]
+    if not counts or min(counts) < 1 or len(counts) != given.count(",") + 1:
+        raise argparse.ArgumentTypeError(f"{given!r} is no list of numbers like 10000,100000")
+    return counts
+
+
+def _locate(size: int, questions: int, say: Say) -> dict[str, object]:
+    """All that is measured over one gallery, which is gone afterwards."""
+    with locate.prepared(size, questions, say) as ready:
+        figures: dict[str, object] = {"whole": whole.measure(ready, questions)}
+        figures["most"] = locate.measure(ready, questions)
+        figures["1_percent"] = locate.measure(ready, questions // 4, 2)
+        figures["dense"] = locate.measure(ready, questions // 4, 3)
+        figures["plans"] = plans.measure(ready, questions=9)
+        figures["memory"] = whole.memory(ready)
+        return figures
 
 
 if __name__ == "__main__":

@@ -132,6 +132,7 @@ class Bare:
             "organization_id": organization,
             "contract": self._contract,
             "per_kind": self._settings.evidence_per_kind,
+            "excluded": [],
         }
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(self._evidence, parameters, prepare=True).fetchall()

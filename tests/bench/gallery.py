@@ -6,7 +6,6 @@ look-alikes elsewhere after it. Letters: N images, P places, D width of a vector
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -16,21 +15,9 @@ import psycopg
 import pytest
 
 from pinpoint.geo.cells import cell_ids
-from pinpoint.records import KINDS, Contract
-from pinpoint.store.database import Transactions, owner_engine
-from pinpoint.store.points import Points
+from pinpoint.records import KINDS
 from shared_data import shared_data
 
-WIDTH = 512
-CONTRACT = Contract(
-    name="bench",
-    digest="bench-512",
-    tower="none",
-    dims={"image": WIDTH},
-    rendition_px=512,
-    calibrated=False,
-    note="Seeded vectors; no tower made them.",
-)
 ORGANIZATIONS = tuple(UUID(int=(n + 1) << 100) for n in range(3))
 SHARES = (0.79, 0.20, 0.01)
 DENSE = UUID(int=9 << 100)
@@ -38,6 +25,7 @@ DENSE = UUID(int=9 << 100)
 DENSE_AT = (48.8584, 2.2945)
 _THEMES = 400
 _PER_PLACE = 6
+_TELL = 100_000
 _SPREAD_M = 80.0
 _METRES_PER_DEGREE = 111_195.0
 _START = datetime(2019, 1, 1, tzinfo=UTC)
@@ -57,6 +45,7 @@ class Gallery:
     kind: np.ndarray
     place: np.ndarray
     positions: np.ndarray
+    captured_at: list[datetime]
     vectors: np.ndarray
     positions_from: str
 
@@ -64,32 +53,30 @@ class Gallery:
         """Unseen views of places that an organisation has images of, `[count, D]`."""
         rng = np.random.default_rng(seed)
         own = rng.choice(np.flatnonzero(self.organization == organization), count)
-        noise = rng.normal(scale=0.6 / np.sqrt(WIDTH), size=(count, WIDTH))
+        width = self.vectors.shape[1]
+        noise = rng.normal(scale=0.6 / np.sqrt(width), size=(count, width))
         return _unit(self.vectors[own].astype(np.float32) + noise)
 
 
-def open_points() -> Points:
-    """The real point source over the bench's database; the index builder's child calls this."""
-    engine = owner_engine(os.environ["PINPOINT_DATABASE_URL"])
-    return Points(Transactions(engine), lambda: CONTRACT)
+def make(n: int, width: int, dense: int = 0, seed: int = 1) -> Gallery:
+    """`n` images of three organisations, and `dense` more of a fourth within 900 m.
 
-
-def make(n: int, dense: int = 0, seed: int = 1) -> Gallery:
-    """`n` images of three organisations, and `dense` more of a fourth within 900 m."""
+    Memory stays near that of the vectors in fp16, so that a million fit beside all else.
+    """
     rng = np.random.default_rng(seed)
     places = max(1, n // _PER_PLACE)
     centres, origin = _centres(rng, places)
     weight = rng.lognormal(sigma=0.9, size=places)
     place = rng.choice(places, n, p=weight / weight.sum())
-    themes = rng.normal(size=(_THEMES, WIDTH)) / np.sqrt(WIDTH)
-    looks = rng.normal(size=(places, WIDTH)) / np.sqrt(WIDTH) + themes[np.arange(places) % _THEMES]
-    vectors = np.empty((n + dense, WIDTH), dtype=np.float16)
+    themes = _normal(rng, _THEMES, width)
+    looks = _normal(rng, places, width) + themes[np.arange(places) % _THEMES]
+    vectors = np.empty((n + dense, width), dtype=np.float16)
     for start in range(0, n, 10_000):
         part = place[start : start + 10_000]
-        own = rng.normal(scale=0.8 / np.sqrt(WIDTH), size=(len(part), WIDTH))
+        own = 0.8 * _normal(rng, len(part), width)
         vectors[start : start + len(part)] = _unit(looks[part] + own)
     # One square that all looks alike, so that every candidate of its owner stands in it.
-    vectors[n:] = _unit(themes[0] + rng.normal(scale=0.8 / np.sqrt(WIDTH), size=(dense, WIDTH)))
+    vectors[n:] = _unit(themes[0] + 0.8 * _normal(rng, dense, width))
     near = _away(rng, centres[place], rng.normal(scale=_SPREAD_M, size=(n, 2)))
     angle, reach = rng.uniform(0, 2 * np.pi, dense), 450.0 * np.sqrt(rng.uniform(size=dense))
     disc = np.column_stack([reach * np.sin(angle), reach * np.cos(angle)])
@@ -100,9 +87,14 @@ def make(n: int, dense: int = 0, seed: int = 1) -> Gallery:
         kind=np.concatenate([rng.choice(2, n), np.zeros(dense, dtype=int)]),
         place=np.concatenate([place, np.full(dense, places)]),
         positions=np.concatenate([near, square]),
+        captured_at=[_START + timedelta(minutes=17 * i) for i in range(n + dense)],
         vectors=vectors,
         positions_from=origin,
     )
+
+
+def _normal(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
+    return rng.standard_normal((rows, width), dtype=np.float32) / np.float32(np.sqrt(width))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -135,8 +127,15 @@ def source_id(organization: int, kind: int) -> UUID:
     return UUID(int=((organization + 1) << 100) + kind + 1)
 
 
-def fill(gallery: Gallery, database_url: str) -> None:
-    """Write all rows with COPY, triggers included, and let the planner know."""
+def fill(gallery: Gallery, database_url: str, contract: str, say=lambda _: None) -> None:
+    """Write all rows with COPY, triggers included, and let the planner know.
+
+    Args:
+        gallery: The rows.
+        database_url: The owner's.
+        contract: Digest that the vectors are filed under.
+        say: Told now and then how far it is.
+    """
     owners = (*ORGANIZATIONS, DENSE)
     cells = cell_ids(gallery.positions)
     with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
@@ -155,13 +154,17 @@ def fill(gallery: Gallery, database_url: str) -> None:
             with cursor.copy(f"COPY images ({_COLUMNS}) FROM STDIN") as copy:
                 for i in range(len(gallery.ids)):
                     copy.write_row(_row(gallery, cells, i, owners))
+                    if i and i % _TELL == 0:
+                        say(f"postgresql: {i} rows")
             with cursor.copy(
                 "COPY embeddings (image_id, contract, channel, organization_id, vector) FROM STDIN"
             ) as copy:
                 for i, image in enumerate(gallery.ids):
+                    if i and i % _TELL == 0:
+                        say(f"postgresql: {i} vectors")
                     owner = owners[gallery.organization[i]]
                     data = gallery.vectors[i].astype("<f2").tobytes()
-                    copy.write_row((image, CONTRACT.digest, "image", owner, data))
+                    copy.write_row((image, contract, "image", owner, data))
         connection.commit()
         connection.autocommit = True
         connection.execute("VACUUM ANALYZE")
@@ -180,7 +183,7 @@ def _row(gallery: Gallery, cells: np.ndarray, i: int, owners: tuple[UUID, ...]) 
         f"{i:07d}.jpg",
         sequence,
         f"SRID=4326;POINT({lon!r} {lat!r})",
-        _START + timedelta(minutes=17 * i),
+        gallery.captured_at[i],
         "manifest",
         i.to_bytes(32, "big"),
         50_000,

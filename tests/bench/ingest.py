@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +11,8 @@ from statistics import median
 from time import perf_counter
 from uuid import UUID, uuid4
 
-import pytest
-
-from bench.stack import Bench
-from nets.mobilenet import mobilenet_bundle
+from bench.files import files
+from bench.stack import Say, Stack
 from pinpoint.bootstrap import LazyEncoder
 from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.pipeline import IngestParts, ingest_items
@@ -23,16 +20,13 @@ from pinpoint.ingest.read import SLICE, read_items
 from pinpoint.jobs import INGEST_ITEMS, JobName
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.records import ClaimedItem, Hint, IndexSpec, Pixels, Reading, Source
-from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.settings import Settings
 from pinpoint.store.access import Access
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.database import Transactions, owner_engine
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.ledger import Ledger
-from pinpoint.world.galleries import make_gallery
-from shared_data import shared_data
 
-DATABASE = "ingest"
 TARGET_RATIO = 1.3
 WORKER = "bench/1/0.00"
 _CHUNK = 64
@@ -82,34 +76,24 @@ class Prepared:
     queue: Chunks
 
 
-def prepare(bench: Bench, images: int, say) -> Prepared:
-    """Distinct files, an encoder, an empty catalogue and an index owner."""
-    folder = bench.places.home / "files"
-    files, origin = _files(folder, images)
-    tower, bundle = "mobilenet", "mobilenet"
-    try:
-        mobilenet_bundle(bench.places.bundles_dir / bundle)
-    except pytest.skip.Exception:
-        tower, bundle = "descriptor (no MobileNet weights here)", "descriptor"
-    say(f"files: {len(files)} from {origin}; tower: {tower}")
-    owner_url, _ = bench.database(DATABASE)
-    settings = Settings(
-        places=Places(home=bench.places.home, database_url=owner_url),
-        encoder=EncoderSettings(bundle=bundle),
-    )
+def prepare(running: Stack, images: int, say: Say) -> Prepared:
+    """Distinct files, an encoder, and an empty catalogue and index that nobody else works on."""
+    running.quiet()
+    settings = running.settings
+    made, origin = files(running.places.home / "files", images)
+    say(f"files: {len(made)} from {origin}; tower: {running.tower}")
     queue = Chunks()
-    transactions = Transactions(owner_engine(owner_url), queue)
+    transactions = Transactions(owner_engine(running.places.owner_url()), queue)
     encoder = LazyEncoder(settings)
     encoder.warm()
     contract = encoder.contract
-    index = bench.index("ingest", "pinpoint.bootstrap:open_point_source", DATABASE)
-    index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
+    running.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
     decoder = ChildDecoder(settings.media, children=2)
     return Prepared(
-        manifest=folder / "manifest.csv",
-        files=files,
+        manifest=made[0].with_name("manifest.csv"),
+        files=made,
         origin=origin,
-        tower=tower,
+        tower=running.tower,
         settings=settings,
         database=CatalogueDatabase(transactions, _CHUNK),
         organization=Access(transactions).create_organization("bench").id,
@@ -119,68 +103,33 @@ def prepare(bench: Bench, images: int, say) -> Prepared:
             ),
             decoder=decoder,
             encoder=encoder,
-            index=index,
-            blobs=FolderBlobs(bench.places.blobs_dir),
+            index=running.index,
+            blobs=FolderBlobs(running.places.blobs_dir),
             threads=decoder.children,
         ),
         queue=queue,
     )
 
 
-def _files(folder: Path, images: int) -> tuple[list[Path], str]:
-    """Distinct JPEGs: each picture under many names, told apart by a comment at its end."""
-    folder.mkdir(parents=True)
-    pictures, origin = _pictures(folder)
-    files = []
-    with (folder / "manifest.csv").open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["file", "latitude", "longitude", "captured_at"])
-        for number in range(images):
-            data = pictures[number % len(pictures)].read_bytes()
-            path = folder / f"{number:05d}.jpg"
-            path.write_bytes(_commented(data, f"copy {number}"))
-            files.append(path)
-            lat, lon = 44.8 + 0.0005 * (number // 40), -1.0 + 0.0005 * (number % 40)
-            rows.writerow([path.name, f"{lat:.6f}", f"{lon:.6f}", "2025-01-01T00:00:00+00:00"])
-    return files, origin
-
-
-def _pictures(folder: Path) -> tuple[list[Path], str]:
-    try:
-        found = sorted((shared_data() / "street" / "panoramax").glob("*.jpg"))
-        if found:
-            return found, f"{len(found)} real street-view faces"
-    except pytest.skip.Exception:
-        pass
-    made = make_gallery(folder / "world", seed=5, places=8, queries=0, panoramas=0)
-    return sorted(made.photo.rglob("*.jpg")), "a seeded world"
-
-
-def _commented(data: bytes, comment: str) -> bytes:
-    """The JPEG with a comment segment after its first marker: other bytes, the same pixels."""
-    said = comment.encode()
-    return data[:2] + b"\xff\xfe" + (len(said) + 2).to_bytes(2, "big") + said + data[2:]
-
-
-def measure(ready: Prepared, repetitions: int, say) -> dict[str, object]:
+def measure(ready: Prepared, repetitions: int, say: Say) -> dict[str, object]:
     """Time chunk by chunk, all sides taking turns at the same files, and take medians of chunks."""
     took: dict[str, list[float]] = {name: [] for name in ("ingest", *_BARE)}
     for repetition in range(repetitions + 1):
         chunks, batch = _register(ready)
         for number, chunk in enumerate(chunks):
-            files = ready.files[number * _CHUNK : (number + 1) * _CHUNK]
+            part = ready.files[number * _CHUNK : (number + 1) * _CHUNK]
             sides = {"ingest": lambda c=chunk: ingest_items(c, WORKER, ready.parts)}
-            pixels = _decode(ready, files)
+            pixels = _decode(ready, part)
             sides["encode"] = lambda p=pixels: _encode(ready, p)
-            sides["decode"] = lambda f=files: _decode(ready, f)
-            sides["decode_encode"] = lambda f=files: _decode_encode(ready, f)
+            sides["decode"] = lambda f=part: _decode(ready, f)
+            sides["decode_encode"] = lambda f=part: _decode_encode(ready, f)
             turn = number % len(sides)
             for name in [*sides][turn:] + [*sides][:turn]:
                 gc.collect()
                 begun = perf_counter()
                 sides[name]()
                 # The first time through warms connections, plans, weights and children.
-                if repetition > 0 and len(files) == _CHUNK:
+                if repetition > 0 and len(part) == _CHUNK:
                     took[name].append((perf_counter() - begun) / _CHUNK)
         _check(ready, batch)
         say(f"ingest: {repetition} of {repetitions} repetitions")

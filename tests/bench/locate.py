@@ -1,75 +1,93 @@
-"""Locate without encoding, against its parts called directly, in one run and taking turns."""
+"""Locate from the vector on, against its parts called directly, in one run and taking turns."""
 
 from __future__ import annotations
 
 import gc
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from uuid import UUID
 
 import numpy as np
 
 from bench import gallery as seeded
 from bench.bare import Bare
-from bench.stack import Bench, rebuild
-from pinpoint.records import IndexFilter, IndexSpec, Limits
+from bench.files import files
+from bench.stack import Say, Stack, stack
+from pinpoint.bootstrap import Services, build
+from pinpoint.records import Answer, IndexFilter, Limits
 from pinpoint.search.pipeline import locate_encoded
-from pinpoint.settings import SearchSettings
 from pinpoint.store import vectors_plan
-from pinpoint.store.database import Transactions, api_engine
-from pinpoint.store.handles import CatalogueDatabase
-from pinpoint.store.vectors_remote import RemoteIndex
 
-DATABASE = "locate"
-INDEX = "locate"
 WARM_UP = 30
 TARGET_RATIO = 1.5
 TARGET_P50_MS = 60.0
+PERCENTILES = (50, 95, 99)
+OWNERS = (*seeded.ORGANIZATIONS, seeded.DENSE)
+_DENSE, _DENSE_SHARE = 5_000, 20
+"""Images in the crowded square, but never more than one in so many."""
+_PHOTOS = 64
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Both sides, ready to be asked."""
+    """Both sides over one gallery, ready to be asked."""
 
-    gallery: seeded.Gallery
-    owner_url: str
-    transactions: Transactions
-    index: RemoteIndex
+    stack: Stack
+    rows: int
+    vectors: tuple[np.ndarray, ...]
+    """For each of `OWNERS` its questions `[Q, D]`."""
+    photos: list[bytes]
+    services: Services
+    """The API's, in this process."""
     bare: Bare
 
 
-def prepare(bench: Bench, images: int, dense: int, say) -> Prepared:
-    """Fill PostgreSQL, build the index with the owner's own builder, copy it for the bare side."""
-    begun = perf_counter()
-    owner_url, api_url = bench.database(DATABASE)
-    made = seeded.make(images, dense)
+@contextmanager
+def prepared(images: int, questions: int, say: Say) -> Iterator[Prepared]:
+    """A stack with a gallery of so many images, its index built, and a copy for the bare side."""
+    with stack() as running:
+        running.quiet()
+        services = build(running.settings, "api")
+        contract = services.encoder.contract
+        vectors = _fill(running, images, questions, say)
+        begun = perf_counter()
+        running.rebuild(say)
+        info = running.index.info()
+        say(
+            f"index: {info.points} points of {contract.dims['image']} values, "
+            f"{info.indexed_vectors} in the graph, in {perf_counter() - begun:.0f} s"
+        )
+        copy = running.places.home / "bare"
+        shutil.copytree(running.places.index_dir / "builds" / str(info.build), copy)
+        bare = Bare(copy / "shard", running.places.owner_url(), contract.digest)
+        made, _ = files(running.places.home / "files", _PHOTOS)
+        try:
+            photos = [path.read_bytes() for path in made]
+            yield Prepared(running, images, vectors, photos, services, bare)
+        finally:
+            bare.close()
+            services.close()
+
+
+def _fill(running: Stack, images: int, questions: int, say: Say) -> tuple[np.ndarray, ...]:
+    """Rows in PostgreSQL; of their vectors only the questions stay in memory."""
+    begun, contract = perf_counter(), build(running.settings, "api").encoder.contract
+    dense = min(_DENSE, images // _DENSE_SHARE)
+    made = seeded.make(images - dense, contract.dims["image"], dense)
     say(f"gallery: {len(made.ids)} rows, positions from {made.positions_from}")
-    seeded.fill(made, owner_url)
+    seeded.fill(made, running.places.owner_url(), contract.digest, say)
     say(f"postgresql: filled after {perf_counter() - begun:.0f} s")
-    index = bench.index(INDEX, "bench.gallery:open_points", DATABASE)
-    contract = seeded.CONTRACT
-    rebuild(index, IndexSpec(contract=contract.digest, dims=contract.dims), say)
-    info = index.info()
-    took_s = perf_counter() - begun
-    say(f"index: {info.points} points, {info.indexed_vectors} in the graph, after {took_s:.0f} s")
-    folder = bench.index_folder(INDEX) / "builds" / str(info.build)
-    copy = bench.places.home / "bare"
-    shutil.copytree(folder, copy)
-    return Prepared(
-        gallery=made,
-        owner_url=owner_url,
-        transactions=Transactions(api_engine(api_url, own_login=True)),
-        index=index,
-        bare=Bare(copy / "shard", owner_url, contract.digest),
-    )
+    return tuple(made.queries(WARM_UP + questions, number) for number in range(len(OWNERS)))
 
 
 def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str, object]:
     """Ask both sides the same questions in turn; who begins changes every time."""
-    owner = (*seeded.ORGANIZATIONS, seeded.DENSE)[organization]
-    own = ready.index.count(IndexFilter(organization_id=owner))
-    exact = vectors_plan.choose(own) == "exact"
-    vectors = ready.gallery.queries(WARM_UP + questions, organization)
+    owner = OWNERS[organization]
+    exact = searched_exactly(ready, owner)
+    vectors = ready.vectors[organization][: WARM_UP + questions]
     sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
     same = evidence = 0
     gc.collect()
@@ -91,42 +109,55 @@ def measure(ready: Prepared, questions: int, organization: int = 0) -> dict[str,
                 sides[side].append({**stages, "between": rest, "total": total})
         same += best["bare"] == best["pinpoint"]
     return {
-        "rows": len(ready.gallery.ids),
+        "rows": ready.rows,
         "search": "exact" if exact else "graph",
         "questions": questions,
         "evidence_rows": round(evidence / len(vectors), 1),
         "same_best": round(same / len(vectors), 3),
-        **{side: summary(taken) for side, taken in sides.items()},
-        "ratio_p50": round(_p(sides["pinpoint"], 50) / _p(sides["bare"], 50), 3),
-        "ratio_p95": round(_p(sides["pinpoint"], 95) / _p(sides["bare"], 95), 3),
+        **compared(sides),
     }
 
 
-def ask(ready: Prepared, vector: np.ndarray, owner, **settings):
+def searched_exactly(ready: Prepared, owner: UUID) -> bool:
+    """Whether the product compares all images of this organisation."""
+    own = ready.stack.index.count(IndexFilter(organization_id=owner))
+    return vectors_plan.choose(own) == "exact"
+
+
+def ask(ready: Prepared, vector: np.ndarray, owner: UUID) -> Answer:
     """One question through the real flow: owner's socket, API's role, views."""
     return locate_encoded(
         vector,
         limits=Limits(),
         organization_id=owner,
-        contract=seeded.CONTRACT,
-        index=ready.index,
-        database=CatalogueDatabase(ready.transactions, 64),
-        settings=SearchSettings(**settings),
+        contract=ready.services.encoder.contract,
+        index=ready.services.index,
+        database=ready.services.database,
+        settings=ready.services.settings.search,
     )
+
+
+def compared(sides: dict[str, list[dict[str, float]]]) -> dict[str, object]:
+    """Percentiles in all, median and share of each stage, and the ratio of both sides."""
+    figures: dict[str, object] = {}
+    for side, taken in sides.items():
+        whole = float(np.mean([each["total"] for each in taken]))
+        stages = [name for name in taken[0] if name != "total"]
+        figures[side] = {
+            **{f"p{percent}_ms": round(_p(taken, percent), 2) for percent in PERCENTILES},
+            "stages_p50_ms": {
+                name: round(float(np.median([each[name] for each in taken])), 3) for name in stages
+            },
+            "shares": {
+                name: round(float(np.mean([each[name] for each in taken])) / whole, 4)
+                for name in stages
+            },
+        }
+    for percent in PERCENTILES:
+        ratio = _p(sides["pinpoint"], percent) / _p(sides["bare"], percent)
+        figures[f"ratio_p{percent}"] = round(ratio, 3)
+    return figures
 
 
 def _p(taken: list[dict[str, float]], percent: float) -> float:
     return float(np.percentile([each["total"] for each in taken], percent))
-
-
-def summary(taken: list[dict[str, float]]) -> dict[str, object]:
-    """p50 and p95 in all, and p50 by stage, milliseconds."""
-    return {
-        "p50_ms": round(_p(taken, 50), 2),
-        "p95_ms": round(_p(taken, 95), 2),
-        "stages_p50_ms": {
-            name: round(float(np.median([each[name] for each in taken])), 3)
-            for name in taken[0]
-            if name != "total"
-        },
-    }

@@ -8,34 +8,38 @@ from statistics import median
 
 from sqlalchemy import text
 
-from bench import gallery as seeded
-from bench.locate import Prepared
+from bench.locate import OWNERS, Prepared
 from pinpoint.records import Limits
 from pinpoint.search import retrieve
-from pinpoint.settings import SearchSettings
+from pinpoint.store.database import Transactions, api_engine
 from pinpoint.store.neighbours import EVIDENCE, evidence_parameters
 
-OWNERS = {"79 % of the rows": 0, "20 %": 1, "1 %": 2, "a crowded square, one kind": 3}
+_NAMES = ("79 % of the rows", "20 %", "1 %", "a crowded square, one kind")
 
 
-def measure(ready: Prepared, questions: int, dense: bool) -> dict[str, dict[str, object]]:
+def measure(ready: Prepared, questions: int) -> dict[str, dict[str, object]]:
     """For each sort of organisation: median time, rows looked at, and the index used."""
-    return {
-        name: _explain(ready, (*seeded.ORGANIZATIONS, seeded.DENSE)[number], number, questions)
-        for name, number in OWNERS.items()
-        if dense or number < 3
-    }
+    transactions = Transactions(api_engine(ready.stack.places.api_url(), own_login=True))
+    try:
+        return {
+            name: _explain(ready, transactions, number, questions)
+            for number, name in enumerate(_NAMES)
+        }
+    finally:
+        transactions.close()
 
 
-def _explain(ready: Prepared, owner, number: int, questions: int) -> dict[str, object]:
-    settings = SearchSettings()
-    info = ready.index.info()
+def _explain(
+    ready: Prepared, transactions: Transactions, number: int, questions: int
+) -> dict[str, object]:
+    owner, services = OWNERS[number], ready.services
+    settings, info = services.settings.search, services.index.info()
     statement = text("EXPLAIN (ANALYZE, TIMING OFF, BUFFERS, FORMAT JSON) " + EVIDENCE.text)
     took, looked, found, indexes = [], [], [], set()
-    for vector in ready.gallery.queries(questions, number, seed=11):
+    for vector in ready.vectors[number][:questions]:
         candidates = retrieve.candidates(
             vector,
-            index=ready.index,
+            index=services.index,
             organization_id=owner,
             limits=Limits(),
             settings=settings,
@@ -44,11 +48,11 @@ def _explain(ready: Prepared, owner, number: int, questions: int) -> dict[str, o
         parameters = evidence_parameters(
             candidates,
             owner,
-            contract=seeded.CONTRACT.digest,
+            contract=services.encoder.contract.digest,
             radius_m=settings.evidence_radius_m,
             per_kind=settings.evidence_per_kind,
         )
-        with ready.transactions.begin(owner, read_only=True) as unit:
+        with transactions.begin(owner, read_only=True) as unit:
             rows = unit.connection.execute(statement, parameters).scalar_one()
         plan = rows[0] if isinstance(rows, list) else json.loads(rows)[0]
         nodes = list(_nodes(plan["Plan"]))

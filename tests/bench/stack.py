@@ -1,110 +1,146 @@
-"""A private PostgreSQL and index owners for one run of the bench; nothing stays behind."""
+"""A whole stack for one part of the bench, as `pinpoint up` makes it; nothing stays behind."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from pinpoint.errors import IndexUnavailable
-from pinpoint.records import IndexSpec
-from pinpoint.stack import migrate
+from bench.files import tower
+from conftest import dismiss, home_folder, watch_over
+from pinpoint.client.client import Client
+from pinpoint.client.wire import Wire
+from pinpoint.settings import Places, Settings, WorkerSettings
+from pinpoint.stack import lifecycle
 from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.programs import environment
+from pinpoint.stack.redis import RedisServer
+from pinpoint.stack.state import read_state
+from pinpoint.stack.supervise import Supervisor
 from pinpoint.store.vectors_remote import RemoteIndex
 
-TESTS = Path(__file__).resolve().parents[1]
+Say = Callable[[str], None]
+_BACKGROUND = ("beat", "worker")
+_START_S, _STOP_S = 120.0, 40.0
+_TELL_S = 15.0
+_NEVER_S = 10 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Bench:
-    """One run's services; PostgreSQL as `pinpoint up` sets it up, so it waits for the disk."""
+class Stack:
+    """One running stack."""
 
-    places: StackPlaces
-    server: PostgresServer
-    _ends: ExitStack = field(repr=False)
+    settings: Settings
+    tower: str
 
-    def database(self, name: str) -> tuple[str, str]:
-        """A migrated database: the owner's URL and the API's."""
-        self.server.prepare(name)
-        migrate.upgrade(self.places.owner_url(name))
-        return self.places.owner_url(name), self.places.api_url(name)
+    @property
+    def places(self) -> StackPlaces:
+        return StackPlaces(self.settings.places.home)
 
-    def index(self, name: str, points: str, database: str) -> RemoteIndex:
-        """An index owner in its own process, as the stack runs it, and its client."""
-        folder, socket = self.index_folder(name), self.places.socket_dir / f"{name}.sock"
-        environment = {
-            **os.environ,
-            "PINPOINT_HOME": str(self.places.home),
-            "PINPOINT_DATABASE_URL": self.places.owner_url(database),
-            "PYTHONPATH": str(TESTS),
-        }
-        command = [sys.executable, "-P", "-m", "pinpoint.stack.index_owner"]
-        command += ["--folder", str(folder), "--socket", str(socket), "--points", points]
-        log = (self.places.logs_dir / f"{name}.log").open("ab")
-        self._ends.callback(log.close)
-        owner = subprocess.Popen(command, env=environment, stderr=log, stdout=log)
-        self._ends.callback(_end, owner)
-        client = RemoteIndex(socket)
-        until = time.monotonic() + 60
-        while True:
-            try:
-                client.ping()
-                return client
-            except IndexUnavailable:
-                if owner.poll() is not None or time.monotonic() > until:
-                    raise
+    @property
+    def index(self) -> RemoteIndex:
+        return RemoteIndex(self.places.index_socket)
+
+    def client(self, organization: str) -> Client:
+        """A caller of the API in the name of an organisation."""
+        state = read_state(self.places)
+        if state is None:
+            raise RuntimeError("the stack is down")
+        key = self.places.operator_key_file.read_text().strip()
+        return Client(Wire(state.api_url, key, organization, embedded=True))
+
+    def pid(self, program: str) -> int:
+        """Process id of a program that runs."""
+        found = {one.name: one.pid for one in Supervisor(self.places).processes()}
+        pid = found[program]
+        if pid is None:
+            raise RuntimeError(f"{program} does not run")
+        return pid
+
+    def quiet(self) -> None:
+        """Stop what would work in the background."""
+        Supervisor(self.places).stop(_BACKGROUND, _STOP_S)
+
+    @contextmanager
+    def workers(self, count: int) -> Iterator[None]:
+        """That many workers: the stack's own, and more as on further machines."""
+        supervisor = Supervisor(self.places)
+        with ExitStack() as ends:
+            supervisor.start("worker")
+            ends.callback(self.quiet)
+            for number in range(1, count):
+                ends.callback(_end, self._another_worker(number))
+            broker, until = RedisServer(self.places), time.monotonic() + _START_S
+            while broker.consumers() < count:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"{count} workers do not start in {_START_S:g} s")
                 time.sleep(0.1)
+            yield
 
-    def index_folder(self, name: str) -> Path:
-        """Where the owner of that name keeps its builds."""
-        return self.places.home / f"index-{name}"
+    def _another_worker(self, number: int) -> subprocess.Popen[bytes]:
+        state = read_state(self.places)
+        if state is None:
+            raise RuntimeError("the stack is down")
+        command = [sys.executable, "-P", "-m", "celery", "-A", "pinpoint_workers.app:app", "worker"]
+        command += [
+            "--pool=solo",
+            "--concurrency=1",
+            "-Q",
+            "celery",
+            "-n",
+            f"more{number}@pinpoint",
+        ]
+        with (self.places.logs_dir / f"worker{number}.log").open("ab") as log:
+            return subprocess.Popen(
+                command,
+                env=environment(self.settings, self.places, state.api_port),
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+
+    def rebuild(self, say: Say) -> None:
+        """Let the owner's child build and optimise an index from PostgreSQL; wait for the swap."""
+        index = self.index
+        index.rebuild()
+        told, told_at = "", 0.0
+        while (now := index.progress()).state != "done":
+            if now.state == "failed":
+                raise RuntimeError(f"the index was not built: {now.error}")
+            if now.state != told or time.monotonic() > told_at + _TELL_S:
+                say(f"index: {now.state}, {now.points} points")
+                told, told_at = now.state, time.monotonic()
+            time.sleep(0.2)
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
-    """Everything below one temporary home, removed afterwards."""
-    root = Path(tempfile.mkdtemp(prefix="pinpoint-bench-"))
-    places = StackPlaces(root / "home")
-    with ExitStack() as ends:
-        ends.callback(shutil.rmtree, root, ignore_errors=True)
-        places.create()
-        ends.callback(shutil.rmtree, places.socket_dir, ignore_errors=True)
-        server = PostgresServer(places)
-        ends.callback(server.erase)
-        ends.callback(server.stop)
-        server.start()
-        yield Bench(places, server, ends)
+def stack() -> Iterator[Stack]:
+    """Everything below one temporary home, with the largest tower there is, removed afterwards."""
+    with home_folder() as home:
+        home.mkdir(mode=0o700)
+        encoder, name = tower(StackPlaces(home).bundles_dir)
+        settings = Settings(
+            places=Places(home=home),
+            encoder=encoder,
+            worker=WorkerSettings(reconcile_s=_NEVER_S, prune_s=_NEVER_S),
+        )
+        watcher = watch_over(home)
+        try:
+            lifecycle.up(settings)
+            yield Stack(settings, name)
+        finally:
+            lifecycle.down(settings)
+            dismiss(watcher)
+            lifecycle.erase(settings)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(30)
+        process.wait(_STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def rebuild(index: RemoteIndex, spec: IndexSpec, say) -> None:
-    """Let the owner's child build and optimise an index from PostgreSQL, and wait for the swap."""
-    index.ensure(spec)
-    index.rebuild()
-    last = ""
-    while True:
-        now = index.progress()
-        if now.state != last:
-            say(f"index: {now.state} ({now.points} points)")
-            last = now.state
-        if now.state == "done":
-            return
-        if now.state == "failed":
-            raise RuntimeError(f"the index was not built: {now.error}")
-        time.sleep(0.5)

@@ -10,7 +10,13 @@ from geographiclib.geodesic import Geodesic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinpoint.geo.distance import geodesic_bearing_deg, geodesic_m, haversine_m, pairwise_m
+from pinpoint.geo.distance import (
+    geodesic_bearing_deg,
+    geodesic_m,
+    geodesics_m,
+    haversine_m,
+    pairwise_m,
+)
 from pinpoint.geo.points import EARTH_RADIUS_M
 from pinpoint.records import Point
 
@@ -107,3 +113,14 @@ def test_geodesic_bearings_are_compass_directions():
     assert geodesic_bearing_deg(Point(0, 0), Point(0, -1)) == pytest.approx(270)
     assert geodesic_bearing_deg(Point(0, 179.9), Point(0, -179.9)) == pytest.approx(90)
     assert geodesic_bearing_deg(Point(5, 5), Point(5, 5)) == 0
+
+
+def test_many_geodesics_are_the_single_ones():
+    a, b = sample(30), sample(30, seed=8)
+    slow = [geodesic_m(Point(*p), Point(*q)) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
+    assert geodesics_m(a, b).tolist() == slow
+    assert geodesics_m(a.reshape(5, 6, 2), b[0]).shape == (5, 6)
+    assert geodesics_m(a, b[0])[7] == geodesic_m(Point(*a[7]), Point(*b[0]))
+    assert geodesics_m(a[:0], b[0]).shape == (0,)
+    a[3] = np.nan
+    assert np.flatnonzero(np.isnan(geodesics_m(a, b))).tolist() == [3]

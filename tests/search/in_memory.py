@@ -173,23 +173,23 @@ class DictReader:
         self.database.log.append("images")
         return {p.id: image_of(p) for p in self.points if p.id in set(ids)}
 
-    def evidence(self, candidates, *, contract, radius_m, per_kind):
+    def evidence(self, candidates, *, contract, radius_m, per_kind, excluded=()):
         self.database.log.append("evidence")
         assert contract == CONTRACT.digest
         return [
             row
             for candidate in candidates
             for kind in ("street", "photo")
-            for row in self._near(candidate, kind, radius_m)[:per_kind]
+            for row in self._near(candidate, kind, radius_m, excluded)[:per_kind]
         ]
 
-    def _near(self, candidate, kind, radius_m):
+    def _near(self, candidate, kind, radius_m, excluded):
         at = np.array([candidate.point.lat, candidate.point.lon])
         away = haversine_m(lat_lon([p.point for p in self.points]), at)
         near = [
             p
             for p, distance_m in zip(self.points, away, strict=True)
-            if p.kind == kind and distance_m <= radius_m
+            if p.kind == kind and distance_m <= radius_m and p.id not in excluded
         ]
         rows = [
             Evidence(

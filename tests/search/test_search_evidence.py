@@ -36,7 +36,12 @@ def gather(gallery):
         options = {"radius_m": 1_000.0, "per_kind": 8, **changes}
         with database.read(US) as reader:
             near = evidence.gather(
-                found, reader=reader, contract=CONTRACT.digest, limits=limits, **options
+                found,
+                vector=PixelEncoder().encode_query(picture(1, 7)),
+                reader=reader,
+                contract=CONTRACT.digest,
+                limits=limits,
+                **options,
             )
         return found, near, database.log
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import threading
 import xmlrpc.client
 
 import pytest
 
 from pinpoint.settings import Places, Settings
 from pinpoint.stack import lifecycle
+from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.supervise import Supervisor
 
 
@@ -27,3 +30,32 @@ def test_a_supervisor_that_leaves_between_two_questions_is_down(home, monkeypatc
     monkeypatch.setattr(Supervisor, "pid", lambda _supervisor: 1)
     monkeypatch.setattr(Supervisor, "processes", gone)
     assert lifecycle.status(Settings(places=Places(home=home))).state == "down"
+
+
+def test_an_answer_that_breaks_off_means_a_supervisor_that_left(home):
+    """Killed while it writes: the answer's length is right and its end is missing."""
+    settings = Settings(places=Places(home=home))
+    places = StackPlaces(home)
+    places.supervisor_socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(places.supervisor_socket))
+        door.listen()
+
+        def half() -> None:
+            while True:
+                try:
+                    guest, _ = door.accept()
+                except OSError:
+                    return
+                with guest:
+                    guest.recv(65_536)
+                    guest.sendall(
+                        b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 9000\r\n\r\n"
+                        b"<?xml version='1.0'?><methodResponse><params>"
+                    )
+
+        threading.Thread(target=half, daemon=True).start()
+        assert not Supervisor(places).answers()
+        assert lifecycle.status(settings).state == "down"
+        door.shutdown(socket.SHUT_RDWR)
+    places.supervisor_socket.unlink()

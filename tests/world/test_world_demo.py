@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from pinpoint.cli.demo import PLANET_NOTE, run_demo
 from pinpoint.client import Client
 
-SMALL = {"places": 3, "queries": 3, "seed": 11}
+SMALL = {"preset": "tiny", "queries": 4, "seed": 11}
 
 
 @pytest.fixture
@@ -25,9 +26,7 @@ def counts(report, name):
 def test_a_second_run_finds_everything_known_and_answers_the_same(settings, capsys):
     first = run_demo(settings, as_json=True, **SMALL)
     assert json.loads(capsys.readouterr().out) == first
-    # One street picture of each of the first two places is a panorama with four faces, and still
-    # one file.
-    assert counts(first, "items") == [3 * 8, 3 * 6]
+    assert counts(first, "items") == [72, 72]
     assert counts(first, "rejected") == counts(first, "failed") == [0, 0]
 
     with Client.open() as client:
@@ -36,16 +35,16 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, caps
     with Client.open() as client:
         assert client.batches(500) == batches, "a second run sent something"
     assert counts(again, "indexed") == counts(again, "updated") == [0, 0]
-    assert counts(again, "duplicate") == [3 * 8, 3 * 6]
+    assert counts(again, "duplicate") == [72, 72]
     for one, same in zip(first["photos"], again["photos"], strict=True):
         assert {**one, "ms": 0} == {**same, "ms": 0}
 
     said = capsys.readouterr().out
     assert PLANET_NOTE in said
-    assert "0 new, 42 known, 0 rejected or failed" in said
+    assert "0 new, 144 known, 0 rejected or failed" in said
     assert f"go on at {first['server']}" in said
     assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
-    assert "query-00.jpg" in said
+    assert Path(first["photos"][0]["photo"]).name in said
 
 
 def test_answers_of_the_demo_cite_photos_of_both_kinds(settings):

@@ -2,13 +2,22 @@
 
 The numbers belong together:
 
-- a **lease** (`PINPOINT_WORKER_LEASE_S`, 300 s) is longer than a chunk of 64 takes on a slow core;
-- the **visibility timeout** (1 h) is much longer than the lease, so that Redis never hands a
-  running chunk to a second worker; lost work is found by its lease;
+- a **lease** (`PINPOINT_WORKER_LEASE_S`, 300 s) is renewed three times in its length while its
+  worker works (`store.holding`), so it may be shorter than a chunk takes, whatever chunk, time of a
+  file or weights are set. It ends under a worker that is dead, stopped or cut off from the
+  database; 300 s are meant to outlast a restart of PostgreSQL or a failover;
+- a chunk that takes **an hour** is taken to hang, and its leases may end;
+- the **visibility timeout** is that same hour: Redis hands a chunk that still runs then to a second
+  worker, which claims nothing of it while its leases hold; lost work is found by its lease;
 - the **sweep** (30 s) looks for ended leases and for dead workers of this machine, so that a killed
   worker's items go on within half a minute;
-- **tries** (3) count claims that ended without a verdict; work that failed because a part of the
-  stack was away is not counted;
+- **tries** (`PINPOINT_WORKER_MAX_ATTEMPTS`, 5) count workers that were lost before an item had a
+  verdict. They only end a circle: a file is decoded in a child process, and one that kills children
+  is `failed` after two of them (`media.decoder`) without costing a try. A part of the stack that is
+  away costs none either. Whether a lost worker was killed from outside or by its file cannot be
+  told; so a chunk's loss counts once for each of its files, from then on they go alone, least tried
+  first, and an innocent file fails only if four more workers are killed just while they have it.
+  `pinpoint batches retry` sends it again;
 - **clocks** may be set: a lease that ends later than two leases from now has ended, beat plans
   again, and a worker's name tells its start by the machine's ticks;
 - **late acknowledgement** and prefetch 1: a job leaves the broker when it is done.

@@ -28,7 +28,10 @@ from pinpoint.records import Totals
 FRESH_S: Final = 5.0
 ASK_S: Final = 2.0
 OTHER: Final = "other"
-WORKER_REASONS: Final = ("too_many_attempts", "not_encoded", "source_erased", "deleted_meanwhile")
+WORKER_REASONS: Final = (
+    *("too_many_attempts", "not_encoded", "source_erased"),
+    *("deleted_meanwhile", "changed_meanwhile"),
+)
 """Reasons that no file's reading gives; what is neither here nor in `REASONS` is `other`."""
 _KNOWN: Final = frozenset({*REASONS, *WORKER_REASONS})
 

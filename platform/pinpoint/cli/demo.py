@@ -20,8 +20,8 @@ from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point
 from pinpoint.settings import Settings
 from pinpoint.stack import lifecycle
-from pinpoint.world.cities import nearest_city
-from pinpoint.world.galleries import Gallery, Query, make_gallery
+from pinpoint.world.cities import City, nearest_city
+from pinpoint.world.planets import Planet, Unseen, make_planet
 
 Json = dict[str, Any]
 
@@ -29,7 +29,7 @@ LICENCE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.world, seed {seed}"
 SOURCES: Final = (("demo street", "street"), ("demo photos", "photo"))
 PLANET_NOTE: Final = (
-    "The planet is synthetic: drawn squares at the coordinates of real cities. The figures show "
+    "The planet is synthetic: drawn scenes at the coordinates of real cities. The figures show "
     "that the chain works, not how well real photos are located."
 )
 COLUMNS: Final = (
@@ -52,7 +52,7 @@ def run_demo(
     *,
     as_json: bool = False,
     organization: str | None = None,
-    places: int = 25,
+    preset: str = "demo",
     queries: int = 8,
     seed: int = 7,
 ) -> Json:
@@ -63,8 +63,8 @@ def run_demo(
             `demo` below its home.
         as_json: Print one JSON document instead of a table.
         organization: Organisation to act as; without it, the default one.
-        places: Places of the gallery, with 6 photos and 8 street pictures each.
-        queries: Unseen photos to locate.
+        preset: Which planet; `tiny` is enough for tests.
+        queries: Unseen pictures to locate, every second one a street view.
         seed: Names the planet.
 
     Returns:
@@ -75,19 +75,13 @@ def run_demo(
     """
     settings = settings or Settings.from_environment()
     lifecycle.up(settings, say=output.note)
-    folder = settings.places.home / "demo" / f"planet-{seed}-{places}"
-    if not folder.exists():
-        output.note(f"drawing {places} places of planet {seed}")
-    gallery = make_gallery(
-        folder,
-        seed=seed,
-        places=places,
-        queries=queries,
-    )
+    folder = settings.places.home / "demo" / f"planet-{preset}-{seed}"
+    planet = _planet(folder, preset, seed)
+    asked = _asked(planet, queries)
     with Client.open(organization=organization) as client:
-        ingested = _ingest(client, gallery, seed)
-        answers = [client.locate(query.path) for query in gallery.queries]
-        report = _report(client.server, ingested, gallery, answers)
+        ingested = _ingest(client, planet)
+        answers = [client.locate(one.path) for one in asked]
+        report = _report(client.server, ingested, asked, answers)
     report["try"] = _lines_to_try(report)
     if as_json:
         output.show_json(report)
@@ -96,21 +90,43 @@ def run_demo(
     return report
 
 
-def _ingest(client: Client, gallery: Gallery, seed: int) -> list[Json]:
-    """Both folders, each into its own source, unless that is what was sent last."""
+def _planet(folder: Path, preset: str, seed: int) -> Planet:
+    bar, task = output.progress(f"drawing planet {seed}")
+    with bar:
+        return make_planet(
+            folder,
+            preset=preset,
+            seed=seed,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _asked(planet: Planet, queries: int) -> list[Unseen]:
+    """Street views and photos in turn, each from another city while there are cities."""
+    chosen: list[Unseen] = []
+    for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
+        own = [one for one in planet.unseen if one.kind == kind and one.role == "test"]
+        cities = list({one.city.number: one for one in reversed(own)}.values())[::-1]
+        chosen += cities[(kind == "photo") :: 2][:share]
+    return chosen
+
+
+def _ingest(client: Client, planet: Planet) -> list[Json]:
+    """Both galleries, each into its own source, unless that is what was sent last."""
     known = {source["name"] for source in client.sources()}
-    mark = gallery.street.parent / _MARK
+    mark = planet.folder / _MARK
     marks: dict[str, Json] = json.loads(mark.read_text()) if mark.exists() else {}
     batches = []
-    for (name, kind), folder in zip(SOURCES, (gallery.street, gallery.photo), strict=True):
+    for name, kind in SOURCES:
+        manifest = planet.manifests()[f"test-{kind}"]
         if name not in known:
             client.add_source(
-                name, kind, licence=LICENCE, attribution=ATTRIBUTION.format(seed=seed)
+                name, kind, licence=LICENCE, attribution=ATTRIBUTION.format(seed=planet.seed)
             )
-        files = _digest(folder)
+        files = _digest(manifest.parent)
         done = _sent_before(client, name, files, marks.get(name))
         if done is None:
-            done = _upload(client, folder, name)
+            done = _upload(client, manifest, name)
             images = client.source(name)["images"]
             marks[name] = {"batch": done["batch"], "files": files, "images": images}
             mark.write_text(json.dumps(marks))
@@ -141,14 +157,14 @@ def _sent_before(client: Client, source: str, files: str, mark: Json | None) -> 
     return {"source": source, "batch": mark["batch"], **nothing, **known}
 
 
-def _upload(client: Client, folder: Path, source: str) -> Json:
+def _upload(client: Client, manifest: Path, source: str) -> Json:
     bar, task = output.progress(source)
 
     def moved(batch: Json) -> None:
         bar.update(task, total=batch["items"], completed=_settled(batch))
 
     with bar:
-        batch = client.ingest_folder(folder, source=source, wait=True, on_progress=moved)
+        batch = client.ingest_folder(manifest, source=source, wait=True, on_progress=moved)
     counts = {name: batch[name] for name in ("items", *_NEW, "duplicate", *_LOST)}
     return {"source": source, "batch": batch["id"], **counts}
 
@@ -157,8 +173,8 @@ def _settled(batch: Json) -> int:
     return sum(batch[name] for name in ("indexed", "updated", "duplicate", "rejected", "failed"))
 
 
-def _report(server: str, ingested: list[Json], gallery: Gallery, answers: list[Json]) -> Json:
-    photos = [_line(query, answer) for query, answer in zip(gallery.queries, answers, strict=True)]
+def _report(server: str, ingested: list[Json], asked: list[Unseen], answers: list[Json]) -> Json:
+    photos = [_line(query, answer) for query, answer in zip(asked, answers, strict=True)]
     errors_km = sorted(line["error_km"] for line in photos if line["error_km"] is not None)
     near = sum(error_km <= 1.0 for error_km in errors_km)
     notes = [PLANET_NOTE]
@@ -175,19 +191,18 @@ def _report(server: str, ingested: list[Json], gallery: Gallery, answers: list[J
     }
 
 
-def _line(query: Query, answer: Json) -> Json:
+def _line(query: Unseen, answer: Json) -> Json:
     """One photo: what was said, what is true, and how far apart they are."""
     point, place, error_km = None, None, None
     if answer["point"] is not None:
         point = Point(lat=answer["point"]["lat"], lon=answer["point"]["lon"])
-        city = nearest_city(point)
-        place = f"{city.name}, {city.country}"
+        place = _named(nearest_city(point))
         error_km = geodesic_m(point, query.point) / 1_000
     radii = {f"{region['mass']:.0%}": region["radius_m"] / 1_000 for region in answer["regions"]}
     cited = [one for kind in answer["citations"].values() for one in kind]
     return {
         "photo": str(query.path),
-        "truth": {"lat": query.point.lat, "lon": query.point.lon, "place": query.city},
+        "truth": {"lat": query.point.lat, "lon": query.point.lon, "place": _named(query.city)},
         "answer": point and {"lat": point.lat, "lon": point.lon, "place": place},
         "error_km": error_km,
         "radius_km": radii,
@@ -197,6 +212,10 @@ def _line(query: Query, answer: Json) -> Json:
         ],
         "ms": answer["timings_ms"].get("total", sum(answer["timings_ms"].values())),
     }
+
+
+def _named(city: City) -> str:
+    return f"{city.name}, {city.country}"
 
 
 def _show(report: Json) -> None:

@@ -74,6 +74,8 @@ def ingest(
     else:
         show_counts([batch])
         _show_not_sent(batch["not_sent"])
+        if batch["repeated"]:
+            output.note(f"{batch['repeated']} requests were sent again: the server was away")
     if batch["failed"]:
         raise typer.Exit(FAILED_ITEMS)
 
@@ -190,4 +192,4 @@ def as_dict(batch: Batch) -> dict[str, Any]:
         name: value if isinstance(value, int | str | None) else as_text(value)
         for name, value in fields.items()
     }
-    return {**fields, "complete": batch.complete, "not_sent": []}
+    return {**fields, "complete": batch.complete, "not_sent": [], "repeated": 0}

@@ -13,6 +13,7 @@ from pinpoint.cli import (
     access,
     backup,
     batches,
+    evaluation,
     images,
     indexes,
     ingest,
@@ -21,6 +22,7 @@ from pinpoint.cli import (
     search,
     sources,
     stack,
+    world,
 )
 from pinpoint.cli.exits import EXIT, INTERNAL
 from pinpoint.cli.session import Json, Key, Org, Server, Session
@@ -44,7 +46,9 @@ app.add_typer(images.app, name="images")
 inspection.add_to(app)
 search.add_to(app)
 app.add_typer(indexes.app, name="index")
+evaluation.add_to(app)
 backup.add_to(app)
+app.add_typer(world.app, name="world")
 
 
 def _version(wanted: bool) -> None:

@@ -13,8 +13,9 @@ from pinpoint.client import Client
 from pinpoint.errors import BadRequest
 
 if TYPE_CHECKING:
-    from pinpoint.bootstrap import Services
+    from pinpoint.bootstrap import Role, Services
     from pinpoint.records import Organization
+    from pinpoint.settings import Settings
 
 DEFAULT_ORGANIZATION = "default"
 
@@ -86,8 +87,14 @@ class Session:
         return Client.open(server=self.server, key=self.key, organization=self.org)
 
     @contextmanager
-    def services(self) -> Iterator[Services]:
+    def services(
+        self, role: Role = "operator", settings: Settings | None = None
+    ) -> Iterator[Services]:
         """The parts themselves, for commands that only the operator of this machine has.
+
+        Args:
+            role: `api` sees one organisation's views only, as the API does.
+            settings: Other ones than the environment's.
 
         Raises:
             BadRequest: A server or key was named: these commands do not go over the API.
@@ -101,7 +108,7 @@ class Session:
         from pinpoint import bootstrap
         from pinpoint.settings import Settings
 
-        services = bootstrap.build(Settings.from_environment(), "operator")
+        services = bootstrap.build(settings or Settings.from_environment(), role)
         try:
             yield services
         finally:

@@ -154,7 +154,7 @@ class Client:
         files: Mapping[str, Path | bytes],
         hints: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Json:
-        """Add files to an open upload set.
+        """Add files to an open upload set, in one request that is made once.
 
         Args:
             batch_id: The upload set.
@@ -218,7 +218,8 @@ class Client:
             on_progress: Told the batch after every request.
 
         Returns:
-            The batch, and in `not_sent` the files and rows that could not be sent, with reasons.
+            The batch, in `not_sent` the files and rows that could not be sent, with reasons, and in
+            `repeated` how many requests were made again because the server was away.
         """
         return folders.ingest(
             self,

@@ -1,6 +1,8 @@
 """Uploads a folder or a manifest in requests that stay under the server's limits.
 
-What cannot be sent never stops the rest: it is handed back as rejected, with a reason.
+What cannot be sent never stops the rest: it is handed back as rejected, with a reason. A request
+whose answer is lost is sent again without the files that had come in; a file that does come in
+twice changes nothing, since its name and bytes are its identity.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pinpoint.errors import BadRequest, TooLarge
+from pinpoint.client.patience import Patience
+from pinpoint.errors import BadRequest, NotAllowed, TooLarge
 from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, tracks
 from pinpoint.media.manifests import is_manifest, read_manifest
@@ -56,18 +59,26 @@ def ingest(
     Raises:
         BadRequest: There is nothing to upload.
         BadManifest: The manifest cannot be read at all.
+        Unavailable: The server was away for longer than `Patience` has.
     """
     sendable, refused = _sorted_out(find(path, manifest))
     if not sendable and not refused:
         raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
+    # Not made again: if only its answer was lost, an empty batch would stay open.
     batch = client.open_batch(source)
+    patience = Patience()
+    sender = _Sender(client, batch["id"], patience)
     for chunk in chunks(sendable):
-        refused += _send(client, batch["id"], chunk)
+        refused += sender.send(chunk)
         if on_progress is not None:
-            on_progress(client.batch(batch["id"]))
-    batch = client.complete(batch["id"])
-    batch = settle(client, batch, on_progress) if wait else batch
-    return {**batch, "not_sent": [dataclasses.asdict(one) for one in refused]}
+            on_progress(patience.call(lambda: client.batch(batch["id"])))
+    batch = patience.call(lambda: client.complete(batch["id"]))
+    batch = settle(client, batch, on_progress, patience) if wait else batch
+    return {
+        **batch,
+        "not_sent": [dataclasses.asdict(one) for one in refused],
+        "repeated": patience.repeated,
+    }
 
 
 def find(path: Path, manifest: Path | None = None) -> Iterator[Upload | Rejected]:
@@ -121,37 +132,75 @@ def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
         yield chunk
 
 
-def settle(client: Client, batch: Json, on_progress: Progress) -> Json:
+def settle(client: Client, batch: Json, on_progress: Progress, patience: Patience) -> Json:
     """Ask again and again, ever more slowly, until every file of a batch has its verdict."""
-    pause_s = _FIRST_WAIT_S
+    pause_s, batch_id = _FIRST_WAIT_S, batch["id"]
     while not batch["complete"]:
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _LONGEST_WAIT_S)
-        batch = client.batch(batch["id"])
+        batch = patience.call(lambda: client.batch(batch_id))
         if on_progress is not None:
             on_progress(batch)
     return batch
 
 
-def _send(client: Client, batch_id: str, chunk: list[Upload]) -> list[Rejected]:
-    """Send files in one request, or in halves where the server takes less; what it never takes."""
-    try:
-        client.upload(
-            batch_id,
-            {one.name: one.path for one in chunk},
-            {one.name: one.hint for one in chunk if one.hint} or None,
-        )
-    except TooLarge as error:
-        if len(chunk) == 1:
-            return [rejected(chunk[0].name, "too_large", error.message)]
-        middle = len(chunk) // 2
-        return [
-            *_send(client, batch_id, chunk[:middle]),
-            *_send(client, batch_id, chunk[middle:]),
-        ]
-    except OSError as error:
-        raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
-    return []
+class _Sender:
+    """Sends files to one batch, of which nobody else knows."""
+
+    def __init__(self, client: Client, batch_id: str, patience: Patience) -> None:
+        self._client = client
+        self._batch_id = batch_id
+        self._patience = patience
+        self._items = 0
+        """The batch has at least so many files; their places are 1 to this."""
+        self._before: set[str] = set()
+        """Names of earlier requests: a manifest may send one again, with other metadata."""
+
+    def send(self, chunk: list[Upload]) -> list[Rejected]:
+        """Send files in one request, or in halves where the server takes less.
+
+        Returns:
+            Those that it never takes.
+        """
+        try:
+            self._deliver(chunk)
+        except TooLarge as error:
+            if len(chunk) == 1:
+                return [rejected(chunk[0].name, "too_large", error.message)]
+            middle = len(chunk) // 2
+            return [*self.send(chunk[:middle]), *self.send(chunk[middle:])]
+        except OSError as error:
+            raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
+        return []
+
+    def _deliver(self, chunk: list[Upload]) -> None:
+        """One request, made again where its answer is lost, with what has not come in by then."""
+        tried = False
+
+        def deliver() -> None:
+            nonlocal tried
+            there = self._come_in() - self._before if tried else set()
+            tried = True
+            left = [one for one in chunk if one.name not in there]
+            if not left:
+                return
+            said = self._client.upload(
+                self._batch_id,
+                {one.name: one.path for one in left},
+                {one.name: one.hint for one in left if one.hint} or None,
+            )
+            self._items = int(said["batch"]["items"])
+
+        self._patience.call(deliver)
+        self._before.update(one.name for one in chunk)
+
+    def _come_in(self) -> set[str]:
+        """Names of files that the server has taken since it last answered."""
+        try:
+            page = self._client.items(self._batch_id, after=self._items, limit=1_000)
+        except NotAllowed:  # a key that may only ingest: all are sent again, which changes nothing
+            return set()
+        return {one["file"] for one in page["items"]}
 
 
 def _rows(manifest: Path) -> Iterator[Upload | Rejected]:

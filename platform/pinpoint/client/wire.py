@@ -150,11 +150,19 @@ class Wire:
 
 def from_response(response: httpx.Response) -> errors.PinpointError:
     """The error that a problem response stands for."""
+    error = _stated(response)
+    if isinstance(error, errors.Unavailable):
+        error.retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+    return error
+
+
+def _stated(response: httpx.Response) -> errors.PinpointError:
     try:
         body = response.json()
     except ValueError:
         body = {}
     if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PREFIX):
+        # A proxy before the API, most likely.
         return errors.Unavailable(
             f"{response.request.url} answered {response.status_code} and is no Pinpoint"
         )
@@ -162,7 +170,13 @@ def from_response(response: httpx.Response) -> errors.PinpointError:
     message = str(body.get("detail") or body.get("title") or kind)
     if response.status_code >= 500 and body.get("request_id"):
         message = f"{message} (request {body['request_id']})"
-    return _class_of(kind)(message, reason=str(body.get("reason") or kind))
+    known = errors.Unavailable if response.status_code == 429 else _class_of(kind)
+    return known(message, reason=str(body.get("reason") or kind))
+
+
+def _seconds(text: str) -> float | None:
+    """Retry-After in its form of whole seconds; its other form, a date, is not trusted."""
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _credentials(key: str | None, organization: str | None) -> dict[str, str]:

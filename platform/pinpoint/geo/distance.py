@@ -1,4 +1,4 @@
-"""Distances: great circles for arrays, WGS84 geodesics for single distances that are reported.
+"""Distances: great circles for ranking and regions, WGS84 geodesics for what is reported.
 
 The sphere errs by up to 0.56 % against the ellipsoid: enough for ranking and regions, not for
 a figure that people read. Letters: N and M positions.
@@ -73,6 +73,23 @@ def geodesic_m(a: Point, b: Point) -> float:
     """
     line = Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.DISTANCE)
     return float(line["s12"])
+
+
+def geodesics_m(a: LatLon, b: LatLon) -> NDArray[np.float64]:
+    """WGS84 geodesics, element by element: `geodesic_m` in a loop, about 50 µs each.
+
+    Args:
+        a: `[..., 2]` degrees.
+        b: `[..., 2]` degrees, broadcast against `a`.
+
+    Returns:
+        `[...]` metres; NaN where a coordinate is NaN.
+    """
+    left, right = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    pairs = zip(left.reshape(-1, 2).tolist(), right.reshape(-1, 2).tolist(), strict=True)
+    inverse = Geodesic.WGS84.Inverse
+    lengths = [inverse(*here, *there, Geodesic.DISTANCE)["s12"] for here, there in pairs]
+    return np.array(lengths, dtype=np.float64).reshape(left.shape[:-1])
 
 
 def geodesic_bearing_deg(a: Point, b: Point) -> float:

@@ -62,19 +62,24 @@ def ingest_items(
     tally.count("claimed", len(items))
     with logs.bound(**_batches(items)):
         try:
-            slices = read_items(items, parts.decoder, parts.blobs, threads=parts.threads)
-            while True:
-                with tally.stage("read"):
-                    read = next(slices, None)
-                if read is None:
-                    break
-                _ingest_slice(read, parts, tally)
+            with parts.ledger.holding([item.id for item in items], worker):
+                _ingest_slices(items, parts, tally)
         except Unavailable:
             _give_back([item.id for item in items], worker, parts)
             raise
         finally:
             _log.info("ingested", **tally.said())
     return len(items)
+
+
+def _ingest_slices(items: Sequence[ClaimedItem], parts: IngestParts, tally: Tally) -> None:
+    slices = read_items(items, parts.decoder, parts.blobs, threads=parts.threads)
+    while True:
+        with tally.stage("read"):
+            read = next(slices, None)
+        if read is None:
+            return
+        _ingest_slice(read, parts, tally)
 
 
 def _give_back(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
@@ -102,23 +107,40 @@ def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: Tally) ->
         raise RuntimeError(f"{len(read)} read, {len(refused)} refused, {len(accepted)} accepted")
     poison = {one: why for one, why in refused.items() if why.reason in POISON}
     bad = {one: why for one, why in refused.items() if one not in poison}
-    tally.count("rejected", len(bad))
-    tally.count("failed", len(poison))
+    originals = Originals(parts.blobs)
     with tally.stage("keep"):
         parts.ledger.settle(bad, "rejected")
         parts.ledger.settle(poison, "failed")
-        kept = _keep(accepted, parts)
+        kept, changed = _keep(accepted, originals, parts)
+        parts.ledger.settle(changed, "failed")
+    tally.count("rejected", len(bad))
+    tally.count("failed", len(poison) + len(changed))
     with tally.stage("embed"):
         _embed(accepted, kept, parts, tally)
     with tally.stage("index"):
         index_images([image.id for one in kept.values() for image in one.images], parts)
     # Poison may be tried again, so its bytes stay.
-    _tidy([item for item, _ in read if item.id not in poison], kept, parts)
+    _tidy([item for item, _ in read if item.id not in poison], kept, originals.brought, parts)
 
 
-def _keep(accepted: Sequence[tuple[ClaimedItem, Reading]], parts: IngestParts) -> dict[UUID, Kept]:
-    """Rows for readings, one transaction for each source."""
-    originals = Originals(parts.blobs)
+def _keep(
+    accepted: Sequence[tuple[ClaimedItem, Reading]], originals: Originals, parts: IngestParts
+) -> tuple[dict[UUID, Kept], dict[UUID, Rejected]]:
+    """Rows for readings, and verdicts on files that changed before their bytes were copied.
+
+    Those whose original must be brought to its place are kept in a second transaction, after it.
+    """
+    kept = _keep_by_source(accepted, originals, parts)
+    waiting = [pair for pair in accepted if kept[pair[0].id].waits]
+    changed = originals.bring(waiting)
+    ready = [pair for pair in waiting if pair[0].id not in changed]
+    return kept | _keep_by_source(ready, originals, parts), changed
+
+
+def _keep_by_source(
+    accepted: Sequence[tuple[ClaimedItem, Reading]], originals: Originals, parts: IngestParts
+) -> dict[UUID, Kept]:
+    """One transaction for each source."""
     by_source = sorted(accepted, key=lambda pair: pair[0].source.id)
     return {
         one.item_id: one
@@ -169,9 +191,11 @@ def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
     return erase.erase_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
 
 
-def _tidy(items: Sequence[ClaimedItem], kept: dict[UUID, Kept], parts: IngestParts) -> None:
-    """Delete uploads that no row wants: refused, duplicate, or replaced by a rendition."""
-    locators = {item.locator for item in items}
+def _tidy(
+    items: Sequence[ClaimedItem], kept: dict[UUID, Kept], brought: set[str], parts: IngestParts
+) -> None:
+    """Delete bytes that no row wants: refused, duplicate, or replaced by a rendition."""
+    locators = {item.locator for item in items} | brought
     locators |= {locator for one in kept.values() for locator in one.replaced}
     for locator in parts.ledger.unused(sorted(locators)):
         parts.blobs.delete(locator)

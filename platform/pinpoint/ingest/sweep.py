@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from uuid import UUID
 
 from pinpoint import jobs
@@ -52,8 +53,11 @@ def sweep(
     _send(queue, jobs.INDEX_IMAGES, images, chunk)
     lost = ledger.lost_items(_PAGE)
     _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries == 0], chunk)
-    # What was tried before goes alone: if it kills its worker, it takes no neighbour along.
-    _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries > 0], 1)
+    # What was tried before goes alone: if it kills its worker, it takes no neighbour along. Least
+    # tried first: a file that kills workers lets the others pass, and a worker that is killed from
+    # outside again and again is not caught with the same file each time.
+    tried = sorted((one for one in lost if one[1] > 0), key=itemgetter(1))
+    _send(queue, jobs.INGEST_ITEMS, [item for item, _ in tried], 1)
     graves = ledger.lost_graves(_PAGE)
     _send(queue, jobs.ERASE_IMAGES, graves, chunk)
     with ledger.forgetting(tombstone_s) as old:

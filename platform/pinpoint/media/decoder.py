@@ -34,7 +34,7 @@ _MAX_THUMBNAIL_BYTES: Final = 4_000_000
 TRIES: Final = 2
 """Children that one file may cost: the first may have died of something else."""
 _AGAIN: Final = frozenset({"decoder_crashed", "out_of_memory"})
-"""Not `timeout`: 64 files of a chunk in two children at twice 8 s would outlast the lease."""
+"""Not `timeout`: it would double the longest time that 64 files can take, in two children 256 s."""
 
 Cut = tuple[str | None, Pixels, bytes]
 

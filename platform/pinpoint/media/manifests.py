@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ from pinpoint.errors import BadManifest, TooLarge
 from pinpoint.media.checks import Refused, rejected
 from pinpoint.media.facts import clean_text
 from pinpoint.media.rows import COLUMNS, ManifestRow, canonical, row_of
+from pinpoint.media.tables import read_cells, too_many_rows
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
 
@@ -20,8 +20,6 @@ SUFFIXES: Final = frozenset({".csv", ".tsv", ".geojson", ".json"})
 """What `is_manifest` takes for a manifest."""
 MAX_GEOJSON_BYTES: Final = 64_000_000
 """GeoJSON is read whole; more rows than fit in this belong in a CSV."""
-MAX_LINE_BYTES: Final = 8 << 20
-"""A CSV is read line by line; one endless line would be read whole."""
 _MAX_COLUMNS: Final = 256
 _MAX_SHOWN: Final = 12
 
@@ -49,7 +47,7 @@ def read_manifest(path: Path, settings: MediaSettings) -> Iterator[ManifestRow |
     rows = reader(path, settings)
     for number, row in enumerate(rows, start=1):
         if number > settings.max_manifest_rows:
-            raise _too_many(path, settings)
+            raise too_many_rows(path, settings)
         if isinstance(row, Rejected):
             yield row
             continue
@@ -62,49 +60,22 @@ def read_manifest(path: Path, settings: MediaSettings) -> Iterator[ManifestRow |
 
 def _csv(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Rejected]:
     """Rows of a CSV with canonical names; refused before the first row where it is too long."""
-    _check_lines(path, settings)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            dialect = _dialect(stream.read(65_536))
-            stream.seek(0)
-            reader = csv.reader(stream, dialect)
-            names = _header(path, next(reader, []))
-            while (cells := _next(reader)) is not None:
-                if isinstance(cells, csv.Error):
-                    where = f"line {reader.line_num}"
-                    yield rejected(where, "bad_row", f"{where}: {cells}")
-                    continue
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) > len(names):
-                    where = f"row {reader.line_num}"
-                    detail = f"line {reader.line_num} has {len(cells)} cells for {len(names)} names"
-                    name = cells[names.index("file")] if "file" in names else where
-                    yield rejected(name[:300] or where, "bad_row", detail)
-                    continue
-                yield dict(zip(names, cells, strict=False))
-    except csv.Error as error:
-        raise BadManifest(f"{path.name}: {error}") from error
-
-
-def _next(reader: Iterator[list[str]]) -> list[str] | csv.Error | None:
-    """The next row, what is wrong with it, or None at the end; the reader goes on after both."""
-    try:
-        return next(reader, None)
-    except csv.Error as error:
-        return error
-
-
-def _dialect(sample: str) -> type[csv.Dialect]:
-    """Comma, semicolon, tab or bar, whichever the first line has most of."""
-    first = sample.splitlines()[0] if sample.strip() else ""
-    best = max(",;\t|", key=first.count)
-
-    class Sniffed(csv.excel):
-        delimiter = best
-        strict = False
-
-    return Sniffed
+    rows = read_cells(path, settings)
+    _, head = next(rows, (0, []))
+    if isinstance(head, csv.Error):
+        raise BadManifest(f"{path.name}: {head}") from head
+    names = _header(path, head)
+    for line, cells in rows:
+        if isinstance(cells, csv.Error):
+            where = f"line {line}"
+            yield rejected(where, "bad_row", f"{where}: {cells}")
+            continue
+        if len(cells) > len(names):
+            detail = f"line {line} has {len(cells)} cells for {len(names)} names"
+            name = cells[names.index("file")]
+            yield rejected(name[:300] or f"row {line}", "bad_row", detail)
+            continue
+        yield dict(zip(names, cells, strict=False))
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
@@ -133,38 +104,6 @@ def _shown(names: list[str]) -> str:
     return ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN]) or "nothing"
 
 
-def _check_lines(path: Path, settings: MediaSettings) -> None:
-    """What would stop the reading in its middle is refused before the first row.
-
-    There are never more rows than lines, so counting lines usually settles their number.
-    """
-    lines = length = 0
-    decoder = getincrementaldecoder("utf-8")()
-    with path.open("rb") as stream:
-        block = b"\n"
-        while block:
-            block = stream.read(1 << 20)
-            try:
-                decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                where = f"{error.reason} after line {lines + 1}"
-                raise BadManifest(f"{path.name} is not UTF-8 ({where})") from error
-            # The reader ends lines at either; a file from an old Mac has no line feeds at all.
-            found = max(block.count(b"\n"), block.count(b"\r"))
-            lines, length = lines + found, 0 if found else length + len(block)
-            if length > MAX_LINE_BYTES:
-                raise TooLarge(f"{path.name} has a line of over {MAX_LINE_BYTES} bytes")
-            if lines > settings.max_manifest_rows + 1:
-                raise _too_many(path, settings)
-
-
-def _too_many(path: Path, settings: MediaSettings) -> TooLarge:
-    return TooLarge(
-        f"{path.name} has more than {settings.max_manifest_rows} rows "
-        "(PINPOINT_MEDIA_MAX_MANIFEST_ROWS); split it"
-    )
-
-
 def _geojson(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Rejected]:
     """Features as rows; a geometry's position wins over properties of the same name."""
     if path.stat().st_size > MAX_GEOJSON_BYTES:
@@ -178,7 +117,7 @@ def _geojson(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] 
         raise BadManifest(f"{path.name} is no GeoJSON FeatureCollection")
     _check_features(path, features)
     if len(features) > settings.max_manifest_rows:
-        raise _too_many(path, settings)
+        raise too_many_rows(path, settings)
     for number, feature in enumerate(features, start=1):
         try:
             yield _feature(feature)

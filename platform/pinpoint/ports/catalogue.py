@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
@@ -68,9 +68,24 @@ class CatalogueReader(Protocol):
         ...
 
     def evidence(
-        self, candidates: Sequence[Candidate], *, contract: str, radius_m: float, per_kind: int
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        contract: str,
+        radius_m: float,
+        per_kind: int,
+        excluded: Collection[UUID] = (),
     ) -> list[Evidence]:
-        """Neighbours of all candidates in one statement: up to `per_kind` of each kind."""
+        """Neighbours of all candidates in one statement: up to `per_kind` of each kind.
+
+        Those `excluded` take nobody's place.
+        """
+        ...
+
+    def ids_by(
+        self, *, hashes: Sequence[str], creators: Sequence[str], sequences: Sequence[str]
+    ) -> list[UUID]:
+        """Images with one of these hashes (SHA-256, hex), creators or sequences, in no order."""
         ...
 
 

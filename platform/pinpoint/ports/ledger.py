@@ -11,10 +11,13 @@ from pinpoint.records import ClaimedItem, Embedded, Grave, IndexPoint, Kept, Rea
 
 
 class OriginalKeeper(Protocol):
-    """Puts a file's original where its source's policy wants it."""
+    """Says where a file's original lies, by its source's policy."""
 
-    def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None]:
-        """One locator for each face of the reading; None where nothing is kept."""
+    def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None] | None:
+        """One locator for each face of the reading; None: its bytes must be brought there first.
+
+        Asked in a transaction, so it moves no bytes itself.
+        """
         ...
 
 
@@ -22,7 +25,14 @@ class Ledger(Protocol):
     """The catalogue as workers see it: every organisation's rows, each call one transaction."""
 
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
-        """Take items that nobody else holds; those tried too often are failed instead."""
+        """Take items that nobody else holds; those tried too often are failed instead.
+
+        Of several only those never tried are taken: what was tried before goes alone.
+        """
+        ...
+
+    def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
+        """Keep a worker's leases from ending until the block is left, an hour at most."""
         ...
 
     def settle(
@@ -38,7 +48,9 @@ class Ledger(Protocol):
 
         Args:
             readings: Items with what was read of them.
-            originals: Called for a file whose bytes are new; says where its originals lie.
+            originals: Called for a file whose bytes are new; says where its originals lie. A file
+                whose bytes are not there yet `waits`, and so does what hangs on its verdict:
+                nothing is written of them.
         """
         ...
 
@@ -97,8 +109,21 @@ class Ledger(Protocol):
         """`(id, version)` of all rows that the index must hold, in id order."""
         ...
 
-    def live(self, ids: Sequence[UUID]) -> set[UUID]:
-        """Those of these ids that have a row which is indexed or waits for it."""
+    def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Versions of those of these ids that have a row which is indexed or waits for it."""
+        ...
+
+    def strays(
+        self, source_id: UUID, ids: Sequence[UUID]
+    ) -> AbstractContextManager[tuple[list[UUID], dict[UUID, int]]]:
+        """Those of a source's ids without a live row, and the tombstones some of them have.
+
+        None of them gets a row before the block is left.
+        """
+        ...
+
+    def overtake(self, versions: Mapping[UUID, int]) -> None:
+        """Raise live rows above these versions and send them through the index stage again."""
         ...
 
     def mark_pending(self, ids: Sequence[UUID]) -> None:

@@ -40,6 +40,31 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusions:
+    """Gallery rows that are as if they were not in the gallery, for one question.
+
+    For training and evaluation. In serving nothing is excluded: a near-duplicate is the best
+    evidence a user can have.
+
+    Raises:
+        ValueError: The cosine is not in (0, 1].
+    """
+
+    ids: tuple[UUID, ...] = ()
+    hashes: tuple[str, ...] = ()
+    """SHA-256 of files, hex: the photo's own rows, all faces of a panorama too."""
+    creators: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    near_duplicate_cosine: float | None = None
+    """Rows at least this similar to the photo; None keeps them all."""
+
+    def __post_init__(self) -> None:
+        cosine = self.near_duplicate_cosine
+        if cosine is not None and not 0 < cosine <= 1:
+            raise ValueError(f"the cosine of near-duplicates must lie in (0, 1], not {cosine}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A gallery image that may show the place asked for."""
 

@@ -119,8 +119,11 @@ class Drift:
 
     checked: int
     missing: int
+    """Rows without a point, or with a tombstone in its place."""
     stale: int
+    """Points of another version than their row; of a higher one where PostgreSQL was restored."""
     extra: int
+    """Points without a row."""
     mended: int
 
     @property

@@ -47,6 +47,8 @@ class Kept:
     images: tuple[KeptImage, ...]
     replaced: tuple[str, ...] = ()
     """Locators of earlier bytes that no row names any more."""
+    waits: bool = False
+    """Nothing was done yet: an original must be brought to its place first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

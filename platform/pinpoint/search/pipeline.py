@@ -7,16 +7,18 @@ similar: photo, or an image of the gallery ─→ vector ─retrieve→ [Similar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import BadRequest
 from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
 from pinpoint.records import (
     Answer,
+    Candidate,
     Contract,
+    Evidence,
+    Exclusions,
     IndexInfo,
     Limits,
     Ranked,
@@ -24,33 +26,15 @@ from pinpoint.records import (
     SourceKind,
     Vector,
 )
-from pinpoint.search import answer, evidence, query, retrieve, vote
+from pinpoint.search import answer, evidence, exclude, query, retrieve, vote
+from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
-
-class Stopwatch:
-    """Milliseconds per stage, since it was made."""
-
-    __slots__ = ("_started", "_taken")
-
-    def __init__(self) -> None:
-        """Start."""
-        self._started = perf_counter()
-        self._taken: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside under this name."""
-        begun = perf_counter()
-        try:
-            yield
-        finally:
-            self._taken[name] = (perf_counter() - begun) * 1e3
-
-    def read(self) -> dict[str, float]:
-        """Stages so far, and `total` since the start; milliseconds to the microsecond."""
-        total = {"total": (perf_counter() - self._started) * 1e3}
-        return {name: round(ms, 3) for name, ms in {**self._taken, **total}.items()}
+Ranker = Callable[
+    [Vector, Sequence[Candidate], Mapping[UUID, Sequence[Evidence]]], tuple[Ranked, ...]
+]
+RANKERS: Final[Mapping[str, Ranker]] = {vote.NAME: vote.rank, vote.TOP1: vote.top1}
+"""Rankers by the name that an answer gives."""
 
 
 def locate(
@@ -65,6 +49,7 @@ def locate(
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
+    exclusions: Exclusions | None = None,
 ) -> Answer:
     """Say where a photo was taken, and what speaks for it.
 
@@ -79,6 +64,7 @@ def locate(
         index: Finds candidates.
         database: Finds evidence, names and licences; one read.
         settings: How much of each.
+        exclusions: What is as if it were not in the gallery; None in serving.
 
     Raises:
         BadPhoto: The bytes are no picture we accept.
@@ -87,7 +73,7 @@ def locate(
         Unavailable: The index or the database does not answer.
     """
     watch = Stopwatch()
-    vector = _encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+    vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     return locate_encoded(
         vector,
         limits=limits,
@@ -96,6 +82,7 @@ def locate(
         index=index,
         database=database,
         settings=settings,
+        exclusions=exclusions,
         watch=watch,
     )
 
@@ -109,6 +96,8 @@ def locate_encoded(
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
+    exclusions: Exclusions | None = None,
+    ranker: str = vote.NAME,
     watch: Stopwatch | None = None,
 ) -> Answer:
     """Locate from the vector on: all of `locate` but decoding and encoding.
@@ -121,6 +110,8 @@ def locate_encoded(
         index: As `locate`.
         database: As `locate`.
         settings: As `locate`.
+        exclusions: As `locate`.
+        ranker: A name in `RANKERS`.
         watch: A stopwatch that runs already; without it, timings start here.
 
     Raises:
@@ -128,6 +119,11 @@ def locate_encoded(
         Unavailable: As `locate`.
     """
     watch = watch or Stopwatch()
+    if exclusions is not None:
+        with watch.stage("exclude"):
+            exclusions = exclude.resolve(
+                exclusions, organization_id=organization_id, database=database
+            )
     with watch.stage("retrieve"):
         info = retrieve.fitting(index, contract)
         candidates = retrieve.candidates(
@@ -137,22 +133,25 @@ def locate_encoded(
             limits=limits,
             settings=settings,
             info=info,
+            exclusions=exclusions,
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
             near = evidence.gather(
                 candidates,
+                vector=vector,
                 reader=reader,
                 contract=contract.digest,
                 limits=limits,
                 radius_m=settings.evidence_radius_m,
                 per_kind=settings.evidence_per_kind,
+                exclusions=exclusions,
             )
         with watch.stage("rank"):
-            ranked = vote.rank(vector, candidates, near)
+            ranked = RANKERS[ranker](vector, candidates, near)
         with watch.stage("decide"):
             decision = answer.decide(ranked, reader=reader, cited=settings.cited)
-    return _composed(decision, ranked, contract, info, watch)
+    return _composed(decision, ranked, ranker, contract, info, watch)
 
 
 def similar(
@@ -209,7 +208,7 @@ def similar(
         vector = own.vectors[retrieve.CHANNEL]
         where = retrieve.beside(where, own, include_self=include_self, exclude_group=exclude_group)
     elif data is not None and image_id is None:
-        vector = _encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+        vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     else:
         raise BadRequest("give either a photo or the id of an image in the gallery")
     with watch.stage("retrieve"):
@@ -230,7 +229,7 @@ def similar(
     )
 
 
-def _encoded(
+def encoded(
     data: bytes,
     *,
     file: str,
@@ -239,7 +238,12 @@ def _encoded(
     encoder: Encoder,
     watch: Stopwatch,
 ) -> Vector:
-    """The first two stages of both flows: bytes to vector `[D]`."""
+    """The first two stages of both flows: bytes to vector `[D]`; arguments as `locate`.
+
+    Raises:
+        BadPhoto: As `locate`.
+        TooLarge: As `locate`.
+    """
     with watch.stage("decode"):
         pixels = query.pixels(data, file=file, decoder=decoder)
     with watch.stage("encode"):
@@ -249,6 +253,7 @@ def _encoded(
 def _composed(
     decision: answer.Decision,
     ranked: tuple[Ranked, ...],
+    ranker: str,
     contract: Contract,
     info: IndexInfo,
     watch: Stopwatch,
@@ -263,7 +268,7 @@ def _composed(
         bundle=contract.name,
         bundle_digest=contract.digest,
         bundle_note=contract.note,
-        ranker=vote.NAME,
+        ranker=ranker,
         index_engine=info.engine,
         index_build=info.build,
         candidates_considered=len(ranked),

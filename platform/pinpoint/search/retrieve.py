@@ -19,6 +19,7 @@ from pinpoint.records import (
     KINDS,
     Candidate,
     Contract,
+    Exclusions,
     Hit,
     IndexFilter,
     IndexInfo,
@@ -67,6 +68,7 @@ def candidates(
     limits: Limits,
     settings: SearchSettings,
     info: IndexInfo,
+    exclusions: Exclusions | None = None,
 ) -> tuple[Candidate, ...]:
     """The gallery images that may show the place, over all kinds, best first.
 
@@ -77,6 +79,7 @@ def candidates(
         limits: What the caller narrowed the question to.
         settings: How many, and how far apart within a group.
         info: What the index says of itself.
+        exclusions: What is no candidate and takes no other's place; by ids and cosine.
 
     Returns:
         Up to `settings.candidates`, ranks from 0 in order of score, ties by id.
@@ -84,17 +87,16 @@ def candidates(
     if info.points == 0:
         return ()
     kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
-    answers = index.search(
-        [
-            IndexQuery(
-                channel=CHANNEL,
-                vector=vector,
-                filter=where(organization_id, limits, kinds=(kind,)),
-                limit=settings.candidates * settings.overfetch,
-            )
-            for kind in kinds
-        ]
-    )
+    queries = [
+        IndexQuery(
+            channel=CHANNEL,
+            vector=vector,
+            filter=where(organization_id, limits, kinds=(kind,)),
+            limit=settings.candidates * settings.overfetch,
+        )
+        for kind in kinds
+    ]
+    answers = index.search(queries) if exclusions is None else _without(exclusions, queries, index)
     apart = [spread_out(ordered(hits), settings.dedupe_m) for hits in answers]
     return tuple(
         Candidate(
@@ -109,6 +111,29 @@ def candidates(
         )
         for rank, hit in enumerate(fair_share(apart, settings.candidates))
     )
+
+
+def _without(
+    exclusions: Exclusions, queries: Sequence[IndexQuery], index: VectorIndex
+) -> list[list[Hit]]:
+    """Answers in which nothing excluded took a place.
+
+    Near-duplicates are known only when they are seen: so the request is repeated without them
+    until it brings none. Usually that is one request.
+    """
+    excluded, cosine = set(exclusions.ids), exclusions.near_duplicate_cosine
+    while True:
+        ids = tuple(sorted(excluded))
+        answers = index.search(
+            [replace(each, filter=replace(each.filter, exclude_ids=ids)) for each in queries]
+        )
+        if cosine is None:
+            return answers
+        hits = (hit for found in answers for hit in found)
+        copies = {hit.id for hit in hits if _rounded(hit.score) >= cosine}
+        if not copies:
+            return answers
+        excluded |= copies
 
 
 def groups(

@@ -35,6 +35,7 @@ from pinpoint.geo.points import lat_lon
 from pinpoint.records import Candidate, Evidence, Ranked, Vector
 
 NAME: Final = "vote"
+TOP1: Final = "top1"
 TEMPERATURE: Final = 0.7
 SCALES_M: Final = (100.0, 1_000.0, 25_000.0)
 EVIDENCE_WEIGHT: Final = 0.25
@@ -101,6 +102,40 @@ def rank(
     ]
     # `voters` is in order of score and id, and sorting is stable.
     return tuple(sorted(ranked, key=lambda each: -each.mass))
+
+
+def top1(
+    vector: Vector,
+    candidates: Sequence[Candidate],
+    evidence: Mapping[UUID, Sequence[Evidence]],
+) -> tuple[Ranked, ...]:
+    """The `top1` ranker: the most similar candidate has all of the mass, nobody else has a say.
+
+    What retrieval alone is worth. Its regions are no statement: all mass stands on one point.
+
+    Args:
+        vector: Query `[D]`.
+        candidates: `[K]`, in any order; the result does not depend on it.
+        evidence: For candidates by id what stands near them; shown, not heard.
+
+    Returns:
+        `[K]` by score, ties by id; the first has mass 1. Empty for no candidates.
+    """
+    ordered = sorted(candidates, key=lambda each: (-each.score, each.id.int))
+    near = [tuple(evidence.get(each.id, ())) for each in ordered]
+    photos = _distinct(near)
+    similarity = _similarities(vector, list(photos.values())).tolist()
+    said = dict(zip(photos, similarity, strict=True))
+    return tuple(
+        Ranked(
+            candidate=each,
+            mass=float(place == 0),
+            support=0.0,
+            evidence=near[place],
+            similarities=tuple(said[photo.id.int] for photo in near[place]),
+        )
+        for place, each in enumerate(ordered)
+    )
 
 
 def _distinct(near: Sequence[Sequence[Evidence]]) -> dict[int, Evidence]:

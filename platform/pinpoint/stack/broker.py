@@ -20,8 +20,8 @@ REQUEST: Final = "request_id"
 VISIBILITY_S: Final = 3_600
 """How long Redis keeps a job that was taken and not acknowledged before it gives it to another.
 
-Longer than any chunk takes: lost work is found by its lease (5 minutes), not by this, which only
-has to be long enough that a slow chunk is not run twice at once.
+Lost work is found by its lease (5 minutes), not by this, which only has to be long enough that a
+slow chunk is seldom handed out again; whoever gets it then claims nothing that is under a lease.
 """
 
 _SEND_RETRIES: Final = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from xml.parsers.expat import ExpatError
 
 from pinpoint.errors import StackError
 from pinpoint.stack.places import StackPlaces
 
 _TIMEOUT_S: Final = 5.0
-GONE: Final = (OSError, http.client.HTTPException, xmlrpc.client.Error)
-"""What a call raises when the daemon is not there, or leaves in the middle of it."""
+GONE: Final = (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError)
+"""What a call raises when the daemon is not there, or leaves in the middle of it or its answer."""
 _LOG_LINE: Final = re.compile(
     r"^(?P<at>[-\d]+ [:\d]+),\d+ \w+ (?P<what>spawned|exited|gave up|spawnerr): '?(?P<rest>.*)$"
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select, tuple_
 
 from pinpoint.errors import BadRequest, NotFound
 from pinpoint.records import (
@@ -32,6 +32,7 @@ from pinpoint.store.tables import (
     thumbnails,
 )
 
+_BYTES, _TEXTS = ARRAY(LargeBinary), ARRAY(Text)
 _LON = func.ST_X(images.c.geom)
 _LAT = func.ST_Y(images.c.geom)
 _IMAGE_COLUMNS = [
@@ -213,7 +214,13 @@ class Reader:
         return [(found[near_id], distance_m) for near_id, distance_m in near if near_id in found]
 
     def evidence(
-        self, candidates: Sequence[Candidate], *, contract: str, radius_m: float, per_kind: int
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        contract: str,
+        radius_m: float,
+        per_kind: int,
+        excluded: Collection[UUID] = (),
     ) -> list[Evidence]:
         """Neighbours of all candidates in one statement: up to `per_kind` of each kind."""
         return neighbours.evidence(
@@ -223,4 +230,18 @@ class Reader:
             contract=contract,
             radius_m=radius_m,
             per_kind=per_kind,
+            excluded=excluded,
         )
+
+    def ids_by(
+        self, *, hashes: Sequence[str], creators: Sequence[str], sequences: Sequence[str]
+    ) -> list[UUID]:
+        """Images with one of these hashes (SHA-256, hex), creators or sequences, in no order."""
+        same = (
+            images.c.sha256 == func.any(cast([bytes.fromhex(each) for each in hashes], _BYTES)),
+            images.c.creator == func.any(cast(list(creators), _TEXTS)),
+            images.c.sequence == func.any(cast(list(sequences), _TEXTS)),
+        )
+        # Whatever their state: the index may still hold a row that is deleted or about to change.
+        wanted = select(images.c.id).where(self._mine(images), or_(*same))
+        return list(self._connection.execute(wanted).scalars())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -53,4 +53,18 @@ def near(kind: SourceKind) -> Index:
         "geog",
         postgresql_using="gist",
         postgresql_where=text(f"kind = '{kind}' AND state = 'indexed'"),
+    )
+
+
+KINSHIP: Final = ("creator", "sequence", "sha256")
+"""Columns of `images` whose equal values say that images belong together."""
+
+
+def kin(column: str) -> Index:
+    """The index that finds an organisation's images with one value of a column."""
+    return Index(
+        f"ix_images_organization_id_{column}",
+        "organization_id",
+        column,
+        postgresql_where=text(f"{column} IS NOT NULL"),
     )

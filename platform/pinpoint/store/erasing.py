@@ -199,6 +199,27 @@ def remove_empty_sources(connection: Connection) -> None:
     connection.execute(delete(sources).where(sources.c.erased_at.is_not(None), ~full))
 
 
+def live(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Versions of those of these ids that have a row which is indexed or waits for it."""
+    wanted = select(images.c.id, images.c.version).where(
+        among(images.c.id, ids), images.c.state.in_(("pending", "indexed"))
+    )
+    return {row.id: row.version for row in connection.execute(wanted)}
+
+
+def strays(connection: Connection, ids: Sequence[UUID]) -> tuple[list[UUID], dict[UUID, int]]:
+    """Those of these ids without a live row, and the tombstones some of them have, locked."""
+    alive = live(connection, ids)
+    gone = [image_id for image_id in ids if image_id not in alive]
+    stones = connection.execute(
+        select(tombstones.c.image_id, tombstones.c.version)
+        .where(among(tombstones.c.image_id, gone))
+        .order_by(tombstones.c.image_id)
+        .with_for_update()
+    )
+    return gone, {row.image_id: row.version for row in stones}
+
+
 def expired(connection: Connection, older_than_s: float, limit: int = 10_000) -> list[UUID]:
     """Take tombstones off that no writer of an old version can outlive.
 

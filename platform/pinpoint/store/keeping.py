@@ -39,15 +39,20 @@ Entry = tuple[ClaimedItem, Reading]
 def keep(
     unit: UnitOfWork, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
 ) -> list[Kept]:
-    """Store readings of one source; returns what became of each, in order."""
+    """Store readings of one source; returns what became of each, in order.
+
+    Where `originals` has no locator yet nothing is written: that entry waits, and so do those whose
+    verdict hangs on it, later ones of its id and twins of its bytes.
+    """
     if not entries:
         return []
     # One writer per source at a time: two chunks with the same bytes must see each other.
     if not erasing.lock_source(unit.connection, entries[0][0].source.id):
         return _refuse_erased(unit.connection, entries)
     kept: dict[UUID, Kept] = {}
+    waiting: set[str] = set()
     for entries_once in _rounds(entries):
-        kept |= _keep_round(unit, entries_once, contract, originals)
+        kept |= _keep_round(unit, entries_once, contract, originals, waiting)
     return [kept[item.id] for item, _ in entries]
 
 
@@ -80,8 +85,13 @@ def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _keep_round(
-    unit: UnitOfWork, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
+    unit: UnitOfWork,
+    entries: Sequence[Entry],
+    contract: str,
+    originals: OriginalKeeper,
+    waiting: set[str],
 ) -> dict[UUID, Kept]:
+    """One round; adds to `waiting` the external ids that wait for their original."""
     connection, source_id = unit.connection, entries[0][0].source.id
     known = _known(connection, source_id, [item.external_id for item, _ in entries])
     owners = _owners_of_bytes(
@@ -93,6 +103,10 @@ def _keep_round(
     for item, reading in entries:
         rows = known.get(item.external_id, [])
         owner = owners.setdefault(reading.capture.sha256, item.external_id)
+        if waiting & {item.external_id, owner}:
+            waiting.add(item.external_id)
+            kept[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
+            continue
         if owner != item.external_id and all(row.state == "deleted" for row in rows):
             twin = duplicate(item, "same_bytes", f"the same bytes are held as {owner}")
             kept[item.id] = Kept(item_id=item.id, duplicate=twin, images=())
@@ -102,7 +116,12 @@ def _keep_round(
             kept[item.id] = Kept(item_id=item.id, duplicate=plan, images=())
             continue
         if plan.new_bytes:
-            for values, locator in zip(plan.wanted, originals(item, reading), strict=True):
+            locators = originals(item, reading)
+            if locators is None:
+                waiting.add(item.external_id)
+                kept[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
+                continue
+            for values, locator in zip(plan.wanted, locators, strict=True):
                 values["locator"] = locator
         plans.append(plan)
         kept[item.id] = plan.kept(embedded)

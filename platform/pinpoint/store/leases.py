@@ -42,13 +42,20 @@ _OPEN = text("batch_items.state IN ('received', 'stored')")
 def claim(
     connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float, max_attempts: int
 ) -> list[ClaimedItem]:
-    """Take free items, in order; items tried too often become `failed` and are not returned."""
+    """Take free items, in order; items tried too often become `failed` and are not returned.
+
+    Of several ids only those never tried are taken. A worker that dies with a chunk says nothing
+    of any one file in it, and a broker may hand the same chunk out again: so each of its files
+    loses one try to it, and the sweep sends them alone from then on.
+    """
     free = (
         select(batch_items.c.id)
         .where(among(batch_items.c.id, ids), _OPEN, _free(lease_s))
         .order_by(batch_items.c.seq)
         .with_for_update(skip_locked=True)
     )
+    if len(ids) > 1:
+        free = free.where(batch_items.c.attempts == 0)
     taken = list(connection.execute(free).scalars())
     _give_up(connection, taken, max_attempts)
     connection.execute(
@@ -75,7 +82,10 @@ def _give_up(connection: Connection, ids: Sequence[UUID], max_attempts: int) -> 
             file=row.file,
             stage="read",
             reason="too_many_attempts",
-            detail=f"given up after {max_attempts} tries that ended without a verdict",
+            detail=(
+                f"given up: {max_attempts} workers were gone before they had a verdict; "
+                "`pinpoint batches retry` sends it again"
+            ),
         )
         for row in tried
     }
@@ -183,6 +193,24 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
         update(batch_items)
         .where(batch_items.c.id.in_(touched), batch_items.c.state == "stored", ~waiting)
         .values(state=batch_items.c.outcome, lease_owner=None, lease_until=None)
+    )
+
+
+def renew(connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float) -> None:
+    """Let a worker's leases end later; items that it has lost or settled stay as they are.
+
+    Rows that somebody is writing are left for the next time, so that this waits for nobody.
+    """
+    held = (
+        select(batch_items.c.id)
+        .where(among(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
+        .with_for_update(skip_locked=True)
+    )
+    mine = list(connection.execute(held).scalars())
+    connection.execute(
+        update(batch_items)
+        .where(among(batch_items.c.id, mine))
+        .values(lease_until=func.now() + timedelta(seconds=lease_s))
     )
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pinpoint.ports import OriginalKeeper
 from pinpoint.records import ClaimedItem, Embedded, Grave, IndexPoint, Kept, Rejected
-from pinpoint.store import erasing, keeping, leases
+from pinpoint.store import erasing, holding, keeping, leases
 from pinpoint.store.database import Transactions
 from pinpoint.store.points import select_points, to_points
 from pinpoint.store.rows import among, pack
@@ -25,7 +25,7 @@ class Ledger:
     Args:
         transactions: Units of work on the owner's engine.
         contract: Says the digest of the bundle in use; asked only when rows are kept.
-        lease_s: How long a claim holds.
+        lease_s: How long a claim holds that nobody renews.
         max_attempts: Claims after which an item is failed.
     """
 
@@ -52,6 +52,10 @@ class Ledger:
                 lease_s=self._lease_s,
                 max_attempts=self._max_attempts,
             )
+
+    def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
+        """Keep a worker's leases from ending until the block is left, an hour at most."""
+        return holding.holding(self._transactions, ids, worker, lease_s=self._lease_s)
 
     def settle(
         self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
@@ -205,13 +209,41 @@ class Ledger:
         with self._transactions.begin() as unit:
             return [(row.id, row.version) for row in unit.connection.execute(wanted)]
 
-    def live(self, ids: Sequence[UUID]) -> set[UUID]:
-        """Those of these ids that have a row which is indexed or waits for it."""
+    def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Versions of those of these ids that have a row which is indexed or waits for it."""
         with self._transactions.begin() as unit:
-            wanted = select(images.c.id).where(
-                among(images.c.id, ids), images.c.state.in_(("pending", "indexed"))
+            return erasing.live(unit.connection, ids)
+
+    @contextmanager
+    def strays(
+        self, source_id: UUID, ids: Sequence[UUID]
+    ) -> Iterator[tuple[list[UUID], dict[UUID, int]]]:
+        """Those of a source's ids without a live row, and the tombstones some of them have.
+
+        Until the block is left no image is added to the source, so none of them gets a row.
+        """
+        with self._transactions.begin() as unit:
+            erasing.lock_source(unit.connection, source_id)
+            yield erasing.strays(unit.connection, ids)
+
+    def overtake(self, versions: Mapping[UUID, int]) -> None:
+        """Raise live rows above these versions and send them through the index stage again."""
+        if not versions:
+            return
+        with self._transactions.begin() as unit:
+            unit.connection.execute(
+                update(images)
+                .where(
+                    images.c.id == bindparam("image"),
+                    images.c.version <= bindparam("found"),
+                    images.c.state.in_(("pending", "indexed")),
+                )
+                .values(version=bindparam("above"), state="pending"),
+                [
+                    {"image": image, "found": found, "above": found + 1}
+                    for image, found in sorted(versions.items())
+                ],
             )
-            return set(unit.connection.execute(wanted).scalars())
 
     def mark_pending(self, ids: Sequence[UUID]) -> None:
         """Send indexed images through the index stage again."""

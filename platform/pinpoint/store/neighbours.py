@@ -6,11 +6,12 @@ on the spheroid. `geometry` would be wrong at ±180° (measured: lon 0 as neighb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from pinpoint.geo.points import bearing_deg, lat_lon
 from pinpoint.records import KINDS, Candidate, Evidence, Image, Point, SourceKind
@@ -42,6 +43,7 @@ _NEAREST = """
                  WHERE ST_DWithin(i.geog, {here}, :radius_m)
                    AND i.organization_id = :organization_id AND i.kind = '{kind}'
                    AND i.state = 'indexed' AND i.id <> c.id
+                   AND i.id <> ALL (CAST(:excluded AS uuid[]))
                  ORDER BY i.geog <-> {here}
                  FETCH FIRST (:per_kind) ROWS WITH TIES) AS t
               ORDER BY t.sphere_m, t.id LIMIT :per_kind)"""
@@ -101,6 +103,7 @@ def evidence(
     contract: str,
     radius_m: float,
     per_kind: int,
+    excluded: Collection[UUID] = (),
 ) -> list[Evidence]:
     """Neighbours of all candidates, in one round trip, in the candidates' order."""
     if not candidates or per_kind == 0:
@@ -108,9 +111,19 @@ def evidence(
     rows = connection.execute(
         EVIDENCE,
         evidence_parameters(
-            candidates, organization_id, contract=contract, radius_m=radius_m, per_kind=per_kind
+            candidates,
+            organization_id,
+            contract=contract,
+            radius_m=radius_m,
+            per_kind=per_kind,
+            excluded=excluded,
         ),
     ).all()
+    return _read(rows, candidates)
+
+
+def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evidence]:
+    """Rows of `EVIDENCE` as records."""
     # A photo near several candidates comes several times; one reading of it is enough.
     photos = {
         row.id: (
@@ -152,6 +165,7 @@ def evidence_parameters(
     contract: str,
     radius_m: float,
     per_kind: int,
+    excluded: Collection[UUID] = (),
 ) -> dict[str, object]:
     """Bound values of `EVIDENCE`."""
     return {
@@ -162,4 +176,5 @@ def evidence_parameters(
         "organization_id": organization_id,
         "contract": contract,
         "per_kind": per_kind,
+        "excluded": list(excluded),
     }

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pinpoint.records import KINDS
-from pinpoint.store.columns import near, organization, when, within
+from pinpoint.store.columns import KINSHIP, kin, near, organization, when, within
 
 metadata = MetaData(
     naming_convention={
@@ -144,6 +144,7 @@ images = Table(
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_changed_xid", "changed_xid"),
     Index("ix_images_locator", "locator"),
+    *(kin(column) for column in KINSHIP),
     Index("ix_images_unsettled", "state", postgresql_where=text("state IN ('pending', 'deleted')")),
 )
 

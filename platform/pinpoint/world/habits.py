@@ -1,139 +1,187 @@
-"""How two source kinds take pictures: the habits of a survey car and of people.
+"""How two source kinds take pictures: a survey car, and people.
 
-`street` is one camera moving evenly along a road; `photo` is people, who cluster before what is
-worth a picture, zoom, crop and colour. Picture `k` of a place is the same whatever else is made.
+`street` is one camera that moves evenly along roads, in towns and outside them. `photo` is people:
+they cluster where there is something to see, take several pictures each, and some of those twice.
+A city's pictures are the same whatever other cities a planet has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
+from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import Point
-from pinpoint.world.photographs import Label
-from pinpoint.world.places import Place, move, rng
-from pinpoint.world.rendering import View, Weather
+from pinpoint.world.cities import folder_name
+from pinpoint.world.presets import Habits, Town
+from pinpoint.world.regions import REACH_M, Site
+from pinpoint.world.seeds import rng
 
-_EPOCH: Final = datetime(2024, 3, 1, tzinfo=UTC)
-_STREET_STEP_M: Final = 5.0
-_SHAPES_PX: Final = ((192, 144), (192, 144), (144, 192), (176, 176))
-_PHONES: Final = (("Halide", "H3"), ("Orlo", "One"), ("Nikkai", "D90"), ("Kestrel", "K5"))
-_AUTHORS: Final = ("ada", "bo", "chidi", "dana", "emre", "fen", "gita", "hugo", "ines", "jun")
+Kind = Literal["street", "photo"]
+Use = Literal["gallery", "query"]
+
+EPOCH: Final = datetime(2024, 3, 1, tzinfo=UTC)
+_SIGHTS: Final = 5
+"""Spots of a city where people go; the first is visited as often as the others together."""
+_STEP_M: Final = 25.0
+_PER_DRIVE: Final = 6
+_PER_AUTHOR: Final = 4
+_BOTH: Final = 0.15
+"""Share of query authors who also stand in the gallery, as in YFCC4k, where it is 69 %."""
+_TOWN_M: Final = 1_500.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """One picture to be made."""
+    """One picture that is to be made. `name` is unique on the planet and seeds its noise."""
 
     name: str
-    place: Place
-    view: View
-    weather: Weather
-    label: Label
-    sequence: str | None = None
+    kind: Kind
+    use: Use
+    site: Site
+    point: Point
+    heading_deg: float
+    taken_at: datetime
+    creator: str
+    sequence: str | None
+    rural: bool = False
+    panorama: bool = False
+    again: str | None = None
+    """The shot that this one repeats a moment later."""
 
     @property
-    def point(self) -> Point:
-        """Where the camera stands."""
-        return move(self.place.point, east_m=self.view.east_m, north_m=self.view.north_m)
+    def file(self) -> str:
+        """Its path below the folder of its kind and use."""
+        return f"{folder_name(self.site.city)}/{self.name.rsplit('/', 1)[1]}.jpg"
 
 
-def street(seed: int, spot: Place, count: int, *, panorama: bool) -> Iterator[Shot]:
-    """A car drives the road through the place and looks ahead, right, back and left in turn."""
-    drive = rng(seed, "drive", spot.name)
-    start = _EPOCH + timedelta(days=float(drive.uniform(0, 300)), hours=float(drive.uniform(0, 4)))
-    light, cloud = float(drive.uniform(0.85, 1.05)), float(drive.uniform(0, 0.5))
-    road = np.radians(spot.look.road_bearing_deg)
+def shots(seed: int, site: Site, town: Town, habits: Habits) -> list[Shot]:
+    """All pictures of one city, in a fixed order."""
+    made: list[Shot] = []
+    for use, count in (("gallery", town.streets), ("query", town.street_queries)):
+        made += _drives(seed, site, _use(use), count, habits)
+    sights = _sights(seed, site)
+    made += _crowd(seed, site, sights, town, habits)
+    return made
+
+
+def _use(name: str) -> Use:
+    return "gallery" if name == "gallery" else "query"
+
+
+def _drives(seed: int, site: Site, use: Use, count: int, habits: Habits) -> Iterator[Shot]:
+    """Drives of six pictures, every third one out of town; queries are drives of their own.
+
+    A question is never a panorama: people ask about pictures.
+    """
+    town = folder_name(site.city)
+    for number in range(-(-count // _PER_DRIVE)):
+        drive = rng(seed, "drive", town, use, number)
+        out_of_town = number % 3 == 2
+        far_m = drive.uniform(4_000.0, 0.9 * REACH_M) if out_of_town else drive.gamma(2.0, 500.0)
+        start = _away(site.city.point, drive.uniform(0, 360), min(float(far_m), 0.9 * REACH_M))
+        road_deg = float(drive.uniform(0, 360))
+        taken = EPOCH + timedelta(
+            days=float(drive.uniform(0, 500)), seconds=float(drive.uniform(20_000, 60_000))
+        )
+        panorama = bool(drive.random() < habits.panoramas) and use == "gallery"
+        sequence = f"{town}/{use}-drive-{number:02d}"
+        for k in range(min(_PER_DRIVE, count - number * _PER_DRIVE)):
+            yield Shot(
+                name=f"{town}/{use}-street-{number:02d}-{k}",
+                kind="street",
+                use=use,
+                site=site,
+                point=_away(start, road_deg, k * _STEP_M),
+                heading_deg=(road_deg + (0.0, 90.0, 0.0, 270.0)[k % 4]) % 360.0,
+                taken_at=_local(taken + timedelta(seconds=3 * k), site.city.point),
+                creator=f"survey {site.city.country.lower()}",
+                sequence=sequence,
+                rural=out_of_town,
+                panorama=panorama,
+            )
+
+
+def _sights(seed: int, site: Site) -> list[Point]:
+    where = rng(seed, "sights", folder_name(site.city))
+    return [
+        _away(
+            site.city.point,
+            float(where.uniform(0, 360)),
+            min(float(where.gamma(2.0, _TOWN_M / 2)), 0.9 * REACH_M),
+        )
+        for _ in range(_SIGHTS)
+    ]
+
+
+def _crowd(
+    seed: int, site: Site, sights: list[Point], town: Town, habits: Habits
+) -> Iterator[Shot]:
+    """Authors, each with about four pictures; some stand on both sides, as gallery and query."""
+    name = folder_name(site.city)
+    left = {"gallery": town.photos, "query": town.photo_queries}
+    number = 0
+    while any(left.values()):
+        person = rng(seed, "author", name, number)
+        first: Use = "gallery" if left["gallery"] else "query"
+        both = bool(person.random() < _BOTH) and min(left.values()) > 0
+        for use in ("gallery", "query") if both else (first,):
+            count = min(1 + int(person.poisson(_PER_AUTHOR - 1)), left[use])
+            left[use] -= count
+            yield from _album(seed, site, sights, number, _use(use), count, habits)
+        number += 1
+
+
+def _album(
+    seed: int,
+    site: Site,
+    sights: list[Point],
+    author: int,
+    use: Use,
+    count: int,
+    habits: Habits,
+) -> Iterator[Shot]:
+    town = folder_name(site.city)
+    walk = rng(seed, "album", town, author, use)
+    taken = EPOCH + timedelta(
+        days=float(walk.uniform(0, 600)), seconds=float(walk.uniform(20_000, 60_000))
+    )
+    weights = 1.0 / np.arange(1, len(sights) + 1)
+    before: Shot | None = None
     for k in range(count):
-        along = (k - (count - 1) / 2) * min(_STREET_STEP_M, 1.4 * spot.look.radius_m / count)
-        wide = panorama and k == 0
-        view = View(
-            east_m=float(along * np.sin(road)),
-            north_m=float(along * np.cos(road)),
-            heading_deg=(spot.look.road_bearing_deg + 90 * (k % 4)) % 360,
-            width_px=768 if wide else 192,
-            height_px=384 if wide else 144,
-            projection="equirectangular" if wide else "perspective",
+        name = f"{town}/{use}-photo-{author:03d}-{k}"
+        sight = sights[int(walk.choice(len(sights), p=weights / weights.sum()))]
+        point = _away(sight, float(walk.uniform(0, 360)), float(abs(walk.normal(0, 60.0))))
+        heading_deg = float(walk.uniform(0, 360))
+        taken += timedelta(minutes=float(walk.gamma(1.5, 30.0)))
+        again = before is not None and bool(walk.random() < habits.near_duplicates)
+        if before is not None and again:
+            point, heading_deg = before.point, before.heading_deg
+        before = Shot(
+            name=name,
+            kind="photo",
+            use=use,
+            site=site,
+            point=point,
+            heading_deg=heading_deg,
+            taken_at=_local(taken, site.city.point),
+            creator=f"{town}-{author:03d}",
+            sequence=None,
+            again=(before.again or before.name) if before is not None and again else None,
         )
-        label = Label(
-            taken_at=_local(start + timedelta(seconds=2 * k), spot.point),
-            make="Wegmeter",
-            camera="SV-360" if wide else "SV-4",
-            artist="demo street survey",
-            focal_35_mm=18,
-            point=move(spot.point, east_m=view.east_m, north_m=view.north_m),
-            heading_deg=view.heading_deg,
-            altitude_m=2.0,
-            panorama=wide,
-        )
-        yield Shot(
-            name=f"{spot.name}/street-{k:02d}.jpg",
-            place=spot,
-            view=view,
-            weather=Weather(light=light, cloud=cloud, grain=0.012),
-            label=label,
-            sequence=f"drive-{spot.name}",
-        )
+        yield before
 
 
-def photos(seed: int, spot: Place, count: int, what: str) -> Iterator[Shot]:
-    """People stand around the middle; most look towards the tower."""
-    for k in range(count):
-        person = rng(seed, what, spot.name, k)
-        author = _AUTHORS[int(person.integers(len(_AUTHORS)))]
-        away = person.normal(0, 6.0, 2).clip(-14, 14)
-        towards = spot.look.tower_bearing_deg + float(person.normal(0, 35))
-        heading = towards if person.random() < 0.65 else float(person.uniform(0, 360))
-        width, height = _SHAPES_PX[int(person.integers(len(_SHAPES_PX)))]
-        fov = float(person.uniform(50, 85)) * min(1.0, width / height)
-        taken = _EPOCH + timedelta(days=float(person.uniform(0, 600)), hours=7)
-        make, camera = _PHONES[_AUTHORS.index(author) % len(_PHONES)]
-        cast = person.normal(1.0, 0.03, 3).clip(0.9, 1.1)
-        view = View(
-            east_m=float(away[0]),
-            north_m=float(away[1]),
-            heading_deg=heading % 360,
-            width_px=width,
-            height_px=height,
-            fov_deg=fov,
-            horizon=float(person.uniform(0.42, 0.66)),
-        )
-        yield Shot(
-            name=f"{spot.name}/{what}-{k:02d}.jpg",
-            place=spot,
-            view=view,
-            weather=Weather(
-                light=float(person.uniform(0.85, 1.1)),
-                cloud=float(person.beta(1.2, 2.5)),
-                cast=(float(cast[0]), float(cast[1]), float(cast[2])),
-                grain=float(person.uniform(0.005, 0.02)),
-            ),
-            label=Label(
-                taken_at=_local(taken, spot.point),
-                make=make,
-                camera=camera,
-                artist=author,
-                focal_35_mm=round(18 / float(np.tan(np.radians(fov / 2)))),
-                point=move(spot.point, east_m=view.east_m, north_m=view.north_m),
-                heading_deg=view.heading_deg,
-            ),
-        )
-
-
-def unseen(seed: int, spots: Sequence[Place], count: int) -> Iterator[Shot]:
-    """Photos like those of the gallery, by nobody in it; spread over the places."""
-    for k in range(count):
-        spot = spots[k * max(1, len(spots) // max(1, count)) % len(spots)]
-        shot = list(photos(seed, spot, k // len(spots) + 1, "query"))[-1]
-        yield replace(shot, name=f"query-{k:02d}.jpg")
+def _away(point: Point, bearing_deg: float, distance_m: float) -> Point:
+    there = destination(lat_lon([point])[0], bearing_deg, distance_m)
+    return Point(lat=float(there[0]), lon=float(there[1]))
 
 
 def _local(moment: datetime, point: Point) -> datetime:
-    """Solar time zone: whole hours by longitude."""
-    return moment.replace(microsecond=0).astimezone(
-        timezone(timedelta(hours=round(point.lon / 15)))
-    )
+    """As a camera's clock shows it there: the sun's time zone, whole hours."""
+    zone = timezone(timedelta(hours=round(point.lon / 15.0)))
+    return moment.replace(microsecond=0).astimezone(zone)

@@ -1,186 +1,227 @@
-"""Pictures of synthetic places, in vectorised numpy: no texture, no file, no GPU.
+"""Paints what cameras see, many pictures at a time.
 
-Cameras look along the horizon, so a column of the picture has one bearing and one distance to the
-ring of houses; everything else follows from elevation. H and W are pixels, N houses, K trees.
+A pixel is a ray: a compass bearing and a slope. Everything is a function of rays, so one scene
+gives a perspective picture and a 360° panorama alike. All work is done element by element in
+float32, so a picture does not depend on which others are in the batch.
+Letters: B images, H rows, W columns, S sectors.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.records import Pixels
-from pinpoint.world.places import Floats, Look
+from pinpoint.world.chance import SECTORS
+from pinpoint.world.looks import TREES, Looks
+from pinpoint.world.seeds import Floats, rng
 
-Bools = NDArray[np.bool_]
+_EYE_M: Final = 1.7
+_BLOCK: Final = 32
+"""Pictures painted together: their planes stay in the processor's cache."""
+_TURN: Final = np.float32(2 * np.pi)
 
-_EYE_M: Final = 1.6
-_GROUND_FLOOR_M: Final = 3.4
-_HALF_ROAD_M: Final = 4.5
-_TOWER_M: Final = 130.0
+Bits = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """Where a camera stands at a place and how it looks.
+def render(
+    looks: Looks,
+    names: NDArray[np.uint64],
+    side_px: int,
+    *,
+    panorama: bool = False,
+    threads: int = 2,
+) -> NDArray[np.uint8]:
+    """Pictures of B scenes.
 
-    `fov_deg` is the horizontal angle of a perspective picture; an equirectangular one sees 360°.
-    `horizon` is the horizon's height in the picture, 0.5 for the middle (a shifted crop).
+    Args:
+        looks: What they show.
+        names: A number for each that picks its grain, `[B]`.
+        side_px: Height, and width unless it is a panorama.
+        panorama: Equirectangular, four times as wide as a picture and twice as high.
+        threads: Blocks painted at a time; changes nothing in the result.
+
+    Returns:
+        `[B, H, W, 3]`.
     """
+    count = len(names)
+    high, wide = (2 * side_px, 4 * side_px) if panorama else (side_px, side_px)
+    out = np.empty((count, high, wide, 3), np.uint8)
 
-    east_m: float
-    north_m: float
-    heading_deg: float
-    width_px: int = 192
-    height_px: int = 144
-    fov_deg: float = 90.0
-    horizon: float = 0.5
-    projection: Literal["perspective", "equirectangular"] = "perspective"
+    def paint(first: int) -> None:
+        part = slice(first, min(first + _BLOCK, count))
+        out[part] = _block(looks.take(part), names[part], high, wide, panorama)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
-    """What differs between two pictures of the same view."""
-
-    light: float = 1.0
-    cloud: float = 0.0
-    cast: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Gain of red, green and blue."""
-    grain: float = 0.01
-    """Standard deviation of noise, of the range [0, 1]."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(paint, range(0, count, _BLOCK)))
+    return out
 
 
-@dataclass(frozen=True, slots=True)
-class _Rays:
-    """`bearing` `[W]` in radians; `slope` `[H, W]` is the tangent of elevation."""
-
-    bearing: Floats
-    slope: Floats
-
-
-def render(look: Look, view: View, weather: Weather, noise: np.random.Generator) -> Pixels:
-    """Draw one picture `[H, W, 3]`, uint8.
-
-    The camera must stand within the ring of houses.
-
-    Raises:
-        ValueError: The camera stands on or beyond the ring.
-    """
-    if np.hypot(view.east_m, view.north_m) >= 0.9 * look.radius_m:
-        raise ValueError("the camera stands outside the place")
-    rays = _rays(view)
-    picture = _sky(look, weather, rays)
-    _tower(picture, look, view, rays)
-    _houses(picture, look, view, rays)
-    _ground(picture, look, view, rays)
-    _trees(picture, look, view, rays)
-    gain = np.asarray(weather.cast, np.float32) * np.float32(weather.light)
-    picture *= gain
-    if weather.grain:
-        grain = noise.standard_normal(picture.shape[:2], dtype=np.float32)
-        picture += (grain * np.float32(weather.grain))[..., None]
-    np.clip(picture, 0.0, 1.0, out=picture)
-    picture *= 255.0
-    return picture.astype(np.uint8)
+def _block(
+    looks: Looks, names: NDArray[np.uint64], high: int, wide: int, panorama: bool
+) -> NDArray[np.uint8]:
+    bearing, slope = _panorama(looks, high, wide) if panorama else _camera(looks, high, wide)
+    picture = _sky(looks, slope)
+    _ridge(picture, looks, bearing, slope)
+    _ground(picture, looks, bearing, slope)
+    _houses(picture, looks, bearing, slope)
+    _trees(picture, looks, bearing, slope)
+    _sign(picture, looks, bearing, slope)
+    _subject(picture, looks)
+    _finish(picture, looks, names)
+    whole = np.clip(picture, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)
+    return np.ascontiguousarray(whole.astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def _rays(view: View) -> _Rays:
-    heading = np.radians(view.heading_deg)
-    rows = view.horizon * view.height_px - (np.arange(view.height_px) + 0.5)
-    columns = np.arange(view.width_px) + 0.5 - view.width_px / 2
-    if view.projection == "equirectangular":
-        bearing = heading + columns / view.width_px * 2 * np.pi
-        slope = np.tan(np.clip(rows / view.height_px * np.pi, -1.5, 1.5))
-        slopes = np.repeat(slope[:, None], view.width_px, axis=1)
-    else:
-        focal_px = view.width_px / 2 / np.tan(np.radians(view.fov_deg) / 2)
-        x = columns / focal_px
-        bearing = heading + np.arctan(x)
-        slopes = (rows / focal_px)[:, None] / np.sqrt(1 + x * x)
-    return _Rays(bearing.astype(np.float32), slopes.astype(np.float32))
+def _camera(looks: Looks, high: int, wide: int) -> tuple[Floats, Floats]:
+    """Bearings `[B, W]` and slopes `[B, H, W]` of a pinhole camera."""
+    reach = np.tan(looks.fov / 2)[:, None]
+    x = reach * ((np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1)
+    y = reach * (1 - (np.arange(high, dtype=np.float32) + 0.5) / high * 2) + looks.pitch[:, None]
+    slope = y[:, :, None] / np.sqrt(1 + x * x)[:, None, :]
+    return _floats((looks.heading[:, None] + np.arctan(x)) % _TURN), _floats(slope)
 
 
-def _sky(look: Look, weather: Weather, rays: _Rays) -> Floats:
-    """`[H, W, 3]`, paler to the horizon, greyer under cloud."""
-    up = np.clip(rays.slope, 0.0, 1.2)[..., None]
-    clear = look.sky * (1.0 - 0.3 * up) + np.float32(0.05)
-    grey = np.float32(0.8)
-    return np.ascontiguousarray(clear + (grey - clear) * np.float32(weather.cloud))
+def _panorama(looks: Looks, high: int, wide: int) -> tuple[Floats, Floats]:
+    """The same for an equirectangular picture whose middle looks along the heading."""
+    turn = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5) * _TURN
+    up = (0.5 - (np.arange(high, dtype=np.float32) + 0.5) / high) * np.float32(np.pi)
+    slope = np.tan(np.clip(up, -1.5, 1.5)).astype(np.float32)
+    bearing = (looks.heading[:, None] + turn) % _TURN
+    return _floats(bearing), np.repeat(np.repeat(slope[None, :, None], len(bearing), 0), wide, 2)
 
 
-def _tower(picture: Floats, look: Look, view: View, rays: _Rays) -> None:
-    """One tower far behind the houses; paints where it stands above them."""
-    bearing = np.radians(look.tower_bearing_deg)
-    east = _TOWER_M * np.sin(bearing) - view.east_m
-    north = _TOWER_M * np.cos(bearing) - view.north_m
-    distance = np.hypot(east, north)
-    aside = _turn(rays.bearing - np.arctan2(east, north)) * distance
-    columns = np.abs(aside) < look.tower_width_m / 2
-    if columns.any():
-        below = rays.slope[:, columns] < (look.tower_height_m - _EYE_M) / distance
-        picture[:, columns] = np.where(below[..., None], look.tower, picture[:, columns])
+def _sky(looks: Looks, slope: Floats) -> Floats:
+    """`[B, 3, H, W]`, from the horizon's colour to the zenith's."""
+    up = np.clip(slope, 0.0, 1.0)[:, None]
+    low, top = looks.sky[:, :, None, None], looks.zenith[:, :, None, None]
+    return low + (top - low) * up
 
 
-def _houses(picture: Floats, look: Look, view: View, rays: _Rays) -> None:
-    sin, cos = np.sin(rays.bearing), np.cos(rays.bearing)
-    along = view.east_m * sin + view.north_m * cos
-    inside = look.radius_m**2 - view.east_m**2 - view.north_m**2
-    distance = np.sqrt(along * along + inside) - along  # [W] to the ring
-    angle = np.arctan2(view.east_m + distance * sin, view.north_m + distance * cos) % (2 * np.pi)
-    house = np.searchsorted(look.edges_rad, angle, side="right") - 1  # [W]
-    height = rays.slope * distance + _EYE_M  # [H, W] of the wall point a pixel sees
-    tops = look.heights_m[house]
-    wall = (height >= 0) & (height < tops)
-    across = (angle * look.radius_m / look.window_m[house]) % 1.0
-    storey = (height / look.storey_m[house]) % 1.0
-    window = (np.abs(across - 0.5) < 0.24) & (np.abs(storey - 0.55) < 0.24)
-    shade = np.where(window & (height > _GROUND_FLOOR_M), np.float32(0.45), np.float32(1.0))
-    shade *= (0.85 + 0.15 * np.cos(angle - 2.5)).astype(np.float32)  # the sun stands somewhere
-    colour = np.where(
-        (height < _GROUND_FLOOR_M)[..., None], look.accents[house], look.facades[house]
-    )
-    colour = np.where((height > tops - 1.2)[..., None], look.roof, colour)
-    np.copyto(picture, colour * shade[..., None], where=wall[..., None])
+def _ridge(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
+    """Hills at the horizon; how high and how jagged is regional, where the tops are is not."""
+    height, waves, phase = (looks.ridge_shape[:, k, None] for k in range(3))
+    turn = np.round(waves)
+    line = 0.5 + 0.28 * np.sin(turn * bearing + phase)
+    line += 0.16 * np.sin(2 * turn * bearing + 1.7 * phase) + 0.05 * np.sin(5 * turn * bearing)
+    seen = (slope < (height * line)[:, None, :]) & (slope >= 0)
+    _paint(picture, seen, looks.ridge[:, :, None, None])
 
 
-def _ground(picture: Floats, look: Look, view: View, rays: _Rays) -> None:
-    """Road, its paint, and paving, out to the foot of the houses."""
-    sin, cos = np.sin(rays.bearing), np.cos(rays.bearing)
-    along = view.east_m * sin + view.north_m * cos
-    inside = look.radius_m**2 - view.east_m**2 - view.north_m**2
-    foot = -_EYE_M / (np.sqrt(along * along + inside) - along)
-    first = int(np.argmax((rays.slope < foot).any(axis=1)))
-    slope = rays.slope[first:]
-    below = slope < foot
-    reach = _EYE_M / np.maximum(-slope, 1e-3)  # [h, W] metres to the ground point
-    road = np.radians(look.road_bearing_deg)
-    aside = (view.east_m + reach * sin) * np.cos(road) - (view.north_m + reach * cos) * np.sin(road)
-    far = (view.east_m + reach * sin) * np.sin(road) + (view.north_m + reach * cos) * np.cos(road)
-    colour = np.where((np.abs(aside) < _HALF_ROAD_M)[..., None], look.road, look.paving)
-    dashes = (np.abs(aside) < 0.25) & (far % 6.0 < 3.5)
-    colour = np.where(dashes[..., None], look.paint, colour)
-    np.copyto(picture[first:], colour, where=below[..., None])
+def _ground(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
+    below = slope < 0
+    _paint(picture, below, looks.ground[:, :, None, None])
+    way, half, dash, edges = (looks.road_shape[:, k, None, None] for k in range(4))
+    angle = bearing[:, None, :] - way
+    reach = _EYE_M / np.maximum(-slope, np.float32(0.01))
+    aside, along = np.abs(reach * np.sin(angle)), reach * np.cos(angle)
+    on_road = below & (aside < half)
+    _paint(picture, on_road, looks.road[:, :, None, None])
+    middle = (aside < 0.22) & (np.mod(along, 2 * dash) < dash)
+    edge = (np.abs(aside - half + 0.4) < 0.15) & (edges > 0)
+    _paint(picture, on_road & (middle | edge), looks.paint[:, :, None, None])
 
 
-def _trees(picture: Floats, look: Look, view: View, rays: _Rays) -> None:
-    east = look.tree_distance_m * np.sin(look.tree_bearing_rad) - view.east_m
-    north = look.tree_distance_m * np.cos(look.tree_bearing_rad) - view.north_m
-    distances = np.hypot(east, north)
-    for tree in np.argsort(-distances):
-        distance, size = distances[tree], look.tree_size_m[tree]
-        aside = _turn(rays.bearing - np.arctan2(east[tree], north[tree])) * distance  # [W]
-        columns = np.flatnonzero(np.abs(aside) < size)
-        if columns.size:
-            height = rays.slope[:, columns] * distance + _EYE_M
-            crown = aside[columns] ** 2 + (height - size * 1.6) ** 2 < size**2
-            trunk = (np.abs(aside[columns]) < 0.25) & (height > 0) & (height < size)
-            seen = (crown | trunk)[..., None]
-            picture[:, columns] = np.where(seen, look.leaves[tree], picture[:, columns])
+def _houses(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
+    place = bearing * np.float32(SECTORS / (2 * np.pi))
+    sector = np.minimum(place.astype(np.int64), SECTORS - 1)  # [B, W]
+    tall, away, across, storey = (_at(looks.houses[:, k], sector) for k in range(4))
+    height = slope * away[:, None, :] + np.float32(_EYE_M)  # [B, H, W]
+    near = (away < 1e3)[:, None, :]
+    wall = near & (height >= 0) & (height < tall[:, None, :])
+    if not wall.any():
+        return
+    colours = np.stack([_at(looks.walls[:, k], sector) for k in range(3)], axis=1)[:, :, None, :]
+    fronts = np.stack([_at(looks.fronts[:, k], sector) for k in range(3)], axis=1)[:, :, None, :]
+    _paint(picture, wall, colours)
+    inside = place - sector  # [B, W], 0 to 1 across a house
+    wide, high, bright = (looks.windows[:, k, None] for k in range(3))
+    column = np.abs((inside * across) % 1.0 - 0.5) < wide
+    row = np.abs((height / storey[:, None, :]) % 1.0 - 0.5) < high[:, :, None]
+    _paint(picture, wall & row & column[:, None, :], bright[:, None, None] * colours)
+    repeats, part = looks.band_shape[:, 0, None], looks.band_shape[:, 1, None]
+    striped = (inside * repeats * 2) % 1.0 < 0.6
+    high_up = height > (tall * (1 - part))[:, None, :]
+    _paint(picture, wall & high_up & striped[:, None, :], looks.bands[:, :, None, None])
+    front = wall & (height < _at(looks.front_height, sector)[:, None, :])
+    _paint(picture, front, fronts)
+    top = height - tall[:, None, :]
+    roof = near & (top >= 0) & (top < looks.roof_height[:, None, None])
+    _paint(picture, roof, looks.roof[:, :, None, None])
 
 
-def _turn(angle: Floats) -> Floats:
-    """Angles in radians brought into [-π, π)."""
-    return ((angle + np.pi) % (2 * np.pi) - np.pi).astype(np.float32)
+def _trees(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
+    """A crown on a trunk, five times; slender in some regions, broad in others."""
+    for tree in range(TREES):
+        way, away, size, slender = (looks.trees[:, k, tree, None] for k in range(4))
+        aside = (_turned(bearing - way) * away)[:, None, :]
+        height = slope * away[:, :, None] + np.float32(_EYE_M)
+        size, slender = size[:, :, None], slender[:, :, None]
+        crown = (aside * slender) ** 2 + (height - 2.0 * size) ** 2 < size * size
+        trunk = (np.abs(aside) < 0.12 * size) & (height >= 0) & (height < 2.0 * size)
+        shade = np.float32(1.0 - 0.06 * tree)
+        _paint(picture, crown, looks.leaves[:, :, None, None] * shade)
+        _paint(picture, trunk & ~crown, looks.leaves[:, :, None, None] * np.float32(0.45))
+
+
+def _sign(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
+    way, size, wide = (looks.sign_shape[:, k, None] for k in range(3))
+    x = np.abs(_turned(bearing - way)) / np.maximum(size * wide, np.float32(1e-6))
+    y = np.abs(slope - 0.16) / np.maximum(size, np.float32(1e-6))[:, :, None]
+    outer = (x[:, None, :] < 1) & (y < 1)
+    inner = (x[:, None, :] < 0.6) & (y < 0.6)
+    _paint(picture, outer, looks.sign[:, 3:, None, None])
+    _paint(picture, inner, looks.sign[:, :3, None, None])
+
+
+def _subject(picture: Floats, looks: Looks) -> None:
+    """What a close-up is about; says nothing about the place."""
+    high, wide = picture.shape[2:]
+    x = (np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1
+    y = (np.arange(high, dtype=np.float32) + 0.5) / high * 2 - 1
+    east, south, radius, waves = (looks.subject_shape[:, k, None, None] for k in range(4))
+    dx, dy = x[None, None, :] - east, y[None, :, None] - south
+    inside = dx * dx + dy * dy < radius * radius
+    texture = 1.0 + 0.25 * np.sin(waves * (dx + 0.5 * dy) * 3) * np.sin(waves * (dy - 0.3 * dx) * 2)
+    _paint(picture, inside, looks.subject[:, :, None, None] * texture[:, None])
+    first, share = looks.bar[:, 0, None], looks.bar[:, 1, None]
+    covered = np.abs((x[None, :] + 1) / 2 - first) < share / 2
+    _paint(picture, np.repeat(covered[:, None, :], high, 1), np.float32(0.12))
+
+
+def _finish(picture: Floats, looks: Looks, names: NDArray[np.uint64]) -> None:
+    """Contrast, colour cast and grain, as camera and filter make them."""
+    contrast = looks.filter[:, 3, None, None, None]
+    picture -= np.float32(0.5)
+    picture *= contrast
+    picture += np.float32(0.5)
+    picture *= looks.filter[:, :3, None, None]
+    high, wide = picture.shape[2:]
+    tile = _GRAIN[:, :high, :wide]
+    for row, name in enumerate(names):
+        shift = (int(name % 256), int(name // 256 % 256))
+        strength = looks.filter[row, 4]
+        picture[row] += strength * np.roll(tile, shift, axis=(1, 2))
+
+
+def _floats(values: NDArray[np.floating[Any]]) -> Floats:
+    return np.asarray(values, np.float32)
+
+
+def _at(table: Floats, sector: NDArray[np.int64]) -> Floats:
+    """`[B, S]` looked up per column: `[B, W]`."""
+    return np.take_along_axis(table, sector, axis=1)
+
+
+def _turned(angle: Floats) -> Floats:
+    """Angles brought into [-π, π)."""
+    return (angle + np.float32(np.pi)) % _TURN - np.float32(np.pi)
+
+
+def _paint(picture: Floats, where: Bits, colour: Floats | np.float32) -> None:
+    np.copyto(picture, colour, where=where[:, None])
+
+
+_GRAIN: Final = rng(0, "grain").standard_normal((3, 256, 512)).astype(np.float32)

@@ -25,7 +25,7 @@ from pinpoint.stack import lifecycle
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.programs import environment
 from pinpoint.stack.state import read_state
-from pinpoint.stack.supervise import ProcessStatus, Supervisor
+from pinpoint.stack.supervise import GONE, ProcessStatus, Supervisor
 
 LEASE_S = 4.0
 BLOBS_MB, INDEX_MB = 48, 1024
@@ -116,7 +116,7 @@ class Ground:
         """Process id of a program, None while it has none or the supervisor does not answer."""
         if name == "supervisor":
             return self.supervisor.recorded_pid()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*GONE):
             return self.process(name).pid
         return None
 

@@ -1,0 +1,285 @@
+"""`pinpoint evaluate` and `pinpoint compare`: labelled photos through the real search flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Org, Session
+from pinpoint.errors import BadRequest
+from pinpoint.records import Limits
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
+    from pinpoint.evaluation.asked import Places
+    from pinpoint.evaluation.labels import Labelled
+    from pinpoint.evaluation.run import Parts, Plan
+    from pinpoint.settings import Settings
+
+_NOTHING = "none"
+
+Protocol = Annotated[str, typer.Argument(help="world, im2gps, im2gps3k, yfcc4k, osv5m or custom.")]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the photos, or of photos and labels.")
+]
+Labels = Annotated[Path | None, typer.Option("--labels", help="The label file.")]
+Columns = Annotated[
+    Path | None, typer.Option("--columns", help="Column mapping of the labels, TOML or JSON.")
+]
+Bundle = Annotated[
+    str | None,
+    typer.Option("--bundle", help="Weights, the configured ones by default; the index's, too."),
+]
+Ranker = Annotated[str, typer.Option("--ranker", help="vote or top1.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the run; the same one goes on with it.")
+]
+Describe = Annotated[bool, typer.Option("--describe", help="Only say what the labels are made of.")]
+Exclude = Annotated[
+    str, typer.Option("--exclude", help="What the second arm leaves out, with commas; or none.")
+]
+Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="What is a near-duplicate.")]
+Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
+Kinds = Annotated[list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first so many questions.")
+]
+Convention = Annotated[
+    str | None,
+    typer.Option("--convention", help="How distances are judged; the protocol's own by default."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang these commands into the tree."""
+    app.command()(evaluate)
+    app.command()(compare)
+
+
+def evaluate(
+    context: typer.Context,
+    protocol: Protocol,
+    images: Images = None,
+    labels: Labels = None,
+    columns: Columns = None,
+    bundle: Bundle = None,
+    ranker: Ranker = "vote",
+    out: Out = None,
+    describe: Describe = False,
+    exclude: Exclude = "self,author,sequence,near-duplicate",
+    cosine: Cosine = 0.95,
+    source: Sources = [],  # noqa: B006
+    kind: Kinds = [],  # noqa: B006
+    limit: Limit = None,
+    convention: Convention = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Ask labelled photos, with and without what knows them, and report every denominator."""
+    from pinpoint.evaluation.report import convention_named
+
+    session = Session.of(context, org=org, as_json=as_json)
+    if convention is not None:
+        convention_named(convention)  # a wrong word is said before the work, not after it
+    labelled, places = _labelled(protocol, labels, images, columns)
+    if describe:
+        show_description(session, labelled, images and places.images)
+        return
+    with session.services("api", _settings(bundle)) as services:
+        folder = out or Path(f"evaluation-{protocol}-{services.encoder.contract.name}-{ranker}")
+        wanted = {
+            "images": places.images,
+            "ranker": ranker,
+            "exclude": () if exclude == _NOTHING else tuple(exclude.replace(" ", "").split(",")),
+            "near_duplicate_cosine": cosine,
+            "first": limit,
+        }
+        parts = _parts(services)
+        plan = _plan(session, services, source, kind, wanted)
+        run = _ask(labelled, places, folder, plan, parts)
+        report = _report(folder, run, plan, parts, convention)
+    if session.as_json:
+        output.show_json({"out": str(folder), **report})
+    else:
+        show_report(report, folder)
+
+
+def compare(
+    context: typer.Context,
+    a: Annotated[Path, typer.Argument(help="Folder of one run.")],
+    b: Annotated[Path, typer.Argument(help="Folder of another run on the same labels.")],
+    convention: Convention = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs on the same photos: A less B, with interval and p-value."""
+    from pinpoint.evaluation.compare import compare_runs
+
+    session = Session.of(context, as_json=as_json)
+    found = compare_runs(a, b, convention)
+    if session.as_json:
+        output.show_json(found)
+        return
+    for line in found["differ"] or ["the runs were asked the same"]:
+        output.say(line)
+    for note in found["notes"]:
+        output.say(note)
+    for arm, figures in found["arms"].items():
+        title = f"{arm}: {found['photos'][arm]} photos; {found['convention']['words']}"
+        rows = [
+            (name, *(_figure(one[key]) for key in ("a", "b", "value", "low", "high", "p_value")))
+            for name, one in figures.items()
+        ]
+        output.table(title, ("figure", ">A", ">B", ">A − B", ">from", ">to", ">p"), rows)
+
+
+def show_description(session: Session, labelled: Labelled, images: Path | None) -> None:
+    """What `--describe` prints; `images` is where to look for missing ones, if anywhere."""
+    from pinpoint.evaluation.describe import describe
+    from pinpoint.evaluation.labels import missing
+
+    said = describe(labelled)
+    if images is not None:
+        said["images_missing"] = len(missing(labelled, images))
+    if session.as_json:
+        output.show_json(said)
+        return
+    notes = said.pop("notes")
+    output.table(None, ("labels", "value"), [(name, _line(value)) for name, value in said.items()])
+    for note in notes if isinstance(notes, list) else ():
+        output.say(note)
+
+
+def show_report(report: Mapping[str, Any], folder: Path) -> None:
+    """The figures that people look for first; the rest is in the files."""
+    counts = report["counts"]
+    unreadable = sum(counts["unreadable_image"].values())
+    output.say(
+        f"{counts['rows']} rows, {counts['questions']} labelled, {counts['asked']} asked: "
+        f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
+    )
+    thresholds = list(report["arms"]["served"]["all"]["accuracy"])
+    rows = [
+        (
+            arm,
+            found["all"]["answered"],
+            *(_range(found["all"]["accuracy"][km]) for km in thresholds),
+            _figure(found["all"]["median_error_km"]),
+        )
+        for arm, found in report["arms"].items()
+    ]
+    columns = ("arm", ">answered", *(f">@{km} km" for km in thresholds), ">median km")
+    output.table(f"per cent of {counts['read']} photos read", columns, rows)
+    output.say(report["convention"]["words"])
+    for note in report["notes"]:
+        output.say(note)
+    output.say(f"report: {folder / 'report.md'}")
+
+
+def _labelled(
+    protocol: str, labels: Path | None, images: Path | None, columns: Path | None
+) -> tuple[Labelled, Places]:
+    """The questions, and where their photos lie."""
+    from pinpoint.evaluation import asked
+    from pinpoint.evaluation.columns import load_columns
+    from pinpoint.evaluation.labels import read_labels
+    from pinpoint.evaluation.protocols import PROTOCOLS
+
+    if protocol not in PROTOCOLS:
+        raise BadRequest(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    places = asked.find(labels, images, PROTOCOLS[protocol].labels_at)
+    mapping = None if columns is None else load_columns(columns)
+    return read_labels(PROTOCOLS[protocol], places.labels, mapping), places
+
+
+def _parts(services: Services) -> Parts:
+    from pinpoint.evaluation.run import Parts
+
+    return Parts(
+        decoder=services.decoder,
+        encoder=services.encoder,
+        index=services.index,
+        database=services.database,
+        search=services.settings.search,
+        max_bytes=services.settings.media.max_bytes,
+    )
+
+
+def _plan(
+    session: Session, services: Services, sources: list[str], kinds: list[str], wanted: Any
+) -> Plan:
+    """The plan, inside the organisation that the operator acts as."""
+    from pinpoint.evaluation.run import Plan
+
+    organization_id = services.access.caller_for(session.organization).organization_id
+    with services.database.read(organization_id) as catalogue:
+        source_ids = tuple(catalogue.source(name).id for name in sources)
+    limits = Limits(kinds=tuple(kinds), source_ids=source_ids)
+    return Plan(organization_id=organization_id, limits=limits, **wanted)
+
+
+def _ask(
+    labelled: Labelled, places: Places, folder: Path, plan: Plan, parts: Parts
+) -> dict[str, Any]:
+    """Ask what has no row yet."""
+    from pinpoint.evaluation.asked import read_planet
+    from pinpoint.evaluation.run import evaluate as evaluate_run
+
+    planet = read_planet(places.planet)
+    bar, task = output.progress("evaluating")
+    with bar:
+        return evaluate_run(
+            labelled,
+            folder,
+            plan=plan,
+            parts=parts,
+            planet=planet,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _report(
+    folder: Path, run: Mapping[str, Any], plan: Plan, parts: Parts, convention: str | None
+) -> dict[str, Any]:
+    """Results, report and figures of a run whose rows are all there."""
+    from pinpoint.evaluation.figures import looking
+    from pinpoint.evaluation.report import make_report
+    from pinpoint.evaluation.results import write_results
+    from pinpoint.evaluation.run import vector_width
+
+    write_results(folder, run, vector_width(parts))
+    look = looking(plan.images, parts.decoder, parts.max_bytes)
+    return make_report(folder, look, convention)
+
+
+def _settings(bundle: str | None) -> Settings:
+    """The environment's settings, with other weights where they are asked for."""
+    from pinpoint.settings import Settings
+
+    found = Settings.from_environment()
+    if bundle is not None:
+        found.encoder = found.encoder.model_copy(update={"bundle": bundle})
+    return found
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _range(found: Mapping[str, float | None]) -> str:
+    value, low, high = (found[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "–"
+    shown = f"{100 * value:.1f}"
+    return shown if low is None or high is None else f"{shown} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _line(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_line(each)}" for key, each in value.items()) or "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return output.cell(value)

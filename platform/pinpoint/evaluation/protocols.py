@@ -1,0 +1,199 @@
+"""Protocols: what the labels of a benchmark look like, how many there are, how they are judged.
+
+A protocol is data. Its label formats are column mappings (`columns`), so that another data set
+needs another entry here, or only a mapping file, and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from pinpoint.evaluation.columns import AREAS, PLAIN, REQUIRED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """One benchmark as its authors released it."""
+
+    name: str
+    title: str
+    label_format: str
+    """For people: which file, which columns."""
+    tables: tuple[Mapping[str, str], ...]
+    """Column mappings of the forms in which its labels are passed around."""
+    comments: Mapping[str, str] | None = None
+    """A mapping of the keys in JPEG comments, where a folder of images can stand for the labels."""
+    labels_at: str | None = None
+    """The label file, relative to a folder given in its place."""
+    denominator: int | None = None
+    """Labelled rows of the release; None where there is no fixed number."""
+    released: int | None = None
+    """Images of the release, which may be more than the labelled ones."""
+    convention: str
+    """Key of `pinpoint.metrics.conventions.CONVENTIONS`: distance, comparison, rounding."""
+    areas: tuple[str, ...] = ()
+    """Administrative levels that it judges, out of `columns.AREAS`."""
+    area_forms: str = ""
+    """What an area's label looks like, for people."""
+    licence: str
+
+
+_FLICKR_OWNER: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
+"""IM2GPS names its files after photo, secret, server and the owner's Flickr id.
+
+In `im2gps_places365.csv` the AUTHOR of 177 photos holds more than that id: it was cut behind the
+third `_`, and these names have five. The same author would count as two."""
+_UNIQUE: Final = (
+    "country as ISO 3166 code, region as `admin1_code`, sub-region as `admin2_admin1_code`, city "
+    "as `name_admin2_admin1_code`, after GeoNames"
+)
+
+_WORLD: Final[Mapping[str, str]] = {
+    field: field for field in (*REQUIRED, "creator", "sequence", "kind", "country")
+} | {"strata": "*"}
+
+_PLACES365: Final[Mapping[str, str]] = {
+    "file": "IMG_ID",
+    "latitude": "LAT",
+    "longitude": "LON",
+    "creator": "AUTHOR",
+    "creator_pattern": _FLICKR_OWNER,
+    "kind": "=photo",
+    "strata.scene": "S3_Label",
+}
+"""The label files of GeoEstimation and those who took them over."""
+
+_COMMENTS: Final[Mapping[str, str]] = {
+    "file": "file",
+    "latitude": "latitude",
+    "longitude": "longitude",
+    "creator": "owner",
+    "creator_pattern": _FLICKR_OWNER,
+    "kind": "=photo",
+}
+"""What the script that collected IM2GPS wrote into each photo, one `key: value` a line."""
+
+_YFCC_CSV: Final[Mapping[str, str]] = {
+    "file": "IMG_ID",
+    "latitude": "LAT",
+    "longitude": "LON",
+    "creator": "OwnerNSID",
+    "kind": "=photo",
+}
+_YFCC_INFO: Final[Mapping[str, str]] = {
+    "delimiter": "\t",
+    "file": "{#1}.jpg",
+    "latitude": "#13",
+    "longitude": "#12",
+    "creator": "#3",
+    "kind": "=photo",
+}
+"""Rows of YFCC100M, as `info.txt` of the images holds them."""
+
+_OSV5M: Final[Mapping[str, str]] = {
+    "file": "{id}.jpg",
+    "latitude": "latitude",
+    "longitude": "longitude",
+    "creator": "creator_id",
+    "sequence": "sequence",
+    "kind": "=street",
+    "country": "unique_country",
+    "region": "unique_region",
+    "sub_region": "unique_sub-region",
+    "city": "unique_city",
+    "strata.land_cover": "land_cover",
+    "strata.climate": "climate",
+    "strata.drive_side": "drive_side",
+}
+
+_FLICKR_TERMS: Final = (
+    "Flickr photos, each under its owner's terms; the set is passed around for research without a "
+    "licence of its own, so neither photos nor labels are part of this project"
+)
+
+PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            Protocol(
+                name="world",
+                title="Synthetic planet, test queries",
+                label_format="queries/labels.csv of a planet made by `pinpoint world make`; every "
+                "column beyond file, latitude, longitude, creator, sequence, kind and country is "
+                "a stratum",
+                tables=(_WORLD,),
+                labels_at="queries/labels.csv",
+                convention="pinpoint",
+                areas=("country",),
+                area_forms="country as ISO 3166 code",
+                licence="made by this project (Apache-2.0); city coordinates after GeoNames, "
+                "CC BY 4.0",
+            ),
+            Protocol(
+                name="im2gps",
+                title="IM2GPS test set (Hays and Efros 2008)",
+                label_format="im2gps_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of the "
+                "images, whose JPEG comments hold the positions",
+                tables=(_PLACES365,),
+                comments=_COMMENTS,
+                denominator=237,
+                released=237,
+                convention="geoestimation",
+                licence=_FLICKR_TERMS,
+            ),
+            Protocol(
+                name="im2gps3k",
+                title="IM2GPS3k (Vo, Jacobs and Hays 2017)",
+                label_format="im2gps3k_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of "
+                "the images, whose JPEG comments hold the positions",
+                tables=(_PLACES365,),
+                comments=_COMMENTS,
+                denominator=2_997,
+                released=3_000,
+                convention="geoestimation",
+                licence=_FLICKR_TERMS,
+            ),
+            Protocol(
+                name="yfcc4k",
+                title="YFCC4k (Vo, Jacobs and Hays 2017)",
+                label_format="yfcc4k.csv: IMG_ID, OwnerNSID, LAT, LON (or the places365 form); or "
+                "info.txt: tab-separated rows of YFCC100M without a header",
+                tables=(_YFCC_CSV, _PLACES365, _YFCC_INFO),
+                denominator=4_536,
+                released=4_536,
+                convention="geoestimation",
+                licence="photos of YFCC100M, each under its owner's Creative Commons licence; not "
+                "part of this project",
+            ),
+            Protocol(
+                name="osv5m",
+                title="OpenStreetView-5M, test split (Astruc et al. 2024)",
+                label_format="test.csv: id, latitude, longitude, sequence, creator_id, "
+                "unique_country, unique_region, unique_sub-region, unique_city",
+                tables=(_OSV5M,),
+                denominator=210_122,
+                released=210_122,
+                convention="osv5m",
+                areas=AREAS,
+                area_forms=_UNIQUE,
+                licence="images of Mapillary contributors, CC BY-SA 4.0",
+            ),
+            Protocol(
+                name="custom",
+                title="A labelled set of your own",
+                label_format="CSV with file, latitude, longitude and, where known, creator, "
+                "sequence, kind, country, region, sub_region, city; other names by a column "
+                "mapping (TOML or JSON)",
+                tables=(PLAIN,),
+                convention="pinpoint",
+                areas=AREAS,
+                area_forms=_UNIQUE,
+                licence="known to whoever made the set",
+            ),
+        )
+    }
+)
+"""Every protocol by its name. Row counts as the releases state them."""

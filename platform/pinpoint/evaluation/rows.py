@@ -1,0 +1,190 @@
+"""Rows of a run, appended one by one as they finish and read again where a run was broken off.
+
+A row is one question with its answer in every arm. `rows.jsonl` holds one JSON object a line;
+`vectors.f16` holds the queries' vectors, little-endian fp16, at the places that the rows name. A
+vector is written before its row, so whatever a crash cuts off is cut off at the end of both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint.errors import BadRequest
+from pinpoint.records import Vector
+
+ROWS: Final = "rows.jsonl"
+VECTORS: Final = "vectors.f16"
+SERVED: Final = "served"
+"""The gallery as it is: what a user is told."""
+EXCLUDED: Final = "excluded"
+"""The gallery without what knows the photo: its own row, author, sequence, near-duplicates."""
+_BYTES_EACH: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmRow:
+    """What one arm answered to one question; lists are `[K]`, candidates best score first."""
+
+    lat: float | None
+    lon: float | None
+    radii_m: Mapping[str, float]
+    """Radius of the stated region by its share of the mass: `{"0.5": …, "0.9": …}`."""
+    calibrated: bool
+    ranker: str
+    index_build: str | None
+    bundle: str
+    """Digest."""
+    excluded: int
+    """Gallery rows that were named beforehand; near-duplicates come on top."""
+    top1_id: str | None
+    candidate_lat: list[float]
+    candidate_lon: list[float]
+    candidate_score: list[float]
+    candidate_mass: list[float]
+    candidate_kind: list[str]
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One question, what went wrong with it, and its answers."""
+
+    number: int
+    """Place among the questions, from 0."""
+    file: str
+    lat: float
+    lon: float
+    """The truth."""
+    creator: str | None
+    sequence: str | None
+    kind: str | None
+    areas: Mapping[str, str | None]
+    strata: Mapping[str, str]
+    sha256: str | None
+    problem: str | None
+    """Why there is no answer: `missing_file`, or one of the decoder's reasons."""
+    detail: str | None
+    vector: int | None
+    """Place of the query's vector in `vectors.f16`."""
+    timings_ms: Mapping[str, float]
+    """Reading, decoding and encoding, which all arms share; `total` is the whole row."""
+    arms: Mapping[str, ArmRow]
+    """Empty where there is a problem."""
+
+
+class RowLog:
+    """The rows of a run on disk; opening it mends what a crash left.
+
+    Args:
+        folder: Of the run.
+        width: D, the width of the queries' vectors.
+
+    Raises:
+        BadRequest: The files cannot be mended.
+    """
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self._width = width
+        finished, vectors, end = _survey(folder / ROWS)
+        self._finished = finished
+        self._vectors = vectors
+        held = vectors * width * _BYTES_EACH
+        if vectors and (folder / VECTORS).stat().st_size < held:
+            raise BadRequest(f"{folder / VECTORS} has lost vectors; start in another folder")
+        self._rows_file = _opened(folder / ROWS, end)
+        self._vectors_file = _opened(folder / VECTORS, held)
+
+    @property
+    def finished(self) -> frozenset[int]:
+        """Numbers of the questions that have their row."""
+        return frozenset(self._finished)
+
+    @property
+    def count(self) -> int:
+        """How many questions have their row."""
+        return len(self._finished)
+
+    def next_vector(self) -> int:
+        """The place that the next vector will have."""
+        return self._vectors
+
+    def append(self, row: Row, vector: Vector | None) -> None:
+        """Write one row; `vector` is None exactly where the row names no place for one."""
+        if vector is not None:
+            self._vectors_file.write(np.asarray(vector, dtype="<f2").tobytes())
+            self._vectors_file.flush()
+            self._vectors += 1
+        line = json.dumps(asdict(row), ensure_ascii=False, allow_nan=False) + "\n"
+        self._rows_file.write(line.encode())
+        self._rows_file.flush()
+        self._finished.add(row.number)
+
+    def close(self) -> None:
+        """Make everything durable and close the files."""
+        for file in (self._vectors_file, self._rows_file):
+            os.fsync(file.fileno())
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Rows as they were written, in the order in which they finished."""
+    with (folder / ROWS).open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
+    """The queries' vectors, `[M, D]`, by the places that rows name."""
+    return np.fromfile(folder / VECTORS, dtype="<f2").reshape(-1, width)
+
+
+def _survey(path: Path) -> tuple[set[int], int, int]:
+    """Numbers of the rows, how many vectors they name, and where the last whole line ends.
+
+    Raises:
+        BadRequest: A line that is not the last one is no row.
+    """
+    finished: set[int] = set()
+    vectors, end = 0, 0
+    if not path.exists():
+        return finished, vectors, end
+    with path.open("rb") as file:
+        for place, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break  # cut off while it was written: it is asked again
+            try:
+                row = json.loads(line)
+                finished.add(int(row["number"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise BadRequest(f"{path}, line {place} is no row: {error}") from error
+            vectors += row["vector"] is not None
+            end += len(line)
+    return finished, vectors, end
+
+
+def _opened(path: Path, end: int) -> Any:
+    """A file to append to, cut to what it holds for certain."""
+    file = path.open("r+b" if path.exists() else "w+b")
+    file.truncate(end)
+    file.seek(end)
+    return file

@@ -1,0 +1,279 @@
+"""The run: every labelled photo is asked through the real search flow, in every arm.
+
+    question ─read→ bytes ─encoded→ vector ─locate→ served
+                                           └locate, exclusions→ excluded        ─append→ row
+
+A photo is decoded and encoded once. A missing or broken one is a row with its reason. What makes
+the answers of all following questions wrong or impossible (the index is gone, or holds vectors of
+another bundle) ends the run, which goes on where it stopped when it is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+from uuid import UUID
+
+from pinpoint.errors import BadPhoto, BadRequest, TooLarge
+from pinpoint.evaluation import asked
+from pinpoint.evaluation.labels import Labelled, Question
+from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog
+from pinpoint.media.checks import Refused
+from pinpoint.media.files import read_bytes, sha256
+from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
+from pinpoint.records import Answer, Exclusions, IndexFilter, Limits, Vector
+from pinpoint.search import exclude, pipeline, retrieve
+from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.settings import SearchSettings
+
+EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
+"""What can be kept from helping: the photo's own row (same bytes), and whatever is kin to it."""
+NEAR_DUPLICATE_COSINE: Final = 0.95
+"""As in the audit of Pinpoint's co-author, who found one at another author for 4 to 5 % of the
+photos of the usual benchmarks."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the run works with: the parts of the search flow."""
+
+    decoder: Decoder
+    encoder: Encoder
+    index: VectorIndex
+    database: Database
+    search: SearchSettings
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the questions are asked."""
+
+    organization_id: UUID
+    images: Path
+    limits: Limits = field(default_factory=Limits)
+    ranker: str = "vote"
+    exclude: tuple[str, ...] = EXCLUDABLE
+    """Of `EXCLUDABLE`; with none of them there is no arm `excluded`."""
+    near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
+    first: int | None = None
+    """Ask only so many questions, the first ones."""
+
+
+def evaluate(
+    labelled: Labelled,
+    folder: Path,
+    *,
+    plan: Plan,
+    parts: Parts,
+    planet: Mapping[str, Any] | None = None,
+    on_progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Ask every question that has no row yet, and leave a row for each in `folder`.
+
+    Args:
+        labelled: The questions.
+        folder: Of the run; made, or gone on with if it holds this very run.
+        plan: How they are asked.
+        parts: The search flow's.
+        planet: What a synthetic planet says of itself.
+        on_progress: Told questions done and questions in all.
+
+    Returns:
+        What `run.json` says.
+
+    Raises:
+        Conflict: The folder holds another run.
+        BadRequest: The plan names what there is not.
+        BadBundle: The index holds vectors of another bundle.
+        Unavailable: A part of the stack does not answer.
+    """
+    _check(plan)
+    questions = labelled.questions[: plan.first]
+    run = asked.describe_run(
+        labelled,
+        questions,
+        gallery=_gallery(plan, parts),
+        settings=_settings(plan, parts),
+        planet=planet,
+    )
+    asked.claim(folder, run)
+    with RowLog(folder, vector_width(parts)) as log:
+        finished = log.finished
+        on_progress(log.count, len(questions))
+        for number in (n for n in range(len(questions)) if n not in finished):
+            row, vector = _ask(number, questions[number], log.next_vector(), plan, parts)
+            log.append(row, vector)
+            on_progress(log.count, len(questions))
+    return run
+
+
+def vector_width(parts: Parts) -> int:
+    """D of the queries' vectors."""
+    return parts.encoder.contract.dims[retrieve.CHANNEL]
+
+
+def exclusions_for(question: Question, file_sha256: str, plan: Plan) -> Exclusions:
+    """What is kept from helping with one question, as the plan has it."""
+    author = question.creator if "author" in plan.exclude else None
+    sequence = question.sequence if "sequence" in plan.exclude else None
+    return Exclusions(
+        hashes=(file_sha256,) if "self" in plan.exclude else (),
+        creators=(author,) if author is not None else (),
+        sequences=(sequence,) if sequence is not None else (),
+        near_duplicate_cosine=(
+            plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
+        ),
+    )
+
+
+def _check(plan: Plan) -> None:
+    unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
+    if unknown:
+        raise BadRequest(f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}")
+    if plan.ranker not in pipeline.RANKERS:
+        raise BadRequest(f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKERS)}")
+    if not plan.images.is_dir():
+        raise BadRequest(f"{plan.images} is no folder of images")
+    if not 0 < plan.near_duplicate_cosine <= 1:
+        raise BadRequest(f"a cosine lies in (0, 1], not {plan.near_duplicate_cosine}")
+
+
+def _gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
+    """Which gallery answers; that of another bundle is refused before anything is asked."""
+    contract = parts.encoder.contract
+    info = retrieve.fitting(parts.index, contract)
+    return {
+        "organization": str(plan.organization_id),
+        "bundle": contract.name,
+        "bundle_digest": contract.digest,
+        "bundle_note": contract.note,
+        "index_engine": info.engine,
+        "index_build": info.build,
+        "images": parts.index.count(IndexFilter(organization_id=plan.organization_id)),
+    }
+
+
+def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
+    return {
+        "ranker": plan.ranker,
+        "kinds": list(plan.limits.kinds),
+        "sources": [str(each) for each in plan.limits.source_ids],
+        "exclude": sorted(plan.exclude),
+        "near_duplicate_cosine": (
+            plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
+        ),
+        "search": parts.search.model_dump(),
+    }
+
+
+def _ask(
+    number: int, question: Question, slot: int, plan: Plan, parts: Parts
+) -> tuple[Row, Vector | None]:
+    """One question in every arm, or what was wrong with its photo."""
+    begun = perf_counter()
+    watch = Stopwatch()
+    file_sha256: str | None = None
+    try:
+        with watch.stage("read"):
+            data = read_bytes(plan.images / question.file, parts.max_bytes)
+            file_sha256 = sha256(data)
+        vector = pipeline.encoded(
+            data,
+            file=question.file,
+            kind=question.kind,
+            decoder=parts.decoder,
+            encoder=parts.encoder,
+            watch=watch,
+        )
+    except (Refused, BadPhoto, TooLarge) as error:
+        detail = error.detail if isinstance(error, Refused) else error.message
+        row = _row(number, question, file_sha256, problem=(error.reason, detail))
+        return row, None
+    shared_ms = watch.read()
+    arms = {SERVED: _locate(vector, None, plan, parts)}
+    if plan.exclude:
+        arms[EXCLUDED] = _locate(vector, exclusions_for(question, file_sha256, plan), plan, parts)
+    shared_ms["total"] = round((perf_counter() - begun) * 1e3, 3)
+    return _row(number, question, file_sha256, slot=slot, timings=shared_ms, arms=arms), vector
+
+
+def _locate(vector: Vector, exclusions: Exclusions | None, plan: Plan, parts: Parts) -> ArmRow:
+    """The real flow from the vector on."""
+    watch = Stopwatch()
+    excluded = 0
+    if exclusions is not None:
+        # Here and not in the flow, to know how many there are; the flow then has none to find.
+        with watch.stage("exclude"):
+            exclusions = exclude.resolve(
+                exclusions, organization_id=plan.organization_id, database=parts.database
+            )
+        excluded = len(exclusions.ids)
+    answer = pipeline.locate_encoded(
+        vector,
+        limits=plan.limits,
+        organization_id=plan.organization_id,
+        contract=parts.encoder.contract,
+        index=parts.index,
+        database=parts.database,
+        settings=parts.search,
+        exclusions=exclusions,
+        ranker=plan.ranker,
+        watch=watch,
+    )
+    return _arm(answer, excluded)
+
+
+def _arm(answer: Answer, excluded: int) -> ArmRow:
+    ranked = sorted(answer.ranked, key=lambda each: each.candidate.rank)
+    return ArmRow(
+        lat=None if answer.point is None else answer.point.lat,
+        lon=None if answer.point is None else answer.point.lon,
+        radii_m={f"{region.mass:g}": region.radius_m for region in answer.regions},
+        calibrated=answer.calibrated,
+        ranker=answer.ranker,
+        index_build=answer.index_build,
+        bundle=answer.bundle_digest,
+        excluded=excluded,
+        top1_id=str(ranked[0].candidate.id) if ranked else None,
+        candidate_lat=[each.candidate.point.lat for each in ranked],
+        candidate_lon=[each.candidate.point.lon for each in ranked],
+        candidate_score=[each.candidate.score for each in ranked],
+        candidate_mass=[each.mass for each in ranked],
+        candidate_kind=[each.candidate.kind for each in ranked],
+        timings_ms=answer.timings_ms,
+    )
+
+
+def _row(
+    number: int,
+    question: Question,
+    file_sha256: str | None,
+    *,
+    problem: tuple[str, str] = ("", ""),
+    slot: int | None = None,
+    timings: Mapping[str, float] | None = None,
+    arms: Mapping[str, ArmRow] | None = None,
+) -> Row:
+    return Row(
+        number=number,
+        file=question.file,
+        lat=question.truth.lat,
+        lon=question.truth.lon,
+        creator=question.creator,
+        sequence=question.sequence,
+        kind=question.kind,
+        areas=question.areas,
+        strata=question.strata,
+        sha256=file_sha256,
+        problem=problem[0] or None,
+        detail=problem[1] or None,
+        vector=slot,
+        timings_ms=timings or {},
+        arms=arms or {},
+    )

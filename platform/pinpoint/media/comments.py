@@ -1,0 +1,82 @@
+"""Comments of JPEG files, where older data sets keep what they know of a photo.
+
+A walk over the segments before the first scan (ITU-T T.81, B.1.1): no pixel is decoded and no
+decoder is opened, so that hostile bytes stay out of this process's decoders.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pinpoint.media.checks import Refused
+from pinpoint.media.facts import clean_text
+from pinpoint.media.files import read_bytes
+from pinpoint.media.sniff import HEAD_BYTES, guess, sniff
+from pinpoint.settings import MediaSettings
+
+_COMMENT: Final = 0xFE
+_END: Final = frozenset({0xDA, 0xD9})
+"""Start of scan and end of image: metadata does not stand behind them."""
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers without a length."""
+_MAX_LINES: Final = 256
+
+
+def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
+    """Lines of all comment segments of a JPEG file, in their order.
+
+    Pillow's `info["comment"]` keeps the last segment only; the photos of IM2GPS hold one segment
+    for each line.
+
+    Args:
+        path: A regular file.
+        settings: `max_bytes` and `max_metadata_bytes` hold.
+
+    Returns:
+        Text without control characters, at most 256 lines; none for a file without a comment.
+
+    Raises:
+        Refused: `missing_file`, `empty_file`, `too_large`, `unsupported_format`,
+            `metadata_too_large`, `undecodable`.
+    """
+    data = read_bytes(path, settings.max_bytes)
+    if sniff(data[:HEAD_BYTES]) != "jpeg":
+        what = guess(data[:HEAD_BYTES])
+        raise Refused("unsupported_format", f"{what}; comments are read from JPEG files")
+    comments = b"\n".join(_segments(data, settings.max_metadata_bytes))
+    lines = comments.decode("utf-8", "replace").splitlines()[:_MAX_LINES]
+    return tuple(text for line in lines if (text := clean_text(line, 1_000)) is not None)
+
+
+def _segments(data: bytes, max_bytes: int) -> list[bytes]:
+    """Comment segments of a JPEG up to its first scan.
+
+    Raises:
+        Refused: `undecodable` where the file ends or breaks before its picture begins,
+            `metadata_too_large`.
+    """
+    found: list[bytes] = []
+    size, at = 0, 2
+    while True:
+        if at + 1 >= len(data) or data[at] != 0xFF:
+            raise Refused("undecodable", "the JPEG's segments are damaged or cut short")
+        marker = data[at + 1]
+        if marker == 0xFF:  # padding before a marker
+            at += 1
+            continue
+        if marker in _END:
+            return found
+        if marker in _ALONE:
+            at += 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if length < 2 or at + 2 + length > len(data):
+            raise Refused("undecodable", "the JPEG's segments are damaged or cut short")
+        if marker == _COMMENT:
+            found.append(data[at + 4 : at + 2 + length].rstrip(b"\x00"))
+            size += length
+            if size > max_bytes:
+                limit = f"{max_bytes} bytes (PINPOINT_MEDIA_MAX_METADATA_BYTES)"
+                raise Refused("metadata_too_large", f"comments of over {limit}")
+        at += 2 + length

@@ -1,0 +1,97 @@
+"""Whether confidence knows when to keep quiet: selective risk, AURC, AUROC.
+
+Letters: N rows (photos), M distinct confidences. A row without a confidence (NaN: it gave no
+answer) comes after all others, so that silence never improves a figure over all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pinpoint.metrics.rows import Numbers, flags, numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskCurve:
+    """What answering only the surest photos costs, from few of them to all."""
+
+    least: Numbers
+    """`[M]` lowest confidence that is answered, falling; NaN at the end if some gave none."""
+    coverage: Numbers
+    """`[M]` share of all rows answered, rising to 1."""
+    risk: Numbers
+    """`[M]` mean loss of the answered rows."""
+    aurc: float
+    """Area under the curve: each row's risk when it is just answered, averaged over the rows."""
+    rows: int
+
+
+def risk_curve(confidence: ArrayLike, losses: ArrayLike) -> RiskCurve:
+    """Selective risk against coverage, and the area under it (lower is better).
+
+    Rows of equal confidence are answered together, as a threshold would; then row order changes
+    nothing. Source: Geifman and El-Yaniv 2017, Selective Classification; AURC as in Geifman,
+    Uziel and El-Yaniv 2019.
+
+    Args:
+        confidence: `[N]`, any scale; NaN for no answer.
+        losses: `[N]` what each row costs if it is answered: 1 for wrong (as for no answer), 0 for
+            right, or another loss that every row has.
+
+    Returns:
+        Empty columns and a NaN area where there are no rows.
+
+    Raises:
+        ValueError: Columns of different length, an infinite number, or a NaN loss.
+    """
+    given = _silence_last(confidence)
+    lost = numbers(losses, "losses", rows=len(given))
+    order = np.argsort(-given, kind="stable")
+    given, lost = given[order], lost[order]
+    # The last row of each run of equal confidence: where a threshold can stand.
+    last = np.flatnonzero(given != np.append(given[1:], np.nan))
+    answered = last + 1
+    risk = np.cumsum(lost)[last] / answered
+    newly = np.diff(answered, prepend=0)
+    least = given[last]
+    return RiskCurve(
+        least=np.where(np.isinf(least), np.nan, least),
+        coverage=answered / max(1, len(given)),
+        risk=risk,
+        aurc=float(newly @ risk) / len(given) if len(given) else float("nan"),
+        rows=len(given),
+    )
+
+
+def abstention_auroc(confidence: ArrayLike, answerable: ArrayLike) -> float:
+    """Chance that confidence ranks an answerable photo above one better left alone.
+
+    The Mann-Whitney form of the area under the ROC curve: over all pairs, ties count half.
+
+    Args:
+        confidence: `[N]`, any scale; NaN (abstained) is below every number.
+        answerable: `[N]`: the answer is right, or the gallery covers the place; say which.
+
+    Returns:
+        In [0, 1], 0.5 by chance; NaN where one of the two groups is empty.
+
+    Raises:
+        ValueError: Columns of different length, or an infinite number.
+    """
+    given = _silence_last(confidence)
+    good = flags(answerable, "answerable", rows=len(given))
+    above, below = given[good], np.sort(given[~good])
+    if not len(above) or not len(below):
+        return float("nan")
+    lower = np.searchsorted(below, above, side="left")
+    not_higher = np.searchsorted(below, above, side="right")
+    return float((lower + not_higher).mean() / (2 * len(below)))
+
+
+def _silence_last(confidence: ArrayLike) -> Numbers:
+    """Confidence with minus infinity where there was none."""
+    given = numbers(confidence, "confidence", gaps=True)
+    return np.where(np.isnan(given), -np.inf, given)

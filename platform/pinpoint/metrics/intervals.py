@@ -1,0 +1,229 @@
+"""How much of a figure is chance, when photos come in clusters: an author's photos stand together.
+
+IM2GPS3k has 2,997 photos by 198 authors: its standard errors are about 2.5 times those of
+independent photos. Letters: N rows (photos), C clusters. Seeds are arguments: same seed, same
+figures. NaN is refused here: say first what a missing answer is worth, or leave the row out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pinpoint.metrics.rows import Numbers, mean, median, numbers
+
+RESAMPLES: Final = 10_000
+LEVEL: Final = 0.95
+_SLACK: Final = 1e-9
+"""Relative slack in comparing sums, so that rounding hides no tie."""
+
+Codes = NDArray[np.int64]
+Statistic = Literal["mean", "median"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure with a percentile interval."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+    rows: int
+    clusters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedComparison:
+    """Run A against run B on the same rows."""
+
+    difference: Interval
+    """Mean of A less mean of B."""
+    p_value: float
+    """Two-sided, in (0, 1]: how often swapping runs at random gives a gap this large."""
+
+
+def cluster_codes(authors: Sequence[str | None]) -> Codes:
+    """Authors as numbers from 0; a photo without an author is a cluster of its own.
+
+    Returns:
+        `[N]`, in order of first appearance.
+    """
+    codes: dict[str, int] = {}
+    given, following = [], 0
+    for author in authors:
+        code = following if author is None else codes.setdefault(author, following)
+        given.append(code)
+        following = max(following, code + 1)
+    return np.array(given, dtype=np.int64)
+
+
+def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:
+    """Standard error of the mean over clusters that were drawn at random.
+
+    The linearised (sandwich) variance of a ratio of sums, `C / (C - 1) Σ (S_c - n_c m)² / N²`;
+    with one row per cluster exactly the ordinary one. Source: Cameron and Miller 2015.
+
+    Args:
+        values: `[N]`.
+        clusters: `[N]` codes.
+
+    Returns:
+        NaN with fewer than two clusters.
+
+    Raises:
+        ValueError: Columns of different length, or a number that is not finite.
+    """
+    column, of, count = _clustered(values, clusters)
+    if count < 2:
+        return float("nan")
+    off = np.bincount(of, column - column.mean(), minlength=count)
+    return float(np.sqrt(count / (count - 1) * np.square(off).sum()) / len(column))
+
+
+def design_effect(values: ArrayLike, clusters: ArrayLike) -> float:
+    """Variance of the mean over clusters, divided by that over independent rows (Kish 1965).
+
+    1 for independent photos; N rows are worth N / effect independent ones.
+
+    Args:
+        values: `[N]`.
+        clusters: `[N]` codes.
+
+    Returns:
+        NaN with fewer than two clusters, or where all values are equal.
+
+    Raises:
+        ValueError: Columns of different length, or a number that is not finite.
+    """
+    column, of, count = _clustered(values, clusters)
+    if count < 2 or bool((column == column[0]).all()):
+        return float("nan")
+    alone = clustered_se(column, np.arange(len(column)))
+    return (clustered_se(column, of) / alone) ** 2
+
+
+def bootstrap(
+    values: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    seed: int,
+    statistic: Statistic = "mean",
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Percentile interval of a mean or median; whole clusters are drawn with replacement.
+
+    Source: Efron and Tibshirani 1993, chapter 13; clusters as in Field and Welsh 2007. With few
+    clusters (below about 30) percentile intervals are too short; `clusters` is in the result.
+
+    Args:
+        values: `[N]`: 0 and 1 for an accuracy, GeoScores, kilometres of answered rows.
+        clusters: `[N]` codes; of independent rows, `arange(N)`.
+        seed: Of the draws.
+        statistic: What is taken of each draw.
+        resamples: Number of draws.
+        level: Share of the draws that the interval holds, in (0, 1).
+
+    Returns:
+        NaN ends with fewer than two clusters: one author shows no spread between authors.
+
+    Raises:
+        ValueError: Columns of different length, a number that is not finite, or a bad argument.
+    """
+    if statistic not in ("mean", "median"):
+        raise ValueError(f"statistic {statistic!r} is neither 'mean' nor 'median'")
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"{resamples} resamples at level {level}: wanted some, and one in (0, 1)")
+    column, of, count = _clustered(values, clusters)
+    low = high = float("nan")
+    if count > 1:
+        drawn = _draws(count, resamples, seed)
+        taken = (_means if statistic == "mean" else _medians)(column, of, drawn)
+        low, high = np.quantile(taken, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    value = mean(column) if statistic == "mean" else median(column)
+    return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
+
+
+def compare(
+    a: ArrayLike,
+    b: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> PairedComparison:
+    """Two runs on the same rows: difference of means, its interval, and a p-value.
+
+    The interval is the clustered bootstrap of the paired differences. The p-value swaps the two
+    runs at random for whole clusters (a sign-flip permutation test) and counts gaps at least as
+    large, the observed one among them, so it is never 0: (1 + extreme) / (1 + resamples), Phipson
+    and Smyth 2010. With C clusters it cannot fall much below 2 / 2^C.
+
+    Args:
+        a: `[N]` per-row figures of run A.
+        b: `[N]` those of run B, the same rows in the same order.
+        clusters: `[N]` codes.
+        seed: Of draws and flips.
+        resamples: Number of each.
+        level: Of the interval.
+
+    Returns:
+        A p-value of 1 where the runs are equal or there is one cluster; NaN for no rows.
+
+    Raises:
+        ValueError: As `bootstrap`.
+    """
+    left = numbers(a, "a")
+    gap = left - numbers(b, "b", rows=len(left))
+    difference = bootstrap(gap, clusters, seed=seed, resamples=resamples, level=level)
+    _, of, count = _clustered(gap, clusters)
+    sums = np.bincount(of, gap, minlength=count)
+    total = float(sums.sum())
+    least = abs(total) - _SLACK * float(np.abs(sums).sum())
+    rng = np.random.default_rng(seed)
+    swaps = (rng.integers(0, 2, count, dtype=np.int8) for _ in range(resamples))
+    extreme = sum(bool(abs(total - 2 * float(swap @ sums)) >= least) for swap in swaps)
+    p_value = (1 + extreme) / (1 + resamples) if count else float("nan")
+    return PairedComparison(difference=difference, p_value=p_value)
+
+
+def _clustered(values: ArrayLike, clusters: ArrayLike) -> tuple[Numbers, Codes, int]:
+    """Checked values, codes from 0 without gaps, and how many there are."""
+    column = numbers(values, "values")
+    given = np.asarray(clusters)
+    if given.shape != column.shape:
+        raise ValueError(f"clusters: shape {given.shape} beside {len(column)} values")
+    distinct, of = np.unique(given, return_inverse=True)
+    return column, of.reshape(-1), len(distinct)
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[Codes]:
+    """How often each of C clusters is drawn, `[C]`, once per resample."""
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(rng.integers(0, count, count), minlength=count)
+
+
+def _means(column: Numbers, of: Codes, drawn: Iterator[Codes]) -> list[float]:
+    """Mean of the rows of each draw, from sums per cluster."""
+    sums, rows = np.bincount(of, column), np.bincount(of)
+    return [float(times @ sums) / int(times @ rows) for times in drawn]
+
+
+def _medians(column: Numbers, of: Codes, drawn: Iterator[Codes]) -> list[float]:
+    """Median of the rows of each draw: sorted once, then found by counting up to the middle."""
+    order = np.argsort(column, kind="stable")
+    ranked, of = column[order], of[order]
+    found = []
+    for times in drawn:
+        upto = np.cumsum(times[of])
+        # Rows at the two middle ranks, one and the same where their number is odd.
+        middle = np.searchsorted(upto, [(upto[-1] + 1) // 2, upto[-1] // 2 + 1])
+        found.append(float(ranked[middle].mean()))
+    return found

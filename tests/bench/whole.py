@@ -1,0 +1,106 @@
+"""The whole of `locate`, a photo over HTTP, against its parts called directly; and its memory.
+
+The photos show other places than the seeded gallery: what is found is of no interest here.
+"""
+
+from __future__ import annotations
+
+import gc
+from io import BytesIO
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import psutil
+import psycopg
+from PIL import Image
+
+from bench.locate import OWNERS, WARM_UP, Prepared, compared, searched_exactly
+from pinpoint.records import Pixels
+
+STAGES = ("decode", "encode", "retrieve", "evidence", "rank", "decide", "wire")
+_BARE = {
+    "search": "retrieve",
+    "choose": "retrieve",
+    "evidence": "evidence",
+    "vote": "rank",
+    "cited": "decide",
+}
+"""Stage of `locate` that each bare part does the work of."""
+_MILLION = 1_000_000
+
+
+def measure(ready: Prepared, questions: int) -> dict[str, object]:
+    """Ask both sides with the same photos in turn; who begins changes every time."""
+    owner = OWNERS[0]
+    exact = searched_exactly(ready, owner)
+    sides: dict[str, list[dict[str, float]]] = {"pinpoint": [], "bare": []}
+    encoder = ready.services.encoder
+    encoder.warm()
+    rendition_px = ready.services.settings.media.rendition_px
+    gc.collect()
+    with ready.stack.client("org-0") as client:
+        for number in range(WARM_UP + questions):
+            photo = ready.photos[number % len(ready.photos)]
+            for side in ("pinpoint", "bare") if number % 2 else ("bare", "pinpoint"):
+                marks = [perf_counter()]
+                if side == "pinpoint":
+                    said = client.locate(photo)["timings_ms"]
+                    stages = {name: ms for name, ms in said.items() if name != "total"}
+                else:
+                    pixels = decoded(photo, rendition_px)
+                    marks.append(perf_counter())
+                    vector = encoder.encode_query(pixels)
+                    marks.append(perf_counter())
+                    took = ready.bare.locate(vector, owner, exact).took_ms
+                    stages = dict(zip(STAGES, np.diff(marks) * 1e3, strict=False))
+                    for part, ms in took.items():
+                        stages[_BARE[part]] = stages.get(_BARE[part], 0.0) + ms
+                total = (perf_counter() - marks[0]) * 1e3
+                if number >= WARM_UP:
+                    rest = total - sum(stages.values())
+                    sides[side].append({**stages, "wire": rest, "total": total})
+    return {
+        "rows": ready.rows,
+        "tower": ready.stack.tower,
+        "search": "exact" if exact else "graph",
+        "questions": questions,
+        **compared(sides),
+    }
+
+
+def decoded(data: bytes, rendition_px: int) -> Pixels:
+    """A JPEG as the tower wants it, by Pillow in this process: no limits, no other process."""
+    image = Image.open(BytesIO(data))
+    scale = min(1.0, rendition_px / min(image.size))
+    size = (round(image.width * scale), round(image.height * scale))
+    image.draft("RGB", size)
+    small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.asarray(small)
+
+
+def memory(ready: Prepared) -> dict[str, object]:
+    """Bytes that the gallery takes, in all and by the million images."""
+    build = str(ready.stack.index.info().build)
+    said = psutil.Process(ready.stack.pid("index")).memory_info()
+    url = ready.stack.places.owner_url().replace("+psycopg", "")
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    taken = {
+        "owner_rss": said.rss,
+        # Mapped from the index's files: the kernel may take these pages back.
+        "owner_rss_of_files": said.shared,
+        "index_on_disk": _on_disk(ready.stack.places.index_dir / "builds" / build),
+        "postgresql_on_disk": int(row[0]) if row else 0,
+    }
+    return {
+        "rows": ready.rows,
+        "mib": {name: round(size / 2**20) for name, size in taken.items()},
+        "mib_per_million": {
+            name: round(size / 2**20 * _MILLION / ready.rows) for name, size in taken.items()
+        },
+    }
+
+
+def _on_disk(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())

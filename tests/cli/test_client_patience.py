@@ -1,0 +1,214 @@
+"""Uploads over a line that breaks: answers that are lost, servers that put us off."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+
+from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
+from pinpoint.client import Client, folders, patience
+from pinpoint.errors import NotAllowed, Unavailable
+from rig import write_photos
+
+BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Line:
+    """A TCP proxy in front of a server; a script says what happens to the uploads it carries.
+
+    `cut`: the server takes the request, its answer is lost. `refuse`: the connection is closed
+    before the server hears of it. A number: this status in the server's stead.
+    """
+
+    def __init__(self, url, script):
+        self.target = (urlsplit(url).hostname, urlsplit(url).port)
+        self.script = list(script)
+        self.uploads = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client):
+        """One request at a time, so that each is a connection of its own."""
+        with client, socket.create_connection(self.target) as server:
+            head, body = _request(client)
+            if not head:
+                return
+            todo = None
+            if b"/images HTTP" in head.split(b"\r\n")[0]:
+                self.uploads += 1
+                todo = self.script.pop(0) if self.script else None
+            if todo == "refuse":
+                return
+            if isinstance(todo, int):
+                client.sendall(BUSY % todo)
+                return
+            # Without keep-alive the answer ends where the server hangs up.
+            server.sendall(head[:-2] + b"Connection: close\r\n\r\n" + body)
+            answer = b"".join(iter(lambda: server.recv(65_536), b""))
+            if todo != "cut":
+                client.sendall(answer)
+
+
+def _request(client):
+    """Head and body of a request, read whole."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = client.recv(65_536)
+        if not part:
+            return b"", b""
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    while len(body) < int(fields.get(b"content-length", 0)):
+        body += client.recv(65_536)
+    return head + b"\r\n\r\n", body
+
+
+@contextmanager
+def line(url, *script):
+    made = Line(url, script)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The pauses that were made, without making them."""
+    made = []
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=made.append))
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Five files, sent two at a time."""
+    monkeypatch.setattr(folders, "FILES", 2)
+    for number in range(5):
+        (tmp_path / f"p{number}").mkdir()
+        picture(tmp_path / f"p{number}" / "a.png", number + 1)
+    return tmp_path
+
+
+def names(api):
+    (batch,) = api.rows().all_batches.values()
+    return [item.file for item in batch["items"]]
+
+
+WANTED = [f"p{number}/a.png" for number in range(5)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_lost_answer_to_an_upload_loses_and_doubles_nothing(api, folder, pauses, number):
+    api.rows().add_source("walk", "photo")
+    script = [None] * number + ["cut"]
+    with line(api.url, *script) as proxy, Client.open(proxy.url) as client:
+        said = client.ingest_folder(folder, source="walk")
+    assert (said["items"], said["state"], said["not_sent"]) == (5, "closed", [])
+    assert said["repeated"] == 1
+    assert pauses == [0.5]
+    assert names(api) == WANTED
+    # The one whose answer was lost had come in whole: nothing of it travels again.
+    assert proxy.uploads == 3
+
+
+@pytest.mark.parametrize("trouble", ["refuse", 503, 429, 502])
+def test_an_upload_that_never_came_in_is_sent_again(api, folder, pauses, trouble):
+    api.rows().add_source("walk", "photo")
+    with line(api.url, None, trouble, trouble) as proxy, Client.open(proxy.url) as client:
+        said = client.ingest_folder(folder, source="walk")
+    assert (said["items"], said["repeated"], proxy.uploads) == (5, 2, 5)
+    # A server that says when it wants to be asked again is not asked sooner.
+    assert pauses == ([0.5, 1.0] if trouble == "refuse" else [1.0, 1.0])
+    assert names(api) == WANTED
+
+
+def test_patience_ends(api, folder, pauses):
+    api.rows().add_source("walk", "photo")
+    with line(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
+        with pytest.raises(Unavailable):
+            client.ingest_folder(folder, source="walk")
+        assert proxy.uploads == len(patience.PAUSES_S) + 1
+    assert pauses == list(patience.PAUSES_S)
+    assert sum(patience.PAUSES_S) < 60
+
+
+def test_a_server_that_wants_peace_for_a_day_is_asked_sooner(pauses):
+    error = Unavailable("later")
+    error.retry_after_s = 86_400.0
+    asked = []
+
+    def ask():
+        asked.append(True)
+        if len(asked) == 1:
+            raise error
+        return "said"
+
+    patient = patience.Patience()
+    assert (patient.call(ask), patient.repeated, pauses) == ("said", 1, [patience.LONGEST_S])
+
+
+def test_a_name_that_a_manifest_sends_twice_is_not_taken_for_the_first(api, tmp_path, pauses):
+    """The first request came in; the second, of the same file with another position, did not."""
+    api.rows().add_source("walk", "photo")
+    picture(tmp_path / "p.png")
+    (tmp_path / "m.csv").write_text("file,lat,lon\np.png,48.5,2.5\np.png,49.5,3.5\n")
+    with line(api.url, None, "refuse") as proxy, Client.open(proxy.url) as client:
+        client.ingest_folder(tmp_path / "m.csv", source="walk")
+    (batch,) = api.rows().all_batches.values()
+    assert [item.hint.lat for item in batch["new"]] == [48.5, 49.5]
+
+
+def test_a_key_that_may_not_look_sends_all_of_a_request_again(api, folder, pauses, monkeypatch):
+    api.rows().add_source("walk", "photo")
+
+    def refused(*_given, **_named):
+        raise NotAllowed("this key may only ingest")
+
+    monkeypatch.setattr(Client, "items", refused)
+    with line(api.url, "cut") as proxy, Client.open(proxy.url) as client:
+        said = client.ingest_folder(folder, source="walk")
+    assert (said["items"], said["repeated"], proxy.uploads) == (7, 1, 4)
+    assert sorted(set(names(api))) == WANTED
+
+
+def test_the_command_says_that_requests_were_repeated(api, pinpoint, folder, pauses):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    with line(api.url, "cut") as proxy:
+        said = pinpoint("ingest", folder, "--source", "walk", "--server", proxy.url)
+    assert "1 requests were sent again" in said.err
+    assert "5 waiting" in said.out
+
+
+def test_the_whole_stack_takes_each_file_once_over_a_bad_line(running_stack, tmp_path, monkeypatch):
+    """Real API, worker and index: two answers are lost, one upload never comes in."""
+    write_photos(tmp_path / "in", 6, first=9_000)
+    monkeypatch.setattr(folders, "FILES", 2)
+    with (
+        line(running_stack.api_url, "cut", None, "refuse", "cut") as proxy,
+        Client.open(proxy.url, running_stack.operator_key) as client,
+    ):
+        client.add_source("bad-line", "photo")
+        said = client.ingest_folder(tmp_path / "in", source="bad-line", wait=True)
+        assert client.source("bad-line")["images"] == 6
+    counts = {state: said[state] for state in ("items", "indexed", "duplicate", "failed")}
+    assert counts == {"items": 6, "indexed": 6, "duplicate": 0, "failed": 0}
+    assert said["repeated"] == 3

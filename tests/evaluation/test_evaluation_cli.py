@@ -1,0 +1,207 @@
+"""`pinpoint evaluate` and `pinpoint compare` on a running stack, with real label rows.
+
+The photos of the benchmarks are not here: pictures are generated under their labels' names.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from uuid import uuid4
+
+import pytest
+
+from evaluation.tables import write
+from media.pictures import saved
+from pinpoint.cli.main import main
+from pinpoint.evaluation.areas import areas_of
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from search.views import view
+from shared_data import shared_data
+
+ROWS = 20
+OSV5M = (
+    "id,latitude,longitude,sequence,creator_id,land_cover,climate,drive_side,"
+    "unique_country,unique_region,unique_sub-region,unique_city"
+)
+
+
+@pytest.fixture
+def pinpoint(running_stack, monkeypatch, capsys):
+    """Runs a command as the operator of the stack; with `--json` its one document."""
+
+    def run(*arguments, code=0):
+        monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
+        monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        done = capsys.readouterr()
+        assert (ended.value.code or 0) == code, done
+        return json.loads(done.out) if "--json" in arguments else done
+
+    return run
+
+
+@pytest.fixture
+def im2gps3k():
+    """The first real rows of IM2GPS3k, and the file they stand in."""
+    path = shared_data() / "labels" / "im2gps3k_places365.csv"
+    return path, read_labels(PROTOCOLS["im2gps3k"], path).questions[:ROWS]
+
+
+@pytest.fixture
+def asked(pinpoint, im2gps3k, tmp_path):
+    """An organisation whose gallery has a photo and a street view near every real position."""
+    org = f"dry-{uuid4().hex[:8]}"
+    pinpoint("orgs", "add", org)
+    for kind in ("photo", "street"):
+        rows = []
+        (tmp_path / kind).mkdir()
+        for number, question in enumerate(im2gps3k[1]):
+            name = f"{number}.jpg"
+            (tmp_path / kind / name).write_bytes(saved(view(number, len(kind)), quality=90))
+            truth = question.truth
+            author = question.creator if kind == "photo" and number % 2 else "nobody"
+            rows.append((name, truth.lat + 0.001, truth.lon, author, f"walk{number}"))
+        manifest = tmp_path / kind / "manifest.csv"
+        write(manifest, "file,latitude,longitude,creator,sequence", rows)
+        batch = pinpoint(
+            "ingest", manifest, "--source", kind, "--kind", kind, "--wait", "--org", org, "--json"
+        )
+        assert batch["indexed"] == ROWS
+    return org
+
+
+def pictures(folder, names, *, missing=(), broken=()):
+    """A generated picture for every label; a few are missing or no picture at all."""
+    folder.mkdir()
+    for number, name in enumerate(names):
+        if number in missing:
+            continue
+        data = b"not a picture" if number in broken else saved(view(number, 77), quality=90)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def check(report, *, missing, unreadable):
+    """Every denominator, in the report and in the text of it."""
+    counts = report["counts"]
+    assert counts["asked"] == ROWS
+    assert counts["missing_image"] == missing
+    assert counts["unreadable_image"] == unreadable
+    read = ROWS - missing - sum(unreadable.values())
+    assert counts["read"] == read
+    for arm in ("served", "excluded"):
+        found = report["arms"][arm]["all"]
+        assert found["rows"] == found["answered"] == read
+        for threshold, accuracy in found["accuracy"].items():
+            share = found["accuracy_of_labelled"][threshold]
+            assert share == pytest.approx(accuracy["value"] * read / ROWS)
+        # The pictures of a place look alike, so the chain finds nearly all of them.
+        assert found["accuracy"]["25"]["value"] > 0.8
+    assert report["run"]["settings"]["search"]["candidates"] == 48
+
+
+def test_im2gps3k_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_path):
+    path, questions = im2gps3k
+    names = [question.file for question in questions]
+    images = pictures(tmp_path / "images", names, missing=(3, 4), broken=(7,))
+    out = tmp_path / "run"
+    command = ("evaluate", "im2gps3k", "--images", images, "--labels", path, "--limit", ROWS)
+    report = pinpoint(*command, "--org", asked, "--out", out, "--json")
+    check(report, missing=2, unreadable={"unsupported_format": 1})
+    counts = report["counts"]
+    assert (counts["expected_rows"], counts["released_images"]) == (2_997, 3_000)
+    assert (counts["rows"], counts["questions"]) == (2_997, 2_997)
+    assert counts["authors"] == len({question.creator for question in questions})
+    assert report["convention"]["name"] == "geoestimation"
+    assert report["leakage"]["photos_with_rows_excluded"] > 0
+    assert any(f"first {ROWS} of 2997" in note for note in report["notes"])
+    text = (out / "report.md").read_text()
+    for line in ("| rows of labels read | 2997 |", "| asked | 20 |", "| read | 17 |"):
+        assert line in text
+    for name in ("results.parquet", "report.json", "rows.jsonl", *report["figures"]):
+        assert (out / name).stat().st_size > 0
+    said = pinpoint(*command, "--org", asked, "--out", out, "--convention", "osv5m").out
+    assert "2 images missing, 1 unreadable, 17 read" in said
+    assert "osv5m: haversine, R = 6371 km; d < threshold" in said
+
+
+def test_osv5m_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_path):
+    questions = im2gps3k[1]
+    truths = [(question.truth.lat, question.truth.lon) for question in questions]
+    rows = []
+    for number, (truth, area) in enumerate(zip(truths, areas_of(truths), strict=True)):
+        named = [area[level] for level in ("country", "region", "sub_region", "city")]
+        if number == 0:
+            named[2] = ""
+        climate = str(number % 2)
+        rows.append((number, *truth, f"walk{number}", f"c{number % 6}", "1", climate, "1", *named))
+    path = tmp_path / "test.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([OSV5M.split(","), *rows])
+    images = pictures(tmp_path / "images", [f"{n}.jpg" for n in range(ROWS)], missing=(5,))
+    out = tmp_path / "run"
+    command = ("evaluate", "osv5m", "--images", images, "--labels", path)
+    report = pinpoint(*command, "--org", asked, "--out", out, "--json")
+    check(report, missing=1, unreadable={})
+    assert report["counts"]["expected_rows"] == 210_122
+    assert report["convention"]["name"] == "osv5m"
+    areas = report["arms"]["served"]["all"]["areas"]
+    assert set(areas) == {"country", "region", "sub_region", "city"}
+    assert (areas["sub_region"]["rows"], areas["sub_region"]["labelled"]) == (19, 18)
+    assert areas["country"]["as_released"] >= areas["city"]["as_released"]
+    assert areas["country"]["labelled_only"] > 0.8
+    assert areas["sub_region"]["as_released"] < areas["sub_region"]["labelled_only"]
+    # The gallery holds each question's sequence: a photo and a street view.
+    assert report["leakage"]["photos_with_rows_excluded"] == 19
+    assert set(report["arms"]["served"]["strata"]["climate"]) == {"0", "1"}
+
+    other = tmp_path / "top1"
+    pinpoint(*command, "--org", asked, "--out", other, "--ranker", "top1", "--exclude", "none")
+    found = pinpoint("compare", out, other, "--json")
+    assert found["photos"] == {"served": 19}
+    assert "settings.ranker was 'vote', is 'top1'" in found["differ"]
+    said = pinpoint("compare", out, other).out
+    assert "accuracy@25km" in said
+    assert "osv5m: haversine, R = 6371 km" in said
+    again = pinpoint(*command, "--org", asked, "--out", out, "--ranker", "top1", code=73)
+    assert "settings.ranker was 'vote', is 'top1'" in again.err
+
+
+def test_describing_needs_labels_and_no_stack(pinpoint, im2gps3k, tmp_path, monkeypatch):
+    path = im2gps3k[0]
+    said = pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe", "--json")
+    assert (said["rows"], said["questions"], said["authors"]["number"]) == (2_997, 2_997, 198)
+    assert said["coordinates"]["share_sharing"] == pytest.approx(0.511, abs=5e-4)
+    images = pictures(tmp_path / "images", [question.file for question in im2gps3k[1]])
+    said = pinpoint(
+        "evaluate", "im2gps3k", "--labels", path, "--images", images, "--describe", "--json"
+    )
+    assert said["images_missing"] == 2_997 - ROWS
+    assert "198" in pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("mp16",), 64, "no protocol 'mp16'; there are world, im2gps"),
+        (("custom",), 64, "give --labels FILE and --images DIR"),
+        (("custom", "--labels", "{labels}", "--convention", "flat"), 64, "no convention 'flat'"),
+        (("custom", "--labels", "{labels}", "--ranker", "oracle"), 64, "no ranker 'oracle'"),
+        (("custom", "--labels", "{labels}", "--exclude", "me"), 64, "cannot exclude me"),
+        (("custom", "--labels", "{labels}", "--source", "x"), 66, "no source x"),
+        (("custom", "--labels", "{labels}", "--org", "x"), 66, "no organization|no organisation"),
+        (("custom", "--labels", "{labels}", "--bundle", "x"), 78, "no bundle 'x'"),
+        (("custom", "--labels", "{tmp}/none.csv"), 65, "no labels at"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(pinpoint, tmp_path, arguments, code, words):
+    labels = write(tmp_path / "labels.csv", "file,latitude,longitude", [("a.jpg", 1.5, 2.5)])
+    given = [each.format(labels=labels, tmp=tmp_path) for each in arguments]
+    said = pinpoint("evaluate", *given, "--out", tmp_path / "out", code=code).err
+    assert any(word in said for word in words.split("|")), said
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,183 @@
+"""Reading labels: protocols, one's own tables, strata, and what a description holds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.tables import custom, everywhere, read, truths, write
+from pinpoint.errors import BadManifest, TooLarge
+from pinpoint.evaluation.columns import AREAS, load_columns
+from pinpoint.evaluation.describe import describe
+from pinpoint.evaluation.labels import DROPPED, MAX_STRATUM_VALUES, missing, read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.media.checks import REASONS
+from pinpoint.metrics.conventions import CONVENTIONS
+from pinpoint.settings import MediaSettings
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_declares_itself(name: str) -> None:
+    protocol = PROTOCOLS[name]
+    assert protocol.name == name
+    assert protocol.convention in CONVENTIONS
+    assert set(protocol.areas) <= set(AREAS)
+    assert bool(protocol.areas) == bool(protocol.area_forms)
+    assert protocol.title
+    assert protocol.label_format
+    assert protocol.licence
+    if protocol.denominator is not None:
+        assert protocol.released is not None
+        assert protocol.denominator <= protocol.released
+
+
+def test_reasons_are_those_of_the_house_and_three_more() -> None:
+    ours = {"duplicate", "contradiction", "unreadable_image"}
+    assert set(DROPPED) - ours <= set(REASONS)
+
+
+def test_a_table_of_ones_own(tmp_path: Path) -> None:
+    labelled = custom(
+        tmp_path,
+        "file,lat,lon,creator,sequence,kind,country,city,weather",
+        ("a b.jpg", 1.5, 120.25, "Anna", "s1", "street", "ID", "", "sun"),
+        ("c.jpg", -1.5, 120.25, "", "NA", "", "", "X_Y_Z_ID", "n/a"),
+    )
+    first, second = labelled.questions
+    assert (first.file, first.truth.lat, first.truth.lon) == ("a b.jpg", 1.5, 120.25)
+    assert (first.creator, first.sequence, first.kind) == ("Anna", "s1", "street")
+    assert first.areas == {"country": "ID", "region": None, "sub_region": None, "city": None}
+    assert first.strata == {"weather": "sun"}
+    assert (second.creator, second.sequence, second.kind, second.strata) == (None, None, None, {})
+    assert second.areas["city"] == "X_Y_Z_ID"
+
+
+def test_a_column_mapping_instead_of_an_adapter(tmp_path: Path) -> None:
+    rows = [(7, "front", 1.5, 120.25, "Anna", "dry"), (8, "back", 2.5, 121.25, "Ben", "wet")]
+    path = write(tmp_path / "data.csv", "nr,side,Y,X,by,road", rows, ";")
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(
+        'file = "{nr}/{side}.png"\nlatitude = "Y"\nlongitude = "X"\ncreator = "by"\n'
+        'kind = "=street"\n[strata]\nsurface = "road"\n'
+    )
+    labelled = read("custom", path, dict(load_columns(mapping)))
+    assert truths(labelled) == [("7/front.png", 1.5, 120.25), ("8/back.png", 2.5, 121.25)]
+    first = labelled.questions[0]
+    assert (first.creator, first.kind, first.strata) == ("Anna", "street", {"surface": "dry"})
+
+
+def test_a_mapping_stands_over_the_protocols_own_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", "name,AUTHOR,LAT,LON", [("a.jpg", "anna", 1.5, 120.5)])
+    (question,) = read("im2gps", path, {"file": "name"}).questions
+    assert (question.file, question.creator, question.kind) == ("a.jpg", "anna", "photo")
+    with pytest.raises(BadManifest, match="no column who for creator"):
+        read("im2gps", path, {"file": "name", "creator": "who"})
+    with pytest.raises(BadManifest, match="which is no field"):
+        read("im2gps", path, {"name": "file"})
+
+
+def test_the_planets_labels(tmp_path: Path) -> None:
+    (tmp_path / "queries").mkdir()
+    rows = [("images/a.jpg", 1.5, 120.5, "p1", "", "photo", "ID", "open", "true", "tropical")]
+    rows += [("images/b.jpg", 48.5, 2.5, "p2", "s", "street", "FR", "closed", "false", "mild")]
+    head = "file,latitude,longitude,creator,sequence,kind,country,setting,covered,region"
+    path = write(tmp_path / "queries" / "labels.csv", head, rows)
+    labelled = read("world", tmp_path)
+    assert labelled.questions == read("world", path).questions
+    first, second = labelled.questions
+    assert first.strata == {"setting": "open", "covered": "true", "region": "tropical"}
+    assert second.areas == {"country": "FR"}
+    assert [q.kind for q in labelled.questions] == ["photo", "street"]
+
+
+def test_columns_with_too_many_values_are_no_strata(tmp_path: Path) -> None:
+    number = MAX_STRATUM_VALUES + 1
+    rows = [(f"{n}.jpg", 1, 120, n, n % MAX_STRATUM_VALUES) for n in range(number)]
+    labelled = custom(tmp_path, "file,latitude,longitude,time,hour", *rows)
+    assert {name for q in labelled.questions for name in q.strata} == {"hour"}
+    assert labelled.notes[-1] == "no strata, because of over 40 different values: time"
+
+
+def test_images_that_are_not_there(tmp_path: Path) -> None:
+    rows = [(name, 1, 120) for name in ("a.jpg", "b/c.jpg", "folder", "gone.jpg")]
+    labelled = custom(tmp_path, "file,latitude,longitude", *rows)
+    images = tmp_path / "images"
+    (images / "b").mkdir(parents=True)
+    (images / "folder").mkdir()
+    for name in ("a.jpg", "b/c.jpg"):
+        (images / name).write_bytes(b"x")
+    assert missing(labelled, images) == ("folder", "gone.jpg")
+    assert missing(labelled, tmp_path / "nowhere") == ("a.jpg", "b/c.jpg", "folder", "gone.jpg")
+
+
+def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(BadManifest, match=r"no labels at .*gone\.csv; wanted is CSV with file"):
+        read("custom", tmp_path / "gone.csv")
+    with pytest.raises(BadManifest, match=r"no labels at .*labels\.csv"):
+        read("world", tmp_path)
+    with pytest.raises(BadManifest, match="no labels at"):
+        read("custom", tmp_path)
+    with pytest.raises(BadManifest, match="holds no labels"):
+        read("im2gps3k", tmp_path)
+    with pytest.raises(BadManifest, match="holds no labels"):
+        custom(tmp_path, "file,latitude,longitude")
+    with pytest.raises(BadManifest, match="no column longitude for longitude; there are file, lat"):
+        custom(tmp_path, "file,lat", ("a.jpg", 1))
+    (tmp_path / "binary.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
+    with pytest.raises(BadManifest, match="not UTF-8"):
+        read("custom", tmp_path / "binary.csv")
+    path = write(tmp_path / "m.csv", "file,lat,lon", [("a.jpg", 1, 2)] * 5)
+    with pytest.raises(TooLarge, match="more than 3 rows"):
+        read_labels(PROTOCOLS["custom"], path, limits=MediaSettings(max_manifest_rows=3))
+
+
+def test_a_hostile_table_costs_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    long = "x" * 140_000
+    path.write_text(f"file,lat,lon,note\na.jpg,1,120,{long}\nb\x00.jpg,1,120,\n{'n' * 1001},1,2,\n")
+    labelled = read("custom", path)
+    assert labelled.questions == ()
+    assert labelled.dropped == {"bad_name": 1, "bad_row": 2}
+    assert describe(labelled)["latitude_deg"] is None
+
+
+def test_a_description_against_a_loop(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    spots = everywhere(30)
+    rows = []
+    for n in range(200):
+        lat, lon = spots[rng.integers(30)] if n % 2 else everywhere(1, seed=n + 100)[0]
+        creator = f"c{rng.integers(9)}" if n % 5 else ""
+        rows.append(
+            (f"{n}.jpg", lat, lon, creator, ["photo", "street"][n % 2], ["FR", ""][n % 3 > 1])
+        )
+    path = write(tmp_path / "m.csv", "file,latitude,longitude,creator,kind,country", rows)
+    found = describe(read("custom", path))
+    assert json.loads(json.dumps(found)) == found, "ready for JSON"
+    sharing = most = 0
+    for _, lat, lon, *_ in rows:
+        same = sum((lat, lon) == (row[1], row[2]) for row in rows)
+        sharing += same > 1
+        most = max(most, same)
+    assert found["coordinates"] == {
+        "different": len({row[1:3] for row in rows}),
+        "photos_sharing": sharing,
+        "share_sharing": sharing / 200,
+        "most_at_one": most,
+    }
+    named = Counter(row[3] for row in rows if row[3])
+    assert found["authors"] == {
+        "number": len(named),
+        "largest": max(named.values()),
+        "unknown": sum(not row[3] for row in rows),
+    }
+    assert found["latitude_deg"] == [min(row[1] for row in rows), max(row[1] for row in rows)]
+    assert found["longitude_deg"] == [min(row[2] for row in rows), max(row[2] for row in rows)]
+    assert found["kinds"] == {"photo": 100, "street": 100}
+    labelled = sum(bool(row[5]) for row in rows)
+    assert found["areas"]["country"] == {"as_released": 200, "labelled": labelled, "different": 1}
+    assert (found["rows"], found["questions"], found["dropped"]) == (200, 200, {})

@@ -1,0 +1,89 @@
+"""Placeholders are found as an obvious loop finds them, and as nothing else."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pinpoint.evaluation import placeholders
+from pinpoint.evaluation.placeholders import placeholder_groups
+from pinpoint.geo.distance import geodesic_m
+from pinpoint.records import Point
+
+
+def unit(rng, n, width=64):
+    vectors = rng.normal(size=(n, width))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def by_hand(vectors, truths):
+    """The obvious loop over all pairs."""
+    taken, groups = set(), []
+    for first in range(len(vectors)):
+        if first in taken:
+            continue
+        own = [
+            other
+            for other in range(first, len(vectors))
+            if other not in taken and vectors[first] @ vectors[other] >= placeholders.COSINE
+        ]
+        apart = [
+            trio
+            for trio in itertools.combinations(own, placeholders.LEAST_TRUTHS)
+            if all(
+                geodesic_m(Point(*truths[a]), Point(*truths[b])) > placeholders.APART_M
+                for a, b in itertools.combinations(trio, 2)
+            )
+        ]
+        if apart:
+            taken |= set(own)
+            groups.append(own)
+    return sorted(groups, key=lambda own: (-len(own), own[0]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("block", [7, 1_024])
+def test_groups_are_those_of_an_obvious_loop(monkeypatch, seed, block):
+    monkeypatch.setattr(placeholders, "_BLOCK", block)
+    rng = np.random.default_rng(seed)
+    vectors = unit(rng, 60)
+    # Copies of three pictures, some a little changed, some beyond the threshold.
+    for number in range(30):
+        shown = vectors[number % 3] + rng.normal(0, rng.choice([0, 1e-3, 2e-2]), 64)
+        vectors[30 + number] = shown / np.linalg.norm(shown)
+    order = rng.permutation(60)
+    vectors = vectors[order]
+    truths = rng.uniform((-60, -180), (60, 180), (60, 2))
+    truths[rng.integers(0, 60, 20)] = (10.0, 20.0)
+    found = placeholder_groups(vectors, truths)
+    assert [own.tolist() for own in found] == by_hand(vectors, truths)
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("truths", "flagged"),
+    [
+        ([(10, 20), (10, 20), (10, 20), (10, 20)], False),
+        ([(10, 20), (10.001, 20), (10.002, 20), (10.003, 20)], False),
+        ([(10, 20), (40, 20), (10, 20), (40, 20)], False),
+        ([(10, 20), (40, 20), (10, 20), (-40, 20)], True),
+        ([(0, 179.999), (0, -179.999), (0, 180), (0, 0)], False),
+    ],
+    ids=["one place", "one street", "two places", "three places", "across the antimeridian"],
+)
+def test_one_view_uploaded_twice_is_no_placeholder(truths, flagged):
+    vectors = np.repeat(unit(np.random.default_rng(1), 1), len(truths), axis=0)
+    assert bool(placeholder_groups(vectors, np.array(truths, dtype=float))) is flagged
+
+
+def test_half_precision_is_enough_and_nothing_is_in_nothing():
+    vectors = np.repeat(unit(np.random.default_rng(2), 1), 3, axis=0).astype(np.float16)
+    (group,) = placeholder_groups(vectors, np.array([(0.0, 0), (0, 50), (50, 0)]))
+    assert group.tolist() == [0, 1, 2]
+    assert placeholder_groups(np.zeros((0, 8)), np.zeros((0, 2))) == []
+    # A vector of length 0 is like nothing.
+    assert (
+        placeholder_groups(np.zeros((4, 8)), np.array([(0.0, 0), (0, 50), (50, 0), (9, 9)])) == []
+    )

@@ -1,0 +1,235 @@
+"""Every figure of the report against an obvious loop over the rows, with every denominator."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import statistics
+
+import numpy as np
+import pytest
+from geographiclib.geodesic import Geodesic
+from PIL import Image
+
+from pinpoint.errors import BadRequest
+from pinpoint.evaluation import figures, measures
+from pinpoint.evaluation.asked import read_run
+from pinpoint.evaluation.report import PLANET_NOTE, finite, make_report
+from pinpoint.evaluation.results import write_results
+from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.run import vector_width
+
+THRESHOLDS = ("1", "25", "200", "750", "2500")
+
+
+def km(a, b):
+    return Geodesic.WGS84.Inverse(*a, *b)["s12"] / 1_000
+
+
+def off(row, arm):
+    answer = row["arms"][arm]
+    if answer["lat"] is None:
+        return math.nan
+    return km((row["lat"], row["lon"]), (answer["lat"], answer["lon"]))
+
+
+@pytest.fixture(scope="module")
+def rows(finished):
+    return [row for row in read_rows(finished[0]) if row["problem"] is None]
+
+
+def test_every_denominator_is_reported(finished):
+    counts = finished[1]["counts"]
+    assert counts == {
+        "expected_rows": None,
+        "released_images": None,
+        "rows": 22,
+        "dropped": {},
+        "questions": 22,
+        "asked": 22,
+        "missing_image": 1,
+        "unreadable_image": {"empty_file": 1, "undecodable": 1},
+        "read": 19,
+        "authors": 8,
+        "without_author": 0,
+        "placeholders": 4,
+    }
+    assert counts["asked"] == counts["read"] + counts["missing_image"] + 2
+
+
+@pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
+def test_accuracy_and_errors_are_those_of_a_loop(finished, rows, arm):
+    found = finished[1]["arms"][arm]["all"]
+    error_km = [off(row, arm) for row in rows]
+    assert (found["rows"], found["answered"]) == (19, 19)
+    for threshold in THRESHOLDS:
+        right = sum(one < float(threshold) for one in error_km)
+        accuracy = found["accuracy"][threshold]
+        assert accuracy["value"] == pytest.approx(right / 19)
+        assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+        assert found["accuracy_of_labelled"][threshold] == pytest.approx(right / 22)
+    assert found["median_error_km"] == pytest.approx(statistics.median(error_km))
+    assert found["mean_error_km"] == pytest.approx(statistics.fmean(error_km))
+    scores = [round(5_000 * math.exp(-one / 1492.7)) for one in error_km]
+    assert found["geoscore"]["value"] == pytest.approx(statistics.fmean(scores))
+
+
+@pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
+def test_oracle_regions_and_masses_are_those_of_a_loop(finished, rows, arm):
+    found = finished[1]["arms"][arm]["all"]
+    assert list(found["oracle"]) == ["1", "12"]
+    for depth in (1, 12):
+        hit = 0
+        for row in rows:
+            answer = row["arms"][arm]
+            places = list(zip(answer["candidate_lat"], answer["candidate_lon"], strict=True))[
+                :depth
+            ]
+            hit += any(km((row["lat"], row["lon"]), place) < 25 for place in places)
+        assert found["oracle"][str(depth)]["25"]["value"] == pytest.approx(hit / 19)
+    for share in ("0.5", "0.9"):
+        held = [off(row, arm) * 1_000 <= row["arms"][arm]["radii_m"][share] for row in rows]
+        region = found["regions"][share]
+        assert region["coverage"] == pytest.approx(statistics.fmean(held))
+        assert (region["stated"], region["calibrated"]) == (19, False)
+    stated = found["confidence"]["25"]
+    confidence, right = [], []
+    for row in rows:
+        answer = row["arms"][arm]
+        at = (answer["lat"], answer["lon"])
+        near = zip(
+            answer["candidate_lat"], answer["candidate_lon"], answer["candidate_mass"], strict=True
+        )
+        confidence.append(sum(mass for lat, lon, mass in near if km(at, (lat, lon)) <= 25))
+        right.append(off(row, arm) < 25)
+    pairs = [
+        (a > b) + 0.5 * (a == b)
+        for a, yes in zip(confidence, right, strict=True)
+        for b, also in zip(confidence, right, strict=True)
+        if yes and not also
+    ]
+    assert stated["auroc_right"] == pytest.approx(statistics.fmean(pairs), abs=0.02)
+    assert stated["auroc_covered"] == pytest.approx(stated["auroc_right"])
+
+
+def test_placeholders_are_shown_with_and_without(finished):
+    for arm in finished[1]["arms"].values():
+        assert arm["without_placeholders"]["rows"] == 15
+        assert arm["without_placeholders"]["accuracy"]["25"]["value"] == 1.0
+        assert arm["all"]["accuracy"]["25"]["value"] == pytest.approx(15 / 19)
+
+
+def test_strata_have_their_rows_and_small_ones_no_figures(finished):
+    strata = finished[1]["arms"][SERVED]["strata"]
+    assert strata["covered"]["false"] == {"rows": 4}
+    assert strata["covered"]["true"]["rows"] == 15
+    assert strata["covered"]["true"]["accuracy"]["1"]["value"] == 1.0
+
+
+def test_what_the_exclusions_did_is_told(finished):
+    leakage = finished[1]["leakage"]
+    assert leakage["photos_with_rows_excluded"] == 2
+    assert leakage["photos_with_near_duplicate_candidates"] == 2
+    arms = finished[1]["arms"]
+    for threshold in THRESHOLDS:
+        gap = leakage["served_less_excluded"][threshold]
+        served, excluded = (
+            arms[arm]["all"]["accuracy"][threshold]["value"] for arm in (SERVED, EXCLUDED)
+        )
+        assert gap["value"] == pytest.approx(served - excluded)
+        assert 0 < gap["p_value"] <= 1
+
+
+def test_the_report_says_its_convention_and_that_nothing_is_calibrated(finished):
+    folder, report = finished
+    words = "pinpoint: WGS84 geodesic; d < threshold; GeoScore rounded per photo"
+    text = (folder / "report.md").read_text()
+    assert report["convention"] == {"name": "pinpoint", "words": words}
+    assert text.count(words) >= 2
+    assert "uncalibrated" in text
+    assert "| – image missing | 1 |" in text
+    assert "| – image unreadable: undecodable | 1 |" in text
+    assert "| read | 19 |" in text
+    assert json.loads((folder / "report.json").read_text()) == report
+    assert PLANET_NOTE not in report["notes"]
+    assert any("8 authors" in note for note in report["notes"])
+    assert 1.0 <= report["timings"]["overhead"] < 1.5
+
+
+def test_a_report_is_made_again_under_another_convention(finished, chain, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    look = figures.looking(chain.images, chain.parts.decoder, 10_000_000)
+    again = make_report(tmp_path / "run", look, "osv5m")
+    assert again["convention"]["name"] == "osv5m"
+    before = finished[1]["arms"][SERVED]["all"]["median_error_km"]
+    assert again["arms"][SERVED]["all"]["median_error_km"] != before
+    assert again["arms"][SERVED]["all"]["median_error_km"] == pytest.approx(before, rel=0.01)
+    assert make_report(tmp_path / "run", look)["arms"] == finished[1]["arms"]
+    with pytest.raises(BadRequest, match="no convention 'flat'; there are geoestimation"):
+        make_report(tmp_path / "run", look, "flat")
+
+
+def test_a_planet_is_named_as_one(finished, chain, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    planet = {"generator": "g1", "preset": "tiny", "seed": 5, "digest": "abc"}
+    run = read_run(tmp_path / "run") | {"planet": planet}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    report = make_report(tmp_path / "run", lambda file: None)
+    assert report["notes"][0] == PLANET_NOTE
+    assert "g1, tiny, seed 5, digest abc" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_figures_are_drawn(finished):
+    folder, report = finished
+    wanted = [figures.CDF, figures.MAP, figures.RELIABILITY, figures.WORST]
+    assert report["figures"] == wanted
+    for name in wanted:
+        with Image.open(folder / name) as image:
+            shown = np.asarray(image.convert("L"))
+        assert image.format == "PNG"
+        assert min(shown.shape) > 300
+        assert shown.std() > 5
+
+
+def test_top1_states_no_confidence(chain, tmp_path):
+    report = chain.report(tmp_path / "run", ranker="top1", exclude=())
+    arm = report["arms"][SERVED]["all"]
+    assert arm["confidence"] is None
+    assert report["leakage"] is None
+    assert list(report["arms"]) == [SERVED]
+    assert figures.RELIABILITY not in report["figures"]
+    assert arm["accuracy"]["25"]["value"] == arm["oracle"]["1"]["25"]["value"]
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "No confidence is stated" in text
+
+
+def test_nothing_answered_is_no_figure_and_no_error(chain, tmp_path):
+    labelled = chain.labelled()
+    kept = [q for q in labelled.questions if q.file in ("missing.jpg", "broken.jpg")]
+    from dataclasses import replace
+
+    few = replace(labelled, questions=tuple(kept), rows=2)
+    out = tmp_path / "run"
+    run = chain.run(out, labelled=few)
+    write_results(out, run, vector_width(chain.parts))
+    report = make_report(out, lambda file: None)
+    assert report["counts"]["read"] == 0
+    assert report["arms"][SERVED]["all"]["accuracy"]["25"]["value"] is None
+    assert report["arms"][SERVED]["all"]["accuracy_of_labelled"]["25"] == 0.0
+    assert report["figures"] == []
+    assert (out / "report.md").read_text().count("nan") == 0
+
+
+def test_depths_and_crossed_strata():
+    assert measures.depths_of(48) == (1, 12, 48)
+    assert measures.depths_of(100) == (1, 12, 48)
+    assert measures.depths_of(30) == (1, 12, 30)
+    assert measures.depths_of(1) == (1,)
+
+
+def test_numbers_without_a_word_in_json_are_none():
+    assert finite({"a": [1.0, math.nan, math.inf], "b": "nan"}) == {
+        "a": [1.0, None, None],
+        "b": "nan",
+    }

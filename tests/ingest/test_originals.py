@@ -1,0 +1,162 @@
+"""What is stored of a file is what was read of it, whatever happens to the file meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from rig import jpeg, write_photos
+
+
+class Meddler:
+    """A decoder after whose reading of a file something happens to it."""
+
+    def __init__(self, decoder, happen):
+        self._decoder, self._happen = decoder, happen
+
+    def read(self, file, data, hint=None, *, query=False):
+        reading = self._decoder.read(file, data, hint, query=query)
+        self._happen(Path(data))
+        return reading
+
+    def close(self):
+        self._decoder.close()
+
+
+@pytest.fixture
+def folder(rig, tmp_path):
+    """Four photos of a source that copies its originals."""
+    write_photos(tmp_path / "in", 4)
+    rig.org = rig.organization()
+    with rig.operator.write(rig.org) as catalogue:
+        catalogue.add_source("photos", "photo", originals="copy", root=str(tmp_path / "in"))
+    return tmp_path / "in"
+
+
+def wrong_originals(rig):
+    """Rows whose stored bytes have another hash, or are not there."""
+    asked = "SELECT external_id, encode(sha256, 'hex') AS sha256, locator FROM images"
+    with rig.owner.begin() as unit:
+        rows = unit.connection.execute(text(asked)).all()
+    return [
+        row.external_id
+        for row in rows
+        if hashlib.sha256(rig.blobs.get(row.locator)).hexdigest() != row.sha256
+    ]
+
+
+def blobs(rig):
+    return [path for path in (rig.folder / "blobs").rglob("*") if path.is_file()]
+
+
+def items(rig, batch):
+    with rig.database.read(rig.org) as catalogue:
+        return {item.file: item for item in catalogue.batch_items(batch.id)}
+
+
+def meddled(rig, happen):
+    """Ingests with something happening to files after they were read."""
+    parts = rig.parts
+    rig.parts = replace(parts, decoder=Meddler(parts.decoder, happen))
+    try:
+        return rig.ingest(rig.in_folder, rig.org)
+    finally:
+        rig.parts = parts
+
+
+CHANGES = {
+    "other bytes": lambda path: path.write_bytes(jpeg(77, 10.0, 10.0)),
+    "grown": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+    "emptied": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+    "a folder now": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_after_it_was_read_is_never_stored_wrongly(rig, folder, change):
+    before = (folder / "0002.jpg").read_bytes()
+    rig.in_folder = folder
+
+    def happen(path):
+        if path.name == "0002.jpg":
+            CHANGES[change](path)
+
+    batch = meddled(rig, happen)
+    assert (batch.complete, batch.indexed, batch.failed) == (True, 3, 1)
+    item = items(rig, batch)["0002.jpg"]
+    assert (item.state, item.stage, item.reason) == ("failed", "store", "changed_meanwhile")
+    assert "batches retry" in item.detail
+    assert wrong_originals(rig) == []
+    assert len(blobs(rig)) == 3
+    if (folder / "0002.jpg").is_dir():
+        (folder / "0002.jpg").rmdir()
+    (folder / "0002.jpg").write_bytes(before)
+    with rig.database.write(rig.org) as catalogue:
+        assert catalogue.retry_batch(batch.id) == 1
+    rig.run()
+    assert items(rig, batch)["0002.jpg"].state == "indexed"
+    assert wrong_originals(rig) == []
+    assert len(blobs(rig)) == 4
+
+
+def test_a_twin_of_a_file_that_changed_is_no_duplicate_of_nothing(rig, folder):
+    twin = (folder / "0001.jpg").read_bytes()
+    (folder / "0003.jpg").write_bytes(twin)
+    rig.in_folder = folder
+
+    def happen(path):
+        if path.name == "0001.jpg":
+            path.write_bytes(jpeg(78, 11.0, 11.0))
+
+    batch = meddled(rig, happen)
+    found = {name: item.state for name, item in items(rig, batch).items()}
+    assert found == {
+        "0000.jpg": "indexed",
+        "0001.jpg": "failed",
+        "0002.jpg": "indexed",
+        "0003.jpg": "indexed",
+    }
+    assert wrong_originals(rig) == []
+
+
+def test_twins_that_do_not_change_leave_one_blob(rig, folder):
+    (folder / "0003.jpg").write_bytes((folder / "0001.jpg").read_bytes())
+    batch = rig.ingest(folder, rig.org)
+    assert (batch.indexed, batch.duplicate) == (3, 1)
+    assert len(blobs(rig)) == 3
+    assert wrong_originals(rig) == []
+
+
+def test_a_replaced_file_takes_its_old_bytes_along(rig, folder):
+    rig.ingest(folder, rig.org)
+    (folder / "0001.jpg").write_bytes(jpeg(79, 12.0, 12.0))
+    batch = rig.ingest(folder, rig.org)
+    assert (batch.updated, batch.duplicate) == (1, 3)
+    assert len(blobs(rig)) == 4
+    assert wrong_originals(rig) == []
+
+
+@pytest.mark.parametrize("policy", ["copy", "rendition"])
+def test_no_lock_is_held_while_bytes_are_moved(rig, tmp_path, monkeypatch, policy):
+    """A slow disk under the blobs must not keep other writers of the source waiting."""
+    write_photos(tmp_path / "in", 3)
+    org = rig.organization()
+    with rig.operator.write(org) as catalogue:
+        source = catalogue.add_source(
+            "photos", "photo", originals=policy, root=str(tmp_path / "in")
+        )
+    free, put = [], rig.blobs.put
+    asked = "SELECT pg_try_advisory_xact_lock(hashtextextended(:source, 0))::int"
+
+    def watched(organization_id, data):
+        free.append(rig.scalar(asked, source=str(source.id)))
+        return put(organization_id, data)
+
+    monkeypatch.setattr(rig.blobs, "put", watched)
+    assert rig.ingest(tmp_path / "in", org).indexed == 3
+    assert free == [1, 1, 1]

@@ -1,0 +1,114 @@
+"""Selective risk and AUROC against loops over thresholds and pairs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinpoint.metrics.abstention import abstention_auroc, risk_curve
+
+confidence = st.one_of(st.sampled_from([0.0, 0.5, 1.0, math.nan]), st.floats(-5, 5))
+rows = st.lists(st.tuples(confidence, st.integers(0, 1)), max_size=25)
+
+
+def below_all(c):
+    return -math.inf if math.isnan(c) else c
+
+
+def curve_in_a_loop(pairs):
+    """Every threshold in turn: who is answered, and what that costs."""
+    points, area = [], 0.0
+    for least in sorted({below_all(c) for c, _ in pairs}, reverse=True):
+        answered = [loss for c, loss in pairs if below_all(c) >= least]
+        risk = sum(answered) / len(answered)
+        points.append((least, len(answered) / len(pairs), risk))
+        area += risk * sum(below_all(c) == least for c, _ in pairs)
+    return points, area / len(pairs) if pairs else math.nan
+
+
+@given(rows)
+def test_selective_risk_is_that_of_the_loop(pairs):
+    points, area = curve_in_a_loop(pairs)
+    curve = risk_curve([c for c, _ in pairs], [loss for _, loss in pairs])
+    assert curve.rows == len(pairs)
+    least = [math.nan if math.isinf(p[0]) else p[0] for p in points]
+    assert np.array_equal(curve.least, least, equal_nan=True)
+    assert curve.coverage == pytest.approx([p[1] for p in points])
+    assert curve.risk == pytest.approx([p[2] for p in points])
+    assert curve.aurc == pytest.approx(area, nan_ok=True)
+
+
+@given(rows, st.randoms(use_true_random=False))
+def test_row_order_changes_no_curve(pairs, random):
+    mixed = random.sample(pairs, len(pairs))
+    one, other = (risk_curve([c for c, _ in p], [x for _, x in p]) for p in (pairs, mixed))
+    assert np.array_equal(one.risk, other.risk)
+    assert one.aurc == pytest.approx(other.aurc, nan_ok=True)
+
+
+def test_all_rows_answered_cost_the_plain_error_rate():
+    curve = risk_curve([0.9, 0.8, 0.8, 0.1], [0, 1, 0, 1])
+    assert curve.coverage.tolist() == [0.25, 0.75, 1.0]
+    assert curve.risk.tolist() == pytest.approx([0, 1 / 3, 0.5])
+    assert curve.aurc == pytest.approx((0 + 1 / 3 + 1 / 3 + 0.5) / 4)
+
+
+def test_silence_comes_last_and_cannot_improve_the_area():
+    spoken = risk_curve([0.9, 0.5, 0.1], [0, 0, 1])
+    silent = risk_curve([0.9, 0.5, math.nan], [0, 0, 1])
+    assert silent.aurc == spoken.aurc
+    assert math.isnan(silent.least[-1])
+    assert risk_curve([math.nan, math.nan], [1, 1]).aurc == 1.0
+
+
+def test_a_good_order_beats_chance_and_chance_beats_a_bad_one():
+    losses = [0] * 50 + [1] * 50
+    good, bad = np.linspace(1, 0, 100), np.linspace(0, 1, 100)
+    assert risk_curve(good, losses).aurc < risk_curve([0.5] * 100, losses).aurc == 0.5
+    assert risk_curve(bad, losses).aurc > 0.5
+
+
+@given(rows)
+def test_auroc_is_the_share_of_pairs_in_order(pairs):
+    above = [below_all(c) for c, good in pairs if good]
+    below = [below_all(c) for c, good in pairs if not good]
+    won = 0.0
+    for a in above:
+        for b in below:
+            won += 1.0 if a > b else 0.5 if a == b else 0.0
+    count = len(above) * len(below)
+    found = abstention_auroc([c for c, _ in pairs], [good for _, good in pairs])
+    assert found == pytest.approx(won / count if count else math.nan, nan_ok=True)
+
+
+def test_auroc_at_its_ends():
+    assert abstention_auroc([3, 2, 1], [1, 1, 0]) == 1.0
+    assert abstention_auroc([1, 1, 3], [1, 1, 0]) == 0.0
+    assert abstention_auroc([1, 1, 1], [1, 0, 0]) == 0.5
+    # Abstained (NaN) is below everything, and ties with itself.
+    assert abstention_auroc([0.0, math.nan], [1, 0]) == 1.0
+    assert abstention_auroc([math.nan, math.nan], [1, 0]) == 0.5
+
+
+@pytest.mark.parametrize("answerable", [[], [1, 1], [0, 0]])
+def test_one_group_alone_has_no_auroc(answerable):
+    assert math.isnan(abstention_auroc([0.5] * len(answerable), answerable))
+
+
+def test_no_rows_have_no_curve():
+    curve = risk_curve([], [])
+    assert (curve.rows, len(curve.risk), len(curve.coverage), len(curve.least)) == (0, 0, 0, 0)
+    assert math.isnan(curve.aurc)
+
+
+def test_bad_columns_are_refused():
+    with pytest.raises(ValueError, match="losses: row 1 is nan"):
+        risk_curve([0.5, math.nan], [0.0, math.nan])
+    with pytest.raises(ValueError, match="confidence: row 0 is inf"):
+        abstention_auroc([math.inf], [1])
+    with pytest.raises(ValueError, match="answerable: 1 rows beside 2"):
+        abstention_auroc([0.1, 0.2], [1])

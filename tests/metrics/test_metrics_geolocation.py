@@ -1,0 +1,152 @@
+"""Accuracies, errors, GeoScore and areas against loops; ties, no answers and no rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinpoint.metrics.conventions import CONVENTIONS
+from pinpoint.metrics.geolocation import (
+    THRESHOLDS_KM,
+    accuracies,
+    area_accuracy,
+    errors,
+    geoscore,
+    geoscores,
+    same_area,
+    within,
+)
+
+# Ties at thresholds, and no answers, are as likely as anything else.
+distances = st.lists(
+    st.one_of(st.sampled_from([*THRESHOLDS_KM, 0.0, math.nan]), st.floats(0, 20_038)), max_size=40
+)
+names = st.sampled_from(["Paris_FR", "Rome_IT", "NaN", "", None])
+
+
+def accuracy_in_a_loop(column, threshold, comparison):
+    right = 0
+    for d in column:
+        if math.isnan(d):
+            continue
+        if d < threshold or (comparison == "<=" and d == threshold):
+            right += 1
+    return right / len(column) if column else math.nan
+
+
+def geoscore_in_a_loop(column, rounded):
+    total = 0.0
+    for d in column:
+        score = 0.0 if math.isnan(d) else 5000 * math.exp(-d / 1492.7)
+        total += round(score) if rounded else score
+    return total / len(column) if column else math.nan
+
+
+def test_thresholds_are_the_fields():
+    assert THRESHOLDS_KM == (1, 25, 200, 750, 2500)
+
+
+@given(distances, st.sampled_from(sorted(CONVENTIONS)))
+def test_accuracies_are_those_of_the_loop(column, name):
+    convention = CONVENTIONS[name]
+    slow = [accuracy_in_a_loop(column, t, convention.comparison) for t in THRESHOLDS_KM]
+    assert accuracies(column, convention) == pytest.approx(slow, nan_ok=True)
+
+
+@given(distances)
+def test_errors_are_of_answered_rows_and_say_how_many(column):
+    answered = sorted(d for d in column if not math.isnan(d))
+    found = errors(column)
+    assert (found.answered, found.rows) == (len(answered), len(column))
+    if not answered:
+        assert math.isnan(found.mean_km)
+        assert math.isnan(found.median_km)
+        return
+    half = len(answered) // 2
+    middle = answered[half] if len(answered) % 2 else (answered[half - 1] + answered[half]) / 2
+    assert found.mean_km == pytest.approx(sum(answered) / len(answered))
+    assert found.median_km == pytest.approx(middle)
+
+
+@given(distances, st.sampled_from(sorted(CONVENTIONS)))
+def test_geoscore_is_that_of_the_loop(column, name):
+    convention = CONVENTIONS[name]
+    slow = geoscore_in_a_loop(column, convention.rounded)
+    assert geoscore(column, convention) == pytest.approx(slow, nan_ok=True)
+
+
+def test_geoscores_known_by_heart():
+    column = [0.0, 1492.7, 1492.7 * math.log(2), math.nan]
+    assert geoscores(column, rounded=False) == pytest.approx([5000, 1839.397206, 2500, 0])
+    assert geoscores(column, rounded=True).tolist() == [5000, 1839, 2500, 0]
+    # Rounding is per photo, before the mean: PIGEON and OSV-5M differ on one and the same run.
+    assert geoscore(column[1:2], CONVENTIONS["pigeon"]) == 1839
+    assert geoscore(column[1:2], CONVENTIONS["osv5m"]) == pytest.approx(1839.397206)
+
+
+def test_a_photo_without_an_answer_is_wrong_and_stays_in_the_denominator():
+    with_all, with_some = [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, math.nan]
+    osv5m = CONVENTIONS["osv5m"]
+    assert accuracies(with_all, osv5m)[0] == 1.0
+    assert accuracies(with_some, osv5m) == (0.75,) * 5
+    assert geoscore(with_some, osv5m) == pytest.approx(0.75 * geoscore(with_all, osv5m))
+    assert errors(with_some).mean_km == 0.5
+    assert accuracies([math.nan] * 3, osv5m) == (0.0,) * 5
+    assert geoscore([math.nan] * 3, osv5m) == 0
+
+
+def test_no_rows_have_no_accuracy():
+    assert all(math.isnan(a) for a in accuracies([], CONVENTIONS["osv5m"]))
+    assert math.isnan(geoscore([], CONVENTIONS["osv5m"]))
+    empty = area_accuracy([], [])
+    assert (empty.rows, empty.labelled) == (0, 0)
+    assert math.isnan(empty.as_released)
+    assert math.isnan(empty.labelled_only)
+
+
+@given(st.lists(st.tuples(names, names), max_size=30))
+def test_areas_have_both_denominators(pairs):
+    labels, answers = [p[0] for p in pairs], [p[1] for p in pairs]
+    right = labelled = 0
+    rows = []
+    for label, answer in pairs:
+        has_label = label is not None and label != ""
+        labelled += has_label
+        rows.append(has_label and label == answer)
+        right += rows[-1]
+    found = area_accuracy(labels, answers)
+    assert same_area(labels, answers).tolist() == rows
+    assert (found.rows, found.labelled) == (len(pairs), labelled)
+    assert found.as_released == pytest.approx(
+        right / len(pairs) if pairs else math.nan, nan_ok=True
+    )
+    assert found.labelled_only == pytest.approx(
+        right / labelled if labelled else math.nan, nan_ok=True
+    )
+
+
+def test_missing_labels_lower_the_released_figure_only():
+    labels = ["Nord_FR", None, "", "Roma_IT"]
+    found = area_accuracy(labels, ["Nord_FR", None, "", None])
+    assert (found.as_released, found.labelled_only) == (0.25, 0.5)
+    # Near is not equal: a name is compared letter by letter.
+    assert not same_area(["Waitangi_NaN_Chatham Islands_NZ"], ["Waitangi__Chatham Islands_NZ"])[0]
+
+
+@pytest.mark.parametrize("bad", [[-1.0], [math.inf], [[1.0, 2.0]]])
+def test_distances_that_are_none_are_refused(bad):
+    for measure in (errors, lambda d: accuracies(d, CONVENTIONS["g3"])):
+        with pytest.raises(ValueError, match="distances_km"):
+            measure(bad)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="more than 0 km"):
+        within([1.0], 0.0, CONVENTIONS["g3"])
+    with pytest.raises(ValueError, match="2 labels beside 1 answers"):
+        area_accuracy(["a", "b"], ["a"])
+    assert within(np.array([1.0]), 1.0, CONVENTIONS["geoclip"]).all()

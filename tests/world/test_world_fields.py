@@ -1,0 +1,103 @@
+"""The factors of a planet: smooth in space at their own scale, constant within a country."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pinpoint.geo.points import destination, unit_xyz
+from pinpoint.world import fields
+from pinpoint.world.cities import cities, folder_name, nearest_city, positions
+from pinpoint.world.fields import COLUMNS, WIDTH, factors
+from pinpoint.world.seeds import draws, rng, share
+
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def spots():
+    chosen = rng(SEED, "test", "spots").choice(len(cities()), 1_500, replace=False)
+    return positions()[chosen]
+
+
+def plain(spots, country="FR", seed=SEED):
+    return factors(seed, spots, [country] * len(spots))
+
+
+def test_a_field_is_the_sum_of_its_waves(spots):
+    for scale in ("climate", "region", "town", "corner"):
+        waves, phases = fields._waves(SEED, scale)
+        fast = fields._field(SEED, scale, unit_xyz(spots[:5]))
+        for number, xyz in enumerate(unit_xyz(spots[:5])):
+            for own in range(len(phases)):
+                slow = 0.0
+                for wave, phase in zip(waves[own], phases[own], strict=True):
+                    slow += math.cos(float(wave @ xyz) + phase)
+                slow *= math.sqrt(2 / len(phases[own]))
+                assert fast[number, own] == pytest.approx(slow, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("scale", "reach_m"), [("region", 200_000.0), ("town", 12_000.0), ("corner", 800.0)]
+)
+def test_neighbours_agree_as_far_as_the_scale_reaches(spots, scale, reach_m):
+    here = plain(spots)[:, COLUMNS[scale]]
+    for times, expected in ((0.25, math.exp(-0.03125)), (1.0, math.exp(-0.5)), (4.0, 0.0)):
+        there = plain(destination(spots, 40.0, times * reach_m))[:, COLUMNS[scale]]
+        assert float((here * there).mean()) == pytest.approx(expected, abs=0.12)
+
+
+def test_factors_are_about_standard_normal_over_the_planet(spots):
+    seen = plain(spots)
+    for scale in ("region", "town", "corner"):
+        assert seen[:, COLUMNS[scale]].mean(axis=0) == pytest.approx(0.0, abs=0.25)
+        assert seen[:, COLUMNS[scale]].std(axis=0) == pytest.approx(1.0, abs=0.25)
+
+
+def test_countries_have_one_style_and_the_tropics_are_warm(spots):
+    french, german = plain(spots[:50], "FR"), plain(spots[:50], "DE")
+    style = COLUMNS["country"]
+    assert (french[:, style] == french[0, style]).all()
+    assert (french[:, style] != german[:, style]).all()
+    rest = np.r_[0:2, 10:WIDTH]
+    assert (french[:, rest] == german[:, rest]).all()
+    pole, equator = plain(np.array([[85.0, 10.0]])), plain(np.array([[0.0, 10.0]]))
+    assert equator[0, 0] > pole[0, 0] + 1.0
+
+
+def test_factors_do_not_depend_on_how_many_are_asked_for(spots):
+    together = plain(spots[:300])
+    alone = np.concatenate([plain(spots[k : k + 1]) for k in range(300)])
+    assert (together == alone).all()
+    assert (plain(spots[:300][::-1])[::-1] == together).all()
+    assert (plain(spots[:300], seed=SEED + 1) != together).mean() > 0.9
+
+
+def test_there_is_no_seam_at_the_antimeridian_or_the_poles():
+    east, west = plain(np.array([[10.0, 179.9999999]])), plain(np.array([[10.0, -179.9999999]]))
+    assert east == pytest.approx(west, abs=1e-3)
+    first, second = plain(np.array([[90.0, 0.0]])), plain(np.array([[90.0, 123.0]]))
+    assert first == pytest.approx(second, abs=1e-3)
+
+
+def test_noise_is_drawn_by_name():
+    flat, bell = draws(SEED, ["a", "b", "c"], 5, 7)
+    again, bells = draws(SEED, ["c", "a"], 5, 7)
+    assert (flat[[2, 0]] == again).all()
+    assert (bell[[2, 0]] == bells).all()
+    assert (flat >= 0).all()
+    assert (flat < 1).all()
+    many = np.array([share(SEED, "x", number) for number in range(4_000)])
+    assert many.mean() == pytest.approx(0.5, abs=0.03)
+    assert np.quantile(many, [0.1, 0.9]) == pytest.approx([0.1, 0.9], abs=0.03)
+
+
+def test_cities_are_named_for_paths_and_found_again():
+    table = cities()
+    names = [folder_name(city) for city in table]
+    assert len(set(names)) == len(names) == len(positions())
+    assert all(name.replace("-", "").isalnum() and name.isascii() for name in names)
+    for city in (table[0], table[70_000], table[-1]):
+        assert nearest_city(city.point).point == city.point
