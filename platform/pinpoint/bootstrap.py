@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
+from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.contract import public_contract
 from pinpoint.ports import VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, SourceKind, Vector
 from pinpoint.settings import Settings
@@ -45,9 +47,6 @@ class LazyEncoder:
     @cached_property
     def contract(self) -> Contract:
         """What the configured bundle expects and produces."""
-        from pinpoint.nets.contract import public_contract
-        from pinpoint.nets.runtime import find_bundle
-
         bundle = find_bundle(self._settings.encoder.bundle, self._settings.places.home)
         return public_contract(bundle.contract, self._settings.media.rendition_px)
 

@@ -37,7 +37,7 @@ def _explain(
     statement = text("EXPLAIN (ANALYZE, TIMING OFF, BUFFERS, FORMAT JSON) " + EVIDENCE.text)
     took, looked, found, indexes = [], [], [], set()
     for vector in ready.vectors[number][:questions]:
-        candidates = retrieve.candidates(
+        candidates, _ = retrieve.candidates(
             vector,
             index=services.index,
             organization_id=owner,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pinpoint.nets.checkpoint import write_bundle
-from pinpoint.nets.contract import TowerSpec
-from pinpoint.nets.preprocess import Preprocess
+from pinpoint.nets.contract import Preprocess, TowerSpec
 from shared_data import shared_data
 
 

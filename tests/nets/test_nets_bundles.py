@@ -1,6 +1,8 @@
 """Bundles: made, read again, and refused in words when anything does not fit."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,9 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from nets.towers import TINY, clip_bundle, timm_bundle, timm_weights
 from pinpoint.errors import BadBundle, Conflict, Misconfigured
-from pinpoint.nets.checkpoint import read_bundle, write_bundle
+from pinpoint.nets.bundles import find_bundle, read_bundle
+from pinpoint.nets.checkpoint import write_bundle
 from pinpoint.nets.contract import TowerSpec, descriptor_contract, digest
-from pinpoint.nets.runtime import find_bundle, open_encoder
+from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings
 
 
@@ -168,6 +171,20 @@ def test_bundles_are_found_by_folder_and_by_name(bundle, tmp_path, monkeypatch):
         find_bundle("large", tmp_path)
     with pytest.raises(BadBundle, match=r"it has no contract\.json"):
         find_bundle("bundles", tmp_path)
+
+
+def test_a_contract_is_read_without_torch(bundle):
+    # The index owner does it while it serves: loading torch would stop every question.
+    code = (
+        "import sys; from pathlib import Path; from pinpoint.bootstrap import LazyEncoder;"
+        "from pinpoint.settings import EncoderSettings, Settings;"
+        "settings = Settings(encoder=EncoderSettings(bundle=sys.argv[1]));"
+        "print(LazyEncoder(settings).contract.name, 'torch' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["tiny-timm", "False"]
 
 
 def test_renditions_smaller_than_the_input_are_refused(bundle, tmp_path):

@@ -7,12 +7,8 @@ import pytest
 import torch
 
 from nets.towers import pictures
-from pinpoint.nets.descriptor import (
-    DESCRIPTOR_DIM,
-    DESCRIPTOR_NOTE,
-    DESCRIPTOR_PREPROCESS,
-    Descriptor,
-)
+from pinpoint.nets.contract import DESCRIPTOR_DIM, DESCRIPTOR_NOTE, DESCRIPTOR_PREPROCESS
+from pinpoint.nets.descriptor import Descriptor
 from pinpoint.nets.preprocess import prepare
 
 SIDE = 16

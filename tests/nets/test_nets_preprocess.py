@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from nets.towers import pictures
-from pinpoint.nets.preprocess import Preprocess, prepare
+from pinpoint.nets.contract import Preprocess
+from pinpoint.nets.preprocess import prepare
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 

@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from pinpoint.nets.checkpoint import write_bundle
-from pinpoint.nets.contract import TowerSpec
-from pinpoint.nets.preprocess import Preprocess
+from pinpoint.nets.contract import Preprocess, TowerSpec
 from pinpoint.nets.torchvision_ops import allow_torchvision
 
 CLIP_NAME = "pinpoint-tiny-test"

@@ -24,7 +24,7 @@ def gather(gallery):
     def gather(limits=Limits(), candidates=None, **changes):  # noqa: B008
         found = candidates
         if found is None:
-            found = retrieve.candidates(
+            found, _ = retrieve.candidates(
                 PixelEncoder().encode_query(picture(1, 7)),
                 index=NumpyIndex(gallery),
                 organization_id=US,

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import hashlib
 import random
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -204,6 +205,33 @@ def test_a_gallery_without_the_rows_says_the_same(seed):
     if ids or len(kept) < len(points):
         gone = {p.id for p in points} - {p.id for p in kept}
         assert not shown(locate(points, exclusions)) & gone
+
+
+def test_a_crowd_of_copies_costs_few_requests():
+    points = in_memory.gallery(places=6, views=4)
+    vector = in_memory.PixelEncoder().encode_query(in_memory.picture(2, 1))
+    own = points[2 * 8]
+    copies = [
+        dataclasses.replace(own, id=UUID(int=number), group=str(number), vectors={"image": vector})
+        for number in range(700)
+    ]
+    index = in_memory.NumpyIndex([*copies, *points])
+    database = in_memory.DictDatabase([*copies, *points])
+    answer = pipeline.locate_encoded(
+        vector,
+        limits=Limits(),
+        organization_id=in_memory.US,
+        contract=in_memory.CONTRACT,
+        index=index,
+        database=database,
+        settings=SETTINGS,
+        exclusions=Exclusions(near_duplicate_cosine=0.999),
+    )
+    assert len(answer.ranked) == SETTINGS.candidates
+    assert not shown(answer) & {copy.id for copy in copies}
+    # By the page it would be 700 / 6 requests, and as many reads of evidence.
+    assert len(index.requests) <= 8
+    assert database.log.count("evidence") == 1
 
 
 @pytest.mark.parametrize("cosine", [0.0, -0.5, 1.01, float("nan")])

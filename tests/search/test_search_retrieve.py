@@ -35,7 +35,7 @@ def index(points):
 def ask(index, vector=None, limits=Limits(), settings=SETTINGS):  # noqa: B008
     if vector is None:
         vector = PixelEncoder().encode_query(picture(3, 50))
-    return retrieve.candidates(
+    found, exclusions = retrieve.candidates(
         vector,
         index=index,
         organization_id=US,
@@ -43,6 +43,8 @@ def ask(index, vector=None, limits=Limits(), settings=SETTINGS):  # noqa: B008
         settings=settings,
         info=index.info(),
     )
+    assert exclusions is None
+    return found
 
 
 def hit(number, score, kind="photo", group=None, point=None):

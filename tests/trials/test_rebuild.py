@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -31,7 +32,7 @@ from trials.soak.ground import Ground, running
 
 IMAGES = int(os.environ.get("PINPOINT_TEST_REBUILD_IMAGES", "100000"))
 ASKED, AROUND_S = 40, 10.0
-LONGEST_S, RATE_HELD = 60.0, 0.1
+LONGEST_S, RATE_HELD = 9.0, 0.3
 """Longest pause allowed, and the share of both rates that has to be reached."""
 
 
@@ -42,6 +43,7 @@ def test_a_rebuild_under_load_and_crashes_in_it(tmp_path):
         services = build(ground.settings, "worker")
         first = _rebuilt(services)
         say(f"{IMAGES} images: first build {sum(one.ended - one.begun for one in first):.1f} s\n")
+        _fresh_owner(ground, services)
         before = exact(services.index, loaded)
         under_load = _under_load(ground, services, loaded, tmp_path)
         assert exact(services.index, loaded) == before, "exact answers differ after the swap"
@@ -65,6 +67,16 @@ def say(text: str) -> None:
 def _rebuilt(services: Services) -> list[Window]:
     services.index.rebuild()
     return follow(services.index)
+
+
+def _fresh_owner(ground: Ground, services: Services) -> None:
+    """Start the owner again: what its first rebuild has to import counts as a pause too."""
+    old = ground.pid("index")
+    os.kill(old, signal.SIGTERM)
+    until = time.monotonic() + 60.0
+    while ground.pid("index") in (None, old) or not crashes.serves(services.index):
+        assert time.monotonic() < until, "the owner does not come back"
+        time.sleep(0.1)
 
 
 def _under_load(ground: Ground, services: Services, loaded: Loaded, folder) -> Load:
@@ -105,7 +117,7 @@ def _same_answers(seen: Load) -> None:
     answers: dict[int, set[str]] = {}
     for one in seen.asked():
         if "error" not in one:
-            assert one["answer"] is not None, f"an empty answer: {one}"
+            assert one["answer"], f"an empty answer: {one}"
             if one["still"]:
                 answers.setdefault(one["question"], set()).add(one["answer"])
     assert len(answers) == ASKED

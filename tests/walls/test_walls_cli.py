@@ -34,6 +34,7 @@ FOREIGN = {
 # These work on the stack itself, for the operator of its machine, or on files: no key opens them.
 OPERATOR = {
     "up", "down", "status", "demo", "inspect", "backup", "restore",
+    "evaluate", "compare", "world make",
     "orgs create", "orgs list", "orgs revoke", "orgs erase",
     "keys create", "keys list", "keys revoke",
     "index info", "index rebuild", "index reconcile",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinpoint.cli import output
+from pinpoint.cli import output, reports
 from pinpoint.cli.session import Json, Org, Session
 from pinpoint.errors import BadRequest
 from pinpoint.records import Limits
@@ -45,6 +45,10 @@ Exclude = Annotated[
 Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="What is a near-duplicate.")]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
 Kinds = Annotated[list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")]
+Only = Annotated[
+    list[str],
+    typer.Option("--only", help="Only questions of a stratum, NAME=VALUE; may be repeated."),
+]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first so many questions.")
 ]
@@ -74,6 +78,7 @@ def evaluate(
     cosine: Cosine = 0.95,
     source: Sources = [],  # noqa: B006
     kind: Kinds = [],  # noqa: B006
+    only: Only = [],  # noqa: B006
     limit: Limit = None,
     convention: Convention = None,
     org: Org = None,
@@ -87,7 +92,7 @@ def evaluate(
         convention_named(convention)  # a wrong word is said before the work, not after it
     labelled, places = _labelled(protocol, labels, images, columns)
     if describe:
-        show_description(session, labelled, images and places.images)
+        _describe(session, labelled, images and places.images)
         return
     with session.services("api", _settings(bundle)) as services:
         folder = out or Path(f"evaluation-{protocol}-{services.encoder.contract.name}-{ranker}")
@@ -96,6 +101,7 @@ def evaluate(
             "ranker": ranker,
             "exclude": () if exclude == _NOTHING else tuple(exclude.replace(" ", "").split(",")),
             "near_duplicate_cosine": cosine,
+            "only": tuple(_stratum(each) for each in only),
             "first": limit,
         }
         parts = _parts(services)
@@ -105,7 +111,7 @@ def evaluate(
     if session.as_json:
         output.show_json({"out": str(folder), **report})
     else:
-        show_report(report, folder)
+        reports.show_report(report, folder)
 
 
 def compare(
@@ -122,22 +128,12 @@ def compare(
     found = compare_runs(a, b, convention)
     if session.as_json:
         output.show_json(found)
-        return
-    for line in found["differ"] or ["the runs were asked the same"]:
-        output.say(line)
-    for note in found["notes"]:
-        output.say(note)
-    for arm, figures in found["arms"].items():
-        title = f"{arm}: {found['photos'][arm]} photos; {found['convention']['words']}"
-        rows = [
-            (name, *(_figure(one[key]) for key in ("a", "b", "value", "low", "high", "p_value")))
-            for name, one in figures.items()
-        ]
-        output.table(title, ("figure", ">A", ">B", ">A − B", ">from", ">to", ">p"), rows)
+    else:
+        reports.show_comparison(found)
 
 
-def show_description(session: Session, labelled: Labelled, images: Path | None) -> None:
-    """What `--describe` prints; `images` is where to look for missing ones, if anywhere."""
+def _describe(session: Session, labelled: Labelled, images: Path | None) -> None:
+    """Say what the labels are made of; `images` is where to look for missing ones, if anywhere."""
     from pinpoint.evaluation.describe import describe
     from pinpoint.evaluation.labels import missing
 
@@ -146,37 +142,8 @@ def show_description(session: Session, labelled: Labelled, images: Path | None) 
         said["images_missing"] = len(missing(labelled, images))
     if session.as_json:
         output.show_json(said)
-        return
-    notes = said.pop("notes")
-    output.table(None, ("labels", "value"), [(name, _line(value)) for name, value in said.items()])
-    for note in notes if isinstance(notes, list) else ():
-        output.say(note)
-
-
-def show_report(report: Mapping[str, Any], folder: Path) -> None:
-    """The figures that people look for first; the rest is in the files."""
-    counts = report["counts"]
-    unreadable = sum(counts["unreadable_image"].values())
-    output.say(
-        f"{counts['rows']} rows, {counts['questions']} labelled, {counts['asked']} asked: "
-        f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
-    )
-    thresholds = list(report["arms"]["served"]["all"]["accuracy"])
-    rows = [
-        (
-            arm,
-            found["all"]["answered"],
-            *(_range(found["all"]["accuracy"][km]) for km in thresholds),
-            _figure(found["all"]["median_error_km"]),
-        )
-        for arm, found in report["arms"].items()
-    ]
-    columns = ("arm", ">answered", *(f">@{km} km" for km in thresholds), ">median km")
-    output.table(f"per cent of {counts['read']} photos read", columns, rows)
-    output.say(report["convention"]["words"])
-    for note in report["notes"]:
-        output.say(note)
-    output.say(f"report: {folder / 'report.md'}")
+    else:
+        reports.show_description(said)
 
 
 def _labelled(
@@ -265,21 +232,9 @@ def _settings(bundle: str | None) -> Settings:
     return found
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
-def _range(found: Mapping[str, float | None]) -> str:
-    value, low, high = (found[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "–"
-    shown = f"{100 * value:.1f}"
-    return shown if low is None or high is None else f"{shown} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _line(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_line(each)}" for key, each in value.items()) or "–"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return output.cell(value)
+def _stratum(text: str) -> tuple[str, str]:
+    """`NAME=VALUE` of `--only`."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise BadRequest(f"--only wants NAME=VALUE, not {text!r}")
+    return name.strip(), value.strip()

@@ -86,6 +86,7 @@ def describe_run(
     labelled: Labelled,
     questions: Sequence[Question],
     *,
+    only: Mapping[str, str],
     gallery: Mapping[str, Any],
     settings: Mapping[str, Any],
     planet: Mapping[str, Any] | None,
@@ -95,6 +96,7 @@ def describe_run(
     Args:
         labelled: The set as read.
         questions: Those of it that are asked.
+        only: The strata that they were narrowed to.
         gallery: Organisation, bundle, index build and size.
         settings: How it is searched, narrowed and excluded.
         planet: What the planet says of itself, for a synthetic one.
@@ -107,6 +109,7 @@ def describe_run(
             "rows": labelled.rows,
             "dropped": dict(labelled.dropped),
             "questions": len(labelled.questions),
+            "only": dict(only),
             "asked": len(questions),
             "notes": list(labelled.notes),
         },

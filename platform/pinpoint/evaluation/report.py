@@ -203,7 +203,8 @@ def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], served: Measured) ->
         notes.insert(0, PLANET_NOTE)
     asked, labelled = run["labels"]["asked"], run["labels"]["questions"]
     if asked < labelled:
-        notes.append(f"Only the first {asked} of {labelled} questions were asked.")
+        chosen = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
+        notes.append(f"Only {asked} of {labelled} questions were asked{chosen and ': ' + chosen}.")
     authors = len(np.unique(served.clusters))
     if authors < FEW_AUTHORS:
         notes.append(f"Intervals rest on {authors} authors: with so few they are too short.")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequest
-from pinpoint.records import Vector
+from pinpoint.records import Answer, Vector
 
 ROWS: Final = "rows.jsonl"
 VECTORS: Final = "vectors.f16"
@@ -79,6 +79,28 @@ class Row:
     """Reading, decoding and encoding, which all arms share; `total` is the whole row."""
     arms: Mapping[str, ArmRow]
     """Empty where there is a problem."""
+
+
+def arm_row(answer: Answer, excluded: int) -> ArmRow:
+    """An answer as a row keeps it; `excluded` rows were named beforehand."""
+    ranked = sorted(answer.ranked, key=lambda each: each.candidate.rank)
+    return ArmRow(
+        lat=None if answer.point is None else answer.point.lat,
+        lon=None if answer.point is None else answer.point.lon,
+        radii_m={f"{region.mass:g}": region.radius_m for region in answer.regions},
+        calibrated=answer.calibrated,
+        ranker=answer.ranker,
+        index_build=answer.index_build,
+        bundle=answer.bundle_digest,
+        excluded=excluded,
+        top1_id=str(ranked[0].candidate.id) if ranked else None,
+        candidate_lat=[each.candidate.point.lat for each in ranked],
+        candidate_lon=[each.candidate.point.lon for each in ranked],
+        candidate_score=[each.candidate.score for each in ranked],
+        candidate_mass=[each.mass for each in ranked],
+        candidate_kind=[each.candidate.kind for each in ranked],
+        timings_ms=answer.timings_ms,
+    )
 
 
 class RowLog:

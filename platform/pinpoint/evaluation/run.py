@@ -20,11 +20,11 @@ from uuid import UUID
 from pinpoint.errors import BadPhoto, BadRequest, TooLarge
 from pinpoint.evaluation import asked
 from pinpoint.evaluation.labels import Labelled, Question
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog
+from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog, arm_row
 from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
-from pinpoint.records import Answer, Exclusions, IndexFilter, Limits, Vector
+from pinpoint.records import Exclusions, IndexFilter, Limits, Vector
 from pinpoint.search import exclude, pipeline, retrieve
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
@@ -61,8 +61,10 @@ class Plan:
     exclude: tuple[str, ...] = EXCLUDABLE
     """Of `EXCLUDABLE`; with none of them there is no arm `excluded`."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
+    only: tuple[tuple[str, str], ...] = ()
+    """Ask only questions that have this value in this stratum, or this `kind`."""
     first: int | None = None
-    """Ask only so many questions, the first ones."""
+    """Of those ask only so many, the first ones."""
 
 
 def evaluate(
@@ -94,10 +96,11 @@ def evaluate(
         Unavailable: A part of the stack does not answer.
     """
     _check(plan)
-    questions = labelled.questions[: plan.first]
+    questions = _chosen(labelled, plan)
     run = asked.describe_run(
         labelled,
         questions,
+        only=dict(plan.only),
         gallery=_gallery(plan, parts),
         settings=_settings(plan, parts),
         planet=planet,
@@ -130,6 +133,30 @@ def exclusions_for(question: Question, file_sha256: str, plan: Plan) -> Exclusio
             plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
         ),
     )
+
+
+def _chosen(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
+    """The questions that are asked.
+
+    Raises:
+        BadRequest: There are none.
+    """
+    chosen = tuple(
+        each
+        for each in labelled.questions
+        if all(_value(each, name) == wanted for name, wanted in plan.only)
+    )
+    if not chosen and plan.only:
+        known = sorted({name for each in labelled.questions for name in each.strata} | {"kind"})
+        raise BadRequest(
+            f"no question has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
+            f"there are the strata {', '.join(known)}"
+        )
+    return chosen[: plan.first]
+
+
+def _value(question: Question, name: str) -> str | None:
+    return question.kind if name == "kind" else question.strata.get(name)
 
 
 def _check(plan: Plan) -> None:
@@ -226,28 +253,7 @@ def _locate(vector: Vector, exclusions: Exclusions | None, plan: Plan, parts: Pa
         ranker=plan.ranker,
         watch=watch,
     )
-    return _arm(answer, excluded)
-
-
-def _arm(answer: Answer, excluded: int) -> ArmRow:
-    ranked = sorted(answer.ranked, key=lambda each: each.candidate.rank)
-    return ArmRow(
-        lat=None if answer.point is None else answer.point.lat,
-        lon=None if answer.point is None else answer.point.lon,
-        radii_m={f"{region.mass:g}": region.radius_m for region in answer.regions},
-        calibrated=answer.calibrated,
-        ranker=answer.ranker,
-        index_build=answer.index_build,
-        bundle=answer.bundle_digest,
-        excluded=excluded,
-        top1_id=str(ranked[0].candidate.id) if ranked else None,
-        candidate_lat=[each.candidate.point.lat for each in ranked],
-        candidate_lon=[each.candidate.point.lon for each in ranked],
-        candidate_score=[each.candidate.score for each in ranked],
-        candidate_mass=[each.mass for each in ranked],
-        candidate_kind=[each.candidate.kind for each in ranked],
-        timings_ms=answer.timings_ms,
-    )
+    return arm_row(answer, excluded)
 
 
 def _row(

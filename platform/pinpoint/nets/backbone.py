@@ -17,9 +17,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pinpoint.errors import BadBundle, Unavailable
-from pinpoint.nets.contract import Argument, TowerSpec
+from pinpoint.nets.contract import Argument, Preprocess, TowerSpec
 from pinpoint.nets.descriptor import Descriptor
-from pinpoint.nets.preprocess import Preprocess
 from pinpoint.nets.torchvision_ops import allow_torchvision
 
 _ARGUMENTS: Mapping[str, frozenset[str]] = {

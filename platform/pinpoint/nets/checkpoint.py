@@ -1,16 +1,16 @@
-"""Bundles on disk: a folder with `contract.json` and one safetensors file. Data only, no code.
+"""Making bundles, and towers from them.
 
-A bundle always holds its weights, also where they were downloaded by tag: a tag may one day mean
-other weights, a digest never does.
+A bundle is a folder with `contract.json` and one safetensors file: data only, no code. It always
+holds its weights, also where they were downloaded by tag: a tag may one day mean other weights, a
+digest never does.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,68 +18,18 @@ from safetensors.torch import save_file
 
 from pinpoint.errors import BadBundle, Conflict
 from pinpoint.nets.backbone import Tower, build_tower, suggested_preprocess
+from pinpoint.nets.bundles import Bundle, file_sha256
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
-    BundleContract,
+    Preprocess,
     TowerSpec,
     WeightsSpec,
     contract_json,
-    descriptor_contract,
     new_contract,
-    parse_contract,
 )
-from pinpoint.nets.preprocess import Preprocess
 
 _WEIGHTS_FILE = "tower.safetensors"
-_CHUNK_BYTES = 1 << 22
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    """A bundle that was read and found whole; its tower is not built yet."""
-
-    contract: BundleContract
-    weights: Path | None
-    """None for the descriptor only."""
-
-
-def descriptor_bundle() -> Bundle:
-    """The bundle that needs no folder."""
-    return Bundle(contract=descriptor_contract(), weights=None)
-
-
-def read_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle: its contract, and that the weights are those it names.
-
-    Raises:
-        BadBundle: A file is missing, the contract is not as it must be, or the weights' digest
-            differs.
-    """
-    path = folder / CONTRACT_FILE
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise BadBundle(
-            f"{folder} is no bundle: {CONTRACT_FILE} cannot be read ({error.strerror})"
-        ) from error
-    contract = parse_contract(text, str(path))
-    if contract.weights is None:
-        raise BadBundle(f"{path} names no weights")
-    weights = folder / contract.weights.file
-    try:
-        found = _sha256(weights)
-    except OSError as error:
-        raise BadBundle(
-            f"bundle {folder} lacks its weights: {contract.weights.file} cannot be read "
-            f"({error.strerror})"
-        ) from error
-    if found != contract.weights.sha256:
-        raise BadBundle(
-            f"the weights {weights} are not those of the contract: SHA-256 is {found}, the contract"
-            f" says {contract.weights.sha256}. Copy the bundle again, whole."
-        )
-    return Bundle(contract=contract, weights=weights)
 
 
 def load_tower(bundle: Bundle) -> Tower:
@@ -149,7 +99,7 @@ def write_bundle(
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_file(tensors, draft / _WEIGHTS_FILE)
-        held = _weights_spec(_sha256(draft / _WEIGHTS_FILE), licence)
+        held = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), licence)
         contract = replace(contract, weights=held, dims={"image": width})
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
         draft.chmod(0o755)
@@ -189,11 +139,3 @@ def _default_note(tower: TowerSpec) -> str:
         f"Bare tower {tower}, not trained for places: finds pictures that look alike;"
         " its similarities are no probabilities."
     )
-
-
-def _sha256(file: Path) -> str:
-    seen = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_CHUNK_BYTES):
-            seen.update(block)
-    return seen.hexdigest()

@@ -11,8 +11,6 @@ from pydantic.dataclasses import dataclass
 
 from pinpoint import __version__
 from pinpoint.errors import BadBundle
-from pinpoint.nets.descriptor import DESCRIPTOR_DIM, DESCRIPTOR_NOTE, DESCRIPTOR_PREPROCESS
-from pinpoint.nets.preprocess import Preprocess
 from pinpoint.records import Contract
 
 CONTRACT_FILE: Final = "contract.json"
@@ -26,6 +24,34 @@ _STRICT = ConfigDict(extra="forbid")
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """No slash and no colon: a name from a contract is never taken for a path or an address."""
 Argument = bool | int | float | str
+Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Preprocess:
+    """How a picture becomes what a tower expects; part of the contract of its weights."""
+
+    size_px: Annotated[int, Field(ge=8, le=4096)]
+    """Side S of the square."""
+    resize: Literal["shorter", "squash"]
+    """`shorter`: keep proportions, cut the middle square; `squash`: scale both sides to S."""
+    crop: Annotated[float, Field(ge=0.1, le=1.0, allow_inf_nan=False)] = 1.0
+    """Share of the resized side that is kept; the picture is scaled to `floor(S / crop)` first."""
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    """Always antialiased."""
+    mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
+    """Subtracted per channel, from values in [0, 1]."""
+    std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
+    """Divided by, per channel."""
+
+
+DESCRIPTOR_DIM: Final = 384
+DESCRIPTOR_NOTE: Final = (
+    "No trained weights: compares colours and layout only. It recognises near-identical views in"
+    " similar light and knows nothing about places; a confident-looking answer may be a look-alike."
+)
+DESCRIPTOR_PREPROCESS: Final = Preprocess(size_px=128, resize="squash", interpolation="bilinear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

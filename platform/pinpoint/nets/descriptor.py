@@ -12,20 +12,10 @@ histograms: Arandjelović and Zisserman, "Three things everyone should know …"
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from pinpoint.nets.preprocess import Preprocess
-
-DESCRIPTOR_DIM: Final = 384
-DESCRIPTOR_NOTE: Final = (
-    "No trained weights: compares colours and layout only. It recognises near-identical views in"
-    " similar light and knows nothing about places; a confident-looking answer may be a look-alike."
-)
-DESCRIPTOR_PREPROCESS: Final = Preprocess(size_px=128, resize="squash", interpolation="bilinear")
 
 _DIRECTIONS = 8
 _TONES = 8

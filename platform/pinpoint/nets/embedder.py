@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from pinpoint.errors import BadBundle
-from pinpoint.nets.preprocess import Preprocess, prepare
+from pinpoint.nets.contract import Preprocess
+from pinpoint.nets.preprocess import prepare
 from pinpoint.records import Contract, Pixels, SourceKind, Vector
 
 

@@ -8,40 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 
+from pinpoint.nets.contract import Preprocess
 from pinpoint.records import Pixels
-
-Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
-Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 
 _MAX_ASPECT = 4
 """Pictures longer than this are first cut to their middle: one of 3,000,000 px width would fill the
 memory, scaled by its shorter side, only to be cropped or squeezed afterwards."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Preprocess:
-    """How a picture becomes what a tower expects; part of the contract of its weights."""
-
-    size_px: Annotated[int, Field(ge=8, le=4096)]
-    """Side S of the square."""
-    resize: Literal["shorter", "squash"]
-    """`shorter`: keep proportions, cut the middle square; `squash`: scale both sides to S."""
-    crop: Annotated[float, Field(ge=0.1, le=1.0, allow_inf_nan=False)] = 1.0
-    """Share of the resized side that is kept; the picture is scaled to `floor(S / crop)` first."""
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    """Always antialiased."""
-    mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
-    """Subtracted per channel, from values in [0, 1]."""
-    std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
-    """Divided by, per channel."""
 
 
 def prepare(

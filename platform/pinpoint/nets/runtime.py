@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 
-from pinpoint.errors import BadBundle, Misconfigured
-from pinpoint.nets.checkpoint import Bundle, descriptor_bundle, load_tower, read_bundle
-from pinpoint.nets.contract import CONTRACT_FILE, DESCRIPTOR_NAME, public_contract
+from pinpoint.errors import Misconfigured
+from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.checkpoint import load_tower
+from pinpoint.nets.contract import public_contract
 from pinpoint.nets.embedder import Embedder
 from pinpoint.settings import EncoderSettings
-
-BUNDLES_FOLDER = "bundles"
 
 
 def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Embedder:
@@ -45,28 +44,6 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         preprocess=contract.preprocess,
         device=device,
         batch=settings.encode_batch,
-    )
-
-
-def find_bundle(name: str, home: Path) -> Bundle:
-    """The bundle called `descriptor`, in a folder, or of a name below `home/bundles`.
-
-    Raises:
-        BadBundle: There is none, or it is not whole; the message lists those there are.
-    """
-    if name == DESCRIPTOR_NAME:
-        return descriptor_bundle()
-    bundles = home / BUNDLES_FOLDER
-    as_path = Path(name).expanduser()
-    for folder in (as_path, bundles / name):
-        if (folder / CONTRACT_FILE).is_file():
-            return read_bundle(folder)
-    if as_path.is_dir():
-        raise BadBundle(f"{as_path} is no bundle: it has no {CONTRACT_FILE}")
-    known = sorted(path.parent.name for path in bundles.glob(f"*/{CONTRACT_FILE}"))
-    raise BadBundle(
-        f"no bundle {name!r}: it is no folder, and {bundles} holds {', '.join(known) or 'none'}; "
-        f"{DESCRIPTOR_NAME!r} is always there"
     )
 
 

@@ -126,7 +126,7 @@ def locate_encoded(
             )
     with watch.stage("retrieve"):
         info = retrieve.fitting(index, contract)
-        candidates = retrieve.candidates(
+        candidates, exclusions = retrieve.candidates(
             vector,
             index=index,
             organization_id=organization_id,

@@ -36,6 +36,8 @@ CHANNEL: Final = "image"
 """The named vector that pictures are compared by."""
 _SCORE_DIGITS: Final = 6
 """Scores are kept to this many digits: engines differ beyond, and ties must stay ties."""
+_MOST_HITS: Final = 4_096
+"""Hits asked for at most, for each kind, in search of what is no near-duplicate."""
 _MAX_ROUNDS: Final = 8
 """Requests that `similar` makes at most to fill its page with different groups."""
 
@@ -69,7 +71,7 @@ def candidates(
     settings: SearchSettings,
     info: IndexInfo,
     exclusions: Exclusions | None = None,
-) -> tuple[Candidate, ...]:
+) -> tuple[tuple[Candidate, ...], Exclusions | None]:
     """The gallery images that may show the place, over all kinds, best first.
 
     Args:
@@ -82,10 +84,11 @@ def candidates(
         exclusions: What is no candidate and takes no other's place; by ids and cosine.
 
     Returns:
-        Up to `settings.candidates`, ranks from 0 in order of score, ties by id.
+        Up to `settings.candidates`, ranks from 0 in order of score, ties by id; and the exclusions
+        with the near-duplicates that were seen among their ids.
     """
     if info.points == 0:
-        return ()
+        return (), exclusions
     kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
     queries = [
         IndexQuery(
@@ -96,9 +99,12 @@ def candidates(
         )
         for kind in kinds
     ]
-    answers = index.search(queries) if exclusions is None else _without(exclusions, queries, index)
+    if exclusions is None:
+        answers = index.search(queries)
+    else:
+        answers, exclusions = _without(exclusions, queries, index)
     apart = [spread_out(ordered(hits), settings.dedupe_m) for hits in answers]
-    return tuple(
+    kept = tuple(
         Candidate(
             id=hit.id,
             source_id=hit.source_id,
@@ -111,29 +117,39 @@ def candidates(
         )
         for rank, hit in enumerate(fair_share(apart, settings.candidates))
     )
+    return kept, exclusions
 
 
 def _without(
     exclusions: Exclusions, queries: Sequence[IndexQuery], index: VectorIndex
-) -> list[list[Hit]]:
-    """Answers in which nothing excluded took a place.
+) -> tuple[list[list[Hit]], Exclusions]:
+    """Answers in which nothing excluded took a place, and the exclusions with every copy seen.
 
     Near-duplicates are known only when they are seen: so the request is repeated without them
-    until it brings none. Usually that is one request.
+    until it brings none, and deeper where a kind brings nothing else. Usually that is one request.
     """
-    excluded, cosine = set(exclusions.ids), exclusions.near_duplicate_cosine
+    deeper = 1
     while True:
-        ids = tuple(sorted(excluded))
-        answers = index.search(
-            [replace(each, filter=replace(each.filter, exclude_ids=ids)) for each in queries]
-        )
-        if cosine is None:
-            return answers
-        hits = (hit for found in answers for hit in found)
-        copies = {hit.id for hit in hits if _rounded(hit.score) >= cosine}
+        answers = index.search([_deeper(each, deeper, exclusions) for each in queries])
+        copies = _copies(answers, exclusions.near_duplicate_cosine)
         if not copies:
-            return answers
-        excluded |= copies
+            cut = [hits[: each.limit] for hits, each in zip(answers, queries, strict=True)]
+            return cut, exclusions
+        if any(hits and {hit.id for hit in hits} <= copies for hits in answers):
+            deeper *= 4
+        exclusions = replace(exclusions, ids=tuple(sorted({*exclusions.ids, *copies})))
+
+
+def _deeper(query: IndexQuery, times: int, exclusions: Exclusions) -> IndexQuery:
+    limit = max(query.limit, min(query.limit * times, _MOST_HITS))
+    return replace(query, limit=limit, filter=replace(query.filter, exclude_ids=exclusions.ids))
+
+
+def _copies(answers: Sequence[Sequence[Hit]], cosine: float | None) -> set[UUID]:
+    """Ids of hits at least this similar."""
+    if cosine is None:
+        return set()
+    return {hit.id for hits in answers for hit in hits if _rounded(hit.score) >= cosine}
 
 
 def groups(

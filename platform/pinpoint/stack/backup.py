@@ -20,6 +20,8 @@ from typing import IO, Final
 
 from pinpoint import __version__
 from pinpoint.errors import BadRequest, Conflict, StackError
+from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.contract import CONTRACT_FILE, public_contract
 from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, processes
 from pinpoint.stack.archive import FolderWriting, TarWriting, Writing
@@ -202,10 +204,6 @@ class _Packing:
 
 def _bundles(settings: Settings, places: StackPlaces) -> tuple[tuple[str, str], Mapping[str, Path]]:
     """The bundle in use (name and contract digest), and the folders of all bundles by name."""
-    # Imports torch, which takes seconds.
-    from pinpoint.nets.contract import CONTRACT_FILE, public_contract
-    from pinpoint.nets.runtime import find_bundle
-
     found = find_bundle(settings.encoder.bundle, places.home)
     digest = public_contract(found.contract, settings.media.rendition_px).digest
     folders = {

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinpoint.errors import BadBundle, BadRequest, Conflict, StackError
+from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.contract import CONTRACT_FILE, parse_contract, public_contract
 from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, lifecycle, migrate
 from pinpoint.stack.archive import Reading
@@ -122,10 +124,6 @@ def _must_fit(
     sums: Mapping[str, str],
 ) -> None:
     """The configured bundle, here or in the backup, must be the one whose vectors the rows hold."""
-    # Imports torch, which takes seconds.
-    from pinpoint.nets.contract import CONTRACT_FILE, parse_contract, public_contract
-    from pinpoint.nets.runtime import find_bundle
-
     name = settings.encoder.bundle
     inside = f"bundles/{name}/{CONTRACT_FILE}"
     advice = f"set PINPOINT_BUNDLE to {manifest.bundle}"

@@ -99,7 +99,7 @@ def _drives(seed: int, site: Site, use: Use, count: int, habits: Habits) -> Iter
                 point=_away(start, road_deg, k * _STEP_M),
                 heading_deg=(road_deg + (0.0, 90.0, 0.0, 270.0)[k % 4]) % 360.0,
                 taken_at=_local(taken + timedelta(seconds=3 * k), site.city.point),
-                creator=f"survey {site.city.country.lower()}",
+                creator=f"survey {sequence}",
                 sequence=sequence,
                 rural=out_of_town,
                 panorama=panorama,

@@ -88,7 +88,7 @@ def crash(
         owner.suspend()
         pointer, killed = _pointer(ground), time.monotonic()
         os.kill(owner.pid, signal.SIGKILL)
-        _until(lambda: _serves(index) and ground.pid("index") != owner.pid)
+        _until(lambda: serves(index) and ground.pid("index") != owner.pid)
     back = time.monotonic()
     psutil.wait_procs(builders, timeout=10.0)
     assert not any(one.is_running() for one in builders), "a builder outlived its owner"
@@ -112,7 +112,8 @@ def _wait_for(index: RemoteIndex, state: str, streamed: float) -> None:
         time.sleep(0.002)
 
 
-def _serves(index: RemoteIndex) -> bool:
+def serves(index: RemoteIndex) -> bool:
+    """Whether the owner answers and has its index open."""
     try:
         return index.info().ready
     except IndexUnavailable:

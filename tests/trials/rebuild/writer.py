@@ -29,7 +29,7 @@ from pinpoint.store.rows import pack, unpack
 from pinpoint_workers.runtime import name as worker_name
 from trials.rebuild.rows import CHANGING, CHANNEL
 
-PER_S, SLICE = 10.0, 10
+PER_S, SLICE = 50.0, 10
 _NEW = 0.5
 """Share of writes that make an image; the others replace one."""
 _PIXELS = np.zeros((1, 1, 3), dtype=np.uint8)

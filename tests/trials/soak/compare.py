@@ -89,11 +89,13 @@ def _verdicts(player: Player, op: str, ids: list[str]) -> list[Any]:
     rows = player.ground.sql(_VERDICTS, ids)
     if len(ids) <= 1:
         return [tuple(row) for row in rows]
+    # An image that is gone has left its items without a name, in each batch as many.
+    nameless = sorted((tuple(row) for row in rows if not row[0]), key=lambda row: row[3])
     best: dict[str, Any] = {}
     for row in rows:
-        if row[0] not in best or best[row[0]][3] == "unchanged":
+        if row[0] and (row[0] not in best or best[row[0]][3] == "unchanged"):
             best[row[0]] = tuple(row)
-    return [best[name] for name in sorted(best)]
+    return nameless[: len(nameless) // len(ids)] + [best[name] for name in sorted(best)]
 
 
 def differences(wanted: State, found: State) -> list[str]:

@@ -1,0 +1,78 @@
+"""What people see of labels, evaluations and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pinpoint.cli import output
+
+
+def show_description(said: Mapping[str, Any]) -> None:
+    """What a labelled set is made of."""
+    facts = [(name, _line(value)) for name, value in said.items() if name != "notes"]
+    output.table(None, ("labels", "value"), facts)
+    for note in said["notes"]:
+        output.say(note)
+
+
+def show_report(report: Mapping[str, Any], folder: Path) -> None:
+    """The figures that people look for first; the rest is in the files."""
+    counts = report["counts"]
+    unreadable = sum(counts["unreadable_image"].values())
+    output.say(
+        f"{counts['rows']} rows, {counts['questions']} labelled, {counts['asked']} asked: "
+        f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
+    )
+    thresholds = list(report["arms"]["served"]["all"]["accuracy"])
+    rows = [
+        (
+            arm,
+            found["all"]["answered"],
+            *(_range(found["all"]["accuracy"][km]) for km in thresholds),
+            _figure(found["all"]["median_error_km"]),
+        )
+        for arm, found in report["arms"].items()
+    ]
+    columns = ("arm", ">answered", *(f">@{km} km" for km in thresholds), ">median km")
+    output.table(f"per cent of {counts['read']} photos read", columns, rows)
+    output.say(report["convention"]["words"])
+    for note in report["notes"]:
+        output.say(note)
+    output.say(f"report: {folder / 'report.md'}")
+
+
+def show_comparison(found: Mapping[str, Any]) -> None:
+    """Both values, difference, interval and p-value of every figure, arm by arm."""
+    for line in found["differ"] or ["the runs were asked the same"]:
+        output.say(line)
+    for note in found["notes"]:
+        output.say(note)
+    for arm, figures in found["arms"].items():
+        title = f"{arm}: {found['photos'][arm]} photos; {found['convention']['words']}"
+        rows = [
+            (name, *(_figure(one[key]) for key in ("a", "b", "value", "low", "high", "p_value")))
+            for name, one in figures.items()
+        ]
+        output.table(title, ("figure", ">A", ">B", ">A − B", ">from", ">to", ">p"), rows)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _range(found: Mapping[str, float | None]) -> str:
+    value, low, high = (found[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "–"
+    shown = f"{100 * value:.1f}"
+    return shown if low is None or high is None else f"{shown} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _line(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_line(each)}" for key, each in value.items()) or "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return output.cell(value)

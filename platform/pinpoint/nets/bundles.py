@@ -1,0 +1,102 @@
+"""Reading bundles without torch: what weights promise is known long before they are needed.
+
+The owner of the index, its builder and most commands ask only for the contract; torch would cost
+them seconds, 190 MB, and the owner a pause of half a second while its library is loaded (measured).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pinpoint.errors import BadBundle
+from pinpoint.nets.contract import (
+    CONTRACT_FILE,
+    DESCRIPTOR_NAME,
+    BundleContract,
+    descriptor_contract,
+    parse_contract,
+)
+
+BUNDLES_FOLDER: Final = "bundles"
+_CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle that was read and found whole; its tower is not built yet."""
+
+    contract: BundleContract
+    weights: Path | None
+    """None for the descriptor only."""
+
+
+def descriptor_bundle() -> Bundle:
+    """The bundle that needs no folder."""
+    return Bundle(contract=descriptor_contract(), weights=None)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle: its contract, and that the weights are those it names.
+
+    Raises:
+        BadBundle: A file is missing, the contract is not as it must be, or the weights' digest
+            differs.
+    """
+    path = folder / CONTRACT_FILE
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise BadBundle(
+            f"{folder} is no bundle: {CONTRACT_FILE} cannot be read ({error.strerror})"
+        ) from error
+    contract = parse_contract(text, str(path))
+    if contract.weights is None:
+        raise BadBundle(f"{path} names no weights")
+    weights = folder / contract.weights.file
+    try:
+        found = file_sha256(weights)
+    except OSError as error:
+        raise BadBundle(
+            f"bundle {folder} lacks its weights: {contract.weights.file} cannot be read "
+            f"({error.strerror})"
+        ) from error
+    if found != contract.weights.sha256:
+        raise BadBundle(
+            f"the weights {weights} are not those of the contract: SHA-256 is {found}, the contract"
+            f" says {contract.weights.sha256}. Copy the bundle again, whole."
+        )
+    return Bundle(contract=contract, weights=weights)
+
+
+def find_bundle(name: str, home: Path) -> Bundle:
+    """The bundle called `descriptor`, in a folder, or of a name below `home/bundles`.
+
+    Raises:
+        BadBundle: There is none, or it is not whole; the message lists those there are.
+    """
+    if name == DESCRIPTOR_NAME:
+        return descriptor_bundle()
+    bundles = home / BUNDLES_FOLDER
+    as_path = Path(name).expanduser()
+    for folder in (as_path, bundles / name):
+        if (folder / CONTRACT_FILE).is_file():
+            return read_bundle(folder)
+    if as_path.is_dir():
+        raise BadBundle(f"{as_path} is no bundle: it has no {CONTRACT_FILE}")
+    known = sorted(path.parent.name for path in bundles.glob(f"*/{CONTRACT_FILE}"))
+    raise BadBundle(
+        f"no bundle {name!r}: it is no folder, and {bundles} holds {', '.join(known) or 'none'}; "
+        f"{DESCRIPTOR_NAME!r} is always there"
+    )
+
+
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    seen = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_CHUNK_BYTES):
+            seen.update(block)
+    return seen.hexdigest()

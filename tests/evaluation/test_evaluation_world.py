@@ -1,0 +1,97 @@
+"""A tiny planet through the whole chain: found by its folder, narrowed to a part of its queries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pinpoint.errors import BadRequest
+from pinpoint.evaluation import asked
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.report import PLANET_NOTE, make_report
+from pinpoint.evaluation.results import write_results
+from pinpoint.evaluation.rows import read_rows
+from pinpoint.evaluation.run import evaluate, vector_width
+from pinpoint.world.planets import make_planet
+
+WORLD = PROTOCOLS["world"]
+
+
+@pytest.fixture(scope="module")
+def planet(tmp_path_factory):
+    return make_planet(tmp_path_factory.mktemp("planet"), preset="tiny", seed=3)
+
+
+@pytest.mark.parametrize("named", ["images", "labels", "both", "file"])
+def test_a_planet_is_found_by_its_folder(planet, named):
+    folder, images = planet.folder, planet.folder / "queries" / "images"
+    places = {
+        "images": lambda: asked.find(None, folder, WORLD.labels_at),
+        "labels": lambda: asked.find(folder, None, WORLD.labels_at),
+        "both": lambda: asked.find(folder, images, WORLD.labels_at),
+        "file": lambda: asked.find(planet.labels, None, WORLD.labels_at),
+    }[named]()
+    assert places == asked.Places(
+        labels=planet.labels, images=images, planet=folder / "planet.json"
+    )
+    said = asked.read_planet(places.planet)
+    assert (said["preset"], said["seed"], said["digest"]) == ("tiny", 3, planet.digest)
+
+
+def test_labels_elsewhere_and_no_planet(tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,latitude,longitude\na.jpg,1,2\n")
+    assert asked.find(labels, None, None).images == tmp_path
+    assert asked.find(labels, tmp_path / "x", None).images == tmp_path / "x"
+    assert asked.find(labels, None, None).planet is None
+    assert asked.read_planet(None) is None
+    with pytest.raises(BadRequest, match="give --labels FILE and --images DIR"):
+        asked.find(None, None, None)
+    (tmp_path / "planet.json").write_text('{"seed": 3}')
+    with pytest.raises(BadRequest, match="does not describe a planet"):
+        asked.read_planet(tmp_path / "planet.json")
+
+
+def test_a_planet_goes_through_the_chain(planet, chain, tmp_path):
+    org = chain.rig.organization("planet")
+    source = "test-photo"
+    batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
+    assert batch.indexed == batch.items > 30
+    places = asked.find(None, planet.folder, WORLD.labels_at)
+    labelled = read_labels(WORLD, places.labels)
+    only = (("role", "test"), ("kind", "photo"))
+    run = evaluate(
+        labelled,
+        tmp_path / "run",
+        plan=chain.plan(organization_id=org, images=places.images, only=only),
+        parts=chain.parts,
+        planet=asked.read_planet(places.planet),
+    )
+    wanted = [
+        q.file for q in labelled.questions if q.strata["role"] == "test" and q.kind == "photo"
+    ]
+    assert [row["file"] for row in read_rows(tmp_path / "run")] == wanted
+    write_results(tmp_path / "run", run, vector_width(chain.parts))
+    report = make_report(tmp_path / "run", lambda file: None)
+    assert report["notes"][0] == PLANET_NOTE
+    assert any(
+        f"Only {len(wanted)} of" in note and "role = test" in note for note in report["notes"]
+    )
+    assert report["run"]["planet"]["digest"] == planet.digest
+    assert report["counts"]["read"] == len(wanted)
+    assert report["convention"]["name"] == "pinpoint"
+    assert report["arms"]["served"]["all"]["areas"]["country"]["labelled"] == len(wanted)
+    assert planet.digest in (tmp_path / "run" / "report.md").read_text()
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
+
+
+def test_a_stratum_that_there_is_not_is_refused(planet, chain, tmp_path):
+    labelled = read_labels(WORLD, planet.labels)
+    for only in ((("role", "moon"),), (("weather", "wet"),)):
+        with pytest.raises(
+            BadRequest, match=r"no question has .*; there are the strata covered, kind"
+        ):
+            chain.run(tmp_path / "run", labelled=labelled, only=only)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,1 @@
+"""A throw-away embedder that asks whether the planet is neither rigged nor trivial."""

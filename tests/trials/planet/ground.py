@@ -1,0 +1,88 @@
+"""The pictures of a planet in memory, with where and by whom they were taken.
+
+Letters: N images, G gallery images, Q questions, K candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pinpoint.geo.points import lat_lon, unit_xyz
+from pinpoint.world.habits import Shot, shots
+from pinpoint.world.pictures import pictures
+from pinpoint.world.presets import Preset
+from pinpoint.world.regions import sites
+
+EARTH_KM = 6371.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """N images: pixels `[N, H, W, 3]`, unit vectors of their places `[N, 3]`, and labels `[N]`."""
+
+    shots: list[Shot]
+    pixels: np.ndarray
+    xyz: np.ndarray
+    kind: np.ndarray
+    use: np.ndarray
+    role: np.ndarray
+    creator: np.ndarray
+    drive: np.ndarray
+    city: np.ndarray
+    country: np.ndarray
+
+
+def planned(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
+    """Shots of some roles; panoramas as plain pictures, so that all have one shape."""
+    return [
+        replace(shot, panorama=False)
+        for site in sites(seed, preset)
+        if site.role in roles
+        for shot in shots(seed, site, preset.towns[site.role], preset.habits)
+    ]
+
+
+def ground(seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] = ()) -> Ground:
+    """Draw shots; factors of `blind` scales are switched off."""
+    return Ground(
+        shots=some,
+        pixels=pictures(seed, some, preset, blind=blind),
+        xyz=unit_xyz(lat_lon([shot.point for shot in some])),
+        kind=np.array([shot.kind for shot in some]),
+        use=np.array([shot.use for shot in some]),
+        role=np.array([shot.site.role for shot in some]),
+        creator=np.array([shot.creator for shot in some]),
+        drive=np.array([shot.sequence or "" for shot in some]),
+        city=np.array([shot.site.city.number for shot in some]),
+        country=np.array([shot.site.city.country for shot in some]),
+    )
+
+
+def candidates_km(
+    planet: Ground,
+    vectors: np.ndarray,
+    *,
+    role: str,
+    asked: str,
+    gallery: tuple[str, ...],
+    depth: int = 48,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact search: distances from truth to candidates `[Q, depth]`, and the questions' rows.
+
+    A question's own author is left out of the gallery, as in every protocol.
+    """
+    own = planet.role == role
+    questions = np.flatnonzero(own & (planet.use == "query") & (planet.kind == asked))
+    rows = np.flatnonzero(own & (planet.use == "gallery") & np.isin(planet.kind, gallery))
+    found = np.empty((len(questions), depth))
+    for first in range(0, len(questions), 1_000):
+        part = questions[first : first + 1_000]
+        score = vectors[part] @ vectors[rows].T
+        if asked == "photo":
+            score[planet.creator[part][:, None] == planet.creator[rows][None, :]] = -2.0
+        best = np.argsort(-score, axis=1, kind="stable")[:, :depth]
+        chord = np.linalg.norm(planet.xyz[part][:, None] - planet.xyz[rows[best]], axis=2)
+        found[first : first + 1_000] = 2 * EARTH_KM * np.arcsin(np.clip(chord / 2, 0, 1))
+    return found, questions
