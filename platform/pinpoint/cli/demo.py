@@ -33,9 +33,10 @@ PLANET_NOTE: Final = (
     "that the chain works, not how well real photos are located."
 )
 COLUMNS: Final = (
-    "photo",
-    "lat, lon (°)",
-    "place",
+    "asked",
+    "taken near",
+    "answer (lat, lon °)",
+    "near",
     ">error km",
     ">50 % km",
     ">90 % km",
@@ -176,7 +177,7 @@ def _settled(batch: Json) -> int:
 def _report(server: str, ingested: list[Json], asked: list[Unseen], answers: list[Json]) -> Json:
     photos = [_line(query, answer) for query, answer in zip(asked, answers, strict=True)]
     errors_km = sorted(line["error_km"] for line in photos if line["error_km"] is not None)
-    near = sum(error_km <= 1.0 for error_km in errors_km)
+    near, city = (sum(error_km <= within for error_km in errors_km) for within in (1.0, 25.0))
     notes = [PLANET_NOTE]
     if answers:
         notes += [answers[0]["bundle"]["note"], answers[0]["calibration_note"]]
@@ -184,7 +185,7 @@ def _report(server: str, ingested: list[Json], asked: list[Unseen], answers: lis
         "server": server,
         "ingest": ingested,
         "photos": photos,
-        "summary": {"photos": len(photos), "within_1_km": near},
+        "summary": {"photos": len(photos), "within_1_km": near, "within_25_km": city},
         "bundle": answers[0]["bundle"] if answers else None,
         "ranker": answers[0]["ranker"] if answers else None,
         "notes": notes,
@@ -202,6 +203,7 @@ def _line(query: Unseen, answer: Json) -> Json:
     cited = [one for kind in answer["citations"].values() for one in kind]
     return {
         "photo": str(query.path),
+        "kind": query.kind,
         "truth": {"lat": query.point.lat, "lon": query.point.lon, "place": _named(query.city)},
         "answer": point and {"lat": point.lat, "lon": point.lon, "place": place},
         "error_km": error_km,
@@ -228,7 +230,10 @@ def _show(report: Json) -> None:
     output.say("cited: how many gallery images speak for the answer; their ids by --json")
     output.say("")
     output.say(f"ingested: {new} new, {known} known, {lost} rejected or failed")
-    output.say(f"located within 1 km: {summary['within_1_km']} of {summary['photos']}")
+    output.say(
+        f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
+        f" within 25 km: {summary['within_25_km']}"
+    )
     for note in report["notes"]:
         output.say(note)
     output.say("")
@@ -242,7 +247,8 @@ def _row(line: Json) -> tuple[str, ...]:
     kinds = [one["kind"] for one in line["cited"]]
     cited = " ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
     return (
-        Path(line["photo"]).stem,
+        line["kind"],
+        line["truth"]["place"],
         f"{answer['lat']:.4f}, {answer['lon']:.4f}" if answer else "no answer",
         answer["place"] if answer else "–",
         "–" if error_km is None else output.kilometres(error_km * 1_000),

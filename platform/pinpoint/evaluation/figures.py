@@ -172,7 +172,7 @@ def _worst(arm: Arm, of: Measured, look: Look) -> Figure:
             _name(arm.files[row]),
             f"truth {_degrees(arm.truth[row])}",
             f"answer {_degrees(arm.answers[row])}",
-            f"{of.error_km[place]:.4g} km" + (", placeholder" if of.placeholder[place] else ""),
+            f"{of.error_km[place]:,.1f} km" + (", placeholder" if of.placeholder[place] else ""),
         )
         axes.set_title("\n".join(lines), fontsize=8, parse_math=False)
     figure.suptitle(f"{arm.name}: the {len(worst)} answers furthest off")
