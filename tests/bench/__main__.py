@@ -48,7 +48,7 @@ def _arguments() -> argparse.Namespace:
         "--sizes",
         type=_counts,
         default=[10_000, 100_000],
-        help="images of each gallery that locate is asked about (1000000 takes hours)",
+        help="images of each gallery that locate is asked about (1000000 is possible)",
     )
     parser.add_argument("--questions", type=int, default=300, help="asked of each gallery")
     parser.add_argument(
