@@ -15,8 +15,8 @@ import numpy as np
 from bench import gallery as seeded
 from bench.bare import Bare
 from bench.files import files
-from bench.stack import Say, Stack, stack
-from pinpoint.bootstrap import Services, build
+from bench.stack import Say, Stack, stack, taken_mib
+from pinpoint.bootstrap import LazyEncoder, Services, build
 from pinpoint.records import Answer, IndexFilter, Limits
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.store import vectors_plan
@@ -43,6 +43,8 @@ class Prepared:
     services: Services
     """The API's, in this process."""
     bare: Bare
+    empty_mib: dict[str, float]
+    """What the stack took before it had the gallery."""
 
 
 @contextmanager
@@ -52,6 +54,9 @@ def prepared(images: int, questions: int, say: Say) -> Iterator[Prepared]:
         running.quiet()
         services = build(running.settings, "api")
         contract = services.encoder.contract
+        # Once while it is empty: what the owner loads for that is no part of a gallery.
+        running.rebuild(lambda _: None)
+        empty_mib = taken_mib(running)
         vectors = _fill(running, images, questions, say)
         begun = perf_counter()
         running.rebuild(say)
@@ -66,7 +71,7 @@ def prepared(images: int, questions: int, say: Say) -> Iterator[Prepared]:
         made, _ = files(running.places.home / "files", _PHOTOS)
         try:
             photos = [path.read_bytes() for path in made]
-            yield Prepared(running, images, vectors, photos, services, bare)
+            yield Prepared(running, images, vectors, photos, services, bare, empty_mib)
         finally:
             bare.close()
             services.close()
@@ -74,7 +79,7 @@ def prepared(images: int, questions: int, say: Say) -> Iterator[Prepared]:
 
 def _fill(running: Stack, images: int, questions: int, say: Say) -> tuple[np.ndarray, ...]:
     """Rows in PostgreSQL; of their vectors only the questions stay in memory."""
-    begun, contract = perf_counter(), build(running.settings, "api").encoder.contract
+    begun, contract = perf_counter(), LazyEncoder(running.settings).contract
     dense = min(_DENSE, images // _DENSE_SHARE)
     made = seeded.make(images - dense, contract.dims["image"], dense)
     say(f"gallery: {len(made.ids)} rows, positions from {made.positions_from}")

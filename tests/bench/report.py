@@ -103,7 +103,7 @@ def _from_vector(out: Console, sizes: list[Figures]) -> None:
 
 
 def _memory(out: Console, sizes: list[Figures]) -> None:
-    table = Table(title="memory and disk, MiB (and by the million images)")
+    table = Table(title="memory and disk, MiB (and what a million images add)")
     _columns(table, "images", *_MEMORY.values())
     for each in sizes:
         cells = [f"{each['mib'][name]:,} ({each['mib_per_million'][name]:,})" for name in _MEMORY]

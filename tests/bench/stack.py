@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import psutil
+import psycopg
+
 from bench.files import tower
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.client.client import Client
@@ -135,6 +138,24 @@ def stack() -> Iterator[Stack]:
             lifecycle.down(settings)
             dismiss(watcher)
             lifecycle.erase(settings)
+
+
+def taken_mib(running: Stack) -> dict[str, float]:
+    """Memory of the index owner, and disk of index and database, MiB."""
+    build = running.places.index_dir / "builds" / str(running.index.info().build)
+    said = psutil.Process(running.pid("index")).memory_info()
+    url = running.places.owner_url().replace("+psycopg", "")
+    with psycopg.connect(url) as connection:
+        (row,) = connection.execute("SELECT pg_database_size(current_database())").fetchall()
+    files = [path.stat().st_blocks * 512 for path in build.rglob("*") if path.is_file()]
+    taken = {
+        "owner_rss": said.rss,
+        # Mapped from the index's files: the kernel may take these pages back.
+        "owner_rss_of_files": said.shared,
+        "index_on_disk": sum(files),
+        "postgresql_on_disk": row[0],
+    }
+    return {name: size / 2**20 for name, size in taken.items()}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import gc
 from io import BytesIO
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import psutil
-import psycopg
 from PIL import Image
 
 from bench.locate import OWNERS, WARM_UP, Prepared, compared, searched_exactly
+from bench.stack import taken_mib
 from pinpoint.records import Pixels
 
 STAGES = ("decode", "encode", "retrieve", "evidence", "rank", "decide", "wire")
@@ -80,27 +78,13 @@ def decoded(data: bytes, rendition_px: int) -> Pixels:
 
 
 def memory(ready: Prepared) -> dict[str, object]:
-    """Bytes that the gallery takes, in all and by the million images."""
-    build = str(ready.stack.index.info().build)
-    said = psutil.Process(ready.stack.pid("index")).memory_info()
-    url = ready.stack.places.owner_url().replace("+psycopg", "")
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-    taken = {
-        "owner_rss": said.rss,
-        # Mapped from the index's files: the kernel may take these pages back.
-        "owner_rss_of_files": said.shared,
-        "index_on_disk": _on_disk(ready.stack.places.index_dir / "builds" / build),
-        "postgresql_on_disk": int(row[0]) if row else 0,
-    }
+    """What the stack takes with its gallery, and what a million images add to an empty one."""
+    taken = taken_mib(ready.stack)
     return {
         "rows": ready.rows,
-        "mib": {name: round(size / 2**20) for name, size in taken.items()},
+        "mib": {name: round(mib) for name, mib in taken.items()},
         "mib_per_million": {
-            name: round(size / 2**20 * _MILLION / ready.rows) for name, size in taken.items()
+            name: round((mib - ready.empty_mib[name]) * _MILLION / ready.rows)
+            for name, mib in taken.items()
         },
     }
-
-
-def _on_disk(folder: Path) -> int:
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())

@@ -15,7 +15,7 @@ from pinpoint.errors import BadBundle, IndexUnavailable
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination
 from pinpoint.records import Circle, Hit, Limits, Point
-from pinpoint.search import retrieve
+from pinpoint.search import builds, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
 
@@ -155,15 +155,29 @@ def test_equal_scores_are_in_order_of_id_whatever_the_engine_says():
 
 def test_another_bundles_index_and_a_loading_one_are_refused(index):
     info = index.info()
-    assert retrieve.fitting(index, CONTRACT) == info
+    assert builds.fitting(index, CONTRACT) == info
     index.state = replace(info, contract="other")
     with pytest.raises(BadBundle, match="built for bundle other"):
-        retrieve.fitting(index, CONTRACT)
+        builds.fitting(index, CONTRACT)
     index.state = replace(info, ready=False, loading="30 %")
     with pytest.raises(IndexUnavailable, match="30 %"):
-        retrieve.fitting(index, CONTRACT)
+        builds.fitting(index, CONTRACT)
     index.state = replace(info, contract=None, points=0)
-    assert retrieve.fitting(index, CONTRACT).points == 0
+    assert builds.fitting(index, CONTRACT).points == 0
+
+
+def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
+    first = index.info()
+    second = replace(first, build="the next build")
+    asked = []
+
+    def ask(info):
+        asked.append(info.build)
+        index.state = second  # the swap falls between the name and the hits
+        return len(asked)
+
+    assert builds.of_one_build(index, CONTRACT, ask) == (second, 2)
+    assert asked == [first.build, second.build]
 
 
 def groups(index, limit, per_group, settings=SETTINGS):

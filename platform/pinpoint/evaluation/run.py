@@ -25,7 +25,7 @@ from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
 from pinpoint.records import Exclusions, IndexFilter, Limits, Vector
-from pinpoint.search import exclude, pipeline, retrieve
+from pinpoint.search import builds, exclude, pipeline, retrieve
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -174,7 +174,7 @@ def _check(plan: Plan) -> None:
 def _gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
     """Which gallery answers; that of another bundle is refused before anything is asked."""
     contract = parts.encoder.contract
-    info = retrieve.fitting(parts.index, contract)
+    info = builds.fitting(parts.index, contract)
     return {
         "organization": str(plan.organization_id),
         "bundle": contract.name,

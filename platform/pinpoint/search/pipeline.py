@@ -26,7 +26,7 @@ from pinpoint.records import (
     SourceKind,
     Vector,
 )
-from pinpoint.search import answer, evidence, exclude, query, retrieve, vote
+from pinpoint.search import answer, builds, evidence, exclude, query, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -119,21 +119,25 @@ def locate_encoded(
         Unavailable: As `locate`.
     """
     watch = watch or Stopwatch()
+    resolved = exclusions
     if exclusions is not None:
         with watch.stage("exclude"):
-            exclusions = exclude.resolve(
+            resolved = exclude.resolve(
                 exclusions, organization_id=organization_id, database=database
             )
     with watch.stage("retrieve"):
-        info = retrieve.fitting(index, contract)
-        candidates, exclusions = retrieve.candidates(
-            vector,
-            index=index,
-            organization_id=organization_id,
-            limits=limits,
-            settings=settings,
-            info=info,
-            exclusions=exclusions,
+        info, (candidates, exclusions) = builds.of_one_build(
+            index,
+            contract,
+            lambda info: retrieve.candidates(
+                vector,
+                index=index,
+                organization_id=organization_id,
+                limits=limits,
+                settings=settings,
+                info=info,
+                exclusions=resolved,
+            ),
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
@@ -200,7 +204,7 @@ def similar(
     if limit < 1 or per_group < 1:
         raise BadRequest(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
     watch = Stopwatch()
-    info = retrieve.fitting(index, encoder.contract)
+    builds.fitting(index, encoder.contract)
     where = retrieve.where(organization_id, limits)
     if image_id is not None and data is None:
         with watch.stage("fetch"):
@@ -212,14 +216,18 @@ def similar(
     else:
         raise BadRequest("give either a photo or the id of an image in the gallery")
     with watch.stage("retrieve"):
-        groups = retrieve.groups(
-            vector,
-            index=index,
-            where=where,
-            settings=settings,
-            info=info,
-            limit=limit,
-            per_group=per_group,
+        info, groups = builds.of_one_build(
+            index,
+            encoder.contract,
+            lambda info: retrieve.groups(
+                vector,
+                index=index,
+                where=where,
+                settings=settings,
+                info=info,
+                limit=limit,
+                per_group=per_group,
+            ),
         )
     return Similar(
         groups=groups,

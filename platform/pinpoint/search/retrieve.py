@@ -11,14 +11,12 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadBundle, IndexUnavailable
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ports import VectorIndex
 from pinpoint.records import (
     KINDS,
     Candidate,
-    Contract,
     Exclusions,
     Hit,
     IndexFilter,
@@ -40,26 +38,6 @@ _MOST_HITS: Final = 4_096
 """Hits asked for at most, for each kind, in search of what is no near-duplicate."""
 _MAX_ROUNDS: Final = 8
 """Requests that `similar` makes at most to fill its page with different groups."""
-
-
-def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
-    """What the index says of itself, once it is known to hold vectors of this bundle.
-
-    Raises:
-        IndexUnavailable: It is still loading.
-        BadBundle: Its vectors are another bundle's, and similarity to them means nothing.
-    """
-    info = index.info()
-    if not info.ready:
-        raise IndexUnavailable(
-            f"the index is loading ({info.loading or 'no progress known'}); try again shortly"
-        )
-    if info.contract is not None and info.contract != contract.digest:
-        raise BadBundle(
-            f"the index was built for bundle {info.contract}, but this encoder is"
-            f" {contract.digest} ({contract.name}); set PINPOINT_BUNDLE back or rebuild the index"
-        )
-    return info
 
 
 def candidates(

@@ -19,7 +19,7 @@ import numpy as np
 from pinpoint.bootstrap import Services, build
 from pinpoint.errors import PinpointError
 from pinpoint.records import Limits
-from pinpoint.search import retrieve
+from pinpoint.search import builds, retrieve
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.settings import Places, Settings
 from trials.rebuild.rows import CHANGING, STILL
@@ -75,14 +75,17 @@ def _ask(services: Services, asked: np.ndarray, number: int, due: float) -> dict
 
 def _candidates(services: Services, vector: np.ndarray, owner: UUID) -> tuple[str | None, Said]:
     """What a `locate` asks of the index: which build it is, and the candidates."""
-    info = retrieve.fitting(services.index, services.encoder.contract)
-    found = retrieve.candidates(
-        vector,
-        index=services.index,
-        organization_id=owner,
-        limits=Limits(),
-        settings=services.settings.search,
-        info=info,
+    info, (found, _) = builds.of_one_build(
+        services.index,
+        services.encoder.contract,
+        lambda info: retrieve.candidates(
+            vector,
+            index=services.index,
+            organization_id=owner,
+            limits=Limits(),
+            settings=services.settings.search,
+            info=info,
+        ),
     )
     return info.build, [str(one) for one in found]
 
