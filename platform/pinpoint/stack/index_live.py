@@ -156,6 +156,12 @@ class LiveIndex:
                 self._unflushed = 0
                 self._flushed_at = time.monotonic()
 
+    def waited_s(self) -> float:
+        """Wait for the index as a caller does; how long it took."""
+        begun = time.monotonic()
+        with self._lock:
+            return time.monotonic() - begun
+
     def take_writes(self) -> set[UUID]:
         """Ids written since the last call; the first call starts the record."""
         with self._lock:

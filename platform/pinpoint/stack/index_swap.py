@@ -25,6 +25,7 @@ from pinpoint.ports import PointSource
 from pinpoint.records import IndexInfo
 from pinpoint.stack.index_build import open_source
 from pinpoint.stack.index_live import LiveIndex
+from pinpoint.stack.index_yield import giving_way
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
 
@@ -120,9 +121,12 @@ class OwnedIndex(LiveIndex):
             str(folder),
         ]
         command += ["--points", self._points, "--parent", str(os.getpid())]
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-        ) as child:
+        with (
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            ) as child,
+            giving_way(child, self.waited_s),
+        ):
             self._child = child
             if self._closing:
                 child.kill()
