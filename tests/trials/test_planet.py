@@ -18,7 +18,7 @@ from pinpoint.world.presets import PRESETS
 from trials.planet import probe
 from trials.planet.ground import Ground, candidates_km, ground, planned
 
-SEED, STEPS = 7, 3_500
+SEED, STEPS = 7, 1_400
 PRESET = PRESETS["bench"]
 CPU_LIMIT_S = 600
 BOTH = ("photo", "street")

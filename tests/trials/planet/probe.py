@@ -13,13 +13,13 @@ from torch.nn import functional
 
 from trials.planet.ground import EARTH_KM, Ground
 
-_PAIRS, _WIDTH, _DIMS = 160, 40, 128
+_PAIRS, _WIDTH, _DIMS = 160, 32, 128
 _NEAR_KM, _NO_NEGATIVE_KM = 2.0, 25.0
 _RATE = 2e-3
 
 
 class Probe(nn.Module):
-    """`[B, H, W, 3]` uint8 to unit vectors `[B, 128]`; about 0.6 M parameters."""
+    """`[B, H, W, 3]` uint8 to unit vectors `[B, 128]`; about 0.4 M parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def train(
         steer.zero_grad()
         loss.backward()
         steer.step()
-        if step % 500 == 0:
+        if step % 200 == 0:
             say(f"step {step} loss {loss.item():.3f} {time.monotonic() - began:.0f} s")
     return net.eval(), time.process_time() - spent
 
