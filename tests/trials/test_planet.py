@@ -1,7 +1,7 @@
 """The planet is neither rigged nor trivial, shown by an embedder that is thrown away afterwards.
 
 Open setting throughout: no gallery image or question within 25 km of a training image. The bounds
-are those that difficulty was set to once, before any reranker existed.
+are those that difficulty is to be set to, once, before any reranker exists.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The planets that can be asked for, and the digest that names exactly which one it was.
 
-Frozen: changing a number here or a picture elsewhere means another `GENERATOR`, and every table
-that quotes the planet is made again.
+Once difficulty is set, changing a number here or a picture elsewhere means another `GENERATOR`, and
+every table that quotes the planet is made again. It is not set yet (docs/planet.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BUFFER_M: Final = 25_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """How difficult the planet is; set once, on retrieval figures alone.
+    """How difficult the planet is; to be set once, on retrieval figures alone.
 
     Noise is in standard deviations of the factors; shares are of images of that kind.
     """
