@@ -8,6 +8,7 @@ similar: photo, or an image of the gallery ─→ vector ─retrieve→ [Similar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -125,19 +126,12 @@ def locate_encoded(
             resolved = exclude.resolve(
                 exclusions, organization_id=organization_id, database=database
             )
+    find = partial(retrieve.candidates, vector, index=index, limits=limits, settings=settings)
     with watch.stage("retrieve"):
         info, (candidates, exclusions) = builds.of_one_build(
             index,
             contract,
-            lambda info: retrieve.candidates(
-                vector,
-                index=index,
-                organization_id=organization_id,
-                limits=limits,
-                settings=settings,
-                info=info,
-                exclusions=resolved,
-            ),
+            lambda info: find(organization_id=organization_id, info=info, exclusions=resolved),
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
@@ -215,19 +209,12 @@ def similar(
         vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     else:
         raise BadRequest("give either a photo or the id of an image in the gallery")
+    find = partial(retrieve.groups, vector, index=index, where=where, settings=settings)
     with watch.stage("retrieve"):
         info, groups = builds.of_one_build(
             index,
             encoder.contract,
-            lambda info: retrieve.groups(
-                vector,
-                index=index,
-                where=where,
-                settings=settings,
-                info=info,
-                limit=limit,
-                per_group=per_group,
-            ),
+            lambda info: find(info=info, limit=limit, per_group=per_group),
         )
     return Similar(
         groups=groups,
