@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pinpoint.cli.demo import PLANET_NOTE, run_demo
+from pinpoint.cli.demo import PLANET_NOTE, SOURCES, run_demo
 from pinpoint.client import Client
 
 SMALL = {"preset": "tiny", "queries": 4, "seed": 11}
@@ -48,12 +48,13 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, caps
 
 def test_answers_of_the_demo_cite_photos_of_both_kinds(settings):
     report = run_demo(settings, as_json=True, **SMALL)
+    kinds = set()
     for line in report["photos"]:
         assert line["answer"] is not None
         assert set(line["radius_km"]) == {"50%", "90%"}
         assert line["radius_km"]["50%"] <= line["radius_km"]["90%"]
-        assert {one["licence"] for one in line["cited"]} == {"CC0-1.0"}
-    assert {one["kind"] for line in report["photos"] for one in line["cited"]} == {
-        "street",
-        "photo",
-    }
+        # The stack is shared: sources of other tests may be cited, too.
+        own = [one for one in line["cited"] if one["source"] in dict(SOURCES)]
+        assert {one["licence"] for one in own} <= {"CC0-1.0"}
+        kinds |= {one["kind"] for one in own}
+    assert kinds == {"street", "photo"}
