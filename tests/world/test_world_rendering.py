@@ -141,6 +141,19 @@ def test_a_picture_does_not_depend_on_its_batch_or_its_place_in_it(taken):
     assert (together == backwards).all()
 
 
+def test_a_roof_is_seen_whether_or_not_another_picture_has_a_wall(taken):
+    looks = scene(SEED, [taken[0]] * 2, PRESET)
+    looks.filter[:, 4] = looks.subject_shape[:, 2] = looks.sign_shape[:, 1] = 0.0
+    looks.trees[:, 2] = looks.bar[:, 1] = 0.0
+    looks.houses[:, 0], looks.houses[:, 1] = 5.0, 10.0
+    looks.fov[:], looks.roof_height[:] = 0.7, 3.0
+    looks.pitch[:] = (0.75, 0.1)  # the first looks up, over the wall
+    names = np.zeros(2, np.uint64)
+    both = render(looks, names, 32)
+    assert (render(looks.take(slice(0, 1)), names[:1], 32) == both[:1]).all()
+    assert (both[0, -1] != both[0, 0]).any()
+
+
 def test_pictures_differ_from_each_other_and_from_another_planet(taken):
     here, there = pictures(SEED, taken, PRESET), pictures(SEED + 1, taken, PRESET)
     assert len({picture.tobytes() for picture in here}) == len(taken)

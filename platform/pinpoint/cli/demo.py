@@ -17,10 +17,11 @@ from pinpoint.cli import output
 from pinpoint.client import Client
 from pinpoint.errors import NotAuthenticated
 from pinpoint.geo.distance import geodesic_m
+from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.settings import Settings
 from pinpoint.stack import lifecycle
-from pinpoint.world.cities import City, nearest_city
+from pinpoint.world.cities import nearest_city
 from pinpoint.world.planets import Planet, Unseen, make_planet
 
 Json = dict[str, Any]

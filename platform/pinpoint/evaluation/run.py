@@ -24,7 +24,7 @@ from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog, arm_
 from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
-from pinpoint.records import Exclusions, IndexFilter, Limits, Vector
+from pinpoint.records import KINDS, Exclusions, IndexFilter, Limits, Vector
 from pinpoint.search import builds, exclude, pipeline, retrieve
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
@@ -163,6 +163,9 @@ def _check(plan: Plan) -> None:
     unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
     if unknown:
         raise BadRequest(f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}")
+    strange = [kind for kind in plan.limits.kinds if kind not in KINDS]
+    if strange:
+        raise BadRequest(f"no source kind {', '.join(strange)}; there are {', '.join(KINDS)}")
     if plan.ranker not in pipeline.RANKERS:
         raise BadRequest(f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKERS)}")
     if not plan.images.is_dir():

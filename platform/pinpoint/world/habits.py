@@ -62,15 +62,11 @@ class Shot:
 def shots(seed: int, site: Site, town: Town, habits: Habits) -> list[Shot]:
     """All pictures of one city, in a fixed order."""
     made: list[Shot] = []
-    for use, count in (("gallery", town.streets), ("query", town.street_queries)):
-        made += _drives(seed, site, _use(use), count, habits)
+    made += _drives(seed, site, "gallery", town.streets, habits)
+    made += _drives(seed, site, "query", town.street_queries, habits)
     sights = _sights(seed, site)
     made += _crowd(seed, site, sights, town, habits)
     return made
-
-
-def _use(name: str) -> Use:
-    return "gallery" if name == "gallery" else "query"
 
 
 def _drives(seed: int, site: Site, use: Use, count: int, habits: Habits) -> Iterator[Shot]:
@@ -123,16 +119,17 @@ def _crowd(
 ) -> Iterator[Shot]:
     """Authors, each with about four pictures; some stand on both sides, as gallery and query."""
     name = folder_name(site.city)
-    left = {"gallery": town.photos, "query": town.photo_queries}
+    left: dict[Use, int] = {"gallery": town.photos, "query": town.photo_queries}
     number = 0
     while any(left.values()):
         person = rng(seed, "author", name, number)
         first: Use = "gallery" if left["gallery"] else "query"
         both = bool(person.random() < _BOTH) and min(left.values()) > 0
-        for use in ("gallery", "query") if both else (first,):
+        uses: tuple[Use, ...] = ("gallery", "query") if both else (first,)
+        for use in uses:
             count = min(1 + int(person.poisson(_PER_AUTHOR - 1)), left[use])
             left[use] -= count
-            yield from _album(seed, site, sights, number, _use(use), count, habits)
+            yield from _album(seed, site, sights, number, use, count, habits)
         number += 1
 
 

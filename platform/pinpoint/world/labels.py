@@ -105,7 +105,12 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
     out = csv.writer(text)
     out.writerow(header)
     out.writerows(rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(text.getvalue(), encoding="utf-8", newline="")
+    part.write_bytes(data)
     os.replace(part, path)

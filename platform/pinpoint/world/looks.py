@@ -119,7 +119,7 @@ def looks(
         **_land(part, chance, light),
         **_road(part, chance, street, heading),
         **_houses(part, chance, light, chance.flat() < facades),
-        **_green(part, chance, street, light),
+        **_green(part, chance, light),
         **_sign(part, chance, street, heading),
         **_people(chance, photo, habits),
     )
@@ -216,7 +216,7 @@ def _houses(
     }
 
 
-def _green(part: Parts, chance: Chance, street: Reals, light: Reals) -> dict[str, Reals]:
+def _green(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
     dense = soft(0.8 * climate[:, 1] + 0.8 * region[:, 2])
     grown = np.stack([chance.flat() < dense for _ in range(TREES)], axis=1)

@@ -12,7 +12,6 @@ Files appear whole or not at all, so a run that was broken off goes on where it 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.errors import BadRequest
+from pinpoint.geo.gazetteer import City
 from pinpoint.records import Pixels, Point
-from pinpoint.world.cities import City
 from pinpoint.world.habits import Kind, Shot, shots
-from pinpoint.world.labels import label, write_manifest, write_truth
+from pinpoint.world.labels import label, write_manifest, write_truth, write_whole
 from pinpoint.world.photographs import jpeg
 from pinpoint.world.pictures import pictures
 from pinpoint.world.presets import GENERATOR, PRESETS, Preset, Role, preset_digest
@@ -107,7 +106,9 @@ def make_planet(
             write_manifest(folder / "galleries" / source / "manifest.csv", own)
         write_truth(folder / "queries" / "labels.csv", queries)
         counts = {"gallery": len(gallery), "queries": len(queries)}
-        _write(folder / _MARK, json.dumps({**said, **counts, "complete": True}, indent=1).encode())
+        write_whole(
+            folder / _MARK, json.dumps({**said, **counts, "complete": True}, indent=1).encode()
+        )
     return Planet(
         folder=folder,
         preset=wanted,
@@ -159,8 +160,7 @@ def _claim(folder: Path, said: dict[str, str | int]) -> None:
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise BadRequest(f"{folder} holds other files; choose an empty or a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(mark, json.dumps({**said, "complete": False}, indent=1).encode())
+    write_whole(mark, json.dumps({**said, "complete": False}, indent=1).encode())
 
 
 def _draw(
@@ -169,9 +169,7 @@ def _draw(
     """Draw what is not there yet, block by block, panoramas apart."""
 
     def save(shot: Shot, pixels: Pixels) -> None:
-        path = folder / place_of(shot)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, jpeg(pixels, label(seed, shot)))
+        write_whole(folder / place_of(shot), jpeg(pixels, label(seed, shot)))
 
     with ThreadPoolExecutor(2) as pool:
         for first in range(0, len(planned), _BLOCK):
@@ -182,9 +180,3 @@ def _draw(
                 if own:
                     list(pool.map(save, own, pictures(seed, own, preset)))
             on_progress(first + len(part), len(planned))
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 
 from pinpoint.geo.cells import cell_ids
+from pinpoint.geo.gazetteer import City, cities, positions
 from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
-from pinpoint.world.cities import City, cities, positions
 from pinpoint.world.presets import BUFFER_M, ROLES, Preset, Role
 from pinpoint.world.seeds import rng, share
 

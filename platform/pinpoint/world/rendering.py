@@ -9,6 +9,7 @@ Letters: B images, H rows, W columns, S sectors.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,8 @@ from pinpoint.world.seeds import Floats, rng
 _EYE_M: Final = 1.7
 _BLOCK: Final = 32
 """Pictures painted together: their planes stay in the processor's cache."""
+_SHIFTS: Final = 256
+"""Rows and columns that a picture's window of the grain may begin at."""
 _TURN: Final = np.float32(2 * np.pi)
 
 Bits = NDArray[np.bool_]
@@ -131,8 +134,6 @@ def _houses(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> No
     height = slope * away[:, None, :] + np.float32(_EYE_M)  # [B, H, W]
     near = (away < 1e3)[:, None, :]
     wall = near & (height >= 0) & (height < tall[:, None, :])
-    if not wall.any():
-        return
     colours = np.stack([_at(looks.walls[:, k], sector) for k in range(3)], axis=1)[:, :, None, :]
     fronts = np.stack([_at(looks.fronts[:, k], sector) for k in range(3)], axis=1)[:, :, None, :]
     _paint(picture, wall, colours)
@@ -199,11 +200,11 @@ def _finish(picture: Floats, looks: Looks, names: NDArray[np.uint64]) -> None:
     picture += np.float32(0.5)
     picture *= looks.filter[:, :3, None, None]
     high, wide = picture.shape[2:]
-    tile = _GRAIN[:, :high, :wide]
+    tile = _grain()
     for row, name in enumerate(names):
-        shift = (int(name % 256), int(name // 256 % 256))
-        strength = looks.filter[row, 4]
-        picture[row] += strength * np.roll(tile, shift, axis=(1, 2))
+        top, left = int(name % _SHIFTS), int(name // _SHIFTS % _SHIFTS)
+        part = tile[:, top : top + high, left : left + wide]
+        picture[row] += looks.filter[row, 4] * part
 
 
 def _floats(values: NDArray[np.floating[Any]]) -> Floats:
@@ -224,4 +225,8 @@ def _paint(picture: Floats, where: Bits, colour: Floats | np.float32) -> None:
     np.copyto(picture, colour, where=where[:, None])
 
 
-_GRAIN: Final = rng(0, "grain").standard_normal((3, 256, 512)).astype(np.float32)
+@cache
+def _grain() -> Floats:
+    """Noise that every picture takes its own window of, large enough for panoramas of 128 px."""
+    tile: Floats = rng(0, "grain").standard_normal((3, 256 + _SHIFTS, 512 + _SHIFTS), np.float32)
+    return tile
