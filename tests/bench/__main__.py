@@ -10,10 +10,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import argparse
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench import ingest, locate, plans, report, whole, workers
+from bench import ingest, locate, planet, plans, report, whole, workers
 from bench.stack import Say, stack
 from pinpoint import logs
 from pinpoint.settings import LogSettings
@@ -25,11 +26,16 @@ def main() -> None:
     console = Console(stderr=True)
     logs.configure(LogSettings(level="warning"))
     figures: dict[str, object] = {"cores": os.cpu_count()}
-    if given.only != "ingest":
+    if given.only in (None, "locate"):
         figures["sizes"] = {
             str(size): _locate(size, given.questions, console.log) for size in given.sizes
         }
-    if given.only != "locate":
+    if given.only in (None, "planet"):
+        with TemporaryDirectory() as folder:
+            figures["painting"] = planet.painting(Path(folder), given.repetitions, console.log)
+        with stack() as running:
+            figures["overhead"] = planet.overhead(running, given.repetitions, console.log)
+    if given.only in (None, "ingest"):
         with stack() as running:
             files = ingest.prepare(running, given.files, console.log)
             figures["ingest"] = ingest.measure(files, given.repetitions, console.log)
@@ -55,8 +61,8 @@ def _arguments() -> argparse.Namespace:
         "--workers", type=_counts, default=[1, 2], help="how many at once ingest the files"
     )
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
-    parser.add_argument("--repetitions", type=int, default=3, help="of the ingest")
-    parser.add_argument("--only", choices=("locate", "ingest"))
+    parser.add_argument("--repetitions", type=int, default=3, help="of ingest and planet")
+    parser.add_argument("--only", choices=("locate", "ingest", "planet"))
     parser.add_argument("--json", type=Path, help="write all figures here")
     return parser.parse_args()
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import ingest, locate
+from bench import ingest, locate, planet
 from bench.whole import STAGES
 
 Figures = dict[str, Any]
@@ -39,6 +39,8 @@ def show(figures: Figures) -> None:
         _memory(out, [each["memory"] for each in sizes])
         for each in sizes:
             _plans(out, each["plans"], each["whole"]["rows"])
+    if "painting" in figures:
+        _planet(out, figures["painting"], figures["overhead"])
     if "ingest" in figures:
         _ingest(out, figures["ingest"], figures["workers"])
 
@@ -147,4 +149,25 @@ def _ingest(out: Console, said: Figures, workers: Figures) -> None:
         f" {ingest.TARGET_RATIO}), to decoding and encoding {said['ratio_to_decode_encode']:.2f};"
         f" medians of {said['chunks']} chunks of 64; workers: median of"
         f" {workers['repetitions']} repetitions\n"
+    )
+
+
+def _planet(out: Console, painting: Figures, overhead: Figures) -> None:
+    table = Table(title=f"the planet, pictures of {painting['side_px']} px, two threads")
+    table.add_column("what")
+    _columns(table, "images/s")
+    table.add_row("painted, in memory", f"{painting['painted_per_s']:,}")
+    table.add_row("bare: written as JPEG, one thread", f"{painting['jpeg_per_s_one_thread']:,}")
+    table.add_row(
+        f"`demo`, {painting['files']:,} files, the process's start included",
+        f"{painting['files_per_s']:,}",
+    )
+    out.print(table)
+    out.print(
+        f"target: painted ≥ {planet.TARGET_IMAGES_PER_S:,} images/s; highest resident size of the"
+        f" process that draws files {painting['peak_mib']:,} MiB\n"
+        f"evaluate, {overhead['questions']} questions, {overhead['tower']}:"
+        f" {overhead['evaluate_ms']:.1f} ms each, the bare flow {overhead['bare_ms']:.1f} ms,"
+        f" ratio {overhead['ratio']:.3f} (target ≤ {planet.TARGET_OVERHEAD}); resident"
+        f" {overhead['resident_mib']:,} MiB\n"
     )

@@ -15,7 +15,7 @@ from PIL import Image
 from pinpoint.errors import BadRequest
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.world.planets import make_planet
-from pinpoint.world.presets import BUFFER_M, PRESETS, preset_digest
+from pinpoint.world.presets import BUFFER_M, GENERATOR, PRESETS, preset_digest
 
 GPS_IFD, EXIF_IFD = 0x8825, 0x8769
 
@@ -113,6 +113,16 @@ def test_manifests_and_truth_list_every_file_once(planet):
     assert Counter([*listed, *queries]) == Counter(files)
     assert len(listed) == planet.gallery
     assert sorted(queries) == sorted(one.path for one in planet.unseen)
+
+
+def test_every_row_says_of_which_planet_it_is(planet):
+    said = {
+        row["planet"]
+        for path in (*planet.manifests().values(), planet.labels)
+        for row in rows(path)
+    }
+    assert said == {f"{GENERATOR} {planet.digest}"}
+    assert planet.digest == preset_digest(PRESETS["tiny"], 7)
 
 
 def test_exif_says_what_the_manifest_says(planet):

@@ -29,8 +29,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         _convention(report),
         _accuracy(report),
         "## Retrieval",
-        "Share of photos with at least one of the first candidates near enough (oracle; @1 is "
-        f"retrieval alone). Convention: {report['convention']['words']}.",
+        "Recall@K as place recognition has it, the oracle of the first K candidates: share of "
+        "photos with at least one of them near enough; @1 is retrieval alone. Convention: "
+        f"{report['convention']['words']}.",
         _oracle(report),
         *_areas(report),
         *_leakage(report),

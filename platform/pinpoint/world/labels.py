@@ -22,6 +22,7 @@ _MANIFEST: Final = (
     "captured_at",
     "creator",
     "sequence",
+    "planet",
 )
 _TRUTH: Final = (
     "file",
@@ -35,6 +36,7 @@ _TRUTH: Final = (
     "setting",
     "covered",
     "repeats",
+    "planet",
 )
 
 
@@ -57,8 +59,11 @@ def label(seed: int, shot: Shot) -> Label:
     )
 
 
-def write_manifest(path: Path, shots: Sequence[Shot]) -> None:
-    """A CSV that `pinpoint ingest` takes beside the folder of the images."""
+def write_manifest(path: Path, shots: Sequence[Shot], planet: str) -> None:
+    """A CSV that `pinpoint ingest` takes beside the folder of the images.
+
+    Each row says which planet it is of: `planet` is generator version and digest.
+    """
     rows = [
         (
             shot.file,
@@ -68,18 +73,20 @@ def write_manifest(path: Path, shots: Sequence[Shot]) -> None:
             shot.taken_at.isoformat(),
             shot.creator,
             shot.sequence or "",
+            planet,
         )
         for shot in shots
     ]
     _write_csv(path, _MANIFEST, rows)
 
 
-def write_truth(path: Path, shots: Sequence[Shot]) -> None:
+def write_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
     """Where the queries were taken, and of which setting each is.
 
     closed: the gallery holds training places; open: gallery and query are away from all of them.
     covered: whether any gallery image lies within reach; not so in the null regions.
     repeats: the picture is another one of the same author, taken a moment later.
+    planet: generator version and digest.
     """
     rows = [
         (
@@ -94,6 +101,7 @@ def write_truth(path: Path, shots: Sequence[Shot]) -> None:
             "closed" if shot.site.role == "train" else "open",
             "false" if shot.site.role.startswith("null") else "true",
             "true" if shot.again else "false",
+            planet,
         )
         for shot in shots
     ]

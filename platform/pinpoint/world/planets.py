@@ -99,12 +99,13 @@ def make_planet(
     ]
     gallery = [shot for shot in planned if shot.use == "gallery"]
     queries = [shot for shot in planned if shot.use == "query"]
+    named = f"{GENERATOR} {digest}"
     if not json.loads((folder / _MARK).read_text(encoding="utf-8"))["complete"]:
         _draw(folder, seed, wanted, planned, on_progress)
         for source in sorted({_source(shot) for shot in gallery}):
             own = [shot for shot in gallery if _source(shot) == source]
-            write_manifest(folder / "galleries" / source / "manifest.csv", own)
-        write_truth(folder / "queries" / "labels.csv", queries)
+            write_manifest(folder / "galleries" / source / "manifest.csv", own, named)
+        write_truth(folder / "queries" / "labels.csv", queries, named)
         counts = {"gallery": len(gallery), "queries": len(queries)}
         write_whole(
             folder / _MARK, json.dumps({**said, **counts, "complete": True}, indent=1).encode()

@@ -1,7 +1,7 @@
 """The planets that can be asked for, and the digest that names exactly which one it was.
 
-Once difficulty is set, changing a number here or a picture elsewhere means another `GENERATOR`, and
-every table that quotes the planet is made again. It is not set yet (docs/planet.md).
+Difficulty is set and frozen: changing a number here or a picture elsewhere means another
+`GENERATOR`, and every table that quotes the planet is made again.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ BUFFER_M: Final = 25_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """How difficult the planet is; to be set once, on retrieval figures alone.
+    """How difficult the planet is; set once, on retrieval figures alone (docs/planet.md).
 
     Noise is in standard deviations of the factors; shares are of images of that kind.
     """
 
-    street_noise: float = 0.30
-    photo_noise: float = 0.45
-    street_facades: float = 0.75
-    photo_facades: float = 0.60
+    street_noise: float = 0.40
+    photo_noise: float = 0.28
+    street_facades: float = 0.65
+    photo_facades: float = 0.90
     rural_facades: float = 0.15
     uninformative: float = 0.20
-    close_ups: float = 0.45
-    cast: float = 0.06
+    close_ups: float = 0.20
+    cast: float = 0.04
     """Spread of a photo's colour cast, per channel."""
     near_duplicates: float = 0.05
     panoramas: float = 0.08

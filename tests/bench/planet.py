@@ -1,0 +1,162 @@
+"""The painter of the planet in images per second, and what evaluating costs over bare search."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from bench.stack import Say, Stack
+from pinpoint.bootstrap import Services, build
+from pinpoint.evaluation.labels import Labelled, read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.run import Parts, Plan, evaluate
+from pinpoint.media.files import read_bytes
+from pinpoint.records import Limits
+from pinpoint.search.pipeline import encoded, locate_encoded
+from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.world.habits import Shot, shots
+from pinpoint.world.labels import label
+from pinpoint.world.photographs import jpeg
+from pinpoint.world.pictures import pictures
+from pinpoint.world.planets import make_planet
+from pinpoint.world.presets import PRESETS
+from pinpoint.world.regions import sites
+
+SEED, PAINTED, LOOK_S = 7, 4_096, 0.01
+TARGET_IMAGES_PER_S, TARGET_OVERHEAD = 1_000, 1.1
+_DRAW = "from pathlib import Path; from pinpoint.world.planets import make_planet; import sys; "
+_DRAW += f"make_planet(Path(sys.argv[1]), preset='demo', seed={SEED})"
+
+
+def painting(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
+    """Images/s in memory and into files, each beside what its output costs alone, and memory."""
+    preset, planned = PRESETS["bench"], _planned("bench")[:PAINTED]
+    painted_s, files_s, peaks = [], [], []
+    for number in range(repetitions):
+        begun = time.perf_counter()
+        painted = pictures(SEED, planned, preset)
+        painted_s.append(time.perf_counter() - begun)
+        seconds, peak = _drawn(folder / str(number))
+        files_s.append(seconds)
+        peaks.append(peak)
+        say(f"planet: {number + 1} of {repetitions} repetitions")
+    begun = time.perf_counter()
+    for shot, pixels in zip(planned, painted, strict=True):
+        jpeg(pixels, label(SEED, shot))
+    files = len(_planned("demo"))
+    return {
+        "side_px": preset.side_px,
+        "painted_per_s": round(PAINTED / median(painted_s)),
+        "jpeg_per_s_one_thread": round(PAINTED / (time.perf_counter() - begun)),
+        "files": files,
+        "files_per_s": round(files / median(files_s)),
+        "peak_mib": round(max(peaks)),
+    }
+
+
+def _planned(name: str) -> list[Shot]:
+    """Shots of a preset, all of one shape."""
+    preset = PRESETS[name]
+    return [
+        shot
+        for site in sites(SEED, preset)
+        for shot in shots(SEED, site, preset.towns[site.role], preset.habits)
+        if not shot.panorama
+    ]
+
+
+def _drawn(folder: Path) -> tuple[float, float]:
+    """Seconds and highest resident MiB of a process that draws the demo's planet into files."""
+    begun, peak = time.perf_counter(), 0
+    process = subprocess.Popen([sys.executable, "-P", "-c", _DRAW, str(folder)])
+    seen = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            peak = max(peak, seen.memory_info().rss)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(LOOK_S)
+    if process.wait():
+        raise RuntimeError(f"the planet was not drawn: exit code {process.returncode}")
+    return time.perf_counter() - begun, peak / 2**20
+
+
+def overhead(running: Stack, repetitions: int, say: Say) -> dict[str, object]:
+    """`evaluate` against a loop that asks the same questions by the same flow and keeps nothing."""
+    home = running.places.home
+    services = build(running.settings, "operator")
+    plan = _gallery(running, services)
+    labelled = read_labels(PROTOCOLS["world"], home / "planet" / "queries" / "labels.csv")
+    parts = _parts(services)
+    took: dict[str, list[float]] = {"evaluate": [], "bare": []}
+    for number in range(repetitions + 1):
+        for side in ("evaluate", "bare") if number % 2 else ("bare", "evaluate"):
+            begun = time.perf_counter()
+            if side == "bare":
+                _bare(labelled, plan, parts)
+            else:
+                evaluate(labelled, home / f"run-{number}", plan=plan, parts=parts)
+            took[side].append(time.perf_counter() - begun)
+        say(f"evaluation: {number} of {repetitions} repetitions")
+    services.close()
+    # The first repetition warms weights and connections.
+    pairs = list(zip(took["evaluate"][1:], took["bare"][1:], strict=True))
+    count = len(labelled.questions)
+    return {
+        "questions": count,
+        "tower": running.tower,
+        "evaluate_ms": round(1e3 * median(one for one, _ in pairs) / count, 2),
+        "bare_ms": round(1e3 * median(other for _, other in pairs) / count, 2),
+        "ratio": round(median(one / other for one, other in pairs), 3),
+        "resident_mib": round(psutil.Process().memory_info().rss / 2**20),
+    }
+
+
+def _gallery(running: Stack, services: Services) -> Plan:
+    """The demo's planet, ingested; one arm is asked, as the bare loop does."""
+    planet = make_planet(running.places.home / "planet", preset="demo", seed=SEED)
+    organization = services.access.create_organization("planet").id
+    with running.workers(1), running.client("planet") as client:
+        for kind in ("street", "photo"):
+            client.add_source(kind, kind, licence="CC0-1.0", attribution="synthetic planet")
+            manifest = planet.manifests()[f"test-{kind}"]
+            client.ingest_folder(manifest, source=kind, wait=True)
+    images = planet.folder / "queries" / "images"
+    return Plan(organization_id=organization, images=images, exclude=())
+
+
+def _parts(services: Services) -> Parts:
+    return Parts(
+        decoder=services.decoder,
+        encoder=services.encoder,
+        index=services.index,
+        database=services.database,
+        search=services.settings.search,
+        max_bytes=services.settings.media.max_bytes,
+    )
+
+
+def _bare(labelled: Labelled, plan: Plan, parts: Parts) -> None:
+    for question in labelled.questions:
+        vector = encoded(
+            read_bytes(plan.images / question.file, parts.max_bytes),
+            file=question.file,
+            kind=question.kind,
+            decoder=parts.decoder,
+            encoder=parts.encoder,
+            watch=Stopwatch(),
+        )
+        locate_encoded(
+            vector,
+            limits=Limits(),
+            organization_id=plan.organization_id,
+            contract=parts.encoder.contract,
+            index=parts.index,
+            database=parts.database,
+            settings=parts.search,
+        )

@@ -1,0 +1,96 @@
+"""The planet's table: how far exact search comes, by the untrained descriptor and by the probe.
+
+`PYTHONPATH=tests python -m trials.planet` makes the one in docs/planet.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from pinpoint.nets.runtime import open_encoder
+from pinpoint.settings import EncoderSettings, MediaSettings, Places
+from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from readme_tables import table
+from trials.planet import probe
+from trials.planet.ground import Ground, candidates_km, ground, planned
+
+BOTH = ("photo", "street")
+ARMS = (
+    ("photo", ("photo",)),
+    ("photo", ("street",)),
+    ("photo", BOTH),
+    ("street", ("street",)),
+    ("street", BOTH),
+)
+SETTINGS = {"open": "test", "closed": "train"}
+"""Setting, and the role whose gallery and questions it is; `train` is what the probe learned on."""
+STEPS, CPU_LIMIT_S = 1_200, 595.0
+
+Found = Mapping[tuple[str, str, tuple[str, ...]], np.ndarray]
+Say = Callable[[str], None]
+
+
+def made(preset: str, seed: int, *, steps: int, say: Say) -> str:
+    """Draw, train, search: the lines that belong above the table, and the table."""
+    planet = ground(seed, PRESETS[preset], planned(seed, PRESETS[preset], ("train", "test")))
+    net, taken, cpu_s = probe.train(planet, steps=steps, cpu_limit_s=CPU_LIMIT_S, say=say)
+    words = (
+        f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {seed}, digest "
+        f"`{preset_digest(PRESETS[preset], seed)}`. The probe took {taken} steps in {cpu_s:.0f} "
+        "CPU seconds."
+    )
+    figures = {
+        "descriptor": search(planet, descriptor_vectors(planet)),
+        "probe": search(planet, probe.vectors(net, planet)),
+    }
+    return f"{words}\n\n{markdown(figures)}"
+
+
+def search(planet: Ground, vectors: np.ndarray) -> Found:
+    """Distances of the candidates `[Q, 48]` of every setting, question and gallery."""
+    return {
+        (setting, asked, gallery): candidates_km(
+            planet, vectors, role=role, asked=asked, gallery=gallery
+        )[0]
+        for setting, role in SETTINGS.items()
+        for asked, gallery in ARMS
+    }
+
+
+def share(found_km: np.ndarray, depth: int, within_km: float) -> float:
+    """Per cent of questions with one of the first candidates near enough."""
+    return 100.0 * float((found_km[:, :depth].min(axis=1) < within_km).mean())
+
+
+def markdown(figures: Mapping[str, Found]) -> str:
+    """One line per setting, question and gallery; per cent."""
+    columns = ["setting", "question ← gallery", "questions"]
+    for name in figures:
+        columns += [f"{name} top-1 @1 / 25 / 200 km", "oracle@12 / @48, 25 km"]
+    rows = []
+    for key in next(iter(figures.values())):
+        setting, asked, gallery = key
+        row: list[object] = [setting, f"{asked} ← {' + '.join(gallery)}"]
+        row.append(f"{len(next(iter(figures.values()))[key]):,}")
+        for found in figures.values():
+            top = (f"{share(found[key], 1, km):.1f}" for km in (1, 25, 200))
+            oracle = (f"{share(found[key], depth, 25):.1f}" for depth in (12, 48))
+            row += [" / ".join(top), " / ".join(oracle)]
+        rows.append(row)
+    return table(columns, rows)
+
+
+def descriptor_vectors(planet: Ground) -> np.ndarray:
+    """`[N, D]`, by the descriptor that needs no weights."""
+    encoder = open_encoder(
+        EncoderSettings(bundle="descriptor", device="cpu"),
+        Places().home,
+        MediaSettings().rendition_px,
+    )
+    parts = [
+        encoder.encode(list(planet.pixels[first : first + 512]))
+        for first in range(0, len(planet.pixels), 512)
+    ]
+    return np.concatenate(parts)
