@@ -35,6 +35,7 @@ FOREIGN = {
 OPERATOR = {
     "up", "down", "status", "demo", "inspect", "backup", "restore",
     "evaluate", "compare", "world make",
+    "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
     "orgs create", "orgs list", "orgs revoke", "orgs erase",
     "keys create", "keys list", "keys revoke",
     "index info", "index rebuild", "index reconcile",

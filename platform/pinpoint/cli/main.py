@@ -13,6 +13,7 @@ from pinpoint.cli import (
     access,
     backup,
     batches,
+    bundles,
     evaluation,
     images,
     indexes,
@@ -46,6 +47,7 @@ app.add_typer(images.app, name="images")
 inspection.add_to(app)
 search.add_to(app)
 app.add_typer(indexes.app, name="index")
+app.add_typer(bundles.app, name="bundles")
 evaluation.add_to(app)
 backup.add_to(app)
 app.add_typer(world.app, name="world")

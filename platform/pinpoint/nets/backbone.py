@@ -287,7 +287,7 @@ def _not_downloaded(spec: TowerSpec, source: str, error: Exception) -> Unavailab
     place = source if source.startswith("http") else f"https://huggingface.co/{source.strip('/')}"
     return Unavailable(
         f"weights {spec.pretrained!r} of {spec} could not be fetched ({error}). On a machine with "
-        f"a network fetch the .safetensors file from {place} and give it to write_bundle as "
-        "`weights`, or fetch them there and copy the Hugging Face cache (HF_HOME) to this machine.",
+        f"a network fetch the .safetensors file from {place} and give it to `pinpoint bundles "
+        "import`, or fetch them there and copy the Hugging Face cache (HF_HOME) to this machine.",
         reason="weights_unavailable",
     )

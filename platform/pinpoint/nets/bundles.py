@@ -7,11 +7,14 @@ them seconds, 190 MB, and the owner a pause of half a second while its library i
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundle, Conflict
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
@@ -91,6 +94,31 @@ def find_bundle(name: str, home: Path) -> Bundle:
         f"no bundle {name!r}: it is no folder, and {bundles} holds {', '.join(known) or 'none'}; "
         f"{DESCRIPTOR_NAME!r} is always there"
     )
+
+
+def copy_bundle(folder: Path, into: Path) -> Bundle:
+    """Copy a whole bundle; it appears at `into` whole or not at all.
+
+    Raises:
+        BadBundle: It is not whole, here or there.
+        Conflict: There is something at `into`.
+    """
+    bundle = read_bundle(folder)
+    if into.exists():
+        raise Conflict(f"{into} exists already; a bundle is written once")
+    into.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
+    try:
+        for file in (folder / CONTRACT_FILE, bundle.weights):
+            if file is not None:
+                shutil.copyfile(file, draft / file.name)
+        read_bundle(draft)
+        draft.chmod(0o755)
+        os.rename(draft, into)
+    except BaseException:
+        shutil.rmtree(draft)
+        raise
+    return read_bundle(into)
 
 
 def file_sha256(file: Path) -> str:

@@ -1,0 +1,216 @@
+"""`pinpoint bundles`: weights that can take the descriptor's place, on the machine of the stack."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Session
+from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.settings import Settings
+
+if TYPE_CHECKING:
+    from pinpoint.nets.bundles import Bundle
+
+app = typer.Typer(help="Bundles: weights and what they expect.", no_args_is_help=True)
+
+_COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "licence", "problem", "used")
+
+Name = Annotated[str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")]
+Licence = Annotated[str, typer.Option("--licence", help="Licence of the weights.")]
+Note = Annotated[
+    str | None, typer.Option("--note", help="What they can and cannot do, said in every answer.")
+]
+
+
+@app.command("list")
+def list_bundles(context: typer.Context, as_json: Json = False) -> None:
+    """List the bundles of this home, and what is wrong with those that cannot be used."""
+    from pinpoint.nets.bundles import descriptor_bundle, read_bundle
+
+    session = Session.of(context, as_json=as_json)
+    settings = Settings.from_environment()
+    rows = [_said(descriptor_bundle(), settings)]
+    for folder in _folders(settings):
+        try:
+            rows.append({**_said(read_bundle(folder), settings), "name": folder.name})
+        except BadBundle as error:
+            rows.append({"name": folder.name, "problem": error.message, "used": _used(folder.name)})
+    if session.as_json:
+        output.show_json({"bundles": rows})
+        return
+    output.table(None, _COLUMNS, [_row(each) for each in rows])
+
+
+@app.command("show")
+def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Show what a bundle expects and produces."""
+    from pinpoint.nets.bundles import find_bundle
+
+    session = Session.of(context, as_json=as_json)
+    settings = Settings.from_environment()
+    found = _said(find_bundle(name, settings.places.home), settings)
+    if session.as_json:
+        output.show_json(found)
+        return
+    found["preprocess"] = ", ".join(f"{key} {each}" for key, each in found["preprocess"].items())
+    for key, value in found.items():
+        output.say(f"{key:15} {output.cell(value)}")
+
+
+@app.command("verify")
+def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Check a bundle's digest, build its tower, and put one picture through it."""
+    from pinpoint.nets.bundles import find_bundle
+    from pinpoint.nets.checkpoint import load_tower
+
+    session = Session.of(context, as_json=as_json)
+    settings = Settings.from_environment()
+    bundle = find_bundle(name, settings.places.home)
+    load_tower(bundle)
+    found = _said(bundle, settings)
+    if session.as_json:
+        output.show_json({**found, "verified": True})
+        return
+    output.say(f"{found['name']}: whole; {found['tower']} gives vectors of {found['width']}")
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    what: Annotated[Path, typer.Argument(help="A bundle's folder, or a safetensors file.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Its name here; a folder has one already.")
+    ] = None,
+    tower: Annotated[
+        str | None, typer.Option("--tower", help="Of a file: `open_clip:NAME` or `timm:NAME`.")
+    ] = None,
+    licence: Licence = "",
+    note: Note = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a bundle's folder, or weights from a file, below PINPOINT_HOME/bundles."""
+    session = Session.of(context, as_json=as_json)
+    settings = Settings.from_environment()
+    if what.is_dir():
+        made = _copied(what, name, settings)
+    elif not what.is_file():
+        raise BadRequest(f"nothing at {what}: give a bundle's folder or a safetensors file")
+    elif tower is None or name is None:
+        raise BadRequest("a file of weights needs --tower, --name and --licence")
+    else:
+        made = _made(name, tower, None, licence, note, settings, weights=what)
+    _tell(session, made, settings)
+
+
+@app.command("pull")
+def pull(
+    context: typer.Context,
+    tower: Annotated[str, typer.Argument(help="`open_clip:NAME` or `timm:NAME`.")],
+    tag: Annotated[str, typer.Option("--tag", help="Which published weights of that tower.")],
+    name: Annotated[str, typer.Option("--name", help="Its name here.")],
+    licence: Licence,
+    note: Note = None,
+    as_json: Json = False,
+) -> None:
+    """Download published weights by the library of their tower, as a bundle."""
+    session = Session.of(context, as_json=as_json)
+    settings = Settings.from_environment()
+    _tell(session, _made(name, tower, tag, licence, note, settings), settings)
+
+
+def _made(
+    name: str,
+    tower: str,
+    tag: str | None,
+    licence: str,
+    note: str | None,
+    settings: Settings,
+    *,
+    weights: Path | None = None,
+) -> Bundle:
+    from pinpoint.nets.bundles import read_bundle
+    from pinpoint.nets.checkpoint import write_bundle
+    from pinpoint.nets.contract import TowerSpec
+
+    folder = write_bundle(
+        _place(name, settings),
+        name=name,
+        tower=TowerSpec.parse(tower, pretrained=tag),
+        licence=licence,
+        weights=weights,
+        note=note,
+    )
+    return read_bundle(folder)
+
+
+def _copied(folder: Path, name: str | None, settings: Settings) -> Bundle:
+    from pinpoint.nets.bundles import copy_bundle, read_bundle
+
+    found = read_bundle(folder).contract.name
+    if name not in (None, found):
+        raise BadRequest(f"the bundle in {folder} is called {found}; leave --name out")
+    return copy_bundle(folder, _place(found, settings))
+
+
+def _place(name: str, settings: Settings) -> Path:
+    from pinpoint.nets.bundles import BUNDLES_FOLDER
+    from pinpoint.nets.contract import DESCRIPTOR_NAME
+
+    if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
+        raise BadRequest(f"a bundle cannot be called {name!r} here")
+    return settings.places.home / BUNDLES_FOLDER / name
+
+
+def _folders(settings: Settings) -> list[Path]:
+    from pinpoint.nets.bundles import BUNDLES_FOLDER
+
+    below = settings.places.home / BUNDLES_FOLDER
+    return sorted(each for each in below.glob("[!.]*") if each.is_dir())
+
+
+def _used(name: str) -> bool:
+    return name == Settings.from_environment().encoder.bundle
+
+
+def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+    from pinpoint.nets.contract import digest
+
+    contract, weights = bundle.contract, bundle.contract.weights
+    return {
+        "name": contract.name,
+        "tower": str(contract.tower),
+        "tag": contract.tower.pretrained,
+        "width": contract.dims["image"],
+        "input_px": contract.preprocess.size_px,
+        "preprocess": asdict(contract.preprocess),
+        "weights_sha256": weights.sha256 if weights else None,
+        "weights_mb": round(bundle.weights.stat().st_size / 1e6, 1) if bundle.weights else 0.0,
+        "licence": weights.licence if weights else None,
+        "calibrated": contract.calibrated,
+        "digest": digest(contract, settings.media.rendition_px),
+        "note": contract.note,
+        "code_version": contract.code_version,
+        "problem": None,
+        "used": _used(contract.name),
+    }
+
+
+def _row(said: dict[str, Any]) -> list[object]:
+    keys = ("name", "tower", "width", "input_px", "weights_mb", "licence", "problem")
+    return [*(said.get(key) for key in keys), "yes" if said["used"] else ""]
+
+
+def _tell(session: Session, bundle: Bundle, settings: Settings) -> None:
+    found = _said(bundle, settings)
+    if session.as_json:
+        output.show_json(found)
+        return
+    output.say(f"bundle {found['name']}: {found['tower']}, {found['weights_mb']:g} MB")
+    output.say(
+        f"use it from the first ingest on: export PINPOINT_BUNDLE={found['name']}; pinpoint up"
+    )

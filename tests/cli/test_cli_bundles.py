@@ -1,0 +1,111 @@
+"""`pinpoint bundles`: weights are brought in whole, checked, and refused in words."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from nets.towers import timm_bundle, timm_weights
+from pinpoint.cli.main import main
+
+
+@pytest.fixture
+def pinpoint(tmp_path, monkeypatch, capsys):
+    """Runs a command on an empty home; `(exit code, document or text, what went to stderr)`."""
+    monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        done = capsys.readouterr()
+        said = json.loads(done.out) if "--json" in arguments and done.out else done.out
+        return ended.value.code or 0, said, done.err
+
+    return run
+
+
+def names(pinpoint):
+    _, said, _ = pinpoint("bundles", "list", "--json")
+    return {each["name"]: each["problem"] for each in said["bundles"]}
+
+
+def test_a_bundles_folder_is_copied_whole_once(pinpoint, tmp_path):
+    folder = timm_bundle(tmp_path / "elsewhere" / "tiny")
+    assert names(pinpoint) == {"descriptor": None}
+    code, said, _ = pinpoint("bundles", "import", folder, "--json")
+    assert (code, said["name"], said["tower"]) == (0, "tiny-timm", "timm:test_resnet")
+    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None}
+    code, again, _ = pinpoint("bundles", "show", "tiny-timm", "--json")
+    assert (code, again) == (0, said)
+    code, _, error = pinpoint("bundles", "import", folder)
+    assert code == 73
+    assert "exists already" in error
+    code, _, error = pinpoint("bundles", "import", folder, "--name", "other")
+    assert code != 0
+    assert "is called tiny-timm" in error
+
+
+def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path, monkeypatch):
+    weights = timm_weights(tmp_path / "w.safetensors")
+    code, _, error = pinpoint("bundles", "import", weights)
+    assert code != 0
+    assert "needs --tower, --name and --licence" in error
+    given = ("--tower", "timm:test_resnet", "--name", "own", "--licence", "CC0", "--json")
+    code, said, error = pinpoint("bundles", "import", weights, *given)
+    assert (code, said["width"], said["licence"]) == (0, 96, "CC0"), error
+    code, said, _ = pinpoint("bundles", "verify", "own")
+    assert (code, said.split(":")[0]) == (0, "own")
+    assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is False
+    monkeypatch.setenv("PINPOINT_BUNDLE", "own")
+    assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is True
+    assert "tiny" not in pinpoint("bundles", "list")[1]
+
+
+def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_path):
+    pinpoint("bundles", "import", timm_bundle(tmp_path / "elsewhere" / "tiny"))
+    weights = next((tmp_path / "home" / "bundles" / "tiny-timm").glob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    assert "SHA-256" in names(pinpoint)["tiny-timm"]
+    for command in ("show", "verify"):
+        code, _, error = pinpoint("bundles", command, "tiny-timm")
+        assert code != 0
+        assert "are not those of the contract" in error
+    code, _, error = pinpoint("bundles", "import", weights.parent)
+    assert code != 0
+    assert "Traceback" not in error
+
+
+def test_what_cannot_be_brought_in_leaves_nothing(pinpoint, tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
+    given = ("--tower", "timm:test_resnet", "--licence", "CC0")
+    for name, what in (("own", tmp_path / "bad.safetensors"), ("../own", tmp_path / "nowhere")):
+        code, _, error = pinpoint("bundles", "import", what, "--name", name, *given)
+        assert code != 0
+        assert error.startswith("pinpoint: ")
+    weights = timm_weights(tmp_path / "w.safetensors")
+    code, _, error = pinpoint("bundles", "import", weights, "--name", "../own", *given)
+    assert code != 0
+    assert "cannot be called" in error
+    below = tmp_path / "home" / "bundles"
+    assert not below.exists() or list(below.iterdir()) == []
+    assert not (tmp_path / "home" / "own").exists()
+
+
+def test_a_tower_and_a_tag_that_do_not_fit_are_refused_before_any_download(pinpoint):
+    for tower, tag, words in (
+        ("open_clip:ViT-B-32", "openai", "choose the -quickgelu name"),
+        ("open_clip:ViT-B-32", "nothing", "nothing"),
+        ("clip", "openai", "must be written open_clip:NAME or timm:NAME"),
+    ):
+        given = ("--tag", tag, "--name", "clip", "--licence", "MIT")
+        code, _, error = pinpoint("bundles", "pull", tower, *given)
+        assert code != 0
+        assert words in error
+        assert error.startswith("pinpoint: ")
