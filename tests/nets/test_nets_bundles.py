@@ -142,7 +142,7 @@ def test_changed_weights_are_refused(bundle):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"dims": {"image": 64}}, "contract says image vectors of 64"),
+        ({"dims": {"image": 64}}, "the tower gives 64 dimensions"),
         ({"tower__name": "test_vit"}, "do not fit"),
         ({"tower__name": "no_such_tower"}, "timm knows no"),
         ({"tower__arguments": {"checkpoint_path": "x"}}, "not allowed: checkpoint_path"),

@@ -64,14 +64,16 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
 
 @app.command("verify")
 def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Check a bundle's digest, build its tower, and put one picture through it."""
+    """Check a bundle's digests, load its networks, and put one picture through the tower."""
     from pinpoint.nets.bundles import find_bundle
     from pinpoint.nets.checkpoint import load_tower
+    from pinpoint.nets.spaces import load_heads, load_location
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     bundle = find_bundle(name, settings.places.home)
-    load_tower(bundle)
+    for load in (load_tower, load_heads, load_location):
+        load(bundle)
     found = _said(bundle, settings)
     if session.as_json:
         output.show_json({**found, "verified": True})
@@ -181,6 +183,8 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     from pinpoint.nets.contract import digest
 
     contract, weights = bundle.contract, bundle.contract.weights
+    training = contract.heads.training if contract.heads else None
+    files = [file for file in (bundle.weights, bundle.heads) if file is not None]
     return {
         "name": contract.name,
         "tower": str(contract.tower),
@@ -189,8 +193,12 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "input_px": contract.preprocess.size_px,
         "preprocess": asdict(contract.preprocess),
         "weights_sha256": weights.sha256 if weights else None,
-        "weights_mb": round(bundle.weights.stat().st_size / 1e6, 1) if bundle.weights else 0.0,
+        "weights_mb": round(sum(file.stat().st_size for file in files) / 1e6, 1),
         "licence": weights.licence if weights else None,
+        "kinds": contract.heads.image.kinds if contract.heads else None,
+        "default_kind": contract.heads.image.default_kind if contract.heads else None,
+        "places": bool(contract.heads and contract.heads.location),
+        "training": asdict(training) if training else None,
         "calibrated": contract.calibrated,
         "digest": digest(contract, settings.media.rendition_px),
         "note": contract.note,

@@ -19,6 +19,7 @@ from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
     BundleContract,
+    WeightsSpec,
     descriptor_contract,
     parse_contract,
 )
@@ -33,7 +34,9 @@ class Bundle:
 
     contract: BundleContract
     weights: Path | None
-    """None for the descriptor only."""
+    """Of the tower; None for the descriptor only."""
+    heads: Path | None = None
+    """Of the networks behind it, where there are any."""
 
 
 def descriptor_bundle() -> Bundle:
@@ -58,20 +61,26 @@ def read_bundle(folder: Path) -> Bundle:
     contract = parse_contract(text, str(path))
     if contract.weights is None:
         raise BadBundle(f"{path} names no weights")
-    weights = folder / contract.weights.file
+    weights = _checked(folder, contract.weights)
+    heads = _checked(folder, contract.heads.weights) if contract.heads else None
+    return Bundle(contract=contract, weights=weights, heads=heads)
+
+
+def _checked(folder: Path, spec: WeightsSpec) -> Path:
+    """A file of weights, if it is the one that the contract names."""
+    weights = folder / spec.file
     try:
         found = file_sha256(weights)
     except OSError as error:
         raise BadBundle(
-            f"bundle {folder} lacks its weights: {contract.weights.file} cannot be read "
-            f"({error.strerror})"
+            f"bundle {folder} lacks its weights: {spec.file} cannot be read ({error.strerror})"
         ) from error
-    if found != contract.weights.sha256:
+    if found != spec.sha256:
         raise BadBundle(
             f"the weights {weights} are not those of the contract: SHA-256 is {found}, the contract"
-            f" says {contract.weights.sha256}. Copy the bundle again, whole."
+            f" says {spec.sha256}. Copy the bundle again, whole."
         )
-    return Bundle(contract=contract, weights=weights)
+    return weights
 
 
 def find_bundle(name: str, home: Path) -> Bundle:
@@ -109,7 +118,7 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
     into.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
     try:
-        for file in (folder / CONTRACT_FILE, bundle.weights):
+        for file in (folder / CONTRACT_FILE, bundle.weights, bundle.heads):
             if file is not None:
                 shutil.copyfile(file, draft / file.name)
         read_bundle(draft)

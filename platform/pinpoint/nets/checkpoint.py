@@ -41,10 +41,11 @@ def load_tower(bundle: Bundle) -> Tower:
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
     width = _width(tower, contract.preprocess, str(contract.tower))
-    if width != contract.dims["image"]:
+    said = contract.heads.image.features if contract.heads else contract.dims["image"]
+    if width != said:
         raise BadBundle(
-            f"bundle {contract.name}: the contract says image vectors of {contract.dims['image']} "
-            f"dimensions, tower {contract.tower} gives {width}"
+            f"bundle {contract.name}: the contract says that the tower gives {said} dimensions, "
+            f"tower {contract.tower} gives {width}"
         )
     return tower
 

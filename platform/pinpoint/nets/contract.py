@@ -6,11 +6,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pinpoint import __version__
 from pinpoint.errors import BadBundle
+from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from pinpoint.records import Contract
 
 CONTRACT_FILE: Final = "contract.json"
@@ -102,6 +103,34 @@ class WeightsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class TrainingNote:
+    """What the networks behind the tower were trained on, and how far that brought them."""
+
+    data: Word
+    """Fingerprint of rows, split and settings."""
+    split: Annotated[str, Field(min_length=1, max_length=1_000)]
+    """How training and validation were kept apart, in words."""
+    steps: Annotated[int, Field(ge=0)]
+    metrics: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    """On the validation split."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Space:
+    """The networks behind the tower, which bring pictures and places into one space."""
+
+    image: HeadsSpec
+    location: LocationSpec | None
+    weights: WeightsSpec
+    training: TrainingNote | None = None
+
+
+def _none_for_empty(given: object) -> object:
+    """Contracts of earlier versions say `[]` where there is no network behind the tower."""
+    return None if given in ([], ()) else given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class BundleContract:
     """All of `contract.json`."""
 
@@ -114,8 +143,8 @@ class BundleContract:
     dims: dict[Literal["image"], Annotated[int, Field(ge=1, le=65_536)]]
     """Named vectors and their width."""
     normalisation: Literal["l2"] = "l2"
-    heads: Annotated[tuple[str, ...], Field(max_length=0)] = ()
-    """Networks behind the tower; this code knows none yet."""
+    heads: Annotated[Space | None, BeforeValidator(_none_for_empty)] = None
+    """Without them the tower's own vector is the image vector."""
     calibrated: Literal[False] = False
     """Nothing in this code calibrates a bundle yet, so none may claim it."""
     note: Annotated[str, Field(min_length=1, max_length=1_000)]
@@ -146,7 +175,18 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         raise BadBundle(f"{where} does not say how wide the image vector is (dims.image)")
     if contract.weights is None or contract.tower.library == "pinpoint":
         raise BadBundle(f"{where} must name a tower of open_clip or timm and a weights file")
+    if contract.heads is not None:
+        _check_heads(contract.heads, contract, where)
     return contract
+
+
+def _check_heads(heads: Space, contract: BundleContract, where: str) -> None:
+    """One space has one width, and each network its own file."""
+    widths = [heads.image.dim, *([heads.location.dim] if heads.location else [])]
+    if set(widths) != {contract.dims["image"]}:
+        raise BadBundle(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
+    if contract.weights and heads.weights.file == contract.weights.file:
+        raise BadBundle(f"{where}: tower and heads name the same file {heads.weights.file}")
 
 
 def new_contract(
@@ -204,11 +244,19 @@ def digest(contract: BundleContract, rendition_px: int) -> str:
         "preprocess": plain["preprocess"],
         "dims": plain["dims"],
         "normalisation": plain["normalisation"],
-        "heads": plain["heads"],
+        "heads": _determining(plain["heads"]),
         "rendition_px": rendition_px,
     }
     text = json.dumps(determining, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _determining(heads: dict[str, Any] | None) -> object:
+    """Of the networks behind the tower; `[]` for none, as it was before there were any."""
+    if heads is None:
+        return []
+    shapes = {key: heads[key] for key in ("image", "location")}
+    return {**shapes, "weights": heads["weights"]["sha256"]}
 
 
 def public_contract(contract: BundleContract, rendition_px: int) -> Contract:

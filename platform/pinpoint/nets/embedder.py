@@ -14,6 +14,7 @@ from torch import nn
 
 from pinpoint.errors import BadBundle
 from pinpoint.nets.contract import Preprocess
+from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.preprocess import prepare
 from pinpoint.records import Contract, Pixels, SourceKind, Vector
 
@@ -22,7 +23,8 @@ class Embedder:
     """A tower with its preprocessing; answers the port `Encoder`. Safe to share among threads.
 
     Args:
-        tower: Maps `[B, 3, S, S]` to `[B, D]`; in inference mode, on `device`, fp32.
+        tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
+        heads: Map `[B, F]` and a kind per row to `[B, D]`, if there are any; without, F is D.
         contract: What it produces.
         preprocess: What it expects.
         device: Where it computes.
@@ -33,12 +35,14 @@ class Embedder:
         self,
         tower: nn.Module,
         *,
+        heads: KindHeads | None = None,
         contract: Contract,
         preprocess: Preprocess,
         device: torch.device,
         batch: int,
     ) -> None:
         self._tower = tower
+        self._heads = heads
         self._contract = contract
         self._preprocess = preprocess
         self._device = device
@@ -60,7 +64,7 @@ class Embedder:
 
         Args:
             images: The renditions; none give `[0, D]`.
-            kind: Source kind; no bundle has heads per kind yet, so it changes nothing.
+            kind: Of the source; chooses the adapter, where the bundle has any.
 
         Raises:
             ValueError: A picture is not `[H, W, 3]` uint8.
@@ -69,7 +73,7 @@ class Embedder:
         vectors = np.empty((len(images), self._contract.dims["image"]), dtype=np.float32)
         for start in range(0, len(images), self._batch):
             vectors[start : start + self._batch] = self._forward(
-                images[start : start + self._batch], first=start
+                images[start : start + self._batch], kind, first=start
             )
         return vectors
 
@@ -84,13 +88,15 @@ class Embedder:
             BadBundle: The weights give a vector that is not finite, or of no length.
         """
         with self._one_query:
-            vector: Vector = self._forward([image], first=0)[0]
+            vector: Vector = self._forward([image], kind, first=0)[0]
         return vector
 
     @torch.inference_mode()
-    def _forward(self, images: Sequence[Pixels], *, first: int) -> Vector:
+    def _forward(self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int) -> Vector:
         pixels = prepare(images, self._preprocess, self._device)
         raw = self._tower(pixels).to(torch.float32)
+        if self._heads is not None:
+            raw = self._heads(raw, [kind] * len(raw))
         length = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
         usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()
         if not bool(usable.all()):

@@ -11,6 +11,7 @@ from pinpoint.nets.bundles import find_bundle
 from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import public_contract
 from pinpoint.nets.embedder import Embedder
+from pinpoint.nets.spaces import load_heads
 from pinpoint.settings import EncoderSettings
 
 
@@ -38,8 +39,10 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
     device = choose_device(settings.device)
     if device.type == "cuda":
         _exact_arithmetic()
+    heads = load_heads(bundle)
     return Embedder(
         load_tower(bundle).to(device),
+        heads=None if heads is None else heads.to(device),
         contract=public_contract(contract, rendition_px),
         preprocess=contract.preprocess,
         device=device,

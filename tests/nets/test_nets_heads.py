@@ -1,0 +1,184 @@
+"""Adapters per kind: a row depends on itself alone, and training one kind touches no other."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import TypeAdapter, ValidationError
+
+from pinpoint.nets.heads import KindHeads
+from pinpoint.nets.specs import HeadsSpec
+
+SPEC = HeadsSpec(features=48, hidden=64, dim=32, adapter_blocks=2, trunk_blocks=1)
+KINDS = ["photo", "street", None, "drone", "street", "photo"]
+
+
+@pytest.fixture(scope="module")
+def heads():
+    torch.manual_seed(1)
+    return KindHeads(SPEC).eval()
+
+
+@pytest.fixture(scope="module")
+def features():
+    return 3.0 * torch.randn(64, SPEC.features, generator=torch.Generator().manual_seed(2)) + 1.0
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    return [KINDS[row % len(KINDS)] for row in range(64)]
+
+
+def by_hand(weights, features, kind):
+    """One row, from the weights by their names, in float64."""
+
+    def norm(name, row):
+        row = (row - row.mean()) / (row.var(unbiased=False) + 1e-5).sqrt()
+        return row * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    def linear(name, row):
+        return weights[f"{name}.weight"] @ row + weights[f"{name}.bias"]
+
+    def block(name, row):
+        return row + linear(
+            f"{name}.leave", F.gelu(linear(f"{name}.enter", norm(f"{name}.norm", row)))
+        )
+
+    adapter = f"adapters.of_{kind}"
+    row = F.gelu(linear(f"{adapter}.enter", norm(f"{adapter}.norm", features.double())))
+    for each in (f"{adapter}.blocks.0", f"{adapter}.blocks.1", "trunk.0"):
+        row = block(each, row)
+    row = linear("trunk.2", norm("trunk.1", row))
+    return row / row.norm()
+
+
+def test_a_row_is_what_the_weights_say(heads, features, kinds):
+    weights = {name: tensor.double() for name, tensor in heads.state_dict().items()}
+    found = heads(features, kinds)
+    for row, kind in enumerate(kinds):
+        served = kind if kind in SPEC.kinds else "photo"
+        torch.testing.assert_close(
+            found[row].double(), by_hand(weights, features[row], served), atol=1e-5, rtol=0
+        )
+
+
+def test_vectors_are_fp32_of_unit_length(heads, features, kinds):
+    vectors = heads(features, kinds)
+    assert vectors.dtype == torch.float32
+    assert vectors.shape == (64, SPEC.dim)
+    np.testing.assert_allclose(vectors.detach().double().norm(dim=1), 1.0, atol=1e-6)
+    assert heads(features[:0], []).shape == (0, SPEC.dim)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = heads(features, kinds)
+    assert mixed.dtype == torch.float32
+    np.testing.assert_allclose(mixed.detach().double().norm(dim=1), 1.0, atol=1e-6)
+    assert 1e-5 < (mixed - vectors).abs().max() < 0.05, "autocast should have changed the layers"
+    torch.testing.assert_close(heads(features.half(), kinds), vectors, atol=5e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_a_row_is_the_same_alone_in_64_and_in_any_order(heads, features, kinds):
+    together = heads(features, kinds)
+    alone = torch.cat([heads(features[row : row + 1], [kinds[row]]) for row in range(64)])
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
+    order = np.random.default_rng(3).permutation(64)
+    shuffled = heads(features[order], [kinds[row] for row in order])
+    torch.testing.assert_close(shuffled, together[order], atol=1e-5, rtol=0)
+    # In other company: the same rows, but all others of another kind.
+    company = ["photo"] * 32 + kinds[32:]
+    torch.testing.assert_close(heads(features, company)[32:], together[32:], atol=1e-5, rtol=0)
+    assert torch.cdist(together, together).add(torch.eye(64)).min() > 1e-2, "all rows are alike"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("default", ["photo", "street"])
+def test_an_unknown_kind_is_served_by_the_stated_default(default, features):
+    torch.manual_seed(4)
+    spec = HeadsSpec(features=48, hidden=64, dim=32, default_kind=default)
+    heads, other = KindHeads(spec), {"photo": "street", "street": "photo"}[default]
+    stated = heads(features, [default] * 64)
+    assert torch.equal(heads(features, [None] * 64), stated)
+    assert torch.equal(heads(features, ["drone"] * 64), stated)
+    assert (heads(features, [other] * 64) - stated).abs().max() > 0.1
+
+
+def steps(heads, optimiser, features, kinds, count, *, set_to_none=True):
+    target = F.normalize(torch.randn(len(features), SPEC.dim), dim=1)
+    for _ in range(count):
+        optimiser.zero_grad(set_to_none=set_to_none)
+        (heads(features, kinds) - target).square().sum().backward()
+        optimiser.step()
+
+
+def differing(before, after):
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize(("trained", "other"), [("photo", "street"), ("street", "photo")])
+def test_training_one_kind_leaves_the_others_adapter_bit_equal(trained, other, features):
+    torch.manual_seed(5)
+    heads = KindHeads(SPEC)
+    optimiser = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
+    # Both at first, so that AdamW holds moments of the adapter that is then left out.
+    steps(heads, optimiser, features, ["photo", "street"] * 32, 3)
+    before = copy.deepcopy(heads.state_dict())
+    steps(heads, optimiser, features, [trained] * 64, 5)
+    assert all(each.grad is None for each in heads.adapter(other).parameters())
+    changed = differing(before, heads.state_dict())
+    assert not any(name.startswith(f"adapters.of_{other}.") for name in changed)
+    rest = {name for name in before if not name.startswith(f"adapters.of_{other}.")}
+    assert changed == rest, "what is trained must move, or this test says nothing"
+
+
+def test_gradients_of_zero_would_not_leave_it_alone(features):
+    """Why the docstring asks for `set_to_none=True`."""
+    torch.manual_seed(5)
+    heads = KindHeads(SPEC)
+    optimiser = torch.optim.AdamW(heads.parameters(), lr=1e-2, weight_decay=0.5)
+    steps(heads, optimiser, features, ["photo", "street"] * 32, 3)
+    before = copy.deepcopy(heads.state_dict())
+    steps(heads, optimiser, features, ["photo"] * 64, 1, set_to_none=False)
+    assert "adapters.of_street.enter.weight" in differing(before, heads.state_dict())
+
+
+def test_kinds_come_from_the_spec_and_may_have_any_plain_name(features):
+    spec = HeadsSpec(features=48, hidden=8, dim=4, kinds=("train", "keys"), default_kind="keys")
+    heads = KindHeads(spec)
+    assert heads.adapter("train") is not heads.adapter("keys")
+    assert heads.adapter("photo") is heads.adapter(None) is heads.adapter("keys")
+    assert heads(features[:3], ["train", "keys", "photo"]).shape == (3, 4)
+
+
+def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features):
+    with pytest.raises(ValueError, match=r"must be \[B, 48\], not \[64, 47\]"):
+        heads(features[:, 1:], ["photo"] * 64)
+    with pytest.raises(ValueError, match=r"must be \[B, 48\], not \[48\]"):
+        heads(features[0], ["photo"])
+    with pytest.raises(ValueError, match="64 rows of features came with 63 kinds"):
+        heads(features, ["photo"] * 63)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"kinds": ("photo", "photo")}, "twice"),
+        ({"kinds": ("street",)}, "default kind 'photo' is none of street"),
+        ({"kinds": ()}, "at least 1"),
+        ({"kinds": ("photo", "a.b")}, "pattern"),
+        ({"hidden": 0}, "greater than or equal to 1"),
+        ({"depth": 3}, "unexpected|Unexpected"),
+    ],
+)
+def test_a_spec_that_cannot_be_built_is_refused(wrong, said):
+    plain = {"features": 48, "hidden": 64, "dim": 32, **wrong}
+    with pytest.raises(ValidationError, match=said):
+        TypeAdapter(HeadsSpec).validate_python(plain)
+
+
+def test_a_spec_comes_back_from_json():
+    spec = TypeAdapter(HeadsSpec)
+    assert spec.validate_json(spec.dump_json(SPEC)) == SPEC

@@ -1,0 +1,171 @@
+"""A trained space: heads behind a tower into a bundle and out of it, serving each kind."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nets.towers import pictures, timm_bundle
+from pinpoint.errors import BadBundle, Conflict
+from pinpoint.nets.bundles import copy_bundle, read_bundle
+from pinpoint.nets.checkpoint import load_tower
+from pinpoint.nets.contract import TrainingNote, digest
+from pinpoint.nets.heads import KindHeads
+from pinpoint.nets.location import LocationTower
+from pinpoint.nets.preprocess import prepare
+from pinpoint.nets.runtime import open_encoder
+from pinpoint.nets.spaces import load_heads, load_location, write_space
+from pinpoint.nets.specs import HeadsSpec, LocationSpec
+from pinpoint.settings import EncoderSettings
+
+WIDTH, DIM = 96, 24
+NOTE = TrainingNote(data="f00d", split="by author and 1 km", steps=3, metrics={"recall@12": 0.5})
+
+
+def networks(seed=0):
+    torch.manual_seed(seed)
+    heads = KindHeads(HeadsSpec(features=WIDTH, hidden=32, dim=DIM))
+    return heads.eval(), LocationTower(LocationSpec(hidden=32, dim=DIM)).eval()
+
+
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory):
+    return read_bundle(timm_bundle(tmp_path_factory.mktemp("towers") / "bare"))
+
+
+@pytest.fixture(scope="module")
+def made(tower, tmp_path_factory):
+    heads, location = networks()
+    folder = tmp_path_factory.mktemp("spaces") / "tiny-space"
+    return write(folder, tower, heads, location, training=NOTE)
+
+
+def write(folder, tower, heads, location, **more):
+    said = {"name": folder.name, "licence": "CC0", "note": "Random weights.", **more}
+    return write_space(folder, tower=tower, heads=heads, location=location, **said)
+
+
+def encoder(folder):
+    return open_encoder(EncoderSettings(bundle=str(folder), device="cpu"), folder, 512)
+
+
+def test_what_was_written_is_what_is_read(made):
+    bundle = read_bundle(made)
+    heads, location = networks()
+    features = torch.randn(6, WIDTH)
+    kinds = ["photo", "street"] * 3
+    assert torch.equal(load_heads(bundle)(features, kinds), heads(features, kinds))
+    places = torch.tensor([[48.9, 2.4], [-90.0, 0.0], [0.0, 180.0]], dtype=torch.float64)
+    assert torch.equal(load_location(bundle)(places), location(places))
+    assert bundle.contract.heads.training == NOTE
+    assert bundle.contract.dims == {"image": DIM}
+
+
+def test_the_encoder_sends_each_kind_through_its_own_adapter(made, tower):
+    some, eye = pictures(5), encoder(made)
+    heads, _ = networks()
+    seen = prepare(some, tower.contract.preprocess, torch.device("cpu"))
+    with torch.inference_mode():
+        features = load_tower(tower)(seen)
+        for kind in ("photo", "street"):
+            wanted = heads(features, [kind] * 5).numpy()
+            assert np.allclose(eye.encode(some, kind), wanted, atol=1e-6)
+    photo, street = eye.encode(some, "photo"), eye.encode(some, "street")
+    assert np.abs(photo - street).max() > 0.01
+    assert np.array_equal(eye.encode(some, None), photo)
+    assert np.array_equal(eye.encode(some, "aerial"), photo)
+    assert np.allclose(np.linalg.norm(photo, axis=1), 1.0, atol=1e-6)
+
+
+def test_a_vector_does_not_depend_on_its_batch(made):
+    some, eye = pictures(64, seed=3), encoder(made)
+    together = eye.encode(some, "street")
+    order = np.random.default_rng(0).permutation(64)
+    mixed = eye.encode([some[n] for n in order], "street")
+    assert np.abs(mixed - together[order]).max() <= 1e-5
+    for number in (0, 17, 63):
+        assert np.abs(eye.encode_query(some[number], "street") - together[number]).max() <= 1e-5
+
+
+def test_the_digest_names_the_space(made, tower, tmp_path):
+    heads, location = networks()
+    plain = digest(tower.contract, 512)
+    ours = digest(read_bundle(made).contract, 512)
+    same = write(tmp_path / "other-name", tower, heads, location)
+    other = write(tmp_path / "other", tower, networks(seed=1)[0], location)
+    assert digest(read_bundle(same).contract, 512) == ours, "neither name nor note count"
+    assert len({plain, ours, digest(read_bundle(other).contract, 512)}) == 3
+    without = write(tmp_path / "without", tower, heads, None)
+    assert load_location(read_bundle(without)) is None
+
+
+def test_a_contract_of_before_there_were_heads_is_still_read(tower, tmp_path):
+    copied = copy_bundle(tower.weights.parent, tmp_path / "old")
+    path = copied.weights.with_name("contract.json")
+    said = json.loads(path.read_text()) | {"heads": []}
+    path.write_text(json.dumps(said))
+    old = read_bundle(path.parent)
+    assert old.contract.heads is None
+    assert digest(old.contract, 512) == digest(tower.contract, 512)
+
+
+def test_a_space_that_was_changed_is_refused_in_words(made, tmp_path):
+    copied = copy_bundle(made, tmp_path / "copy")
+    data = bytearray(copied.heads.read_bytes())
+    data[-1] ^= 1
+    copied.heads.write_bytes(bytes(data))
+    with pytest.raises(BadBundle, match=r"heads\.safetensors are not those of the contract"):
+        read_bundle(copied.heads.parent)
+    copied.heads.unlink()
+    with pytest.raises(BadBundle, match="lacks its weights"):
+        read_bundle(copied.heads.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda said: said["heads"]["image"].update(dim=DIM + 1), "heads say"),
+        (lambda said: said["heads"]["location"].update(dim=DIM + 1), "heads say"),
+        (lambda said: said["heads"]["image"].update(default_kind="aerial"), "default kind"),
+        (lambda said: said["heads"]["weights"].update(file=said["weights"]["file"]), "same file"),
+        (lambda said: said["heads"].update(more=1), "more"),
+    ],
+)
+def test_a_contract_that_contradicts_itself_is_refused(made, tmp_path, change, words):
+    copied = copy_bundle(made, tmp_path / "copy")
+    path = copied.weights.with_name("contract.json")
+    said = json.loads(path.read_text())
+    change(said)
+    path.write_text(json.dumps(said))
+    with pytest.raises(BadBundle, match=words):
+        read_bundle(path.parent)
+
+
+def test_weights_of_another_shape_are_refused(made, tmp_path):
+    copied = copy_bundle(made, tmp_path / "copy")
+    path = copied.weights.with_name("contract.json")
+    said = json.loads(path.read_text())
+    said["heads"]["image"]["hidden"] = 48
+    path.write_text(json.dumps(said))
+    with pytest.raises(BadBundle, match="do not fit the contract"):
+        load_heads(read_bundle(path.parent))
+
+
+def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
+    heads, location = networks()
+    wrong = KindHeads(HeadsSpec(features=WIDTH + 1, hidden=8, dim=DIM))
+    for base, image, words in (
+        (tower, wrong, "the heads take features of 97"),
+        (read_bundle(made), heads, "no bare tower"),
+    ):
+        with pytest.raises(BadBundle, match=words):
+            write(tmp_path / "bad", base, image, location)
+    narrow = LocationTower(LocationSpec(hidden=8, dim=DIM - 1))
+    with pytest.raises(BadBundle, match="heads say"):
+        write(tmp_path / "bad", tower, heads, narrow)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Conflict, match="exists already"):
+        write(made, tower, heads, location)
