@@ -135,6 +135,9 @@ install_python_packages() {
     fi
     "${pip[@]}" install -q -c constraints.txt "${cpu_build[@]}" torch==2.13.0 >&2
     "${pip[@]}" install -q -c constraints.txt -e . --group dev >&2
+    # The reference of the parity tests, and a source of weights. Without its dependencies: they
+    # clash with ours, and reading its files needs none of them.
+    "${pip[@]}" install -q --no-deps -c constraints.txt geoclip >&2
     printf '%s %s\n' "$wanted" "$PWD" >"$stamp"
 }
 

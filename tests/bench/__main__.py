@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench import ingest, locate, planet, plans, report, whole, workers
+from bench import geoclip, ingest, locate, planet, plans, report, whole, workers
 from bench.stack import Say, stack
 from pinpoint import logs
 from pinpoint.settings import LogSettings
@@ -35,6 +35,8 @@ def main() -> None:
             figures["painting"] = planet.painting(Path(folder), given.repetitions, console.log)
         with stack() as running:
             figures["overhead"] = planet.overhead(running, given.repetitions, console.log)
+    if given.only in (None, "geoclip"):
+        figures["geoclip"] = geoclip.measure(console.log)
     if given.only in (None, "ingest"):
         with stack() as running:
             files = ingest.prepare(running, given.files, console.log)
@@ -62,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
     parser.add_argument("--repetitions", type=int, default=3, help="of ingest and planet")
-    parser.add_argument("--only", choices=("locate", "ingest", "planet"))
+    parser.add_argument("--only", choices=("locate", "ingest", "planet", "geoclip"))
     parser.add_argument("--json", type=Path, help="write all figures here")
     return parser.parse_args()
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import ingest, locate, planet
+from bench import geoclip, ingest, locate, planet
 from bench.whole import STAGES
 
 Figures = dict[str, Any]
@@ -41,6 +41,14 @@ def show(figures: Figures) -> None:
             _plans(out, each["plans"], each["whole"]["rows"])
     if "painting" in figures:
         _planet(out, figures["painting"], figures["overhead"])
+    if "geoclip" in figures:
+        said = figures["geoclip"]
+        out.print(
+            f"GeoCLIP over {said['places']:,} places outside its tower: the package's predict"
+            f" {said['package_ms']:,.0f} ms, ours {said['ours_ms']:.2f} ms, ratio"
+            f" {said['ratio']:,.0f} (target ≥ {geoclip.TARGET}); the same places named:"
+            f" {said['same_answers']}\n"
+        )
     if "ingest" in figures:
         _ingest(out, figures["ingest"], figures["workers"])
 

@@ -1,0 +1,90 @@
+"""GeoCLIP's own `predict` against ours over its 100,000 places, both without the CLIP tower.
+
+Theirs encodes all places at every call. Ours has their unit vectors ready (the cost of that, paid
+once, is reported) and searches them exactly. Both take the same tower feature and return the best
+places with the softmax over all of them.
+"""
+
+from __future__ import annotations
+
+import io
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.stack import Say
+from nets.geoclip_package import reference
+from pinpoint.nets.geoclip import GeoClip, build_geoclip, place_vectors
+from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
+
+TARGET = 100
+_TOP, _THEIR_CALLS, _OUR_CALLS = 5, 3, 200
+
+
+def measure(say: Say) -> dict[str, object]:
+    """Medians of both, in one process and with the same threads.
+
+    Returns:
+        Milliseconds of a call (`package_ms`, `ours_ms`), their `ratio`, seconds to encode the
+        places once (`encode_once_s`), `places`, `threads`, `calls` of each, and `same_answers`:
+        whether both named the same places, to 1e-4 in the probability, at every call of theirs.
+    """
+    theirs, net, places = reference(), build_geoclip(read_geoclip()), gallery_places()
+    say("geoclip: encoding the places once")
+    began = perf_counter()
+    vectors = torch.from_numpy(place_vectors(net.location, places))
+    encode_once_s = perf_counter() - began
+    features = torch.randn(_OUR_CALLS, 768, generator=torch.Generator().manual_seed(1)) * 0.5
+    # `predict` opens a file first; a picture of one pixel costs next to nothing.
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(pixel, "PNG")
+    took: dict[str, list[float]] = {"package": [], "ours": []}
+    same = True
+    for number, feature in enumerate(features):
+        began = perf_counter()
+        at, shares = _predict(net, vectors, places, feature)
+        took["ours"].append(perf_counter() - began)
+        if number >= _THEIR_CALLS:
+            continue
+        say(f"geoclip: call {number + 1} of {_THEIR_CALLS} of the package")
+        # Its tower hands on what it is given: "pixels" are the feature.
+        theirs.image_encoder.image_processor = _Features(feature)
+        began = perf_counter()
+        their_at, their_shares = theirs.predict(pixel, _TOP)
+        took["package"].append(perf_counter() - began)
+        same &= np.allclose(shares, their_shares.numpy(), rtol=1e-4)
+        same &= np.array_equal(at.astype(np.float32), their_at.numpy())
+    package_s, ours_s = median(took["package"]), median(took["ours"])
+    return {
+        "places": len(places),
+        "threads": torch.get_num_threads(),
+        "calls": {"package": _THEIR_CALLS, "ours": _OUR_CALLS},
+        "package_ms": package_s * 1e3,
+        "ours_ms": ours_s * 1e3,
+        "ratio": package_s / ours_s,
+        "encode_once_s": encode_once_s,
+        "same_answers": same,
+    }
+
+
+class _Features:
+    """In place of the image processor: the same feature for any picture."""
+
+    def __init__(self, feature: torch.Tensor) -> None:
+        self._feature = feature
+
+    def __call__(self, images: object, return_tensors: str) -> dict[str, torch.Tensor]:
+        return {"pixel_values": self._feature[None]}
+
+
+@torch.inference_mode()
+def _predict(
+    net: GeoClip, vectors: torch.Tensor, places: np.ndarray, feature: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best places `[_TOP, 2]` and their shares `[_TOP]` of the softmax over all."""
+    scores = net.logit_scale.exp() * (vectors @ net.image.unit(feature[None])[0])
+    best = scores.softmax(dim=0).topk(_TOP)
+    return places[best.indices.numpy()], best.values.numpy()

@@ -1,0 +1,288 @@
+"""GeoCLIP: ours against the real package, the reading of its files, and refusals in words."""
+
+import hashlib
+import math
+import pickle
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nets.geoclip_package import package_folder, reference
+from pinpoint.errors import BadBundle, Unavailable
+from pinpoint.nets.geoclip import GeoClipLocation, build_geoclip, equal_earth, place_vectors
+from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
+
+FILES = (
+    "weights/location_encoder_weights.pth",
+    "weights/image_encoder_mlp_weights.pth",
+    "weights/logit_scale_weights.pth",
+    "gps_gallery/coordinates_100K.csv",
+)
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    package_folder()
+    return read_geoclip()
+
+
+@pytest.fixture(scope="module")
+def ours(tensors):
+    return build_geoclip(tensors)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    return reference()
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    """A folder with the package's files, as links; a test replaces those it spoils."""
+    for name in FILES:
+        link = tmp_path / "unpacked" / "geoclip" / "model" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(package_folder() / "model" / name)
+    return tmp_path / "unpacked"
+
+
+def places(count, seed=0):
+    """Spread evenly over the sphere, after the poles, the antimeridian and the equator."""
+    rng = np.random.default_rng(seed)
+    edges = [(lat, lon) for lat in (90, -90) for lon in (-180, -90, 0, 0.001, 180)]
+    edges += [(lat, lon) for lat in range(-90, 91, 5) for lon in (-180, 180)]
+    edges += [(0.0, lon) for lon in range(-180, 181, 10)]
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, count - len(edges))))
+    lon = rng.uniform(-180, 180, count - len(edges))
+    return torch.tensor(np.vstack([edges, np.column_stack([lat, lon])]), dtype=torch.float32)
+
+
+def features(count, seed=1):
+    """As a tower of CLIP gives them: not of unit length."""
+    return torch.randn(count, 768, generator=torch.Generator().manual_seed(seed)) * 0.5
+
+
+# --- parity ---------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_places_have_the_vectors_of_the_package(ours, theirs):
+    at = places(10_000)
+    expected = theirs.location_encoder(at)
+    assert expected.abs().max() > 0.05
+    torch.testing.assert_close(ours.location(at), expected, rtol=0, atol=1e-5)
+    unit = torch.nn.functional.normalize(expected, dim=1)
+    torch.testing.assert_close(ours.location.unit(at), unit, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_photos_have_the_vectors_of_the_package(ours, theirs):
+    given = features(1_000)
+    expected = theirs.image_encoder(given)
+    assert expected.abs().max() > 0.05
+    torch.testing.assert_close(ours.image(given), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.timeout(600)  # both sides encode 100,000 places: 4 · 10¹² operations
+@torch.inference_mode()
+def test_the_places_are_ranked_as_by_the_package(ours, theirs):
+    asked, at = features(200), gallery_places()
+    np.testing.assert_array_equal(at.astype(np.float32), theirs.gps_gallery.numpy())
+    expected = theirs(asked, theirs.gps_gallery)
+    vectors = torch.from_numpy(place_vectors(ours.location, at))
+    found = ours.logit_scale.exp() * (ours.image.unit(asked) @ vectors.T)
+    assert_same_ranking(found, expected)
+
+
+def assert_same_ranking(found, expected):
+    """Of scores `[B, N]`: the same order of all N, where a tie may be broken either way.
+
+    Tied are places whose scores by the reference are nearer than rounding can tell apart.
+    """
+    tie = 1e-5
+    for ours_scores, scores in zip(found, expected, strict=True):
+        ours_order = ours_scores.sort(descending=True, stable=True).indices
+        order = scores.sort(descending=True, stable=True).indices
+        at_each_rank = (scores[ours_order] - scores[order]).abs()
+        assert at_each_rank.max() <= tie
+        assert (ours_order == order).float().mean() > 0.99
+
+
+def test_equal_earth_is_that_of_the_paper():
+    a = (1.340264, -0.081106, 0.000893, 0.003796)
+    for lat, lon in places(300).tolist():
+        theta = math.asin(math.sqrt(3) / 2 * math.sin(math.radians(lat)))
+        slope = a[0] + 3 * a[1] * theta**2 + 7 * a[2] * theta**6 + 9 * a[3] * theta**8
+        x = 2 * math.sqrt(3) * math.radians(lon) * math.cos(theta) / (3 * slope)
+        y = a[0] * theta + a[1] * theta**3 + a[2] * theta**7 + a[3] * theta**9
+        (found,) = equal_earth(torch.tensor([[lat, lon]])).tolist()
+        assert found == pytest.approx([x * 66.50336 / 180, y * 66.50336 / 180], abs=1e-6)
+    # PROJ's `eqearth` on a sphere of radius 1: half the map is this wide and this high.
+    corner = equal_earth(torch.tensor([[0.0, 180.0], [90.0, 0.0]])) * 180 / 66.50336
+    assert corner.diagonal().tolist() == pytest.approx([2.7066300, 1.3173628], abs=1e-6)
+
+
+# --- properties -----------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_a_place_has_one_vector_in_any_company(ours):
+    at = places(256)[-64:]
+    together = ours.location.unit(at)
+    alone = torch.cat([ours.location.unit(at[i : i + 1]) for i in range(64)])
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(ours.location.unit(at[order]), together[order], rtol=0, atol=1e-5)
+    assert torch.equal(ours.location.unit(at), together)
+    blocks = place_vectors(ours.location, at.numpy().astype(np.float64))
+    np.testing.assert_allclose(blocks, together.numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(blocks, axis=1), 1.0, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_seam_is_where_the_docstring_says(ours):
+    pairs = torch.tensor([[20.0, 180.0], [20.0, -180.0], [90.0, 0.0], [90.0, 90.0]])
+    vectors = ours.location.unit(pairs)
+    assert vectors[0] @ vectors[1] < 0.9
+    assert vectors[2] @ vectors[3] < 0.9
+
+
+@torch.inference_mode()
+def test_half_precision_around_it_changes_nothing(ours):
+    at = places(128)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = ours.location(at)
+    assert torch.equal(within, ours.location(at))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([[48.0, 2.0, 1.0]], r"\[B, 2\]"),
+        ([48.0, 2.0], r"\[B, 2\]"),
+        ([[48.0, 2.0], [100.0, 2.0]], "row 1 is no place"),
+        ([[48.0, -180.5]], "row 0 is no place"),
+        ([[math.nan, 2.0]], "row 0 is no place"),
+    ],
+)
+def test_what_is_no_place_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        GeoClipLocation()(torch.tensor(given))
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def test_weights_come_back_from_safetensors(tensors, ours, tmp_path):
+    save_file(tensors, tmp_path / "geoclip.safetensors")
+    again = build_geoclip(load_file(tmp_path / "geoclip.safetensors"))
+    at = places(200)
+    assert torch.equal(again.location(at), ours.location(at))
+    assert torch.equal(again.image(features(5)), ours.image(features(5)))
+    assert again.logit_scale.item() == pytest.approx(3.6810, abs=1e-4)
+    assert {name.split(".")[0] for name in tensors} == {"location", "image", "logit_scale"}
+
+
+def test_building_draws_no_random_numbers(tensors):
+    torch.manual_seed(4)
+    expected = torch.rand(1)
+    torch.manual_seed(4)
+    build_geoclip(tensors)
+    assert torch.rand(1) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"logit_scale": None}, "they lack logit_scale"),
+        ({"tower.weight": torch.zeros(1)}, "have unknown tower.weight"),
+        ({"image.layers.2.bias": torch.zeros(256)}, r"layers.2.bias is torch.float32 \[256\]"),
+        ({"logit_scale": torch.tensor(1.0).half()}, "logit_scale is torch.float16"),
+        ({"image.layers.2.bias": torch.full((512,), math.nan)}, "not finite"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(tensors, changes, words):
+    changed = {name: each for name, each in {**tensors, **changes}.items() if each is not None}
+    with pytest.raises(BadBundle, match=words):
+        build_geoclip(changed)
+
+
+def test_wheel_folder_and_package_give_the_same(tensors, unpacked, tmp_path):
+    with zipfile.ZipFile(tmp_path / "geoclip.whl", "w") as wheel:
+        for name in FILES:
+            wheel.write(unpacked / "geoclip" / "model" / name, f"geoclip/model/{name}")
+    sources = (unpacked, unpacked / "geoclip", unpacked / "geoclip/model", tmp_path / "geoclip.whl")
+    for source in sources:
+        found = read_geoclip(source)
+        assert found.keys() == tensors.keys()
+        assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    np.testing.assert_array_equal(gallery_places(tmp_path / "geoclip.whl"), gallery_places())
+
+
+def test_reading_does_not_import_the_package():
+    package_folder()
+    code = (
+        "import sys; from pinpoint.nets.geoclip_files import read_geoclip;"
+        "print(len(read_geoclip()), [n for n in sys.modules if n.startswith('geoclip')])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "32 []"
+
+
+class _Harmful:
+    def __init__(self, mark):
+        self._mark = mark
+
+    def __reduce__(self):
+        return (open, (str(self._mark), "w"))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("spoil", ["changed", "shorter", "longer", "code"])
+def test_a_spoiled_file_is_refused_and_never_run(unpacked, tmp_path, name, spoil):
+    file = unpacked / "geoclip" / "model" / name
+    data = bytearray(file.read_bytes())
+    file.unlink()
+    middle = len(data) // 2
+    file.write_bytes(
+        {
+            "changed": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+            "shorter": data[:-1],
+            "longer": data + b"\0" * 100,
+            "code": pickle.dumps(_Harmful(tmp_path / "mark")),
+        }[spoil]
+    )
+    with pytest.raises(BadBundle, match="is not that of geoclip") as caught:
+        (gallery_places if name.endswith(".csv") else read_geoclip)(unpacked)
+    assert name in caught.value.message
+    if spoil == "changed":
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in caught.value.message
+    assert not (tmp_path / "mark").exists()
+
+
+def test_missing_files_are_named(unpacked, tmp_path):
+    shutil.rmtree(unpacked / "geoclip" / "model" / "weights")
+    with pytest.raises(BadBundle, match=r"weights/logit_scale_weights\.pth"):
+        read_geoclip(unpacked)
+    (tmp_path / "no.whl").write_bytes(b"PK no wheel")
+    with pytest.raises(BadBundle, match=r"no\.whl is not geoclip"):
+        read_geoclip(tmp_path / "no.whl")
+    with zipfile.ZipFile(tmp_path / "other.whl", "w") as wheel:
+        wheel.writestr("other/__init__.py", "")
+    with pytest.raises(BadBundle, match=r"other\.whl is not geoclip"):
+        read_geoclip(tmp_path / "other.whl")
+
+
+def test_an_absent_package_says_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(Unavailable, match="does not exist; name a wheel"):
+        read_geoclip(tmp_path / "absent")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Unavailable, match="pip install --no-deps geoclip==") as caught:
+        gallery_places()
+    assert caught.value.reason == "weights_unavailable"

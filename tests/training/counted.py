@@ -1,0 +1,73 @@
+"""A small frozen tower and a decoder that counts; run as a program it fills a cache, slowly.
+
+The tower is means of colour over a grid, seen through a fixed random matrix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.settings import MediaSettings
+from pinpoint.training.features import cache_features
+from pinpoint.training.samples import Source, read_samples
+
+WIDTH, CHUNK = 20, 16
+TOWER = hashlib.sha256(b"grid of 4, seed 0").hexdigest()
+_MATRIX = np.random.default_rng(0).normal(size=(48, WIDTH)).astype(np.float32)
+
+
+def encode(pictures):
+    """`[B, F]` of pictures of any size."""
+    means = [
+        [part.mean(axis=(0, 1)) for band in np.array_split(one, 4) for part in columns(band)]
+        for one in pictures
+    ]
+    return (np.array(means, dtype=np.float32).reshape(len(pictures), -1) / 255.0 - 0.5) @ _MATRIX
+
+
+def columns(band):
+    return np.array_split(band, 4, axis=1)
+
+
+class Counting:
+    """A real decoder, and how often each file went through it."""
+
+    def __init__(self, decoder):
+        self.decoder, self.files = decoder, []
+
+    def read(self, file, data, hint=None, *, query=False):
+        self.files.append(file)
+        return self.decoder.read(file, data, hint, query=query)
+
+    def close(self):
+        self.decoder.close()
+
+
+def main(folder, manifest, kind):
+    samples = read_samples([Source(manifest=Path(manifest), kind=kind)], MediaSettings()).samples
+
+    def slowly(pictures):
+        time.sleep(0.15)
+        return encode(pictures)
+
+    with ChildDecoder(MediaSettings()) as decoder:
+        cache_features(
+            Path(folder),
+            samples,
+            decoder=decoder,
+            encode=slowly,
+            tower=TOWER,
+            width=WIDTH,
+            chunk=CHUNK,
+            on_progress=lambda done, total: print(done, total, flush=True),  # noqa: T201
+        )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,43 @@
+"""Tables of any size for the tests of this room, scattered by a seed; no files behind them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pinpoint.geo.cells import cell_ids
+from pinpoint.geo.points import destination
+from pinpoint.training.samples import Samples, texts
+
+
+def scattered(
+    count: int,
+    *,
+    towns: int,
+    seed: int = 1,
+    authors: int | None = None,
+    drives: int | None = None,
+    resolution: int = 5,
+) -> Samples:
+    """Towns over the whole Earth, also at the poles and the date line, streets and photos mixed."""
+    rng = np.random.default_rng(seed)
+    centres = np.column_stack(
+        [np.degrees(np.arcsin(rng.uniform(-1, 1, towns))), rng.uniform(-180, 180, towns)]
+    )
+    centres[: min(3, towns)] = [(89.99, 0.0), (-16.5, 179.999), (0.2, -0.1)][: min(3, towns)]
+    town = rng.integers(towns, size=count)
+    positions = destination(centres[town], rng.uniform(0, 360, count), rng.gamma(2, 1_500, count))
+    street = rng.random(count) < 0.6
+    drive = town + towns * rng.integers(max(1, (drives or count // 8) // towns), size=count)
+    author = rng.integers(authors or max(1, count // 5), size=count)
+    return Samples(
+        ids=texts([f"s/{n}" for n in range(count)]),
+        files=texts([f"/nowhere/{n}.jpg" for n in range(count)]),
+        sizes=np.full(count, 1000),
+        lat=positions[:, 0].copy(),
+        lon=positions[:, 1].copy(),
+        kinds=texts(np.where(street, "street", "photo")),
+        creators=texts(["" if s else f"a{a}" for s, a in zip(street, author, strict=True)]),
+        sequences=texts([f"d{d}" if s else "" for s, d in zip(street, drive, strict=True)]),
+        cells=cell_ids(positions, [resolution])[:, 0],
+        resolution=resolution,
+    )

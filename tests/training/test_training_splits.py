@@ -1,0 +1,147 @@
+"""Validation shares no author, no sequence and no place with what is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pinpoint.errors import BadRequest
+from pinpoint.geo.distance import geodesic_m, haversine_m
+from pinpoint.records import Point
+from pinpoint.training.samples import texts
+from pinpoint.training.splits import BUFFER, SplitSettings, split_samples, tied
+from training.scattered import scattered
+
+
+def slowly_tied(samples):
+    """Groups by spreading over shared names, picture by picture."""
+    names = [
+        {("author", a)} - {("author", "")} | {("sequence", s)} - {("sequence", "")}
+        for a, s in zip(samples.creators.tolist(), samples.sequences.tolist(), strict=True)
+    ]
+    groups = [-1] * len(names)
+    for first in range(len(names)):
+        if groups[first] >= 0:
+            continue
+        groups[first], known, grew = first, set(names[first]), True
+        while grew:
+            grew = False
+            for k, own in enumerate(names):
+                if groups[k] < 0 and own & known:
+                    groups[k], grew = first, True
+                    known |= own
+    return groups
+
+
+def same_partition(left, right):
+    pairs = set(zip(list(left), list(right), strict=True))
+    return len(pairs) == len(set(left)) == len(set(right))
+
+
+def check_apart(samples, split):
+    """Every pair of a training and a validation picture, one by one."""
+    nearest = np.inf
+    for t in split.train.tolist():
+        here = Point(float(samples.lat[t]), float(samples.lon[t]))
+        for v in split.validation.tolist():
+            assert not samples.creators[t] or samples.creators[t] != samples.creators[v]
+            assert not samples.sequences[t] or samples.sequences[t] != samples.sequences[v]
+            there = Point(float(samples.lat[v]), float(samples.lon[v]))
+            if abs(here.lat - there.lat) < 0.3:  # further apart in latitude is further than 25 km
+                nearest = min(nearest, geodesic_m(here, there))
+    assert nearest > split.settings.buffer_m
+    return nearest
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_groups_are_those_of_the_slow_way(seed):
+    samples = scattered(120, towns=6, seed=seed, authors=40, drives=18)
+    # Photos by the drivers tie authors and sequences together in chains.
+    creators = samples.creators.copy()
+    creators[::3] = "a1"
+    creators[1::7] = "a2"
+    samples = replace(samples, creators=creators)
+    groups = tied(samples)
+    assert same_partition(groups.tolist(), slowly_tied(samples))
+    assert len(set(groups.tolist())) < len(samples)
+
+
+def test_pictures_without_names_are_tied_to_nothing():
+    samples = scattered(30, towns=3)
+    empty = texts([""] * 30)
+    alone = replace(samples, creators=empty, sequences=empty)
+    assert len(set(tied(alone).tolist())) == 30
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_planet_is_divided_cleanly(samples, seed):
+    split = split_samples(samples, SplitSettings(seed=seed, share=0.25))
+    check_apart(samples, split)
+    assert sum(split.counts.values()) == len(samples)
+    assert 0.2 < len(split.validation) / len(samples) < 0.45
+
+
+@pytest.mark.parametrize(("seed", "buffer_m"), [(1, 500.0), (2, 1_500.0), (3, 0.0)])
+def test_cells_inside_towns_need_the_buffer(seed, buffer_m):
+    samples = scattered(500, towns=5, seed=seed, authors=150, drives=60)
+    settings = SplitSettings(seed=seed, share=0.3, buffer_m=buffer_m, resolution=7)
+    split = split_samples(samples, settings)
+    check_apart(samples, split)
+    counts = split.counts
+    assert counts["left out: author"] > 0
+    assert (counts["left out: buffer"] > 0) == (buffer_m > 0)
+    # Nothing is left out for the buffer that stands clear of it: 1.006 covers sphere and ellipsoid.
+    train = samples.positions[split.train]
+    for row in np.flatnonzero(split.sides == BUFFER).tolist():
+        assert haversine_m(train, samples.positions[row]).min() <= 1.006 * buffer_m * (1 + 1e-9)
+
+
+def test_who_is_on_both_sides_stays_in_training():
+    samples = scattered(400, towns=8, authors=60)
+    split = split_samples(samples, SplitSettings(share=0.3))
+    left = np.flatnonzero(split.sides == 2)
+    groups = tied(samples)
+    assert len(left) > 0
+    assert np.isin(groups[left], groups[split.train]).all()
+    assert not np.isin(groups[split.validation], groups[split.train]).any()
+
+
+def test_the_split_follows_from_seed_and_table_alone(samples):
+    settings = SplitSettings(seed=5, share=0.25)
+    first = split_samples(samples, settings)
+    again = split_samples(samples, settings)
+    assert (first.sides == again.sides).all()
+    assert first.fingerprint == again.fingerprint
+    assert len(first.fingerprint) == 64
+    made = [
+        split_samples(samples, replace(settings, seed=6)),
+        split_samples(samples, replace(settings, buffer_m=1_001.0)),
+        split_samples(replace(samples, lat=samples.lat + 1e-9), settings),
+    ]
+    assert len({first.fingerprint, *(one.fingerprint for one in made)}) == 4
+    assert (made[0].sides != first.sides).any()
+    assert (made[1].sides == first.sides).all()
+
+
+def test_the_share_is_met_to_one_cell():
+    samples = scattered(3_000, towns=300)
+    unnamed = replace(samples, creators=texts([""] * 3_000), sequences=texts([""] * 3_000))
+    for share in (0.05, 0.2, 0.5):
+        split = split_samples(unnamed, SplitSettings(share=share))
+        chosen = 3_000 - split.counts["train"]
+        assert 0 <= chosen - share * 3_000 < 120
+
+
+def test_an_empty_side_and_a_value_out_of_range_are_refused_in_words():
+    town = scattered(60, towns=1)
+    with pytest.raises(BadRequest, match=r"no picture is left for train .*more places"):
+        split_samples(town, SplitSettings())
+    towns = scattered(60, towns=4, authors=1)
+    one = replace(towns, creators=texts(["ann"] * 60))
+    with pytest.raises(BadRequest, match="no picture is left for validation"):
+        split_samples(one, SplitSettings(share=0.3))
+    for wrong in ({"share": 0.0}, {"share": 1.0}, {"buffer_m": -1.0}, {"resolution": 16}):
+        with pytest.raises(BadRequest, match="not"):
+            SplitSettings(**wrong)
