@@ -109,3 +109,18 @@ def test_a_tower_and_a_tag_that_do_not_fit_are_refused_before_any_download(pinpo
         assert code != 0
         assert words in error
         assert error.startswith("pinpoint: ")
+
+
+def test_geoclip_wants_its_tower(pinpoint, tmp_path):
+    code, _, error = pinpoint("bundles", "import", "geoclip")
+    assert code != 0
+    assert "--behind clip" in error
+    assert pinpoint("bundles", "import", timm_bundle(tmp_path / "elsewhere" / "tiny"))[0] == 0
+    code, _, error = pinpoint("bundles", "import", "geoclip", "--behind", "tiny-timm")
+    assert code != 0
+    assert "768" in error or "geoclip is not installed" in error
+    nowhere = ("--behind", "tiny-timm", "--from", tmp_path / "nowhere.whl")
+    code, _, error = pinpoint("bundles", "import", "geoclip", *nowhere)
+    assert code != 0
+    assert "pip download --no-deps geoclip" in error
+    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None}

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from nets.towers import pictures, timm_bundle
+from nets.geoclip_package import package_folder
+from nets.towers import clip_bundle, pictures, timm_bundle
 from pinpoint.errors import BadBundle, Conflict
 from pinpoint.nets.bundles import copy_bundle, read_bundle
 from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import TrainingNote, digest
+from pinpoint.nets.geoclip import build_geoclip
+from pinpoint.nets.geoclip_files import read_geoclip
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
 from pinpoint.nets.preprocess import prepare
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.nets.spaces import load_heads, load_location, write_space
+from pinpoint.nets.spaces import load_heads, load_location, write_geoclip, write_space
 from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from pinpoint.settings import EncoderSettings
 
@@ -169,3 +172,26 @@ def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Conflict, match="exists already"):
         write(made, tower, heads, location)
+
+
+def test_geoclip_behind_a_tower_of_its_width(tmp_path):
+    package_folder()
+    tower = read_bundle(clip_bundle(tmp_path / "clip" / "bare", embed_dim=768))
+    folder = write_geoclip(tmp_path / "geoclip", name="geoclip", tower=tower)
+    bundle, eye = read_bundle(folder), encoder(folder)
+    assert bundle.contract.heads.temperature == pytest.approx(39.7, abs=0.1)
+    some = pictures(3)
+    features = load_tower(tower)(prepare(some, tower.contract.preprocess, torch.device("cpu")))
+    net = build_geoclip(read_geoclip())
+    wanted = net.image.unit(features).numpy()
+    assert np.allclose(eye.encode(some, "photo"), wanted, atol=1e-6)
+    assert np.array_equal(eye.encode(some, "street"), eye.encode(some, None))
+    places = torch.tensor([[48.9, 2.4], [-33.9, 151.2]], dtype=torch.float64)
+    assert torch.equal(load_location(bundle)(places), net.location(places))
+
+
+def test_geoclip_behind_another_tower_is_refused(tower, tmp_path):
+    package_folder()
+    with pytest.raises(BadBundle, match="the heads take features of 768"):
+        write_geoclip(tmp_path / "geoclip", name="geoclip", tower=tower)
+    assert list(tmp_path.iterdir()) == []

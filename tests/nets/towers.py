@@ -59,7 +59,7 @@ def timm_bundle(folder: Path) -> Path:
     )
 
 
-def register_tiny_clip(folder: Path) -> None:
+def register_tiny_clip(folder: Path, embed_dim: int = 48) -> str:
     """Make open_clip know a tower small enough for tests."""
     allow_torchvision()
     import open_clip
@@ -67,29 +67,33 @@ def register_tiny_clip(folder: Path) -> None:
     vision = {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32}
     text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}
     folder.mkdir(parents=True, exist_ok=True)
-    config = folder / f"{CLIP_NAME}.json"
-    config.write_text(json.dumps({"embed_dim": 48, "vision_cfg": vision, "text_cfg": text}))
+    name = CLIP_NAME if embed_dim == 48 else f"{CLIP_NAME}-{embed_dim}"
+    config = folder / f"{name}.json"
+    config.write_text(json.dumps({"embed_dim": embed_dim, "vision_cfg": vision, "text_cfg": text}))
     open_clip.add_model_config(config)
+    return name
 
 
-def clip_weights(folder: Path) -> Path:
+def clip_weights(folder: Path, embed_dim: int = 48) -> Path:
     """Random weights of a whole tiny CLIP, both sides, as open_clip publishes them."""
-    register_tiny_clip(folder)
+    name = register_tiny_clip(folder, embed_dim)
     import open_clip
 
     torch.manual_seed(6)
-    whole = open_clip.create_model(CLIP_NAME, pretrained=None)
+    whole = open_clip.create_model(name, pretrained=None)
     file = folder / "clip.safetensors"
     save_file({key: value.contiguous() for key, value in whole.state_dict().items()}, file)
     return file
 
 
-def clip_bundle(folder: Path) -> Path:
+def clip_bundle(folder: Path, embed_dim: int = 48) -> Path:
     """A bundle of a tiny open_clip tower."""
+    weights = clip_weights(folder.parent, embed_dim)
+    name = register_tiny_clip(folder.parent, embed_dim)
     return write_bundle(
         folder,
         name="tiny-clip",
-        tower=TowerSpec.parse(f"open_clip:{CLIP_NAME}"),
-        weights=clip_weights(folder.parent),
+        tower=TowerSpec.parse(f"open_clip:{name}"),
+        weights=weights,
         licence="CC0",
     )

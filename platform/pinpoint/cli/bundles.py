@@ -20,6 +20,9 @@ app = typer.Typer(help="Bundles: weights and what they expect.", no_args_is_help
 
 _COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "licence", "problem", "used")
 
+GEOCLIP: Final = "geoclip"
+"""The published bundle that `import` knows by name; a folder called so is `./geoclip`."""
+
 Name = Annotated[str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")]
 Licence = Annotated[str, typer.Option("--licence", help="Licence of the weights.")]
 Note = Annotated[
@@ -57,8 +60,9 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
     if session.as_json:
         output.show_json(found)
         return
-    found["preprocess"] = ", ".join(f"{key} {each}" for key, each in found["preprocess"].items())
     for key, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {output.cell(each)}" for name, each in value.items())
         output.say(f"{key:15} {output.cell(value)}")
 
 
@@ -84,7 +88,9 @@ def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
 @app.command("import")
 def import_(
     context: typer.Context,
-    what: Annotated[Path, typer.Argument(help="A bundle's folder, or a safetensors file.")],
+    what: Annotated[
+        str, typer.Argument(help="A bundle's folder, a safetensors file, or the word `geoclip`.")
+    ],
     name: Annotated[
         str | None, typer.Option("--name", help="Its name here; a folder has one already.")
     ] = None,
@@ -93,19 +99,29 @@ def import_(
     ] = None,
     licence: Licence = "",
     note: Note = None,
+    behind: Annotated[
+        str | None, typer.Option("--behind", help="Of `geoclip`: the bundle of its CLIP tower.")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Of `geoclip`: a wheel of it; else the installed package."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring a bundle's folder, or weights from a file, below PINPOINT_HOME/bundles."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    if what.is_dir():
-        made = _copied(what, name, settings)
-    elif not what.is_file():
-        raise BadRequest(f"nothing at {what}: give a bundle's folder or a safetensors file")
+    path = Path(what)
+    if what == GEOCLIP:
+        made = _geoclip(name or GEOCLIP, behind, source, settings)
+    elif path.is_dir():
+        made = _copied(path, name, settings)
+    elif not path.is_file():
+        raise BadRequest(f"nothing at {path}: give a bundle's folder or a safetensors file")
     elif tower is None or name is None:
         raise BadRequest("a file of weights needs --tower, --name and --licence")
     else:
-        made = _made(name, tower, None, licence, note, settings, weights=what)
+        made = _made(name, tower, None, licence, note, settings, weights=path)
     _tell(session, made, settings)
 
 
@@ -148,6 +164,20 @@ def _made(
         note=note,
     )
     return read_bundle(folder)
+
+
+def _geoclip(name: str, behind: str | None, source: Path | None, settings: Settings) -> Bundle:
+    from pinpoint.nets.bundles import find_bundle, read_bundle
+    from pinpoint.nets.spaces import write_geoclip
+
+    if behind is None:
+        raise BadRequest(
+            "GeoCLIP needs the tower it was trained behind: `pinpoint bundles pull "
+            "open_clip:ViT-L-14-quickgelu --tag openai --name clip --licence MIT`, then `pinpoint "
+            "bundles import geoclip --behind clip`"
+        )
+    tower = find_bundle(behind, settings.places.home)
+    return read_bundle(write_geoclip(_place(name, settings), name=name, tower=tower, source=source))
 
 
 def _copied(folder: Path, name: str | None, settings: Settings) -> Bundle:
@@ -195,9 +225,8 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "weights_sha256": weights.sha256 if weights else None,
         "weights_mb": round(sum(file.stat().st_size for file in files) / 1e6, 1),
         "licence": weights.licence if weights else None,
-        "kinds": contract.heads.image.kinds if contract.heads else None,
-        "default_kind": contract.heads.image.default_kind if contract.heads else None,
-        "places": bool(contract.heads and contract.heads.location),
+        "heads": asdict(contract.heads)["image"] if contract.heads else None,
+        "location": asdict(contract.heads)["location"] if contract.heads else None,
         "training": asdict(training) if training else None,
         "calibrated": contract.calibrated,
         "digest": digest(contract, settings.media.rendition_px),

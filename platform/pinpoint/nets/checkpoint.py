@@ -28,6 +28,7 @@ from pinpoint.nets.contract import (
     contract_json,
     new_contract,
 )
+from pinpoint.nets.specs import features_of
 
 _WEIGHTS_FILE = "tower.safetensors"
 
@@ -41,7 +42,7 @@ def load_tower(bundle: Bundle) -> Tower:
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
     width = _width(tower, contract.preprocess, str(contract.tower))
-    said = contract.heads.image.features if contract.heads else contract.dims["image"]
+    said = features_of(contract.heads.image) if contract.heads else contract.dims["image"]
     if width != said:
         raise BadBundle(
             f"bundle {contract.name}: the contract says that the tower gives {said} dimensions, "

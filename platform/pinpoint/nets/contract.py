@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from pinpoint import __version__
 from pinpoint.errors import BadBundle
-from pinpoint.nets.specs import HeadsSpec, LocationSpec
+from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, dim_of
 from pinpoint.records import Contract
 
 CONTRACT_FILE: Final = "contract.json"
@@ -119,9 +119,11 @@ class TrainingNote:
 class Space:
     """The networks behind the tower, which bring pictures and places into one space."""
 
-    image: HeadsSpec
-    location: LocationSpec | None
+    image: HeadsSpec | GeoClipNet
+    location: LocationSpec | GeoClipNet | None
     weights: WeightsSpec
+    temperature: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
+    """What cosines of pictures and places were multiplied by in training; no calibration."""
     training: TrainingNote | None = None
 
 
@@ -182,7 +184,7 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
 
 def _check_heads(heads: Space, contract: BundleContract, where: str) -> None:
     """One space has one width, and each network its own file."""
-    widths = [heads.image.dim, *([heads.location.dim] if heads.location else [])]
+    widths = [dim_of(each) for each in (heads.image, heads.location) if each is not None]
     if set(widths) != {contract.dims["image"]}:
         raise BadBundle(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
     if contract.weights and heads.weights.file == contract.weights.file:

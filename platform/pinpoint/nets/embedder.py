@@ -14,7 +14,6 @@ from torch import nn
 
 from pinpoint.errors import BadBundle
 from pinpoint.nets.contract import Preprocess
-from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.preprocess import prepare
 from pinpoint.records import Contract, Pixels, SourceKind, Vector
 
@@ -24,7 +23,7 @@ class Embedder:
 
     Args:
         tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
-        heads: Map `[B, F]` and a kind per row to `[B, D]`, if there are any; without, F is D.
+        heads: Maps `[B, F]` and a kind per row to `[B, D]`, where there is such; without, F is D.
         contract: What it produces.
         preprocess: What it expects.
         device: Where it computes.
@@ -35,7 +34,7 @@ class Embedder:
         self,
         tower: nn.Module,
         *,
-        heads: KindHeads | None = None,
+        heads: nn.Module | None = None,
         contract: Contract,
         preprocess: Preprocess,
         device: torch.device,

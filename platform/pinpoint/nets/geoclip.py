@@ -11,8 +11,8 @@ Letters: B rows of a batch, N places.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pinpoint.errors import BadBundle
-from pinpoint.records import Vector
+from pinpoint.nets.specs import GEOCLIP_DIM, GEOCLIP_FEATURES, GeoClipNet
+from pinpoint.records import SourceKind, Vector
 
-FEATURE_DIM: Final = 768
-DIM: Final = 512
 _SIGMAS = (2.0**0, 2.0**4, 2.0**8)
 _FREQUENCIES, _HIDDEN = 256, 1024
 _EQUAL_EARTH = (1.340264, -0.081106, 0.000893, 0.003796)
@@ -50,7 +49,7 @@ class _Branch(nn.Module):
             nn.ReLU(),
             nn.Linear(_HIDDEN, _HIDDEN),
             nn.ReLU(),
-            nn.Linear(_HIDDEN, DIM),
+            nn.Linear(_HIDDEN, GEOCLIP_DIM),
         )
 
     def forward(self, plane: torch.Tensor) -> torch.Tensor:
@@ -68,6 +67,8 @@ class GeoClipLocation(nn.Module):
     finest scale a phase reaches thousands of radians, and another rounding of the same formula
     already moves a component by 3e-5 (measured).
     """
+
+    spec: ClassVar[GeoClipNet] = "geoclip"
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class GeoClipLocation(nn.Module):
         # Half precision does not hold the phases.
         with torch.autocast(places.device.type, enabled=False):
             plane = equal_earth(places.to(torch.float32))
-            vectors = torch.zeros(len(places), DIM, device=places.device)
+            vectors = torch.zeros(len(places), GEOCLIP_DIM, device=places.device)
             for branch in self.branches:
                 vectors = vectors + branch(plane)
         return vectors
@@ -107,7 +108,9 @@ class GeoClipImageHead(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(FEATURE_DIM, FEATURE_DIM), nn.ReLU(), nn.Linear(FEATURE_DIM, DIM)
+            nn.Linear(GEOCLIP_FEATURES, GEOCLIP_FEATURES),
+            nn.ReLU(),
+            nn.Linear(GEOCLIP_FEATURES, GEOCLIP_DIM),
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -118,6 +121,18 @@ class GeoClipImageHead(nn.Module):
     def unit(self, features: torch.Tensor) -> torch.Tensor:
         """As `forward`, at unit length."""
         return F.normalize(self(features), dim=1)
+
+
+class GeoClipHeads(GeoClipImageHead):
+    """The image head in the place of adapters and trunk: one for every kind, to unit length."""
+
+    spec: ClassVar[GeoClipNet] = "geoclip"
+
+    def forward(
+        self, features: torch.Tensor, kinds: Sequence[SourceKind | None] = ()
+    ) -> torch.Tensor:
+        """`[B, 768]` to unit vectors `[B, 512]`; the kinds change nothing."""
+        return F.normalize(super().forward(features), dim=1)
 
 
 class GeoClip(nn.Module):
@@ -154,7 +169,7 @@ def place_vectors(location: GeoClipLocation, places: NDArray[np.float64]) -> Vec
         ValueError: A place is none.
     """
     device = next(location.parameters()).device
-    vectors = np.empty((len(places), DIM), dtype=np.float32)
+    vectors = np.empty((len(places), GEOCLIP_DIM), dtype=np.float32)
     with torch.inference_mode():
         for start in range(0, len(places), _ROWS_AT_ONCE):
             block = torch.from_numpy(places[start : start + _ROWS_AT_ONCE]).to(device)

@@ -31,27 +31,42 @@ from pinpoint.nets.contract import (
     contract_json,
     parse_contract,
 )
+from pinpoint.nets.geoclip import GeoClipHeads, GeoClipLocation, build_geoclip
+from pinpoint.nets.geoclip_files import LICENCE, VERSION, read_geoclip
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
+from pinpoint.nets.specs import dim_of, features_of
 
 _FILE: Final = "heads.safetensors"
 _IMAGE: Final = "image."
 _LOCATION: Final = "location."
 
+_GEOCLIP_NOTE: Final = (
+    "GeoCLIP {version} (NeurIPS 2023) behind tower {tower}: trained on internet photos, with CLIP"
+    " ViT-L/14 of OpenAI and no other tower; its similarities are no probabilities."
+)
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_heads(bundle: Bundle) -> KindHeads | None:
-    """The adapters and trunk of a bundle, for inference, or None where it has none.
+Heads = KindHeads | GeoClipHeads
+Places = LocationTower | GeoClipLocation
+
+
+def load_heads(bundle: Bundle) -> Heads | None:
+    """The networks behind the tower of a bundle, for inference, or None where it has none.
 
     Raises:
         BadBundle: Its weights do not fit.
     """
     space = bundle.contract.heads
-    return None if space is None else _filled(KindHeads(space.image), _IMAGE, bundle)
+    if space is None:
+        return None
+    network = GeoClipHeads() if isinstance(space.image, str) else KindHeads(space.image)
+    return _filled(network, _IMAGE, bundle)
 
 
-def load_location(bundle: Bundle) -> LocationTower | None:
+def load_location(bundle: Bundle) -> Places | None:
     """The location tower of a bundle, for inference, or None where it has none.
 
     Raises:
@@ -60,7 +75,9 @@ def load_location(bundle: Bundle) -> LocationTower | None:
     space = bundle.contract.heads
     if space is None or space.location is None:
         return None
-    return _filled(LocationTower(space.location), _LOCATION, bundle)
+    where = space.location
+    network = GeoClipLocation() if isinstance(where, str) else LocationTower(where)
+    return _filled(network, _LOCATION, bundle)
 
 
 def write_space(
@@ -68,10 +85,11 @@ def write_space(
     *,
     name: str,
     tower: Bundle,
-    heads: KindHeads,
-    location: LocationTower | None,
+    heads: Heads,
+    location: Places | None,
     licence: str,
     note: str,
+    temperature: float | None = None,
     training: TrainingNote | None = None,
 ) -> Path:
     """Make a bundle of a tower's bundle and what was trained behind that tower.
@@ -84,6 +102,7 @@ def write_space(
         location: From positions to the space.
         licence: Of the trained weights.
         note: What they can and cannot do.
+        temperature: What cosines were multiplied by in training.
         training: What they were trained on.
 
     Returns:
@@ -97,10 +116,10 @@ def write_space(
         raise Conflict(f"{folder} exists already; a bundle is written once")
     if tower.weights is None or tower.contract.heads is not None:
         raise BadBundle(f"bundle {tower.contract.name} is no bare tower with weights of its own")
-    if heads.spec.features != tower.contract.dims["image"]:
+    wanted, given = features_of(heads.spec), tower.contract.dims["image"]
+    if wanted != given:
         raise BadBundle(
-            f"the heads take features of {heads.spec.features}, tower {tower.contract.tower} gives "
-            f"{tower.contract.dims['image']}"
+            f"the heads take features of {wanted}, tower {tower.contract.tower} gives {given}"
         )
     tensors = _tensors(heads, _IMAGE) | (_tensors(location, _LOCATION) if location else {})
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +132,7 @@ def write_space(
             image=heads.spec,
             location=location.spec if location else None,
             weights=held,
+            temperature=temperature,
             training=training,
         )
         contract = _contract(tower.contract, name, note, space)
@@ -126,13 +146,43 @@ def write_space(
     return folder
 
 
+def write_geoclip(folder: Path, *, name: str, tower: Bundle, source: Path | None = None) -> Path:
+    """Make a bundle of the published GeoCLIP and its tower, CLIP ViT-L/14 of OpenAI.
+
+    Args:
+        folder: As of `write_space`.
+        name: Shown in answers.
+        tower: The bundle of a tower that gives projected features of 768; only with OpenAI's
+            weights of ViT-L/14 do the places mean anything, which the note says.
+        source: As of `geoclip_files.read_geoclip`.
+
+    Raises:
+        Conflict: The folder exists.
+        BadBundle: The tower gives other features, or a file is not the published one.
+        Unavailable: GeoCLIP is not installed, or nothing is at `source`.
+    """
+    net = build_geoclip(read_geoclip(source))
+    heads = GeoClipHeads()
+    heads.load_state_dict(net.image.state_dict())
+    return write_space(
+        folder,
+        name=name,
+        tower=tower,
+        heads=heads,
+        location=net.location,
+        licence=LICENCE,
+        note=_GEOCLIP_NOTE.format(version=VERSION, tower=tower.contract.tower),
+        temperature=float(net.logit_scale.exp()),
+    )
+
+
 def _contract(tower: BundleContract, name: str, note: str, space: Space) -> BundleContract:
     made = replace(
         tower,
         name=name,
         note=note,
         heads=space,
-        dims={"image": space.image.dim},
+        dims={"image": dim_of(space.image)},
         code_version=__version__,
     )
     # Read back as any reader will: what it would refuse is refused before it is written.

@@ -5,7 +5,7 @@ Without torch: contracts are read where torch would cost seconds (see `bundles`)
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -17,6 +17,14 @@ Blocks = Annotated[int, Field(ge=0, le=64)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 """A source kind; also the name of its adapter in a weights file, hence no dot."""
 Kilometres = Annotated[float, Field(gt=0.0, le=100_000.0, allow_inf_nan=False)]
+
+
+GEOCLIP_FEATURES: Final = 768
+"""What GeoCLIP's image head takes: projected features of CLIP ViT-L/14."""
+GEOCLIP_DIM: Final = 512
+
+GeoClipNet = Literal["geoclip"]
+"""A published network, whose shape is known by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -74,3 +82,13 @@ class LocationSpec:
                 f"{self.coarsest_km:g} km"
             )
         return self
+
+
+def features_of(spec: HeadsSpec | GeoClipNet) -> int:
+    """F: how wide the tower's features have to be."""
+    return GEOCLIP_FEATURES if isinstance(spec, str) else spec.features
+
+
+def dim_of(spec: HeadsSpec | LocationSpec | GeoClipNet) -> int:
+    """D: how wide the space is."""
+    return GEOCLIP_DIM if isinstance(spec, str) else spec.dim
