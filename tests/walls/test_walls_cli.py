@@ -34,7 +34,7 @@ FOREIGN = {
 # These work on the stack itself, for the operator of its machine, or on files: no key opens them.
 OPERATOR = {
     "up", "down", "status", "demo", "inspect", "backup", "restore",
-    "evaluate", "compare", "world make",
+    "evaluate", "compare", "world make", "train embedder",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
     "orgs create", "orgs list", "orgs revoke", "orgs erase",
     "keys create", "keys list", "keys revoke",

@@ -23,6 +23,7 @@ from pinpoint.cli import (
     search,
     sources,
     stack,
+    training,
     world,
 )
 from pinpoint.cli.exits import EXIT, INTERNAL
@@ -50,6 +51,7 @@ app.add_typer(indexes.app, name="index")
 app.add_typer(bundles.app, name="bundles")
 evaluation.add_to(app)
 backup.add_to(app)
+app.add_typer(training.app, name="train")
 app.add_typer(world.app, name="world")
 
 

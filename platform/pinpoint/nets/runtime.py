@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pinpoint.errors import Misconfigured
-from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.bundles import Bundle, find_bundle
 from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import public_contract
 from pinpoint.nets.embedder import Embedder
+from pinpoint.nets.preprocess import prepare
 from pinpoint.nets.spaces import load_heads
+from pinpoint.records import Pixels, Vector
 from pinpoint.settings import EncoderSettings
 
 
@@ -48,6 +52,29 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         device=device,
         batch=settings.encode_batch,
     )
+
+
+def tower_features(
+    bundle: Bundle, device: torch.device, batch: int
+) -> Callable[[Sequence[Pixels]], Vector]:
+    """The bare tower of a bundle as a function from pictures to features `[B, F]` fp32.
+
+    What heads are trained on: the tower's output as it is, of no particular length, and by the same
+    preprocessing and arithmetic as in serving.
+    """
+    tower, preprocess = load_tower(bundle).to(device), bundle.contract.preprocess
+    if device.type == "cuda":
+        _exact_arithmetic()
+
+    @torch.inference_mode()
+    def encode(images: Sequence[Pixels]) -> Vector:
+        parts = [
+            tower(prepare(images[start : start + batch], preprocess, device)).float().cpu().numpy()
+            for start in range(0, len(images), batch)
+        ]
+        return np.concatenate(parts)
+
+    return encode
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,0 +1,160 @@
+"""What a training run is asked to do: one TOML file, checked before anything is read."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pinpoint.errors import BadRequest
+from pinpoint.records import KINDS, SourceKind
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_MAX_BYTES: Final = 1_000_000
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class SourceConfig(BaseModel):
+    """A manifest and the kind of its pictures."""
+
+    model_config = _STRICT
+
+    manifest: Path
+    """As `pinpoint ingest` takes it; a relative path starts at the config's folder."""
+    kind: SourceKind
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: SourceKind) -> SourceKind:
+        if kind not in KINDS:
+            raise ValueError(f"no source kind {kind}; there are {', '.join(KINDS)}")
+        return kind
+
+
+class SplitConfig(BaseModel):
+    """How training and validation are kept apart."""
+
+    model_config = _STRICT
+
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """Of the H3 cells that go to validation."""
+    buffer_m: Positive = 1_000.0
+    """No validation picture stands nearer to a training picture."""
+    resolution: Annotated[int, Field(ge=0, le=9)] = 4
+
+
+class NetworkConfig(BaseModel):
+    """The networks behind the tower."""
+
+    model_config = _STRICT
+
+    dim: Annotated[int, Field(ge=8, le=4096)] = 256
+    hidden: Annotated[int, Field(ge=8, le=8192)] = 512
+    adapter_blocks: Annotated[int, Field(ge=0, le=16)] = 1
+    trunk_blocks: Annotated[int, Field(ge=0, le=16)] = 1
+    location_blocks: Annotated[int, Field(ge=0, le=16)] = 2
+    location_scales: Annotated[int, Field(ge=2, le=64)] = 16
+    location_waves: Annotated[int, Field(ge=1, le=1024)] = 32
+    finest_km: Positive = 1.0
+    default_kind: SourceKind = "photo"
+    """Whose adapter serves a query of no stated kind."""
+
+
+class LossConfig(BaseModel):
+    """How much each loss counts, and where a neighbour stops being a negative."""
+
+    model_config = _STRICT
+
+    place: Share = 1.0
+    """Picture against place."""
+    picture: Share = 1.0
+    """Picture against picture of the other kind."""
+    near_m: Positive = 500.0
+    """Pictures of different kinds within this are positives of each other."""
+    first_radius_m: Positive = 200_000.0
+    """Soft negatives reach this far at the first step …"""
+    last_radius_m: Positive = 5_000.0
+    """… and this far from the middle of the run on."""
+    extra_places: Annotated[int, Field(ge=0, le=65_536)] = 256
+    """Places drawn evenly over occupied cells, as further negatives."""
+
+
+class ScheduleConfig(BaseModel):
+    """How long, how fast."""
+
+    model_config = _STRICT
+
+    steps: Count = 4_000
+    batch: Annotated[int, Field(ge=4, le=65_536)] = 256
+    rate: Positive = 1e-3
+    warm_steps: Annotated[int, Field(ge=0)] = 200
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
+    clip: Positive = 1.0
+    """Largest norm of all gradients together."""
+    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
+    """Decay of the moving average of the weights, which is what is kept."""
+    checkpoint_steps: Count = 500
+    """A run that was broken off goes on from the last multiple."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class EmbedderConfig(BaseModel):
+    """All of an embedder's training run."""
+
+    model_config = _STRICT
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    """Of the bundle that comes out."""
+    licence: Annotated[str, Field(min_length=1, max_length=200)]
+    """Of the weights that come out."""
+    note: Annotated[str, Field(min_length=1, max_length=1_000)]
+    """What they can and cannot do, said in every answer."""
+    tower: str
+    """Bundle of the frozen tower: a name below PINPOINT_HOME/bundles, or a folder."""
+    sources: Annotated[tuple[SourceConfig, ...], Field(min_length=1)]
+    cells: Annotated[int, Field(ge=0, le=9)] = 5
+    """H3 resolution at which batches are balanced."""
+    split: SplitConfig = SplitConfig()
+    networks: NetworkConfig = NetworkConfig()
+    losses: LossConfig = LossConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+
+    def digest(self) -> str:
+        """Names the run: 16 hex digits over all of it but where its files lie."""
+        plain = self.model_dump_json(exclude={"sources": {"__all__": {"manifest"}}})
+        return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+
+def read_config(path: Path) -> EmbedderConfig:
+    """Read a run's TOML.
+
+    Raises:
+        BadRequest: It cannot be read, is no TOML, or a field is unknown, missing or out of range.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"the config {path} cannot be read ({error.strerror})") from error
+    if len(text) > _MAX_BYTES:
+        raise BadRequest(f"the config {path} has {len(text)} bytes; 1,000,000 are allowed")
+    try:
+        said: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
+        config = EmbedderConfig.model_validate(said)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRequest(f"the config {path} is no TOML: {error}") from error
+    except ValidationError as error:
+        found = [
+            f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}"
+            for one in error.errors(include_url=False)
+        ]
+        raise BadRequest(f"the config {path} cannot be used: {'; '.join(found[:3])}") from error
+    placed = tuple(
+        one.model_copy(update={"manifest": path.parent / one.manifest}) for one in config.sources
+    )
+    return config.model_copy(update={"sources": placed})

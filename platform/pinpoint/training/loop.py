@@ -1,0 +1,163 @@
+"""The loop: batches in, averaged weights out; broken off anywhere, it ends as if it had not been.
+
+Everything drawn is a function of seed and step, so a checkpoint holds weights, the optimiser's
+moments, the moving average and the step, and nothing of random generators.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from pinpoint.errors import Conflict
+from pinpoint.training.configs import EmbedderConfig, ScheduleConfig
+from pinpoint.training.objective import Networks, Table, batch_loss
+from pinpoint.training.sampling import BatchSampler
+
+CHECKPOINT: Final = "checkpoint.pt"
+LOG: Final = "steps.csv"
+_LOG_STEPS: Final = 50
+
+Progress = Callable[[int, int, float], None]
+"""Told steps done, steps in all, and the last loss."""
+
+
+@dataclass(slots=True)
+class State:
+    """What a run is at after some steps."""
+
+    nets: Networks
+    average: Networks
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def begin(config: EmbedderConfig, kinds: tuple[str, ...], features: int) -> State:
+    """Networks, average and optimiser of step 0, the same for the same seed."""
+    torch.manual_seed(config.schedule.seed)
+    nets = Networks(config, kinds, features)
+    average = Networks(config, kinds, features)
+    average.load_state_dict(nets.state_dict())
+    return State(
+        nets=nets, average=average.requires_grad_(False), optimizer=_optimizer(nets, config)
+    )
+
+
+def run(
+    state: State,
+    *,
+    table: Table,
+    sampler: BatchSampler,
+    config: EmbedderConfig,
+    folder: Path,
+    on_progress: Progress = lambda done, total, loss: None,
+) -> State:
+    """Go from the state's step to the last one, leaving checkpoints and a log in `folder`."""
+    schedule, loss = config.schedule, math.nan
+    on_progress(state.step, schedule.steps, loss)
+    while state.step < schedule.steps:
+        rate = _rate(state.step, schedule)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        found = batch_loss(state.nets, table, sampler.batch(state.step), state.step, config)
+        # To None, not to zero: an adapter without rows in this batch is then left as it is.
+        state.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(found)
+        nn.utils.clip_grad_norm_(state.nets.parameters(), schedule.clip)
+        state.optimizer.step()
+        _follow(state.average, state.nets, schedule.average, state.step)
+        state.step += 1
+        if state.step % _LOG_STEPS == 0 or state.step == schedule.steps:
+            loss = float(found.detach())
+            _note(folder / LOG, state.step, rate, loss)
+            on_progress(state.step, schedule.steps, loss)
+        if state.step % schedule.checkpoint_steps == 0 or state.step == schedule.steps:
+            save(state, folder, config)
+    return state
+
+
+def save(state: State, folder: Path, config: EmbedderConfig) -> None:
+    """Write a checkpoint; it appears whole or not at all."""
+    said = {
+        "run": config.digest(),
+        "step": state.step,
+        "nets": state.nets.state_dict(),
+        "average": state.average.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+    }
+    part = folder / f"{CHECKPOINT}.part"
+    torch.save(said, part)
+    os.replace(part, folder / CHECKPOINT)
+
+
+def resume(state: State, folder: Path, config: EmbedderConfig) -> State:
+    """Take up the last checkpoint of this run, if there is one.
+
+    Raises:
+        Conflict: The folder holds a checkpoint of another config, or one that cannot be read.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return state
+    try:
+        # Tensors and plain values only: a checkpoint from elsewhere runs no code.
+        said: dict[str, Any] = torch.load(path, weights_only=True)
+        if said["run"] != config.digest():
+            raise Conflict(
+                f"{folder} holds a run of another config ({said['run']}, not {config.digest()}); "
+                "choose another folder, or take that config"
+            )
+        state.nets.load_state_dict(said["nets"])
+        state.average.load_state_dict(said["average"])
+        state.optimizer.load_state_dict(said["optimizer"])
+        state.step = int(said["step"])
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        raise Conflict(
+            f"the checkpoint {path} cannot be gone on with ({error}); remove it to begin anew"
+        ) from error
+    return state
+
+
+def _optimizer(nets: Networks, config: EmbedderConfig) -> torch.optim.Optimizer:
+    """AdamW; norms, biases and temperatures do not decay."""
+    flat = [each for each in nets.parameters() if each.ndim < 2]
+    deep = [each for each in nets.parameters() if each.ndim >= 2]
+    return torch.optim.AdamW(
+        [
+            {"params": deep, "weight_decay": config.schedule.weight_decay},
+            {"params": flat, "weight_decay": 0.0},
+        ],
+        lr=config.schedule.rate,
+    )
+
+
+def _rate(step: int, schedule: ScheduleConfig) -> float:
+    """Linear to the full rate, then half a cosine to 0."""
+    warm = min(1.0, (step + 1) / (schedule.warm_steps + 1))
+    return schedule.rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / schedule.steps))
+
+
+@torch.no_grad()
+def _follow(average: Networks, nets: Networks, decay: float, step: int) -> None:
+    """Moving average; early on a shorter one, or it would still hold the first weights."""
+    kept = min(decay, (1.0 + step) / (10.0 + step))
+    for mine, its in zip(average.parameters(), nets.parameters(), strict=True):
+        mine.lerp_(its, 1.0 - kept)
+
+
+def _note(path: Path, step: int, rate: float, loss: float) -> None:
+    """A line of the log; a run that goes on writes some steps again, the last line counts."""
+    new = not path.exists()
+    with path.open("a", newline="") as stream:
+        out = csv.writer(stream)
+        if new:
+            out.writerow(("step", "rate", "loss"))
+        out.writerow((step, f"{rate:.6g}", f"{loss:.6f}"))

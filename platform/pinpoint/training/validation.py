@@ -1,0 +1,84 @@
+"""How far the trained space brings the validation pictures: retrieval among themselves.
+
+Every validation picture asks all others but those of its own author and sequence. That is a small
+gallery: figures are for comparing runs on the same split, not for saying how well a gallery of
+millions is searched. Letters: V validation pictures, K candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
+from pinpoint.metrics.conventions import CONVENTIONS
+from pinpoint.metrics.retrieval import hit_rates
+from pinpoint.nets.heads import KindHeads
+from pinpoint.records import Vector
+from pinpoint.training.features import Features
+from pinpoint.training.samples import Rows, Samples
+
+DEPTHS: Final = (1, 12)
+THRESHOLDS_KM: Final = (1.0, 25.0)
+_ROWS_AT_ONCE: Final = 1_024
+
+
+def space_vectors(heads: KindHeads, samples: Samples, features: Features, rows: Rows) -> Vector:
+    """Unit vectors `[V, D]` of rows, through the adapters of their kinds."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[start : start + _ROWS_AT_ONCE]
+            given = torch.from_numpy(features.values[some].astype(np.float32))
+            parts.append(heads(given, samples.kinds[some].tolist()).numpy())
+    return np.concatenate(parts).astype(np.float32)
+
+
+def tower_vectors(features: Features, rows: Rows) -> Vector:
+    """The bare tower's own unit vectors `[V, F]`: what training has to improve on."""
+    given = features.values[rows].astype(np.float32)
+    unit: Vector = given / np.maximum(np.linalg.norm(given, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def recalls(vectors: Vector, samples: Samples, rows: Rows) -> Mapping[str, float]:
+    """Recall@1 and @12 within 1 and 25 km, for all questions and for each kind: `photo@12,25km`.
+
+    Args:
+        vectors: Of the rows, `[V, D]`, unit length.
+        samples: The table.
+        rows: The validation rows.
+    """
+    candidates_km = _candidates_km(vectors, samples, rows)
+    kinds = samples.kinds[rows]
+    found: dict[str, float] = {}
+    for name in ("all", *np.unique(kinds).tolist()):
+        own = candidates_km if name == "all" else candidates_km[kinds == name]
+        rates = hit_rates(own, DEPTHS, CONVENTIONS["osv5m"], THRESHOLDS_KM)
+        for depth, line in zip(DEPTHS, rates, strict=True):
+            for km, rate in zip(THRESHOLDS_KM, line, strict=True):
+                found[f"{name}@{depth},{km:g}km"] = float(rate)
+    return found
+
+
+def _candidates_km(vectors: Vector, samples: Samples, rows: Rows) -> NDArray[np.float64]:
+    """`[V, K]` from each picture to its best candidates, NaN where there are fewer."""
+    depth, xyz = min(max(DEPTHS), len(rows)), unit_xyz(samples.positions[rows])
+    creators, sequences = samples.creators[rows], samples.sequences[rows]
+    found = np.full((len(rows), max(DEPTHS)), np.nan)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        score = vectors[part] @ vectors.T
+        for names in (creators, sequences):
+            score[(names[part, None] == names[None]) & (names[part, None] != "")] = -np.inf
+        score[np.arange(len(score)), np.arange(start, start + len(score))] = -np.inf
+        best = np.argsort(-score, axis=1, kind="stable")[:, :depth]
+        chord = np.linalg.norm(xyz[part][:, None] - xyz[best], axis=2)
+        away_km = 2e-3 * EARTH_RADIUS_M * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
+        away_km[np.isneginf(np.take_along_axis(score, best, axis=1))] = np.nan
+        found[part, :depth] = away_km
+    return found
