@@ -177,7 +177,8 @@ def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
 def test_geoclip_behind_a_tower_of_its_width(tmp_path):
     package_folder()
     tower = read_bundle(clip_bundle(tmp_path / "clip" / "bare", embed_dim=768))
-    folder = write_geoclip(tmp_path / "geoclip", name="geoclip", tower=tower)
+    said = {"name": "geoclip", "tower": tower}
+    folder = write_geoclip(tmp_path / "geoclip", towers=(str(tower.contract.tower),), **said)
     bundle, eye = read_bundle(folder), encoder(folder)
     assert bundle.contract.heads.temperature == pytest.approx(39.7, abs=0.1)
     some = pictures(3)
@@ -192,6 +193,9 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
 
 def test_geoclip_behind_another_tower_is_refused(tower, tmp_path):
     package_folder()
+    said = {"name": "geoclip", "tower": tower}
+    with pytest.raises(BadBundle, match="GeoCLIP was trained behind open_clip:ViT-L-14"):
+        write_geoclip(tmp_path / "geoclip", **said)
     with pytest.raises(BadBundle, match="the heads take features of 768"):
-        write_geoclip(tmp_path / "geoclip", name="geoclip", tower=tower)
+        write_geoclip(tmp_path / "geoclip", towers=(str(tower.contract.tower),), **said)
     assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from pinpoint.nets.runtime import open_encoder
 from pinpoint.nets.spaces import load_location
 from pinpoint.settings import EncoderSettings
 
+STEPS = 400
 CONFIG = """
 name = "{name}"
 licence = "CC0-1.0"
@@ -48,17 +49,14 @@ def home(tmp_path_factory):
     return home
 
 
-def command(home, planet, folder, name, steps=40):
+def command(home, planet, folder, name, steps=STEPS, change=("", "")):
     made = planet.manifests()
     config = folder / f"{name}.toml"
-    config.write_text(
-        CONFIG.format(
-            name=name,
-            steps=steps,
-            photos=made["train-photo"],
-            streets=made["train-street"],
-        )
+    text = CONFIG.format(
+        name=name, steps=steps, photos=made["train-photo"], streets=made["train-street"]
     )
+    assert change[0] in text
+    config.write_text(text.replace(*change))
     environment = {**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     words = ["train", "embedder", "--config", str(config), "--out", str(folder / name), "--json"]
     return subprocess.Popen(
@@ -83,13 +81,14 @@ def test_what_a_run_says_of_itself(trained, home):
     folder, said = trained
     contract = read_bundle(home / "bundles" / "whole").contract
     training = contract.heads.training
-    assert (training.steps, training.data) == (40, said["split"]["fingerprint"])
-    assert training.metrics == said["validation"]
+    assert (training.steps, training.data) == (STEPS, said["split"]["fingerprint"])
+    bare = {f"bare tower {name}": share for name, share in said["bare_tower"].items()}
+    assert training.metrics == {**said["validation"], **bare}
     assert said["validation"].keys() == said["bare_tower"].keys()
     assert said["rows"] == 144
     counted = [value for key, value in said["split"].items() if key != "fingerprint"]
     assert sum(counted) == 144
-    assert json.loads((folder / "whole" / "report.json").read_text()).keys() < said.keys()
+    assert json.loads((folder / "whole" / "report.json").read_text()).keys() - {"run"} < said.keys()
 
 
 def test_the_bundle_serves_both_kinds_and_places(trained, home):
@@ -113,25 +112,43 @@ def test_a_second_run_into_the_same_bundle_is_refused(trained, home, planet):
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
-    folder, said = trained
-    process = command(home, planet, folder, "killed", steps=4_000)
+    folder, _ = trained
+    process = command(home, planet, folder, "killed")
     checkpoint = folder / "killed" / "checkpoint.pt"
     until = time.monotonic() + 100
     while not checkpoint.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
-        time.sleep(0.02)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (home / "bundles" / "killed").exists()
-    assert torch.load(checkpoint, weights_only=True)["step"] < 4_000
+    assert 0 < torch.load(checkpoint, weights_only=True)["step"] < STEPS
     # Another length is another run, and is said to be one.
-    process = command(home, planet, folder, "killed", steps=40)
+    process = command(home, planet, folder, "killed", steps=STEPS + 1)
     _, error = process.communicate(timeout=100)
     assert process.returncode == 73
     assert "a run of another config" in error
-    checkpoint.unlink()
-    process = command(home, planet, folder, "killed", steps=40)
-    again, error = process.communicate(timeout=200)
+    process = command(home, planet, folder, "killed")
+    _, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
-    assert json.loads(again)["validation"] == said["validation"]
+    whole, again = (
+        read_bundle(home / "bundles" / name).contract.heads for name in ("whole", "killed")
+    )
+    assert again.weights.sha256 == whole.weights.sha256
+    assert again.training == whole.training
+
+
+def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_path):
+    for old, new, words in (
+        ('name = "bad"', 'name = "descriptor"', "is built in"),
+        ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default kind 'satelite'"),
+        ("batch = 16", "batch = 15", "cannot be shared evenly"),
+        ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "nothing to learn"),
+        ('tower = "tiny-timm"', 'tower = "descriptor"', "no bare tower"),
+    ):
+        process = command(home, planet, tmp_path, "bad", change=(old, new))
+        _, error = process.communicate(timeout=100)
+        assert process.returncode not in (0, 70), error
+        assert words in error
+        assert not (tmp_path / "bad" / "features").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def config(**changes):
 @pytest.fixture(scope="module")
 def table(samples):
     values = np.random.default_rng(0).standard_normal((len(samples), WIDTH)).astype(np.float16)
-    return Table.of(samples, Features(values=values, refused={}), np.arange(len(samples)))
+    features = Features(values=values, refused={})
+    return Table.of(samples, features, np.arange(len(samples)), config())
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,8 @@ def sampler(samples):
 
 def run(asked, table, sampler, folder, until=None):
     folder.mkdir(exist_ok=True)
-    state = loop.resume(loop.begin(asked, sampler.kinds, WIDTH), folder, asked)
+    known = {"folder": folder, "identity": asked.digest()}
+    state = loop.resume(loop.begin(asked, sampler.kinds, WIDTH), **known)
     began = state.step
     if until is not None:
 
@@ -66,9 +69,9 @@ def run(asked, table, sampler, folder, until=None):
 
         broken = type("Broken", (), {"batch": staticmethod(stop)})()
         with pytest.raises(KeyboardInterrupt):
-            loop.run(state, table=table, sampler=broken, config=asked, folder=folder)
+            loop.run(state, table=table, sampler=broken, config=asked, **known)
         return began, state
-    done = loop.run(state, table=table, sampler=sampler, config=asked, folder=folder)
+    done = loop.run(state, table=table, sampler=sampler, config=asked, **known)
     return began, done
 
 
@@ -89,7 +92,10 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(table, sampler, tmp_
     began, resumed = run(asked, table, sampler, tmp_path / "broken")
     assert began == until // 5 * 5, "it goes on from the last checkpoint"
     assert same(weights(whole), weights(resumed))
-    assert not same(weights(whole), weights(loop.begin(asked, sampler.kinds, WIDTH)))
+    fresh = weights(loop.begin(asked, sampler.kinds, WIDTH))
+    for part in ("nets.heads", "average.heads", "nets.location", "average.location"):
+        own = [key for key in fresh if key.startswith(part) and fresh[key].is_floating_point()]
+        assert not all(torch.equal(fresh[key], weights(resumed)[key]) for key in own), part
 
 
 def test_another_seed_gives_other_weights(table, sampler, tmp_path):
@@ -101,10 +107,14 @@ def test_another_seed_gives_other_weights(table, sampler, tmp_path):
 def test_a_checkpoint_of_another_run_or_of_nothing_is_refused(table, sampler, tmp_path):
     run(config(), table, sampler, tmp_path / "run")
     other = config(schedule={"rate": 1e-2})
-    with pytest.raises(Conflict, match="a run of another config"):
+    with pytest.raises(Conflict, match="a run of another config, other pictures"):
         run(other, table, sampler, tmp_path / "run")
     path = tmp_path / "run" / loop.CHECKPOINT
-    path.write_bytes(path.read_bytes()[:1000])
+    for data in (path.read_bytes()[:1000], b"", b"no checkpoint"):
+        path.write_bytes(data)
+        with pytest.raises(Conflict, match="cannot be gone on with"):
+            run(config(), table, sampler, tmp_path / "run")
+    torch.save([1, 2], path)
     with pytest.raises(Conflict, match="cannot be gone on with"):
         run(config(), table, sampler, tmp_path / "run")
 
@@ -121,18 +131,70 @@ def test_the_loss_falls_and_is_logged(table, sampler, tmp_path):
     assert state.step == 300
 
 
+def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
+    """The average and the rate, step by step, against their formulas."""
+    asked = config(schedule={"steps": 6, "checkpoint_steps": 1, "warm_steps": 2, "average": 0.9})
+    kept = loop.begin(asked, sampler.kinds, WIDTH).nets.state_dict()
+    kept = {key: value.clone() for key, value in kept.items() if value.is_floating_point()}
+    for step in range(6):
+        folder = tmp_path / str(step)
+        _, state = (
+            run(asked, table, sampler, folder, until=step + 1)
+            if step < 5
+            else run(asked, table, sampler, folder)
+        )
+        # A run that is broken off has set the rate of the step that it did not take.
+        at = min(step + 1, 5)
+        rate = 3e-3 * min(1, (at + 1) / 3) * 0.5 * (1 + math.cos(math.pi * at / 6))
+        assert state.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+        share = min(0.9, (1 + step) / (10 + step))
+        now = state.nets.state_dict()
+        for key, value in kept.items():
+            kept[key] = share * value + (1 - share) * now[key]
+            assert torch.allclose(state.average.state_dict()[key], kept[key], atol=1e-6), key
+
+
+def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_path):
+    asked = config(schedule={"steps": 200, "checkpoint_steps": 200, "average": 0.95})
+    first = loop.begin(asked, sampler.kinds, WIDTH).nets
+    _, state = run(asked, table, sampler, tmp_path / "run")
+    with torch.no_grad():
+        before, after = (
+            sum(float(batch_loss(nets, table, sampler.batch(n), 199, asked)) for n in range(5))
+            for nets in (first, state.average)
+        )
+    assert after < 0.8 * before
+
+
+def test_a_run_that_diverges_says_so_and_keeps_its_last_checkpoint(table, sampler, tmp_path):
+    run(config(), table, sampler, tmp_path / "run", until=6)
+    before = (tmp_path / "run" / loop.CHECKPOINT).read_bytes()
+    wild = replace(table, features=np.full_like(table.features, np.nan))
+    with pytest.raises(BadRequest, match="training diverged at step 5"):
+        run(config(), wild, sampler, tmp_path / "run")
+    assert (tmp_path / "run" / loop.CHECKPOINT).read_bytes() == before
+
+
+def test_a_batch_brings_pictures_of_one_place_along(samples, table, sampler):
+    """Without partners next to no batch that is even over cells holds a pair."""
+    drawn = table.near.draw(0, sampler.batch(0))
+    assert (drawn >= 0).sum() >= 4
+
+
 def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
     """Without extra places: picture against place for each kind, picture against picture."""
     asked = config(losses={"extra_places": 0, "place": 0.7, "picture": 0.4, "near_m": 800.0})
     nets = loop.begin(asked, sampler.kinds, WIDTH).nets
     rows = sampler.batch(3)
     found = float(batch_loss(nets, table, rows, 3, asked).detach())
+    size, drawn = len(rows), table.near.draw(3, rows)
+    shown = [*rows, *sorted({row for row in drawn if row >= 0} - set(rows.tolist()))]
     with torch.no_grad():
-        kinds = [samples.kinds[row] for row in rows]
-        features = torch.from_numpy(table.features[rows].astype(np.float32))
+        kinds = [samples.kinds[row] for row in shown]
+        features = torch.from_numpy(table.features[shown].astype(np.float32))
         seen = nets.heads(features, kinds).double()
         places = nets.location(torch.from_numpy(samples.positions[rows])).double()
-    away = pairwise_m(samples.positions[rows], samples.positions[rows])
+    away = pairwise_m(samples.positions[shown], samples.positions[shown])
     first, last, half = asked.losses.first_radius_m, asked.losses.last_radius_m, 6
     radius = first ** (1 - 3 / half) * last ** (3 / half)
 
@@ -144,11 +206,12 @@ def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
         u = min(1.0, away[i, j] / radius)
         return softplus(-z) if positive else u * u * (3 - 2 * u) * softplus(z)
 
-    total, count = 0.0, range(len(rows))
+    total, count = 0.0, range(len(shown))
     for kind in sorted(set(kinds)):
-        own = [i for i in count if kinds[i] == kind]
-        total += 0.7 * sum(term(seen, places, i, j, i == j) for i in own for j in count) / len(own)
-    names = samples.creators[rows]
+        own = [i for i in range(size) if kinds[i] == kind]
+        parts = (term(seen, places, i, j, i == j) for i in own for j in range(size))
+        total += 0.7 * sum(parts) / len(own)
+    names = samples.creators[shown]
     pairs = {
         (i, j)
         for i in count
@@ -156,9 +219,9 @@ def test_the_loss_of_a_batch_against_a_loop_over_pairs(samples, table, sampler):
         if away[i, j] <= 800.0
         and (kinds[i] != kinds[j] or (names[i] != names[j] and "" not in (names[i], names[j])))
     }
-    if pairs:
-        parts = (term(seen, seen, i, j, (i, j) in pairs) for i in count for j in count)
-        total += 0.4 * sum(parts) / len(pairs)
+    assert pairs
+    parts = (term(seen, seen, i, j, (i, j) in pairs) for i in count for j in count)
+    total += 0.4 * sum(parts) / max(len(pairs), size / 4)
     assert found == pytest.approx(total, rel=1e-3)
 
 

@@ -212,7 +212,8 @@ def _used(name: str) -> bool:
 def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     from pinpoint.nets.contract import digest
 
-    contract, weights = bundle.contract, bundle.contract.weights
+    contract = bundle.contract
+    held = [each for each in (contract.weights, contract.heads and contract.heads.weights) if each]
     training = contract.heads.training if contract.heads else None
     files = [file for file in (bundle.weights, bundle.heads) if file is not None]
     return {
@@ -222,9 +223,9 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "width": contract.dims["image"],
         "input_px": contract.preprocess.size_px,
         "preprocess": asdict(contract.preprocess),
-        "weights_sha256": weights.sha256 if weights else None,
+        "weights_sha256": {each.file: each.sha256 for each in held} or None,
         "weights_mb": round(sum(file.stat().st_size for file in files) / 1e6, 1),
-        "licence": weights.licence if weights else None,
+        "licence": " + ".join(dict.fromkeys(each.licence for each in held)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "training": asdict(training) if training else None,

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 INITIAL_SCALE: Final = 10.0
+LARGEST_SCALE: Final = 1_000.0
+"""Beyond it cosines that differ in fp32's last digits would decide."""
 INITIAL_BIAS: Final = -10.0
 """Where SigLIP starts (arXiv 2303.15343, section 3.2): nearly all pairs are negatives, and from
 here the first steps need not unlearn the belief that half of them are not."""
@@ -34,8 +36,8 @@ class Temperature(nn.Module):
         self.bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale and bias, as `sigmoid_contrastive` takes them."""
-        return self.log_scale.exp(), self.bias
+        """Scale, at most `LARGEST_SCALE`, and bias, as `sigmoid_contrastive` takes them."""
+        return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp(), self.bias
 
 
 def sigmoid_contrastive(

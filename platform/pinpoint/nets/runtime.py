@@ -11,7 +11,7 @@ import torch
 from pinpoint.errors import Misconfigured
 from pinpoint.nets.bundles import Bundle, find_bundle
 from pinpoint.nets.checkpoint import load_tower
-from pinpoint.nets.contract import public_contract
+from pinpoint.nets.contract import BundleContract, public_contract
 from pinpoint.nets.embedder import Embedder
 from pinpoint.nets.preprocess import prepare
 from pinpoint.nets.spaces import load_heads
@@ -34,12 +34,7 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
     """
     bundle = find_bundle(settings.bundle, home)
     contract = bundle.contract
-    if rendition_px < contract.preprocess.size_px:
-        raise Misconfigured(
-            f"bundle {contract.name} looks at {contract.preprocess.size_px} px, renditions have "
-            f"{rendition_px}: set PINPOINT_MEDIA_RENDITION_PX to {contract.preprocess.size_px} or "
-            "more, and ingest again what was kept as rendition only"
-        )
+    check_renditions(contract, rendition_px)
     device = choose_device(settings.device)
     if device.type == "cuda":
         _exact_arithmetic()
@@ -52,6 +47,21 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         device=device,
         batch=settings.encode_batch,
     )
+
+
+def check_renditions(contract: BundleContract, rendition_px: int) -> None:
+    """Whether renditions are large enough for a bundle's tower.
+
+    Raises:
+        Misconfigured: They are not.
+    """
+    wanted_px = contract.preprocess.size_px
+    if rendition_px < wanted_px:
+        raise Misconfigured(
+            f"bundle {contract.name} looks at {wanted_px} px, renditions have {rendition_px}: set "
+            f"PINPOINT_MEDIA_RENDITION_PX to {wanted_px} or more, and ingest again what was kept "
+            "as rendition only"
+        )
 
 
 def tower_features(

@@ -24,6 +24,7 @@ from pinpoint.nets.backbone import read_tensors
 from pinpoint.nets.bundles import Bundle, file_sha256, read_bundle
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
+    DESCRIPTOR_NAME,
     BundleContract,
     Space,
     TrainingNote,
@@ -37,10 +38,11 @@ from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
 from pinpoint.nets.specs import dim_of, features_of
 
-_FILE: Final = "heads.safetensors"
+HEADS_FILE: Final = "heads.safetensors"
 _IMAGE: Final = "image."
 _LOCATION: Final = "location."
 
+GEOCLIP_TOWERS: Final = ("open_clip:ViT-L-14-quickgelu", "open_clip:ViT-L-14")
 _GEOCLIP_NOTE: Final = (
     "GeoCLIP {version} (NeurIPS 2023) behind tower {tower}: trained on internet photos, with CLIP"
     " ViT-L/14 of OpenAI and no other tower; its similarities are no probabilities."
@@ -114,6 +116,8 @@ def write_space(
     """
     if folder.exists():
         raise Conflict(f"{folder} exists already; a bundle is written once")
+    if name == DESCRIPTOR_NAME:
+        raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
     if tower.weights is None or tower.contract.heads is not None:
         raise BadBundle(f"bundle {tower.contract.name} is no bare tower with weights of its own")
     wanted, given = features_of(heads.spec), tower.contract.dims["image"]
@@ -125,9 +129,9 @@ def write_space(
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        save_file(tensors, draft / _FILE)
+        save_file(tensors, draft / HEADS_FILE)
         shutil.copyfile(tower.weights, draft / tower.weights.name)
-        held = WeightsSpec(file=_FILE, sha256=file_sha256(draft / _FILE), licence=licence)
+        held = WeightsSpec(file=HEADS_FILE, sha256=file_sha256(draft / HEADS_FILE), licence=licence)
         space = Space(
             image=heads.spec,
             location=location.spec if location else None,
@@ -146,21 +150,35 @@ def write_space(
     return folder
 
 
-def write_geoclip(folder: Path, *, name: str, tower: Bundle, source: Path | None = None) -> Path:
+def write_geoclip(
+    folder: Path,
+    *,
+    name: str,
+    tower: Bundle,
+    source: Path | None = None,
+    towers: tuple[str, ...] = GEOCLIP_TOWERS,
+) -> Path:
     """Make a bundle of the published GeoCLIP and its tower, CLIP ViT-L/14 of OpenAI.
 
     Args:
         folder: As of `write_space`.
         name: Shown in answers.
-        tower: The bundle of a tower that gives projected features of 768; only with OpenAI's
-            weights of ViT-L/14 do the places mean anything, which the note says.
+        tower: The bundle of that tower. Its name is checked, and its tag where it has one; whose
+            weights a file holds cannot be seen, so the note says which they have to be.
         source: As of `geoclip_files.read_geoclip`.
+        towers: Names it may have.
 
     Raises:
         Conflict: The folder exists.
         BadBundle: The tower gives other features, or a file is not the published one.
         Unavailable: GeoCLIP is not installed, or nothing is at `source`.
     """
+    spec = tower.contract.tower
+    if str(spec) not in towers or spec.pretrained not in (None, "openai"):
+        raise BadBundle(
+            f"GeoCLIP was trained behind {towers[0]} with the weights `openai`; bundle "
+            f"{tower.contract.name} has {spec} with {spec.pretrained or 'weights of a file'}"
+        )
     net = build_geoclip(read_geoclip(source))
     heads = GeoClipHeads()
     heads.load_state_dict(net.image.state_dict())

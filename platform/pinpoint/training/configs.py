@@ -7,9 +7,17 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pinpoint.errors import BadRequest
+from pinpoint.nets.contract import DESCRIPTOR_NAME
 from pinpoint.records import KINDS, SourceKind
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -43,7 +51,7 @@ class SplitConfig(BaseModel):
     model_config = _STRICT
 
     share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """Of the H3 cells that go to validation."""
+    """Of the pictures, that lie in cells chosen for validation; what is left out comes off it."""
     buffer_m: Positive = 1_000.0
     """No validation picture stands nearer to a training picture."""
     resolution: Annotated[int, Field(ge=0, le=9)] = 4
@@ -61,9 +69,9 @@ class NetworkConfig(BaseModel):
     location_blocks: Annotated[int, Field(ge=0, le=16)] = 2
     location_scales: Annotated[int, Field(ge=2, le=64)] = 16
     location_waves: Annotated[int, Field(ge=1, le=1024)] = 32
-    finest_km: Positive = 1.0
-    default_kind: SourceKind = "photo"
-    """Whose adapter serves a query of no stated kind."""
+    finest_km: Annotated[float, Field(ge=0.01, le=1_000.0)] = 1.0
+    default_kind: SourceKind | None = None
+    """Whose adapter serves a query of no stated kind; else `photo`, where there are photos."""
 
 
 class LossConfig(BaseModel):
@@ -74,15 +82,21 @@ class LossConfig(BaseModel):
     place: Share = 1.0
     """Picture against place."""
     picture: Share = 1.0
-    """Picture against picture of the other kind."""
-    near_m: Positive = 500.0
-    """Pictures of different kinds within this are positives of each other."""
+    """Picture against picture of the same place: of another kind, or by another author."""
+    near_m: Annotated[float, Field(gt=0.0, le=100_000.0)] = 500.0
+    """As far apart they may have been taken."""
     first_radius_m: Positive = 200_000.0
     """Soft negatives reach this far at the first step …"""
     last_radius_m: Positive = 5_000.0
     """… and this far from the middle of the run on."""
     extra_places: Annotated[int, Field(ge=0, le=65_536)] = 256
     """Places drawn evenly over occupied cells, as further negatives."""
+
+    @model_validator(mode="after")
+    def _something(self) -> LossConfig:
+        if not self.place and not self.picture:
+            raise ValueError("with both losses at 0 there is nothing to learn")
+        return self
 
 
 class ScheduleConfig(BaseModel):
@@ -124,6 +138,17 @@ class EmbedderConfig(BaseModel):
     networks: NetworkConfig = NetworkConfig()
     losses: LossConfig = LossConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+
+    @model_validator(mode="after")
+    def _usable(self) -> EmbedderConfig:
+        if self.name == DESCRIPTOR_NAME:
+            raise ValueError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
+        kinds = sorted({one.kind for one in self.sources})
+        if self.networks.default_kind not in (None, *kinds):
+            raise ValueError(
+                f"the default kind {self.networks.default_kind!r} is none of {', '.join(kinds)}"
+            )
+        return self
 
     def digest(self) -> str:
         """Names the run: 16 hex digits over all of it but where its files lie."""

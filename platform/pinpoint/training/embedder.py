@@ -7,10 +7,13 @@ Every stage can be run again: the cache and the checkpoints are gone on with.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,25 +24,25 @@ import torch
 from pinpoint.errors import BadRequest, Conflict
 from pinpoint.nets.bundles import Bundle, find_bundle
 from pinpoint.nets.contract import TrainingNote, digest
-from pinpoint.nets.runtime import choose_device, tower_features
-from pinpoint.nets.spaces import write_space
+from pinpoint.nets.runtime import check_renditions, choose_device, tower_features
+from pinpoint.nets.spaces import HEADS_FILE, write_space
 from pinpoint.ports import Decoder
 from pinpoint.settings import Settings
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features, cache_features
 from pinpoint.training.objective import Table
-from pinpoint.training.samples import Gathered, Samples, Source, read_samples
+from pinpoint.training.samples import Gathered, Rows, Samples, Source, read_samples
 from pinpoint.training.sampling import BatchSampler
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 from pinpoint.training.validation import recalls, space_vectors, tower_vectors
 
 REPORT: Final = "report.json"
 FEATURES: Final = "features"
+_LOCK: Final = ".lock"
 _AHEAD: Final = 2
 """Files decoded at once, by as many children."""
 
-Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
 
@@ -78,45 +81,99 @@ def train_embedder(
     """
     if into.exists():
         raise Conflict(f"{into} exists already; a bundle is written once")
+    tower = _bare(find_bundle(config.tower, settings.places.home), settings)
+    with _claimed(folder):
+        gathered, split = _divided(config, settings)
+        samples = gathered.samples
+        # Before hours of decoding: does such a batch fit these pictures?
+        BatchSampler(samples, split.train, batch=config.schedule.batch, seed=config.schedule.seed)
+        features = _features(tower, samples, folder, settings, decoder, on_progress)
+        train, validation = (
+            np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
+        )
+        if not len(validation):
+            raise BadRequest(f"no validation picture can be read: {dict(features.dropped)}")
+        identity = _identity(config, split, tower, settings, train)
+        state, took_s = _run(config, folder, identity, samples, features, train, on_progress)
+        heads = state.average.heads.eval()
+        measured = recalls(space_vectors(heads, samples, features, validation), samples, validation)
+        bare = recalls(tower_vectors(features, validation), samples, validation)
+        report = _report(config, gathered, split, features, validation, measured, bare, took_s)
+        # First, since a bundle that is there ends every later run.
+        _write(folder / REPORT, {**report, "run": identity})
+        _bundle(config, into, tower, state, samples, split, measured, bare)
+    return Trained(bundle=into, report=report)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The run's folder, for this process alone.
+
+    Raises:
+        Conflict: Another process trains there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tower = _bare(find_bundle(config.tower, settings.places.home))
-    gathered, split = _divided(config, settings)
-    features = _features(tower, gathered.samples, folder, settings, decoder, on_progress)
-    train, validation = (
-        np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
+    with (folder / _LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(f"another process trains in {folder}") from error
+        yield
+
+
+def _identity(
+    config: EmbedderConfig, split: Split, tower: Bundle, settings: Settings, train: Rows
+) -> str:
+    """Names config, pictures, split and tower: what a checkpoint may be gone on with for."""
+    parts = (
+        config.digest(),
+        split.fingerprint,
+        digest(tower.contract, settings.media.rendition_px),
     )
-    state, took_s = _run(config, folder, gathered.samples, features, train, on_progress)
-    heads = state.average.heads.eval()
-    samples = gathered.samples
-    measured = recalls(space_vectors(heads, samples, features, validation), samples, validation)
-    bare = recalls(tower_vectors(features, validation), samples, validation)
+    seen = hashlib.sha256("\n".join(parts).encode())
+    seen.update(train.tobytes())
+    return seen.hexdigest()[:16]
+
+
+def _bundle(
+    config: EmbedderConfig,
+    into: Path,
+    tower: Bundle,
+    state: loop.State,
+    samples: Samples,
+    split: Split,
+    measured: Mapping[str, float],
+    bare: Mapping[str, float],
+) -> None:
+    """The averaged weights; a location tower only if a loss trained it."""
+    placed = config.losses.place > 0
+    scale, _ = state.average.of_places()
     write_space(
         into,
         name=config.name,
         tower=tower,
-        heads=heads,
-        location=state.average.location.eval(),
+        heads=state.average.heads.eval(),
+        location=state.average.location.eval() if placed else None,
         licence=config.licence,
         note=config.note,
-        temperature=float(state.average.of_places.log_scale.exp()),
+        temperature=float(scale) if placed else None,
         training=TrainingNote(
             data=split.fingerprint,
-            split=_words(config, split),
+            split=_words(config, samples),
             steps=state.step,
-            metrics=dict(measured),
+            metrics={**measured, **{f"bare tower {name}": share for name, share in bare.items()}},
         ),
     )
-    report = _report(config, gathered, split, features, measured, bare, took_s)
-    _write(folder / REPORT, report)
-    return Trained(bundle=into, report=report)
 
 
-def _bare(tower: Bundle) -> Bundle:
-    if tower.weights is None or tower.contract.heads is not None:
+def _bare(tower: Bundle, settings: Settings) -> Bundle:
+    contract = tower.contract
+    if tower.weights is None or contract.heads is not None or tower.weights.name == HEADS_FILE:
         raise BadRequest(
-            f"{tower.contract.name} is no bare tower with weights; bring one in with `pinpoint "
-            "bundles import` or `pull`"
+            f"{contract.name} is no bare tower with weights of its own; bring one in with "
+            "`pinpoint bundles import` or `pull`"
         )
+    check_renditions(contract, settings.media.rendition_px)
     return tower
 
 
@@ -159,33 +216,37 @@ def _features(
 def _run(
     config: EmbedderConfig,
     folder: Path,
+    identity: str,
     samples: Samples,
     features: Features,
-    rows: np.ndarray[Any, np.dtype[np.int64]],
+    rows: Rows,
     on_progress: Progress,
 ) -> tuple[loop.State, float]:
     """The trained state, and the seconds this part of the run took."""
     sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
     state = loop.begin(config, sampler.kinds, features.values.shape[1])
-    state = loop.resume(state, folder, config)
+    state = loop.resume(state, folder, identity)
     begun = time.perf_counter()
     state = loop.run(
         state,
-        table=Table.of(samples, features, rows),
+        table=Table.of(samples, features, rows, config),
         sampler=sampler,
         config=config,
         folder=folder,
+        identity=identity,
         on_progress=lambda done, total, loss: on_progress("steps", done, total),
     )
     return state, time.perf_counter() - begun
 
 
-def _words(config: EmbedderConfig, split: Split) -> str:
-    own = config.split
+def _words(config: EmbedderConfig, samples: Samples) -> str:
+    own, losses, batch = config.split, config.losses, config.schedule.batch
+    known = float((samples.creators != "").mean())
     return (
-        f"H3 cells of resolution {own.resolution}, {own.share:g} of them for validation, disjoint"
-        f" by author and sequence, {own.buffer_m:g} m apart; batches even over kinds and over cells"
-        f" of resolution {config.cells}, so places have an even prior over occupied cells"
+        f"{own.share:g} of the pictures for validation, in H3 cells of resolution {own.resolution},"
+        f" disjoint by sequence and by author (known for {known:.0%}), {own.buffer_m:g} m apart;"
+        f" batches of {batch} even over kinds and, within a kind, over its cells of resolution"
+        f" {config.cells}; {losses.extra_places} more places as negatives, even over all cells"
     )
 
 
@@ -194,13 +255,14 @@ def _report(
     gathered: Gathered,
     split: Split,
     features: Features,
+    validation: Rows,
     measured: Mapping[str, float],
     bare: Mapping[str, float],
     took_s: float,
 ) -> dict[str, Any]:
     return {
         "config": config.model_dump(mode="json"),
-        "run": config.digest(),
+        "validation_pictures": len(validation),
         "rows": gathered.rows,
         "dropped": {**gathered.dropped, **features.dropped},
         "split": {**split.counts, "fingerprint": split.fingerprint},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from pinpoint.errors import Conflict
+from pinpoint.errors import BadRequest, Conflict
 from pinpoint.training.configs import EmbedderConfig, ScheduleConfig
 from pinpoint.training.objective import Networks, Table, batch_loss
 from pinpoint.training.sampling import BatchSampler
@@ -25,6 +26,16 @@ from pinpoint.training.sampling import BatchSampler
 CHECKPOINT: Final = "checkpoint.pt"
 LOG: Final = "steps.csv"
 _LOG_STEPS: Final = 50
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    EOFError,
+    pickle.UnpicklingError,
+)
+"""What reading a file that is no checkpoint, or half of one, can raise."""
 
 Progress = Callable[[int, int, float], None]
 """Told steps done, steps in all, and the last loss."""
@@ -58,9 +69,23 @@ def run(
     sampler: BatchSampler,
     config: EmbedderConfig,
     folder: Path,
+    identity: str,
     on_progress: Progress = lambda done, total, loss: None,
 ) -> State:
-    """Go from the state's step to the last one, leaving checkpoints and a log in `folder`."""
+    """Go from the state's step to the last one, leaving checkpoints and a log in `folder`.
+
+    Args:
+        state: Where to begin.
+        table: What is trained on.
+        sampler: Its batches.
+        config: How.
+        folder: Of the run.
+        identity: Names config, data and tower; a checkpoint of another one is not gone on with.
+        on_progress: Told now and then.
+
+    Raises:
+        BadRequest: The loss or its gradient is no longer a number; the last checkpoint stays.
+    """
     schedule, loss = config.schedule, math.nan
     on_progress(state.step, schedule.steps, loss)
     while state.step < schedule.steps:
@@ -71,7 +96,12 @@ def run(
         # To None, not to zero: an adapter without rows in this batch is then left as it is.
         state.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(found)
-        nn.utils.clip_grad_norm_(state.nets.parameters(), schedule.clip)
+        norm = nn.utils.clip_grad_norm_(state.nets.parameters(), schedule.clip)
+        if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(found)):
+            raise BadRequest(
+                f"training diverged at step {state.step}: the loss is {float(found.detach()):g},"
+                f" its gradient {float(norm):g}; lower schedule.rate (now {schedule.rate:g})"
+            )
         state.optimizer.step()
         _follow(state.average, state.nets, schedule.average, state.step)
         state.step += 1
@@ -80,29 +110,32 @@ def run(
             _note(folder / LOG, state.step, rate, loss)
             on_progress(state.step, schedule.steps, loss)
         if state.step % schedule.checkpoint_steps == 0 or state.step == schedule.steps:
-            save(state, folder, config)
+            save(state, folder, identity)
     return state
 
 
-def save(state: State, folder: Path, config: EmbedderConfig) -> None:
-    """Write a checkpoint; it appears whole or not at all."""
+def save(state: State, folder: Path, identity: str) -> None:
+    """Write a checkpoint; it appears whole or not at all, and outlives a loss of power."""
     said = {
-        "run": config.digest(),
+        "run": identity,
         "step": state.step,
         "nets": state.nets.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
     }
     part = folder / f"{CHECKPOINT}.part"
-    torch.save(said, part)
+    with part.open("wb") as stream:
+        torch.save(said, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
     os.replace(part, folder / CHECKPOINT)
 
 
-def resume(state: State, folder: Path, config: EmbedderConfig) -> State:
+def resume(state: State, folder: Path, identity: str) -> State:
     """Take up the last checkpoint of this run, if there is one.
 
     Raises:
-        Conflict: The folder holds a checkpoint of another config, or one that cannot be read.
+        Conflict: The folder holds a checkpoint of another run, or one that cannot be read.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -110,16 +143,16 @@ def resume(state: State, folder: Path, config: EmbedderConfig) -> State:
     try:
         # Tensors and plain values only: a checkpoint from elsewhere runs no code.
         said: dict[str, Any] = torch.load(path, weights_only=True)
-        if said["run"] != config.digest():
+        if said["run"] != identity:
             raise Conflict(
-                f"{folder} holds a run of another config ({said['run']}, not {config.digest()}); "
-                "choose another folder, or take that config"
+                f"{folder} holds a run of another config, other pictures or another tower "
+                f"({said['run']}, not {identity}); choose another folder, or remove {path.name}"
             )
         state.nets.load_state_dict(said["nets"])
         state.average.load_state_dict(said["average"])
         state.optimizer.load_state_dict(said["optimizer"])
         state.step = int(said["step"])
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+    except _UNREADABLE as error:
         raise Conflict(
             f"the checkpoint {path} cannot be gone on with ({error}); remove it to begin anew"
         ) from error

@@ -6,6 +6,7 @@ Letters: B pictures of a batch, E extra places, F width of features, D width of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -29,6 +30,10 @@ from pinpoint.records import SourceKind
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features
 from pinpoint.training.samples import Rows, Samples
+from pinpoint.training.sampling import NearPairs
+
+_PLACES: Final = 1
+"""Sets the draw of places apart from others of one seed and step."""
 
 
 class Networks(nn.Module):
@@ -39,7 +44,7 @@ class Networks(nn.Module):
     ) -> None:
         super().__init__()
         asked = config.networks
-        default = asked.default_kind if asked.default_kind in kinds else kinds[0]
+        default = asked.default_kind or ("photo" if "photo" in kinds else kinds[0])
         self.heads = KindHeads(
             HeadsSpec(
                 features=features,
@@ -83,10 +88,12 @@ class Table:
     """Over the rows that are trained on."""
     rows: Rows
     """The rows that are trained on."""
+    near: NearPairs
+    """Partners of theirs of another kind."""
 
     @classmethod
-    def of(cls, samples: Samples, features: Features, rows: Rows) -> Table:
-        """From the table, its cached features and the rows to train on."""
+    def of(cls, samples: Samples, features: Features, rows: Rows, config: EmbedderConfig) -> Table:
+        """From the table, its cached features, the rows to train on and how."""
         authors = np.unique(samples.creators, return_inverse=True)[1]
         authors = np.where(samples.creators == "", -1, authors)
         return cls(
@@ -98,17 +105,14 @@ class Table:
             author_codes=authors.astype(np.int64),
             cells=OccupiedCells.of(samples.cells[rows]),
             rows=rows,
+            near=NearPairs(samples, rows, radius_m=config.losses.near_m, seed=config.schedule.seed),
         )
 
 
 def batch_loss(
     nets: Networks, table: Table, rows: Rows, step: int, config: EmbedderConfig
 ) -> torch.Tensor:
-    """The weighted losses of one batch; a pure function of networks, rows and step.
-
-    Each kind has a loss against places of its own, normalised by its own positives, so that no kind
-    is drowned by another.
-    """
+    """The weighted losses of one batch `[B]`; a pure function of networks, rows and step."""
     asked, schedule = config.losses, config.schedule
     radius_m = negative_radius_m(
         step,
@@ -116,39 +120,84 @@ def batch_loss(
         first_m=max(asked.first_radius_m, asked.last_radius_m),
         last_m=asked.last_radius_m,
     )
-    kinds = [table.kinds[row] for row in rows.tolist()]
-    seen = nets.heads(torch.from_numpy(table.features[rows].astype(np.float32)), kinds)
-    total: torch.Tensor = seen.new_zeros(())
-    if asked.place:
-        # The batch's own places first: row i belongs to place i.
-        drawn = place_negatives(
-            table.cells, asked.extra_places, np.random.default_rng([schedule.seed, 1, step])
-        )
-        places = np.concatenate([rows, table.rows[drawn]])
-        known = nets.location(torch.from_numpy(table.positions[places]))
-        weights = negative_weights(_away_m(table, rows, places), radius_m)
-        own = torch.eye(len(rows), len(places), dtype=torch.bool)
-        codes = torch.from_numpy(table.kind_codes[rows])
-        scale, bias = nets.of_places()
-        for code in torch.unique(codes):
-            of = codes == code
-            total = total + asked.place * sigmoid_contrastive(
-                seen[of], known, scale, bias, own[of], weights[of]
-            )
+    shown = rows
     if asked.picture:
-        away_m = _away_m(table, rows, rows)
-        pairs = cross_source_pairs(
-            away_m,
-            torch.from_numpy(table.kind_codes[rows]),
-            torch.from_numpy(table.author_codes[rows]),
-            asked.near_m,
-            same_kind=True,
-        )
-        scale, bias = nets.of_pictures()
-        total = total + asked.picture * sigmoid_contrastive(
-            seen, seen, scale, bias, pairs, negative_weights(away_m, radius_m)
+        # A batch that is even over cells holds next to no two pictures of one place: partners of
+        # another kind come along, for this loss only.
+        partners = table.near.draw(step, rows)
+        shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
+    kinds = [table.kinds[row] for row in shown.tolist()]
+    every = nets.heads(torch.from_numpy(table.features[shown].astype(np.float32)), kinds)
+    total: torch.Tensor = every.new_zeros(())
+    if asked.place:
+        dice = np.random.default_rng([schedule.seed, _PLACES, step])
+        drawn = table.rows[place_negatives(table.cells, asked.extra_places, dice)]
+        seen = every[: len(rows)]
+        total = total + asked.place * _against_places(nets, table, seen, rows, drawn, radius_m)
+    if asked.picture:
+        total = total + asked.picture * _against_pictures(
+            nets, table, every, shown, radius_m, near_m=asked.near_m, least=len(rows) / 4
         )
     return total
+
+
+def _against_places(
+    nets: Networks, table: Table, seen: torch.Tensor, rows: Rows, drawn: Rows, radius_m: float
+) -> torch.Tensor:
+    """Pictures `[B, D]` against their own places and further ones, `[B + E]`.
+
+    Each kind has a loss of its own, normalised by its own positives, so that none is drowned.
+    """
+    # The batch's own places first: row i belongs to place i.
+    places = np.concatenate([rows, drawn])
+    known = nets.location(torch.from_numpy(table.positions[places]))
+    weights = negative_weights(_away_m(table, rows, places), radius_m)
+    own = torch.eye(len(rows), len(places), dtype=torch.bool)
+    codes = torch.from_numpy(table.kind_codes[rows])
+    scale, bias = nets.of_places()
+    total = seen.new_zeros(())
+    for code in torch.unique(codes):
+        of = codes == code
+        total = total + sigmoid_contrastive(seen[of], known, scale, bias, own[of], weights[of])
+    return total
+
+
+def _against_pictures(
+    nets: Networks,
+    table: Table,
+    every: torch.Tensor,
+    shown: Rows,
+    radius_m: float,
+    *,
+    near_m: float,
+    least: float,
+) -> torch.Tensor:
+    """Pictures against each other: one place seen by another kind or another author.
+
+    Args:
+        nets: For the temperature.
+        table: Who took what where.
+        every: `[S, D]`.
+        shown: The rows they are of, `[S]`.
+        radius_m: Of soft negatives; a picture is no negative of itself.
+        near_m: How far apart a positive pair may stand.
+        least: What to divide by at least: where partners are rare, one pair must not carry the
+            weight of all negatives.
+    """
+    away_m = _away_m(table, shown, shown)
+    pairs = cross_source_pairs(
+        away_m,
+        torch.from_numpy(table.kind_codes[shown]),
+        torch.from_numpy(table.author_codes[shown]),
+        near_m,
+        same_kind=True,
+    )
+    count = pairs.sum()
+    positives = torch.where(count > 0, count.clamp(min=least), 0.0)
+    scale, bias = nets.of_pictures()
+    return sigmoid_contrastive(
+        every, every, scale, bias, pairs, negative_weights(away_m, radius_m), positives
+    )
 
 
 def _away_m(table: Table, rows: Rows, others: Rows) -> torch.Tensor:
