@@ -10,6 +10,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -113,21 +115,41 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
         Conflict: There is something at `into`.
     """
     bundle = read_bundle(folder)
-    if into.exists():
-        raise Conflict(f"{into} exists already; a bundle is written once")
-    into.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
-    try:
+    with whole_folder(into) as draft:
         for file in (folder / CONTRACT_FILE, bundle.weights, bundle.heads):
             if file is not None:
                 shutil.copyfile(file, draft / file.name)
         read_bundle(draft)
+    return read_bundle(into)
+
+
+def check_new(folder: Path) -> None:
+    """Whether a bundle may be written there.
+
+    Raises:
+        Conflict: There is something already.
+    """
+    if folder.exists():
+        raise Conflict(f"{folder} exists already; a bundle is written once")
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A draft beside `folder` that takes its place after the block, and is gone after an error.
+
+    Raises:
+        Conflict: There is something already.
+    """
+    check_new(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield draft
         draft.chmod(0o755)
-        os.rename(draft, into)
+        os.rename(draft, folder)
     except BaseException:
         shutil.rmtree(draft)
         raise
-    return read_bundle(into)
 
 
 def file_sha256(file: Path) -> str:

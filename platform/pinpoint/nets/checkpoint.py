@@ -7,18 +7,15 @@ digest never does.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from pinpoint.errors import BadBundle, Conflict
+from pinpoint.errors import BadBundle
 from pinpoint.nets.backbone import Tower, build_tower, suggested_preprocess
-from pinpoint.nets.bundles import Bundle, file_sha256
+from pinpoint.nets.bundles import Bundle, check_new, file_sha256, whole_folder
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
@@ -81,8 +78,7 @@ def write_bundle(
         BadBundle: Names, weights and preprocessing do not fit together.
         Unavailable: Weights could not be downloaded.
     """
-    if folder.exists():
-        raise Conflict(f"{folder} exists already; a bundle is written once")
+    check_new(folder)
     if name == DESCRIPTOR_NAME or tower.library == "pinpoint":
         raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name and tower")
     preprocess = preprocess or suggested_preprocess(tower)
@@ -97,18 +93,11 @@ def write_bundle(
     built = build_tower(tower, weights)
     width = _width(built, preprocess, str(tower))
     tensors = {key: value.contiguous() for key, value in built.network.state_dict().items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as draft:
         save_file(tensors, draft / _WEIGHTS_FILE)
         held = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), licence)
         contract = replace(contract, weights=held, dims={"image": width})
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
-        draft.chmod(0o755)
-        os.rename(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft)
-        raise
     return folder
 
 

@@ -7,9 +7,7 @@ digest, and features cached for one bundle serve another with the same tower.
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,9 +17,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pinpoint import __version__
-from pinpoint.errors import BadBundle, Conflict
+from pinpoint.errors import BadBundle
 from pinpoint.nets.backbone import read_tensors
-from pinpoint.nets.bundles import Bundle, file_sha256, read_bundle
+from pinpoint.nets.bundles import Bundle, check_new, file_sha256, read_bundle, whole_folder
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
@@ -114,8 +112,7 @@ def write_space(
         Conflict: The folder exists.
         BadBundle: The parts do not fit together.
     """
-    if folder.exists():
-        raise Conflict(f"{folder} exists already; a bundle is written once")
+    check_new(folder)
     if name == DESCRIPTOR_NAME:
         raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
     if tower.weights is None or tower.contract.heads is not None:
@@ -126,9 +123,7 @@ def write_space(
             f"the heads take features of {wanted}, tower {tower.contract.tower} gives {given}"
         )
     tensors = _tensors(heads, _IMAGE) | (_tensors(location, _LOCATION) if location else {})
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as draft:
         save_file(tensors, draft / HEADS_FILE)
         shutil.copyfile(tower.weights, draft / tower.weights.name)
         held = WeightsSpec(file=HEADS_FILE, sha256=file_sha256(draft / HEADS_FILE), licence=licence)
@@ -142,11 +137,6 @@ def write_space(
         contract = _contract(tower.contract, name, note, space)
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
         _try(read_bundle(draft))
-        draft.chmod(0o755)
-        os.rename(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft)
-        raise
     return folder
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from pinpoint.errors import BadRequest, Conflict
-from pinpoint.nets.bundles import Bundle, find_bundle
+from pinpoint.nets.bundles import Bundle, check_new, find_bundle
 from pinpoint.nets.contract import TrainingNote, digest
 from pinpoint.nets.runtime import check_renditions, choose_device, tower_features
 from pinpoint.nets.spaces import HEADS_FILE, write_space
@@ -79,8 +79,7 @@ def train_embedder(
         BadRequest: Nothing to train on, or a number of the config does not fit the data.
         BadBundle: The tower's bundle cannot be used.
     """
-    if into.exists():
-        raise Conflict(f"{into} exists already; a bundle is written once")
+    check_new(into)
     tower = _bare(find_bundle(config.tower, settings.places.home), settings)
     with _claimed(folder):
         gathered, split = _divided(config, settings)
