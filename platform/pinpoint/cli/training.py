@@ -31,7 +31,7 @@ def embedder(
     ],
     as_json: Json = False,
 ) -> None:
-    """Train heads per source kind and a location tower behind a frozen tower, into a bundle."""
+    """Train heads per source kind and a location tower, with or behind a tower, into a bundle."""
     from pinpoint.media.decoder import ChildDecoder
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.training.configs import read_config

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from pinpoint.errors import BadBundle, Unavailable
 from pinpoint.nets.contract import Argument, Preprocess, TowerSpec
 from pinpoint.nets.descriptor import Descriptor
+from pinpoint.nets.tensors import fill, read_tensors
 from pinpoint.nets.torchvision_ops import allow_torchvision
 
 _ARGUMENTS: Mapping[str, frozenset[str]] = {
@@ -66,13 +65,31 @@ def build_tower(spec: TowerSpec, weights: Path | None) -> Tower:
     """
     if spec.library == "pinpoint":
         return Tower(Descriptor()).eval()
-    _check_arguments(spec)
     if weights is None and spec.pretrained is None:
         raise BadBundle(f"tower {spec} has neither a weights file nor a pretrained tag")
-    make = _open_clip_network if spec.library == "open_clip" else _timm_network
-    network = make(spec, download=weights is None)
+    tower = _network(spec, download=weights is None)
     if weights is not None:
-        _fill(network, read_tensors(weights), spec, weights)
+        fill(tower.network, read_tensors(weights), spec, weights)
+    return tower
+
+
+def fresh_tower(spec: TowerSpec, seed: int) -> Tower:
+    """A tower with the random weights its library begins with, the same for the same seed.
+
+    Raises:
+        BadBundle: Unknown name or argument, or a network that comes without a library.
+    """
+    if spec.library == "pinpoint":
+        raise BadBundle(f"{spec} cannot be trained; name a network of timm or open_clip")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _network(spec, download=False)
+
+
+def _network(spec: TowerSpec, *, download: bool) -> Tower:
+    _check_arguments(spec)
+    make = _open_clip_network if spec.library == "open_clip" else _timm_network
+    network = make(spec, download=download)
     return Tower(network).to(torch.float32).requires_grad_(False).eval()
 
 
@@ -90,18 +107,6 @@ def suggested_preprocess(spec: TowerSpec) -> Preprocess:
         raise BadBundle(
             f"tower {spec} is preprocessed in a way that has to be given by hand: {error}"
         ) from error
-
-
-def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file; such a file holds data only, no code.
-
-    Raises:
-        BadBundle: The file is missing or is no safetensors file.
-    """
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise BadBundle(f"weights {file} cannot be read as safetensors: {error}") from error
 
 
 def _library(name: str) -> Any:
@@ -241,45 +246,7 @@ def _timm_preprocess(spec: TowerSpec) -> Preprocess:
     )
 
 
-# --- weights --------------------------------------------------------------------------------
-
-
-def _fill(
-    network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, file: Path
-) -> None:
-    """Load tensors, all of the network's and no others but a text side or a classifier."""
-    wanted = network.state_dict()
-    if spec.library == "open_clip" and any(name.startswith("visual.") for name in tensors):
-        tensors = {
-            name.removeprefix("visual."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("visual.")
-        }
-    classifier = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
-    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    extra = [
-        name
-        for name in tensors
-        if name not in wanted and not name.startswith(tuple(f"{head}." for head in heads))
-    ]
-    # A counter of training steps that inference never reads and many exports leave out.
-    missing = [
-        name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")
-    ]
-    wrong = [
-        f"{name} {list(tensors[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    for what, names in (("lack", missing), ("have unknown", extra), ("have wrong shapes:", wrong)):
-        if names:
-            raise BadBundle(
-                f"weights {file} do not fit tower {spec}: they {what} {', '.join(names[:3])}"
-                + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            )
-    network.load_state_dict(
-        {name: tensors[name] for name in wanted if name in tensors}, strict=False
-    )
+# --- downloads ------------------------------------------------------------------------------
 
 
 def _not_downloaded(spec: TowerSpec, source: str, error: Exception) -> Unavailable:

@@ -19,6 +19,7 @@ from pinpoint.nets.bundles import Bundle, check_new, file_sha256, whole_folder
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
+    BundleContract,
     Preprocess,
     TowerSpec,
     WeightsSpec,
@@ -38,7 +39,7 @@ def load_tower(bundle: Bundle) -> Tower:
     """
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
-    width = _width(tower, contract.preprocess, str(contract.tower))
+    width = tower_width(tower, contract.preprocess, str(contract.tower))
     said = features_of(contract.heads.image) if contract.heads else contract.dims["image"]
     if width != said:
         raise BadBundle(
@@ -90,9 +91,32 @@ def write_bundle(
         preprocess=preprocess,
         note=note or _default_note(tower),
     )
-    built = build_tower(tower, weights)
-    width = _width(built, preprocess, str(tower))
-    tensors = {key: value.contiguous() for key, value in built.network.state_dict().items()}
+    return _written(folder, build_tower(tower, weights), contract, licence)
+
+
+def write_trained(
+    folder: Path, *, name: str, tower: Tower, spec: TowerSpec, preprocess: Preprocess, licence: str
+) -> Path:
+    """Make a bundle of a tower that was trained here; in evaluation mode, on the CPU.
+
+    Raises:
+        Conflict: The folder exists.
+        BadBundle: Names and preprocessing do not fit together.
+    """
+    check_new(folder)
+    contract = new_contract(
+        name=name,
+        tower=spec,
+        weights=_weights_spec("0" * 64, licence),
+        preprocess=preprocess,
+        note=_default_note(spec),
+    )
+    return _written(folder, tower, contract, licence)
+
+
+def _written(folder: Path, tower: Tower, contract: BundleContract, licence: str) -> Path:
+    width = tower_width(tower, contract.preprocess, str(contract.tower))
+    tensors = {key: value.contiguous() for key, value in tower.network.state_dict().items()}
     with whole_folder(folder) as draft:
         save_file(tensors, draft / _WEIGHTS_FILE)
         held = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), licence)
@@ -101,7 +125,7 @@ def write_bundle(
     return folder
 
 
-def _width(tower: Tower, preprocess: Preprocess, name: str) -> int:
+def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
     """Width of the vector that a tower gives for one grey picture.
 
     Raises:

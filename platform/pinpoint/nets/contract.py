@@ -253,6 +253,14 @@ def digest(contract: BundleContract, rendition_px: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def preprocess_digest(preprocess: Preprocess, rendition_px: int) -> str:
+    """SHA-256 (64 hex digits) of how pictures come before a tower, whichever tower it is."""
+    plain = TypeAdapter(Preprocess).dump_python(preprocess, mode="json")
+    said = {"code": _VECTOR_CODE, "preprocess": plain, "rendition_px": rendition_px}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _determining(heads: dict[str, Any] | None) -> object:
     """Of the networks behind the tower; `[]` for none, as it was before there were any."""
     if heads is None:

@@ -1,7 +1,7 @@
 """What the embedder is trained by: pure functions of vectors, distances and who is who.
 
 Letters: B and C rows of the two sides (pictures and places, or pictures and pictures), D the width
-of their unit vectors, N pictures of a gallery. Everything in fp32, also where autocast is on.
+of their unit vectors, N pictures of a gallery, P cells. All in fp32, also where autocast is on.
 """
 
 from __future__ import annotations
@@ -38,6 +38,20 @@ class Temperature(nn.Module):
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale, at most `LARGEST_SCALE`, and bias, as `sigmoid_contrastive` takes them."""
         return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp(), self.bias
+
+
+class CellProxies(nn.Module):
+    """A direction for each of P cells, and how sharply pictures are told apart by them."""
+
+    def __init__(self, cells: int, dim: int) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(0.1 * torch.randn(cells, dim))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
+
+    def forward(self, vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """`cell_classification` of unit vectors `[B, D]` and the cells `[B]` they were taken in."""
+        scale = self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
+        return cell_classification(vectors, self.directions, scale, codes)
 
 
 def sigmoid_contrastive(
@@ -95,6 +109,38 @@ def sigmoid_contrastive(
         # No branch on the count, which would make the processor wait for the GPU.
         share = torch.where(count > 0, 1.0 / count.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
         return total * share
+
+
+def cell_classification(
+    vectors: torch.Tensor, proxies: torch.Tensor, scale: torch.Tensor | float, codes: torch.Tensor
+) -> torch.Tensor:
+    """Which cell a picture was taken in: cross-entropy over `scale` times cosines with its proxies.
+
+    Every occupied cell has a direction of its own, thrown away after training. Cells as classes:
+    PlaNet (Weyand et al., arXiv 1602.05314); proxies: Movshovitz-Attias et al., arXiv 1703.07464;
+    cosines with a scale: NormFace (Wang et al., arXiv 1704.06369). A tower without trained weights
+    learns from it many times faster than from pairs: each picture meets all cells at each step.
+
+    Args:
+        vectors: Unit vectors `[B, D]`.
+        proxies: Of cells, of any length, `[P, D]`.
+        scale: Above 0.
+        codes: The cell of each picture, `[B]` integers in [0, P).
+
+    Returns:
+        A scalar of fp32.
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    if vectors.shape[1:] != proxies.shape[1:] or codes.shape != vectors.shape[:1]:
+        raise ValueError(
+            f"{list(vectors.shape)} pictures need proxies of their width and a cell each, not "
+            f"{list(proxies.shape)} and {list(codes.shape)}"
+        )
+    with torch.autocast(device_type=vectors.device.type, enabled=False):
+        cosines = vectors.to(torch.float32) @ F.normalize(proxies.to(torch.float32), dim=1).T
+        return F.cross_entropy(scale * cosines, codes)
 
 
 def negative_weights(away_m: torch.Tensor, radius_m: float) -> torch.Tensor:

@@ -55,10 +55,14 @@ def check_renditions(contract: BundleContract, rendition_px: int) -> None:
     Raises:
         Misconfigured: They are not.
     """
-    wanted_px = contract.preprocess.size_px
+    check_size(contract.name, contract.preprocess.size_px, rendition_px)
+
+
+def check_size(name: str, wanted_px: int, rendition_px: int) -> None:
+    """As `check_renditions`, for a tower that has no bundle yet."""
     if rendition_px < wanted_px:
         raise Misconfigured(
-            f"bundle {contract.name} looks at {wanted_px} px, renditions have {rendition_px}: set "
+            f"{name} looks at {wanted_px} px, renditions have {rendition_px}: set "
             f"PINPOINT_MEDIA_RENDITION_PX to {wanted_px} or more, and ingest again what was kept "
             "as rendition only"
         )

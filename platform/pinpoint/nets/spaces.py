@@ -18,7 +18,6 @@ from torch import nn
 
 from pinpoint import __version__
 from pinpoint.errors import BadBundle
-from pinpoint.nets.backbone import read_tensors
 from pinpoint.nets.bundles import Bundle, check_new, file_sha256, read_bundle, whole_folder
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
@@ -35,6 +34,7 @@ from pinpoint.nets.geoclip_files import LICENCE, VERSION, read_geoclip
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
 from pinpoint.nets.specs import dim_of, features_of
+from pinpoint.nets.tensors import read_tensors
 
 HEADS_FILE: Final = "heads.safetensors"
 _IMAGE: Final = "image."

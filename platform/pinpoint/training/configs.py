@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -74,6 +74,20 @@ class NetworkConfig(BaseModel):
     """Whose adapter serves a query of no stated kind; else `photo`, where there are photos."""
 
 
+class TowerConfig(BaseModel):
+    """How the tower is trained along; without it the tower is frozen, its features cached."""
+
+    model_config = _STRICT
+
+    blocks: Count | Literal["all"] = "all"
+    """The last so many blocks, with the norms of the others as they are; or all of it."""
+    rate: Positive = 1e-3
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the tower's passes in training; heads and losses stay fp32, as does serving."""
+    size_px: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side of the pictures, for a tower without trained weights; else the bundle says it."""
+
+
 class LossConfig(BaseModel):
     """How much each loss counts, and where a neighbour stops being a negative."""
 
@@ -81,6 +95,8 @@ class LossConfig(BaseModel):
 
     place: Share = 1.0
     """Picture against place."""
+    cell: Share = 0.0
+    """Picture against all occupied cells: what a tower without trained weights learns by."""
     picture: Share = 1.0
     """Picture against picture of the same place: of another kind, or by another author."""
     near_m: Annotated[float, Field(gt=0.0, le=100_000.0)] = 500.0
@@ -94,8 +110,8 @@ class LossConfig(BaseModel):
 
     @model_validator(mode="after")
     def _something(self) -> LossConfig:
-        if not self.place and not self.picture:
-            raise ValueError("with both losses at 0 there is nothing to learn")
+        if not self.place and not self.cell and not self.picture:
+            raise ValueError("with all losses at 0 there is nothing to learn")
         return self
 
 
@@ -130,7 +146,9 @@ class EmbedderConfig(BaseModel):
     note: Annotated[str, Field(min_length=1, max_length=1_000)]
     """What they can and cannot do, said in every answer."""
     tower: str
-    """Bundle of the frozen tower: a name below PINPOINT_HOME/bundles, or a folder."""
+    """A bundle: its name below PINPOINT_HOME/bundles, or a folder. Or a network without trained
+    weights, as `timm:NAME` or `open_clip:NAME`, which `train_tower` then trains."""
+    train_tower: TowerConfig | None = None
     sources: Annotated[tuple[SourceConfig, ...], Field(min_length=1)]
     cells: Annotated[int, Field(ge=0, le=9)] = 5
     """H3 resolution at which batches are balanced."""

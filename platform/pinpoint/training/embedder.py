@@ -1,4 +1,4 @@
-"""Training an embedder behind a frozen tower.
+"""Training an embedder: heads and location tower behind a tower, frozen or trained along.
 
     manifests ─read→ samples ─split→ train | validation ─cache→ features ─run→ weights ─→ bundle
 
@@ -22,15 +22,15 @@ import numpy as np
 import torch
 
 from pinpoint.errors import BadRequest, Conflict
-from pinpoint.nets.bundles import Bundle, check_new, find_bundle
-from pinpoint.nets.contract import TrainingNote, digest
-from pinpoint.nets.runtime import check_renditions, choose_device, tower_features
-from pinpoint.nets.spaces import HEADS_FILE, write_space
+from pinpoint.nets.bundles import Bundle, check_new
+from pinpoint.nets.contract import TrainingNote
+from pinpoint.nets.spaces import write_space
 from pinpoint.ports import Decoder
 from pinpoint.settings import Settings
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features, cache_features
+from pinpoint.training.fronts import Front, keep_tower, open_front, seen_rows
 from pinpoint.training.objective import Table
 from pinpoint.training.samples import Gathered, Rows, Samples, Source, read_samples
 from pinpoint.training.sampling import BatchSampler
@@ -80,26 +80,29 @@ def train_embedder(
         BadBundle: The tower's bundle cannot be used.
     """
     check_new(into)
-    tower = _bare(find_bundle(config.tower, settings.places.home), settings)
+    front = open_front(config, settings)
     with _claimed(folder):
         gathered, split = _divided(config, settings)
         samples = gathered.samples
         # Before hours of decoding: does such a batch fit these pictures?
         BatchSampler(samples, split.train, batch=config.schedule.batch, seed=config.schedule.seed)
-        features = _features(tower, samples, folder, settings, decoder, on_progress)
+        features = _features(front, samples, folder, decoder, on_progress)
         train, validation = (
             np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
         )
         if not len(validation):
             raise BadRequest(f"no validation picture can be read: {dict(features.dropped)}")
-        identity = _identity(config, split, tower, settings, train)
-        state, took_s = _run(config, folder, identity, samples, features, train, on_progress)
-        heads = state.average.heads.eval()
-        measured = recalls(space_vectors(heads, samples, features, validation), samples, validation)
-        bare = recalls(tower_vectors(features, validation), samples, validation)
+        identity = _identity(config, split, front, train)
+        state, took_s = _run(config, folder, identity, samples, features, train, front, on_progress)
+        best = state.average.eval()
+        seen = seen_rows(best.tower, features.values, validation)
+        vectors = space_vectors(best.heads, seen, samples.kinds[validation])
+        measured = recalls(vectors, samples, validation)
+        bare = recalls(tower_vectors(seen), samples, validation)
         report = _report(config, gathered, split, features, validation, measured, bare, took_s)
         # First, since a bundle that is there ends every later run.
         _write(folder / REPORT, {**report, "run": identity})
+        tower = keep_tower(front, best.tower, folder, name=config.name, licence=config.licence)
         _bundle(config, into, tower, state, samples, split, measured, bare)
     return Trained(bundle=into, report=report)
 
@@ -120,14 +123,14 @@ def _claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def _identity(
-    config: EmbedderConfig, split: Split, tower: Bundle, settings: Settings, train: Rows
-) -> str:
+def _identity(config: EmbedderConfig, split: Split, front: Front, train: Rows) -> str:
     """Names config, pictures, split and tower: what a checkpoint may be gone on with for."""
+    weights = front.bundle.contract.weights if front.bundle else None
     parts = (
         config.digest(),
         split.fingerprint,
-        digest(tower.contract, settings.media.rendition_px),
+        front.digest,
+        weights.sha256 if weights else "",
     )
     seen = hashlib.sha256("\n".join(parts).encode())
     seen.update(train.tobytes())
@@ -165,17 +168,6 @@ def _bundle(
     )
 
 
-def _bare(tower: Bundle, settings: Settings) -> Bundle:
-    contract = tower.contract
-    if tower.weights is None or contract.heads is not None or tower.weights.name == HEADS_FILE:
-        raise BadRequest(
-            f"{contract.name} is no bare tower with weights of its own; bring one in with "
-            "`pinpoint bundles import` or `pull`"
-        )
-    check_renditions(contract, settings.media.rendition_px)
-    return tower
-
-
 def _divided(config: EmbedderConfig, settings: Settings) -> tuple[Gathered, Split]:
     sources = [Source(manifest=one.manifest, kind=one.kind) for one in config.sources]
     gathered = read_samples(sources, settings.media, resolution=config.cells)
@@ -192,21 +184,19 @@ def _divided(config: EmbedderConfig, settings: Settings) -> tuple[Gathered, Spli
 
 
 def _features(
-    tower: Bundle,
+    front: Front,
     samples: Samples,
     folder: Path,
-    settings: Settings,
     decoder: Decoder,
     on_progress: Progress,
 ) -> Features:
-    device, batch = choose_device(settings.encoder.device), settings.encoder.encode_batch
     return cache_features(
         folder / FEATURES,
         samples,
         decoder=decoder,
-        encode=tower_features(tower, device, batch),
-        tower=digest(tower.contract, settings.media.rendition_px),
-        width=tower.contract.dims["image"],
+        encode=front.encode,
+        tower=front.digest,
+        width=front.width,
         threads=_AHEAD,
         on_progress=lambda done, total: on_progress("features", done, total),
     )
@@ -219,16 +209,24 @@ def _run(
     samples: Samples,
     features: Features,
     rows: Rows,
+    front: Front,
     on_progress: Progress,
 ) -> tuple[loop.State, float]:
     """The trained state, and the seconds this part of the run took."""
     sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
-    state = loop.begin(config, sampler.kinds, features.values.shape[1])
+    table = Table.of(samples, features, rows, config)
+    state = loop.begin(
+        config,
+        sampler.kinds,
+        front.features,
+        cells=len(table.cells.counts),
+        make_tower=front.make_tower,
+    )
     state = loop.resume(state, folder, identity)
     begun = time.perf_counter()
     state = loop.run(
         state,
-        table=Table.of(samples, features, rows, config),
+        table=table,
         sampler=sampler,
         config=config,
         folder=folder,

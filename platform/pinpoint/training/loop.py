@@ -20,12 +20,15 @@ from torch import nn
 
 from pinpoint.errors import BadRequest, Conflict
 from pinpoint.training.configs import EmbedderConfig, ScheduleConfig
+from pinpoint.training.fronts import TrainedTower
 from pinpoint.training.objective import Networks, Table, batch_loss
 from pinpoint.training.sampling import BatchSampler
 
 CHECKPOINT: Final = "checkpoint.pt"
 LOG: Final = "steps.csv"
 _LOG_STEPS: Final = 50
+_PROXIES_RATE: Final = 10.0
+"""Proxies of cells go so many times faster: each is met by few pictures, and none is kept."""
 _UNREADABLE = (
     OSError,
     RuntimeError,
@@ -51,14 +54,32 @@ class State:
     step: int = 0
 
 
-def begin(config: EmbedderConfig, kinds: tuple[str, ...], features: int) -> State:
-    """Networks, average and optimiser of step 0, the same for the same seed."""
+def begin(
+    config: EmbedderConfig,
+    kinds: tuple[str, ...],
+    features: int,
+    *,
+    cells: int = 0,
+    make_tower: Callable[[], TrainedTower] | None = None,
+) -> State:
+    """Networks, average and optimiser of step 0, the same for the same seed.
+
+    Args:
+        config: What is trained.
+        kinds: Of the training pictures.
+        features: Width of what the heads take.
+        cells: Occupied ones, for the loss of cells.
+        make_tower: Gives a tower that is trained along.
+    """
     torch.manual_seed(config.schedule.seed)
-    nets = Networks(config, kinds, features)
-    average = Networks(config, kinds, features)
+    nets, average = (
+        Networks(config, kinds, features, cells=cells, tower=make_tower() if make_tower else None)
+        for _ in range(2)
+    )
     average.load_state_dict(nets.state_dict())
+    # A tower comes ready for inference, its norms with it.
     return State(
-        nets=nets, average=average.requires_grad_(False), optimizer=_optimizer(nets, config)
+        nets=nets.train(), average=average.requires_grad_(False), optimizer=_optimizer(nets, config)
     )
 
 
@@ -91,7 +112,7 @@ def run(
     while state.step < schedule.steps:
         rate = _rate(state.step, schedule)
         for group in state.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["times"]
         found = batch_loss(state.nets, table, sampler.batch(state.step), state.step, config)
         # To None, not to zero: an adapter without rows in this batch is then left as it is.
         state.optimizer.zero_grad(set_to_none=True)
@@ -160,15 +181,22 @@ def resume(state: State, folder: Path, identity: str) -> State:
 
 
 def _optimizer(nets: Networks, config: EmbedderConfig) -> torch.optim.Optimizer:
-    """AdamW; norms, biases and temperatures do not decay."""
-    flat = [each for each in nets.parameters() if each.ndim < 2]
-    deep = [each for each in nets.parameters() if each.ndim >= 2]
+    """AdamW; norms, biases, temperatures and proxies of cells do not decay."""
+    decay, rate = config.schedule.weight_decay, config.schedule.rate
+    of_tower = (config.train_tower.rate if config.train_tower else rate) / rate
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, each in nets.named_parameters():
+        if each.requires_grad:
+            proxies = name == "cells.directions"
+            times = of_tower if name.startswith("tower.") else _PROXIES_RATE if proxies else 1.0
+            key = (times, decay if each.ndim >= 2 and not proxies else 0.0)
+            groups.setdefault(key, []).append(each)
     return torch.optim.AdamW(
         [
-            {"params": deep, "weight_decay": config.schedule.weight_decay},
-            {"params": flat, "weight_decay": 0.0},
+            {"params": own, "times": times, "weight_decay": share}
+            for (times, share), own in groups.items()
         ],
-        lr=config.schedule.rate,
+        lr=rate,
     )
 
 
@@ -182,8 +210,13 @@ def _rate(step: int, schedule: ScheduleConfig) -> float:
 def _follow(average: Networks, nets: Networks, decay: float, step: int) -> None:
     """Moving average; early on a shorter one, or it would still hold the first weights."""
     kept = min(decay, (1.0 + step) / (10.0 + step))
-    for mine, its in zip(average.parameters(), nets.parameters(), strict=True):
-        mine.lerp_(its, 1.0 - kept)
+    its = nets.state_dict()
+    for name, mine in average.state_dict().items():
+        # Running means of norms, too; but a count is no mean.
+        if mine.is_floating_point():
+            mine.lerp_(its[name], 1.0 - kept)
+        else:
+            mine.copy_(its[name])
 
 
 def _note(path: Path, step: int, rate: float, loss: float) -> None:

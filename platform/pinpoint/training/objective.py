@@ -1,10 +1,12 @@
-"""What a batch says about the networks: the loss of its rows, from cached features and places.
+"""What a batch says about the networks: its loss, from what is cached of its pictures and places.
 
-Letters: B pictures of a batch, E extra places, F width of features, D width of the space.
+Letters: N rows of the table, B pictures of a batch, E extra places, W width of a cached row, D that
+of the space, P occupied cells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +19,7 @@ from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
 from pinpoint.nets.losses import (
+    CellProxies,
     OccupiedCells,
     Temperature,
     cross_source_pairs,
@@ -29,6 +32,7 @@ from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from pinpoint.records import SourceKind
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features
+from pinpoint.training.fronts import TrainedTower
 from pinpoint.training.samples import Rows, Samples
 from pinpoint.training.sampling import NearPairs
 
@@ -37,10 +41,24 @@ _PLACES: Final = 1
 
 
 class Networks(nn.Module):
-    """All that is trained: heads, location tower, and a temperature per loss."""
+    """All that is trained: heads, location tower, a temperature per loss, and what else is asked.
+
+    Args:
+        config: Sizes, and which losses.
+        kinds: Of the training pictures.
+        features: Width of what the heads take.
+        cells: P, for the loss of cells.
+        tower: Before the heads, where it is trained; else the table holds features.
+    """
 
     def __init__(
-        self, config: EmbedderConfig, kinds: tuple[SourceKind, ...], features: int
+        self,
+        config: EmbedderConfig,
+        kinds: tuple[SourceKind, ...],
+        features: int,
+        *,
+        cells: int = 0,
+        tower: TrainedTower | None = None,
     ) -> None:
         super().__init__()
         asked = config.networks
@@ -68,6 +86,14 @@ class Networks(nn.Module):
         )
         self.of_places = Temperature()
         self.of_pictures = Temperature()
+        self.tower = tower
+        self.cells = CellProxies(cells, asked.dim) if config.losses.cell else None
+
+    def vectors(self, cached: torch.Tensor, kinds: Sequence[SourceKind]) -> torch.Tensor:
+        """Cached rows `[B, W]` fp32 to unit vectors `[B, D]`."""
+        features = cached if self.tower is None else self.tower(cached)
+        found: torch.Tensor = self.heads(features, kinds)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +101,7 @@ class Table:
     """The training pictures as the loss needs them, all `[N]`."""
 
     features: NDArray[np.float16]
-    """`[N, F]`."""
+    """What is cached, `[N, W]`."""
     positions: NDArray[np.float64]
     """`[N, 2]` degrees."""
     xyz: NDArray[np.float64]
@@ -86,6 +112,8 @@ class Table:
     """Below 0 where the author is not known."""
     cells: OccupiedCells
     """Over the rows that are trained on."""
+    cell_codes: NDArray[np.int64]
+    """In [0, P); below 0 in cells without rows that are trained on."""
     rows: Rows
     """The rows that are trained on."""
     near: NearPairs
@@ -96,6 +124,8 @@ class Table:
         """From the table, its cached features, the rows to train on and how."""
         authors = np.unique(samples.creators, return_inverse=True)[1]
         authors = np.where(samples.creators == "", -1, authors)
+        occupied = np.unique(samples.cells[rows])
+        cell = np.searchsorted(occupied, samples.cells).clip(max=len(occupied) - 1)
         return cls(
             features=features.values,
             positions=samples.positions,
@@ -104,6 +134,7 @@ class Table:
             kind_codes=np.unique(samples.kinds, return_inverse=True)[1],
             author_codes=authors.astype(np.int64),
             cells=OccupiedCells.of(samples.cells[rows]),
+            cell_codes=np.where(occupied[cell] == samples.cells, cell, -1),
             rows=rows,
             near=NearPairs(samples, rows, radius_m=config.losses.near_m, seed=config.schedule.seed),
         )
@@ -127,8 +158,11 @@ def batch_loss(
         partners = table.near.draw(step, rows)
         shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
     kinds = [table.kinds[row] for row in shown.tolist()]
-    every = nets.heads(torch.from_numpy(table.features[shown].astype(np.float32)), kinds)
+    every = nets.vectors(torch.from_numpy(table.features[shown].astype(np.float32)), kinds)
     total: torch.Tensor = every.new_zeros(())
+    if nets.cells is not None:
+        codes = torch.from_numpy(table.cell_codes[rows])
+        total = total + asked.cell * nets.cells(every[: len(rows)], codes)
     if asked.place:
         dice = np.random.default_rng([schedule.seed, _PLACES, step])
         drawn = table.rows[place_negatives(table.cells, asked.extra_places, dice)]

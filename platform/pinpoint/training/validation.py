@@ -19,29 +19,27 @@ from pinpoint.metrics.conventions import CONVENTIONS
 from pinpoint.metrics.retrieval import hit_rates
 from pinpoint.nets.heads import KindHeads
 from pinpoint.records import Vector
-from pinpoint.training.features import Features
-from pinpoint.training.samples import Rows, Samples
+from pinpoint.training.samples import Rows, Samples, Texts
 
 DEPTHS: Final = (1, 12)
 THRESHOLDS_KM: Final = (1.0, 25.0)
 _ROWS_AT_ONCE: Final = 1_024
 
 
-def space_vectors(heads: KindHeads, samples: Samples, features: Features, rows: Rows) -> Vector:
-    """Unit vectors `[V, D]` of rows, through the adapters of their kinds."""
+def space_vectors(heads: KindHeads, features: NDArray[np.float32], kinds: Texts) -> Vector:
+    """Unit vectors `[V, D]` of features `[V, F]`, through the adapters of their kinds `[V]`."""
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            some = rows[start : start + _ROWS_AT_ONCE]
-            given = torch.from_numpy(features.values[some].astype(np.float32))
-            parts.append(heads(given, samples.kinds[some].tolist()).numpy())
+        for start in range(0, len(features), _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            parts.append(heads(torch.from_numpy(features[some]), kinds[some].tolist()).numpy())
     return np.concatenate(parts).astype(np.float32)
 
 
-def tower_vectors(features: Features, rows: Rows) -> Vector:
-    """The bare tower's own unit vectors `[V, F]`: what training has to improve on."""
-    given = features.values[rows].astype(np.float32)
-    unit: Vector = given / np.maximum(np.linalg.norm(given, axis=1, keepdims=True), 1e-12)
+def tower_vectors(features: NDArray[np.float32]) -> Vector:
+    """The bare tower's own unit vectors `[V, F]`: what heads have to improve on."""
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    unit: Vector = features / np.maximum(length, 1e-12)
     return unit
 
 

@@ -1,0 +1,141 @@
+"""Towers that are trained along: from random weights, or the last blocks of a bundle's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nets.towers import timm_bundle
+from pinpoint.errors import BadRequest
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.nets.checkpoint import load_tower
+from pinpoint.nets.runtime import open_encoder
+from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.training import loop
+from pinpoint.training.configs import EmbedderConfig
+from pinpoint.training.embedder import train_embedder
+from pinpoint.training.fronts import open_front, seen_rows
+
+WHOLE = {"blocks": "all", "size_px": 64, "rate": 2e-3}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    timm_bundle(home / "bundles" / "tiny-timm")
+    return Settings(places=Places(home=home), encoder=EncoderSettings(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def decoder(settings):
+    one = ChildDecoder(settings.media, children=2)
+    yield one
+    one.close()
+
+
+def config(planet, **changes):
+    made = planet.manifests()
+    plain = {
+        "name": "whole",
+        "licence": "CC0",
+        "note": "Of a test.",
+        "tower": "timm:test_resnet",
+        "train_tower": WHOLE,
+        "sources": [
+            {"manifest": made["train-photo"], "kind": "photo"},
+            {"manifest": made["train-street"], "kind": "street"},
+        ],
+        "cells": 4,
+        "split": {"share": 0.3},
+        "networks": {"dim": 16, "hidden": 24, "location_waves": 4},
+        "losses": {"cell": 1.0, "place": 0.2, "picture": 0.0, "extra_places": 8},
+        "schedule": {"steps": 30, "batch": 16, "warm_steps": 2, "checkpoint_steps": 10},
+    }
+    return EmbedderConfig.model_validate({**plain, **changes})
+
+
+def trained(asked, folder, settings, decoder):
+    into = folder / f"bundle-{asked.name}"
+    train_embedder(asked, folder / asked.name, settings=settings, decoder=decoder, into=into)
+    return into
+
+
+@pytest.fixture(scope="module")
+def whole(planet, settings, decoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return trained(config(planet), folder, settings, decoder)
+
+
+def test_a_tower_without_weights_is_trained_and_serves(whole, planet, settings):
+    bundle = read_bundle(whole)
+    assert bundle.contract.preprocess.size_px == 64
+    assert str(bundle.contract.tower) == "timm:test_resnet"
+    now = load_tower(bundle).network.state_dict()
+    first = open_front(config(planet), settings).make_tower().tower.network.state_dict()
+    assert not torch.equal(now["conv1.0.weight"], first["conv1.0.weight"])
+    assert not torch.equal(now["bn1.running_mean"], first["bn1.running_mean"])
+    eye = open_encoder(EncoderSettings(bundle=str(whole), device="cpu"), settings.places.home, 512)
+    picture = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    alone = eye.encode_query(picture, "street")
+    assert alone.shape == (16,)
+    among = eye.encode([picture, 255 - picture, picture], "street")
+    assert np.allclose(among[[0, 2]], alone, atol=1e-5)
+
+
+def test_what_is_measured_is_what_serves(whole, planet, settings):
+    """Cached pictures in fp16 through the tower give the vectors of serving."""
+    asked = config(planet)
+    front = open_front(asked, settings)
+    picture = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    cached = np.asarray(front.encode([picture])).astype(np.float16)
+    tower = front.make_tower()
+    tower.tower.load_state_dict(load_tower(read_bundle(whole)).state_dict())
+    features = seen_rows(tower, cached, np.array([0]))
+    bare = load_tower(read_bundle(whole))
+    with torch.inference_mode():
+        plain = bare(torch.from_numpy(front.encode([picture])).view(1, 3, 64, 64)).numpy()
+    assert np.allclose(features, plain, atol=2e-3 * np.abs(plain).max())
+
+
+def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
+    whole, planet, settings, decoder, tmp_path, monkeypatch
+):
+    saved = loop.save
+
+    def broken(state, folder, identity):
+        saved(state, folder, identity)
+        if state.step == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save", broken)
+    with pytest.raises(KeyboardInterrupt):
+        trained(config(planet), tmp_path, settings, decoder)
+    monkeypatch.setattr(loop, "save", saved)
+    again = trained(config(planet), tmp_path, settings, decoder)
+    one, other = (read_bundle(folder).contract for folder in (whole, again))
+    assert one.weights.sha256 == other.weights.sha256
+    assert one.heads.weights.sha256 == other.heads.weights.sha256
+
+
+def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp_path):
+    asked = config(planet, name="last", tower="tiny-timm", train_tower={"blocks": 1, "rate": 1e-3})
+    made = trained(asked, tmp_path, settings, decoder)
+    before = load_tower(read_bundle(settings.places.home / "bundles" / "tiny-timm"))
+    after = load_tower(read_bundle(made)).network.state_dict()
+    for name, value in before.network.state_dict().items():
+        kept = torch.equal(value, after[name])
+        running = "running" in name or "num_batches" in name
+        assert kept is (not name.startswith("layer4.") or running), name
+
+
+def test_configs_that_leave_a_tower_open_are_refused(planet, settings):
+    for change, words in (
+        ({"train_tower": None}, "without trained weights"),
+        ({"train_tower": {"blocks": 2, "size_px": 64}}, "without trained weights"),
+        ({"train_tower": {"blocks": "all"}}, "without trained weights"),
+        ({"tower": "tiny-timm", "train_tower": {"size_px": 32}}, "looks at 64 px, not 32"),
+    ):
+        with pytest.raises(BadRequest, match=words):
+            open_front(config(planet, **change), settings)
