@@ -64,7 +64,7 @@ def test_what_was_written_is_what_is_read(made):
     places = torch.tensor([[48.9, 2.4], [-90.0, 0.0], [0.0, 180.0]], dtype=torch.float64)
     assert torch.equal(load_location(bundle)(places), location(places))
     assert bundle.contract.heads.training == NOTE
-    assert bundle.contract.dims == {"image": DIM}
+    assert bundle.contract.dims == {"image": DIM, "gps": DIM}
 
 
 def test_the_encoder_sends_each_kind_through_its_own_adapter(made, tower):

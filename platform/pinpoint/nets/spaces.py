@@ -35,6 +35,7 @@ from pinpoint.nets.geoclip_files import LICENCE, VERSION, read_geoclip
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
 from pinpoint.nets.specs import dim_of, features_of
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
 HEADS_FILE: Final = "heads.safetensors"
 _IMAGE: Final = "image."
@@ -185,12 +186,13 @@ def write_geoclip(
 
 
 def _contract(tower: BundleContract, name: str, note: str, space: Space) -> BundleContract:
+    placed = {} if space.location is None else {GPS_CHANNEL: dim_of(space.location)}
     made = replace(
         tower,
         name=name,
         note=note,
         heads=space,
-        dims={"image": dim_of(space.image)},
+        dims={IMAGE_CHANNEL: dim_of(space.image), **placed},
         code_version=__version__,
     )
     # Read back as any reader will: what it would refuse is refused before it is written.
