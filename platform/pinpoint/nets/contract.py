@@ -25,6 +25,7 @@ _STRICT = ConfigDict(extra="forbid")
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """No slash and no colon: a name from a contract is never taken for a path or an address."""
 Argument = bool | int | float | str
+Channel = Literal["image", "gps"]
 Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 
@@ -142,7 +143,7 @@ class BundleContract:
     weights: WeightsSpec | None
     """None only for the descriptor, which has none."""
     preprocess: Preprocess
-    dims: dict[Literal["image", "gps"], Annotated[int, Field(ge=1, le=65_536)]]
+    dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
     """Named vectors and their width; `gps` exactly where there is a location tower."""
     normalisation: Literal["l2"] = "l2"
     heads: Annotated[Space | None, BeforeValidator(_none_for_empty)] = None

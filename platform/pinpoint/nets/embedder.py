@@ -109,7 +109,8 @@ class Embedder:
             raise BadBundle(f"bundle {self._contract.name} has no location tower")
         vectors = np.empty((len(positions), self._contract.dims[GPS_CHANNEL]), dtype=np.float32)
         for start in range(0, len(positions), self._batch):
-            block = torch.from_numpy(positions[start : start + self._batch]).to(self._device)
+            rows = np.ascontiguousarray(positions[start : start + self._batch])
+            block = torch.from_numpy(rows).to(self._device)
             vectors[start : start + len(block)] = self._unit(
                 self._location(block), "position", first=start
             )

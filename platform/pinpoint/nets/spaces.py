@@ -24,6 +24,7 @@ from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
     BundleContract,
+    Channel,
     Space,
     TrainingNote,
     WeightsSpec,
@@ -186,13 +187,15 @@ def write_geoclip(
 
 
 def _contract(tower: BundleContract, name: str, note: str, space: Space) -> BundleContract:
-    placed = {} if space.location is None else {GPS_CHANNEL: dim_of(space.location)}
+    widths: dict[Channel, int] = {IMAGE_CHANNEL: dim_of(space.image)}
+    if space.location is not None:
+        widths[GPS_CHANNEL] = dim_of(space.location)
     made = replace(
         tower,
         name=name,
         note=note,
         heads=space,
-        dims={IMAGE_CHANNEL: dim_of(space.image), **placed},
+        dims=widths,
         code_version=__version__,
     )
     # Read back as any reader will: what it would refuse is refused before it is written.
