@@ -128,13 +128,9 @@ def locate_encoded(
             resolved = exclude.resolve(
                 exclusions, organization_id=organization_id, database=database
             )
+    gps = GPS_CHANNEL in contract.dims
     find = partial(
-        retrieve.candidates,
-        vector,
-        index=index,
-        limits=limits,
-        settings=settings,
-        gps=GPS_CHANNEL in contract.dims,
+        retrieve.candidates, vector, index=index, limits=limits, settings=settings, gps=gps
     )
     with watch.stage("retrieve"):
         info, (candidates, exclusions) = builds.of_one_build(

@@ -82,38 +82,37 @@ def candidates(
         for kind in kinds
     ]
     answers, exclusions = _answers(queries, exclusions, index)
-    by_channel = {
-        channel: [ordered(hits) for hits in answers[n * len(kinds) : (n + 1) * len(kinds)]]
-        for n, channel in enumerate(channels)
-    }
+    found: dict[str, list[Hit]] = {channel: [] for channel in channels}
+    for query, hits in zip(queries, answers, strict=True):
+        found[query.channel] += hits
+    found = {channel: ordered(hits) for channel, hits in found.items()}
+    by_kind = [
+        [[hit for hit in own if hit.kind == kind] for kind in kinds] for own in found.values()
+    ]
     seats = seated(
-        by_channel[IMAGE_CHANNEL],
-        by_channel.get(GPS_CHANNEL),
+        *by_kind,
         limit=settings.candidates,
         share=share,
         dedupe_m=settings.dedupe_m,
     )
-    return _candidates(seats, by_channel, vector, index), exclusions
+    return _candidates(seats, found, vector, index), exclusions
 
 
 def _candidates(
-    seats: Sequence[Hit],
-    by_channel: Mapping[str, Sequence[Sequence[Hit]]],
-    vector: Vector,
-    index: VectorIndex,
+    seats: Sequence[Hit], found: Mapping[str, Sequence[Hit]], vector: Vector, index: VectorIndex
 ) -> tuple[Candidate, ...]:
     """Hits as candidates with what each channel says of them; one that has gone is left out."""
-    found: dict[UUID, dict[str, Found]] = {hit.id: {} for hit in seats}
-    for channel, answers in by_channel.items():
-        for rank, hit in enumerate(ordered(hit for hits in answers for hit in hits)):
-            if hit.id in found:
-                found[hit.id][channel] = Found(score=hit.similarity, rank=rank)
+    said: dict[UUID, dict[str, Found]] = {hit.id: {} for hit in seats}
+    for channel, hits in found.items():
+        for rank, hit in enumerate(hits):
+            if hit.id in said:
+                said[hit.id][channel] = Found(score=hit.similarity, rank=rank)
     # A few that the channel `gps` alone has found: fetched by id, where a search would look at all.
-    unseen = [hit.id for hit in seats if IMAGE_CHANNEL not in found[hit.id]]
+    unseen = [hit.id for hit in seats if IMAGE_CHANNEL not in said[hit.id]]
     for image_id, score in _similarities(unseen, vector, index).items():
-        found[image_id][IMAGE_CHANNEL] = Found(score=score, rank=None)
-    kept = [hit for hit in seats if IMAGE_CHANNEL in found[hit.id]]
-    kept.sort(key=lambda hit: (-found[hit.id][IMAGE_CHANNEL].score, hit.id.int))
+        said[image_id][IMAGE_CHANNEL] = Found(score=score, rank=None)
+    kept = [hit for hit in seats if IMAGE_CHANNEL in said[hit.id]]
+    kept.sort(key=lambda hit: (-said[hit.id][IMAGE_CHANNEL].score, hit.id.int))
     return tuple(
         Candidate(
             id=hit.id,
@@ -122,9 +121,9 @@ def _candidates(
             point=hit.point,
             captured_at=hit.captured_at,
             group=hit.group,
-            score=found[hit.id][IMAGE_CHANNEL].score,
+            score=said[hit.id][IMAGE_CHANNEL].score,
             rank=rank,
-            channels=found[hit.id],
+            channels=said[hit.id],
         )
         for rank, hit in enumerate(kept)
     )
@@ -217,7 +216,7 @@ def ordered(hits: Iterable[Hit]) -> list[Hit]:
 
 def seated(
     image: Sequence[Sequence[Hit]],
-    gps: Sequence[Sequence[Hit]] | None,
+    gps: Sequence[Sequence[Hit]] | None = None,
     *,
     limit: int,
     share: int,
