@@ -20,7 +20,7 @@ from pinpoint.ingest.intake import register_folder
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec
-from pinpoint.settings import MediaSettings, Settings
+from pinpoint.settings import EncoderSettings, MediaSettings, Settings
 from pinpoint.store.access import Access
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.database import Transactions, api_engine, owner_engine
@@ -50,9 +50,14 @@ class InlineQueue:
 class Rig:
     """Services over one database and one folder."""
 
-    def __init__(self, database_url: str, api_database_url: str, folder: Path) -> None:
+    def __init__(
+        self, database_url: str, api_database_url: str, folder: Path, bundle: str = "descriptor"
+    ) -> None:
         self.folder = folder
-        self.settings = Settings(media=MediaSettings(timeout_s=20))
+        self.settings = Settings(
+            media=MediaSettings(timeout_s=20),
+            encoder=EncoderSettings(bundle=bundle, device="cpu"),
+        )
         self.queue = InlineQueue()
         self.owner = Transactions(owner_engine(database_url), self.queue)
         self.as_api = Transactions(api_engine(api_database_url, own_login=True), self.queue)

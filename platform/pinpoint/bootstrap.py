@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import find_bundle
@@ -72,6 +75,11 @@ class LazyEncoder:
         """One picture in, one vector `[D]` out."""
         self.warm()
         return self._opened.encode_query(image, kind)
+
+    def encode_places(self, positions: NDArray[np.float64]) -> Vector:
+        """Positions `[B, 2]` lat, lon in degrees to unit vectors `[B, D]`."""
+        self.warm()
+        return self._opened.encode_places(positions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

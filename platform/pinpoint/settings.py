@@ -89,6 +89,15 @@ class SearchSettings(BaseSettings):
     overfetch: Annotated[
         int, Field(ge=1, le=16, description="Times more hits asked for than kept, per kind.")
     ] = 2
+    gps_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of the candidates that is found by place, "
+            "where the bundle has a location tower; 0 does not look.",
+        ),
+    ] = 0.1667
     dedupe_m: Annotated[
         float, Field(ge=0, description="Of candidates of one group nearer than this one stays.")
     ] = 25.0

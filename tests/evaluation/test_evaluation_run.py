@@ -74,6 +74,7 @@ def test_a_row_holds_what_the_search_flow_answers(chain, finished):
         by_rank = sorted(answer.ranked, key=lambda each: each.candidate.rank)
         assert arm["candidate_mass"] == [each.mass for each in by_rank]
         assert arm["candidate_score"] == [each.candidate.score for each in by_rank]
+        assert set(arm["candidate_channels"]) == {"image"}
         assert arm["candidate_lat"] == [each.candidate.point.lat for each in by_rank]
         assert arm["top1_id"] == str(by_rank[0].candidate.id)
         assert (arm["ranker"], arm["calibrated"]) == ("vote", False)

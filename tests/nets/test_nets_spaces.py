@@ -64,7 +64,7 @@ def test_what_was_written_is_what_is_read(made):
     places = torch.tensor([[48.9, 2.4], [-90.0, 0.0], [0.0, 180.0]], dtype=torch.float64)
     assert torch.equal(load_location(bundle)(places), location(places))
     assert bundle.contract.heads.training == NOTE
-    assert bundle.contract.dims == {"image": DIM}
+    assert bundle.contract.dims == {"image": DIM, "gps": DIM}
 
 
 def test_the_encoder_sends_each_kind_through_its_own_adapter(made, tower):
@@ -91,6 +91,33 @@ def test_a_vector_does_not_depend_on_its_batch(made):
     assert np.abs(mixed - together[order]).max() <= 1e-5
     for number in (0, 17, 63):
         assert np.abs(eye.encode_query(some[number], "street") - together[number]).max() <= 1e-5
+
+
+def test_places_are_encoded_as_the_location_tower_does_alone_or_together(made):
+    rng = np.random.default_rng(1)
+    places = rng.uniform((-90, -180), (90, 180), (130, 2))
+    places[:4] = [[90.0, 0.0], [-90.0, 7.0], [0.0, 180.0], [0.0, -180.0]]
+    eye, location = encoder(made), load_location(read_bundle(made))
+    together = eye.encode_places(places)
+    assert together.dtype == np.float32
+    assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
+    for one, vector in zip(places, together, strict=True):
+        with torch.inference_mode():
+            alone = location(torch.from_numpy(one[None])).numpy()[0]
+        assert np.abs(vector - alone).max() <= 1e-5
+    assert np.abs(eye.encode_places(places[::-1])[::-1] - together).max() <= 1e-5
+    assert np.abs(together[2] - together[3]).max() <= 1e-5, "one meridian, one place"
+    assert eye.encode_places(np.empty((0, 2))).shape == (0, DIM)
+    with pytest.raises(ValueError, match=r"\[B, 2\]"):
+        eye.encode_places(np.zeros((3, 3)))
+
+
+def test_a_space_without_a_location_tower_has_no_channel_for_places(tower, tmp_path):
+    folder = write(tmp_path / "without", tower, networks()[0], None)
+    eye = encoder(folder)
+    assert eye.contract.dims == {"image": DIM}
+    with pytest.raises(BadBundle, match="has no location tower"):
+        eye.encode_places(np.zeros((1, 2)))
 
 
 def test_the_digest_names_the_space(made, tower, tmp_path):
@@ -135,6 +162,12 @@ def test_a_space_that_was_changed_is_refused_in_words(made, tmp_path):
         (lambda said: said["heads"]["image"].update(default_kind="aerial"), "default kind"),
         (lambda said: said["heads"]["weights"].update(file=said["weights"]["file"]), "same file"),
         (lambda said: said["heads"].update(more=1), "more"),
+        (lambda said: said["dims"].pop("gps"), "a location tower dims.gps must be 24, not absent"),
+        (lambda said: said["dims"].update(gps=DIM + 1), "dims.gps must be 24, not 25"),
+        (
+            lambda said: said["heads"].update(location=None),
+            "no location tower dims.gps must be absent, not 24",
+        ),
     ],
 )
 def test_a_contract_that_contradicts_itself_is_refused(made, tmp_path, change, words):
@@ -189,6 +222,8 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
     assert np.array_equal(eye.encode(some, "street"), eye.encode(some, None))
     places = torch.tensor([[48.9, 2.4], [-33.9, 151.2]], dtype=torch.float64)
     assert torch.equal(load_location(bundle)(places), net.location(places))
+    said = eye.encode_places(places.numpy())
+    assert np.allclose(said, net.location.unit(places).numpy(), atol=1e-6)
 
 
 def test_geoclip_behind_another_tower_is_refused(tower, tmp_path):

@@ -15,7 +15,7 @@ from pinpoint.errors import BadBundle, IndexUnavailable
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination
 from pinpoint.records import Circle, Hit, Limits, Point
-from pinpoint.search import builds, retrieve
+from pinpoint.search import builds, grouping, retrieve
 from pinpoint.settings import SearchSettings
 from search.in_memory import CONTRACT, THEM, US, NumpyIndex, PixelEncoder, gallery, picture
 
@@ -181,7 +181,7 @@ def test_an_index_that_is_swapped_while_it_is_asked_is_asked_again(index):
 
 
 def groups(index, limit, per_group, settings=SETTINGS):
-    return retrieve.groups(
+    return grouping.groups(
         PixelEncoder().encode_query(picture(3, 50)),
         index=index,
         where=retrieve.where(US, Limits()),

@@ -60,6 +60,17 @@ class EvidenceOut(BaseModel):
     thumbnail_url: str
 
 
+class ChannelOut(BaseModel):
+    """What one channel of the index says of a candidate."""
+
+    score: float = Field(
+        description="Cosine similarity of the photo to the candidate's vector of this channel."
+    )
+    rank: int | None = Field(
+        description="Place among all that the channel found, from 0; null where it did not find it."
+    )
+
+
 class CandidateOut(BaseModel):
     """A gallery image that may show the place."""
 
@@ -73,6 +84,9 @@ class CandidateOut(BaseModel):
     mass: float = Field(description="Share of the vote; all candidates together have 1.")
     support: float = Field(description="Share of that mass that comes from evidence nearby.")
     score: float = Field(description="Cosine similarity to the photo asked about.")
+    channels: dict[str, ChannelOut] = Field(
+        description="By channel: `image` compares pictures, `gps` the photo with the place itself."
+    )
     thumbnail_url: str
     evidence: list[EvidenceOut]
 
@@ -92,6 +106,10 @@ class CandidateOut(BaseModel):
             mass=ranked.mass,
             support=ranked.support,
             score=one.score,
+            channels={
+                name: ChannelOut(score=found.score, rank=found.rank)
+                for name, found in one.channels.items()
+            },
             thumbnail_url=thumbnail_url(one.id),
             evidence=[
                 EvidenceOut(

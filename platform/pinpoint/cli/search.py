@@ -139,6 +139,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
     ]
     columns = ("role", "kind", "image", ">distance m", ">similarity", "source", "licence")
     output.table(None, columns, rows)
+    _show_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     took = "" if total_ms is None else f"   {total_ms:.0f} ms"
     output.say(
@@ -146,6 +147,32 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         f"index {answer['index']['build']}{took}"
     )
     output.say(answer["bundle"]["note"])
+
+
+def _show_channels(candidates: list[dict[str, Any]]) -> None:
+    """Print which channel found which candidate, where more than one was asked."""
+    if not any("gps" in one["channels"] for one in candidates):
+        return
+    rows = [
+        (
+            one["rank"],
+            one["kind"],
+            one["image_id"],
+            f"{one['mass']:.3f}",
+            *(_said(one["channels"].get(channel)) for channel in ("image", "gps")),
+        )
+        for one in candidates
+    ]
+    columns = (">rank", "kind", "image", ">mass", ">by picture", ">by place")
+    output.table(None, columns, rows)
+
+
+def _said(found: dict[str, Any] | None) -> str | None:
+    """Similarity and place among what the channel found."""
+    if found is None:
+        return None
+    place = "not found" if found["rank"] is None else f"#{found['rank']}"
+    return f"{found['score']:.3f} {place}"
 
 
 def _one(

@@ -62,6 +62,7 @@ _ANSWER: Final[Mapping[str, pa.DataType]] = {
     "candidate_score": pa.list_(pa.float64()),
     "candidate_mass": pa.list_(pa.float64()),
     "candidate_kind": pa.list_(pa.string()),
+    "candidate_channels": pa.list_(pa.string()),
     "timings_ms": _NUMBERS,
 }
 _SCHEMA: Final = pa.schema(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequest
-from pinpoint.records import Answer, Vector
+from pinpoint.records import Answer, Candidate, Vector
 
 ROWS: Final = "rows.jsonl"
 VECTORS: Final = "vectors.f16"
@@ -51,6 +51,8 @@ class ArmRow:
     candidate_score: list[float]
     candidate_mass: list[float]
     candidate_kind: list[str]
+    candidate_channels: list[str]
+    """The channels that found it: `image`, `gps` or `image+gps`."""
     timings_ms: Mapping[str, float]
 
 
@@ -99,8 +101,13 @@ def arm_row(answer: Answer, excluded: int) -> ArmRow:
         candidate_score=[each.candidate.score for each in ranked],
         candidate_mass=[each.mass for each in ranked],
         candidate_kind=[each.candidate.kind for each in ranked],
+        candidate_channels=[_channels(each.candidate) for each in ranked],
         timings_ms=answer.timings_ms,
     )
+
+
+def _channels(candidate: Candidate) -> str:
+    return "+".join(name for name, of in candidate.channels.items() if of.rank is not None)
 
 
 class RowLog:

@@ -24,8 +24,8 @@ from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog, arm_
 from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
-from pinpoint.records import KINDS, Exclusions, IndexFilter, Limits, Vector
-from pinpoint.search import builds, exclude, pipeline, retrieve
+from pinpoint.records import IMAGE_CHANNEL, KINDS, Exclusions, IndexFilter, Limits, Vector
+from pinpoint.search import builds, exclude, pipeline
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -118,7 +118,7 @@ def evaluate(
 
 def vector_width(parts: Parts) -> int:
     """D of the queries' vectors."""
-    return parts.encoder.contract.dims[retrieve.CHANNEL]
+    return parts.encoder.contract.dims[IMAGE_CHANNEL]
 
 
 def exclusions_for(question: Question, file_sha256: str, plan: Plan) -> Exclusions:

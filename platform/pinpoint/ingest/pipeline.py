@@ -21,7 +21,7 @@ from pinpoint.ingest.read import ReadItem, read_items
 from pinpoint.ingest.tally import Tally
 from pinpoint.media.checks import POISON
 from pinpoint.ports import BlobStore, Decoder, Encoder, Ledger, VectorIndex
-from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
+from pinpoint.records import GPS_CHANNEL, ClaimedItem, Kept, Reading, Rejected
 
 _log = logs.get(__name__)
 
@@ -181,7 +181,9 @@ def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
     """Carry pending rows that have a vector to the index and settle their items."""
     if not ids:
         return
-    with parts.ledger.indexing(ids, parts.encoder.contract.digest) as points:
+    contract = parts.encoder.contract
+    placing = parts.encoder.encode_places if GPS_CHANNEL in contract.dims else None
+    with parts.ledger.indexing(ids, contract.digest, placing) as points:
         if points:
             parts.index.upsert(points)
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from pinpoint import __version__
 from pinpoint.errors import BadBundle
 from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, dim_of
-from pinpoint.records import Contract
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, Contract
 
 CONTRACT_FILE: Final = "contract.json"
 DESCRIPTOR_NAME: Final = "descriptor"
@@ -25,6 +25,7 @@ _STRICT = ConfigDict(extra="forbid")
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """No slash and no colon: a name from a contract is never taken for a path or an address."""
 Argument = bool | int | float | str
+Channel = Literal["image", "gps"]
 Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 
@@ -142,8 +143,8 @@ class BundleContract:
     weights: WeightsSpec | None
     """None only for the descriptor, which has none."""
     preprocess: Preprocess
-    dims: dict[Literal["image"], Annotated[int, Field(ge=1, le=65_536)]]
-    """Named vectors and their width."""
+    dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
+    """Named vectors and their width; `gps` exactly where there is a location tower."""
     normalisation: Literal["l2"] = "l2"
     heads: Annotated[Space | None, BeforeValidator(_none_for_empty)] = None
     """Without them the tower's own vector is the image vector."""
@@ -165,7 +166,8 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         where: The file, for messages.
 
     Raises:
-        BadBundle: Not JSON, an unknown or missing key, a value out of range, an image width absent.
+        BadBundle: Not JSON, an unknown or missing key, a value out of range, an image width absent,
+            networks and widths that contradict each other.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
         raise BadBundle(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
@@ -173,12 +175,13 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         contract: BundleContract = _BUNDLE.validate_json(text)
     except ValidationError as error:
         raise BadBundle(f"{where} is no contract this version reads: {_words(error)}") from error
-    if "image" not in contract.dims:
+    if IMAGE_CHANNEL not in contract.dims:
         raise BadBundle(f"{where} does not say how wide the image vector is (dims.image)")
     if contract.weights is None or contract.tower.library == "pinpoint":
         raise BadBundle(f"{where} must name a tower of open_clip or timm and a weights file")
     if contract.heads is not None:
         _check_heads(contract.heads, contract, where)
+    _check_gps(contract, where)
     return contract
 
 
@@ -189,6 +192,18 @@ def _check_heads(heads: Space, contract: BundleContract, where: str) -> None:
         raise BadBundle(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
     if contract.weights and heads.weights.file == contract.weights.file:
         raise BadBundle(f"{where}: tower and heads name the same file {heads.weights.file}")
+
+
+def _check_gps(contract: BundleContract, where: str) -> None:
+    """A vector of the position exactly where a location tower makes one, in the pictures' space."""
+    located = contract.heads is not None and contract.heads.location is not None
+    wanted = contract.dims[IMAGE_CHANNEL] if located else None
+    given = contract.dims.get(GPS_CHANNEL)
+    if given != wanted:
+        raise BadBundle(
+            f"{where}: with {'a' if located else 'no'} location tower dims.gps must be "
+            f"{wanted or 'absent'}, not {given or 'absent'}"
+        )
 
 
 def new_contract(

@@ -1,6 +1,6 @@
 """Pictures in, unit vectors out; the same vector whoever else is in the batch.
 
-Letters: B pictures, H and W their pixels, D the width of a vector.
+Letters: B pictures or positions, H and W pixels, D the width of a vector.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from pinpoint.errors import BadBundle
 from pinpoint.nets.contract import Preprocess
 from pinpoint.nets.preprocess import prepare
-from pinpoint.records import Contract, Pixels, SourceKind, Vector
+from pinpoint.records import GPS_CHANNEL, Contract, Pixels, SourceKind, Vector
 
 
 class Embedder:
@@ -24,6 +25,7 @@ class Embedder:
     Args:
         tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
         heads: Maps `[B, F]` and a kind per row to `[B, D]`, where there is such; without, F is D.
+        location: Maps positions `[B, 2]` to `[B, D]`, where the contract has the channel `gps`.
         contract: What it produces.
         preprocess: What it expects.
         device: Where it computes.
@@ -35,6 +37,7 @@ class Embedder:
         tower: nn.Module,
         *,
         heads: nn.Module | None = None,
+        location: nn.Module | None = None,
         contract: Contract,
         preprocess: Preprocess,
         device: torch.device,
@@ -42,6 +45,7 @@ class Embedder:
     ) -> None:
         self._tower = tower
         self._heads = heads
+        self._location = location
         self._contract = contract
         self._preprocess = preprocess
         self._device = device
@@ -91,17 +95,43 @@ class Embedder:
         return vector
 
     @torch.inference_mode()
+    def encode_places(self, positions: NDArray[np.float64]) -> Vector:
+        """Positions to fp32 unit vectors `[B, D]`, in the space of the pictures.
+
+        Args:
+            positions: `[B, 2]` latitude, longitude in degrees, float64; none give `[0, D]`.
+
+        Raises:
+            ValueError: They are not `[B, 2]`.
+            BadBundle: The bundle has no location tower, or its weights give no finite vector.
+        """
+        if self._location is None:
+            raise BadBundle(f"bundle {self._contract.name} has no location tower")
+        vectors = np.empty((len(positions), self._contract.dims[GPS_CHANNEL]), dtype=np.float32)
+        for start in range(0, len(positions), self._batch):
+            rows = np.ascontiguousarray(positions[start : start + self._batch])
+            block = torch.from_numpy(rows).to(self._device)
+            vectors[start : start + len(block)] = self._unit(
+                self._location(block), "position", first=start
+            )
+        return vectors
+
+    @torch.inference_mode()
     def _forward(self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int) -> Vector:
         pixels = prepare(images, self._preprocess, self._device)
         raw = self._tower(pixels).to(torch.float32)
         if self._heads is not None:
             raw = self._heads(raw, [kind] * len(raw))
+        return self._unit(raw, "picture", first=first)
+
+    def _unit(self, raw: torch.Tensor, what: str, *, first: int) -> Vector:
+        """Rows at unit length, or which of the batch has none."""
         length = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
         usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()
         if not bool(usable.all()):
             bad = first + int((~usable).nonzero()[0])
             raise BadBundle(
-                f"bundle {self._contract.name} gives no finite vector of some length for picture "
+                f"bundle {self._contract.name} gives no finite vector of some length for {what} "
                 f"{bad} of the batch; its weights cannot be used",
                 reason="vector_not_finite",
             )

@@ -14,7 +14,7 @@ from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import BundleContract, public_contract
 from pinpoint.nets.embedder import Embedder
 from pinpoint.nets.preprocess import prepare
-from pinpoint.nets.spaces import load_heads
+from pinpoint.nets.spaces import load_heads, load_location
 from pinpoint.records import Pixels, Vector
 from pinpoint.settings import EncoderSettings
 
@@ -38,10 +38,11 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
     device = choose_device(settings.device)
     if device.type == "cuda":
         _exact_arithmetic()
-    heads = load_heads(bundle)
+    heads, location = load_heads(bundle), load_location(bundle)
     return Embedder(
         load_tower(bundle).to(device),
         heads=None if heads is None else heads.to(device),
+        location=None if location is None else location.to(device),
         contract=public_contract(contract, rendition_px),
         preprocess=contract.preprocess,
         device=device,

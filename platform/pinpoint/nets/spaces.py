@@ -23,6 +23,7 @@ from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
     BundleContract,
+    Channel,
     Space,
     TrainingNote,
     WeightsSpec,
@@ -35,6 +36,7 @@ from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
 from pinpoint.nets.specs import dim_of, features_of
 from pinpoint.nets.tensors import read_tensors
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
 HEADS_FILE: Final = "heads.safetensors"
 _IMAGE: Final = "image."
@@ -185,12 +187,15 @@ def write_geoclip(
 
 
 def _contract(tower: BundleContract, name: str, note: str, space: Space) -> BundleContract:
+    widths: dict[Channel, int] = {IMAGE_CHANNEL: dim_of(space.image)}
+    if space.location is not None:
+        widths[GPS_CHANNEL] = dim_of(space.location)
     made = replace(
         tower,
         name=name,
         note=note,
         heads=space,
-        dims={"image": dim_of(space.image)},
+        dims=widths,
         code_version=__version__,
     )
     # Read back as any reader will: what it would refuse is refused before it is written.

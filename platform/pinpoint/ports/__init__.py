@@ -5,7 +5,7 @@ from __future__ import annotations
 from pinpoint.ports.catalogue import CatalogueReader, CatalogueWriter, Database
 from pinpoint.ports.closing import Closing
 from pinpoint.ports.engines import BlobStore, Decoder, Encoder, JobQueue, PointSource, VectorIndex
-from pinpoint.ports.ledger import Ledger, OriginalKeeper
+from pinpoint.ports.ledger import EncodePlaces, Ledger, OriginalKeeper
 
 __all__ = [
     "BlobStore",
@@ -14,6 +14,7 @@ __all__ = [
     "Closing",
     "Database",
     "Decoder",
+    "EncodePlaces",
     "Encoder",
     "JobQueue",
     "Ledger",

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pinpoint.jobs import JobName
 from pinpoint.records import (
     Contract,
@@ -41,6 +44,13 @@ class Encoder(Protocol):
 
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
         """One picture in, one vector `[D]` out; bit-equal at every call, whoever else asks."""
+        ...
+
+    def encode_places(self, positions: NDArray[np.float64]) -> Vector:
+        """Positions `[B, 2]` lat, lon in degrees, fp32 unit vectors `[B, D]` out, batch or not.
+
+        Asked only where the contract has the channel `gps`.
+        """
         ...
 
 

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 from uuid import UUID
 
-from pinpoint.records import ClaimedItem, Embedded, Grave, IndexPoint, Kept, Reading, Rejected
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint.records import (
+    ClaimedItem,
+    Embedded,
+    Grave,
+    IndexPoint,
+    Kept,
+    Reading,
+    Rejected,
+    Vector,
+)
+
+EncodePlaces = Callable[[NDArray[np.float64]], Vector]
+"""Positions `[B, 2]` lat, lon in degrees to unit vectors `[B, D]`: `Encoder.encode_places`."""
 
 
 class OriginalKeeper(Protocol):
@@ -59,11 +74,12 @@ class Ledger(Protocol):
         ...
 
     def indexing(
-        self, ids: Sequence[UUID], contract: str
+        self, ids: Sequence[UUID], contract: str, encode_places: EncodePlaces | None = None
     ) -> AbstractContextManager[list[IndexPoint]]:
         """Pending images that have a vector, locked; leaving without an error marks them indexed.
 
-        Their items are settled in the same transaction.
+        Their items are settled in the same transaction. With `encode_places` the vector of each
+        row's own position is stored and goes along as channel `gps`.
         """
         ...
 

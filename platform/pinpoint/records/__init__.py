@@ -13,6 +13,7 @@ from pinpoint.records.answering import (
     Contract,
     Evidence,
     Exclusions,
+    Found,
     Limits,
     Ranked,
     Region,
@@ -20,6 +21,8 @@ from pinpoint.records.answering import (
     SimilarGroup,
 )
 from pinpoint.records.basics import (
+    GPS_CHANNEL,
+    IMAGE_CHANNEL,
     KINDS,
     SCOPES,
     VERDICTS,
@@ -45,6 +48,7 @@ from pinpoint.records.catalogue import (
     Source,
 )
 from pinpoint.records.index import (
+    SCORE_DIGITS,
     Box,
     Circle,
     Drift,
@@ -77,9 +81,12 @@ __all__ = [
     "Evidence",
     "Exclusions",
     "Face",
+    "Found",
+    "GPS_CHANNEL",
     "Grave",
     "Hint",
     "Hit",
+    "IMAGE_CHANNEL",
     "Image",
     "ImageFix",
     "ImageState",
@@ -105,6 +112,7 @@ __all__ = [
     "Region",
     "Rejected",
     "SCOPES",
+    "SCORE_DIGITS",
     "Scope",
     "Similar",
     "SimilarGroup",

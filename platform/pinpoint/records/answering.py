@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -65,6 +65,16 @@ class Exclusions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one channel says of a candidate."""
+
+    score: float
+    """Cosine similarity of the query to the candidate's vector of this channel."""
+    rank: int | None
+    """Place among all that the channel brought, from 0; None where it did not bring this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A gallery image that may show the place asked for."""
 
@@ -75,7 +85,10 @@ class Candidate:
     captured_at: datetime | None
     group: str
     score: float
+    """Similarity of the pictures: that of channel `image`, whichever channel brought it."""
     rank: int
+    channels: Mapping[str, Found] = field(default_factory=dict)
+    """By channel: `image` always, `gps` where that channel brought it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,11 @@ Vector = NDArray[np.float32]
 SourceKind = str
 """What sort of imagery a source holds: `photo` (internet photos) or `street` (street view)."""
 KINDS: tuple[SourceKind, ...] = ("photo", "street")
+
+IMAGE_CHANNEL: Final = "image"
+"""The named vector of what an image shows; every bundle makes it."""
+GPS_CHANNEL: Final = "gps"
+"""The named vector of where it stands, in the same space; bundles with a location tower make it."""
 
 OriginalsPolicy = Literal["reference", "copy", "rendition"]
 Verdict = Literal["indexed", "updated", "duplicate", "rejected", "failed"]

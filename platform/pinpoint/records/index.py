@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pinpoint.records.basics import Point, SourceKind, Vector
+
+SCORE_DIGITS: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,16 @@ class Hit:
     point: Point
     captured_at: datetime | None
     group: str
+
+    @property
+    def similarity(self) -> float:
+        """The score to six digits: engines differ beyond, and ties must stay ties."""
+        return round(float(self.score), SCORE_DIGITS)
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Sorts best first, ties by id, whatever order the engine gave."""
+        return -round(float(self.score), SCORE_DIGITS), self.id.int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

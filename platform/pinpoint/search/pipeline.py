@@ -15,6 +15,8 @@ from uuid import UUID
 from pinpoint.errors import BadRequest
 from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
 from pinpoint.records import (
+    GPS_CHANNEL,
+    IMAGE_CHANNEL,
     Answer,
     Candidate,
     Contract,
@@ -27,7 +29,7 @@ from pinpoint.records import (
     SourceKind,
     Vector,
 )
-from pinpoint.search import answer, builds, evidence, exclude, query, retrieve, vote
+from pinpoint.search import answer, builds, evidence, exclude, grouping, query, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -126,7 +128,10 @@ def locate_encoded(
             resolved = exclude.resolve(
                 exclusions, organization_id=organization_id, database=database
             )
-    find = partial(retrieve.candidates, vector, index=index, limits=limits, settings=settings)
+    gps = GPS_CHANNEL in contract.dims
+    find = partial(
+        retrieve.candidates, vector, index=index, limits=limits, settings=settings, gps=gps
+    )
     with watch.stage("retrieve"):
         info, (candidates, exclusions) = builds.of_one_build(
             index,
@@ -203,13 +208,13 @@ def similar(
     if image_id is not None and data is None:
         with watch.stage("fetch"):
             own = query.of_image(image_id, organization_id, index=index, database=database)
-        vector = own.vectors[retrieve.CHANNEL]
-        where = retrieve.beside(where, own, include_self=include_self, exclude_group=exclude_group)
+        vector = own.vectors[IMAGE_CHANNEL]
+        where = grouping.beside(where, own, include_self=include_self, exclude_group=exclude_group)
     elif data is not None and image_id is None:
         vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     else:
         raise BadRequest("give either a photo or the id of an image in the gallery")
-    find = partial(retrieve.groups, vector, index=index, where=where, settings=settings)
+    find = partial(grouping.groups, vector, index=index, where=where, settings=settings)
     with watch.stage("retrieve"):
         info, groups = builds.of_one_build(
             index,

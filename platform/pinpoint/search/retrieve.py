@@ -6,38 +6,37 @@ Letters: K candidates kept, N hits that came back.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
+
+import numpy as np
 
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ports import VectorIndex
 from pinpoint.records import (
+    GPS_CHANNEL,
+    IMAGE_CHANNEL,
     KINDS,
+    SCORE_DIGITS,
     Candidate,
     Exclusions,
+    Found,
     Hit,
     IndexFilter,
     IndexInfo,
-    IndexPoint,
     IndexQuery,
     Limits,
-    SimilarGroup,
     SourceKind,
     Vector,
 )
 from pinpoint.settings import SearchSettings
 
-CHANNEL: Final = "image"
-"""The named vector that pictures are compared by."""
-_SCORE_DIGITS: Final = 6
-"""Scores are kept to this many digits: engines differ beyond, and ties must stay ties."""
 _MOST_HITS: Final = 4_096
 """Hits asked for at most, for each kind, in search of what is no near-duplicate."""
-_MAX_ROUNDS: Final = 8
-"""Requests that `similar` makes at most to fill its page with different groups."""
 
 
 def candidates(
@@ -49,8 +48,9 @@ def candidates(
     settings: SearchSettings,
     info: IndexInfo,
     exclusions: Exclusions | None = None,
+    gps: bool = False,
 ) -> tuple[tuple[Candidate, ...], Exclusions | None]:
-    """The gallery images that may show the place, over all kinds, best first.
+    """The gallery images that may show the place, over all channels and kinds, best first.
 
     Args:
         vector: Query `[D]`.
@@ -60,6 +60,7 @@ def candidates(
         settings: How many, and how far apart within a group.
         info: What the index says of itself.
         exclusions: What is no candidate and takes no other's place; by ids and cosine.
+        gps: Whether the index has the channel `gps`, in the space of the query.
 
     Returns:
         Up to `settings.candidates`, ranks from 0 in order of score, ties by id; and the exclusions
@@ -68,21 +69,51 @@ def candidates(
     if info.points == 0:
         return (), exclusions
     kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
+    share = int(settings.candidates * settings.gps_share) if gps else 0
+    channels = (IMAGE_CHANNEL, GPS_CHANNEL) if share else (IMAGE_CHANNEL,)
     queries = [
         IndexQuery(
-            channel=CHANNEL,
+            channel=channel,
             vector=vector,
             filter=where(organization_id, limits, kinds=(kind,)),
             limit=settings.candidates * settings.overfetch,
         )
+        for channel in channels
         for kind in kinds
     ]
-    if exclusions is None:
-        answers = index.search(queries)
-    else:
-        answers, exclusions = _without(exclusions, queries, index)
-    apart = [spread_out(ordered(hits), settings.dedupe_m) for hits in answers]
-    kept = tuple(
+    answers, exclusions = _answers(queries, exclusions, index)
+    found: dict[str, list[Hit]] = {channel: [] for channel in channels}
+    for query, hits in zip(queries, answers, strict=True):
+        found[query.channel] += hits
+    found = {channel: ordered(hits) for channel, hits in found.items()}
+    by_kind = [
+        [[hit for hit in own if hit.kind == kind] for kind in kinds] for own in found.values()
+    ]
+    seats = seated(
+        *by_kind,
+        limit=settings.candidates,
+        share=share,
+        dedupe_m=settings.dedupe_m,
+    )
+    return _candidates(seats, found, vector, index), exclusions
+
+
+def _candidates(
+    seats: Sequence[Hit], found: Mapping[str, Sequence[Hit]], vector: Vector, index: VectorIndex
+) -> tuple[Candidate, ...]:
+    """Hits as candidates with what each channel says of them; one that has gone is left out."""
+    said: dict[UUID, dict[str, Found]] = {hit.id: {} for hit in seats}
+    for channel, hits in found.items():
+        for rank, hit in enumerate(hits):
+            if hit.id in said:
+                said[hit.id][channel] = Found(score=hit.similarity, rank=rank)
+    # A few that the channel `gps` alone has found: fetched by id, where a search would look at all.
+    unseen = [hit.id for hit in seats if IMAGE_CHANNEL not in said[hit.id]]
+    for image_id, score in _similarities(unseen, vector, index).items():
+        said[image_id][IMAGE_CHANNEL] = Found(score=score, rank=None)
+    kept = [hit for hit in seats if IMAGE_CHANNEL in said[hit.id]]
+    kept.sort(key=lambda hit: (-said[hit.id][IMAGE_CHANNEL].score, hit.id.int))
+    return tuple(
         Candidate(
             id=hit.id,
             source_id=hit.source_id,
@@ -90,26 +121,41 @@ def candidates(
             point=hit.point,
             captured_at=hit.captured_at,
             group=hit.group,
-            score=_rounded(hit.score),
+            score=said[hit.id][IMAGE_CHANNEL].score,
             rank=rank,
+            channels=said[hit.id],
         )
-        for rank, hit in enumerate(fair_share(apart, settings.candidates))
+        for rank, hit in enumerate(kept)
     )
-    return kept, exclusions
 
 
-def _without(
-    exclusions: Exclusions, queries: Sequence[IndexQuery], index: VectorIndex
-) -> tuple[list[list[Hit]], Exclusions]:
+def _similarities(ids: Sequence[UUID], vector: Vector, index: VectorIndex) -> dict[UUID, float]:
+    """Cosine of the query to these images' pictures; those that are gone have none."""
+    points = index.fetch(ids, vectors=True) if ids else []
+    if not points:
+        return {}
+    rows = np.stack([each.vectors[IMAGE_CHANNEL] for each in points]).astype(np.float64)
+    query = vector.astype(np.float64)
+    lengths = np.sqrt(np.vecdot(rows, rows) * np.vecdot(query, query))
+    cosines = np.vecdot(rows, query) / np.where(lengths > 0, lengths, 1.0)
+    scores = np.round(cosines, SCORE_DIGITS).tolist()
+    return dict(zip([each.id for each in points], scores, strict=True))
+
+
+def _answers(
+    queries: Sequence[IndexQuery], exclusions: Exclusions | None, index: VectorIndex
+) -> tuple[list[list[Hit]], Exclusions | None]:
     """Answers in which nothing excluded took a place, and the exclusions with every copy seen.
 
     Near-duplicates are known only when they are seen: so the request is repeated without them
     until it brings none, and deeper where a kind brings nothing else. Usually that is one request.
     """
+    if exclusions is None:
+        return index.search(queries), None
     deeper = 1
     while True:
         answers = index.search([_deeper(each, deeper, exclusions) for each in queries])
-        copies = _copies(answers, exclusions.near_duplicate_cosine)
+        copies = _copies(queries, answers, exclusions.near_duplicate_cosine)
         if not copies:
             cut = [hits[: each.limit] for hits, each in zip(answers, queries, strict=True)]
             return cut, exclusions
@@ -123,59 +169,21 @@ def _deeper(query: IndexQuery, times: int, exclusions: Exclusions) -> IndexQuery
     return replace(query, limit=limit, filter=replace(query.filter, exclude_ids=exclusions.ids))
 
 
-def _copies(answers: Sequence[Sequence[Hit]], cosine: float | None) -> set[UUID]:
-    """Ids of hits at least this similar."""
+def _copies(
+    queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]], cosine: float | None
+) -> set[UUID]:
+    """Ids of hits whose picture is at least this similar.
+
+    Only the channel of pictures can tell, and it has them all: they stand before its other hits.
+    """
     if cosine is None:
         return set()
-    return {hit.id for hits in answers for hit in hits if _rounded(hit.score) >= cosine}
-
-
-def groups(
-    vector: Vector,
-    *,
-    index: VectorIndex,
-    where: IndexFilter,
-    settings: SearchSettings,
-    info: IndexInfo,
-    limit: int,
-    per_group: int,
-) -> tuple[SimilarGroup, ...]:
-    """The nearest images by group, best group first.
-
-    Neither engine groups alike, so it is done here: groups that are full are left out of the next
-    request until the page is full or nothing is left. Usually that is one request.
-
-    Args:
-        vector: Query `[D]`.
-        index: Where to look.
-        where: What may be found.
-        settings: How much more to ask for than is shown.
-        info: What the index says of itself.
-        limit: Groups wanted.
-        per_group: Images of one group at most.
-    """
-    if info.points == 0:
-        return ()
-    wanted = limit * per_group * settings.overfetch
-    found: dict[str, dict[UUID, Hit]] = defaultdict(dict)
-    narrowed = where
-    for _ in range(_MAX_ROUNDS):
-        query = IndexQuery(
-            channel=CHANNEL,
-            vector=vector,
-            filter=narrowed,
-            limit=wanted,
-        )
-        (hits,) = index.search([query])
-        for hit in hits:
-            found[hit.group][hit.id] = hit
-        if len(found) >= limit or len(hits) < wanted:
-            break
-        full = sorted(group for group, own in found.items() if len(own) >= per_group)
-        narrowed = replace(where, exclude_groups=(*where.exclude_groups, *full))
-    best = [ordered(own.values())[:per_group] for own in found.values()]
-    best.sort(key=lambda own: _order(own[0]))
-    return tuple(SimilarGroup(group=own[0].group, hits=tuple(own)) for own in best[:limit])
+    return {
+        hit.id
+        for query, hits in zip(queries, answers, strict=True)
+        for hit in hits
+        if query.channel == IMAGE_CHANNEL and hit.similarity >= cosine
+    }
 
 
 def where(
@@ -201,20 +209,49 @@ def where(
     )
 
 
-def beside(
-    where: IndexFilter, own: IndexPoint, *, include_self: bool, exclude_group: bool
-) -> IndexFilter:
-    """What may be found beside an image of the gallery: not itself, and perhaps not its group."""
-    if not include_self:
-        where = replace(where, exclude_ids=(*where.exclude_ids, own.id))
-    if exclude_group:
-        where = replace(where, exclude_groups=(*where.exclude_groups, own.group))
-    return where
-
-
 def ordered(hits: Iterable[Hit]) -> list[Hit]:
     """Hits best first, ties by id, whatever order the engine gave them in."""
-    return sorted(hits, key=_order)
+    return sorted(hits, key=attrgetter("order"))
+
+
+def seated(
+    image: Sequence[Sequence[Hit]],
+    gps: Sequence[Sequence[Hit]] | None = None,
+    *,
+    limit: int,
+    share: int,
+    dedupe_m: float,
+) -> list[Hit]:
+    """Who becomes a candidate.
+
+    The channel `image` fills all seats but the share of `gps`. That share goes to the best of `gps`
+    without a seat, so what both have found costs one seat only; what `gps` leaves, `image` fills.
+
+    Args:
+        image: For each kind what the channel `image` has found, best first.
+        gps: The same for the channel `gps`, kinds in the same order; None where it was not asked.
+        limit: Seats in all.
+        share: Seats of `gps`.
+        dedupe_m: As `spread_out`; held between the channels too.
+    """
+    rounds = [(image, limit)]
+    if gps is not None:
+        rounds = [(image, limit - share), (gps, limit), (image, limit)]
+    seats: list[list[Hit]] = [[] for _ in image]
+    for answers, until in rounds:
+        fresh = [_beyond(own, hits, dedupe_m) for own, hits in zip(seats, answers, strict=True)]
+        taken = {hit.id for hit in fair_share(fresh, until - sum(map(len, seats)))}
+        for own, hits in zip(seats, fresh, strict=True):
+            own += [hit for hit in hits if hit.id in taken]
+    return [hit for own in seats for hit in own]
+
+
+def _beyond(seats: Sequence[Hit], hits: Sequence[Hit], dedupe_m: float) -> list[Hit]:
+    """Of one kind's hits, best first, those that say something its seats do not say yet."""
+    held = {hit.id for hit in seats}
+    fresh = [hit for hit in hits if hit.id not in held]
+    # Seats stand apart already, so they all stay and come first.
+    return spread_out([*seats, *fresh], dedupe_m)[len(seats) :]
 
 
 def spread_out(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:
@@ -258,11 +295,3 @@ def fair_share(answers: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
     taken = [hit for hits in answers for hit in hits[:share]]
     rest = ordered(hit for hits in answers for hit in hits[share:])
     return ordered([*taken, *rest[: limit - len(taken)]])
-
-
-def _rounded(score: float) -> float:
-    return round(float(score), _SCORE_DIGITS)
-
-
-def _order(hit: Hit) -> tuple[float, int]:
-    return -_rounded(hit.score), hit.id.int

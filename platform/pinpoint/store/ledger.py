@@ -10,9 +10,17 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from pinpoint.ports import OriginalKeeper
-from pinpoint.records import ClaimedItem, Embedded, Grave, IndexPoint, Kept, Rejected
-from pinpoint.store import erasing, holding, keeping, leases
+from pinpoint.ports import EncodePlaces, OriginalKeeper
+from pinpoint.records import (
+    IMAGE_CHANNEL,
+    ClaimedItem,
+    Embedded,
+    Grave,
+    IndexPoint,
+    Kept,
+    Rejected,
+)
+from pinpoint.store import erasing, holding, keeping, leases, placing
 from pinpoint.store.database import Transactions
 from pinpoint.store.points import select_points, to_points
 from pinpoint.store.rows import among, pack
@@ -103,11 +111,13 @@ class Ledger:
                 )
 
     @contextmanager
-    def indexing(self, ids: Sequence[UUID], contract: str) -> Iterator[list[IndexPoint]]:
+    def indexing(
+        self, ids: Sequence[UUID], contract: str, encode_places: EncodePlaces | None = None
+    ) -> Iterator[list[IndexPoint]]:
         """Pending images that have a vector, locked; leaving marks them indexed.
 
-        The row locks are held while the index is written: so a deletion or a newer version comes
-        before or after, never between.
+        The row locks are held while the index is written: so a deletion, a move or a newer version
+        comes before or after, never between.
         """
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
@@ -116,7 +126,7 @@ class Ledger:
                 .order_by(images.c.id)
                 .with_for_update(of=images)
             ).all()
-            points = to_points(rows)
+            points = placing.placed(unit.connection, to_points(rows), contract, encode_places)
             yield points
             done = [point.id for point in points]
             unit.connection.execute(
@@ -180,6 +190,7 @@ class Ledger:
                 select(images.c.id)
                 .join(embeddings, embeddings.c.image_id == images.c.id)
                 .where(images.c.state == "pending", embeddings.c.contract == contract)
+                .where(embeddings.c.channel == IMAGE_CHANNEL)
                 .order_by(images.c.id)
                 .limit(limit)
             )
