@@ -5,6 +5,10 @@ The tower lies on torch's meta device: shapes, no numbers.
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,10 @@ import torch
 
 from pinpoint.nets.backbone import Tower, _open_clip_network, suggested_preprocess
 from pinpoint.nets.contract import TowerSpec
+from pinpoint.settings import MediaSettings
 from pinpoint.training.configs import read_config
 from pinpoint.training.objective import Networks
+from pinpoint.training.samples import Source, read_samples
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CONFIG = DOCS / "configs" / "paper.toml"
@@ -54,3 +60,45 @@ def test_the_configs_networks_fit_behind_the_tower(tower):
     kinds = tuple(sorted(one.kind for one in config.sources))
     heads = Networks(config, kinds, features.shape[1]).heads
     assert heads(torch.zeros(features.shape), kinds).shape == (2, config.networks.dim)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (DOCS / "reproduce.md").read_text(encoding="utf-8")
+
+
+def test_the_page_fetches_the_tower_that_the_config_names(page):
+    command = f"pinpoint bundles pull {SPEC} --tag {SPEC.pretrained} --name"
+    assert f"{command} {read_config(CONFIG).tower} --licence Apache-2.0\n" in page
+
+
+def test_the_pages_program_writes_the_manifests_that_the_config_reads(page, tmp_path):
+    photos, views = tmp_path / "mp16" / "images", tmp_path / "osv5m" / "images"
+    files = [photos / "3e_1a_77.jpg", photos / "05_ff_78.png"]
+    files += [views / "train" / "00" / "501.jpg", views / "test" / "00" / "503.jpg"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"not looked at")
+    (tmp_path / "mp16" / "metadata").mkdir()
+    # One name as MP-16 has it, one as MP16-Pro does, one whose photo was gone.
+    (tmp_path / "mp16" / "metadata" / "MP16_Pro_filtered.csv").write_text(
+        "IMG_ID,LAT,LON,city\n3e/1a/77.jpg,48.5,2.25,\n05_ff_78.png,-3.5,-60.25,x\n9_9_9.jpg,1,1,\n"
+    )
+    (tmp_path / "osv5m" / "train.csv").write_text(
+        "id,latitude,longitude,country,sequence,creator_username\n"
+        "501,60.5,179.75,RU,drive,maria\n502,10.0,10.0,NE,other,ali\n"
+    )
+    shutil.copy(CONFIG, tmp_path)
+    (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
+    config = read_config(tmp_path / CONFIG.name)
+    sources = [Source(manifest=one.manifest, kind=one.kind) for one in config.sources]
+    gathered = read_samples(sources, MediaSettings())
+    assert (gathered.rows, gathered.dropped) == (3, {})
+    columns = ("files", "kinds", "lat", "lon", "creators", "sequences")
+    found = set(zip(*(getattr(gathered.samples, name).tolist() for name in columns), strict=True))
+    assert found == {
+        (str(files[0]), "photo", 48.5, 2.25, "", ""),
+        (str(files[1]), "photo", -3.5, -60.25, "", ""),
+        (str(files[2]), "street", 60.5, 179.75, "maria", "drive"),
+    }
