@@ -1,18 +1,15 @@
 """Real street views: heads trained on half of the sequences, asked about the other half.
 
 Both ways round, so that all 104 faces with another panorama within 25 m are asked once, each among
-the faces of its own half. Of those the bare tower places 82.
+the faces of its own half.
 
-A hundred faces teach nothing that carries over to other streets, and they are enough to unlearn:
-at the default rate the heads place 38 of those 104. So these are wide, which keeps the angles
-between features, and hardly move. Random directions still cost a few faces (77 to 79 were placed,
-by seed); what is tested is that no more is lost than chance explains.
+A hundred faces teach little that carries over to other streets, and they are enough to unlearn what
+the tower knows. So these heads start at the tower and do not go far.
 """
 
 from __future__ import annotations
 
 import csv
-import math
 import shutil
 from pathlib import Path
 
@@ -36,8 +33,9 @@ NEAR_M = 25.0
 COLUMNS = ("file", "latitude", "longitude", "sequence", "panorama")
 """Not the creator: two firms drove, so that no author could be on one side only."""
 NETWORKS = {
-    "hidden": 2048,
-    "dim": 2048,
+    "start": "tower",
+    "hidden": 1024,
+    "dim": 1024,
     "adapter_blocks": 0,
     "trunk_blocks": 0,
     "location_blocks": 0,
@@ -122,12 +120,6 @@ class Views:
         return np.concatenate(bare), np.concatenate(trained)
 
 
-def chance_of_so_few(bare, trained):
-    """One-sided sign test: how likely so few wins are if neither is better."""
-    won, lost = int((trained & ~bare).sum()), int((bare & ~trained).sum())
-    return sum(math.comb(won + lost, k) for k in range(won + 1)) / 2 ** (won + lost)
-
-
 @pytest.fixture(scope="module")
 def views(tmp_path_factory):
     return Views(tmp_path_factory.mktemp("views"))
@@ -138,9 +130,11 @@ def test_the_halves_share_no_place(views):
     assert views.away_m[np.ix_(*views.halves)].min() > 4 * NEAR_M
 
 
-def test_trained_heads_keep_what_the_tower_knows_of_other_streets(views, tmp_path, record_property):
+def test_trained_heads_do_not_fall_below_the_tower_on_other_streets(
+    views, tmp_path, record_property
+):
     bare, trained = views.both_ways(tmp_path, seed=0)
     seen = f"bare tower {bare.sum()}, trained heads {trained.sum()} of {len(bare)} questions"
     record_property("recall@1 within 25 m on the other half", seen)
     assert len(bare) == 104
-    assert chance_of_so_few(bare, trained) > 0.05, seen
+    assert trained.sum() >= bare.sum(), seen
