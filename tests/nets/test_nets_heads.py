@@ -182,3 +182,18 @@ def test_a_spec_that_cannot_be_built_is_refused(wrong, said):
 def test_a_spec_comes_back_from_json():
     spec = TypeAdapter(HeadsSpec)
     assert spec.validate_json(spec.dump_json(SPEC)) == SPEC
+
+
+def test_heads_that_start_at_the_tower_keep_its_angles(features):
+    torch.manual_seed(3)
+    spec = HeadsSpec(features=48, hidden=512, dim=512, adapter_blocks=1, trunk_blocks=2)
+    heads = KindHeads(spec).eval()
+    normed = F.layer_norm(features, (spec.features,))
+    wanted = F.cosine_similarity(normed[:, None], normed[None], dim=2)
+    drawn = heads(features, ["photo"] * 64)
+    heads.start_at_tower()
+    with torch.inference_mode():
+        photos, streets = (heads(features, [kind] * 64) for kind in ("photo", "street"))
+    assert torch.equal(photos, streets)
+    torch.testing.assert_close(photos @ photos.T, wanted, atol=0.02, rtol=0)
+    assert (drawn @ drawn.T - wanted).abs().max() > 0.2

@@ -8,6 +8,7 @@ of the tower's features, H the width inside, D the width of the shared space.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import nn
@@ -15,6 +16,11 @@ from torch import nn
 from pinpoint.nets.blocks import ResidualBlock, unit
 from pinpoint.nets.specs import HeadsSpec
 from pinpoint.records import SourceKind
+
+_STRAIGHT: Final = 3.0
+"""Where GELU begins to be the identity …"""
+_GAIN: Final = 0.5
+"""… and how far from there features of unit variance reach, in the root mean square at most."""
 
 
 class Adapter(nn.Module):
@@ -67,6 +73,28 @@ class KindHeads(nn.Module):
             nn.LayerNorm(spec.hidden),
             nn.Linear(spec.hidden, spec.dim),
         )
+
+    @torch.no_grad()
+    def start_at_tower(self) -> None:
+        """Set the weights so that vectors have the angles of the tower's layer-normed features.
+
+        For little data: what the tower knows is kept until training has better. GELU is straight
+        far above zero, a block without output adds nothing, and orthogonal matrices turn without
+        bending. Kinds start alike. Where `hidden` or `dim` is below `features`, the matrices
+        project, and angles are kept only about.
+        """
+        for block in self.modules():
+            if isinstance(block, ResidualBlock):
+                nn.init.zeros_(block.leave.weight)
+                nn.init.zeros_(block.leave.bias)
+        enters = [each.enter for each in self.modules() if isinstance(each, Adapter)]
+        nn.init.orthogonal_(enters[0].weight, _GAIN)
+        for enter in enters:
+            enter.weight.copy_(enters[0].weight)
+            nn.init.constant_(enter.bias, _STRAIGHT)
+        leave = self.trunk[-1]
+        nn.init.orthogonal_(leave.get_parameter("weight"))
+        nn.init.zeros_(leave.get_parameter("bias"))
 
     def kind_served(self, kind: SourceKind | None) -> SourceKind:
         """Whose adapter serves a kind: its own, or the default's for None and the unknown."""

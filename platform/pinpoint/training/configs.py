@@ -70,6 +70,9 @@ class NetworkConfig(BaseModel):
     location_scales: Annotated[int, Field(ge=2, le=64)] = 16
     location_waves: Annotated[int, Field(ge=1, le=1024)] = 32
     finest_km: Annotated[float, Field(ge=0.01, le=1_000.0)] = 1.0
+    start: Literal["random", "tower"] = "random"
+    """`tower`: vectors begin with the angles of the tower's features, for little data; wants
+    `hidden` and `dim` no smaller than these are wide."""
     default_kind: SourceKind | None = None
     """Whose adapter serves a query of no stated kind; else `photo`, where there are photos."""
 

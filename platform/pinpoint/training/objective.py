@@ -74,6 +74,8 @@ class Networks(nn.Module):
                 trunk_blocks=asked.trunk_blocks,
             )
         )
+        if asked.start == "tower":
+            self.heads.start_at_tower()
         self.location = LocationTower(
             LocationSpec(
                 hidden=asked.hidden,

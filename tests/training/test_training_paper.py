@@ -1,0 +1,104 @@
+"""The config of the paper's tower: read as a run reads it, and built without its 4.7 GB of weights.
+
+The tower lies on torch's meta device: shapes, no numbers.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pinpoint.nets.backbone import Tower, _open_clip_network, suggested_preprocess
+from pinpoint.nets.contract import TowerSpec
+from pinpoint.settings import MediaSettings
+from pinpoint.training.configs import read_config
+from pinpoint.training.objective import Networks
+from pinpoint.training.samples import Source, read_samples
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+CONFIG = DOCS / "configs" / "paper.toml"
+SPEC = TowerSpec.parse("open_clip:ViT-gopt-16-SigLIP2-384", pretrained="webli")
+WIDTH, INSIDE, DEPTH, PATCH_PX, SIDE_PX = 1536, 6144, 40, 16, 384
+
+
+def transformer_parameters():
+    """The count of a vision transformer of these sizes that pools by one attending query."""
+    linear = lambda entering, leaving: entering * leaving + leaving  # noqa: E731
+    norm, mlp = 2 * WIDTH, linear(WIDTH, INSIDE) + linear(INSIDE, WIDTH)
+    attention = linear(WIDTH, 3 * WIDTH) + linear(WIDTH, WIDTH)
+    block = norm + attention + norm + mlp
+    patches = (SIDE_PX // PATCH_PX) ** 2
+    entry = linear(3 * PATCH_PX**2, WIDTH) + patches * WIDTH
+    pool = WIDTH + attention + norm + mlp  # its query is learned and projected as keys are
+    return entry + DEPTH * block + norm + pool
+
+
+@pytest.fixture(scope="module")
+def tower():
+    with torch.device("meta"):
+        return Tower(_open_clip_network(SPEC, download=False)).eval()
+
+
+def test_the_tower_has_the_parameters_of_its_sizes(tower):
+    assert {each.device.type for each in tower.parameters()} == {"meta"}
+    counted = sum(each.numel() for each in tower.parameters())
+    assert counted == transformer_parameters() == 1_163_659_776
+
+
+def test_the_configs_networks_fit_behind_the_tower(tower):
+    config = read_config(CONFIG)
+    side_px = suggested_preprocess(SPEC).size_px
+    assert side_px == SIDE_PX
+    features = tower(torch.empty(2, 3, side_px, side_px, device="meta"))
+    assert features.shape == (2, WIDTH)
+    kinds = tuple(sorted(one.kind for one in config.sources))
+    heads = Networks(config, kinds, features.shape[1]).heads
+    assert heads(torch.zeros(features.shape), kinds).shape == (2, config.networks.dim)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (DOCS / "reproduce.md").read_text(encoding="utf-8")
+
+
+def test_the_page_fetches_the_tower_that_the_config_names(page):
+    command = f"pinpoint bundles pull {SPEC} --tag {SPEC.pretrained} --name"
+    assert f"{command} {read_config(CONFIG).tower} --licence Apache-2.0\n" in page
+
+
+def test_the_pages_program_writes_the_manifests_that_the_config_reads(page, tmp_path):
+    photos, views = tmp_path / "mp16" / "images", tmp_path / "osv5m" / "images"
+    files = [photos / "3e_1a_77.jpg", photos / "05_ff_78.png"]
+    files += [views / "train" / "00" / "501.jpg", views / "test" / "00" / "503.jpg"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"not looked at")
+    (tmp_path / "mp16" / "metadata").mkdir()
+    # One name as MP-16 has it, one as MP16-Pro does, one whose photo was gone.
+    (tmp_path / "mp16" / "metadata" / "MP16_Pro_filtered.csv").write_text(
+        "IMG_ID,LAT,LON,city\n3e/1a/77.jpg,48.5,2.25,\n05_ff_78.png,-3.5,-60.25,x\n9_9_9.jpg,1,1,\n"
+    )
+    (tmp_path / "osv5m" / "train.csv").write_text(
+        "id,latitude,longitude,country,sequence,creator_username\n"
+        "501,60.5,179.75,RU,drive,maria\n502,10.0,10.0,NE,other,ali\n"
+    )
+    shutil.copy(CONFIG, tmp_path)
+    (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
+    config = read_config(tmp_path / CONFIG.name)
+    sources = [Source(manifest=one.manifest, kind=one.kind) for one in config.sources]
+    gathered = read_samples(sources, MediaSettings())
+    assert (gathered.rows, gathered.dropped) == (3, {})
+    columns = ("files", "kinds", "lat", "lon", "creators", "sequences")
+    found = set(zip(*(getattr(gathered.samples, name).tolist() for name in columns), strict=True))
+    assert found == {
+        (str(files[0]), "photo", 48.5, 2.25, "", ""),
+        (str(files[1]), "photo", -3.5, -60.25, "", ""),
+        (str(files[2]), "street", 60.5, 179.75, "maria", "drive"),
+    }
