@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import find_bundle
-from pinpoint.nets.contract import public_contract
+from pinpoint.nets.digests import public_contract
 from pinpoint.ports import VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, SourceKind, Vector
 from pinpoint.settings import Settings

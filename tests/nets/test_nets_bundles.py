@@ -12,7 +12,8 @@ from nets.towers import TINY, clip_bundle, timm_bundle, timm_weights
 from pinpoint.errors import BadBundle, Conflict, Misconfigured
 from pinpoint.nets.bundles import find_bundle, read_bundle
 from pinpoint.nets.checkpoint import write_bundle
-from pinpoint.nets.contract import TowerSpec, descriptor_contract, digest
+from pinpoint.nets.contract import TowerSpec, descriptor_contract
+from pinpoint.nets.digests import digest
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings
 

@@ -13,7 +13,8 @@ from nets.towers import clip_bundle, pictures, timm_bundle
 from pinpoint.errors import BadBundle, Conflict
 from pinpoint.nets.bundles import copy_bundle, read_bundle
 from pinpoint.nets.checkpoint import load_tower
-from pinpoint.nets.contract import TrainingNote, digest
+from pinpoint.nets.contract import TrainingNote
+from pinpoint.nets.digests import digest
 from pinpoint.nets.geoclip import build_geoclip
 from pinpoint.nets.geoclip_files import read_geoclip
 from pinpoint.nets.heads import KindHeads

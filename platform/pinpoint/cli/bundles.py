@@ -210,7 +210,7 @@ def _used(name: str) -> bool:
 
 
 def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
-    from pinpoint.nets.contract import digest
+    from pinpoint.nets.digests import digest
 
     contract = bundle.contract
     held = [each for each in (contract.weights, contract.heads and contract.heads.weights) if each]

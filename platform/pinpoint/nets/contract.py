@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -12,13 +10,11 @@ from pydantic.dataclasses import dataclass
 from pinpoint import __version__
 from pinpoint.errors import BadBundle
 from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, dim_of
-from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, Contract
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
 CONTRACT_FILE: Final = "contract.json"
 DESCRIPTOR_NAME: Final = "descriptor"
 
-_VECTOR_CODE = 1
-"""Raised whenever the same contract and weights would give other vectors by this code."""
 _MAX_CONTRACT_BYTES = 1_000_000
 _STRICT = ConfigDict(extra="forbid")
 
@@ -243,57 +239,6 @@ def descriptor_contract() -> BundleContract:
         dims={"image": DESCRIPTOR_DIM},
         note=DESCRIPTOR_NOTE,
         code_version=__version__,
-    )
-
-
-def digest(contract: BundleContract, rendition_px: int) -> str:
-    """SHA-256 (64 hex digits) over canonical JSON of all that determines vectors, and nothing else.
-
-    Args:
-        contract: The bundle's contract; its name, note, licence and tag do not count.
-        rendition_px: Shorter side of the renditions the vectors are made from.
-    """
-    plain: dict[str, Any] = _BUNDLE.dump_python(contract, mode="json")
-    determining = {
-        "code": _VECTOR_CODE,
-        "tower": {key: plain["tower"][key] for key in ("library", "name", "arguments")},
-        "weights": None if contract.weights is None else contract.weights.sha256,
-        "preprocess": plain["preprocess"],
-        "dims": plain["dims"],
-        "normalisation": plain["normalisation"],
-        "heads": _determining(plain["heads"]),
-        "rendition_px": rendition_px,
-    }
-    text = json.dumps(determining, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def preprocess_digest(preprocess: Preprocess, rendition_px: int) -> str:
-    """SHA-256 (64 hex digits) of how pictures come before a tower, whichever tower it is."""
-    plain = TypeAdapter(Preprocess).dump_python(preprocess, mode="json")
-    said = {"code": _VECTOR_CODE, "preprocess": plain, "rendition_px": rendition_px}
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _determining(heads: dict[str, Any] | None) -> object:
-    """Of the networks behind the tower; `[]` for none, as it was before there were any."""
-    if heads is None:
-        return []
-    shapes = {key: heads[key] for key in ("image", "location")}
-    return {**shapes, "weights": heads["weights"]["sha256"]}
-
-
-def public_contract(contract: BundleContract, rendition_px: int) -> Contract:
-    """The contract as the rest of the house sees it."""
-    return Contract(
-        name=contract.name,
-        digest=digest(contract, rendition_px),
-        tower=str(contract.tower),
-        dims={str(name): width for name, width in contract.dims.items()},
-        rendition_px=rendition_px,
-        calibrated=contract.calibrated,
-        note=contract.note,
     )
 
 

@@ -11,7 +11,8 @@ import torch
 from pinpoint.errors import Misconfigured
 from pinpoint.nets.bundles import Bundle, find_bundle
 from pinpoint.nets.checkpoint import load_tower
-from pinpoint.nets.contract import BundleContract, public_contract
+from pinpoint.nets.contract import BundleContract
+from pinpoint.nets.digests import public_contract
 from pinpoint.nets.embedder import Embedder
 from pinpoint.nets.preprocess import prepare
 from pinpoint.nets.spaces import load_heads, load_location

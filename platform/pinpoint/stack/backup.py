@@ -21,7 +21,8 @@ from typing import IO, Final
 from pinpoint import __version__
 from pinpoint.errors import BadRequest, Conflict, StackError
 from pinpoint.nets.bundles import find_bundle
-from pinpoint.nets.contract import CONTRACT_FILE, public_contract
+from pinpoint.nets.contract import CONTRACT_FILE
+from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, processes
 from pinpoint.stack.archive import FolderWriting, TarWriting, Writing

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pinpoint.errors import BadBundle, BadRequest, Conflict, StackError
 from pinpoint.nets.bundles import find_bundle
-from pinpoint.nets.contract import CONTRACT_FILE, parse_contract, public_contract
+from pinpoint.nets.contract import CONTRACT_FILE, parse_contract
+from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, lifecycle, migrate
 from pinpoint.stack.archive import Reading

@@ -23,7 +23,8 @@ from pinpoint.errors import BadRequest
 from pinpoint.nets.backbone import Tower, fresh_tower, suggested_preprocess
 from pinpoint.nets.bundles import Bundle, find_bundle, read_bundle
 from pinpoint.nets.checkpoint import load_tower, tower_width, write_trained
-from pinpoint.nets.contract import Preprocess, TowerSpec, digest, preprocess_digest
+from pinpoint.nets.contract import Preprocess, TowerSpec
+from pinpoint.nets.digests import digest, preprocess_digest
 from pinpoint.nets.preprocess import prepare
 from pinpoint.nets.runtime import check_size, choose_device, tower_features
 from pinpoint.nets.spaces import HEADS_FILE
