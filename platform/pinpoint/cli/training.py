@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -36,6 +37,7 @@ def embedder(
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.training.configs import read_config
     from pinpoint.training.embedder import train_embedder
+    from pinpoint.training.processes import joined
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
@@ -50,17 +52,20 @@ def embedder(
         bar.update(tasks[what], completed=done, total=total)
 
     try:
-        with bar:
+        with joined() as processes, bar if processes.first else nullcontext():
             made = train_embedder(
                 asked,
                 out,
                 settings=settings,
                 decoder=decoder,
                 into=settings.places.home / BUNDLES_FOLDER / asked.name,
+                processes=processes,
                 on_progress=moved,
             )
     finally:
         decoder.close()
+    if not processes.first:
+        return
     if session.as_json:
         output.show_json({"bundle": str(made.bundle), **made.report})
     else:

@@ -29,9 +29,10 @@ from pinpoint.ports import Decoder
 from pinpoint.settings import Settings
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig
-from pinpoint.training.features import Features, cache_features
+from pinpoint.training.features import Features, cache_features, open_features
 from pinpoint.training.fronts import Front, keep_tower, open_front, seen_rows
 from pinpoint.training.objective import Table
+from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.samples import Gathered, Rows, Samples, Source, read_samples
 from pinpoint.training.sampling import BatchSampler
 from pinpoint.training.splits import Split, SplitSettings, split_samples
@@ -62,6 +63,7 @@ def train_embedder(
     settings: Settings,
     decoder: Decoder,
     into: Path,
+    processes: Processes = ALONE,
     on_progress: Progress = lambda what, done, total: None,
 ) -> Trained:
     """Train heads and location tower, or go on with a run that was broken off.
@@ -72,6 +74,8 @@ def train_embedder(
         settings: Home (for the tower's bundle), media limits, device.
         decoder: Reads the pictures; two children are enough.
         into: Where the bundle goes; it must not exist yet.
+        processes: Who shares each batch; the first one reads pictures and writes, so all of them
+            have to see the same folder.
         on_progress: Told `features` and `steps`.
 
     Raises:
@@ -81,40 +85,50 @@ def train_embedder(
     """
     check_new(into)
     front = open_front(config, settings)
-    with _claimed(folder):
+    with _claimed(folder, processes):
         gathered, split = _divided(config, settings)
         samples = gathered.samples
         # Before hours of decoding: does such a batch fit these pictures?
         BatchSampler(samples, split.train, batch=config.schedule.batch, seed=config.schedule.seed)
-        features = _features(front, samples, folder, decoder, on_progress)
+        if processes.first:
+            _cache(front, samples, folder, decoder, on_progress)
+        processes.wait()
+        features = open_features(folder / FEATURES, samples, tower=front.digest, width=front.width)
         train, validation = (
             np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
         )
         if not len(validation):
             raise BadRequest(f"no validation picture can be read: {dict(features.dropped)}")
         identity = _identity(config, split, front, train)
-        state, took_s = _run(config, folder, identity, samples, features, train, front, on_progress)
+        state, took_s = _run(
+            config, folder, identity, samples, features, train, front, processes, on_progress
+        )
         best = state.average.eval()
         seen = seen_rows(best.tower, features.values, validation)
         vectors = space_vectors(best.heads, seen, samples.kinds[validation])
         measured = recalls(vectors, samples, validation)
         bare = recalls(tower_vectors(seen), samples, validation)
         report = _report(config, gathered, split, features, validation, measured, bare, took_s)
-        # First, since a bundle that is there ends every later run.
-        _write(folder / REPORT, {**report, "run": identity})
-        tower = keep_tower(front, best.tower, folder, name=config.name, licence=config.licence)
-        _bundle(config, into, tower, state, samples, split, measured, bare)
+        if processes.first:
+            # First, since a bundle that is there ends every later run.
+            _write(folder / REPORT, {**report, "run": identity})
+            tower = keep_tower(front, best.tower, folder, name=config.name, licence=config.licence)
+            _bundle(config, into, tower, state, samples, split, measured, bare)
+        processes.wait()
     return Trained(bundle=into, report=report)
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The run's folder, for this process alone.
+def _claimed(folder: Path, processes: Processes) -> Iterator[None]:
+    """The run's folder, for these processes alone.
 
     Raises:
         Conflict: Another process trains there.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if not processes.first:
+        yield
+        return
     with (folder / _LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,14 +197,14 @@ def _divided(config: EmbedderConfig, settings: Settings) -> tuple[Gathered, Spli
     return gathered, split
 
 
-def _features(
+def _cache(
     front: Front,
     samples: Samples,
     folder: Path,
     decoder: Decoder,
     on_progress: Progress,
-) -> Features:
-    return cache_features(
+) -> None:
+    cache_features(
         folder / FEATURES,
         samples,
         decoder=decoder,
@@ -210,6 +224,7 @@ def _run(
     features: Features,
     rows: Rows,
     front: Front,
+    processes: Processes,
     on_progress: Progress,
 ) -> tuple[loop.State, float]:
     """The trained state, and the seconds this part of the run took."""
@@ -223,6 +238,8 @@ def _run(
         make_tower=front.make_tower,
     )
     state = loop.resume(state, folder, identity)
+    # Before the first one writes another checkpoint.
+    processes.wait()
     begun = time.perf_counter()
     state = loop.run(
         state,
@@ -231,6 +248,7 @@ def _run(
         config=config,
         folder=folder,
         identity=identity,
+        processes=processes,
         on_progress=lambda done, total, loss: on_progress("steps", done, total),
     )
     return state, time.perf_counter() - begun

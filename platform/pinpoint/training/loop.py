@@ -21,7 +21,8 @@ from torch import nn
 from pinpoint.errors import BadRequest, Conflict
 from pinpoint.training.configs import EmbedderConfig, ScheduleConfig
 from pinpoint.training.fronts import TrainedTower
-from pinpoint.training.objective import Networks, Table, batch_loss
+from pinpoint.training.objective import PARTED, Networks, Table, batch_loss
+from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.sampling import BatchSampler
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -91,6 +92,7 @@ def run(
     config: EmbedderConfig,
     folder: Path,
     identity: str,
+    processes: Processes = ALONE,
     on_progress: Progress = lambda done, total, loss: None,
 ) -> State:
     """Go from the state's step to the last one, leaving checkpoints and a log in `folder`.
@@ -102,6 +104,7 @@ def run(
         config: How.
         folder: Of the run.
         identity: Names config, data and tower; a checkpoint of another one is not gone on with.
+        processes: Who shares each batch; the first one writes.
         on_progress: Told now and then.
 
     Raises:
@@ -113,10 +116,12 @@ def run(
         rate = _rate(state.step, schedule)
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["times"]
-        found = batch_loss(state.nets, table, sampler.batch(state.step), state.step, config)
+        rows = sampler.batch(state.step)
+        found = batch_loss(state.nets, table, rows, state.step, config, processes)
         # To None, not to zero: an adapter without rows in this batch is then left as it is.
         state.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(found)
+        processes.share_gradients(state.nets, parted=PARTED)
         norm = nn.utils.clip_grad_norm_(state.nets.parameters(), schedule.clip)
         if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(found)):
             raise BadRequest(
@@ -126,11 +131,12 @@ def run(
         state.optimizer.step()
         _follow(state.average, state.nets, schedule.average, state.step)
         state.step += 1
-        if state.step % _LOG_STEPS == 0 or state.step == schedule.steps:
+        ended = state.step == schedule.steps
+        if processes.first and (ended or state.step % _LOG_STEPS == 0):
             loss = float(found.detach())
             _note(folder / LOG, state.step, rate, loss)
             on_progress(state.step, schedule.steps, loss)
-        if state.step % schedule.checkpoint_steps == 0 or state.step == schedule.steps:
+        if processes.first and (ended or state.step % schedule.checkpoint_steps == 0):
             save(state, folder, identity)
     return state
 

@@ -33,6 +33,7 @@ from pinpoint.records import SourceKind
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features
 from pinpoint.training.fronts import TrainedTower
+from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.samples import Rows, Samples
 from pinpoint.training.sampling import NearPairs
 
@@ -98,6 +99,10 @@ class Networks(nn.Module):
         return found
 
 
+PARTED: Final = ("heads.", "tower.")
+"""Networks that see pictures, and so, of several processes, each its own part of a batch."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """The training pictures as the loss needs them, all `[N]`."""
@@ -143,7 +148,12 @@ class Table:
 
 
 def batch_loss(
-    nets: Networks, table: Table, rows: Rows, step: int, config: EmbedderConfig
+    nets: Networks,
+    table: Table,
+    rows: Rows,
+    step: int,
+    config: EmbedderConfig,
+    processes: Processes = ALONE,
 ) -> torch.Tensor:
     """The weighted losses of one batch `[B]`; a pure function of networks, rows and step."""
     asked, schedule = config.losses, config.schedule
@@ -159,8 +169,10 @@ def batch_loss(
         # another kind come along, for this loss only.
         partners = table.near.draw(step, rows)
         shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
-    kinds = [table.kinds[row] for row in shown.tolist()]
-    every = nets.vectors(torch.from_numpy(table.features[shown].astype(np.float32)), kinds)
+    mine = processes.part(shown)
+    kinds = [table.kinds[row] for row in mine.tolist()]
+    own = nets.vectors(torch.from_numpy(table.features[mine].astype(np.float32)), kinds)
+    every = processes.gathered(own, len(shown))
     total: torch.Tensor = every.new_zeros(())
     if nets.cells is not None:
         codes = torch.from_numpy(table.cell_codes[rows])

@@ -68,18 +68,21 @@ def candidates_km(
     asked: str,
     gallery: tuple[str, ...],
     depth: int = 48,
+    known: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exact search: distances from truth to candidates `[Q, depth]`, and the questions' rows.
 
-    A question's own author is left out of the gallery, as in every protocol.
+    A question's own author is left out of the gallery, as in every protocol. What the gallery is
+    known by may be other vectors than those that questions are asked with.
     """
+    known = vectors if known is None else known
     own = planet.role == role
     questions = np.flatnonzero(own & (planet.use == "query") & (planet.kind == asked))
     rows = np.flatnonzero(own & (planet.use == "gallery") & np.isin(planet.kind, gallery))
     found = np.empty((len(questions), depth))
     for first in range(0, len(questions), 1_000):
         part = questions[first : first + 1_000]
-        score = vectors[part] @ vectors[rows].T
+        score = vectors[part] @ known[rows].T
         if asked == "photo":
             score[planet.creator[part][:, None] == planet.creator[rows][None, :]] = -2.0
         best = np.argsort(-score, axis=1, kind="stable")[:, :depth]

@@ -1,0 +1,83 @@
+"""Several processes on one batch: the same weights as one process, from what torchrun starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nets.towers import timm_bundle
+from pinpoint.training.processes import Processes
+
+CONFIG = """
+name = "{name}"
+licence = "CC0-1.0"
+note = "Of a test."
+tower = "tiny-timm"
+sources = [
+  {{ manifest = "{photos}", kind = "photo" }},
+  {{ manifest = "{streets}", kind = "street" }},
+]
+[split]
+share = 0.3
+[networks]
+dim = 24
+hidden = 32
+[losses]
+cell = 0.5
+[schedule]
+steps = 12
+batch = 14
+warm_steps = 2
+checkpoint_steps = 6
+"""
+
+
+def trained(home, planet, folder, name, count):
+    made = planet.manifests()
+    config = folder / f"{name}.toml"
+    config.write_text(
+        CONFIG.format(name=name, photos=made["train-photo"], streets=made["train-street"])
+    )
+    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    words = ["-m", "pinpoint.cli", "train", "embedder", "--config", str(config), "--out"]
+    ran = subprocess.run(
+        [sys.executable, *(start if count > 1 else []), *words, str(folder / name)],
+        env={**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return home / "bundles" / name
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_train_what_one_trains(planet, tmp_path):
+    """A batch of 14 and its partners is no multiple of two: some rows are computed twice."""
+    timm_bundle(tmp_path / "bundles" / "tiny-timm")
+    one, two = (trained(tmp_path, planet, tmp_path, f"by-{n}", n) for n in (1, 2))
+    before = torch.load(tmp_path / "by-1" / "checkpoint.pt", weights_only=True)["nets"]
+    after = torch.load(tmp_path / "by-2" / "checkpoint.pt", weights_only=True)["nets"]
+    moved = 0.0
+    for name, value in before.items():
+        if value.is_floating_point():
+            assert torch.allclose(after[name], value, atol=2e-4), name
+            moved = max(moved, float(value.abs().max()))
+    assert moved > 0.1
+    heads = (load_file(folder / "heads.safetensors") for folder in (one, two))
+    assert next(heads).keys() == next(heads).keys()
+
+
+@pytest.mark.parametrize(("rows", "count"), [(12, 3), (13, 3), (2, 4)])
+def test_parts_make_the_batch_again(rows, count):
+    batch = np.arange(100, 100 + rows)
+    parts = [Processes(rank=rank, count=count).part(batch) for rank in range(count)]
+    assert len({len(part) for part in parts}) == 1
+    assert np.array_equal(np.stack(parts, axis=1).reshape(-1)[:rows], batch)

@@ -1,0 +1,1 @@
+"""What a trained embedder brings on the planet, channel by channel."""

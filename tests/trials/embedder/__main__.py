@@ -1,0 +1,22 @@
+"""Make the table of a trained bundle: some minutes on two cores for `bench`, seconds for `tiny`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pinpoint.nets.bundles import find_bundle
+from pinpoint.settings import Places
+from pinpoint.world.presets import PRESETS
+from trials.embedder.tables import made
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+parser = argparse.ArgumentParser(prog="trials.embedder")
+parser.add_argument("--preset", choices=tuple(PRESETS), default="bench")
+parser.add_argument("--bundle", default="world-tiny", help="name or folder")
+given = parser.parse_args()
+sys.stdout.write(made(given.preset, find_bundle(given.bundle, Places().home), say=_say))

@@ -1,0 +1,131 @@
+"""The table of a trained bundle: descriptor, bare tower, image and gps channel, side by side.
+
+`PYTHONPATH=tests python -m trials.embedder` makes the one in the README. Letters: N images of the
+planet, Q questions, D the width of a space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pinpoint.geo.points import lat_lon
+from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes
+from pinpoint.nets.bundles import Bundle
+from pinpoint.nets.embedder import Embedder
+from pinpoint.nets.runtime import open_encoder, tower_features
+from pinpoint.settings import EncoderSettings, MediaSettings, Places
+from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from readme_tables import table
+from trials.planet.ground import Ground, candidates_km, ground, planned
+from trials.planet.tables import ARMS, SETTINGS, descriptor_vectors
+
+SEED, DEPTHS, NEAR_KM = 7, (1, 12, 48), 25.0
+_AT_ONCE = 512
+Say = Callable[[str], None]
+Key = tuple[str, str, tuple[str, ...], str, int]
+"""Setting, kind of the question, kinds of the gallery, channel, depth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """What questions are asked with and the gallery is known by, `[N, D]` each."""
+
+    asked: np.ndarray
+    known: np.ndarray
+
+
+def made(preset: str, bundle: Bundle, *, say: Say) -> str:
+    """Draw, encode, search: the line that belongs above the table, and the table."""
+    planet = ground(SEED, PRESETS[preset], planned(SEED, PRESETS[preset], ("train", "test")))
+    say(f"{len(planet.kind)} pictures drawn")
+    figures = measured(planet, channels(planet, bundle, say))
+    words = (
+        f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {SEED}, digest "
+        f"`{preset_digest(PRESETS[preset], SEED)}`; bundle `{bundle.contract.name}`. Per cent of"
+        f" questions with one of the first K candidates within {NEAR_KM:g} km of the truth, K ="
+        " 1 / 12 / 48; for K = 1 with the 95 % interval of a bootstrap over authors and drives."
+    )
+    return f"{words}\n\n{markdown(figures, planet)}"
+
+
+def channels(planet: Ground, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
+    """Every way of searching this planet, by name."""
+    found = {}
+    for name, vectors in (
+        ("descriptor", descriptor_vectors(planet)),
+        ("bare tower", _bare(planet, bundle)),
+    ):
+        found[name] = Channel(asked=vectors, known=vectors)
+        say(f"{name}: encoded")
+    encoder = _opened(bundle)
+    vectors = _seen(planet, encoder)
+    found["image"] = Channel(asked=vectors, known=vectors)
+    places = encoder.encode_places(lat_lon([shot.point for shot in planet.shots]))
+    found["gps"] = Channel(asked=vectors, known=places)
+    say("image and gps: encoded")
+    return found
+
+
+def measured(planet: Ground, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
+    """Shares of questions with a right candidate, with intervals."""
+    figures = {}
+    for setting, role in SETTINGS.items():
+        for asked, gallery in ARMS:
+            for name, way in ways.items():
+                away_km, rows = candidates_km(
+                    planet, way.asked, role=role, asked=asked, gallery=gallery, known=way.known
+                )
+                labels = planet.drive if asked == "street" else planet.creator
+                codes = cluster_codes(list(labels[rows]))
+                for depth in DEPTHS:
+                    hit = (away_km[:, :depth].min(axis=1) < NEAR_KM).astype(float)
+                    figures[setting, asked, gallery, name, depth] = bootstrap(hit, codes, seed=SEED)
+    return figures
+
+
+def markdown(figures: Mapping[Key, Interval], planet: Ground) -> str:
+    """One line per setting, question and gallery."""
+    names = list(dict.fromkeys(key[3] for key in figures))
+    lines = []
+    for setting, asked, gallery in dict.fromkeys(key[:3] for key in figures):
+        line: list[object] = [setting, f"{asked} ← {' + '.join(gallery)}"]
+        line.append(f"{figures[setting, asked, gallery, names[0], 1].rows:,}")
+        for name in names:
+            top, *deeper = (figures[setting, asked, gallery, name, depth] for depth in DEPTHS)
+            first = f"{100 * top.value:.1f} [{100 * top.low:.1f}, {100 * top.high:.1f}]"
+            line.append(" / ".join([first, *(f"{100 * each.value:.1f}" for each in deeper)]))
+        lines.append(line)
+    return table(["setting", "question ← gallery", "questions", *names], lines)
+
+
+def _opened(bundle: Bundle) -> Embedder:
+    if bundle.weights is None:
+        raise ValueError("the descriptor has no space")
+    folder = str(bundle.weights.parent)
+    settings = EncoderSettings(bundle=folder, device="cpu")
+    return open_encoder(settings, Places().home, MediaSettings().rendition_px)
+
+
+def _seen(planet: Ground, encoder: Embedder) -> np.ndarray:
+    """Through the adapter of each picture's kind, as sources are ingested and photos asked."""
+    vectors = np.empty((len(planet.kind), encoder.contract.dims["image"]), dtype=np.float32)
+    for kind in np.unique(planet.kind).tolist():
+        rows = np.flatnonzero(planet.kind == kind)
+        for first in range(0, len(rows), _AT_ONCE):
+            some = rows[first : first + _AT_ONCE]
+            vectors[some] = encoder.encode(list(planet.pixels[some]), kind)
+    return vectors
+
+
+def _bare(planet: Ground, bundle: Bundle) -> np.ndarray:
+    encode = tower_features(bundle, torch.device("cpu"), 256)
+    parts = [
+        encode(list(planet.pixels[first : first + _AT_ONCE]))
+        for first in range(0, len(planet.pixels), _AT_ONCE)
+    ]
+    features = np.concatenate(parts)
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
