@@ -135,7 +135,7 @@ def test_configs_that_leave_a_tower_open_are_refused(planet, settings):
         ({"train_tower": None}, "without trained weights"),
         ({"train_tower": {"blocks": 2, "size_px": 64}}, "without trained weights"),
         ({"train_tower": {"blocks": "all"}}, "without trained weights"),
-        ({"tower": "tiny-timm", "train_tower": {"size_px": 32}}, "looks at 64 px, not 32"),
+        ({"tower": "tiny-timm", "train_tower": {"size_px": 32}}, "looks at 64 px: leave"),
     ):
         with pytest.raises(BadRequest, match=words):
             open_front(config(planet, **change), settings)

@@ -52,7 +52,7 @@ def test_what_the_shipped_embedder_finds():
 def test_the_recipe_makes_it_again_though_killed(tmp_path):
     """Killed once at a random step and gone on with, it ends where the shipped one is."""
     make_planet(tmp_path / "planet", preset="bench", seed=SEED)
-    recipe = Path(shutil.copy(RECIPE, tmp_path))
+    recipe = Path(shutil.copy(RECIPE, tmp_path / "planet"))
     steps, out = 0, tmp_path / "run"
     began, process = time.monotonic(), _command(recipe, out, tmp_path)
     until = random.Random().randint(500, 3_000)

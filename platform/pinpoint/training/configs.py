@@ -89,6 +89,8 @@ class TowerConfig(BaseModel):
     """Of the tower's passes in training; heads and losses stay fp32, as does serving."""
     size_px: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the pictures, for a tower without trained weights; else the bundle says it."""
+    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """What the library shapes such a tower by, as `global_pool`."""
 
 
 class LossConfig(BaseModel):

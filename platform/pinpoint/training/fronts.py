@@ -101,9 +101,10 @@ def open_front(config: EmbedderConfig, settings: Settings) -> Front:
     if bundle is not None and config.train_tower is None:
         return _frozen(bundle, settings)
     asked = config.train_tower or TowerConfig()
-    if asked.size_px not in (None, preprocess.size_px):
+    if asked.size_px not in (None, preprocess.size_px) or (bundle and asked.arguments):
         raise BadRequest(
-            f"the tower of {config.tower} looks at {preprocess.size_px} px, not {asked.size_px}"
+            f"the tower of {config.tower} is as its bundle says, and looks at "
+            f"{preprocess.size_px} px: leave train_tower.size_px and .arguments out"
         )
     side_px, seed = preprocess.size_px, config.schedule.seed
 
@@ -162,7 +163,8 @@ def keep_tower(
 
 
 def _untrained(config: EmbedderConfig) -> tuple[TowerSpec, Preprocess]:
-    spec, asked = TowerSpec.parse(config.tower), config.train_tower
+    asked = config.train_tower
+    spec = TowerSpec.parse(config.tower, pretrained=None, **(asked.arguments if asked else {}))
     if asked is None or asked.blocks != "all" or asked.size_px is None:
         raise BadRequest(
             f"{config.tower} is a network without trained weights: set train_tower.size_px and "
