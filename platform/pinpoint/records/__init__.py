@@ -55,7 +55,16 @@ from pinpoint.records.index import (
     IndexQuery,
     IndexSpec,
 )
-from pinpoint.records.ingesting import ClaimedItem, Embedded, Grave, Kept, KeptImage
+from pinpoint.records.ingesting import (
+    ClaimedItem,
+    Embedded,
+    Grave,
+    Kept,
+    KeptImage,
+    Reembedded,
+    StoredFile,
+    StoredImage,
+)
 from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rejected
 from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
@@ -101,6 +110,7 @@ __all__ = [
     "Point",
     "Ranked",
     "Reading",
+    "Reembedded",
     "Refused",
     "Region",
     "Rejected",
@@ -111,6 +121,8 @@ __all__ = [
     "Source",
     "SourceKind",
     "StageSum",
+    "StoredFile",
+    "StoredImage",
     "Swept",
     "Totals",
     "VERDICTS",

@@ -1,0 +1,99 @@
+"""`ports.Backlog`: live images that lack vectors of a contract, each call one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, select
+
+from pinpoint.records import Hint, Point, StoredFile, StoredImage
+from pinpoint.store.database import Transactions
+from pinpoint.store.rows import among
+from pinpoint.store.tables import embeddings, images, sources
+
+_LIVE = images.c.state.in_(("pending", "indexed"))
+
+
+class Backlog:
+    """The work list of a re-embedding: what is missing, asked of PostgreSQL every time.
+
+    Args:
+        transactions: Units of work on the owner's engine.
+    """
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def live(self) -> int:
+        """How many live images there are."""
+        with self._transactions.begin() as unit:
+            counted = select(func.count()).select_from(images).where(_LIVE)
+            return int(unit.connection.execute(counted).scalar_one())
+
+    def missing(self, contract: str, channels: Collection[str]) -> list[UUID]:
+        """Live images without a vector in each of these channels; those of a file together."""
+        whole = (
+            select(embeddings.c.image_id)
+            .where(embeddings.c.contract == contract, embeddings.c.channel.in_(channels))
+            .group_by(embeddings.c.image_id)
+            .having(func.count() == len(channels))
+            .subquery()
+        )
+        wanted = (
+            select(images.c.id)
+            .outerjoin(whole, whole.c.image_id == images.c.id)
+            .where(_LIVE, whole.c.image_id.is_(None))
+            .order_by(images.c.locator, images.c.id)
+        )
+        with self._transactions.begin() as unit:
+            return list(unit.connection.execute(wanted).scalars())
+
+    def files(self, ids: Sequence[UUID]) -> list[StoredFile]:
+        """What is kept of these images' files; images that are gone are left out."""
+        wanted = (
+            select(
+                images.c.id,
+                images.c.kind,
+                images.c.face,
+                images.c.external_id,
+                images.c.locator,
+                images.c.sha256,
+                images.c.captured_at,
+                func.ST_Y(images.c.geom).label("lat"),
+                func.ST_X(images.c.geom).label("lon"),
+                sources.c.originals,
+            )
+            .join(sources, sources.c.id == images.c.source_id)
+            .where(_LIVE, among(images.c.id, ids))
+            .order_by(images.c.locator, images.c.source_id, images.c.external_id, images.c.id)
+        )
+        with self._transactions.begin() as unit:
+            rows = unit.connection.execute(wanted).all()
+        # Two sources may keep the same file by reference, each under a name of its own.
+        return [
+            _file(list(group))
+            for _, group in groupby(rows, key=lambda row: (row.locator, row.external_id))
+        ]
+
+
+def _file(rows: Sequence[Row[Any]]) -> StoredFile:
+    first = rows[0]
+    return StoredFile(
+        file=first.external_id,
+        locator=first.locator or "",
+        hint=Hint(lat=first.lat, lon=first.lon, captured_at=first.captured_at),
+        whole=first.originals != "rendition",
+        images=tuple(
+            StoredImage(
+                id=row.id,
+                kind=row.kind,
+                face=row.face,
+                point=Point(lat=row.lat, lon=row.lon),
+                sha256=row.sha256.hex(),
+            )
+            for row in rows
+        ),
+    )
