@@ -250,5 +250,6 @@ def _tell(session: Session, bundle: Bundle, settings: Settings) -> None:
         return
     output.say(f"bundle {found['name']}: {found['tower']}, {found['weights_mb']:g} MB")
     output.say(
-        f"use it from the first ingest on: export PINPOINT_BUNDLE={found['name']}; pinpoint up"
+        f"use it from the first ingest on: export PINPOINT_BUNDLE={found['name']}; pinpoint up; "
+        f"where there are images already: pinpoint bundles use {found['name']}"
     )

@@ -13,7 +13,7 @@ from itertools import groupby
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import Unavailable
+from pinpoint.errors import OtherContract, Unavailable
 from pinpoint.ingest import erase
 from pinpoint.ingest.embed import ToEmbed, embed
 from pinpoint.ingest.originals import Originals
@@ -59,6 +59,7 @@ def ingest_items(
     Raises:
         Unavailable: A part of the stack is gone; the items are free again and their try is not
             counted.
+        OtherContract: The index was switched to another bundle; likewise.
     """
     tally = tally or Tally()
     items = parts.ledger.claim(ids, worker)
@@ -67,7 +68,7 @@ def ingest_items(
         try:
             with parts.ledger.holding([item.id for item in items], worker):
                 _ingest_slices(items, parts, tally)
-        except Unavailable:
+        except (Unavailable, OtherContract):
             _give_back([item.id for item in items], worker, parts)
             raise
         finally:
@@ -230,12 +231,17 @@ def _embed(
 
 
 def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
-    """Carry pending rows that have a vector to the index and settle their items."""
+    """Carry pending rows that have a vector to the index and settle their items.
+
+    Raises:
+        OtherContract: The index was switched to another bundle meanwhile; nothing was done.
+    """
     if not ids:
         return
-    with parts.ledger.indexing(ids, parts.encoder.contract.digest) as points:
+    contract = parts.encoder.contract.digest
+    with parts.ledger.indexing(ids, contract) as points:
         if points:
-            parts.index.upsert(points)
+            parts.index.upsert(points, contract)
 
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:

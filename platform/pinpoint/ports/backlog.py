@@ -20,6 +20,14 @@ class Backlog(Protocol):
         """Live images without a vector in each of these channels; those of a file together."""
         ...
 
+    def outlast(self) -> None:
+        """Wait until every transaction that writes now has ended.
+
+        Raises:
+            DatabaseUnavailable: One does not end for minutes.
+        """
+        ...
+
     def files(self, ids: Sequence[UUID]) -> list[StoredFile]:
         """What is kept of these images' files; images that are gone are left out."""
         ...

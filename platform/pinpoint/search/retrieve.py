@@ -74,6 +74,7 @@ def candidates(
             vector=vector,
             filter=where(organization_id, limits, kinds=(kind,)),
             limit=settings.candidates * settings.overfetch,
+            contract=info.contract,
         )
         for kind in kinds
     ]
@@ -165,6 +166,7 @@ def groups(
             vector=vector,
             filter=narrowed,
             limit=wanted,
+            contract=info.contract,
         )
         (hits,) = index.search([query])
         for hit in hits:

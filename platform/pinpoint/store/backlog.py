@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, text
 
+from pinpoint.errors import DatabaseUnavailable
 from pinpoint.records import Hint, Point, StoredFile, StoredImage
 from pinpoint.store.database import Transactions
 from pinpoint.store.rows import among
 from pinpoint.store.tables import embeddings, images, sources
 
+_LONGEST_S: Final = 180.0
+"""Above what the sessions' own timeouts leave a transaction."""
+_LOOK_S: Final = 0.05
 _LIVE = images.c.state.in_(("pending", "indexed"))
 
 
@@ -51,6 +56,26 @@ class Backlog:
         with self._transactions.begin() as unit:
             return list(unit.connection.execute(wanted).scalars())
 
+    def outlast(self) -> None:
+        """Wait until every transaction that writes now has ended.
+
+        Raises:
+            DatabaseUnavailable: One does not end for minutes.
+        """
+        begun, until = self._snapshot("xmax"), time.monotonic() + _LONGEST_S
+        while self._snapshot("xmin") < begun:
+            if time.monotonic() > until:
+                raise DatabaseUnavailable(
+                    f"a transaction of before does not end within {_LONGEST_S:g} s; look for it in "
+                    "pg_stat_activity, then run the command again"
+                )
+            time.sleep(_LOOK_S)
+
+    def _snapshot(self, end: str) -> int:
+        asked = text(f"SELECT pg_snapshot_{end}(pg_current_snapshot())::text::bigint")
+        with self._transactions.begin() as unit:
+            return int(unit.connection.execute(asked).scalar_one())
+
     def files(self, ids: Sequence[UUID]) -> list[StoredFile]:
         """What is kept of these images' files; images that are gone are left out."""
         wanted = (
@@ -71,7 +96,7 @@ class Backlog:
             .order_by(images.c.locator, images.c.source_id, images.c.external_id, images.c.id)
         )
         with self._transactions.begin() as unit:
-            rows = unit.connection.execute(wanted).all()
+            rows: Sequence[Row[Any]] = unit.connection.execute(wanted).all()
         # Two sources may keep the same file by reference, each under a name of its own.
         return [
             _file(list(group))
