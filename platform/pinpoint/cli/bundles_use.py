@@ -1,4 +1,4 @@
-"""`pinpoint bundles use`: another bundle under a gallery that goes on serving."""
+"""`pinpoint bundles use` and `forget`: another bundle under a gallery that goes on serving."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinpoint import logs
 from pinpoint.cli import output
 from pinpoint.cli.bundles import Name
 from pinpoint.cli.indexes import rebuild_index
 from pinpoint.cli.session import Json, Session
-from pinpoint.errors import Misconfigured
+from pinpoint.errors import Conflict, Misconfigured
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang the command beside the other ones of bundles."""
+    """Hang the commands beside the other ones of bundles."""
     app.command("use")(use)
+    app.command("forget")(forget)
 
 
 def use(
@@ -48,11 +50,35 @@ def use(
         _show(used)
 
 
+def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Delete a bundle's vectors from PostgreSQL; the index must hold another's."""
+    from pinpoint.bootstrap import LazyEncoder
+
+    session = Session.of(context, as_json=as_json)
+    contract = LazyEncoder(Settings.from_environment(), name).contract
+    with session.services() as services:
+        info = services.index.info()
+        if info.contract in (None, contract.digest):
+            raise Conflict(
+                f"the index holds the vectors of {name}, or does not say what it holds "
+                f"({info.loading or 'it is ready'}): `pinpoint bundles use` another bundle first"
+            )
+        if services.backlog is None:
+            raise Misconfigured("these services cannot forget: they are those of the API")
+        gone = services.backlog.forget(contract.digest)
+    if session.as_json:
+        output.show_json({"bundle": contract.name, "vectors": gone})
+    else:
+        output.say(f"{gone} vectors of bundle {contract.name} deleted")
+
+
 def _use(services: Services, name: str, accept_missing: int, images_per_s: float | None) -> Used:
     from pinpoint.bootstrap import LazyEncoder, encoder_of
     from pinpoint.switching import Switching
 
     settings = Settings.from_environment()
+    # The bar tells how it goes; lines of the flow would stand between the results.
+    logs.configure(settings.log.model_copy(update={"level": "warning"}))
     # Found by its contract, as the API and the workers will: so it must lie where they look.
     encoder = encoder_of(LazyEncoder(settings, name).contract.digest, settings)
     encoder.warm()

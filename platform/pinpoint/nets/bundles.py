@@ -123,7 +123,8 @@ def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> st
     if digest(descriptor_contract(), rendition_px) == wanted:
         return DESCRIPTOR_NAME
     bundles = home / BUNDLES_FOLDER
-    below = [path.parent for path in sorted(bundles.glob(f"*/{CONTRACT_FILE}"))]
+    # Drafts, which may be half written, begin with a dot.
+    below = [path.parent for path in sorted(bundles.glob(f"[!.]*/{CONTRACT_FILE}"))]
     for folder in (Path(configured).expanduser(), *below):
         path = folder / CONTRACT_FILE
         try:

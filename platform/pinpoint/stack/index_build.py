@@ -87,14 +87,6 @@ class Builds:
         finally:
             os.close(directory)
 
-    def contract_of(self, name: str) -> str | None:
-        """The contract of a build, also of one that cannot be opened; None where it is not told."""
-        try:
-            about = json.loads((self.path(name) / "index.json").read_text())
-        except (OSError, ValueError):
-            return None
-        return str(about["contract"]) if isinstance(about, dict) and "contract" in about else None
-
     def discard(self, name: str) -> None:
         """Remove a build."""
         shutil.rmtree(self.path(name), ignore_errors=True)

@@ -14,6 +14,7 @@ from pinpoint import logs
 from pinpoint.errors import IndexUnavailable
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.stack.index_build import Builds
+from pinpoint.stack.places import contract_of_build
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_payload import new_build, no_index
 
@@ -180,7 +181,7 @@ class LiveIndex:
     def contract(self) -> str | None:
         """The contract of the build that serves, or would if it could be opened."""
         name = self._builds.current()
-        return None if name is None else self._builds.contract_of(name)
+        return None if name is None else contract_of_build(self._builds.path(name))
 
     def swap(self, name: str, fresh: EdgeIndex, finish: Callable[[set[UUID]], None]) -> None:
         """Let another build serve.

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, Select, delete, func, select, text, tuple_
 
 from pinpoint.errors import DatabaseUnavailable
 from pinpoint.records import Hint, Point, StoredFile, StoredImage
@@ -19,6 +19,7 @@ from pinpoint.store.tables import embeddings, images, sources
 _LONGEST_S: Final = 180.0
 """Above what the sessions' own timeouts leave a transaction."""
 _LOOK_S: Final = 0.05
+_AT_ONCE: Final = 10_000
 _LIVE = images.c.state.in_(("pending", "indexed"))
 
 
@@ -56,6 +57,18 @@ class Backlog:
         with self._transactions.begin() as unit:
             return list(unit.connection.execute(wanted).scalars())
 
+    def forget(self, contract: str) -> int:
+        """Delete all vectors of a contract; returns how many."""
+        key = (embeddings.c.image_id, embeddings.c.contract, embeddings.c.channel)
+        some = select(*key).where(embeddings.c.contract == contract).limit(_AT_ONCE)
+        gone = 0
+        while True:
+            with self._transactions.begin() as unit:
+                done = unit.connection.execute(delete(embeddings).where(tuple_(*key).in_(some)))
+            gone += done.rowcount
+            if done.rowcount < _AT_ONCE:
+                return gone
+
     def outlast(self) -> None:
         """Wait until every transaction that writes now has ended.
 
@@ -78,7 +91,7 @@ class Backlog:
 
     def files(self, ids: Sequence[UUID]) -> list[StoredFile]:
         """What is kept of these images' files; images that are gone are left out."""
-        wanted = (
+        wanted: Select[Any] = (
             select(
                 images.c.id,
                 images.c.kind,
@@ -96,7 +109,7 @@ class Backlog:
             .order_by(images.c.locator, images.c.source_id, images.c.external_id, images.c.id)
         )
         with self._transactions.begin() as unit:
-            rows: Sequence[Row[Any]] = unit.connection.execute(wanted).all()
+            rows = unit.connection.execute(wanted).all()
         # Two sources may keep the same file by reference, each under a name of its own.
         return [
             _file(list(group))
