@@ -7,11 +7,14 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from nets.towers import timm_bundle
 from pinpoint.bootstrap import LazyEncoder
 from pinpoint.errors import BadBundle, OtherContract, PinpointError
 from pinpoint.ingest import pipeline
+from pinpoint.stack.backup import backup
+from pinpoint_workers import upkeep
 from rig import jpeg, write_photos
 from small_stack import WORKER, SmallStack
 
@@ -183,6 +186,35 @@ def test_what_a_worker_made_under_the_old_bundle_is_made_again(stack):
     assert len(live(stack)) == PHOTOS + 3
     states = stack.rows("SELECT DISTINCT state FROM batch_items WHERE attempts > 1")
     assert states == [], "what was not their fault costs no try"
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
+    stack.run("bundles", "use", "tiny", "--json")
+    digest, lost = stack.tiny.contract.digest, sorted(live(stack))[:3]
+    with stack.worker.backlog._transactions.begin() as unit:
+        gone = "DELETE FROM embeddings WHERE contract = :contract AND image_id = ANY(:ids)"
+        unit.connection.execute(text(gone), {"contract": digest, "ids": lost})
+    stack.worker.index.forget(lost)
+    monkeypatch.setattr(upkeep, "services", lambda: stack.worker)
+    upkeep.reconcile_index([])
+    waiting = stack.worker.ledger.lost_images(digest, 10)
+    assert waiting == lost
+    pipeline.index_images(waiting, stack.worker.ingest_parts())
+    assert held(stack) == (live(stack), digest)
+
+
+@pytest.mark.timeout(240)
+def test_backup_and_list_name_what_the_index_holds(stack, tmp_path):
+    def used():
+        said = stack.run("bundles", "list", "--json")
+        return [one["name"] for one in said["bundles"] if one["used"]]
+
+    assert used() == ["descriptor"]
+    stack.run("bundles", "use", "tiny", "--json")
+    assert used() == ["tiny"]
+    manifest = backup(stack.settings, tmp_path / "out.tar", lambda _: None)
+    assert (manifest.bundle, manifest.contract) == ("tiny", stack.tiny.contract.digest)
 
 
 def test_an_index_of_a_bundle_that_is_not_here_is_said(stack):

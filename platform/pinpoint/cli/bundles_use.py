@@ -73,14 +73,19 @@ def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
 
 
 def _use(services: Services, name: str, accept_missing: int, images_per_s: float | None) -> Used:
-    from pinpoint.bootstrap import LazyEncoder, encoder_of
+    from pinpoint.bootstrap import LazyEncoder
+    from pinpoint.nets.bundles import bundle_of
+    from pinpoint.nets.contract import DESCRIPTOR_NAME
     from pinpoint.switching import Switching
 
     settings = Settings.from_environment()
     # The bar tells how it goes; lines of the flow would stand between the results.
     logs.configure(settings.log.model_copy(update={"level": "warning"}))
-    # Found by its contract, as the API and the workers will: so it must lie where they look.
-    encoder = encoder_of(LazyEncoder(settings, name).contract.digest, settings)
+    # Found again by its contract, as API and workers will: whatever their settings name, they look
+    # below the home.
+    wanted = LazyEncoder(settings, name).contract.digest
+    home, rendition_px = settings.places.home, settings.media.rendition_px
+    encoder = LazyEncoder(settings, bundle_of(wanted, home, rendition_px, DESCRIPTOR_NAME))
     encoder.warm()
     if services.backlog is None:
         raise Misconfigured("these services cannot change the bundle: they are those of the API")

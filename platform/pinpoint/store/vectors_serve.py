@@ -66,7 +66,7 @@ def _progress(index: ServedIndex, _: wire.Fields, __: list[wire.Array]) -> Answe
 
 
 def _upsert(index: ServedIndex, fields: wire.Fields, arrays: list[wire.Array]) -> Answer:
-    contract = fields["contract"]
+    contract = fields.get("contract")
     index.upsert(wire.unpack_points(fields, arrays), None if contract is None else str(contract))
     return {}, ()
 
