@@ -16,6 +16,7 @@ from pinpoint.ingest import pipeline
 from pinpoint.ingest.stored import CHANGED, Pace
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.store.backlog import Backlog
+from pinpoint.store.points import Points
 from pinpoint.store.rows import unpack
 from rig import jpeg, write_photos
 
@@ -113,6 +114,17 @@ def test_a_pass_goes_on_where_a_broken_one_stopped(rig, tiny, backlog, tmp_path)
     assert len(left) == 70 - 32
     assert pipeline.reembed_images(left, tiny, backlog).done == 38
     assert len(stored(rig, tiny.encoder.contract)) == 70
+
+
+def test_a_build_that_runs_sees_what_is_encoded_meanwhile(rig, tiny, backlog, tmp_path):
+    write_photos(tmp_path / "in", 4)
+    rig.ingest(tmp_path / "in", rig.organization())
+    points = Points(rig.owner, lambda: tiny.encoder.contract)
+    mark = points.watermark()
+    assert (points.bounds(), list(points.stream(since=mark))) == ((0, 0), [])
+    pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
+    assert points.bounds() == (4, 4)
+    assert sum(len(page) for page in points.stream(since=mark)) == 4
 
 
 def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, backlog, tmp_path):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The index: look, rebuild, compare.", no_args_is_help=True)
 
 _PAUSE_S: Final = 0.2
+_MEANWHILE_S: Final = 2.0
+"""Rest between two pieces of other work: they ask PostgreSQL, and so does the build."""
 
 
 @app.command("info")
@@ -145,7 +147,7 @@ def _wait_for(index: RemoteIndex, meanwhile: Callable[[], None] | None = None) -
     Raises:
         IndexUnavailable: The rebuild failed; the index that was there goes on.
     """
-    shown = None
+    shown, rested = None, time.monotonic()
     while True:
         now = index.progress()
         line = _line(now)
@@ -158,8 +160,9 @@ def _wait_for(index: RemoteIndex, meanwhile: Callable[[], None] | None = None) -
             raise IndexUnavailable("the index owner was restarted under the rebuild; run it again")
         if now.state == "done":
             return now
-        if meanwhile is not None:
+        if meanwhile is not None and time.monotonic() - rested >= _MEANWHILE_S:
             meanwhile()
+            rested = time.monotonic()
         time.sleep(_PAUSE_S)
 
 

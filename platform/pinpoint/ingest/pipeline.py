@@ -166,7 +166,7 @@ def reembed_images(
                 for file, image, face in seen
             ]
             vectors, failures = embed(wanted, parts.encoder)
-            parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
+            parts.ledger.save_vectors(parts.encoder.contract.digest, vectors, marked=True)
             unreachable |= lost | failures
             done += len(vectors)
             images = len(seen) + len(lost)

@@ -72,7 +72,9 @@ class Ledger:
             leases.settle(unit.connection, twins, "duplicate")
             return kept
 
-    def save_vectors(self, contract: str, vectors: Sequence[Embedded]) -> None:
+    def save_vectors(
+        self, contract: str, vectors: Sequence[Embedded], *, marked: bool = False
+    ) -> None:
         """Store vectors as fp16; one whose image has other bytes by now is dropped."""
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
@@ -100,6 +102,12 @@ class Ledger:
                         constraint="pk_embeddings", set_={"vector": statement.excluded.vector}
                     ),
                     values,
+                )
+            if values and marked:
+                unit.connection.execute(
+                    update(images)
+                    .where(among(images.c.id, [value["image_id"] for value in values]))
+                    .values(changed_xid=images.c.changed_xid)  # a trigger sets it
                 )
 
     @contextmanager
