@@ -215,6 +215,12 @@ def test_backup_and_list_name_what_the_index_holds(stack, tmp_path):
     assert used() == ["tiny"]
     manifest = backup(stack.settings, tmp_path / "out.tar", lambda _: None)
     assert (manifest.bundle, manifest.contract) == ("tiny", stack.tiny.contract.digest)
+    back = stack.command("bundles", "use", "descriptor")
+    out, error = back.communicate(timeout=100)
+    assert back.returncode == 0, error
+    assert "bundle descriptor serves, index build" in out
+    assert "export PINPOINT_BUNDLE=descriptor" in out
+    assert used() == ["descriptor"]
 
 
 def test_an_index_of_a_bundle_that_is_not_here_is_said(stack):

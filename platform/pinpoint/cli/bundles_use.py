@@ -47,7 +47,7 @@ def use(
     if session.as_json:
         output.show_json(used)
     else:
-        _show(used)
+        _show(used, name)
 
 
 def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
@@ -91,6 +91,7 @@ def _use(services: Services, name: str, accept_missing: int, images_per_s: float
         raise Misconfigured("these services cannot change the bundle: they are those of the API")
     services.ensure_index()
     bar, task = output.progress("encoding")
+    bar.update(task, total=0)
     with bar:
         switching = Switching(
             dataclasses.replace(services.ingest_parts(), encoder=encoder),
@@ -105,7 +106,7 @@ def _use(services: Services, name: str, accept_missing: int, images_per_s: float
         return switching.use(build, accept_missing=accept_missing)
 
 
-def _show(used: Used) -> None:
+def _show(used: Used, name: str) -> None:
     lost = sum(used.unreachable.values())
     rows = [
         ("images", used.live),
@@ -117,4 +118,4 @@ def _show(used: Used) -> None:
     ]
     output.table(None, ("what", ">images"), rows)
     output.say(f"bundle {used.bundle} serves, index build {used.build}")
-    output.say(f"for an index that is made afresh: export PINPOINT_BUNDLE={used.bundle}")
+    output.say(f"for an index that is made afresh: export PINPOINT_BUNDLE={name}")
