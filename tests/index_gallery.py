@@ -60,10 +60,10 @@ def gallery(
 
 
 class FolderSource:
-    """A point source told by files in a folder: `n`, `extra`, `crash`, `slow`, `contract`."""
+    """A point source told by files: `n`, `extra`, `lacking`, `crash`, `slow`, `contract`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, contract: str | None = None) -> None:
+        self.folder, self.contract = folder, contract
 
     def _number(self, name: str, default: int = 0) -> int:
         path = self.folder / name
@@ -72,7 +72,11 @@ class FolderSource:
     def spec(self) -> IndexSpec:
         contract = self.folder / "contract"
         name = contract.read_text() if contract.exists() else SPEC.contract
-        return IndexSpec(contract=name, dims=DIMS)
+        return IndexSpec(contract=self.contract or name, dims=DIMS)
+
+    def bounds(self) -> tuple[int, int]:
+        held = self._number("n") + self._number("extra") + self._number("lacking")
+        return held, held
 
     def watermark(self) -> int:
         return 1 + self._number("extra")
@@ -95,5 +99,5 @@ class FolderSource:
         return {identity(10_000): 5}
 
 
-def open_folder_source() -> FolderSource:
-    return FolderSource(Path(os.environ["INDEX_TEST_SOURCE"]))
+def open_folder_source(contract: str | None = None) -> FolderSource:
+    return FolderSource(Path(os.environ["INDEX_TEST_SOURCE"]), contract)

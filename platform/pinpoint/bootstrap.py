@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.errors import OtherContract
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.bundles import bundle_of, find_bundle
 from pinpoint.nets.digests import public_contract
 from pinpoint.ports import VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, SourceKind, Vector
@@ -21,6 +22,7 @@ from pinpoint.settings import Settings
 from pinpoint.stack.broker import CeleryQueue
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store.access import Access
+from pinpoint.store.backlog import Backlog
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.closing import Closing
 from pinpoint.store.database import Transactions, api_engine, owner_engine
@@ -35,22 +37,30 @@ if TYPE_CHECKING:
     from pinpoint.nets.embedder import Embedder
 
 Role = Literal["api", "worker", "operator"]
+T = TypeVar("T")
 
 
 class LazyEncoder:
     """An encoder that reads its contract at once cheaply and its weights at the first picture.
 
     torch takes seconds to import: commands that never encode must not pay for it.
+
+    Args:
+        settings: Where bundles lie, and what the encoder computes on.
+        bundle: Another one than the settings name.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, bundle: str | None = None) -> None:
         self._settings = settings
+        self._encoder = settings.encoder
+        if bundle is not None:
+            self._encoder = settings.encoder.model_copy(update={"bundle": bundle})
         self._lock = threading.Lock()
 
     @cached_property
     def contract(self) -> Contract:
-        """What the configured bundle expects and produces."""
-        bundle = find_bundle(self._settings.encoder.bundle, self._settings.places.home)
+        """What the bundle expects and produces."""
+        bundle = find_bundle(self._encoder.bundle, self._settings.places.home)
         return public_contract(bundle.contract, self._settings.media.rendition_px)
 
     @cached_property
@@ -58,7 +68,7 @@ class LazyEncoder:
         from pinpoint.nets.runtime import open_encoder
 
         return open_encoder(
-            self._settings.encoder, self._settings.places.home, self._settings.media.rendition_px
+            self._encoder, self._settings.places.home, self._settings.media.rendition_px
         )
 
     def warm(self) -> None:
@@ -82,6 +92,50 @@ class LazyEncoder:
         return self._opened.encode_places(positions)
 
 
+class Encoders:
+    """The encoder whose vectors the index holds: it follows the index, not the settings.
+
+    The bundle of the settings is that of an index which is made afresh.
+    """
+
+    def __init__(self, settings: Settings, index: VectorIndex) -> None:
+        self._settings, self._index = settings, index
+        self._lock = threading.Lock()
+        self.configured = LazyEncoder(settings)
+        self._live: LazyEncoder | None = None
+
+    @property
+    def current(self) -> LazyEncoder:
+        """That of the index when it was last looked at."""
+        return self._live or self.follow()
+
+    def follow(self) -> LazyEncoder:
+        """Look at the index now.
+
+        Raises:
+            IndexUnavailable: It does not answer.
+            BadBundle: The bundle that it was made with is not here.
+        """
+        wanted = self._index.info().contract
+        with self._lock:
+            if wanted is None:
+                return self._live or self.configured
+            if self._live is None or self._live.contract.digest != wanted:
+                self._live = encoder_of(wanted, self._settings)
+            return self._live
+
+
+def encoder_of(contract: str, settings: Settings) -> LazyEncoder:
+    """The encoder of a contract.
+
+    Raises:
+        BadBundle: Its bundle is not here.
+    """
+    home, rendition_px = settings.places.home, settings.media.rendition_px
+    name = bundle_of(contract, home, rendition_px, settings.encoder.bundle)
+    return LazyEncoder(settings, name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a door needs; close it when the door shuts."""
@@ -90,24 +144,39 @@ class Services:
     database: CatalogueDatabase
     access: Access
     index: VectorIndex
-    encoder: LazyEncoder
+    encoders: Encoders
     blobs: FolderBlobs
     jobs: CeleryQueue
     decoder: ChildDecoder
     ledger: Ledger | None
     """Only for workers and operators: the API's role cannot reach what it needs."""
     points: Points | None
+    backlog: Backlog | None
     closing: Closing | None
     upkeep: Upkeep
 
+    @property
+    def encoder(self) -> LazyEncoder:
+        """The encoder whose vectors the index held when it was last looked at."""
+        return self.encoders.current
+
     def ensure_index(self) -> None:
-        """Make the index for the configured bundle if there is none.
+        """Make the index for the configured bundle if there is none; else follow it.
 
         Raises:
-            BadBundle: The index holds vectors of another bundle.
+            BadBundle: The bundle that the index was made with is not here.
         """
-        contract = self.encoder.contract
-        self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
+        if self.index.info().contract is None:
+            contract = self.encoders.configured.contract
+            self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
+        self.encoders.follow()
+
+    def with_live(self, do: Callable[[LazyEncoder], T]) -> T:
+        """Do something with the encoder of the index; once more if it was switched meanwhile."""
+        try:
+            return do(self.encoder)
+        except OtherContract:
+            return do(self.encoders.follow())
 
     def ingest_parts(self) -> IngestParts:
         """What the ingest flow works with."""
@@ -138,20 +207,22 @@ def build(settings: Settings, role: Role) -> Services:
     """
     places = StackPlaces(settings.places.home)
     queue = CeleryQueue(settings.places.broker_url or places.broker_url)
-    encoder = LazyEncoder(settings)
+    index = open_index(settings)
+    encoders = Encoders(settings, index)
     transactions = _transactions(settings, places, queue, role)
     owned = role != "api"
     return Services(
         settings=settings,
         database=CatalogueDatabase(transactions, settings.worker.chunk),
         access=Access(transactions),
-        index=open_index(settings),
-        encoder=encoder,
+        index=index,
+        encoders=encoders,
         blobs=FolderBlobs(places.blobs_dir),
         jobs=queue,
         decoder=ChildDecoder(settings.media, children=2),
-        ledger=_ledger(transactions, settings, encoder) if owned else None,
-        points=_points(transactions, encoder) if owned else None,
+        ledger=_ledger(transactions, settings, encoders) if owned else None,
+        points=Points(transactions, lambda: encoders.current.contract) if owned else None,
+        backlog=Backlog(transactions) if owned else None,
         closing=Closing(transactions) if owned else None,
         upkeep=Upkeep(transactions),
     )
@@ -164,13 +235,21 @@ def open_index(settings: Settings) -> VectorIndex:
     return RemoteIndex(StackPlaces(settings.places.home).index_socket)
 
 
-def open_point_source() -> Points:
-    """The point source of this environment; what the index builder's child process calls."""
+def open_point_source(contract: str | None = None) -> Points:
+    """The point source of this environment; what the index builder's child process calls.
+
+    Args:
+        contract: Digest of the contract wanted; None for that of the settings' bundle.
+
+    Raises:
+        BadBundle: There is no bundle of that contract.
+    """
     settings = Settings.from_environment()
     places = StackPlaces(settings.places.home)
-    return _points(
+    encoder = LazyEncoder(settings) if contract is None else encoder_of(contract, settings)
+    return Points(
         Transactions(owner_engine(settings.places.database_url or places.owner_url())),
-        LazyEncoder(settings),
+        lambda: encoder.contract,
     )
 
 
@@ -187,14 +266,10 @@ def _transactions(
     return Transactions(api_engine(str(settings.places.database_url), own_login=False), queue)
 
 
-def _ledger(transactions: Transactions, settings: Settings, encoder: LazyEncoder) -> Ledger:
+def _ledger(transactions: Transactions, settings: Settings, encoders: Encoders) -> Ledger:
     return Ledger(
         transactions,
-        contract=lambda: encoder.contract.digest,
+        contract=lambda: encoders.current.contract.digest,
         lease_s=settings.worker.lease_s,
         max_attempts=settings.worker.max_attempts,
     )
-
-
-def _points(transactions: Transactions, encoder: LazyEncoder) -> Points:
-    return Points(transactions, lambda: encoder.contract)

@@ -14,6 +14,7 @@
     │   ├── IndexUnavailable
     │   └── BrokerUnavailable
     ├── BadBundle             weights and contract do not match each other, or the index
+    │   └── OtherContract     the index holds vectors of another contract than was said
     ├── Misconfigured         a setting is missing or wrong
     └── StackError            the embedded stack cannot be started, stopped or found
 
@@ -119,6 +120,12 @@ class BadBundle(PinpointError):
     """Weights, contract and index do not fit together."""
 
     reason = "bad_bundle"
+
+
+class OtherContract(BadBundle):
+    """The index holds vectors of another contract; it may have been switched a moment ago."""
+
+    reason = "other_contract"
 
 
 class Misconfigured(PinpointError):

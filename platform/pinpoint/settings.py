@@ -70,7 +70,11 @@ class EncoderSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
 
     bundle: Annotated[
-        str, Field(description="`descriptor`, or a bundle folder, or its name below home/bundles.")
+        str,
+        Field(
+            description="Bundle of an index that is made afresh: `descriptor`, a bundle folder, or "
+            "its name below home/bundles. One that is there names its own."
+        ),
     ] = "descriptor"
     device: Annotated[str, Field(description="`auto`, `cpu`, `cuda`, `cuda:1` …")] = "auto"
     encode_batch: Annotated[int, Field(ge=1, le=4096, description="Pictures per forward pass.")] = (

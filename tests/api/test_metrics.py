@@ -50,6 +50,7 @@ def served(rig, tmp_path):
         access=Access(rig.as_api),
         index=rig.index,
         encoder=rig.encoder,
+        with_live=lambda do: do(rig.encoder),
         blobs=rig.blobs,
         jobs=rig.queue,
         decoder=rig.parts.decoder,

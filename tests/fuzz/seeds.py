@@ -98,7 +98,14 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         ),
     ]
     queries = [
-        IndexQuery(channel="image", vector=vector, filter=shape, limit=3, exact=bool(n % 2))
+        IndexQuery(
+            channel="image",
+            vector=vector,
+            filter=shape,
+            limit=3,
+            exact=bool(n % 2),
+            contract=(None, "fuzz")[n % 2],
+        )
         for n, shape in enumerate(shapes)
     ]
     asked, vectors = wire.pack_queries(queries)
@@ -110,7 +117,7 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         ({"verb": "progress"}, []),
         ({"verb": "ensure", "contract": "fuzz", "dims": {"image": 16, "gps": 8}}, []),
         ({"verb": "search", **asked}, vectors),
-        ({"verb": "upsert", **stored}, arrays),
+        ({"verb": "upsert", "contract": "fuzz", **stored}, arrays),
         ({"verb": "delete", "versions": [[UUID(int=9).bytes, 3]]}, []),
         ({"verb": "forget", "ids": [UUID(int=9).bytes]}, []),
         ({"verb": "fetch", "ids": ids, "vectors": True}, []),

@@ -78,7 +78,7 @@ def test_items_are_given_back_when_the_database_has_come_back(rig, waiting, monk
     _, _, ids = waiting
     pauses, give_back = [], rig.ledger.give_back
 
-    def away(_points):
+    def away(*_given):
         raise IndexUnavailable("away")
 
     def twice_away(*given):

@@ -123,7 +123,7 @@ def test_items_of_a_dead_worker_go_on_alone(rig, org, folder):
 def test_an_index_that_is_away_costs_no_try(rig, org, folder, monkeypatch):
     batch = register(rig, org, folder)
 
-    def away(_points):
+    def away(*_given):
         raise IndexUnavailable("away")
 
     with monkeypatch.context() as patch:

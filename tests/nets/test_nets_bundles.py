@@ -10,9 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from nets.towers import TINY, clip_bundle, timm_bundle, timm_weights
 from pinpoint.errors import BadBundle, Conflict, Misconfigured
-from pinpoint.nets.bundles import find_bundle, read_bundle
+from pinpoint.nets.bundles import bundle_of, descriptor_bundle, find_bundle, read_bundle
 from pinpoint.nets.checkpoint import write_bundle
-from pinpoint.nets.contract import TowerSpec, descriptor_contract
+from pinpoint.nets.contract import (
+    CONTRACT_FILE,
+    DESCRIPTOR_NAME,
+    TowerSpec,
+    descriptor_contract,
+)
 from pinpoint.nets.digests import digest
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings
@@ -205,3 +210,19 @@ def test_the_digest_names_what_determines_vectors(bundle, tmp_path):
     third = digest(read_bundle(bundle).contract, 512)
     clip = digest(read_bundle(clip_bundle(tmp_path / "clip")).contract, 512)
     assert len({first, second, third, clip, digest(descriptor_contract(), 512)}) == 5
+
+
+def test_a_bundle_is_found_by_its_contract(tmp_path):
+    home = tmp_path / "home"
+    below = timm_bundle(home / "bundles" / "any name")
+    outside = timm_bundle(tmp_path / "outside")
+    (home / "bundles" / "broken").mkdir()
+    (home / "bundles" / "broken" / CONTRACT_FILE).write_text("{")
+    wanted = digest(read_bundle(below).contract, 512)
+    assert bundle_of(wanted, home, 512, DESCRIPTOR_NAME) == str(below)
+    assert bundle_of(wanted, home, 512, str(outside)) == str(outside)
+    assert bundle_of(digest(descriptor_bundle().contract, 512), home, 512, "any") == DESCRIPTOR_NAME
+    below.rename(below.with_name(".draft"))
+    for rendition_px, configured in ((512, DESCRIPTOR_NAME), (256, str(outside))):
+        with pytest.raises(BadBundle, match=f"no bundle here has the contract {wanted}"):
+            bundle_of(wanted, home, rendition_px, configured)

@@ -18,7 +18,7 @@ import pytest
 
 from index_gallery import SPEC, gallery
 from index_process import ask, owner, question, until
-from pinpoint.errors import BadBundle, BadRequest, IndexUnavailable
+from pinpoint.errors import BadRequest, IndexUnavailable, OtherContract
 from pinpoint.records import IndexSpec
 from pinpoint.store import vectors_wire as wire
 from pinpoint.store.vectors_remote import RemoteIndex
@@ -141,7 +141,7 @@ def test_errors_come_back_as_what_they_were(owner):
     with pytest.raises(IndexUnavailable, match="not ready"):
         client.count()
     client.ensure(SPEC)
-    with pytest.raises(BadBundle, match="rebuild"):
+    with pytest.raises(OtherContract, match="bundles use"):
         client.ensure(IndexSpec(contract="other", dims={"image": 4}))
     with pytest.raises(BadRequest) as caught:
         client.search([question(0)])

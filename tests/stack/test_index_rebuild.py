@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from index_gallery import SPEC, gallery, identity
-from index_process import Owner, ask, owner, until
+from index_process import Owner, ask, owner, question, until
+from pinpoint.errors import Conflict, OtherContract
 from pinpoint.records import Point
 
 __all__ = ["owner"]
@@ -126,10 +127,59 @@ def test_a_rebuild_makes_the_first_index_and_changes_the_contract(owner):
     client.rebuild()
     until(lambda: settled(owner))
     assert (client.info().contract, client.count()) == (SPEC.contract, 50)
-    (owner.source / "contract").write_text("contract-b")
-    client.rebuild()
+    client.rebuild("contract-b")
     until(lambda: settled(owner) and client.info().contract == "contract-b")
-    assert client.count() == 50
+    assert (client.count(), client.progress().contract) == (50, "contract-b")
+    client.rebuild()
+    until(lambda: settled(owner))
+    assert client.info().contract == "contract-b", "without a word it keeps its contract"
+
+
+def test_another_contract_waits_for_the_rebuild_that_runs(owner):
+    client = serve(owner, 600)
+    (owner.source / "slow").touch()
+    client.rebuild("contract-b")
+    until((owner.source / "streaming").exists)
+    client.rebuild("contract-b")
+    client.rebuild()
+    with pytest.raises(Conflict, match="wait"):
+        client.rebuild("contract-c")
+    (owner.source / "slow").unlink()
+    until(lambda: settled(owner), 60)
+    assert client.info().contract == "contract-b"
+
+
+def test_a_switch_carries_deletions_and_refuses_writers_of_before(owner):
+    client = serve(owner, 600)
+    (owner.source / "slow").touch()
+    client.rebuild("contract-b")
+    until((owner.source / "streaming").exists)
+    gone, late = gallery(2)
+    client.delete({gone.id: 2})
+    client.upsert([replace(late, version=2)], SPEC.contract)
+    (owner.source / "slow").unlink()
+    until(lambda: settled(owner), 60)
+    assert client.progress().state == "done", client.progress()
+    assert client.fetch([gone.id]) == []
+    for contract in (SPEC.contract, "contract-c"):
+        with pytest.raises(OtherContract):
+            client.upsert([replace(late, version=3)], contract)
+        with pytest.raises(OtherContract):
+            client.search([replace(question(), contract=contract)])
+    assert client.fetch([late.id])[0].version == 1, "what the old one got is for reconcile"
+    client.upsert([replace(late, version=3)], "contract-b")
+    assert client.search([replace(question(), contract="contract-b")])[0]
+
+
+def test_a_build_that_lacks_images_is_not_switched_to(owner):
+    client = serve(owner, 600)
+    old = client.info()
+    (owner.source / "lacking").write_text("5")
+    client.rebuild("contract-b")
+    until(lambda: settled(owner), 60)
+    assert "holds 600 images, PostgreSQL 605" in client.progress().error
+    assert (client.info().build, client.info().contract) == (old.build, SPEC.contract)
+    assert owner.builds() == [old.build]
 
 
 def test_a_build_whose_files_are_gone_is_said_and_mended(owner):

@@ -85,6 +85,12 @@ def test_a_server_is_rebuilt_beside_the_collection_that_serves(tmp_path):
     (tmp_path / "contract").write_text("contract-b")
     index.rebuild(FolderSource(tmp_path))
     assert index.info().contract == "contract-b"
+    (tmp_path / "lacking").write_text("6")
+    (tmp_path / "contract").write_text("contract-c")
+    with pytest.raises(IndexUnavailable, match="holds 34 images, PostgreSQL 40"):
+        index.rebuild(FolderSource(tmp_path))
+    (tmp_path / "lacking").unlink()
+    assert index.info().contract == "contract-b"
     (tmp_path / "contract").write_text("no/such:name")
     with pytest.raises(BadBundle):
         index.rebuild(FolderSource(tmp_path))

@@ -10,7 +10,7 @@ import pytest
 
 from index_fixtures import EDGES, filled, index
 from index_gallery import DIMS, ORG_A, ORG_B, SPEC, START, gallery, identity
-from pinpoint.errors import BadBundle, BadRequest, IndexUnavailable
+from pinpoint.errors import BadBundle, BadRequest, IndexUnavailable, OtherContract
 from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, IndexSpec, Point
 
 __all__ = ["filled", "index"]
@@ -114,9 +114,9 @@ def test_small_inserts_are_found_at_once(filled):
 
 def test_ensure_refuses_another_contract(filled):
     filled.ensure(SPEC)
-    with pytest.raises(BadBundle, match="rebuild"):
+    with pytest.raises(OtherContract, match="bundles use"):
         filled.ensure(IndexSpec(contract="contract-b", dims=DIMS))
-    with pytest.raises(BadBundle, match="rebuild"):
+    with pytest.raises(OtherContract, match="bundles use"):
         filled.ensure(IndexSpec(contract=SPEC.contract, dims={"image": 16}))
     info = filled.info()
     assert (info.ready, info.contract, info.points) == (True, SPEC.contract, 300)
@@ -135,6 +135,24 @@ def test_before_ensure_nothing_is_ready(index):
     ):
         with pytest.raises(IndexUnavailable):
             call()
+
+
+def test_vectors_of_another_contract_are_neither_taken_nor_asked_for(filled):
+    one = replace(gallery(2)[1], version=2)
+    ask = IndexQuery(
+        channel="image", vector=one.vectors["image"], filter=EVERYTHING, limit=1, contract="b"
+    )
+    for call in (
+        lambda: filled.upsert([one], "b"),
+        lambda: filled.search([replace(ask, contract=SPEC.contract), ask]),
+        lambda: filled.ensure(IndexSpec(contract="b", dims=DIMS)),
+    ):
+        with pytest.raises(OtherContract, match="bundles use"):
+            call()
+    assert filled.fetch([one.id])[0].version == 1
+    filled.upsert([one], SPEC.contract)
+    (hits,) = filled.search([replace(ask, contract=SPEC.contract)])
+    assert (hits[0].id, hits[0].version) == (one.id, 2)
 
 
 def test_what_cannot_be_used_is_refused_and_changes_nothing(filled):

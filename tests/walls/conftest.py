@@ -44,6 +44,7 @@ def neighbourhood(walls_database, tmp_path_factory) -> Iterator[Neighbourhood]:
         access=Access(rig.as_api),
         index=rig.index,
         encoder=rig.encoder,
+        with_live=lambda do: do(rig.encoder),
         blobs=rig.blobs,
         jobs=rig.queue,
         decoder=rig.parts.decoder,

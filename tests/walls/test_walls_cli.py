@@ -36,6 +36,7 @@ OPERATOR = {
     "up", "down", "status", "demo", "inspect", "backup", "restore",
     "evaluate", "compare", "world make", "train embedder",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
+    "bundles use", "bundles forget",
     "orgs create", "orgs list", "orgs revoke", "orgs erase",
     "keys create", "keys list", "keys revoke",
     "index info", "index rebuild", "index reconcile",

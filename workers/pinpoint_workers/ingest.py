@@ -20,7 +20,7 @@ def ingest_items(ids: list[UUID]) -> None:
     here.ensure_index()
     tally = Tally()
     try:
-        pipeline.ingest_items(ids, name(), here.ingest_parts(), tally)
+        here.with_live(lambda _: pipeline.ingest_items(ids, name(), here.ingest_parts(), tally))
     finally:
         keep_sums(tally.sums())
 
@@ -30,7 +30,7 @@ def index_images(ids: list[UUID]) -> None:
     """Carry changed rows to the index."""
     here = services()
     here.ensure_index()
-    pipeline.index_images(ids, here.ingest_parts())
+    here.with_live(lambda _: pipeline.index_images(ids, here.ingest_parts()))
 
 
 @job

@@ -26,6 +26,7 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.IndexUnavailable: True,
     errors.BrokerUnavailable: True,
     errors.BadBundle: False,
+    errors.OtherContract: True,
     errors.Misconfigured: False,
     errors.StackError: False,
 }

@@ -82,5 +82,6 @@ def start() -> None:
 def stop() -> None:
     """Free this worker's leases and close its services."""
     here = services()
-    here.ingest_parts().ledger.release(name())
+    if here.ledger is not None:
+        here.ledger.release(name())
     here.close()

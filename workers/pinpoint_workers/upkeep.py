@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
 from pinpoint import jobs, logs
+from pinpoint.bootstrap import Services
+from pinpoint.ingest.pipeline import reembed_images
 from pinpoint.ingest.prune import prune
 from pinpoint.ingest.reconcile import reconcile
 from pinpoint.ingest.sweep import sweep
@@ -15,6 +18,9 @@ from pinpoint_workers.retries import job
 from pinpoint_workers.runtime import is_alive, services
 
 _log = logs.get(__name__)
+
+_REEMBEDDED: Final = 512
+"""Images encoded again in one job, at most."""
 
 
 @job
@@ -49,6 +55,7 @@ def reconcile_index(_ids: list[UUID]) -> None:
     """Compare PostgreSQL with the index and mend the drift."""
     here = services()
     here.ensure_index()
+    _reembed(here)
     drift = reconcile(
         ledger=here.ingest_parts().ledger,
         index=here.index,
@@ -65,6 +72,23 @@ def reconcile_index(_ids: list[UUID]) -> None:
         extra=drift.extra,
         mended=drift.mended,
     )
+
+
+def _reembed(here: Services) -> None:
+    """Encode what has no vectors under the contract of the index.
+
+    Usually that is nothing: `pinpoint bundles use` leaves only what it was told to, but it may have
+    been killed while the index was switched.
+    """
+    if here.backlog is None:
+        raise RuntimeError("a worker has the owner's role")
+    contract = here.encoder.contract
+    ids = here.backlog.missing(contract.digest, contract.dims)
+    if ids:
+        # By chance, so that those that cannot be reached do not stand in the others' way for ever.
+        some = random.sample(ids, min(len(ids), _REEMBEDDED))
+        found = reembed_images(some, here.ingest_parts(), here.backlog)
+        _log.warning("images lacked vectors", images=len(ids), encoded=found.done)
 
 
 @job

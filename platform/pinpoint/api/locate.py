@@ -61,17 +61,20 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
         raise BadRequest("the form has no file in the field 'photo'")
     asked = forms.fields(form, limits.LocateForm)
     data = photo.file.read()
-    answer = pipeline.locate(
-        data,
-        file=photo.filename or "photo",
-        limits=_limits(asked, caller, parts),
-        organization_id=caller.organization_id,
-        kind=asked.kind,
-        decoder=parts.decoder,
-        encoder=parts.encoder,
-        index=parts.index,
-        database=parts.database,
-        settings=parts.settings.search,
+    where = _limits(asked, caller, parts)
+    answer = parts.with_live(
+        lambda encoder: pipeline.locate(
+            data,
+            file=photo.filename or "photo",
+            limits=where,
+            organization_id=caller.organization_id,
+            kind=asked.kind,
+            decoder=parts.decoder,
+            encoder=encoder,
+            index=parts.index,
+            database=parts.database,
+            settings=parts.settings.search,
+        )
     )
     _audit(parts, caller, "locate", data, answer)
     count.searched("locate", answer.timings_ms, point=answer.point is not None)
@@ -92,22 +95,25 @@ def similar(caller: AsCaller, parts: Parts, form: Form, count: Count) -> Similar
     if (photo is None) == (asked.image_id is None):
         raise BadRequest("give either a file in the field 'photo' or an image_id")
     data = None if photo is None else photo.file.read()
-    found = pipeline.similar(
-        data,
-        image_id=asked.image_id,
-        file="photo" if photo is None else photo.filename or "photo",
-        limits=_limits(asked, caller, parts),
-        organization_id=caller.organization_id,
-        limit=asked.limit,
-        per_group=asked.per_group,
-        kind=asked.kind,
-        include_self=asked.include_self,
-        exclude_group=asked.exclude_group,
-        decoder=parts.decoder,
-        encoder=parts.encoder,
-        index=parts.index,
-        database=parts.database,
-        settings=parts.settings.search,
+    where = _limits(asked, caller, parts)
+    found = parts.with_live(
+        lambda encoder: pipeline.similar(
+            data,
+            image_id=asked.image_id,
+            file="photo" if photo is None else photo.filename or "photo",
+            limits=where,
+            organization_id=caller.organization_id,
+            limit=asked.limit,
+            per_group=asked.per_group,
+            kind=asked.kind,
+            include_self=asked.include_self,
+            exclude_group=asked.exclude_group,
+            decoder=parts.decoder,
+            encoder=encoder,
+            index=parts.index,
+            database=parts.database,
+            settings=parts.settings.search,
+        )
     )
     _audit(parts, caller, "similar", data, found)
     count.searched("similar", found.timings_ms, point=False)

@@ -37,6 +37,7 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.IndexUnavailable: 503,
     errors.BrokerUnavailable: 503,
     errors.BadBundle: 500,
+    errors.OtherContract: 503,
     errors.Misconfigured: 500,
     errors.StackError: 503,
 }
@@ -57,6 +58,7 @@ TITLES: Final[dict[str, str]] = {
     "index_unavailable": "The index does not answer",
     "broker_unavailable": "The broker does not answer",
     "bad_bundle": "Weights and index do not fit together",
+    "other_contract": "The index holds vectors of another bundle",
     "misconfigured": "A setting is missing or wrong",
     "stack_error": "The embedded stack has a problem",
     "invalid_request": "The request does not have the documented form",

@@ -42,7 +42,7 @@ def list_bundles(context: typer.Context, as_json: Json = False) -> None:
         try:
             rows.append({**_said(read_bundle(folder), settings), "name": folder.name})
         except BadBundle as error:
-            rows.append({"name": folder.name, "problem": error.message, "used": _used(folder.name)})
+            rows.append({"name": folder.name, "problem": error.message, "used": False})
     if session.as_json:
         output.show_json({"bundles": rows})
         return
@@ -205,8 +205,15 @@ def _folders(settings: Settings) -> list[Path]:
     return sorted(each for each in below.glob("[!.]*") if each.is_dir())
 
 
-def _used(name: str) -> bool:
-    return name == Settings.from_environment().encoder.bundle
+def _used(name: str, contract: str, settings: Settings) -> bool:
+    """Whether the embedded index holds this bundle's vectors; before there is one, whether it will.
+
+    A Qdrant server is not asked: there the settings must say it.
+    """
+    from pinpoint.stack.places import StackPlaces
+
+    live = StackPlaces(settings.places.home).live_contract()
+    return name == settings.encoder.bundle if live is None else contract == live
 
 
 def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
@@ -215,6 +222,7 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     contract = bundle.contract
     held = [each for each in (contract.weights, contract.heads and contract.heads.weights) if each]
     training = contract.heads.training if contract.heads else None
+    contract_digest = digest(contract, settings.media.rendition_px)
     files = [file for file in (bundle.weights, bundle.heads) if file is not None]
     return {
         "name": contract.name,
@@ -230,11 +238,11 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "training": asdict(training) if training else None,
         "calibrated": contract.calibrated,
-        "digest": digest(contract, settings.media.rendition_px),
+        "digest": contract_digest,
         "note": contract.note,
         "code_version": contract.code_version,
         "problem": None,
-        "used": _used(contract.name),
+        "used": _used(contract.name, contract_digest, settings),
     }
 
 
@@ -250,5 +258,6 @@ def _tell(session: Session, bundle: Bundle, settings: Settings) -> None:
         return
     output.say(f"bundle {found['name']}: {found['tower']}, {found['weights_mb']:g} MB")
     output.say(
-        f"use it from the first ingest on: export PINPOINT_BUNDLE={found['name']}; pinpoint up"
+        f"use it from the first ingest on: export PINPOINT_BUNDLE={found['name']}; pinpoint up; "
+        f"where there are images already: pinpoint bundles use {found['name']}"
     )

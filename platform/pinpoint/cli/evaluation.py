@@ -95,7 +95,8 @@ def evaluate(
         _describe(session, labelled, images and places.images)
         return
     with session.services("api", _settings(bundle)) as services:
-        folder = out or Path(f"evaluation-{protocol}-{services.encoder.contract.name}-{ranker}")
+        parts = _parts(services, fixed=bundle is not None)
+        folder = out or Path(f"evaluation-{protocol}-{parts.encoder.contract.name}-{ranker}")
         wanted = {
             "images": places.images,
             "ranker": ranker,
@@ -104,7 +105,6 @@ def evaluate(
             "only": tuple(_stratum(each) for each in only),
             "first": limit,
         }
-        parts = _parts(services)
         plan = _plan(session, services, source, kind, wanted)
         run = _ask(labelled, places, folder, plan, parts)
         report = _report(folder, run, plan, parts, convention)
@@ -162,12 +162,13 @@ def _labelled(
     return read_labels(PROTOCOLS[protocol], places.labels, mapping), places
 
 
-def _parts(services: Services) -> Parts:
+def _parts(services: Services, *, fixed: bool) -> Parts:
+    """The parts of a run; `fixed` keeps to the settings' bundle, whatever the index holds."""
     from pinpoint.evaluation.run import Parts
 
     return Parts(
         decoder=services.decoder,
-        encoder=services.encoder,
+        encoder=services.encoders.configured if fixed else services.encoder,
         index=services.index,
         database=services.database,
         search=services.settings.search,

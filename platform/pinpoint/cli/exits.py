@@ -27,6 +27,7 @@ EXIT: Final[dict[type[errors.PinpointError], int]] = {
     errors.IndexUnavailable: 69,
     errors.BrokerUnavailable: 69,
     errors.BadBundle: 78,
+    errors.OtherContract: 78,
     errors.Misconfigured: 78,
     errors.StackError: 75,
 }

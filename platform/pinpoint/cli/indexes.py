@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.session import Json, Session
-from pinpoint.errors import IndexUnavailable, Misconfigured
+from pinpoint.errors import Conflict, IndexUnavailable, Misconfigured
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The index: look, rebuild, compare.", no_args_is_help=True)
 
 _PAUSE_S: Final = 0.2
+_MEANWHILE_S: Final = 2.0
+"""Rest between two pieces of other work: they ask PostgreSQL, and so does the build."""
 
 
 @app.command("info")
@@ -89,32 +92,62 @@ def reconcile(
     )
 
 
-def rebuild_index(services: Services, *, wait: bool = True) -> RebuildProgress:
+def rebuild_index(
+    services: Services,
+    *,
+    wait: bool = True,
+    contract: str | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> RebuildProgress:
     """Build the next index from PostgreSQL and swap it in.
+
+    Args:
+        services: Of the operator.
+        wait: Return when it is done, not when it has begun.
+        contract: Digest of the contract that is to serve; None keeps that of today.
+        meanwhile: Called again and again while the owner builds.
 
     Raises:
         IndexUnavailable: It failed; the index that was there goes on.
     """
+    from pinpoint.bootstrap import open_point_source
     from pinpoint.store.vectors_qdrant import QdrantIndex
     from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
 
     if isinstance(services.index, RemoteIndex):
-        services.index.rebuild()
-        return _wait_for(services.index) if wait else services.index.progress()
+        _start(services.index, contract)
+        if not wait:
+            return services.index.progress()
+        return _wait_for(services.index, meanwhile)
     if isinstance(services.index, QdrantIndex) and services.points is not None:
-        services.index.rebuild(services.points)
+        source = services.points if contract is None else open_point_source(contract)
+        services.index.rebuild(source)
         info = services.index.info()
-        return RebuildProgress(state="done", build=info.build, points=info.points, error=None)
+        return RebuildProgress(
+            state="done", build=info.build, contract=info.contract, points=info.points, error=None
+        )
     raise Misconfigured("this index cannot be rebuilt from here")
 
 
-def _wait_for(index: RemoteIndex) -> RebuildProgress:
+def _start(index: RemoteIndex, contract: str | None) -> None:
+    """Start a rebuild, after one for another contract that runs."""
+    while True:
+        try:
+            index.rebuild(contract)
+        except Conflict as error:
+            output.note(error.message)
+            time.sleep(10 * _PAUSE_S)
+        else:
+            return
+
+
+def _wait_for(index: RemoteIndex, meanwhile: Callable[[], None] | None = None) -> RebuildProgress:
     """Follow the owner's rebuild to its end.
 
     Raises:
         IndexUnavailable: The rebuild failed; the index that was there goes on.
     """
-    shown = None
+    shown, rested = None, time.monotonic()
     while True:
         now = index.progress()
         line = _line(now)
@@ -123,8 +156,13 @@ def _wait_for(index: RemoteIndex) -> RebuildProgress:
             shown = line
         if now.state == "failed":
             raise IndexUnavailable(f"the rebuild failed, the old index goes on: {now.error}")
+        if now.state == "idle":
+            raise IndexUnavailable("the index owner was restarted under the rebuild; run it again")
         if now.state == "done":
             return now
+        if meanwhile is not None and time.monotonic() - rested >= _MEANWHILE_S:
+            meanwhile()
+            rested = time.monotonic()
         time.sleep(_PAUSE_S)
 
 

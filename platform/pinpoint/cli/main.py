@@ -14,6 +14,7 @@ from pinpoint.cli import (
     backup,
     batches,
     bundles,
+    bundles_use,
     evaluation,
     images,
     indexes,
@@ -48,6 +49,7 @@ app.add_typer(images.app, name="images")
 inspection.add_to(app)
 search.add_to(app)
 app.add_typer(indexes.app, name="index")
+bundles_use.add_to(bundles.app)
 app.add_typer(bundles.app, name="bundles")
 evaluation.add_to(app)
 backup.add_to(app)

@@ -7,24 +7,35 @@ the item next finds what is done already.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import Unavailable
+from pinpoint.errors import OtherContract, Unavailable
 from pinpoint.ingest import erase
 from pinpoint.ingest.embed import ToEmbed, embed
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import ReadItem, read_items
+from pinpoint.ingest.stored import Pace, pictures
 from pinpoint.ingest.tally import Tally
 from pinpoint.media.checks import POISON
-from pinpoint.ports import BlobStore, Decoder, Encoder, Ledger, VectorIndex
-from pinpoint.records import GPS_CHANNEL, ClaimedItem, Kept, Reading, Rejected
+from pinpoint.ports import (
+    Backlog,
+    BlobStore,
+    Decoder,
+    EncodePlaces,
+    Encoder,
+    Ledger,
+    VectorIndex,
+)
+from pinpoint.records import GPS_CHANNEL, ClaimedItem, Kept, Reading, Reembedded, Rejected
 
 _log = logs.get(__name__)
 
+_PAGE = 512
+"""Images whose files are asked for in one read."""
 _PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Pauses between tries to free items: a lease that nobody frees holds them for minutes."""
 
@@ -56,6 +67,7 @@ def ingest_items(
     Raises:
         Unavailable: A part of the stack is gone; the items are free again and their try is not
             counted.
+        OtherContract: The index was switched to another bundle; likewise.
     """
     tally = tally or Tally()
     items = parts.ledger.claim(ids, worker)
@@ -64,7 +76,7 @@ def ingest_items(
         try:
             with parts.ledger.holding([item.id for item in items], worker):
                 _ingest_slices(items, parts, tally)
-        except Unavailable:
+        except (Unavailable, OtherContract):
             _give_back([item.id for item in items], worker, parts)
             raise
         finally:
@@ -123,6 +135,63 @@ def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: Tally) ->
     _tidy([item for item, _ in read if item.id not in poison], kept, originals.brought, parts)
 
 
+def reembed_images(
+    ids: Sequence[UUID],
+    parts: IngestParts,
+    backlog: Backlog,
+    *,
+    images_per_s: float | None = None,
+    on_images: Callable[[int], None] | None = None,
+) -> Reembedded:
+    """Give images vectors of the encoder's contract, from what is kept of their files.
+
+    Only rows are written, never the index: that may hold another contract meanwhile.
+
+    Args:
+        ids: Images, those of a file together, so that each file is read once.
+        parts: What the flow works with.
+        backlog: Says what is kept of their files.
+        images_per_s: Most images a second.
+        on_images: Told after each slice how many images it had.
+
+    Raises:
+        Unavailable: A part of the stack is gone; what is done stays done.
+    """
+    contract = parts.encoder.contract
+    pace, done, unreachable = Pace(images_per_s), 0, dict[UUID, Rejected]()
+    for start in range(0, len(ids), _PAGE):
+        files = backlog.files(ids[start : start + _PAGE])
+        for read in read_items(files, parts.decoder, parts.blobs, threads=parts.threads):
+            seen, lost = pictures(read)
+            wanted = [
+                ToEmbed(
+                    item_id=image.id,
+                    file=file.file,
+                    image_id=image.id,
+                    sha256=image.sha256,
+                    kind=image.kind,
+                    pixels=face.pixels,
+                )
+                for file, image, face in seen
+            ]
+            vectors, failures = embed(wanted, parts.encoder)
+            parts.ledger.save_vectors(
+                contract.digest, vectors, marked=True, encode_places=_placing(parts.encoder)
+            )
+            unreachable |= lost | failures
+            done += len(vectors)
+            images = len(seen) + len(lost)
+            pace.take(images)
+            if on_images is not None:
+                on_images(images)
+    return Reembedded(done=done, unreachable=unreachable)
+
+
+def _placing(encoder: Encoder) -> EncodePlaces | None:
+    """What makes vectors of positions, where the bundle has a location tower."""
+    return encoder.encode_places if GPS_CHANNEL in encoder.contract.dims else None
+
+
 def _keep(
     accepted: Sequence[tuple[ClaimedItem, Reading]], originals: Originals, parts: IngestParts
 ) -> tuple[dict[UUID, Kept], dict[UUID, Rejected]]:
@@ -178,14 +247,17 @@ def _embed(
 
 
 def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
-    """Carry pending rows that have a vector to the index and settle their items."""
+    """Carry pending rows that have a vector to the index and settle their items.
+
+    Raises:
+        OtherContract: The index was switched to another bundle meanwhile; nothing was done.
+    """
     if not ids:
         return
     contract = parts.encoder.contract
-    placing = parts.encoder.encode_places if GPS_CHANNEL in contract.dims else None
-    with parts.ledger.indexing(ids, contract.digest, placing) as points:
+    with parts.ledger.indexing(ids, contract.digest, _placing(parts.encoder)) as points:
         if points:
-            parts.index.upsert(points)
+            parts.index.upsert(points, contract.digest)
 
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:

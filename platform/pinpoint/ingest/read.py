@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 from pinpoint.errors import NotFound
 from pinpoint.ports import BlobStore, Decoder
-from pinpoint.records import ClaimedItem, Reading, Rejected
+from pinpoint.records import ClaimedItem, Hint, Reading, Rejected
 
 SLICE = 32
 """Items handed on together: enough for one forward pass, few enough to bound memory."""
@@ -15,9 +16,31 @@ SLICE = 32
 ReadItem = tuple[ClaimedItem, Reading | Rejected]
 
 
+class Readable(Protocol):
+    """What is to be read: an item of a batch, or a file that the catalogue keeps."""
+
+    @property
+    def file(self) -> str:
+        """Name for messages."""
+        ...
+
+    @property
+    def locator(self) -> str:
+        """Where the bytes lie."""
+        ...
+
+    @property
+    def hint(self) -> Hint | None:
+        """What is known from outside."""
+        ...
+
+
+Item = TypeVar("Item", bound=Readable)
+
+
 def read_items(
-    items: Sequence[ClaimedItem], decoder: Decoder, blobs: BlobStore, *, threads: int
-) -> Iterator[list[ReadItem]]:
+    items: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
+) -> Iterator[list[tuple[Item, Reading | Rejected]]]:
     """Slices of items with what was read of them, in order; at most one slice waits decoded."""
     slices = [items[start : start + SLICE] for start in range(0, len(items), SLICE)]
     with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
@@ -30,7 +53,7 @@ def read_items(
             yield list(zip(current, done, strict=True))
 
 
-def _read(item: ClaimedItem, decoder: Decoder, blobs: BlobStore) -> Reading | Rejected:
+def _read(item: Readable, decoder: Decoder, blobs: BlobStore) -> Reading | Rejected:
     try:
         path = blobs.path(item.locator)
     except NotFound as error:

@@ -25,6 +25,7 @@ from pinpoint.nets.contract import (
     descriptor_contract,
     parse_contract,
 )
+from pinpoint.nets.digests import digest
 
 BUNDLES_FOLDER: Final = "bundles"
 _CHUNK_BYTES = 1 << 22
@@ -104,6 +105,37 @@ def find_bundle(name: str, home: Path) -> Bundle:
     raise BadBundle(
         f"no bundle {name!r}: it is no folder, and {bundles} holds {', '.join(known) or 'none'}; "
         f"{DESCRIPTOR_NAME!r} is always there"
+    )
+
+
+def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> str:
+    """The bundle whose contract has a digest, in words that `find_bundle` takes.
+
+    Args:
+        wanted: Digest of the contract.
+        home: Of the stack.
+        rendition_px: As for the digest.
+        configured: Another place to look at: what the settings name.
+
+    Raises:
+        BadBundle: There is none.
+    """
+    if digest(descriptor_contract(), rendition_px) == wanted:
+        return DESCRIPTOR_NAME
+    bundles = home / BUNDLES_FOLDER
+    # Drafts, which may be half written, begin with a dot.
+    below = [path.parent for path in sorted(bundles.glob(f"[!.]*/{CONTRACT_FILE}"))]
+    for folder in (Path(configured).expanduser(), *below):
+        path = folder / CONTRACT_FILE
+        try:
+            contract = parse_contract(path.read_bytes(), str(path))
+        except (OSError, BadBundle):
+            continue  # not there, or no bundle: then it is not the one that is looked for
+        if digest(contract, rendition_px) == wanted:
+            return str(folder)
+    raise BadBundle(
+        f"no bundle here has the contract {wanted}: put the bundle that the index was made with "
+        f"below {bundles}, and leave PINPOINT_MEDIA_RENDITION_PX as it was"
     )
 
 

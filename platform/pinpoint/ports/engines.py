@@ -89,12 +89,21 @@ class VectorIndex(Protocol):
         """Make the index if it is not there.
 
         Raises:
-            BadBundle: It is there, for another contract.
+            OtherContract: It is there, for another contract.
         """
         ...
 
-    def upsert(self, points: Sequence[IndexPoint]) -> None:
-        """Write points; one whose stored version is higher (tombstones count) is left as it is."""
+    def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
+        """Write points; one whose stored version is higher (tombstones count) is left as it is.
+
+        Args:
+            points: What to write.
+            contract: Digest of the bundle that made their vectors; None is for vectors that the
+                index itself gave, or that were read for it.
+
+        Raises:
+            OtherContract: The index is for another contract; nothing is written.
+        """
         ...
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
@@ -106,7 +115,11 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Answer several questions in one request, best first, ties by id."""
+        """Answer several questions in one request, best first, ties by id.
+
+        Raises:
+            OtherContract: A question's vector is of another contract than the index.
+        """
         ...
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
@@ -141,6 +154,13 @@ class PointSource(Protocol):
 
     def tombstones(self, since: int = 0) -> dict[UUID, int]:
         """Deleted rows that changed at or after `since`, with their version."""
+        ...
+
+    def bounds(self) -> tuple[int, int]:
+        """Fewest and most live points of an index that holds all there is.
+
+        Images that wait for the index may be in it already, or not yet.
+        """
         ...
 
 

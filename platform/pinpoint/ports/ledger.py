@@ -69,8 +69,24 @@ class Ledger(Protocol):
         """
         ...
 
-    def save_vectors(self, contract: str, vectors: Sequence[Embedded]) -> None:
-        """Store vectors as fp16; one whose image has other bytes by now is dropped."""
+    def save_vectors(
+        self,
+        contract: str,
+        vectors: Sequence[Embedded],
+        *,
+        marked: bool = False,
+        encode_places: EncodePlaces | None = None,
+    ) -> None:
+        """Store vectors as fp16; one whose image has other bytes by now is dropped.
+
+        Args:
+            contract: Digest of the bundle that made them.
+            vectors: Good only for the bytes they were made from.
+            marked: The rows count as changed, so that a build of the index that runs sees them.
+                Without it that is the index stage's work.
+            encode_places: Stores vectors of the rows' positions as well, as channel `gps`. Without
+                it that is the index stage's work.
+        """
         ...
 
     def indexing(

@@ -59,7 +59,16 @@ from pinpoint.records.index import (
     IndexQuery,
     IndexSpec,
 )
-from pinpoint.records.ingesting import ClaimedItem, Embedded, Grave, Kept, KeptImage
+from pinpoint.records.ingesting import (
+    ClaimedItem,
+    Embedded,
+    Grave,
+    Kept,
+    KeptImage,
+    Reembedded,
+    StoredFile,
+    StoredImage,
+)
 from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rejected
 from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
@@ -108,6 +117,7 @@ __all__ = [
     "Point",
     "Ranked",
     "Reading",
+    "Reembedded",
     "Refused",
     "Region",
     "Rejected",
@@ -119,6 +129,8 @@ __all__ = [
     "Source",
     "SourceKind",
     "StageSum",
+    "StoredFile",
+    "StoredImage",
     "Swept",
     "Totals",
     "VERDICTS",

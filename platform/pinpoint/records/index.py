@@ -85,6 +85,9 @@ class IndexQuery:
     filter: IndexFilter
     limit: int
     exact: bool = False
+    contract: str | None = None
+    """Digest of the bundle that made the vector; an index of another refuses the question. None
+    is for vectors that the index itself gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from pinpoint.records.basics import Vector
+from pinpoint.records.basics import Point, SourceKind, Vector
 from pinpoint.records.catalogue import Source
 from pinpoint.records.reading import Hint, Rejected
 
@@ -58,6 +59,40 @@ class Embedded:
     image_id: UUID
     sha256: str
     vector: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """A row of the catalogue that lacks vectors of a contract."""
+
+    id: UUID
+    kind: SourceKind
+    face: str | None
+    point: Point
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """What is kept of a file, and the rows that its pictures are."""
+
+    file: str
+    locator: str
+    """Empty where nothing was kept."""
+    hint: Hint
+    """The position that the catalogue has: the file need not say it again."""
+    whole: bool
+    """Whether the bytes are those that the rows' hash is of; a rendition's are not."""
+    images: tuple[StoredImage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reembedded:
+    """What a pass over images without vectors came to; every image is in one of the two."""
+
+    done: int
+    unreachable: Mapping[UUID, Rejected]
+    """Images whose picture is gone, changed or cannot be encoded, with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from pinpoint.errors import BadBundle, IndexUnavailable
+from pinpoint.errors import IndexUnavailable, OtherContract
 from pinpoint.ports import VectorIndex
 from pinpoint.records import Contract, IndexInfo
 
@@ -17,7 +17,7 @@ def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
 
     Raises:
         IndexUnavailable: It is still loading.
-        BadBundle: Its vectors are another bundle's, and similarity to them means nothing.
+        OtherContract: Its vectors are another bundle's, and similarity to them means nothing.
     """
     info = index.info()
     if not info.ready:
@@ -25,9 +25,9 @@ def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
             f"the index is loading ({info.loading or 'no progress known'}); try again shortly"
         )
     if info.contract is not None and info.contract != contract.digest:
-        raise BadBundle(
+        raise OtherContract(
             f"the index was built for bundle {info.contract}, but this encoder is"
-            f" {contract.digest} ({contract.name}); set PINPOINT_BUNDLE back or rebuild the index"
+            f" {contract.digest} ({contract.name}); `pinpoint bundles use` changes the index"
         )
     return info
 
@@ -41,7 +41,7 @@ def of_one_build(
     would then name one build and show hits of another. So the name is asked for again afterwards.
 
     Raises:
-        IndexUnavailable: As `fitting`, and so `BadBundle`.
+        IndexUnavailable: As `fitting`, and so `OtherContract`.
     """
     info = fitting(index, contract)
     while True:

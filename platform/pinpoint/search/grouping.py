@@ -56,7 +56,13 @@ def groups(
     found: dict[str, dict[UUID, Hit]] = defaultdict(dict)
     narrowed = where
     for _ in range(_MAX_ROUNDS):
-        query = IndexQuery(channel=IMAGE_CHANNEL, vector=vector, filter=narrowed, limit=wanted)
+        query = IndexQuery(
+            channel=IMAGE_CHANNEL,
+            vector=vector,
+            filter=narrowed,
+            limit=wanted,
+            contract=info.contract,
+        )
         (hits,) = index.search([query])
         for hit in hits:
             found[hit.group][hit.id] = hit

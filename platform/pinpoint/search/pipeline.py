@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequest, OtherContract
 from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
@@ -72,7 +72,7 @@ def locate(
     Raises:
         BadPhoto: The bytes are no picture we accept.
         TooLarge: The picture is over a limit.
-        BadBundle: The index holds vectors of another bundle.
+        OtherContract: The index holds vectors of another bundle.
         Unavailable: The index or the database does not answer.
     """
     watch = Stopwatch()
@@ -118,7 +118,7 @@ def locate_encoded(
         watch: A stopwatch that runs already; without it, timings start here.
 
     Raises:
-        BadBundle: As `locate`.
+        OtherContract: As `locate`.
         Unavailable: As `locate`.
     """
     watch = watch or Stopwatch()
@@ -198,12 +198,12 @@ def similar(
         BadRequest: Neither or both of photo and image, or nothing is to be shown.
         NotFound: This organisation has no such image.
         Conflict: The image is not in the index yet.
-        BadPhoto: As `locate`, and so `TooLarge`, `BadBundle` and `Unavailable`.
+        BadPhoto: As `locate`, and so `TooLarge`, `OtherContract` and `Unavailable`.
     """
     if limit < 1 or per_group < 1:
         raise BadRequest(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
     watch = Stopwatch()
-    builds.fitting(index, encoder.contract)
+    before = builds.fitting(index, encoder.contract)
     where = retrieve.where(organization_id, limits)
     if image_id is not None and data is None:
         with watch.stage("fetch"):
@@ -221,6 +221,8 @@ def similar(
             encoder.contract,
             lambda info: find(info=info, limit=limit, per_group=per_group),
         )
+    if image_id is not None and info.build != before.build:
+        raise OtherContract("the index was switched under the question; ask again")
     return Similar(
         groups=groups,
         bundle=encoder.contract.name,

@@ -77,6 +77,7 @@ def candidates(
             vector=vector,
             filter=where(organization_id, limits, kinds=(kind,)),
             limit=settings.candidates * settings.overfetch,
+            contract=info.contract,
         )
         for channel in channels
         for kind in kinds

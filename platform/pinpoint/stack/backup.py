@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from pinpoint import __version__
 from pinpoint.errors import BadRequest, Conflict, StackError
-from pinpoint.nets.bundles import find_bundle
+from pinpoint.nets.bundles import bundle_of, find_bundle
 from pinpoint.nets.contract import CONTRACT_FILE
 from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
@@ -203,16 +203,25 @@ class _Packing:
         return True
 
 
+def _in_use(settings: Settings, places: StackPlaces) -> str:
+    """The bundle whose vectors are searched: the embedded index says so, else the settings."""
+    live = None if settings.places.qdrant_url else places.live_contract()
+    if live is None:
+        return settings.encoder.bundle
+    return bundle_of(live, places.home, settings.media.rendition_px, settings.encoder.bundle)
+
+
 def _bundles(settings: Settings, places: StackPlaces) -> tuple[tuple[str, str], Mapping[str, Path]]:
     """The bundle in use (name and contract digest), and the folders of all bundles by name."""
-    found = find_bundle(settings.encoder.bundle, places.home)
+    used = _in_use(settings, places)
+    found = find_bundle(used, places.home)
     digest = public_contract(found.contract, settings.media.rendition_px).digest
     folders = {
         path.parent.name: path.parent
         for path in sorted(places.bundles_dir.glob(f"*/{CONTRACT_FILE}"))
     }
     if found.weights is None:
-        return (settings.encoder.bundle, digest), folders
+        return (used, digest), folders
     folder = found.weights.parent.resolve()
     for name, known in folders.items():
         if known.resolve() == folder:

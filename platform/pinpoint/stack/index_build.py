@@ -27,9 +27,10 @@ from pinpoint.errors import IndexUnavailable, Misconfigured, PinpointError
 from pinpoint.ports import PointSource
 from pinpoint.settings import Settings
 from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors_verify import verify
 
 DEFAULT_POINTS: Final = "pinpoint.bootstrap:open_point_source"
-"""Factory of the `PointSource`, `module:function`."""
+"""Factory of the `PointSource`, `module:function`; it takes the digest of a contract, or None."""
 
 _NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 _NICENESS: Final = 10
@@ -98,11 +99,16 @@ class Builds:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_source(factory: str) -> PointSource:
+def open_source(factory: str, contract: str | None) -> PointSource:
     """Call a factory named `module:function`.
+
+    Args:
+        factory: Which.
+        contract: Digest of the contract wanted; None for that of the settings' bundle.
 
     Raises:
         Misconfigured: There is no such function.
+        BadBundle: There is no bundle of that contract.
     """
     module, _, function = factory.partition(":")
     try:
@@ -111,20 +117,26 @@ def open_source(factory: str) -> PointSource:
         raise Misconfigured(
             f"no point source {factory!r}: {error}; give module:function"
         ) from error
-    source: PointSource = make()
+    source: PointSource = make(contract)
     return source
 
 
-def build(folder: Path, source: PointSource, report: Report) -> None:
+def build(folder: Path, source: PointSource, report: Report, *, verified: bool = False) -> None:
     """Make a whole, optimised index in an empty folder.
 
     Args:
         folder: Its name becomes the build's.
         source: Where the points come from.
-        report: Called with `streaming` or `optimizing` and the points written so far.
+        report: Called with `streaming`, `optimizing` or `verifying`, and the points written, or
+            looked for, so far.
+        verified: Look for stored vectors in the end.
+
+    Raises:
+        IndexUnavailable: They are not found.
     """
     watermark = source.watermark()
-    index = EdgeIndex(folder)
+    # Nobody asks this one but the verification, and that wants to know of the graph.
+    index = EdgeIndex(folder, chooser=lambda _: "acorn")
     index.ensure(source.spec())
     written = 0
     for points in source.stream():
@@ -134,6 +146,8 @@ def build(folder: Path, source: PointSource, report: Report) -> None:
     index.delete(source.tombstones())
     report("optimizing", written)
     index.optimize()
+    if verified:
+        verify(index, lambda looked_for: report("verifying", looked_for))
     index.annotate(watermark=watermark)
     index.close()
 
@@ -156,6 +170,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--points", required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--contract", help="digest; default: of the settings' bundle")
+    parser.add_argument("--verified", action="store_true", help="look for a sample in the end")
     given = parser.parse_args()
     _die_with_parent(given.parent)
     # The owner blocks these to wait for them; a child inherits that.
@@ -163,7 +179,8 @@ def main() -> None:
     _take_little()
     logs.configure(Settings.from_environment().log)
     try:
-        build(given.folder, open_source(given.points), _tell)
+        source = open_source(given.points, given.contract)
+        build(given.folder, source, _tell, verified=given.verified)
     except PinpointError as error:
         logs.get(__name__).error("index.build_failed", reason=error.reason, detail=error.message)
         raise SystemExit(1) from error

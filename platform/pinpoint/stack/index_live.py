@@ -14,6 +14,7 @@ from pinpoint import logs
 from pinpoint.errors import IndexUnavailable
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.stack.index_build import Builds
+from pinpoint.stack.places import contract_of_build
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_payload import new_build, no_index
 
@@ -97,7 +98,7 @@ class LiveIndex:
         """Make an empty index if there is none.
 
         Raises:
-            BadBundle: There is one for another contract.
+            OtherContract: There is one for another contract.
         """
         with self._lock:
             if self._index is None and self._builds.current() is None:
@@ -108,10 +109,10 @@ class LiveIndex:
                 self._index = fresh
             self._open().ensure(spec)
 
-    def upsert(self, points: Sequence[IndexPoint]) -> None:
+    def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points, unless newer ones are there."""
         with self._writing((point.id for point in points), len(points)) as index:
-            index.upsert(points)
+            index.upsert(points, contract)
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Leave tombstones."""
@@ -176,6 +177,11 @@ class LiveIndex:
     def current(self) -> EdgeIndex | None:
         """The build that serves; a rebuild reads from it."""
         return self._index
+
+    def contract(self) -> str | None:
+        """The contract of the build that serves, or would if it could be opened."""
+        name = self._builds.current()
+        return None if name is None else contract_of_build(self._builds.path(name))
 
     def swap(self, name: str, fresh: EdgeIndex, finish: Callable[[set[UUID]], None]) -> None:
         """Let another build serve.

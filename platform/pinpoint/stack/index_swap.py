@@ -4,6 +4,9 @@ Writes go on to the old build. Two records of them are replayed into the new one
 PostgreSQL newer than the watermark taken before the build, and the ids the owner itself wrote,
 copied from the old build (a worker writes the index before its transaction commits). Until the
 pointer file is replaced a crash anywhere leaves the old build serving.
+
+A build for another contract is verified first, and gets from the old one only what needs no vector:
+`pinpoint.switching` brings the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import PinpointError, StackError
+from pinpoint.errors import Conflict, PinpointError, StackError
 from pinpoint.ports import PointSource
 from pinpoint.records import IndexInfo
 from pinpoint.stack.index_build import open_source
@@ -28,6 +31,7 @@ from pinpoint.stack.index_live import LiveIndex
 from pinpoint.stack.index_yield import giving_way
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
+from pinpoint.store.vectors_verify import check_whole
 
 _FEW: Final = 512
 """Ids that may be left to copy while nothing is served."""
@@ -50,14 +54,14 @@ class OwnedIndex(LiveIndex):
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._progress: dict[str, Any] = {}
-        self._say("idle", build=None, points=0, error=None)
+        self._say("idle", build=None, points=0, error=None, contract=None)
 
     def _say(self, state: str, **fields: Any) -> None:
         # Replaced, never changed, so that a reader needs no lock.
         self._progress = {**self._progress, "state": state, **fields}
 
     def progress(self) -> Mapping[str, Any]:
-        """`state`, `build`, `points` and `error` of the last rebuild."""
+        """`state`, `build`, `contract`, `points` and `error` of the last rebuild."""
         return self._progress
 
     def info(self) -> IndexInfo:
@@ -71,12 +75,22 @@ class OwnedIndex(LiveIndex):
             info, loading=f"{info.loading}; {doing}" if info.loading else doing
         )
 
-    def rebuild(self) -> None:
-        """Start a rebuild; one that runs already goes on."""
+    def rebuild(self, contract: str | None = None) -> None:
+        """Start a rebuild; one that runs already goes on.
+
+        Args:
+            contract: Digest of the contract that is to serve; None keeps that of today.
+
+        Raises:
+            Conflict: One for another contract is running.
+        """
         with self._starting:
             if self._thread is not None and self._thread.is_alive():
+                if contract not in (None, self._progress["contract"]):
+                    raise Conflict("the index is being rebuilt for another contract; wait for that")
                 return
-            self._say("streaming", build=new_build(), points=0, error=None)
+            wanted = contract or self.contract()
+            self._say("streaming", build=new_build(), contract=wanted, points=0, error=None)
             # Not from the connection's thread: the child dies with the thread that started it.
             self._thread = threading.Thread(target=self._rebuild, name="index-rebuild", daemon=True)
             self._thread.start()
@@ -95,7 +109,7 @@ class OwnedIndex(LiveIndex):
         fresh: EdgeIndex | None = None
         try:
             self.take_writes()
-            self._run_child(self._builds.path(name))
+            self._run_child(self._builds.path(name), self._progress["contract"])
             self._say("replaying")
             fresh = EdgeIndex(self._builds.path(name))
             self._catch_up(name, fresh)
@@ -111,7 +125,7 @@ class OwnedIndex(LiveIndex):
                 self._builds.discard(name)
             self._say("failed", error=said)
 
-    def _run_child(self, folder: Path) -> None:
+    def _run_child(self, folder: Path, contract: str | None) -> None:
         command = [
             sys.executable,
             "-P",
@@ -121,6 +135,9 @@ class OwnedIndex(LiveIndex):
             str(folder),
         ]
         command += ["--points", self._points, "--parent", str(os.getpid())]
+        if contract is not None:
+            command += ["--contract", contract]
+            command += ["--verified"] if contract != self.contract() else []
         with (
             subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
@@ -143,7 +160,8 @@ class OwnedIndex(LiveIndex):
             )
 
     def _catch_up(self, name: str, fresh: EdgeIndex) -> None:
-        source = open_source(self._points)
+        source = open_source(self._points, self._progress["contract"])
+        other = self.contract() != fresh.about["contract"]
         mark = _replay(source, fresh, int(fresh.about["watermark"]))
         for _ in range(_ROUNDS):
             written = self.take_writes()
@@ -151,26 +169,32 @@ class OwnedIndex(LiveIndex):
             if len(written) < _FEW:
                 break
         mark = _replay(source, fresh, mark)
+        if other:
+            check_whole(fresh.count, source, mark)
 
         def finish(written: set[UUID]) -> None:
             self._copy(written, fresh)
 
         self.swap(name, fresh, finish)
+        if other:
+            _replay(source, self, mark)
 
     def _copy(self, ids: Iterable[UUID], fresh: EdgeIndex) -> None:
         old = self.current()
-        if old is None or old.about["contract"] != fresh.about["contract"]:
-            return  # vectors of another contract say nothing here; PostgreSQL has the new ones
+        if old is None:
+            return
+        same = old.about["contract"] == fresh.about["contract"]
         for part in slices(list(ids), UPSERT_SLICE):
             versions = old.versions(part)
-            fresh.upsert(old.fetch(part, vectors=True))
+            if same:  # vectors of another contract say nothing here
+                fresh.upsert(old.fetch(part, vectors=True))
             fresh.delete(
                 {each: version for each, (version, alive) in versions.items() if not alive}
             )
             fresh.forget([each for each in part if each not in versions])
 
 
-def _replay(source: PointSource, fresh: EdgeIndex, since: int) -> int:
+def _replay(source: PointSource, fresh: EdgeIndex | LiveIndex, since: int) -> int:
     """Bring rows that changed at or after `since`; returns the mark to go on from."""
     mark = source.watermark()
     for points in source.stream(since=since):

@@ -8,6 +8,7 @@ user can reach; the home records where.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from dataclasses import dataclass
@@ -178,6 +179,14 @@ class StackPlaces:
         # The port is said so that a PGPORT in the environment changes nothing.
         return f"postgresql+psycopg://{role}@/{database}?host={host}&port={POSTGRES_PORT}"
 
+    def live_contract(self) -> str | None:
+        """The contract of the embedded index, asked of its files; None where they do not tell."""
+        try:
+            name = (self.index_dir / "current").read_text(errors="replace").strip()
+        except OSError:
+            return None
+        return contract_of_build(self.index_dir / "builds" / name)
+
     def create(self) -> None:
         """Make the home and the socket folder.
 
@@ -204,6 +213,15 @@ class StackPlaces:
                 f"cannot make {self.home}: {error.strerror}; set PINPOINT_HOME to a folder of yours"
             ) from error
         own_folder(self.socket_dir)
+
+
+def contract_of_build(folder: Path) -> str | None:
+    """The contract of a build of the index, also of one that cannot be opened."""
+    try:
+        about = json.loads((folder / "index.json").read_text(errors="replace"))
+    except (OSError, ValueError):
+        return None
+    return str(about["contract"]) if isinstance(about, dict) and "contract" in about else None
 
 
 def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> None:

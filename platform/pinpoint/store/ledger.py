@@ -80,7 +80,14 @@ class Ledger:
             leases.settle(unit.connection, twins, "duplicate")
             return kept
 
-    def save_vectors(self, contract: str, vectors: Sequence[Embedded]) -> None:
+    def save_vectors(
+        self,
+        contract: str,
+        vectors: Sequence[Embedded],
+        *,
+        marked: bool = False,
+        encode_places: EncodePlaces | None = None,
+    ) -> None:
         """Store vectors as fp16; one whose image has other bytes by now is dropped."""
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
@@ -109,6 +116,17 @@ class Ledger:
                     ),
                     values,
                 )
+            if values and encode_places is not None:
+                mine = among(images.c.id, [value["image_id"] for value in values])
+                found = unit.connection.execute(select_points(contract).where(mine)).all()
+                points = to_points(found)
+                placing.placed(unit.connection, points, contract, encode_places)
+            if values and marked:
+                unit.connection.execute(
+                    update(images)
+                    .where(among(images.c.id, [value["image_id"] for value in values]))
+                    .values(changed_xid=images.c.changed_xid)  # a trigger sets it
+                )
 
     @contextmanager
     def indexing(
@@ -126,7 +144,9 @@ class Ledger:
                 .order_by(images.c.id)
                 .with_for_update(of=images)
             ).all()
-            points = placing.placed(unit.connection, to_points(rows), contract, encode_places)
+            points = to_points(rows)
+            placing.forget_others(unit.connection, points, contract)
+            points = placing.placed(unit.connection, points, contract, encode_places)
             yield points
             done = [point.id for point in points]
             unit.connection.execute(

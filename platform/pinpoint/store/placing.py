@@ -20,6 +20,22 @@ from pinpoint.store.rows import among, pack, unpack
 from pinpoint.store.tables import embeddings
 
 
+def forget_others(connection: Connection, points: Sequence[IndexPoint], contract: str) -> None:
+    """Drop what other bundles made of these places.
+
+    They are not at hand where a row has moved, so what they said of it must not stay. Going back to
+    one of them makes it anew.
+    """
+    if points:
+        connection.execute(
+            delete(embeddings).where(
+                among(embeddings.c.image_id, [point.id for point in points]),
+                embeddings.c.channel == GPS_CHANNEL,
+                embeddings.c.contract != contract,
+            )
+        )
+
+
 def placed(
     connection: Connection,
     points: Sequence[IndexPoint],
@@ -34,17 +50,7 @@ def placed(
         contract: Digest of the bundle in use.
         encode_places: Its location tower; None where it has none.
     """
-    if not points:
-        return []
-    # Vectors that other bundles made of a place are never made anew here, so they must not stay.
-    connection.execute(
-        delete(embeddings).where(
-            among(embeddings.c.image_id, [point.id for point in points]),
-            embeddings.c.channel == GPS_CHANNEL,
-            embeddings.c.contract != contract,
-        )
-    )
-    if encode_places is None:
+    if not points or encode_places is None:
         return list(points)
     packed = [pack(vector) for vector in encode_places(lat_lon([each.point for each in points]))]
     statement = insert(embeddings)

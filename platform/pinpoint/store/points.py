@@ -115,6 +115,23 @@ class Points:
         )
         return page if after is None else page.where(images.c.id > after)
 
+    def bounds(self) -> tuple[int, int]:
+        """Indexed images with a vector of the contract, and those with the ones that wait."""
+        counted = (
+            select(func.count().filter(images.c.state == "indexed"), func.count())
+            .select_from(images)
+            .where(
+                images.c.state.in_(("indexed", "pending")),
+                select(embeddings.c.image_id)
+                .where(embeddings.c.image_id == images.c.id)
+                .where(embeddings.c.contract == self._contract().digest)
+                .exists(),
+            )
+        )
+        with self._transactions.begin() as unit:
+            fewest, most = unit.connection.execute(counted).one()
+        return int(fewest), int(most)
+
     def tombstones(self, since: int = 0) -> dict[UUID, int]:
         """Deleted rows that changed at or after `since`, with their version."""
         with self._transactions.begin() as unit:

@@ -90,17 +90,12 @@ class EdgeIndex:
         """Make the index if it is not there.
 
         Raises:
-            BadBundle: It is there, for another contract.
+            OtherContract: It is there, for another contract.
         """
         with self._lock:
             if self._shard is None:
                 self._create(spec)
-        made_for = (self._about["contract"], dict(self.dims))
-        if made_for != (spec.contract, dict(spec.dims)):
-            raise BadBundle(
-                f"the index holds vectors of contract {made_for[0]} {made_for[1]}, the bundle "
-                f"gives {spec.contract} {dict(spec.dims)}; run `pinpoint index rebuild`"
-            )
+        rules.check_spec(self._about["contract"], self.dims, spec)
 
     def _create(self, spec: IndexSpec) -> None:
         if not spec.dims or not all(width > 0 for width in spec.dims.values()):
@@ -138,9 +133,10 @@ class EdgeIndex:
             raise IndexUnavailable("there is no index yet; it is made when the bundle is known")
         return self._shard
 
-    def upsert(self, points: Sequence[IndexPoint]) -> None:
+    def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; one whose stored version is higher (tombstones count) is left as it is."""
         self._open()
+        rules.check_contract(self._about["contract"], contract)
         for point in points:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self.dims)
@@ -176,6 +172,7 @@ class EdgeIndex:
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Answer several questions in one request, best first, ties by id."""
         self._open()
+        rules.check_contract(self._about["contract"], *(query.contract for query in queries))
         for query in queries:
             rules.check_limit(query)
             rules.check_vector(query.channel, query.vector, self.dims)

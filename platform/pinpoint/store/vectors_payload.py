@@ -16,8 +16,8 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.errors import BadBundle, BadRequest
-from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, Point
+from pinpoint.errors import BadBundle, BadRequest, OtherContract
+from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point
 
 Item = TypeVar("Item")
 
@@ -146,6 +146,33 @@ def check_vector(channel: str, vector: np.ndarray[Any, Any], dims: Mapping[str, 
         )
     if not np.isfinite(vector).all():
         raise BadRequest(f"a vector of channel {channel!r} has values that are not finite")
+
+
+def check_contract(held: str, *given: str | None) -> None:
+    """Refuse what was made under another contract; None is for what came from the index.
+
+    Raises:
+        OtherContract: It was.
+    """
+    for contract in given:
+        if contract not in (None, held):
+            raise OtherContract(
+                f"the index holds vectors of contract {held}, these are of {contract}; "
+                "`pinpoint bundles use` changes what the index holds"
+            )
+
+
+def check_spec(held: str, dims: Mapping[str, int], spec: IndexSpec) -> None:
+    """Refuse a spec that an index was not made for.
+
+    Raises:
+        OtherContract: It was made for another contract.
+    """
+    if (held, dict(dims)) != (spec.contract, dict(spec.dims)):
+        raise OtherContract(
+            f"the index holds vectors of contract {held} {dict(dims)}, the bundle gives "
+            f"{spec.contract} {dict(spec.dims)}; `pinpoint bundles use` changes what it holds"
+        )
 
 
 def check_version(version: int) -> None:

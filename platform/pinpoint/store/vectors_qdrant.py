@@ -6,23 +6,21 @@ that serves, so that a rebuild is a switch of the alias.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final
 from uuid import UUID
 
-from qdrant_client import QdrantClient
 from qdrant_client import models as m
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from pinpoint.errors import BadBundle, IndexUnavailable, Misconfigured
+from pinpoint.errors import BadBundle
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
 from pinpoint.store.vectors_filter import plan
 from pinpoint.store.vectors_plan import Chooser, choose, way
+from pinpoint.store.vectors_qdrant_alias import Alias, contract_of
 from pinpoint.store.vectors_qdrant_terms import (
     PAYLOAD_INDEXES,
     buried,
@@ -32,6 +30,7 @@ from pinpoint.store.vectors_qdrant_terms import (
     rows_of,
     search_params,
 )
+from pinpoint.store.vectors_verify import check_whole, verify
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -56,68 +55,23 @@ class QdrantIndex:
         *,
         chooser: Chooser = choose,
     ) -> None:
-        self._local = url == ":memory:"
-        self._alias, self._chooser = alias, chooser
-        self._known_dims: dict[str, int] = {}
-        # The in-memory engine is plain numpy without locks.
-        self._lock: Any = threading.RLock() if self._local else contextlib.nullcontext()
-        self._client = (
-            QdrantClient(location=url)
-            if self._local
-            else QdrantClient(url=url, api_key=api_key, timeout=timeout_s)
-        )
-
-    @contextlib.contextmanager
-    def _asking(self) -> Iterator[QdrantClient]:
-        try:
-            with self._lock:
-                yield self._client
-        except ResponseHandlingException as error:
-            raise IndexUnavailable(f"Qdrant does not answer: {error}") from error
-        except UnexpectedResponse as error:
-            if error.status_code in (401, 403):
-                said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
-                raise Misconfigured(said) from error
-            raise IndexUnavailable(f"Qdrant answered {error}") from error
-
-    def _collection(self) -> str | None:
-        with self._asking() as client:
-            aliases = client.get_aliases().aliases
-        names = [each.collection_name for each in aliases if each.alias_name == self._alias]
-        return names[0] if names else None
-
-    def _dims(self, fresh: bool = False) -> Mapping[str, int]:
-        if fresh or not self._known_dims:
-            name = self._collection()
-            if name is None:
-                raise IndexUnavailable("there is no index yet; it is made when the bundle is known")
-            with self._asking() as client:
-                vectors = client.get_collection(name).config.params.vectors
-            named = vectors if isinstance(vectors, dict) else {}
-            self._known_dims = {channel: each.size for channel, each in named.items()}
-        return self._known_dims
-
-    def _check(self, channel: str, vector: Any) -> None:
-        try:
-            rules.check_vector(channel, vector, self._dims())
-        except BadBundle:
-            # Another process may have switched the alias to another contract.
-            rules.check_vector(channel, vector, self._dims(fresh=True))
+        self._alias, self._chooser = Alias(url, api_key, alias, timeout_s), chooser
 
     def info(self) -> IndexInfo:
         """What the index holds and which build it is."""
-        name = self._collection()
-        if name is None:
+        if self._alias.collection() is None:
             return rules.no_index("qdrant", "there is no index yet")
-        _, contract, build = name.rsplit(".", 2)
-        with self._asking() as client:
+        return self._alias.in_live(self._info)
+
+    def _info(self, name: str) -> IndexInfo:
+        with self._alias.asking() as client:
             found = client.get_collection(name)
         return IndexInfo(
             engine="qdrant",
             ready=True,
-            contract=contract,
-            build=build,
-            points=self.count(),
+            contract=contract_of(name),
+            build=name.rsplit(".", 1)[1],
+            points=self._count(name, None),
             indexed_vectors=found.indexed_vectors_count or 0,
         )
 
@@ -125,83 +79,77 @@ class QdrantIndex:
         """Make the index if it is not there.
 
         Raises:
-            BadBundle: It is there, for another contract.
+            OtherContract: It is there, for another contract.
         """
-        name = self._collection()
+        name = self._alias.collection()
         if name is None:
-            self._point_to(self._create(spec, rules.new_build()))
+            self._alias.switch(self._create(spec, rules.new_build()))
             return
-        contract, dims = name.rsplit(".", 2)[1], dict(self._dims(fresh=True))
-        if (contract, dims) != (spec.contract, dict(spec.dims)):
-            raise BadBundle(
-                f"the index holds vectors of contract {contract} {dims}, the bundle gives "
-                f"{spec.contract} {dict(spec.dims)}; run `pinpoint index rebuild`"
-            )
+        rules.check_spec(contract_of(name), self._alias.dims(name), spec)
 
     def _create(self, spec: IndexSpec, build: str) -> str:
         if not _PLAIN.fullmatch(spec.contract):
             raise BadBundle(f"contract {spec.contract!r} cannot be part of a collection's name")
-        name = f"{self._alias}.{spec.contract}.{build}"
-        with self._asking() as client:
+        name = f"{self._alias.name}.{spec.contract}.{build}"
+        with self._alias.asking() as client:
             client.create_collection(name, **collection_config(spec.dims))
-            if not self._local:
+            if not self._alias.local:
                 for field, schema in PAYLOAD_INDEXES.items():
                     client.create_payload_index(name, field, schema, wait=True)
         return name
 
-    def _point_to(self, name: str) -> None:
-        create = m.CreateAliasOperation(
-            create_alias=m.CreateAlias(collection_name=name, alias_name=self._alias)
-        )
-        with self._asking() as client:
-            client.update_collection_aliases([create])
-        self._known_dims = {}
-
     def rebuild(self, source: PointSource) -> None:
         """Build the next collection from PostgreSQL beside the live one and switch the alias.
 
-        Rows that change meanwhile are replayed before and after the switch.
+        Rows that change meanwhile are replayed before and after the switch. A collection for
+        another contract than the live one is verified first.
+
+        Raises:
+            IndexUnavailable: It does not hold, or does not find, what it should.
         """
-        before, mark = self._collection(), source.watermark()
+        before, mark = self._alias.collection(), source.watermark()
         name = self._create(source.spec(), rules.new_build())
         try:
             self._bring(source, name, 0)
             again = source.watermark()
             self._bring(source, name, mark)
-            self._point_to(name)
+            if before is not None and contract_of(before) != contract_of(name):
+                verify(_Collection(self, name))
+                check_whole(partial(self._count, name, None), source, again)
+            self._alias.switch(name)
         except BaseException:
-            self._remove(name)
+            self._alias.remove(name)
             raise
-        self._bring(source, name, again)
         if before is not None:
-            self._remove(before)
-
-    def _remove(self, name: str) -> None:
-        with self._asking() as client:
-            client.delete_collection(name)
+            # First, so that a writer who still holds the old name fails and takes the new one.
+            self._alias.remove(before)
+        self._bring(source, name, again)
 
     def _bring(self, source: PointSource, name: str, since: int) -> None:
         for points in source.stream(since=since):
             self._upsert(name, points)
         self._delete(name, source.tombstones(since=since))
 
-    def upsert(self, points: Sequence[IndexPoint]) -> None:
+    def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; one whose stored version is higher (tombstones count) is left as it is."""
-        for point in points:
-            for channel, vector in point.vectors.items():
-                self._check(channel, vector)
-        self._dims()
-        self._upsert(self._alias, points)
+
+        def write(name: str) -> None:
+            rules.check_contract(contract_of(name), contract)
+            self._upsert(name, points)
+
+        self._alias.in_live(write)
 
     def _upsert(self, name: str, points: Sequence[IndexPoint]) -> None:
+        for point in points:
+            for channel, vector in point.vectors.items():
+                rules.check_vector(channel, vector, self._alias.dims(name))
         for version, group in rules.newest(points).items():
             for part in rules.slices(group, rules.UPSERT_SLICE):
                 self._write(name, rows_of(part), may_replace(version, tombstone=False))
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Leave a tombstone of that version: nothing older can come back under the id."""
-        self._dims()
-        self._delete(self._alias, versions)
+        self._alias.in_live(lambda name: self._delete(name, versions))
 
     def _delete(self, name: str, versions: Mapping[UUID, int]) -> None:
         for version, ids in rules.by_version(versions).items():
@@ -211,26 +159,40 @@ class QdrantIndex:
                 self._write(name, rows, may_replace(version, tombstone=True))
 
     def _write(self, name: str, rows: list[m.PointStruct], condition: m.Filter) -> None:
-        with self._asking() as client:
+        with self._alias.asking() as client:
             # Medium: writes of one point go through one replica, so that versions decide.
             ordering = m.WriteOrdering.MEDIUM
             client.upsert(name, rows, wait=True, ordering=ordering, update_filter=condition)
 
     def forget(self, ids: Iterable[UUID]) -> None:
         """Remove points and tombstones for good, once no writer of an old version can be alive."""
-        self._dims()
-        for part in rules.slices([str(each) for each in ids], 1_000):
-            with self._asking() as client:
-                client.delete(self._alias, m.PointIdsList(points=list(part)), wait=True)
+        listed = [str(each) for each in ids]
+
+        def remove(name: str) -> None:
+            for part in rules.slices(listed, 1_000):
+                with self._alias.asking() as client:
+                    client.delete(name, m.PointIdsList(points=list(part)), wait=True)
+
+        self._alias.in_live(remove)
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         """Answer several questions in one request, best first, ties by id."""
         for query in queries:
             rules.check_limit(query)
-            self._check(query.channel, query.vector)
-        return rules.answer_whole(queries, self._ask)
+        return self._alias.in_live(lambda name: self._search(name, queries, self._chooser))
 
-    def _ask(self, questions: Sequence[tuple[IndexQuery, int]]) -> list[list[Hit]]:
+    def _search(
+        self, name: str, queries: Sequence[IndexQuery], chooser: Chooser
+    ) -> list[list[Hit]]:
+        rules.check_contract(contract_of(name), *(query.contract for query in queries))
+        for query in queries:
+            rules.check_vector(query.channel, query.vector, self._alias.dims(name))
+        return rules.answer_whole(queries, partial(self._ask, name, chooser))
+
+    def _ask(
+        self, name: str, chooser: Chooser, questions: Sequence[tuple[IndexQuery, int]]
+    ) -> list[list[Hit]]:
+        count = partial(self._count, name)
         requests = [
             m.QueryRequest(
                 query=query.vector.tolist(),
@@ -238,21 +200,23 @@ class QdrantIndex:
                 filter=filter_of(plan(query.filter)),
                 limit=limit,
                 params=None
-                if self._local
-                else search_params(way(query, self._chooser, self.count), limit),
+                if self._alias.local
+                else search_params(way(query, chooser, count), limit),
                 with_payload=True,
             )
             for query, limit in questions
         ]
-        with self._asking() as client:
-            found = client.query_batch_points(self._alias, requests)
+        with self._alias.asking() as client:
+            found = client.query_batch_points(name, requests)
         return [[_hit(row) for row in each.points] for each in found]
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
         """Live points under these ids, in no order; missing ones are left out."""
-        self._dims()
-        with self._asking() as client:
-            rows = client.retrieve(self._alias, [str(each) for each in ids], True, vectors)
+        return self._alias.in_live(lambda name: self._fetch(name, ids, vectors))
+
+    def _fetch(self, name: str, ids: Sequence[UUID], vectors: bool) -> list[IndexPoint]:
+        with self._alias.asking() as client:
+            rows = client.retrieve(name, [str(each) for each in ids], True, vectors)
         return [
             rules.stored_point(UUID(str(row.id)), row.payload, row.vector)
             for row in rows
@@ -266,34 +230,55 @@ class QdrantIndex:
 
         Tombstones belong to no organisation: they are seen only without `organization_id`.
         """
-        self._dims()
+        return self._alias.in_live(lambda name: self._scroll(name, after, limit, organization_id))
+
+    def _scroll(
+        self, name: str, after: UUID | None, limit: int, organization_id: UUID | None = None
+    ) -> list[tuple[UUID, int, bool]]:
         if limit < 1 or after == rules.LAST_ID:
             return []
         start = None if after is None else str(UUID(int=after.int + 1))
         where = organization_id and filter_of(plan(IndexFilter(organization_id=organization_id)))
-        with self._asking() as client:
+        with self._alias.asking() as client:
             rows, _ = client.scroll(
-                self._alias, where or None, limit, offset=start, with_payload=["version", "deleted"]
+                name, where or None, limit, offset=start, with_payload=["version", "deleted"]
             )
         return [rules.scrolled(UUID(str(row.id)), row.payload or {}) for row in rows]
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
-        self._dims()
+        return self._alias.in_live(lambda name: self._count(name, where))
+
+    def _count(self, name: str, where: IndexFilter | None) -> int:
         condition = m.Filter(must_not=[buried()]) if where is None else filter_of(plan(where))
-        with self._asking() as client:
-            return client.count(self._alias, condition, exact=True).count
+        with self._alias.asking() as client:
+            return client.count(name, condition, exact=True).count
 
     def close(self) -> None:
         """Close the client."""
-        self._client.close()
+        self._alias.close()
 
     def drop(self) -> None:
         """Delete the collection that serves and its alias."""
-        name = self._collection()
+        name = self._alias.collection()
         if name is not None:
-            self._remove(name)
-        self._known_dims = {}
+            self._alias.remove(name)
+
+
+class _Collection:
+    """One collection as `vectors_verify` looks at it: by the graph unless told otherwise."""
+
+    def __init__(self, index: QdrantIndex, name: str) -> None:
+        self._index, self._name = index, name
+
+    def scroll(self, after: UUID | None, limit: int) -> list[tuple[UUID, int, bool]]:
+        return self._index._scroll(self._name, after, limit)
+
+    def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
+        return self._index._fetch(self._name, ids, vectors)
+
+    def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        return self._index._search(self._name, queries, lambda _: "acorn")
 
 
 def _hit(row: m.ScoredPoint) -> Hit:

@@ -30,8 +30,9 @@ class RebuildProgress:
     """Where the owner's last rebuild stands."""
 
     state: str
-    """`idle`, `streaming`, `optimizing`, `replaying`, `done` or `failed`."""
+    """`idle`, `streaming`, `optimizing`, `verifying`, `replaying`, `done` or `failed`."""
     build: str | None
+    contract: str | None
     points: int
     error: str | None
 
@@ -65,24 +66,31 @@ class RemoteIndex:
         """Make the index if it is not there.
 
         Raises:
-            BadBundle: It is there, for another contract.
+            OtherContract: It is there, for another contract.
         """
         self._call({"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)})
 
-    def rebuild(self) -> None:
-        """Start building the next index from PostgreSQL; one that runs already goes on."""
-        self._call({"verb": "rebuild"})
+    def rebuild(self, contract: str | None = None) -> None:
+        """Start building the next index from PostgreSQL; one that runs already goes on.
+
+        Args:
+            contract: Digest of the contract that is to serve; None keeps that of today.
+
+        Raises:
+            Conflict: One for another contract is running.
+        """
+        self._call({"verb": "rebuild", "contract": contract})
 
     def progress(self) -> RebuildProgress:
         """Where the last rebuild stands."""
         fields, _ = self._call({"verb": "progress"})
         return RebuildProgress(**fields["progress"])
 
-    def upsert(self, points: Sequence[IndexPoint]) -> None:
+    def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; one whose stored version is higher (tombstones count) is left as it is."""
         for part in slices(points, UPSERT_SLICE):
             fields, arrays = wire.pack_points(part)
-            self._call({"verb": "upsert", **fields}, arrays)
+            self._call({"verb": "upsert", "contract": contract, **fields}, arrays)
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
         """Leave a tombstone of that version: nothing older can come back under the id."""

@@ -26,7 +26,7 @@ SOCKET_PATH_BYTES: Final = 107
 class ServedIndex(VectorIndex, Protocol):
     """An index that can build its successor."""
 
-    def rebuild(self) -> None:
+    def rebuild(self, contract: str | None = None) -> None:
         """Start a rebuild unless one runs."""
         ...
 
@@ -55,8 +55,9 @@ def _ensure(index: ServedIndex, fields: wire.Fields, _: list[wire.Array]) -> Ans
     return {}, ()
 
 
-def _rebuild(index: ServedIndex, _: wire.Fields, __: list[wire.Array]) -> Answer:
-    index.rebuild()
+def _rebuild(index: ServedIndex, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+    contract = fields.get("contract")
+    index.rebuild(None if contract is None else str(contract))
     return {}, ()
 
 
@@ -65,7 +66,8 @@ def _progress(index: ServedIndex, _: wire.Fields, __: list[wire.Array]) -> Answe
 
 
 def _upsert(index: ServedIndex, fields: wire.Fields, arrays: list[wire.Array]) -> Answer:
-    index.upsert(wire.unpack_points(fields, arrays))
+    contract = fields.get("contract")
+    index.upsert(wire.unpack_points(fields, arrays), None if contract is None else str(contract))
     return {}, ()
 
 

@@ -237,7 +237,7 @@ def unpack_filter(listed: Any) -> IndexFilter:
 
 def pack_queries(queries: Sequence[IndexQuery]) -> tuple[Fields, list[Array]]:
     """Questions and their vectors."""
-    listed = [[q.channel, pack_filter(q.filter), q.limit, q.exact] for q in queries]
+    listed = [[q.channel, pack_filter(q.filter), q.limit, q.exact, q.contract] for q in queries]
     return {"queries": listed}, [query.vector for query in queries]
 
 
@@ -250,8 +250,11 @@ def unpack_queries(fields: Fields, arrays: Sequence[Array]) -> list[IndexQuery]:
             filter=unpack_filter(where),
             limit=int(limit),
             exact=bool(exact),
+            contract=None if contract is None else str(contract),
         )
-        for (channel, where, limit, exact), vector in zip(fields["queries"], arrays, strict=True)
+        for (channel, where, limit, exact, contract), vector in zip(
+            fields["queries"], arrays, strict=True
+        )
     ]
 
 

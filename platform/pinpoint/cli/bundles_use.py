@@ -1,0 +1,121 @@
+"""`pinpoint bundles use` and `forget`: another bundle under a gallery that goes on serving."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinpoint import logs
+from pinpoint.cli import output
+from pinpoint.cli.bundles import Name
+from pinpoint.cli.indexes import rebuild_index
+from pinpoint.cli.session import Json, Session
+from pinpoint.errors import Conflict, Misconfigured
+from pinpoint.settings import Settings
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
+    from pinpoint.switching import Used
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands beside the other ones of bundles."""
+    app.command("use")(use)
+    app.command("forget")(forget)
+
+
+def use(
+    context: typer.Context,
+    name: Name,
+    accept_missing: Annotated[
+        int,
+        typer.Option("--accept-missing", min=0, help="Images that may be lost to searches."),
+    ] = 0,
+    images_per_second: Annotated[
+        float | None,
+        typer.Option("--images-per-second", min=0.01, help="Encode no more than this."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Encode the gallery with another bundle, build its index beside the old one, and switch."""
+    session = Session.of(context, as_json=as_json)
+    with session.services() as services:
+        used = _use(services, name, accept_missing, images_per_second)
+    if session.as_json:
+        output.show_json(used)
+    else:
+        _show(used, name)
+
+
+def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Delete a bundle's vectors from PostgreSQL; the index must hold another's."""
+    from pinpoint.bootstrap import LazyEncoder
+
+    session = Session.of(context, as_json=as_json)
+    contract = LazyEncoder(Settings.from_environment(), name).contract
+    with session.services() as services:
+        info = services.index.info()
+        if info.contract in (None, contract.digest):
+            raise Conflict(
+                f"the index holds the vectors of {name}, or does not say what it holds "
+                f"({info.loading or 'it is ready'}): `pinpoint bundles use` another bundle first"
+            )
+        if services.backlog is None:
+            raise Misconfigured("these services cannot forget: they are those of the API")
+        gone = services.backlog.forget(contract.digest)
+    if session.as_json:
+        output.show_json({"bundle": contract.name, "vectors": gone})
+    else:
+        output.say(f"{gone} vectors of bundle {contract.name} deleted")
+
+
+def _use(services: Services, name: str, accept_missing: int, images_per_s: float | None) -> Used:
+    from pinpoint.bootstrap import LazyEncoder
+    from pinpoint.nets.bundles import bundle_of
+    from pinpoint.nets.contract import DESCRIPTOR_NAME
+    from pinpoint.switching import Switching
+
+    settings = Settings.from_environment()
+    # The bar tells how it goes; lines of the flow would stand between the results.
+    logs.configure(settings.log.model_copy(update={"level": "warning"}))
+    # Found again by its contract, as API and workers will: whatever their settings name, they look
+    # below the home.
+    wanted = LazyEncoder(settings, name).contract.digest
+    home, rendition_px = settings.places.home, settings.media.rendition_px
+    encoder = LazyEncoder(settings, bundle_of(wanted, home, rendition_px, DESCRIPTOR_NAME))
+    encoder.warm()
+    if services.backlog is None:
+        raise Misconfigured("these services cannot change the bundle: they are those of the API")
+    services.ensure_index()
+    bar, task = output.progress("encoding")
+    bar.update(task, total=0)
+    with bar:
+        switching = Switching(
+            dataclasses.replace(services.ingest_parts(), encoder=encoder),
+            services.backlog,
+            images_per_s=images_per_s,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+        def build(meanwhile: Callable[[], None]) -> None:
+            rebuild_index(services, contract=encoder.contract.digest, meanwhile=meanwhile)
+
+        return switching.use(build, accept_missing=accept_missing)
+
+
+def _show(used: Used, name: str) -> None:
+    lost = sum(used.unreachable.values())
+    rows = [
+        ("images", used.live),
+        ("had their vectors", used.already),
+        ("encoded now", used.reembedded),
+        ("unreachable", lost),
+        *((f"  {reason}", images) for reason, images in used.unreachable.items()),
+        ("left for reconcile", used.drift.total),
+    ]
+    output.table(None, ("what", ">images"), rows)
+    output.say(f"bundle {used.bundle} serves, index build {used.build}")
+    output.say(f"for an index that is made afresh: export PINPOINT_BUNDLE={name}")

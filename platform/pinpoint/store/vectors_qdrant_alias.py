@@ -1,0 +1,121 @@
+"""A client of a Qdrant server, and the alias that says which collection serves.
+
+One collection for each contract and build, `<alias>.<contract>.<build>`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from qdrant_client import QdrantClient
+from qdrant_client import models as m
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from pinpoint.errors import IndexUnavailable, Misconfigured
+
+T = TypeVar("T")
+
+
+class Alias:
+    """One installation's alias on a server.
+
+    Args:
+        url: `http(s)://…` of the server, or `:memory:`.
+        api_key: The server's key.
+        name: Of the alias.
+        timeout_s: Longest wait for one request.
+    """
+
+    def __init__(self, url: str, api_key: str | None, name: str, timeout_s: int) -> None:
+        self.local = url == ":memory:"
+        self.name = name
+        self._known_dims: dict[str, dict[str, int]] = {}
+        # The in-memory engine is plain numpy without locks.
+        self._lock: Any = threading.RLock() if self.local else contextlib.nullcontext()
+        self._client = (
+            QdrantClient(location=url)
+            if self.local
+            else QdrantClient(url=url, api_key=api_key, timeout=timeout_s)
+        )
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[QdrantClient]:
+        """The client; its errors become ours."""
+        try:
+            with self._lock:
+                yield self._client
+        except ResponseHandlingException as error:
+            raise IndexUnavailable(f"Qdrant does not answer: {error}") from error
+        except UnexpectedResponse as error:
+            if error.status_code in (401, 403):
+                said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
+                raise Misconfigured(said) from error
+            raise IndexUnavailable(f"Qdrant answered {error}") from error
+
+    def collection(self) -> str | None:
+        """Name of the collection that serves, None before there is one."""
+        with self.asking() as client:
+            aliases = client.get_aliases().aliases
+        names = [each.collection_name for each in aliases if each.alias_name == self.name]
+        return names[0] if names else None
+
+    def live(self) -> str:
+        """Name of the collection that serves.
+
+        Raises:
+            IndexUnavailable: There is none yet.
+        """
+        name = self.collection()
+        if name is None:
+            raise IndexUnavailable("there is no index yet; it is made when the bundle is known")
+        return name
+
+    def in_live(self, do: Callable[[str], T]) -> T:
+        """Do something in the collection that serves, by its own name: so never in two.
+
+        It is done again where the alias was switched and that collection removed meanwhile.
+        """
+        while True:
+            name = self.live()
+            try:
+                return do(name)
+            except (IndexUnavailable, ValueError):  # ValueError: how the in-memory engine says it
+                if self.collection() in (None, name):
+                    raise
+
+    def dims(self, name: str) -> Mapping[str, int]:
+        """Named vectors of a collection and their width; they never change."""
+        if name not in self._known_dims:
+            with self.asking() as client:
+                vectors = client.get_collection(name).config.params.vectors
+            named = vectors if isinstance(vectors, dict) else {}
+            self._known_dims[name] = {channel: each.size for channel, each in named.items()}
+        return self._known_dims[name]
+
+    def switch(self, name: str) -> None:
+        """Let a collection serve, in one request: there is no moment without one."""
+        create = m.CreateAlias(collection_name=name, alias_name=self.name)
+        steps: list[Any] = [m.CreateAliasOperation(create_alias=create)]
+        if self.collection() is not None:
+            gone = m.DeleteAlias(alias_name=self.name)
+            steps.insert(0, m.DeleteAliasOperation(delete_alias=gone))
+        with self.asking() as client:
+            client.update_collection_aliases(steps)
+
+    def remove(self, name: str) -> None:
+        """Delete a collection."""
+        self._known_dims.pop(name, None)
+        with self.asking() as client:
+            client.delete_collection(name)
+
+    def close(self) -> None:
+        """Close the client."""
+        self._client.close()
+
+
+def contract_of(name: str) -> str:
+    """The contract in a collection's name."""
+    return name.rsplit(".", 2)[1]

@@ -1,0 +1,158 @@
+"""Images of the catalogue get vectors of another contract, from what is kept of their files."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from nets.towers import timm_bundle
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.ingest import pipeline
+from pinpoint.ingest.stored import CHANGED, Pace
+from pinpoint.settings import EncoderSettings, Settings
+from pinpoint.store.backlog import Backlog
+from pinpoint.store.points import Points
+from pinpoint.store.rows import unpack
+from rig import jpeg, write_photos
+
+
+@pytest.fixture
+def backlog(rig):
+    return Backlog(rig.owner)
+
+
+@pytest.fixture
+def tiny(rig, tmp_path):
+    """The parts of an ingest with a tiny tower instead of the descriptor."""
+    folder = timm_bundle(tmp_path / "bundles" / "tiny")
+    settings = Settings(encoder=EncoderSettings(bundle=str(folder), device="cpu"))
+    return replace(rig.parts, encoder=LazyEncoder(settings))
+
+
+def stored(rig, contract):
+    """Vectors in PostgreSQL by image."""
+    asked = text("SELECT image_id, vector FROM embeddings WHERE contract = :contract")
+    with rig.owner.begin() as unit:
+        rows = unit.connection.execute(asked, {"contract": contract.digest}).all()
+    return {row.image_id: unpack(row.vector) for row in rows}
+
+
+def missing(backlog, parts):
+    contract = parts.encoder.contract
+    return backlog.missing(contract.digest, contract.dims)
+
+
+def reasons(found):
+    return Counter(one.reason for one in found.unreachable.values())
+
+
+@pytest.mark.parametrize("originals", ["reference", "copy", "rendition"])
+def test_every_policy_of_originals_can_be_encoded_again(rig, tiny, backlog, tmp_path, originals):
+    write_photos(tmp_path / "in", 5)
+    org = rig.organization()
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals=originals, root=str(tmp_path / "in"))
+    assert rig.ingest(tmp_path / "in", org).indexed == 5
+    old = stored(rig, rig.encoder.contract)
+    ids = missing(backlog, tiny)
+    assert (len(ids), backlog.live(), missing(backlog, rig.parts)) == (5, 5, [])
+    seen = []
+    found = pipeline.reembed_images(ids, tiny, backlog, on_images=seen.append)
+    assert (found.done, found.unreachable, sum(seen)) == (5, {}, 5)
+    fresh = stored(rig, tiny.encoder.contract)
+    assert fresh.keys() == old.keys() == set(ids)
+    assert {len(each) for each in fresh.values()} == {tiny.encoder.contract.dims["image"]}
+    assert missing(backlog, tiny) == []
+    now = stored(rig, rig.encoder.contract)
+    assert all(np.array_equal(now[each], old[each]) for each in old), "the old ones stay"
+
+
+def test_the_vectors_are_those_that_an_ingest_would_have_made(rig, tiny, backlog, tmp_path):
+    write_photos(tmp_path / "in", 3)
+    org = rig.organization()
+    rig.ingest(tmp_path / "in", org)
+    pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
+    for image_id, vector in stored(rig, tiny.encoder.contract).items():
+        with rig.database.read(org) as catalogue:
+            name = catalogue.image(image_id).external_id
+        read = tiny.decoder.read(name, str(tmp_path / "in" / name), query=True)
+        wanted = tiny.encoder.encode([read.faces[0].pixels], "photo")[0]
+        assert np.abs(vector - wanted).max() < 1e-3
+
+
+def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_path):
+    folder = tmp_path / "in"
+    write_photos(folder, 5)
+    rig.ingest(folder, rig.organization())
+    (folder / "0001.jpg").unlink()
+    (folder / "0002.jpg").write_bytes(jpeg(99, 1.0, 1.0))
+    (folder / "0003.jpg").write_bytes(b"no picture")
+    with rig.owner.begin() as unit:
+        nowhere = "UPDATE images SET locator = NULL WHERE external_id = '0004.jpg'"
+        unit.connection.execute(text(nowhere))
+    found = pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
+    assert found.done == 1
+    assert reasons(found) == {"missing_file": 2, CHANGED: 1, "unsupported_format": 1}
+    assert set(missing(backlog, tiny)) == set(found.unreachable)
+
+
+def test_a_pass_goes_on_where_a_broken_one_stopped(rig, tiny, backlog, tmp_path):
+    write_photos(tmp_path / "in", 70)
+    rig.ingest(tmp_path / "in", rig.organization())
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.reembed_images(missing(backlog, tiny), tiny, backlog, on_images=stop)
+    left = missing(backlog, tiny)
+    assert len(left) == 70 - 32
+    assert pipeline.reembed_images(left, tiny, backlog).done == 38
+    assert len(stored(rig, tiny.encoder.contract)) == 70
+
+
+def test_a_build_that_runs_sees_what_is_encoded_meanwhile(rig, tiny, backlog, tmp_path):
+    write_photos(tmp_path / "in", 4)
+    rig.ingest(tmp_path / "in", rig.organization())
+    points = Points(rig.owner, lambda: tiny.encoder.contract)
+    mark = points.watermark()
+    assert (points.bounds(), list(points.stream(since=mark))) == ((0, 0), [])
+    pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
+    assert points.bounds() == (4, 4)
+    assert sum(len(page) for page in points.stream(since=mark)) == 4
+
+
+def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, backlog, tmp_path):
+    folder = tmp_path / "in"
+    write_photos(folder, 3)
+    org = rig.organization()
+    rig.ingest(folder, org)
+    ids = missing(backlog, tiny)
+    files = backlog.files(ids)
+    (folder / "0000.jpg").write_bytes(jpeg(500, 10.0, 2.35))
+    rig.ingest(folder, org)
+    gone = next(file.images[0].id for file in files if file.file == "0001.jpg")
+    with rig.database.write(org) as catalogue:
+        catalogue.delete_image(gone)
+    rig.run()
+    backlog.files = lambda _: files  # what was asked before the changes
+    pipeline.reembed_images(ids, tiny, backlog)
+    del backlog.files
+    assert len(stored(rig, tiny.encoder.contract)) == 1
+    (left,) = missing(backlog, tiny)
+    assert pipeline.reembed_images([left], tiny, backlog).done == 1
+
+
+def test_a_pace_is_kept():
+    pace, begun = Pace(200.0), time.monotonic()
+    for _ in range(10):
+        pace.take(10)
+    assert 0.45 <= time.monotonic() - begun < 1.5
+    begun = time.monotonic()
+    Pace(None).take(10_000)
+    assert time.monotonic() - begun < 0.1

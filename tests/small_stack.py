@@ -1,0 +1,161 @@
+"""A stack without supervisor, API and beat: database, owner of the index, and the commands.
+
+What a worker and an API do is done in this process, by their own code and under their roles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import text
+
+from index_process import until
+from pinpoint.bootstrap import build
+from pinpoint.errors import IndexUnavailable
+from pinpoint.ingest import pipeline
+from pinpoint.ingest.intake import register_folder
+from pinpoint.records import Answer, Limits
+from pinpoint.search.pipeline import locate
+from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.stack.places import StackPlaces
+from pinpoint.store.rows import unpack
+
+WORKER = "host/1/0.00"
+
+
+class SmallStack:
+    """One home; close it."""
+
+    def __init__(self, home: Path, database_url: str, api_database_url: str, redis: str) -> None:
+        self.places = StackPlaces(home)
+        self.places.create()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if "PINPOINT" not in name},
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PINPOINT_HOME": str(home),
+            "PINPOINT_DATABASE_URL": database_url,
+            "PINPOINT_API_DATABASE_URL": api_database_url,
+            "PINPOINT_BROKER_URL": redis,
+            "PINPOINT_DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1",
+        }
+        self.settings = Settings(
+            places=Places(
+                home=home,
+                database_url=database_url,
+                api_database_url=api_database_url,
+                broker_url=redis,
+            ),
+            encoder=EncoderSettings(device="cpu"),
+        )
+        self._log = (home / "owner.log").open("a")
+        self._owner = subprocess.Popen(
+            [sys.executable, "-m", "pinpoint.stack.index_owner"],
+            env=self.environment,
+            stderr=self._log,
+        )
+        self.worker, self.api = (build(self.settings, role) for role in ("worker", "api"))
+        until(self._answers)
+        self.worker.ensure_index()
+        self.organization_id = self.worker.access.create_organization("acme").id
+
+    def _answers(self) -> bool:
+        try:
+            self.worker.index.ping()
+        except IndexUnavailable:
+            return False
+        return True
+
+    def register(self, folder: Path) -> list[UUID]:
+        """Record a folder's files as items of a batch."""
+        batch = register_folder(
+            folder,
+            source="photos",
+            kind="photo",
+            organization_id=self.organization_id,
+            database=self.worker.database,
+            settings=self.settings,
+        )
+        asked = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY seq"
+        return [row.id for row in self.rows(asked, batch=batch.id)]
+
+    def ingest(self, folder: Path) -> None:
+        """What a worker's job does."""
+        ids = self.register(folder)
+        self.worker.ensure_index()
+        self.worker.with_live(
+            lambda _: pipeline.ingest_items(ids, WORKER, self.worker.ingest_parts())
+        )
+
+    def locate(self, photo: Path) -> Answer:
+        """What the API does with a question."""
+        data = photo.read_bytes()
+        return self.api.with_live(
+            lambda encoder: locate(
+                data,
+                file=photo.name,
+                limits=Limits(),
+                organization_id=self.organization_id,
+                kind=None,
+                decoder=self.api.decoder,
+                encoder=encoder,
+                index=self.api.index,
+                database=self.api.database,
+                settings=self.settings.search,
+            )
+        )
+
+    def command(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command as it is typed."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pinpoint.cli", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command to its end; its document, or what it said on stderr."""
+        out, error = (process := self.command(*arguments)).communicate(timeout=100)
+        assert process.returncode == code, error
+        return json.loads(out) if code == 0 else error
+
+    def kill_when(self, process: subprocess.Popen[str], ripe: Callable[[], bool]) -> None:
+        """`kill -9` a command at a moment of its work."""
+        end = time.monotonic() + 60
+        while not ripe():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end, "the moment does not come"
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+
+    def rows(self, statement: str, **values: object) -> list[Any]:
+        """Rows, read as the owner."""
+        assert self.worker.points is not None
+        with self.worker.points._transactions.begin() as unit:
+            return list(unit.connection.execute(text(statement), values))
+
+    def vectors(self, contract: str) -> dict[UUID, np.ndarray]:
+        """What PostgreSQL holds under a contract."""
+        asked = "SELECT image_id, vector FROM embeddings WHERE contract = :contract"
+        return {row.image_id: unpack(row.vector) for row in self.rows(asked, contract=contract)}
+
+    def close(self) -> None:
+        self.worker.close()
+        self.api.close()
+        self._owner.terminate()
+        self._owner.wait(20)
+        self._log.close()
+        shutil.rmtree(self.places.socket_dir, ignore_errors=True)

@@ -1,0 +1,132 @@
+"""A build that does not find what it holds is not switched to."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from index_gallery import ORG_A, SPEC, FolderSource, gallery
+from pinpoint.errors import IndexUnavailable, OtherContract
+from pinpoint.records import IndexFilter, IndexQuery
+from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors_qdrant import QdrantIndex
+from pinpoint.store.vectors_verify import BEST, SAMPLE, check_count, verify
+
+
+class Blunted:
+    """A build whose graph misses hits, or whose vectors are not what they were."""
+
+    def __init__(self, build, *, misses=0, turned=False):
+        self._build, self._misses, self._turned = build, misses, turned
+
+    def scroll(self, after, limit):
+        return self._build.scroll(after, limit)
+
+    def fetch(self, ids, *, vectors=False):
+        points = self._build.fetch(ids, vectors=vectors)
+        if not self._turned:
+            return points
+        turned = points[0].vectors["image"][::-1].copy()
+        return [replace(points[0], vectors={"image": turned}), *points[1:]]
+
+    def search(self, queries):
+        found = self._build.search(queries)
+        return [
+            hits if query.exact else hits[: BEST - self._misses]
+            for query, hits in zip(queries, found, strict=True)
+        ]
+
+
+@pytest.fixture
+def build(tmp_path):
+    made = EdgeIndex(tmp_path / "build", chooser=lambda _: "acorn")
+    made.ensure(SPEC)
+    made.upsert(gallery(400))
+    yield made
+    made.close()
+
+
+def test_a_whole_build_is_verified_by_a_sample_over_all_of_it(build):
+    seen = []
+    assert verify(build, seen.append) == 1.0
+    assert SAMPLE * 0.7 < len(seen) == seen[-1] <= SAMPLE
+    twins = [replace(one, vectors=gallery(1)[0].vectors) for one in gallery(400)[:60]]
+    build.upsert(twins)
+    assert verify(build) == 1.0, "of equal vectors any may stand in another's place"
+
+
+def test_a_graph_that_misses_is_told(build):
+    with pytest.raises(IndexUnavailable, match=r"finds 0\.900 of the 10 nearest") as said:
+        verify(Blunted(build, misses=1))
+    assert said.value.reason == "build_not_verified"
+
+
+def test_vectors_that_do_not_find_themselves_are_told(build):
+    with pytest.raises(IndexUnavailable, match="by its own image vector"):
+        verify(Blunted(build, turned=True))
+
+
+def test_an_empty_build_is_whole(tmp_path):
+    empty = EdgeIndex(tmp_path / "empty")
+    empty.ensure(SPEC)
+    assert verify(empty) == 1.0
+    empty.close()
+
+
+@pytest.mark.parametrize(
+    ("held", "bounds", "moved", "good"),
+    [
+        (10, (10, 10), 0, True),
+        (9, (10, 10), 0, False),
+        (11, (10, 10), 0, False),
+        (12, (10, 12), 0, True),
+        (8, (10, 12), 2, True),
+        (15, (10, 12), 2, False),
+    ],
+)
+def test_counts_must_agree_but_for_what_moves(held, bounds, moved, good):
+    if good:
+        check_count(held, bounds, moved)
+    else:
+        with pytest.raises(IndexUnavailable, match="PostgreSQL"):
+            check_count(held, bounds, moved)
+
+
+def test_a_server_is_asked_through_switches_and_never_answers_for_another_contract(tmp_path):
+    """Asked from a thread while the alias goes to and fro; in-memory engine of qdrant-client."""
+    (tmp_path / "n").write_text("60")
+    index = QdrantIndex(":memory:")
+    index.ensure(SPEC)
+    index.upsert(gallery(60))
+    vector = gallery(60)[1].vectors["image"]
+    where = IndexFilter(organization_id=ORG_A)
+    ask = IndexQuery(channel="image", vector=vector, filter=where, limit=5)
+    contracts, stop = (SPEC.contract, "contract-b"), threading.Event()
+    answered, refused, wrong = set(), [], []
+
+    def asking():
+        while not stop.is_set():
+            for contract in contracts:
+                try:
+                    (hits,) = index.search([replace(ask, contract=contract)])
+                except OtherContract:
+                    refused.append(contract)
+                except Exception as error:  # whatever else comes is what this test looks for
+                    wrong.append(repr(error))
+                else:
+                    answered.add(contract)
+                    wrong.extend([] if np.isclose(hits[0].score, 1.0, atol=1e-3) else [hits])
+
+    thread = threading.Thread(target=asking)
+    thread.start()
+    for turn in range(4):
+        index.rebuild(FolderSource(tmp_path, contracts[(turn + 1) % 2]))
+        assert index.info().contract == contracts[(turn + 1) % 2]
+    stop.set()
+    thread.join()
+    index.close()
+    assert wrong == []
+    assert answered == set(refused) == set(contracts)

@@ -1,0 +1,267 @@
+"""Another bundle under a large gallery and constant questions, and back again.
+
+`PINPOINT_TEST_USE_IMAGES` says how many images (default 20,000). Their vectors are planted under
+both contracts, since pictures for so many would take hours; a few real photos that come in
+meanwhile are encoded by the stack's worker and by the command. The switch is the product's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+
+from clustered import OWNERS
+from nets.towers import timm_bundle
+from pinpoint.bootstrap import LazyEncoder, build
+from pinpoint.client import Client
+from pinpoint.errors import PinpointError
+from pinpoint.ingest.reconcile import reconcile
+from pinpoint.records import IndexFilter, Limits
+from pinpoint.search.pipeline import locate_encoded
+from rig import write_photos
+from trials.rebuild.load import follow
+from trials.rebuild.rows import CHANGING, STILL, load
+from trials.soak.ground import running
+
+IMAGES = int(os.environ.get("PINPOINT_TEST_USE_IMAGES", "20000"))
+ASKED, BUNDLE, REAL = 24, "tiny", 12
+PAUSE_S, PHOTO_PAUSE_S = 0.1, 0.5
+SAME = 2e-3
+"""How far a score may lie from the product of the two planted vectors, which are fp16."""
+
+
+class Planted:
+    """The same gallery in two spaces: under the descriptor, and turned into the tower's width."""
+
+    def __init__(self, ground, loaded, old, new):
+        self.ids, self.old, self.new = loaded.ids, old, new
+        turn = np.random.default_rng(5).standard_normal((old.dims["image"], new.dims["image"]))
+        self.vectors = {old.digest: loaded.clustered.vectors.astype(np.float16).astype("f4")}
+        self.asked = {old.digest: loaded.asked}
+        for digest_of in (self.vectors, self.asked):
+            rows = digest_of[old.digest] @ turn.astype("f4")
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+            digest_of[new.digest] = rows.astype(np.float16).astype("f4")
+        self.place = {image: row for row, image in enumerate(self.ids)}
+        self._plant(ground, loaded)
+
+    def _plant(self, ground, loaded):
+        fields = "image_id, contract, channel, organization_id, vector"
+        rows = self.vectors[self.new.digest].astype("<f2")
+        with psycopg.connect(ground.places.superuser_dsn("pinpoint")) as connection:
+            connection.execute("SET search_path = pinpoint, public")
+            with connection.cursor().copy(f"COPY embeddings ({fields}) FROM STDIN") as copy:
+                for image, owner, vector in zip(
+                    self.ids, loaded.clustered.organization, rows, strict=True
+                ):
+                    copy.write_row(
+                        (image, self.new.digest, "image", OWNERS[owner], vector.tobytes())
+                    )
+        with psycopg.connect(
+            ground.places.superuser_dsn("pinpoint"), autocommit=True
+        ) as connection:
+            connection.execute("VACUUM ANALYZE pinpoint.embeddings")
+
+    def wrong(self, digest, question, answer):
+        """Candidates whose score is not that of their vector and the question's in one space."""
+        query = self.asked[digest][question]
+        return [
+            one.candidate.id
+            for one in answer.ranked
+            if one.candidate.id in self.place
+            and abs(self._cosine(digest, one.candidate.id, query) - one.candidate.score) > SAME
+        ]
+
+    def _cosine(self, digest, image, query):
+        own = self.vectors[digest][self.place[image]]
+        return float(own @ query / np.linalg.norm(own) / np.linalg.norm(query))
+
+
+class Questions:
+    """Whole questions under the API's role, and photos over HTTP, each from a thread."""
+
+    def __init__(self, ground, planted, photo):
+        self.planted, self.photo, self.home = planted, photo, ground.places.home
+        self.services = build(ground.settings, "api")
+        self.answers, self.failed, self.took_s, self.over_http = [], [], [], []
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._until_told, args=each)
+            for each in ((self._vector, PAUSE_S), (self._upload, PHOTO_PAUSE_S))
+        ]
+
+    def _until_told(self, ask, pause_s):
+        number = 0
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                ask(number)
+            except PinpointError as error:
+                self.failed.append(f"{ask.__name__}: {error.reason}: {error.message}")
+            self.took_s.append(time.monotonic() - begun)
+            number += 1
+            time.sleep(pause_s)
+
+    def _vector(self, number):
+        question, owner = number % ASKED, (CHANGING, STILL)[number % 2]
+
+        def ask(encoder):
+            contract = encoder.contract
+            return locate_encoded(
+                self.planted.asked[contract.digest][question],
+                limits=Limits(),
+                organization_id=owner,
+                contract=contract,
+                index=self.services.index,
+                database=self.services.database,
+                settings=self.services.settings.search,
+            )
+
+        answer = self.services.with_live(ask)
+        wrong = self.planted.wrong(answer.bundle_digest, question, answer)
+        self.answers.append(
+            (answer.index_build, answer.bundle_digest, len(answer.ranked), len(wrong))
+        )
+
+    def _upload(self, number):
+        with Client.open(organization="org-2") as client:
+            said = client.locate(self.photo)
+        self.over_http.append((said["index"]["build"], said["bundle"]["digest"]))
+
+    @contextmanager
+    def asking(self):
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            for thread in self._threads:
+                thread.join()
+            self.services.close()
+
+    def builds(self):
+        """Build → contracts that answers gave with it, over both doors."""
+        found = {}
+        for build_, digest, *_ in [*self.answers, *self.over_http]:
+            found.setdefault(build_, set()).add(digest)
+        return found
+
+
+def say(text):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def pinpoint(ground, *arguments):
+    """A command as it is typed; its document."""
+    environment = {name: value for name, value in os.environ.items() if "PINPOINT" not in name}
+    environment |= {"PINPOINT_HOME": str(ground.places.home), "OMP_NUM_THREADS": "1"}
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pinpoint.cli", *arguments, "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    say(f"pinpoint {' '.join(arguments)}: {time.monotonic() - begun:.1f} s, {said}")
+    return said
+
+
+def photos(folder: Path, first: int) -> Path:
+    write_photos(folder, REAL, first=first)
+    return folder
+
+
+def settled(ground):
+    """Wait until the worker has done all there is."""
+    until = time.monotonic() + 120
+    asked = "SELECT count(*) FROM batch_items WHERE state IN ('received', 'stored')"
+    while ground.sql(asked) != [(0,)]:
+        assert time.monotonic() < until, "files have no verdict"
+        time.sleep(0.2)
+
+
+@pytest.mark.timeout(1_800)
+def test_a_bundle_is_used_and_left_again_under_load(tmp_path, monkeypatch):
+    with running(clock=False, disks=False, second=False, chunk=8, lease_s=60.0) as ground:
+        monkeypatch.setenv("PINPOINT_HOME", str(ground.places.home))
+        timm_bundle(ground.places.home / "bundles" / BUNDLE)
+        services = build(ground.settings, "worker")
+        old = services.encoder.contract
+        new = LazyEncoder(ground.settings, BUNDLE).contract
+        planted = Planted(ground, load(ground, IMAGES, ASKED), old, new)
+        services.index.rebuild()
+        follow(services.index)
+        assert services.index.count() == IMAGES
+        photo = photos(tmp_path / "asked", 500) / "0500.jpg"
+        with Questions(ground, planted, photo).asking() as load_:
+            coming = threading.Thread(target=_keep_coming, args=(ground, tmp_path))
+            coming.start()
+            there = pinpoint(ground, "bundles", "use", BUNDLE)
+            time.sleep(2.0)
+            back = pinpoint(ground, "bundles", "use", "descriptor")
+            coming.join()
+            time.sleep(2.0)
+        settled(ground)
+        _no_answer_is_wrong(load_, old, new)
+        assert (there["contract"], back["contract"]) == (new.digest, old.digest)
+        assert there["already"] >= IMAGES
+        assert there["unreachable"] == back["unreachable"] == {}
+        _nothing_is_lost(ground, services, old)
+        services.close()
+
+
+def _keep_coming(ground, folder):
+    """Real photos while the bundle is changed to and fro."""
+    for turn in range(3):
+        came = photos(folder / f"turn-{turn}", 600 + 100 * turn)
+        pinpoint(ground, "--org", "org-0", "ingest", str(came), "--source", f"real-{turn}",
+                 "--kind", "photo")  # fmt: skip
+        time.sleep(3.0)
+
+
+def _no_answer_is_wrong(load_, old, new):
+    answers, builds = load_.answers, load_.builds()
+    longest_s, middle_s = max(load_.took_s), float(np.median(load_.took_s))
+    say(
+        f"{len(answers)} questions and {len(load_.over_http)} photos over HTTP: "
+        f"{len(load_.failed)} failed, {sum(one[3] > 0 for one in answers)} mixed; median "
+        f"{middle_s:.3f} s, longest {longest_s:.1f} s; {len(builds)} builds"
+    )
+    assert load_.failed == []
+    assert [one for one in answers if one[3] or not one[2]] == []
+    assert {len(digests) for digests in builds.values()} == {1}
+    for seen in (answers, load_.over_http):
+        assert {one[1] for one in seen} == {old.digest, new.digest}
+
+
+def _nothing_is_lost(ground, services, contract):
+    real = ground.sql("SELECT count(*) FROM images WHERE external_id NOT LIKE '_______.jpg'")
+    indexed = ground.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
+    services.ensure_index()
+    drift = reconcile(
+        ledger=services.ledger,
+        index=services.index,
+        queue=None,
+        contract=contract.digest,
+        chunk=64,
+    )
+    mine = services.index.count(IndexFilter(organization_id=CHANGING))
+    say(f"{real} real photos, {indexed} rows indexed, {mine} of one organisation; {drift}")
+    assert real == [(3 * REAL,)]
+    assert indexed == [(IMAGES + 3 * REAL,)]
+    assert (drift.total, services.index.count()) == (0, IMAGES + 3 * REAL)
