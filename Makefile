@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test trials soak bench lint fmt clean
+.PHONY: help setup demo test trials soak bench world-tiny lint fmt clean
 
 help:  ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,6 +24,12 @@ soak: setup  ## many seeded faults: make soak N=1000 SEED=1; stops at the first 
 
 bench: setup  ## figures beside their bare baselines
 	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)
+
+world-tiny: setup  ## train the shipped bundle anew, below .pinpoint: 25 minutes on two cores
+	@.venv/bin/pinpoint world make .pinpoint/planet-bench-7 --preset bench --seed 7
+	@cp docs/configs/world-tiny.toml .pinpoint/planet-bench-7/
+	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
+		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny
 
 lint: setup  ## ruff, mypy and the walls between the rooms
 	@.venv/bin/ruff check

@@ -73,7 +73,7 @@ class EncoderSettings(BaseSettings):
         str,
         Field(
             description="Bundle of an index that is made afresh: `descriptor`, a bundle folder, or "
-            "its name below home/bundles. One that is there names its own."
+            "its name, below home/bundles or shipped. An index that is there names its own."
         ),
     ] = "descriptor"
     device: Annotated[str, Field(description="`auto`, `cpu`, `cuda`, `cuda:1` …")] = "auto"

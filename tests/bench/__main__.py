@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench import geoclip, ingest, locate, planet, plans, report, whole, workers
+from bench import geoclip, ingest, locate, planet, plans, report, training, whole, workers
 from bench.stack import Say, stack
 from pinpoint import logs
 from pinpoint.settings import LogSettings
@@ -37,6 +37,9 @@ def main() -> None:
             figures["overhead"] = planet.overhead(running, given.repetitions, console.log)
     if given.only in (None, "geoclip"):
         figures["geoclip"] = geoclip.measure(console.log)
+    if given.only in (None, "training"):
+        with TemporaryDirectory() as folder:
+            figures["training"] = training.measure(Path(folder), given.repetitions, console.log)
     if given.only in (None, "ingest"):
         with stack() as running:
             files = ingest.prepare(running, given.files, console.log)
@@ -63,8 +66,8 @@ def _arguments() -> argparse.Namespace:
         "--workers", type=_counts, default=[1, 2], help="how many at once ingest the files"
     )
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
-    parser.add_argument("--repetitions", type=int, default=3, help="of ingest and planet")
-    parser.add_argument("--only", choices=("locate", "ingest", "planet", "geoclip"))
+    parser.add_argument("--repetitions", type=int, default=3, help="of ingest, planet, training")
+    parser.add_argument("--only", choices=("locate", "ingest", "planet", "geoclip", "training"))
     parser.add_argument("--json", type=Path, help="write all figures here")
     return parser.parse_args()
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import geoclip, ingest, locate, planet
+from bench import geoclip, ingest, locate, planet, training
 from bench.whole import STAGES
 
 Figures = dict[str, Any]
@@ -48,6 +48,15 @@ def show(figures: Figures) -> None:
             f" {said['package_ms']:,.0f} ms, ours {said['ours_ms']:.2f} ms, ratio"
             f" {said['ratio']:,.0f} (target ≥ {geoclip.TARGET}); the same places named:"
             f" {said['same_answers']}\n"
+        )
+    if "training" in figures:
+        said = figures["training"]
+        out.print(
+            f"training, batches of {said['batch']}, {said['threads']} threads: a step"
+            f" {said['step_per_s']:,.0f} images/s, bare forward and backward"
+            f" {said['bare_per_s']:,.0f}, ratio {said['ratio']:.2f} (target ≥ {training.TARGET});"
+            f" an epoch of heads over {said['pictures']:,} pictures from cached features"
+            f" {said['cached_per_s']:,.0f} images/s, from files {said['decoded_per_s']:,.0f}\n"
         )
     if "ingest" in figures:
         _ingest(out, figures["ingest"], figures["workers"])

@@ -36,10 +36,10 @@ def names(pinpoint):
 
 def test_a_bundles_folder_is_copied_whole_once(pinpoint, tmp_path):
     folder = timm_bundle(tmp_path / "elsewhere" / "tiny")
-    assert names(pinpoint) == {"descriptor": None}
+    assert names(pinpoint) == {"descriptor": None, "world-tiny": None}
     code, said, _ = pinpoint("bundles", "import", folder, "--json")
     assert (code, said["name"], said["tower"]) == (0, "tiny-timm", "timm:test_resnet")
-    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None}
+    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None, "world-tiny": None}
     code, again, _ = pinpoint("bundles", "show", "tiny-timm", "--json")
     assert (code, again) == (0, said)
     code, _, error = pinpoint("bundles", "import", folder)
@@ -119,4 +119,4 @@ def test_geoclip_wants_its_tower(pinpoint, tmp_path):
     code, _, error = pinpoint("bundles", "import", "geoclip", "--behind", "tiny-timm")
     assert code != 0
     assert "GeoCLIP was trained behind open_clip:ViT-L-14-quickgelu" in error
-    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None}
+    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None, "world-tiny": None}

@@ -14,10 +14,14 @@ import pytest
 import torch
 
 from nets.towers import timm_bundle
+from pinpoint.errors import BadRequest
+from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.nets.spaces import load_location
-from pinpoint.settings import EncoderSettings
+from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.training.configs import read_config
+from pinpoint.training.embedder import train_embedder
 
 STEPS = 400
 CONFIG = """
@@ -49,7 +53,7 @@ def home(tmp_path_factory):
     return home
 
 
-def command(home, planet, folder, name, steps=STEPS, change=("", "")):
+def written(planet, folder, name, steps=STEPS, change=("", "")):
     made = planet.manifests()
     config = folder / f"{name}.toml"
     text = CONFIG.format(
@@ -57,6 +61,11 @@ def command(home, planet, folder, name, steps=STEPS, change=("", "")):
     )
     assert change[0] in text
     config.write_text(text.replace(*change))
+    return config
+
+
+def command(home, planet, folder, name, steps=STEPS, change=("", "")):
+    config = written(planet, folder, name, steps, change)
     environment = {**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     words = ["train", "embedder", "--config", str(config), "--out", str(folder / name), "--json"]
     return subprocess.Popen(
@@ -140,6 +149,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
 
 
 def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_path):
+    settings = Settings(places=Places(home=home), encoder=EncoderSettings(device="cpu"))
+    decoder = ChildDecoder(settings.media, children=1)
     for old, new, words in (
         ('name = "bad"', 'name = "descriptor"', "is built in"),
         ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default kind 'satelite'"),
@@ -147,8 +158,17 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
         ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "nothing to learn"),
         ('tower = "tiny-timm"', 'tower = "descriptor"', "no bare tower"),
     ):
-        process = command(home, planet, tmp_path, "bad", change=(old, new))
-        _, error = process.communicate(timeout=100)
-        assert process.returncode not in (0, 70), error
-        assert words in error
+        config = written(planet, tmp_path, "bad", change=(old, new))
+        where = {"settings": settings, "decoder": decoder, "into": tmp_path / "bundle"}
+        with pytest.raises(BadRequest, match=words):
+            train_embedder(read_config(config), tmp_path / "bad", **where)
         assert not (tmp_path / "bad" / "features").exists()
+    decoder.close()
+
+
+def test_a_config_that_cannot_be_used_ends_the_command_in_words(home, planet, tmp_path):
+    process = command(home, planet, tmp_path, "bad", change=("batch = 16", "batch = 15"))
+    _, error = process.communicate(timeout=100)
+    assert process.returncode == 64
+    assert "cannot be shared evenly" in error
+    assert "Traceback" not in error

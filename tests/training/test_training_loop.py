@@ -120,15 +120,15 @@ def test_a_checkpoint_of_another_run_or_of_nothing_is_refused(table, sampler, tm
 
 
 def test_the_loss_falls_and_is_logged(table, sampler, tmp_path):
-    asked = config(schedule={"steps": 300, "checkpoint_steps": 300})
+    asked = config(schedule={"steps": 200, "checkpoint_steps": 200})
     _, state = run(asked, table, sampler, tmp_path / "run")
     with (tmp_path / "run" / loop.LOG).open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     losses = [float(line["loss"]) for line in lines]
-    assert [int(line["step"]) for line in lines] == [50, 100, 150, 200, 250, 300]
+    assert [int(line["step"]) for line in lines] == [50, 100, 150, 200]
     assert losses[-1] < 0.8 * losses[0]
     assert float(lines[-1]["rate"]) < float(lines[0]["rate"])
-    assert state.step == 300
+    assert state.step == 200
 
 
 def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
@@ -155,15 +155,37 @@ def test_what_is_kept_is_trained_as_a_moving_average(table, sampler, tmp_path):
 
 
 def test_the_averaged_weights_lose_less_than_the_first_ones(table, sampler, tmp_path):
-    asked = config(schedule={"steps": 200, "checkpoint_steps": 200, "average": 0.95})
+    asked = config(schedule={"steps": 120, "checkpoint_steps": 120, "average": 0.95})
     first = loop.begin(asked, sampler.kinds, WIDTH).nets
     _, state = run(asked, table, sampler, tmp_path / "run")
     with torch.no_grad():
         before, after = (
-            sum(float(batch_loss(nets, table, sampler.batch(n), 199, asked)) for n in range(5))
+            sum(float(batch_loss(nets, table, sampler.batch(n), 119, asked)) for n in range(5))
             for nets in (first, state.average)
         )
     assert after < 0.8 * before
+
+
+def test_a_run_that_no_longer_improves_ends_with_its_best_weights(table, sampler, tmp_path):
+    """Validation said 0.3, 0.5, 0.4, 0.5: best at step 4, and over two checkpoints later."""
+    asked = config(schedule={"steps": 40, "checkpoint_steps": 2, "patience": 2})
+    folder, said = tmp_path / "run", iter((0.3, 0.5, 0.4, 0.5, 0.9))
+    folder.mkdir()
+    averages = []
+
+    def score(average):
+        averages.append({key: value.clone() for key, value in average.state_dict().items()})
+        return next(said)
+
+    known = {"folder": folder, "identity": asked.digest()}
+    state = loop.begin(asked, sampler.kinds, WIDTH)
+    state = loop.run(state, table=table, sampler=sampler, config=asked, score=score, **known)
+    assert (state.step, state.best.step, len(averages)) == (8, 4, 4)
+    assert same(state.average.state_dict(), averages[1])
+    again = loop.resume(loop.begin(asked, sampler.kinds, WIDTH), **known)
+    again = loop.run(again, table=table, sampler=sampler, config=asked, score=score, **known)
+    assert (again.step, len(averages)) == (8, 4), "over is over"
+    assert same(again.average.state_dict(), averages[1])
 
 
 def test_a_run_that_diverges_says_so_and_keeps_its_last_checkpoint(table, sampler, tmp_path):

@@ -32,13 +32,13 @@ Note = Annotated[
 
 @app.command("list")
 def list_bundles(context: typer.Context, as_json: Json = False) -> None:
-    """List the bundles of this home, and what is wrong with those that cannot be used."""
-    from pinpoint.nets.bundles import descriptor_bundle, read_bundle
+    """List the bundles of this home and of the package, and what is wrong with them."""
+    from pinpoint.nets.bundles import bundle_folders, descriptor_bundle, read_bundle
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     rows = [_said(descriptor_bundle(), settings)]
-    for folder in _folders(settings):
+    for folder in bundle_folders(settings.places.home):
         try:
             rows.append({**_said(read_bundle(folder), settings), "name": folder.name})
         except BadBundle as error:
@@ -196,13 +196,6 @@ def _place(name: str, settings: Settings) -> Path:
     if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
         raise BadRequest(f"a bundle cannot be called {name!r} here")
     return settings.places.home / BUNDLES_FOLDER / name
-
-
-def _folders(settings: Settings) -> list[Path]:
-    from pinpoint.nets.bundles import BUNDLES_FOLDER
-
-    below = settings.places.home / BUNDLES_FOLDER
-    return sorted(each for each in below.glob("[!.]*") if each.is_dir())
 
 
 def _used(name: str, contract: str, settings: Settings) -> bool:

@@ -28,6 +28,8 @@ from pinpoint.nets.contract import (
 from pinpoint.nets.digests import digest
 
 BUNDLES_FOLDER: Final = "bundles"
+SHIPPED: Final = Path(__file__).with_name("shipped")
+"""Bundles that come with this package; one of the same name in the home goes before."""
 _CHUNK_BYTES = 1 << 22
 
 
@@ -87,25 +89,38 @@ def _checked(folder: Path, spec: WeightsSpec) -> Path:
 
 
 def find_bundle(name: str, home: Path) -> Bundle:
-    """The bundle called `descriptor`, in a folder, or of a name below `home/bundles`.
+    """The bundle called `descriptor`, in a folder, or of a name below `home/bundles` or shipped.
 
     Raises:
         BadBundle: There is none, or it is not whole; the message lists those there are.
     """
     if name == DESCRIPTOR_NAME:
         return descriptor_bundle()
-    bundles = home / BUNDLES_FOLDER
     as_path = Path(name).expanduser()
-    for folder in (as_path, bundles / name):
+    named = [folder for folder in bundle_folders(home) if folder.name == name]
+    for folder in (as_path, *named):
         if (folder / CONTRACT_FILE).is_file():
             return read_bundle(folder)
     if as_path.is_dir():
         raise BadBundle(f"{as_path} is no bundle: it has no {CONTRACT_FILE}")
-    known = sorted(path.parent.name for path in bundles.glob(f"*/{CONTRACT_FILE}"))
+    known = [DESCRIPTOR_NAME, *dict.fromkeys(folder.name for folder in bundle_folders(home))]
     raise BadBundle(
-        f"no bundle {name!r}: it is no folder, and {bundles} holds {', '.join(known) or 'none'}; "
-        f"{DESCRIPTOR_NAME!r} is always there"
+        f"no bundle {name!r}: it is no folder; below {home / BUNDLES_FOLDER} and with this package "
+        f"there are {', '.join(known)}"
     )
+
+
+def bundle_folders(home: Path) -> list[Path]:
+    """Folders of bundles, those of the home first, each by name; not yet read.
+
+    Drafts, which may be half written, begin with a dot and are left out.
+    """
+    return [
+        folder
+        for below in (home / BUNDLES_FOLDER, SHIPPED)
+        for folder in sorted(below.glob("[!.]*"))
+        if folder.is_dir()
+    ]
 
 
 def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> str:
@@ -122,10 +137,7 @@ def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> st
     """
     if digest(descriptor_contract(), rendition_px) == wanted:
         return DESCRIPTOR_NAME
-    bundles = home / BUNDLES_FOLDER
-    # Drafts, which may be half written, begin with a dot.
-    below = [path.parent for path in sorted(bundles.glob(f"[!.]*/{CONTRACT_FILE}"))]
-    for folder in (Path(configured).expanduser(), *below):
+    for folder in (Path(configured).expanduser(), *bundle_folders(home)):
         path = folder / CONTRACT_FILE
         try:
             contract = parse_contract(path.read_bytes(), str(path))
@@ -135,7 +147,7 @@ def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> st
             return str(folder)
     raise BadBundle(
         f"no bundle here has the contract {wanted}: put the bundle that the index was made with "
-        f"below {bundles}, and leave PINPOINT_MEDIA_RENDITION_PX as it was"
+        f"below {home / BUNDLES_FOLDER}, and leave PINPOINT_MEDIA_RENDITION_PX as it was"
     )
 
 

@@ -136,6 +136,9 @@ class ScheduleConfig(BaseModel):
     """Decay of the moving average of the weights, which is what is kept."""
     checkpoint_steps: Count = 500
     """A run that was broken off goes on from the last multiple."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """After so many checkpoints without a better recall on validation the run ends, with the
+    weights of the best one; 0 does not look, and goes to the last step."""
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -30,13 +30,13 @@ from pinpoint.settings import Settings
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features, cache_features, open_features
-from pinpoint.training.fronts import Front, keep_tower, open_front, seen_rows
+from pinpoint.training.fronts import Front, keep_tower, open_front
 from pinpoint.training.objective import Table
 from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.samples import Gathered, Rows, Samples, Source, read_samples
 from pinpoint.training.sampling import BatchSampler
 from pinpoint.training.splits import Split, SplitSettings, split_samples
-from pinpoint.training.validation import recalls, space_vectors, tower_vectors
+from pinpoint.training.validation import Validation
 
 REPORT: Final = "report.json"
 FEATURES: Final = "features"
@@ -99,15 +99,11 @@ def train_embedder(
         )
         if not len(validation):
             raise BadRequest(f"no validation picture can be read: {dict(features.dropped)}")
+        tried = Validation(samples=samples, features=features, rows=validation)
         identity = _identity(config, split, front, train)
-        state, took_s = _run(
-            config, folder, identity, samples, features, train, front, processes, on_progress
-        )
+        state, took_s = _run(config, folder, identity, train, tried, front, processes, on_progress)
         best = state.average.eval()
-        seen = seen_rows(best.tower, features.values, validation)
-        vectors = space_vectors(best.heads, seen, samples.kinds[validation])
-        measured = recalls(vectors, samples, validation)
-        bare = recalls(tower_vectors(seen), samples, validation)
+        measured, bare = tried.measured(best)
         report = _report(config, gathered, split, features, validation, measured, bare, took_s)
         if processes.first:
             # First, since a bundle that is there ends every later run.
@@ -176,7 +172,7 @@ def _bundle(
         training=TrainingNote(
             data=split.fingerprint,
             split=_words(config, samples),
-            steps=state.step,
+            steps=state.best.step if state.best else state.step,
             metrics={**measured, **{f"bare tower {name}": share for name, share in bare.items()}},
         ),
     )
@@ -220,14 +216,14 @@ def _run(
     config: EmbedderConfig,
     folder: Path,
     identity: str,
-    samples: Samples,
-    features: Features,
     rows: Rows,
+    tried: Validation,
     front: Front,
     processes: Processes,
     on_progress: Progress,
 ) -> tuple[loop.State, float]:
     """The trained state, and the seconds this part of the run took."""
+    samples, features = tried.samples, tried.features
     sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
     table = Table.of(samples, features, rows, config)
     state = loop.begin(
@@ -249,6 +245,7 @@ def _run(
         folder=folder,
         identity=identity,
         processes=processes,
+        score=tried.score if config.schedule.patience else None,
         on_progress=lambda done, total, loss: on_progress("steps", done, total),
     )
     return state, time.perf_counter() - begun

@@ -11,7 +11,7 @@ import math
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +45,15 @@ Progress = Callable[[int, int, float], None]
 """Told steps done, steps in all, and the last loss."""
 
 
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The average that was best on validation so far."""
+
+    score: float
+    step: int
+    weights: dict[str, torch.Tensor]
+
+
 @dataclass(slots=True)
 class State:
     """What a run is at after some steps."""
@@ -53,6 +62,8 @@ class State:
     average: Networks
     optimizer: torch.optim.Optimizer
     step: int = 0
+    best: Best | None = None
+    """Where validation is looked at."""
 
 
 def begin(
@@ -93,6 +104,7 @@ def run(
     folder: Path,
     identity: str,
     processes: Processes = ALONE,
+    score: Callable[[Networks], float] | None = None,
     on_progress: Progress = lambda done, total, loss: None,
 ) -> State:
     """Go from the state's step to the last one, leaving checkpoints and a log in `folder`.
@@ -105,6 +117,7 @@ def run(
         folder: Of the run.
         identity: Names config, data and tower; a checkpoint of another one is not gone on with.
         processes: Who shares each batch; the first one writes.
+        score: Of an average on validation; with it the run ends early, with the best average.
         on_progress: Told now and then.
 
     Raises:
@@ -112,7 +125,7 @@ def run(
     """
     schedule, loss = config.schedule, math.nan
     on_progress(state.step, schedule.steps, loss)
-    while state.step < schedule.steps:
+    while state.step < schedule.steps and not _over(state, schedule):
         rate = _rate(state.step, schedule)
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["times"]
@@ -136,9 +149,28 @@ def run(
             loss = float(found.detach())
             _note(folder / LOG, state.step, rate, loss)
             on_progress(state.step, schedule.steps, loss)
-        if processes.first and (ended or state.step % schedule.checkpoint_steps == 0):
-            save(state, folder, identity)
+        if ended or state.step % schedule.checkpoint_steps == 0:
+            if score is not None:
+                _look(state, processes.agreed(score(state.average.eval())))
+            if processes.first:
+                save(state, folder, identity)
+    if state.best is not None:
+        state.average.load_state_dict(state.best.weights)
     return state
+
+
+def _look(state: State, found: float) -> None:
+    """Keep a copy of the average if validation likes it better than any before."""
+    if state.best is None or found > state.best.score:
+        copy = {key: value.clone() for key, value in state.average.state_dict().items()}
+        state.best = Best(found, state.step, copy)
+
+
+def _over(state: State, schedule: ScheduleConfig) -> bool:
+    """Whether validation has not improved for as long as is waited."""
+    if state.best is None or not schedule.patience:
+        return False
+    return state.step - state.best.step >= schedule.patience * schedule.checkpoint_steps
 
 
 def save(state: State, folder: Path, identity: str) -> None:
@@ -149,6 +181,7 @@ def save(state: State, folder: Path, identity: str) -> None:
         "nets": state.nets.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
+        "best": None if state.best is None else asdict(state.best),
     }
     part = folder / f"{CHECKPOINT}.part"
     with part.open("wb") as stream:
@@ -179,6 +212,7 @@ def resume(state: State, folder: Path, identity: str) -> State:
         state.average.load_state_dict(said["average"])
         state.optimizer.load_state_dict(said["optimizer"])
         state.step = int(said["step"])
+        state.best = None if said["best"] is None else Best(**said["best"])
     except _UNREADABLE as error:
         raise Conflict(
             f"the checkpoint {path} cannot be gone on with ({error}); remove it to begin anew"

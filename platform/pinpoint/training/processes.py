@@ -38,6 +38,14 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def agreed(self, value: float) -> float:
+        """What the first process found, for all: a run ends everywhere at the same step."""
+        if self.count == 1:
+            return value
+        said = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(said, 0)
+        return float(said)
+
     def part(self, rows: Rows) -> Rows:
         """This process's rows of `[B]`; some twice where B is no multiple, so that parts are equal.
 

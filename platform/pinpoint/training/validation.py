@@ -8,6 +8,7 @@ millions is searched. Letters: V validation pictures, K candidates.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,11 +20,42 @@ from pinpoint.metrics.conventions import CONVENTIONS
 from pinpoint.metrics.retrieval import hit_rates
 from pinpoint.nets.heads import KindHeads
 from pinpoint.records import Vector
+from pinpoint.training.features import Features
+from pinpoint.training.fronts import seen_rows
+from pinpoint.training.objective import Networks
 from pinpoint.training.samples import Rows, Samples, Texts
 
 DEPTHS: Final = (1, 12)
 THRESHOLDS_KM: Final = (1.0, 25.0)
 _ROWS_AT_ONCE: Final = 1_024
+
+Recalls = Mapping[str, float]
+"""Shares by name, as `photo@12,25km`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """The pictures that are not trained on, as networks are tried on them."""
+
+    samples: Samples
+    features: Features
+    """What is cached of all pictures."""
+    rows: Rows
+
+    def measured(self, nets: Networks) -> tuple[Recalls, Recalls]:
+        """Recalls of the space and of the tower before it; the networks are in evaluation mode."""
+        seen = seen_rows(nets.tower, self.features.values, self.rows)
+        space = space_vectors(nets.heads, seen, self.samples.kinds[self.rows])
+        return (
+            recalls(space, self.samples, self.rows),
+            recalls(tower_vectors(seen), self.samples, self.rows),
+        )
+
+    def score(self, nets: Networks) -> float:
+        """What an early stop goes by: recall@12 within 25 km, as the mean over kinds."""
+        found, _ = self.measured(nets)
+        kinds = np.unique(self.samples.kinds[self.rows]).tolist()
+        return float(np.mean([found[f"{kind}@12,25km"] for kind in kinds]))
 
 
 def space_vectors(heads: KindHeads, features: NDArray[np.float32], kinds: Texts) -> Vector:
@@ -43,7 +75,7 @@ def tower_vectors(features: NDArray[np.float32]) -> Vector:
     return unit
 
 
-def recalls(vectors: Vector, samples: Samples, rows: Rows) -> Mapping[str, float]:
+def recalls(vectors: Vector, samples: Samples, rows: Rows) -> Recalls:
     """Recall@1 and @12 within 1 and 25 km, for all questions and for each kind: `photo@12,25km`.
 
     Args:

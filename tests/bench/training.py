@@ -1,0 +1,194 @@
+"""A training step against the bare passes of its networks, and an epoch from cached features.
+
+The recipe of the shipped bundle on a small planet. Bare is what cannot be left out: the forward and
+backward pass of tower, heads and location tower over tensors that lie ready, with the plainest
+loss; no sampling, no reading, no distances, no optimiser, no average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from bench.stack import Say
+from nets.towers import timm_bundle
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.settings import EncoderSettings, Settings
+from pinpoint.training import loop
+from pinpoint.training.configs import EmbedderConfig, SourceConfig, read_config
+from pinpoint.training.features import Features, cache_features
+from pinpoint.training.fronts import Front, open_front
+from pinpoint.training.objective import Networks, Table
+from pinpoint.training.samples import Samples, Source, read_samples
+from pinpoint.training.sampling import BatchSampler
+from pinpoint.world.planets import make_planet
+
+RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny.toml"
+TARGET = 0.85
+_STEPS = 6
+
+
+def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
+    """Medians of both, by turns in one process.
+
+    Returns:
+        Images per second: `step_per_s` and `bare_per_s` with their `ratio`; `cached_per_s` and
+        `decoded_per_s`, an epoch of heads from cached features and one that decodes and encodes.
+    """
+    say("training: drawing a small planet")
+    planet = make_planet(folder / "planet", preset="demo", seed=7)
+    made = planet.manifests()
+    sources = tuple(
+        SourceConfig(manifest=made[f"test-{kind}"], kind=kind) for kind in ("photo", "street")
+    )
+    asked = read_config(RECIPE).model_copy(update={"sources": sources})
+    settings = Settings(encoder=EncoderSettings(device="cpu"))
+    samples = read_samples(
+        [Source(manifest=one.manifest, kind=one.kind) for one in sources],
+        settings.media,
+        resolution=asked.cells,
+    ).samples
+    decoder = ChildDecoder(settings.media, children=2)
+    try:
+        steps = _steps(asked, samples, settings, decoder, folder, repetitions, say)
+        epochs = _epochs(asked, samples, settings, decoder, folder, repetitions, say)
+    finally:
+        decoder.close()
+    return {**steps, **epochs, "pictures": len(samples), "batch": asked.schedule.batch}
+
+
+def _steps(
+    asked: EmbedderConfig,
+    samples: Samples,
+    settings: Settings,
+    decoder: ChildDecoder,
+    folder: Path,
+    repetitions: int,
+    say: Say,
+) -> dict[str, object]:
+    front = open_front(asked, settings)
+    features = _cached(front, samples, decoder, folder / "pixels")
+    rows = np.arange(len(samples))
+    table = Table.of(samples, features, rows, asked)
+    sampler = BatchSampler(samples, rows, batch=asked.schedule.batch, seed=0)
+    few = {"steps": _STEPS, "checkpoint_steps": _STEPS + 1}
+    config = asked.model_copy(update={"schedule": asked.schedule.model_copy(update=few)})
+    took: dict[str, list[float]] = {"step": [], "bare": []}
+    for number in range(repetitions + 1):
+        say(f"training: steps, repetition {number} of {repetitions}, the first is a rehearsal")
+        state = loop.begin(
+            config,
+            sampler.kinds,
+            front.features,
+            cells=len(table.cells.counts),
+            make_tower=front.make_tower,
+        )
+        out = folder / f"run-{number}"
+        out.mkdir()
+        where = {"folder": out, "identity": "bench"}
+        step_s = _took_s(
+            partial(loop.run, state, table=table, sampler=sampler, config=config, **where)
+        )
+        bare_s = _took_s(_passes(state.nets, table, sampler, config))
+        if number:
+            took["step"].append(step_s)
+            took["bare"].append(bare_s)
+    shown = asked.schedule.batch * _STEPS
+    step_s, bare_s = median(took["step"]), median(took["bare"])
+    return {
+        "step_per_s": shown / step_s,
+        "bare_per_s": shown / bare_s,
+        "ratio": bare_s / step_s,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _passes(
+    nets: Networks, table: Table, sampler: BatchSampler, config: EmbedderConfig
+) -> Callable[[], None]:
+    """The same batches with their partners, and as many places, as tensors that lie ready."""
+    ready = []
+    for step in range(_STEPS):
+        rows = sampler.batch(step)
+        partners = table.near.draw(step, rows)
+        shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
+        places = np.resize(rows, len(rows) + config.losses.extra_places)
+        ready.append(
+            (
+                torch.from_numpy(table.features[shown].astype(np.float32)),
+                [table.kinds[row] for row in shown.tolist()],
+                torch.from_numpy(table.positions[places]),
+            )
+        )
+
+    def go() -> None:
+        for pictures, kinds, positions in ready:
+            nets.zero_grad(set_to_none=True)
+            cosines = nets.vectors(pictures, kinds) @ nets.location(positions).T
+            torch.autograd.backward(cosines.square().mean())
+
+    return go
+
+
+def _epochs(
+    asked: EmbedderConfig,
+    samples: Samples,
+    settings: Settings,
+    decoder: ChildDecoder,
+    folder: Path,
+    repetitions: int,
+    say: Say,
+) -> dict[str, object]:
+    """Behind the same tower, frozen: heads over all pictures, from the cache and from files."""
+    bundle = timm_bundle(folder / "tower")
+    losses = asked.losses.model_copy(update={"cell": 0.0, "picture": 0.0})
+    frozen = {"tower": str(bundle), "train_tower": None, "losses": losses}
+    config = asked.model_copy(update=frozen)
+    front = open_front(config, settings)
+    nets = loop.begin(config, ("photo", "street"), front.features).nets
+    took: dict[str, list[float]] = {"cached": [], "decoded": []}
+    for number in range(repetitions):
+        say(f"training: epochs, repetition {number + 1} of {repetitions}")
+        cache = folder / f"features-{number}"
+        began = perf_counter()
+        features = _cached(front, samples, decoder, cache)
+        encoded_s = perf_counter() - began
+        cached_s = _took_s(partial(_epoch, nets, features, samples))
+        took["cached"].append(cached_s)
+        took["decoded"].append(encoded_s + cached_s)
+    count = len(samples)
+    return {f"{name}_per_s": count / median(own) for name, own in took.items()}
+
+
+def _epoch(nets: Networks, features: Features, samples: Samples) -> None:
+    for start in range(0, len(samples), 256):
+        part = slice(start, start + 256)
+        nets.zero_grad(set_to_none=True)
+        given = torch.from_numpy(features.values[part].astype(np.float32))
+        seen = nets.vectors(given, samples.kinds[part].tolist())
+        known = nets.location(torch.from_numpy(samples.positions[part]))
+        torch.autograd.backward((seen @ known.T).square().mean())
+
+
+def _cached(front: Front, samples: Samples, decoder: ChildDecoder, folder: Path) -> Features:
+    return cache_features(
+        folder,
+        samples,
+        decoder=decoder,
+        encode=front.encode,
+        tower=front.digest,
+        width=front.width,
+        threads=2,
+    )
+
+
+def _took_s(work: Callable[[], object]) -> float:
+    began = perf_counter()
+    work()
+    return perf_counter() - began
