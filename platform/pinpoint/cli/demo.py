@@ -1,8 +1,7 @@
 """The demo: a small synthetic gallery goes in, unseen photos are located, a table comes out.
 
-Running it again changes nothing: the stack is left as it is, the gallery is found on disk, and
-where the last batch of its source was that gallery, nothing is sent. Otherwise it is sent again,
-and what is known is recognised as such.
+Running it again changes nothing: stack and gallery are found, and where the last batch of a source
+was that gallery, nothing is sent; otherwise what is known is recognised as such.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ PLANET_NOTE: Final = (
     "The planet is synthetic: drawn scenes at the coordinates of real cities. The figures show "
     "that the chain works, not how well real photos are located."
 )
+OWN_NOTE: Final = "Before you bring in photos of your own: pinpoint bundles use descriptor"
 COLUMNS: Final = (
     "asked",
     "taken near",
@@ -66,9 +66,8 @@ def run_demo(
             `demo` below its home.
         as_json: Print one JSON document instead of a table.
         organization: Organisation to act as; without it, the default one.
-        preset: Which planet; `tiny` is enough for tests.
+        preset, seed: Which planet; `tiny` is enough for tests.
         queries: Unseen pictures to locate, every second one a street view.
-        seed: Names the planet.
 
     Returns:
         What `--json` prints: `server`, `ingest`, `photos`, `summary`, `bundle`, `notes`, `try`.
@@ -94,15 +93,12 @@ def run_demo(
 
 
 def _with_bundle(settings: Settings) -> Settings:
-    """Where nobody has chosen a bundle, the one that was trained on such a planet.
-
-    It matters to a new stack only: an index that is there names its own.
-    """
+    """For a new stack where nobody has chosen one, the bundle that was trained on such a planet."""
     if "bundle" in settings.encoder.model_fields_set:
         return settings
-    chosen = settings.encoder.model_copy(update={"bundle": BUNDLE})
     groups = {name: getattr(settings, name) for name in Settings.__slots__}
-    return Settings(**{**groups, "encoder": chosen})
+    groups["encoder"] = settings.encoder.model_copy(update={"bundle": BUNDLE})
+    return Settings(**groups)
 
 
 def _planet(folder: Path, preset: str, seed: int) -> Planet:
@@ -195,6 +191,8 @@ def _report(server: str, ingested: list[Json], asked: list[Unseen], answers: lis
     notes = [PLANET_NOTE]
     if answers:
         notes += [answers[0]["bundle"]["note"], answers[0]["calibration_note"]]
+        if answers[0]["bundle"]["name"] == BUNDLE:
+            notes.append(OWN_NOTE)
     return {
         "server": server,
         "ingest": ingested,
