@@ -46,8 +46,7 @@ COLUMNS: Final = (
     ">ms",
 )
 _MARK: Final = "ingested.json"
-_NEW: Final = ("indexed", "updated")
-_LOST: Final = ("rejected", "failed")
+_NEW, _LOST = ("indexed", "updated"), ("rejected", "failed")
 
 
 def run_demo(
@@ -66,8 +65,9 @@ def run_demo(
             `demo` below its home.
         as_json: Print one JSON document instead of a table.
         organization: Organisation to act as; without it, the default one.
-        preset, seed: Which planet; `tiny` is enough for tests.
+        preset: Which planet; `tiny` is enough for tests.
         queries: Unseen pictures to locate, every second one a street view.
+        seed: Names the planet.
 
     Returns:
         What `--json` prints: `server`, `ingest`, `photos`, `summary`, `bundle`, `notes`, `try`.
