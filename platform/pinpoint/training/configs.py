@@ -89,6 +89,10 @@ class TowerConfig(BaseModel):
     """Of the tower's passes in training; heads and losses stay fp32, as does serving."""
     size_px: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the pictures, for a tower without trained weights; else the bundle says it."""
+    mirror: bool = False
+    """Half of the pictures are shown mirrored, another half at each step."""
+    shift_px: Annotated[int, Field(ge=0, le=256)] = 0
+    """Pictures are shown shifted by so much at most, their edges repeated."""
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """What the library shapes such a tower by, as `global_pool`."""
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -48,11 +49,30 @@ class TrainedTower(nn.Module):
         self._half = asked.precision == "bf16"
         self._whole = asked.blocks == "all"
         self._size_px = size_px
+        self._mirror, self._shift_px = asked.mirror, asked.shift_px
 
     def train(self, mode: bool = True) -> TrainedTower:
         """Where blocks stay frozen, running means of norms stay as they are, in all blocks."""
         super().train(mode and self._whole)
         return self
+
+    def variations(self, count: int, dice: np.random.Generator) -> NDArray[np.int64]:
+        """How each of B pictures is shown at a step: mirrored or not, down, right, `[B, 3]`."""
+        mirrored = dice.integers(1 + self._mirror, size=count)
+        moved = dice.integers(2 * self._shift_px + 1, size=(count, 2))
+        return np.column_stack([mirrored, moved])
+
+    def varied(self, rows: torch.Tensor, how: NDArray[np.int64]) -> torch.Tensor:
+        """Cached pictures `[B, 3 * S * S]` as `variations` says, of the same shape."""
+        if not self._mirror and not self._shift_px:
+            return rows
+        side_px = self._size_px
+        wide = F.pad(rows.view(-1, 3, side_px, side_px), [self._shift_px] * 4, mode="replicate")
+        shown = torch.empty(len(rows), 3, side_px, side_px)
+        for row, (mirrored, down_px, right_px) in enumerate(how.tolist()):
+            part = wide[row, :, down_px : down_px + side_px, right_px : right_px + side_px]
+            shown[row] = part.flip(2) if mirrored else part
+        return shown.flatten(1)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Look at pictures."""

@@ -37,8 +37,8 @@ from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.samples import Rows, Samples
 from pinpoint.training.sampling import NearPairs
 
-_PLACES: Final = 1
-"""Sets the draw of places apart from others of one seed and step."""
+_PLACES, _SHOWN = 1, 2
+"""Set draws of one seed and step apart: of places, and of how pictures are shown."""
 
 
 class Networks(nn.Module):
@@ -169,9 +169,13 @@ def batch_loss(
         # another kind come along, for this loss only.
         partners = table.near.draw(step, rows)
         shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
-    mine = processes.part(shown)
-    kinds = [table.kinds[row] for row in mine.tolist()]
-    own = nets.vectors(torch.from_numpy(table.features[mine].astype(np.float32)), kinds)
+    turn = processes.part(np.arange(len(shown)))
+    kinds = [table.kinds[row] for row in shown[turn].tolist()]
+    cached = torch.from_numpy(table.features[shown[turn]].astype(np.float32))
+    if nets.tower is not None:
+        dice = np.random.default_rng([schedule.seed, _SHOWN, step])
+        cached = nets.tower.varied(cached, nets.tower.variations(len(shown), dice)[turn])
+    own = nets.vectors(cached, kinds)
     every = processes.gathered(own, len(shown))
     total: torch.Tensor = every.new_zeros(())
     if nets.cells is not None:
