@@ -82,4 +82,5 @@ def _show(bundle: Path, report: Any) -> None:
         ],
     )
     output.say(f"rows left out: {report['dropped'] or 'none'}; split: {report['split']}")
-    output.say(f"bundle in {bundle}; before the first ingest: export PINPOINT_BUNDLE={bundle.name}")
+    output.say(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")
+    output.say(f"for the gallery that is there: pinpoint bundles use {bundle.name}")
