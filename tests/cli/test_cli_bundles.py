@@ -63,7 +63,7 @@ def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path,
     assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is False
     monkeypatch.setenv("PINPOINT_BUNDLE", "own")
     assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is True
-    assert "tiny" not in pinpoint("bundles", "list")[1]
+    assert "tiny-timm" not in pinpoint("bundles", "list")[1]
 
 
 def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_path):
