@@ -85,7 +85,17 @@ def candidates_km(
         score = vectors[part] @ known[rows].T
         if asked == "photo":
             score[planet.creator[part][:, None] == planet.creator[rows][None, :]] = -2.0
-        best = np.argsort(-score, axis=1, kind="stable")[:, :depth]
+        best = _best(score, depth)
         chord = np.linalg.norm(planet.xyz[part][:, None] - planet.xyz[rows[best]], axis=2)
         found[first : first + 1_000] = 2 * EARTH_KM * np.arcsin(np.clip(chord / 2, 0, 1))
     return found, questions
+
+
+def _best(score: np.ndarray, depth: int) -> np.ndarray:
+    """Columns `[B, depth]` of the highest scores, highest first, ties in the gallery's order."""
+    if score.shape[1] <= depth:
+        return np.argsort(-score, axis=1, kind="stable")
+    # A full sort of 24,000 columns for 48 of them was most of a table's time.
+    some = np.argpartition(-score, depth - 1, axis=1)[:, :depth]
+    order = np.lexsort((some, -np.take_along_axis(score, some, axis=1)), axis=1)
+    return np.take_along_axis(some, order, axis=1)
