@@ -56,6 +56,17 @@ def test_a_connection_made_before_a_restart_is_replaced_without_an_error(owner):
     assert client.count() == 0
 
 
+def test_ended_before_it_has_begun_it_still_closes_cleanly(owner):
+    """numpy's threads are there before any signal mask: one of them must not take the process."""
+    owner.folder.mkdir(exist_ok=True)
+    for _ in range(3):
+        with owner.log.open("a") as log:
+            owner.process = subprocess.Popen(owner.command(), env=owner.environment(), stderr=log)
+        until(owner.socket.exists)
+        assert owner.stop() == 0
+        assert not owner.socket.exists()
+
+
 def test_a_second_owner_is_refused_with_the_process_that_has_it(owner):
     client = owner.start()
     client.ensure(SPEC)

@@ -174,8 +174,6 @@ def main() -> None:
     parser.add_argument("--verified", action="store_true", help="look for a sample in the end")
     given = parser.parse_args()
     _die_with_parent(given.parent)
-    # The owner blocks these to wait for them; a child inherits that.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     _take_little()
     logs.configure(Settings.from_environment().log)
     try:

@@ -75,8 +75,7 @@ def serve(folder: Path, socket: Path, points: str) -> None:
     Raises:
         StackError: Another process owns the folder or the socket.
     """
-    # Before any thread starts, so that all inherit it and `sigwait` alone gets them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    told = _signals()
     log = logs.get(__name__)
     stop = threading.Event()
     with own(folder):
@@ -88,11 +87,25 @@ def serve(folder: Path, socket: Path, points: str) -> None:
             threading.Thread(target=look_after, args=(index, stop), daemon=True).start()
         info = index.info()
         log.info("index.serving", socket=str(socket), build=info.build, points=info.points)
-        received = signal.sigwait(_SIGNALS)
+        (received,) = os.read(told, 1)
         log.info("index.closing", signal=signal.Signals(received).name)
         stop.set()
         server.close()
         index.close()
+
+
+def _signals() -> int:
+    """A pipe's end that has a byte for each signal to end, whichever thread it reaches.
+
+    `sigwait` is not enough: numpy starts threads when it is imported, before a mask could be set,
+    and a signal that comes before the wait ends the process through one of them.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell)
+    for each in _SIGNALS:
+        signal.signal(each, lambda number, frame: None)
+    return told
 
 
 def main() -> None:
