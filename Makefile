@@ -25,7 +25,7 @@ soak: setup  ## many seeded faults: make soak N=1000 SEED=1; stops at the first 
 bench: setup  ## figures beside their bare baselines
 	@PYTHONPATH=tests $(PYTHON) -m bench $(ARGS)
 
-world-tiny: setup  ## train the shipped bundle anew, below .pinpoint: 25 minutes on two cores
+world-tiny: setup  ## train the shipped bundle anew, below .pinpoint: about 20 minutes on two cores
 	@.venv/bin/pinpoint world make .pinpoint/planet-bench-7 --preset bench --seed 7
 	@cp docs/configs/world-tiny.toml .pinpoint/planet-bench-7/
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \

@@ -28,7 +28,7 @@ def main() -> None:
     figures: dict[str, object] = {"cores": os.cpu_count()}
     if given.only in (None, "locate"):
         figures["sizes"] = {
-            str(size): _locate(size, given.questions, console.log) for size in given.sizes
+            str(size): _locate(size, given, console.log) for size in given.sizes
         }
     if given.only in (None, "planet"):
         with TemporaryDirectory() as folder:
@@ -68,6 +68,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
     parser.add_argument("--repetitions", type=int, default=3, help="of ingest, planet, training")
     parser.add_argument("--only", choices=("locate", "ingest", "planet", "geoclip", "training"))
+    parser.add_argument(
+        "--bundle",
+        choices=("descriptor",),
+        help="search with this one instead of the largest tower whose weights are here: a million"
+        " of its vectors are searched on two cores within the hour",
+    )
     parser.add_argument("--json", type=Path, help="write all figures here")
     return parser.parse_args()
 
@@ -79,9 +85,10 @@ def _counts(given: str) -> list[int]:
     return counts
 
 
-def _locate(size: int, questions: int, say: Say) -> dict[str, object]:
+def _locate(size: int, given: argparse.Namespace, say: Say) -> dict[str, object]:
     """All that is measured over one gallery, which is gone afterwards."""
-    with locate.prepared(size, questions, say) as ready:
+    questions = given.questions
+    with locate.prepared(size, questions, say, given.bundle) as ready:
         figures: dict[str, object] = {"whole": whole.measure(ready, questions)}
         figures["most"] = locate.measure(ready, questions)
         figures["1_percent"] = locate.measure(ready, questions // 4, 2)

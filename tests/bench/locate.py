@@ -48,9 +48,11 @@ class Prepared:
 
 
 @contextmanager
-def prepared(images: int, questions: int, say: Say) -> Iterator[Prepared]:
+def prepared(
+    images: int, questions: int, say: Say, bundle: str | None = None
+) -> Iterator[Prepared]:
     """A stack with a gallery of so many images, its index built, and a copy for the bare side."""
-    with stack() as running:
+    with stack(bundle) as running:
         running.quiet()
         services = build(running.settings, "api")
         contract = services.encoder.contract

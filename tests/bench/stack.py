@@ -16,7 +16,7 @@ from bench.files import tower
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.client.client import Client
 from pinpoint.client.wire import Wire
-from pinpoint.settings import Places, Settings, WorkerSettings
+from pinpoint.settings import EncoderSettings, Places, Settings, WorkerSettings
 from pinpoint.stack import lifecycle
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.programs import environment
@@ -120,11 +120,18 @@ class Stack:
 
 
 @contextmanager
-def stack() -> Iterator[Stack]:
-    """Everything below one temporary home, with the largest tower there is, removed afterwards."""
+def stack(bundle: str | None = None) -> Iterator[Stack]:
+    """Everything below one temporary home, removed afterwards.
+
+    Args:
+        bundle: A shipped one; None is the largest tower there is.
+    """
     with home_folder() as home:
         home.mkdir(mode=0o700)
-        encoder, name = tower(StackPlaces(home).bundles_dir)
+        if bundle is None:
+            encoder, name = tower(StackPlaces(home).bundles_dir)
+        else:
+            encoder, name = EncoderSettings(bundle=bundle), bundle
         settings = Settings(
             places=Places(home=home),
             encoder=encoder,

@@ -22,28 +22,9 @@ from pinpoint.nets.spaces import load_location
 from pinpoint.settings import EncoderSettings, Places, Settings
 from pinpoint.training.configs import read_config
 from pinpoint.training.embedder import train_embedder
+from training.recipe import written
 
 STEPS = 400
-CONFIG = """
-name = "{name}"
-licence = "CC0-1.0"
-note = "Trained on a synthetic planet."
-tower = "tiny-timm"
-sources = [
-  {{ manifest = "{photos}", kind = "photo" }},
-  {{ manifest = "{streets}", kind = "street" }},
-]
-[split]
-share = 0.3
-[networks]
-dim = 24
-hidden = 32
-[schedule]
-steps = {steps}
-batch = 16
-warm_steps = 5
-checkpoint_steps = 10
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +34,8 @@ def home(tmp_path_factory):
     return home
 
 
-def written(planet, folder, name, steps=STEPS, change=("", "")):
-    made = planet.manifests()
-    config = folder / f"{name}.toml"
-    text = CONFIG.format(
-        name=name, steps=steps, photos=made["train-photo"], streets=made["train-street"]
-    )
-    assert change[0] in text
-    config.write_text(text.replace(*change))
-    return config
-
-
-def command(home, planet, folder, name, steps=STEPS, change=("", "")):
-    config = written(planet, folder, name, steps, change)
+def command(home, planet, folder, name, steps=STEPS, changes=()):
+    config = written(planet, folder, name, steps=steps, changes=changes)
     environment = {**os.environ, "PINPOINT_HOME": str(home), "OMP_NUM_THREADS": "1"}
     words = ["train", "embedder", "--config", str(config), "--out", str(folder / name), "--json"]
     return subprocess.Popen(
@@ -158,7 +128,7 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
         ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "nothing to learn"),
         ('tower = "tiny-timm"', 'tower = "descriptor"', "no bare tower"),
     ):
-        config = written(planet, tmp_path, "bad", change=(old, new))
+        config = written(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))
         where = {"settings": settings, "decoder": decoder, "into": tmp_path / "bundle"}
         with pytest.raises(BadRequest, match=words):
             train_embedder(read_config(config), tmp_path / "bad", **where)
@@ -167,7 +137,7 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
 
 
 def test_a_config_that_cannot_be_used_ends_the_command_in_words(home, planet, tmp_path):
-    process = command(home, planet, tmp_path, "bad", change=("batch = 16", "batch = 15"))
+    process = command(home, planet, tmp_path, "bad", changes=(("batch = 16", "batch = 15"),))
     _, error = process.communicate(timeout=100)
     assert process.returncode == 64
     assert "cannot be shared evenly" in error

@@ -111,7 +111,7 @@ class Hit:
     @property
     def order(self) -> tuple[float, int]:
         """Sorts best first, ties by id, whatever order the engine gave."""
-        return -round(float(self.score), SCORE_DIGITS), self.id.int
+        return -self.similarity, self.id.int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

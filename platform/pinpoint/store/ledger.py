@@ -101,7 +101,7 @@ class Ledger:
                 {
                     "image_id": one.image_id,
                     "contract": contract,
-                    "channel": "image",
+                    "channel": IMAGE_CHANNEL,
                     "organization_id": current[one.image_id].organization_id,
                     "vector": pack(one.vector),
                 }
@@ -231,7 +231,7 @@ class Ledger:
             select(images.c.id, images.c.version)
             .join(embeddings, embeddings.c.image_id == images.c.id)
             .where(images.c.state == "indexed", embeddings.c.contract == contract)
-            .where(embeddings.c.channel == "image")
+            .where(embeddings.c.channel == IMAGE_CHANNEL)
             .order_by(images.c.id)
             .limit(limit)
         )

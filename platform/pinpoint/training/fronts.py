@@ -127,6 +127,10 @@ def open_front(config: EmbedderConfig, settings: Settings) -> Front:
             f"{preprocess.size_px} px: leave train_tower.size_px and .arguments out"
         )
     side_px, seed = preprocess.size_px, config.schedule.seed
+    if bundle is None:
+        features = tower_width(fresh_tower(spec, seed), preprocess, config.tower)
+    else:
+        features = bundle.contract.dims["image"]
 
     def make() -> TrainedTower:
         tower = load_tower(bundle) if bundle else fresh_tower(spec, seed)
@@ -137,7 +141,7 @@ def open_front(config: EmbedderConfig, settings: Settings) -> Front:
         encode=lambda images: prepare(images, preprocess).flatten(1).numpy(),
         digest=preprocess_digest(preprocess, settings.media.rendition_px),
         width=3 * side_px * side_px,
-        features=tower_width(make().tower, preprocess, config.tower),
+        features=features,
         make_tower=make,
         bundle=bundle,
         spec=spec,
@@ -145,7 +149,9 @@ def open_front(config: EmbedderConfig, settings: Settings) -> Front:
     )
 
 
-def seen_rows(tower: TrainedTower | None, values: NDArray[np.float16], rows: Rows) -> Features:
+def seen_rows(
+    tower: TrainedTower | None, values: NDArray[np.float16], rows: Rows
+) -> NDArray[np.float32]:
     """Features `[B, F]` fp32 of cached rows, as serving would compute them."""
     if tower is None:
         return values[rows].astype(np.float32)
@@ -156,9 +162,6 @@ def seen_rows(tower: TrainedTower | None, values: NDArray[np.float16], rows: Row
             some = values[rows[start : start + _ROWS_AT_ONCE]].astype(np.float32)
             parts.append(tower(torch.from_numpy(some)).numpy())
     return np.concatenate(parts)
-
-
-Features = NDArray[np.float32]
 
 
 def keep_tower(

@@ -11,7 +11,7 @@ import math
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,13 +175,14 @@ def _over(state: State, schedule: ScheduleConfig) -> bool:
 
 def save(state: State, folder: Path, identity: str) -> None:
     """Write a checkpoint; it appears whole or not at all, and outlives a loss of power."""
+    best = state.best
     said = {
         "run": identity,
         "step": state.step,
         "nets": state.nets.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
-        "best": None if state.best is None else asdict(state.best),
+        "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
     }
     part = folder / f"{CHECKPOINT}.part"
     with part.open("wb") as stream:

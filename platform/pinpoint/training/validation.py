@@ -44,18 +44,21 @@ class Validation:
 
     def measured(self, nets: Networks) -> tuple[Recalls, Recalls]:
         """Recalls of the space and of the tower before it; the networks are in evaluation mode."""
-        seen = seen_rows(nets.tower, self.features.values, self.rows)
-        space = space_vectors(nets.heads, seen, self.samples.kinds[self.rows])
-        return (
-            recalls(space, self.samples, self.rows),
-            recalls(tower_vectors(seen), self.samples, self.rows),
-        )
+        seen = self._seen(nets)
+        return self._of_space(nets, seen), recalls(tower_vectors(seen), self.samples, self.rows)
 
     def score(self, nets: Networks) -> float:
         """What an early stop goes by: recall@12 within 25 km, as the mean over kinds."""
-        found, _ = self.measured(nets)
+        found = self._of_space(nets, self._seen(nets))
         kinds = np.unique(self.samples.kinds[self.rows]).tolist()
         return float(np.mean([found[f"{kind}@12,25km"] for kind in kinds]))
+
+    def _seen(self, nets: Networks) -> NDArray[np.float32]:
+        return seen_rows(nets.tower, self.features.values, self.rows)
+
+    def _of_space(self, nets: Networks, seen: NDArray[np.float32]) -> Recalls:
+        space = space_vectors(nets.heads, seen, self.samples.kinds[self.rows])
+        return recalls(space, self.samples, self.rows)
 
 
 def space_vectors(heads: KindHeads, features: NDArray[np.float32], kinds: Texts) -> Vector:

@@ -1,0 +1,49 @@
+"""A small run behind a tiny frozen tower, as the TOML a user writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pinpoint.world.planets import Planet
+
+_CONFIG = """
+name = "{name}"
+licence = "CC0-1.0"
+note = "Trained on a synthetic planet."
+tower = "tiny-timm"
+sources = [
+  {{ manifest = "{photos}", kind = "photo" }},
+  {{ manifest = "{streets}", kind = "street" }},
+]
+[split]
+share = 0.3
+[networks]
+dim = 24
+hidden = 32
+[schedule]
+steps = {steps}
+batch = 16
+warm_steps = 5
+checkpoint_steps = 10
+"""
+
+
+def written(
+    planet: Planet,
+    folder: Path,
+    name: str,
+    *,
+    steps: int,
+    changes: tuple[tuple[str, str], ...] = (),
+) -> Path:
+    """The config of a run, with some of its text replaced."""
+    made = planet.manifests()
+    text = _CONFIG.format(
+        name=name, steps=steps, photos=made["train-photo"], streets=made["train-street"]
+    )
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    config = folder / f"{name}.toml"
+    config.write_text(text)
+    return config
