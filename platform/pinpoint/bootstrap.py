@@ -26,6 +26,7 @@ from pinpoint.store.backlog import Backlog
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.closing import Closing
 from pinpoint.store.database import Transactions, api_engine, owner_engine
+from pinpoint.store.gallery import Gallery
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.ledger import Ledger
 from pinpoint.store.points import Points
@@ -153,6 +154,7 @@ class Services:
     points: Points | None
     backlog: Backlog | None
     closing: Closing | None
+    gallery: Gallery | None
     upkeep: Upkeep
 
     @property
@@ -211,19 +213,21 @@ def build(settings: Settings, role: Role) -> Services:
     encoders = Encoders(settings, index)
     transactions = _transactions(settings, places, queue, role)
     owned = role != "api"
+    blobs = FolderBlobs(places.blobs_dir)
     return Services(
         settings=settings,
         database=CatalogueDatabase(transactions, settings.worker.chunk),
         access=Access(transactions),
         index=index,
         encoders=encoders,
-        blobs=FolderBlobs(places.blobs_dir),
+        blobs=blobs,
         jobs=queue,
         decoder=ChildDecoder(settings.media, children=2),
         ledger=_ledger(transactions, settings, encoders) if owned else None,
         points=Points(transactions, lambda: encoders.current.contract) if owned else None,
         backlog=Backlog(transactions) if owned else None,
         closing=Closing(transactions) if owned else None,
+        gallery=Gallery(transactions, blobs) if owned else None,
         upkeep=Upkeep(transactions),
     )
 

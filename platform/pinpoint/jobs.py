@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 JobName = Literal[
@@ -11,6 +12,7 @@ JobName = Literal[
     "upkeep.sweep",
     "upkeep.reconcile",
     "upkeep.prune",
+    "training.embedder",
 ]
 
 INGEST_ITEMS: Final[JobName] = "ingest.items"
@@ -30,3 +32,12 @@ RECONCILE: Final[JobName] = "upkeep.reconcile"
 
 PRUNE: Final[JobName] = "upkeep.prune"
 """Remove blobs without a row, old audit rows, and what is left of erased organisations."""
+
+TRAIN_EMBEDDER: Final[JobName] = "training.embedder"
+"""Train, or go on with it: `[run id]`."""
+
+LEARNING: Final = "learning"
+"""Queue of jobs that take hours: only workers that listen to it (`-Q learning`) get them."""
+
+QUEUE_OF: Final[Mapping[JobName, str]] = {TRAIN_EMBEDDER: LEARNING}
+"""Jobs that do not go to the queue of all others."""

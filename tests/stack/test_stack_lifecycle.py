@@ -116,7 +116,7 @@ def test_services_elsewhere_are_not_started(home):
         )
     )
     assert external(elsewhere) == ["database", "broker", "index"]
-    assert [one.name for one in programs(elsewhere, StackPlaces(home))] == ALL[3:]
+    assert [one.name for one in programs(elsewhere, StackPlaces(home))] == [*ALL[3:], "learner"]
 
 
 def test_processes_get_exactly_the_settings_that_up_was_given(home, monkeypatch):

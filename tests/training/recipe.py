@@ -47,3 +47,20 @@ def written(
     config = folder / f"{name}.toml"
     config.write_text(text)
     return config
+
+
+def catalogued(
+    folder: Path, name: str, *, steps: int, changes: tuple[tuple[str, str], ...] = ()
+) -> Path:
+    """The same over sources `trips` and `drives` of a catalogue."""
+    text = _CONFIG.format(name=name, steps=steps, photos="", streets="")
+    for old, new in (
+        ('manifest = "", kind = "photo"', 'source = "trips"'),
+        ('manifest = "", kind = "street"', 'source = "drives"'),
+        *changes,
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    config = folder / f"{name}.toml"
+    config.write_text(text)
+    return config

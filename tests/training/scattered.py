@@ -38,6 +38,8 @@ def scattered(
         kinds=texts(np.where(street, "street", "photo")),
         creators=texts(["" if s else f"a{a}" for s, a in zip(street, author, strict=True)]),
         sequences=texts([f"d{d}" if s else "" for s, d in zip(street, drive, strict=True)]),
+        hashes=texts([""] * count),
+        faces=texts([""] * count),
         cells=cell_ids(positions, [resolution])[:, 0],
         resolution=resolution,
     )

@@ -20,7 +20,8 @@ The numbers belong together:
   `pinpoint batches retry` sends it again;
 - **clocks** may be set: a lease that ends later than two leases from now has ended, beat plans
   again, and a worker's name tells its start by the machine's ticks;
-- **late acknowledgement** and prefetch 1: a job leaves the broker when it is done.
+- **late acknowledgement** and prefetch 1: a job leaves the broker when it is done; but for
+  training, which takes hours and is on no queue but `learning` (see `learning`).
 
 One process (`--pool=solo`), so that neither CUDA nor the index client is ever forked.
 """
@@ -40,9 +41,9 @@ from celery.signals import (
 
 from pinpoint import jobs, logs
 from pinpoint.settings import Settings
-from pinpoint.stack.broker import REQUEST, celery_config
+from pinpoint.stack.broker import QUEUE, REQUEST, celery_config
 from pinpoint.stack.places import StackPlaces
-from pinpoint_workers import ingest, runtime, upkeep
+from pinpoint_workers import ingest, learning, runtime, upkeep
 from pinpoint_workers.beats import Every
 
 app = Celery("pinpoint")
@@ -87,6 +88,8 @@ app.add_defaults(_config)
 
 for _name, _task in {**ingest.TASKS, **upkeep.TASKS}.items():
     app.task(name=_name, bind=False)(_task)
+for _name, _task in learning.TASKS.items():
+    app.task(name=_name, bind=False, acks_late=False)(_task)
 
 
 @setup_logging.connect
@@ -108,8 +111,12 @@ def _end(**_: Any) -> None:
 
 
 @worker_ready.connect
-def _ready(**_: Any) -> None:
-    runtime.start()
+def _ready(sender: Any, **_: Any) -> None:
+    queues = sender.app.amqp.queues.consume_from
+    if QUEUE in queues:
+        runtime.start()
+    if jobs.LEARNING in queues:
+        learning.start()
 
 
 @worker_shutdown.connect

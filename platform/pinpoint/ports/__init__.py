@@ -6,6 +6,7 @@ from pinpoint.ports.backlog import Backlog
 from pinpoint.ports.catalogue import CatalogueReader, CatalogueWriter, Database
 from pinpoint.ports.closing import Closing
 from pinpoint.ports.engines import BlobStore, Decoder, Encoder, JobQueue, PointSource, VectorIndex
+from pinpoint.ports.gallery import Gallery
 from pinpoint.ports.ledger import EncodePlaces, Ledger, OriginalKeeper
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Decoder",
     "EncodePlaces",
     "Encoder",
+    "Gallery",
     "JobQueue",
     "Ledger",
     "OriginalKeeper",

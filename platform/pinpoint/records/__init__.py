@@ -46,6 +46,8 @@ from pinpoint.records.catalogue import (
     NewItem,
     Organization,
     Source,
+    TrainingRow,
+    TrainingSource,
 )
 from pinpoint.records.index import (
     SCORE_DIGITS,
@@ -133,6 +135,8 @@ __all__ = [
     "StoredImage",
     "Swept",
     "Totals",
+    "TrainingRow",
+    "TrainingSource",
     "VERDICTS",
     "Vector",
     "Verdict",

@@ -94,6 +94,37 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRow:
+    """A gallery row as training sees it."""
+
+    external_id: str
+    face: str | None
+    panorama_id: str | None
+    """Without the source's id in front, where the name is the catalogue's own."""
+    kind: SourceKind
+    point: Point
+    creator: str | None
+    sequence: str | None
+    sha256: str | None
+    """Of the file at `path`; None where that is a rendition, whose hash nobody kept."""
+    size_bytes: int
+    """Of the file that was ingested."""
+    path: str | None
+    """What is kept of the picture, on this machine; None where nothing is, or it is gone."""
+    state: ImageState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSource:
+    """A source's rows for training, but for those that are deleted."""
+
+    organization: str
+    name: str
+    rows: tuple[TrainingRow, ...]
+    """By external id and face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFix:
     """A correction by a person; None leaves a field as it is."""
 

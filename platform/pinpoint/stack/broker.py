@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from pinpoint import logs
 from pinpoint.errors import BrokerUnavailable
-from pinpoint.jobs import JobName
+from pinpoint.jobs import QUEUE_OF, JobName
 
 QUEUE: Final = "celery"
 REQUEST: Final = "request_id"
@@ -69,6 +69,7 @@ class CeleryQueue:
                 name,
                 args=[[str(one) for one in ids]],
                 headers=_origin(),
+                queue=QUEUE_OF.get(name, QUEUE),
                 retry=True,
                 retry_policy=_SEND_RETRIES,
             )

@@ -18,7 +18,7 @@ from pinpoint.settings import Settings
 from pinpoint.stack import migrate, processes
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.postgres import PostgresServer
-from pinpoint.stack.programs import environment, external, fingerprint, programs
+from pinpoint.stack.programs import LEARNER, environment, external, fingerprint, programs
 from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.state import (
     StackState,
@@ -32,7 +32,7 @@ from pinpoint.stack.supervise import GONE, ProcessStatus, Supervisor
 
 _READY_S: Final = 120.0
 _GRACE_S: Final = 30.0
-_STOP_ORDER: Final = (("beat", "worker", "api"), ("index",), ("postgres", "redis"))
+_STOP_ORDER: Final = (("beat", "worker", LEARNER, "api"), ("index",), ("postgres", "redis"))
 _GIVEN_UP: Final = frozenset({"fatal", "exited", "stopped", "unknown"})
 
 Say = Callable[[str], None]
@@ -50,7 +50,7 @@ class StackStatus:
         api_ready: What `/health/ready` says.
         supervisor_pid: Process id of supervisord.
         started_at: When it was started.
-        processes: One entry for each process.
+        processes: One entry for each process; the learner's once it was started.
         external: Services used instead of embedded ones: `database`, `broker`, `index`.
         pgdata: Data directory of the embedded PostgreSQL.
     """
@@ -128,7 +128,10 @@ def status(settings: Settings) -> StackStatus:
         pgdata=(state.pgdata or None) if state else None,
     )
     try:
-        pid, found = supervisor.pid(), supervisor.processes()
+        pid = supervisor.pid()
+        found = tuple(
+            one for one in supervisor.processes() if (one.name, one.state) != (LEARNER, "stopped")
+        )
     except GONE:
         left = processes.belonging_to(places) if places.home.is_dir() else []
         return replace(base, state="orphaned") if left else base

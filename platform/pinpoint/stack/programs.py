@@ -7,14 +7,19 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 import pinpoint
+from pinpoint.jobs import LEARNING
 from pinpoint.settings import Settings
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.postgres import PostgresServer
 from pinpoint.stack.processes import MARKER
 from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.supervise import Program
+
+LEARNER: Final = "learner"
+"""The only program that `up` does not start: whoever sends it work does."""
 
 _CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
 
@@ -52,6 +57,11 @@ def programs(settings: Settings, places: StackPlaces) -> list[Program]:
     # Its schedule is a dbm file, which a crash can damage; the program is cheap to start over.
     beat = ("beat", "-s", str(places.beat_schedule), "--pidfile=")
     found.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
+    learner = ("worker", "--pool=solo", "--concurrency=1", "-Q", LEARNING, "-n", "learner@pinpoint")
+    # Niced, so that hours of training leave the machine to ingest and answers. QUIT ends it in the
+    # middle of a run, which goes on from its checkpoint; TERM would wait for the run's end.
+    niced = ("nice", "-n", "10", *python, *_CELERY, *learner)
+    found.append(Program(LEARNER, niced, start_s=5, stop_signal="QUIT"))
     return found
 
 

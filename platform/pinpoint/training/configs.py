@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -43,6 +46,29 @@ class SourceConfig(BaseModel):
         if kind not in KINDS:
             raise ValueError(f"no source kind {kind}; there are {', '.join(KINDS)}")
         return kind
+
+
+class CatalogueConfig(BaseModel):
+    """A source of a running stack; its rows say the kind."""
+
+    model_config = _STRICT
+
+    source: Annotated[str, Field(min_length=1)]
+    """Name or id."""
+    organization: Annotated[str, Field(min_length=1)] | None = None
+    """Name or id; None is whoever starts the run."""
+
+
+def _form(value: object) -> str:
+    """Which of the two a source is: what it lacks is then said of that one."""
+    named = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    return "catalogue" if "source" in named else "manifest"
+
+
+AnySource = Annotated[
+    Annotated[SourceConfig, Tag("manifest")] | Annotated[CatalogueConfig, Tag("catalogue")],
+    Discriminator(_form),
+]
 
 
 class SplitConfig(BaseModel):
@@ -161,7 +187,7 @@ class EmbedderConfig(BaseModel):
     """A bundle: its name below PINPOINT_HOME/bundles, or a folder. Or a network without trained
     weights, as `timm:NAME` or `open_clip:NAME`, which `train_tower` then trains."""
     train_tower: TowerConfig | None = None
-    sources: Annotated[tuple[SourceConfig, ...], Field(min_length=1)]
+    sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
     cells: Annotated[int, Field(ge=0, le=9)] = 5
     """H3 resolution at which batches are balanced."""
     split: SplitConfig = SplitConfig()
@@ -173,12 +199,30 @@ class EmbedderConfig(BaseModel):
     def _usable(self) -> EmbedderConfig:
         if self.name == DESCRIPTOR_NAME:
             raise ValueError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
-        kinds = sorted({one.kind for one in self.sources})
-        if self.networks.default_kind not in (None, *kinds):
-            raise ValueError(
-                f"the default kind {self.networks.default_kind!r} is none of {', '.join(kinds)}"
-            )
+        if not self.of_catalogue:
+            self.check_kinds({one.kind for one in self.sources if isinstance(one, SourceConfig)})
         return self
+
+    @property
+    def of_catalogue(self) -> tuple[CatalogueConfig, ...]:
+        """Sources that only a running stack can give."""
+        return tuple(one for one in self.sources if isinstance(one, CatalogueConfig))
+
+    def check_kinds(self, kinds: Collection[SourceKind]) -> None:
+        """Raise `ValueError` unless the default kind is one of these."""
+        if self.networks.default_kind not in (None, *kinds):
+            known = ", ".join(sorted(kinds))
+            raise ValueError(f"the default kind {self.networks.default_kind!r} is none of {known}")
+
+    def of(self, organization: str) -> EmbedderConfig:
+        """The same run with every source's organisation said."""
+        said = tuple(
+            one.model_copy(update={"organization": organization})
+            if isinstance(one, CatalogueConfig) and one.organization is None
+            else one
+            for one in self.sources
+        )
+        return self.model_copy(update={"sources": said})
 
     def digest(self) -> str:
         """Names the run: 16 hex digits over all of it but where its files lie."""
@@ -210,6 +254,9 @@ def read_config(path: Path) -> EmbedderConfig:
         ]
         raise BadRequest(f"the config {path} cannot be used: {'; '.join(found[:3])}") from error
     placed = tuple(
-        one.model_copy(update={"manifest": path.parent / one.manifest}) for one in config.sources
+        one.model_copy(update={"manifest": path.parent / one.manifest})
+        if isinstance(one, SourceConfig)
+        else one
+        for one in config.sources
     )
     return config.model_copy(update={"sources": placed})

@@ -1,6 +1,6 @@
 """Training an embedder: heads and location tower behind a tower, frozen or trained along.
 
-    manifests ─read→ samples ─split→ train | validation ─cache→ features ─run→ weights ─→ bundle
+    sources ─read→ samples ─split→ train | validation ─cache→ features ─run→ weights ─→ bundle
 
 Every stage can be run again: the cache and the checkpoints are gone on with.
 """
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,21 +26,21 @@ from pinpoint.errors import BadRequest, Conflict
 from pinpoint.nets.bundles import Bundle, check_new
 from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.spaces import write_space
-from pinpoint.ports import Decoder
+from pinpoint.ports import Decoder, Gallery
 from pinpoint.settings import Settings
 from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features, cache_features, open_features
 from pinpoint.training.fronts import Front, keep_tower, open_front
+from pinpoint.training.gathering import FEATURES, gather
 from pinpoint.training.objective import Table
 from pinpoint.training.processes import ALONE, Processes
-from pinpoint.training.samples import Gathered, Rows, Samples, Source, read_samples
+from pinpoint.training.runs import REPORT
+from pinpoint.training.samples import Gathered, Rows, Samples
 from pinpoint.training.sampling import BatchSampler
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 from pinpoint.training.validation import Validation
 
-REPORT: Final = "report.json"
-FEATURES: Final = "features"
 _LOCK: Final = ".lock"
 _AHEAD: Final = 2
 """Files decoded at once, by as many children."""
@@ -63,6 +64,7 @@ def train_embedder(
     settings: Settings,
     decoder: Decoder,
     into: Path,
+    gallery: Gallery | None = None,
     processes: Processes = ALONE,
     on_progress: Progress = lambda what, done, total: None,
 ) -> Trained:
@@ -74,6 +76,7 @@ def train_embedder(
         settings: Home (for the tower's bundle), media limits, device.
         decoder: Reads the pictures; two children are enough.
         into: Where the bundle goes; it must not exist yet.
+        gallery: The catalogue of a running stack, where the config names sources of it.
         processes: Who shares each batch; the first one reads pictures and writes, so all of them
             have to see the same folder.
         on_progress: Told `features` and `steps`.
@@ -81,12 +84,15 @@ def train_embedder(
     Raises:
         Conflict: `into` exists, or the folder holds another run.
         BadRequest: Nothing to train on, or a number of the config does not fit the data.
+        NotFound: The catalogue has no such source.
+        DatabaseUnavailable: The config names sources of the catalogue, and the stack is down.
         BadBundle: The tower's bundle cannot be used.
     """
     check_new(into)
     front = open_front(config, settings)
     with _claimed(folder, processes):
-        gathered, split = _divided(config, settings)
+        gathered = gather(config, folder, settings.media, gallery, processes)
+        split = _divided(config, gathered)
         samples = gathered.samples
         # Before hours of decoding: does such a batch fit these pictures?
         BatchSampler(samples, split.train, batch=config.schedule.batch, seed=config.schedule.seed)
@@ -178,10 +184,8 @@ def _bundle(
     )
 
 
-def _divided(config: EmbedderConfig, settings: Settings) -> tuple[Gathered, Split]:
-    sources = [Source(manifest=one.manifest, kind=one.kind) for one in config.sources]
-    gathered = read_samples(sources, settings.media, resolution=config.cells)
-    split = split_samples(
+def _divided(config: EmbedderConfig, gathered: Gathered) -> Split:
+    return split_samples(
         gathered.samples,
         SplitSettings(
             seed=config.schedule.seed,
@@ -190,7 +194,6 @@ def _divided(config: EmbedderConfig, settings: Settings) -> tuple[Gathered, Spli
             resolution=config.split.resolution,
         ),
     )
-    return gathered, split
 
 
 def _cache(
@@ -276,7 +279,8 @@ def _report(
         "config": config.model_dump(mode="json"),
         "validation_pictures": len(validation),
         "rows": gathered.rows,
-        "dropped": {**gathered.dropped, **features.dropped},
+        "dropped": dict(Counter(gathered.dropped) + Counter(features.dropped)),
+        "catalogue_read_at": gathered.read_at,
         "split": {**split.counts, "fingerprint": split.fingerprint},
         "validation": dict(measured),
         "bare_tower": dict(bare),

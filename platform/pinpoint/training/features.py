@@ -19,7 +19,7 @@ from pinpoint.errors import BadBundle, BadRequest
 from pinpoint.ports import Decoder
 from pinpoint.records import Pixels, Rejected
 from pinpoint.training.feature_files import FeatureFiles, check, claim
-from pinpoint.training.samples import Rows, Samples
+from pinpoint.training.samples import CHANGED, Rows, Samples
 
 Encode = Callable[[Sequence[Pixels]], NDArray[Any]]
 """Pictures `[H, W, 3]` uint8 in, features `[B, F]` out, each independent of the others."""
@@ -65,7 +65,8 @@ def cache_features(
 
     What is there already is read once, to check it. The pictures are not looked at again: the
     table's fingerprint holds their ids, sizes and positions. Of a panorama one face is taken;
-    which one depends on its row, so that all directions are seen.
+    which one depends on its row, so that all directions are seen. A row of the catalogue is one
+    face, of the very bytes that were ingested; other bytes are refused as `changed_since`.
 
     Args:
         folder: Of this cache alone; made if it is not there.
@@ -140,10 +141,7 @@ def _decoded(
     with ThreadPoolExecutor(threads) as pool:
         try:
             for part in parts:
-                files = samples.files[part.start : part.stop].tolist()
-                ahead.append(
-                    [pool.submit(_picture, *one, decoder) for one in zip(part, files, strict=True)]
-                )
+                ahead.append([pool.submit(_picture, row, samples, decoder) for row in part])
                 if len(ahead) > 1:
                     yield [future.result() for future in ahead.popleft()]
             while ahead:
@@ -154,12 +152,18 @@ def _decoded(
                     future.cancel()
 
 
-def _picture(row: int, file: str, decoder: Decoder) -> Pixels | str:
+def _picture(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
+    file, known, wanted = (
+        str(column[row]) for column in (samples.files, samples.hashes, samples.faces)
+    )
     # As a photo to locate: where it was taken is known, and nobody needs a thumbnail.
     reading = decoder.read(file, file, query=True)
     if isinstance(reading, Rejected):
         return reading.reason
-    return reading.faces[row % len(reading.faces)].pixels
+    if not known:
+        return reading.faces[row % len(reading.faces)].pixels
+    found = [face.pixels for face in reading.faces if (face.name or "") == wanted]
+    return found[0] if found and reading.capture.sha256 == known else CHANGED
 
 
 def _encoded(pictures: list[Pixels], encode: Encode, width: int) -> NDArray[np.float16]:

@@ -1,0 +1,101 @@
+"""`pinpoint train embedder --job`, `train status` and `train resume`: training by a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from pinpoint import jobs
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Session
+from pinpoint.settings import Settings
+
+if TYPE_CHECKING:
+    from pinpoint.training.configs import EmbedderConfig
+    from pinpoint.training.runs import Run
+
+RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Of the run.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the commands beside `embedder`."""
+    app.command("status")(status)
+    app.command("resume")(resume)
+
+
+def status(
+    context: typer.Context,
+    run_id: Annotated[
+        UUID | None, typer.Argument(metavar="[RUN_ID]", help="One run; else all of them.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how the training runs of workers stand."""
+    from pinpoint.training.runs import all_runs, find_run
+
+    session, home = Session.of(context, as_json=as_json), Settings.from_environment().places.home
+    if run_id is not None:
+        one = find_run(home, run_id)
+        if session.as_json:
+            output.show_json(one)
+        else:
+            _show([one])
+            if one.detail:
+                output.say(f"{one.reason}: {one.detail}")
+        return
+    runs = all_runs(home)
+    if session.as_json:
+        output.show_json({"runs": runs})
+    else:
+        _show(runs)
+
+
+def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
+    """Let a training run that failed or was stopped go on from its last checkpoint."""
+    from pinpoint.stack.learner import start_learner
+    from pinpoint.training.runs import queue_again
+
+    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    start_learner(settings)
+    run = queue_again(settings.places.home, run_id)
+    _send(session, run)
+    _say(session, run)
+
+
+def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
+    """Leave a run to a worker."""
+    from pinpoint.stack.learner import start_learner
+    from pinpoint.training.runs import open_run
+
+    start_learner(settings)
+    run = open_run(settings.places.home, config)
+    _send(session, run)
+    _say(session, run)
+
+
+def _send(session: Session, run: Run) -> None:
+    with session.services() as services:
+        services.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
+
+
+def _say(session: Session, run: Run) -> None:
+    if session.as_json:
+        output.show_json(run)
+    else:
+        output.say(f"training run {run.id} is {run.state}; see: pinpoint train status {run.id}")
+
+
+def _show(runs: list[Run]) -> None:
+    output.table(
+        None,
+        ("run", "bundle", "state", "stage", ">done", ">of", ">ETA, s", "why", "since"),
+        [_row(run) for run in runs],
+    )
+
+
+def _row(run: Run) -> tuple[object, ...]:
+    eta_s = run.eta_s if run.state == "running" else None
+    so_far = (run.state, run.stage, run.done, run.total, eta_s)
+    return (run.id, run.name, *so_far, run.reason, run.changed_at)

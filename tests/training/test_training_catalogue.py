@@ -1,0 +1,215 @@
+"""Training from sources of the catalogue: the rows, their pictures, and what came since."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from nets.towers import timm_bundle
+from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable, NotFound
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.settings import EncoderSettings, MediaSettings, Places, Settings
+from pinpoint.store.database import Transactions, owner_engine
+from pinpoint.store.gallery import Gallery
+from pinpoint.training import loop
+from pinpoint.training.configs import CatalogueConfig, read_config
+from pinpoint.training.embedder import train_embedder
+from pinpoint.training.features import cache_features
+from pinpoint.training.held import held, hold
+from pinpoint.training.samples import read_samples
+from rig import Rig, jpeg
+from training.counted import TOWER, WIDTH, Counting, encode
+from training.recipe import catalogued
+
+ROUND_TOWNS = 12
+
+
+def write_towns(folder: Path, count: int, first: int = 0) -> None:
+    """Photos in towns 70 km apart, by a few authors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(first, first + count):
+        town, turn = divmod(seed, 4)
+        data = jpeg(seed, 45.0 + 0.01 * turn, 0.9 * (town % ROUND_TOWNS), size=(80, 64))
+        (folder / f"{seed:03d}.jpg").write_bytes(data)
+
+
+@pytest.fixture
+def rig(database_url, api_database_url, tmp_path):
+    made = Rig(database_url, api_database_url, tmp_path / "rig")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def town(rig, tmp_path):
+    """Photos by reference, street views as copies; the folder of the photos."""
+    org = rig.organization()
+    write_towns(tmp_path / "photos", 32)
+    write_towns(tmp_path / "streets", 32, first=100)
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("drives", "street", originals="copy")
+    rig.ingest(tmp_path / "photos", org, source="trips", kind="photo")
+    rig.ingest(tmp_path / "streets", org, source="drives", kind="street")
+    return org, tmp_path / "photos"
+
+
+@pytest.fixture
+def run(rig, town, tmp_path):
+    """Trains from the catalogue, or goes on without it."""
+    home = tmp_path / "home"
+    timm_bundle(home / "bundles" / "tiny-timm")
+    settings = Settings(places=Places(home=home), encoder=EncoderSettings(device="cpu"))
+
+    def train(name: str, *, gallery: Gallery | None = None, config: Path | None = None):
+        asked = read_config(config or catalogued(tmp_path, "ours", steps=20)).of("acme")
+        made = train_embedder(
+            asked,
+            tmp_path / "runs" / name,
+            settings=settings,
+            decoder=rig.parts.decoder,
+            into=home / "bundles" / name,
+            gallery=gallery,
+        )
+        return made.report, read_bundle(made.bundle).contract.heads
+
+    return train
+
+
+def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, monkeypatch):
+    (org, photos), gallery = town, Gallery(rig.owner, rig.blobs)
+    (photos / "003.jpg").unlink()
+    data = bytearray((photos / "004.jpg").read_bytes())
+    data[-200] ^= 1
+    (photos / "004.jpg").write_bytes(data)
+    (photos / "005.jpg").write_bytes(jpeg(77, 1.0, 1.0))
+    with rig.owner.begin() as unit:
+        for change, name in (("locator = NULL", "100.jpg"), ("state = 'pending'", "101.jpg")):
+            what = f"UPDATE images SET {change} WHERE external_id = '{name}'"
+            unit.connection.execute(text(what))
+    whole, weights = run("whole", gallery=gallery)
+    dropped = {"missing_file": 2, "changed_since": 2, "not_indexed": 1}
+    assert (whole["rows"], whole["dropped"]) == (64, dropped)
+    assert weights.image.kinds == ("photo", "street")
+
+    save = loop.save
+
+    def killed(*given):
+        save(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("broken", gallery=gallery)
+    write_towns(photos, 8, first=200)
+    (photos / "006.jpg").unlink()
+    rig.ingest(photos, org, source="trips")
+    config = catalogued(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
+    with pytest.raises(Conflict, match="other sources of the catalogue"):
+        run("broken", config=config)
+    again, same = run("broken")  # the stack is not even asked
+    assert same.weights.sha256 == weights.weights.sha256
+    assert same.training == weights.training
+    assert again["catalogue_read_at"] >= whole["catalogue_read_at"]
+    later, other = run("later", gallery=gallery)
+    assert later["rows"] == 72
+    assert later["dropped"]["missing_file"] == 3
+    assert other.training.data != weights.training.data
+
+
+def test_a_row_is_its_face_of_the_bytes_that_were_ingested(rig, planet, sources, tmp_path):
+    org, manifest = rig.organization(), planet.manifests()["train-street"]
+    rig.ingest(manifest, org, source="streets", kind="street")
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("small", "street", originals="rendition")
+    rig.ingest(manifest, org, source="small", kind="street")
+    gallery, settings = Gallery(rig.owner, rig.blobs), MediaSettings()
+    asked = [CatalogueConfig(source=name, organization="acme") for name in ("streets", "small")]
+    hold(tmp_path, asked, gallery, settings.max_bytes)
+    rows, _ = held(tmp_path, asked)
+    streets, small = (read_samples([one], settings).samples for one in rows)
+    told = read_samples(sources[1:2], settings).samples
+    assert len(streets) > len(told), "a panorama is a row for each face"
+    said = {name.split("/", 1)[1]: k for k, name in enumerate(told.ids.tolist())}
+    decoder = Counting(rig.parts.decoder)
+    caches = [
+        cache_features(
+            tmp_path / str(k), table, decoder=decoder, encode=encode, tower=TOWER, width=WIDTH
+        )
+        for k, table in enumerate((streets, small))
+    ]
+    assert caches[0].refused == caches[1].refused == {}
+    for k, name in enumerate(streets.ids.tolist()):
+        external, _, face = name.removeprefix("acme/streets/").partition("#")
+        row = said[external]
+        assert (streets.lat[k], streets.lon[k]) == (told.lat[row], told.lon[row])
+        assert streets.creators[k] == told.creators[row]
+        assert streets.sequences[k] == (told.sequences[row] or f"panorama acme/streets/{external}")
+        faces = decoder.read(external, told.files[row], query=True).faces
+        pixels = next(one.pixels for one in faces if (one.name or "") == face)
+        assert np.array_equal(caches[0].values[k], encode([pixels])[0].astype(np.float16))
+    # Renditions were written as JPEG once more, and so are nearly the same.
+    assert small.ids.tolist() == [one.replace("/streets/", "/small/") for one in streets.ids]
+    assert np.abs(caches[1].values - caches[0].values).max() < 0.05
+    hold(tmp_path, asked[:1], gallery, settings.max_bytes)
+    again, _ = held(tmp_path, asked[:1])
+    assert read_samples(again, settings).samples.fingerprint() == streets.fingerprint()
+
+
+def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
+    gallery = Gallery(rig.owner, rig.blobs)
+    with rig.operator.write(town[0]) as catalogue:
+        catalogue.add_source("empty", "photo", originals="copy")
+    for old, new, kind, words in (
+        ('"trips"', '"tripps"', NotFound, "no source 'tripps' .* acme; there are: drives, empty"),
+        ('"trips"', '"trips", organization = "nobody"', NotFound, "no organisation 'nobody'"),
+        ('"trips"', '"empty"', BadRequest, "no image of source 'empty' .*: it has none"),
+        ('"trips"', '"drives"', BadRequest, "acme/drives twice"),
+        ("dim = 24", 'dim = 24\ndefault_kind = "x"', BadRequest, "default kind 'x' is none of"),
+    ):
+        config = catalogued(tmp_path, "bad", steps=20, changes=((old, new),))
+        with pytest.raises(kind, match=words):
+            run("bad", gallery=gallery, config=config)
+    for file in town[1].iterdir():
+        file.unlink()
+    with pytest.raises(BadRequest, match=r"'trips' of .*acme can be trained on: missing_file 32"):
+        run("gone", gallery=gallery)
+
+
+def test_a_stack_that_is_down_is_said(run, rig, tmp_path):
+    url = f"postgresql://nobody@/none?host={tmp_path}"
+    with pytest.raises(DatabaseUnavailable, match=r"'trips' of the catalogue, and .* pinpoint up"):
+        run("down", gallery=Gallery(Transactions(owner_engine(url)), rig.blobs))
+
+
+@pytest.mark.usefixtures("town")
+def test_the_command_opens_the_catalogue(rig, database_url, redis_url, tmp_path):
+    home = tmp_path / "home"
+    timm_bundle(home / "bundles" / "tiny-timm")
+    (home / "blobs").symlink_to(rig.folder / "blobs")
+    config = catalogued(tmp_path, "ours", steps=2)
+    words = ["train", "embedder", "--config", config, "--out", tmp_path / "out", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pinpoint.cli", "--org", "acme", *words],
+        env={
+            **os.environ,
+            "PINPOINT_HOME": str(home),
+            "PINPOINT_DATABASE_URL": database_url,
+            "PINPOINT_BROKER_URL": redis_url,
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["config"]["sources"][1] == {"source": "drives", "organization": "acme"}
+    assert (home / "bundles" / "ours").is_dir()

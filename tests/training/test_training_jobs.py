@@ -1,0 +1,184 @@
+"""Runs that workers carry out: their states, lost workers, and a real learner that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from nets.towers import timm_bundle
+from pinpoint.errors import BadRequest, Conflict, NotFound
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.training import runs
+from pinpoint.training.configs import read_config
+from pinpoint.training.embedder import train_embedder
+from training.recipe import catalogued, written
+
+STEPS = 400
+
+
+@pytest.fixture
+def places(home):
+    timm_bundle(home / "bundles" / "tiny-timm")
+    return home
+
+
+@pytest.fixture
+def opened(places, tmp_path):
+    """A run nobody has begun, its id, and what carries it out."""
+    run = runs.open_run(places, read_config(catalogued(tmp_path, "ours", steps=20)).of("default"))
+    asked = UUID(run.id)
+
+    def carry_out(train):
+        return runs.carry_out(places, asked, train, most_tries=3)
+
+    return asked, carry_out
+
+
+def never(*_):
+    raise AssertionError("there was nothing to do")
+
+
+def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, opened):
+    asked, carry_out = opened
+    assert runs.find_run(places, asked).state == "queued"
+
+    def bad(*_):
+        raise BadRequest("too few pictures")
+
+    with pytest.raises(BadRequest):
+        carry_out(bad)
+    failed = runs.find_run(places, asked)
+    assert (failed.state, failed.reason, failed.detail) == (
+        "failed",
+        "bad_request",
+        "too few pictures",
+    )
+    assert carry_out(never) is None, "a job that comes late wakes nobody"
+    assert runs.queue_again(places, asked).reason is None
+
+    def good(config, folder, moved):
+        assert config.of_catalogue[0].organization == "default"
+        moved("features", 0, 10)
+        moved("steps", 20, 40)
+        time.sleep(0.05)
+        moved("steps", 30, 40)
+        now = runs.find_run(places, asked)
+        assert (now.state, now.stage, now.done, now.total) == ("running", "steps", 30, 40)
+        assert 0.03 < now.eta_s < 5
+        with pytest.raises(Conflict, match="is running"):
+            runs.queue_again(places, asked)
+        assert carry_out(never) is None, "one worker at a time"
+        return folder / "bundle"
+
+    done = carry_out(good)
+    assert (done.state, done.bundle) == ("done", str(runs.folder_of(places, asked) / "bundle"))
+    assert runs.all_runs(places) == [done]
+    with pytest.raises(Conflict, match="is done"):
+        runs.queue_again(places, asked)
+    with pytest.raises(NotFound, match="no training run"):
+        runs.find_run(places, uuid4())
+
+
+def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, opened):
+    asked, carry_out = opened
+
+    def lost_at(step):
+        def train(config, folder, moved):
+            moved("steps", 0, 100)
+            moved("steps", step, 100)
+            raise SystemExit  # as much as a killed worker can say
+
+        with pytest.raises(SystemExit):
+            carry_out(train)
+        return runs.find_run(places, asked)
+
+    assert (lost_at(10).state, lost_at(10).tries) == ("stopped", 1)
+    assert lost_at(20).tries == 0, "it got further"
+    assert [lost_at(20).tries for _ in range(3)] == [1, 2, 3]
+    failed = carry_out(never)
+    assert (failed.state, failed.reason) == ("failed", "too_many_attempts")
+
+
+@contextmanager
+def learner(environment, log):
+    words = ["worker", "--pool=solo", "-Q", "learning", "-n", f"{uuid4().hex}@test"]
+    with log.open("a") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "pinpoint_workers.app:app", *words],
+            env=environment,
+            stdout=out,
+            stderr=out,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(20)
+
+
+def until(ripe, log):
+    end = time.monotonic() + 90
+    while not ripe():
+        assert time.monotonic() < end, log.read_text()[-3000:]
+        time.sleep(0.01)
+
+
+@pytest.mark.timeout(240)
+def test_a_learner_is_killed_and_the_next_one_goes_on(
+    places, planet, database_url, redis_url, tmp_path
+):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PINPOINT_DATABASE_URL": database_url,
+        "PINPOINT_BROKER_URL": redis_url,
+        "PINPOINT_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def command(*words):
+        whole = [sys.executable, "-m", "pinpoint.cli", "train", *words, "--json"]
+        said = subprocess.run(
+            whole, env=environment, check=True, capture_output=True, text=True, timeout=100
+        )
+        return json.loads(said.stdout)
+
+    config = written(planet, tmp_path, "learned", steps=STEPS)
+    sent = command("embedder", "--config", str(config), "--job")
+    asked, log = UUID(sent["id"]), tmp_path / "learner.log"
+    folder = runs.folder_of(places, asked)
+    with learner(environment, log) as first:
+        until((folder / "checkpoint.pt").exists, log)
+        assert runs.find_run(places, asked).state == "running"
+        first.kill()
+        first.wait(20)
+    stopped = runs.find_run(places, asked)
+    assert (stopped.state, stopped.stage) == ("stopped", "steps")
+    assert stopped.done < STEPS
+    with learner(environment, log):  # finds it by itself: its job was acknowledged long ago
+        until(lambda: runs.find_run(places, asked).state == "done", log)
+    assert command("status")["runs"][0]["bundle"] == str(places / "bundles" / "learned")
+    made = read_bundle(places / "bundles" / "learned").contract.heads
+    settings = Settings(places=Places(home=places), encoder=EncoderSettings(device="cpu"))
+    with ChildDecoder(settings.media, children=1) as decoder:
+        alone = train_embedder(
+            read_config(config),
+            tmp_path / "alone",
+            settings=settings,
+            decoder=decoder,
+            into=tmp_path / "bundle",
+        )
+    assert made.weights.sha256 == read_bundle(alone.bundle).contract.heads.weights.sha256
+    # Lost between the bundle and the last word.
+    runs._write(folder, replace(runs.find_run(places, asked), state="running", bundle=None))
+    assert runs.carry_out(places, asked, never, most_tries=3).bundle.endswith("learned")

@@ -1,0 +1,61 @@
+"""Training as a job: it takes hours, so it has a queue of its own and is acknowledged at once.
+
+What a run has come to lies in its folder (`pinpoint.training.runs`), never in the broker: Redis
+would hand an unacknowledged job to a second worker after an hour, and RabbitMQ would close the
+channel after half of one. So a learner that starts sends the jobs of all unfinished runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from pinpoint import jobs, logs
+from pinpoint.nets.bundles import BUNDLES_FOLDER
+from pinpoint.training.configs import EmbedderConfig
+from pinpoint.training.runs import Moved, all_runs, carry_out
+from pinpoint_workers.retries import job
+from pinpoint_workers.runtime import services
+
+_log = logs.get(__name__)
+
+
+@job
+def train_embedder(ids: list[UUID]) -> None:
+    """Carry out training runs, or go on with them."""
+    here = services()
+    home, most = here.settings.places.home, here.settings.worker.max_attempts
+    for one in ids:
+        ended = carry_out(home, one, _train, most_tries=most)
+        _log.info("training ended", run=str(one), state=ended.state if ended else "not ours")
+
+
+def _train(config: EmbedderConfig, folder: Path, moved: Moved) -> Path:
+    # Imported here: other workers never load torch's optimisers.
+    from pinpoint.training import embedder
+
+    here = services()
+    _log.info("training", run=folder.name, bundle=config.name)
+    made = embedder.train_embedder(
+        config,
+        folder,
+        settings=here.settings,
+        decoder=here.decoder,
+        into=here.settings.places.home / BUNDLES_FOLDER / config.name,
+        gallery=here.gallery,
+        on_progress=moved,
+    )
+    return made.bundle
+
+
+def start() -> None:
+    """Send the jobs of all unfinished runs: their workers may have been lost."""
+    here = services()
+    for run in all_runs(here.settings.places.home):
+        if run.state in ("queued", "stopped"):
+            here.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
+
+
+TASKS: Final[dict[str, Callable[[list[str]], None]]] = {jobs.TRAIN_EMBEDDER: train_embedder}
