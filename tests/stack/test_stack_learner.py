@@ -2,62 +2,52 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import time
-from uuid import UUID
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
-from nets.towers import timm_bundle
+from pinpoint.cli.main import app
 from pinpoint.errors import StackError
 from pinpoint.settings import Settings
 from pinpoint.stack import lifecycle
 from pinpoint.stack.learner import start_learner
 from pinpoint.stack.supervise import Supervisor
 from pinpoint.training.runs import RUNS, all_runs
-from pinpoint.world.planets import make_planet
-from training.recipe import written
+from training.recipe import catalogued
 
 
 @pytest.mark.timeout(240)
-def test_a_run_starts_the_learner_and_ends_in_a_bundle(running_stack, tmp_path):
-    home = running_stack.home
-    timm_bundle(home / "bundles" / "tiny-timm")
-    planet = make_planet(tmp_path / "planet", preset="tiny", seed=5)
-    config = written(planet, tmp_path, "jobbed", steps=20)
+def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_path, monkeypatch):
+    config = catalogued(tmp_path, "jobbed", steps=20, changes=(("tiny-timm", "no-such-tower"),))
     assert "learner" not in [one.name for one in running_stack.status.processes]
-    words = ["train", "embedder", "--config", str(config), "--job"]
+    monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
+
+    def command(*words):
+        said = CliRunner().invoke(app, ["train", *words], catch_exceptions=False)
+        assert said.exit_code == 0, said.output
+        return said.stdout
+
     try:
-        said = subprocess.run(
-            [sys.executable, "-m", "pinpoint.cli", *words],
-            env={**os.environ, "PINPOINT_HOME": str(home)},
-            capture_output=True,
-            text=True,
-            timeout=100,
+        assert "is queued; see: pinpoint train status" in command(
+            "embedder", "--config", str(config), "--job"
         )
-        assert said.returncode == 0, said.stderr
-        (run,) = all_runs(home)
-        assert f"training run {UUID(run.id)} is queued" in said.stdout
         until = time.monotonic() + 120
-        while (run := all_runs(home)[0]).state != "done":
-            assert run.state != "failed", run.detail
+        while (run := all_runs(running_stack.home)[0]).state != "failed":
             assert time.monotonic() < until, run
             time.sleep(0.1)
-        assert (home / "bundles" / "jobbed" / "contract.json").is_file()
+        assert "bad_bundle: no bundle 'no-such-tower'" in command("status", run.id)
         found = lifecycle.status(running_stack.settings)
         assert found.state == "up"
         learner = found.processes[-1]
         assert learner.name == "learner"
         assert psutil.Process(learner.pid).nice() >= 10
-        assert "learning" in psutil.Process(learner.pid).cmdline()
+        assert command("resume", run.id).startswith(f"training run {run.id} is queued")
     finally:
         Supervisor(running_stack.places).stop(["learner"], 40.0)
-        for left in (home / RUNS, home / "bundles" / "jobbed", home / "bundles" / "tiny-timm"):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(running_stack.home / RUNS, ignore_errors=True)
     found = lifecycle.status(running_stack.settings)
     assert (found.state, "learner" in [one.name for one in found.processes]) == ("up", False)
 

@@ -12,8 +12,10 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+from typer.testing import CliRunner
 
 from nets.towers import timm_bundle
+from pinpoint.cli.main import app
 from pinpoint.errors import BadRequest, Conflict, NotFound
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import read_bundle
@@ -23,7 +25,7 @@ from pinpoint.training.configs import read_config
 from pinpoint.training.embedder import train_embedder
 from training.recipe import catalogued, written
 
-STEPS = 400
+STEPS = 150
 
 
 @pytest.fixture
@@ -87,6 +89,10 @@ def test_what_goes_wrong_is_written_down_and_tried_again_when_asked(places, open
         runs.queue_again(places, asked)
     with pytest.raises(NotFound, match="no training run"):
         runs.find_run(places, uuid4())
+    (runs.folder_of(places, asked) / "progress.json").write_text("{")
+    damaged = runs.find_run(places, asked)
+    assert (damaged.state, damaged.reason) == ("failed", "unreadable")
+    assert runs.queue_again(places, asked).state == "queued"
 
 
 def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, opened):
@@ -110,12 +116,12 @@ def test_a_run_that_brings_its_workers_down_does_not_do_so_for_ever(places, open
 
 
 @contextmanager
-def learner(environment, log):
+def learner(log):
     words = ["worker", "--pool=solo", "-Q", "learning", "-n", f"{uuid4().hex}@test"]
     with log.open("a") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "pinpoint_workers.app:app", *words],
-            env=environment,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=out,
             stderr=out,
         )
@@ -135,29 +141,26 @@ def until(ripe, log):
 
 @pytest.mark.timeout(240)
 def test_a_learner_is_killed_and_the_next_one_goes_on(
-    places, planet, database_url, redis_url, tmp_path
+    places, planet, database_url, redis_url, tmp_path, monkeypatch
 ):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "PINPOINT_DATABASE_URL": database_url,
-        "PINPOINT_BROKER_URL": redis_url,
-        "PINPOINT_DEVICE": "cpu",
-        "OMP_NUM_THREADS": "1",
-    }
+    for name, value in (
+        ("PINPOINT_DATABASE_URL", database_url),
+        ("PINPOINT_BROKER_URL", redis_url),
+        ("PINPOINT_DEVICE", "cpu"),
+        ("OMP_NUM_THREADS", "1"),
+    ):
+        monkeypatch.setenv(name, value)
 
     def command(*words):
-        whole = [sys.executable, "-m", "pinpoint.cli", "train", *words, "--json"]
-        said = subprocess.run(
-            whole, env=environment, check=True, capture_output=True, text=True, timeout=100
-        )
+        said = CliRunner().invoke(app, ["train", *words, "--json"], catch_exceptions=False)
+        assert said.exit_code == 0, said.output
         return json.loads(said.stdout)
 
     config = written(planet, tmp_path, "learned", steps=STEPS)
     sent = command("embedder", "--config", str(config), "--job")
     asked, log = UUID(sent["id"]), tmp_path / "learner.log"
     folder = runs.folder_of(places, asked)
-    with learner(environment, log) as first:
+    with learner(log) as first:
         until((folder / "checkpoint.pt").exists, log)
         assert runs.find_run(places, asked).state == "running"
         first.kill()
@@ -165,7 +168,7 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
     stopped = runs.find_run(places, asked)
     assert (stopped.state, stopped.stage) == ("stopped", "steps")
     assert stopped.done < STEPS
-    with learner(environment, log):  # finds it by itself: its job was acknowledged long ago
+    with learner(log):  # finds it by itself: its job was acknowledged long ago
         until(lambda: runs.find_run(places, asked).state == "done", log)
     assert command("status")["runs"][0]["bundle"] == str(places / "bundles" / "learned")
     made = read_bundle(places / "bundles" / "learned").contract.heads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, func, or_, select
@@ -12,6 +12,15 @@ from pinpoint.ports import BlobStore
 from pinpoint.records import Point, TrainingRow, TrainingSource
 from pinpoint.store.database import Transactions, UnitOfWork
 from pinpoint.store.tables import images, organizations, sources
+
+
+_COLUMNS: Final = [
+    images.c[name]
+    for name in (
+        *("external_id", "face", "panorama_id", "kind", "creator", "sequence"),
+        *("sha256", "size_bytes", "locator", "state"),
+    )
+]
 
 
 class Gallery:
@@ -47,7 +56,7 @@ class Gallery:
                 )
             rows = unit.connection.execute(
                 select(
-                    images,
+                    *_COLUMNS,
                     func.ST_Y(images.c.geom).label("lat"),
                     func.ST_X(images.c.geom).label("lon"),
                 )

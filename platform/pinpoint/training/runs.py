@@ -270,7 +270,9 @@ def _read(folder: Path) -> Run:
         said["furthest"] = tuple(said["furthest"])
         return Run(**{field.name: said[field.name] for field in fields(Run)})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRequest(f"{path} cannot be read ({error}); remove its folder") from error
+        # One damaged file must not hide all other runs; a run that goes on writes it anew.
+        detail = f"{path} cannot be read ({error})"
+        return Run(id=folder.name, name="?", state="failed", reason="unreadable", detail=detail)
 
 
 def _failed(folder: Path, run: Run, reason: str, detail: str) -> Run:
