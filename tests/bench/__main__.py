@@ -27,9 +27,7 @@ def main() -> None:
     logs.configure(LogSettings(level="warning"))
     figures: dict[str, object] = {"cores": os.cpu_count()}
     if given.only in (None, "locate"):
-        figures["sizes"] = {
-            str(size): _locate(size, given, console.log) for size in given.sizes
-        }
+        figures["sizes"] = {str(size): _locate(size, given, console.log) for size in given.sizes}
     if given.only in (None, "planet"):
         with TemporaryDirectory() as folder:
             figures["painting"] = planet.painting(Path(folder), given.repetitions, console.log)

@@ -31,7 +31,7 @@ from pinpoint.world.planets import make_planet
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny.toml"
 TARGET = 0.85
-_STEPS, _BATCH = 6, 160
+_STEPS, _BATCH = 24, 160
 
 
 def measure(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
