@@ -13,7 +13,6 @@ from pinpoint.records import Point, TrainingRow, TrainingSource
 from pinpoint.store.database import Transactions, UnitOfWork
 from pinpoint.store.tables import images, organizations, sources
 
-
 _COLUMNS: Final = [
     images.c[name]
     for name in (
