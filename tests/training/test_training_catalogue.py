@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from nets.towers import timm_bundle
+from pinpoint.cli.main import app
 from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable, NotFound
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.settings import EncoderSettings, MediaSettings, Places, Settings
@@ -177,39 +176,25 @@ def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
         config = catalogued(tmp_path, "bad", steps=20, changes=((old, new),))
         with pytest.raises(kind, match=words):
             run("bad", gallery=gallery, config=config)
+    url = f"postgresql://nobody@/none?host={tmp_path}"
+    with pytest.raises(DatabaseUnavailable, match=r"'trips' of the catalogue, .*`pinpoint up`"):
+        run("down", gallery=Gallery(Transactions(owner_engine(url)), rig.blobs))
     for file in town[1].iterdir():
         file.unlink()
     with pytest.raises(BadRequest, match=r"'trips' of .*acme can be trained on: missing_file 32"):
         run("gone", gallery=gallery)
 
 
-def test_a_stack_that_is_down_is_said(run, rig, tmp_path):
-    url = f"postgresql://nobody@/none?host={tmp_path}"
-    with pytest.raises(DatabaseUnavailable, match=r"'trips' of the catalogue, and .* pinpoint up"):
-        run("down", gallery=Gallery(Transactions(owner_engine(url)), rig.blobs))
-
-
 @pytest.mark.usefixtures("town")
-def test_the_command_opens_the_catalogue(rig, database_url, redis_url, tmp_path):
-    home = tmp_path / "home"
+def test_the_command_opens_the_catalogue(rig, home, database_url, redis_url, tmp_path, monkeypatch):
     timm_bundle(home / "bundles" / "tiny-timm")
     (home / "blobs").symlink_to(rig.folder / "blobs")
     config = catalogued(tmp_path, "ours", steps=2)
-    words = ["train", "embedder", "--config", config, "--out", tmp_path / "out", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pinpoint.cli", "--org", "acme", *words],
-        env={
-            **os.environ,
-            "PINPOINT_HOME": str(home),
-            "PINPOINT_DATABASE_URL": database_url,
-            "PINPOINT_BROKER_URL": redis_url,
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("PINPOINT_DATABASE_URL", database_url)
+    monkeypatch.setenv("PINPOINT_BROKER_URL", redis_url)
+    words = ["train", "embedder", "--config", str(config), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["--org", "acme", *words, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert said["config"]["sources"][1] == {"source": "drives", "organization": "acme"}
     assert (home / "bundles" / "ours").is_dir()

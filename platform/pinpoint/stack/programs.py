@@ -61,7 +61,7 @@ def programs(settings: Settings, places: StackPlaces) -> list[Program]:
     # Niced, so that hours of training leave the machine to ingest and answers. QUIT ends it in the
     # middle of a run, which goes on from its checkpoint; TERM would wait for the run's end.
     niced = ("nice", "-n", "10", *python, *_CELERY, *learner)
-    found.append(Program(LEARNER, niced, start_s=5, stop_signal="QUIT"))
+    found.append(Program(LEARNER, niced, start_s=5, stop_signal="QUIT", stop_wait_s=5))
     return found
 
 

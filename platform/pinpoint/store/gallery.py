@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 
 from pinpoint.errors import NotFound
 from pinpoint.ports import BlobStore
@@ -13,13 +13,18 @@ from pinpoint.records import Point, TrainingRow, TrainingSource
 from pinpoint.store.database import Transactions, UnitOfWork
 from pinpoint.store.tables import images, organizations, sources
 
-_COLUMNS: Final = [
-    images.c[name]
-    for name in (
-        *("external_id", "face", "panorama_id", "kind", "creator", "sequence"),
-        *("sha256", "size_bytes", "locator", "state"),
+_WORDS: Final = ("external_id", "face", "panorama_id", "kind", "creator", "sequence")
+_FILE: Final = ("sha256", "size_bytes", "locator", "state")
+_ROWS: Final[Select[Any]] = (
+    select(
+        *(images.c[name] for name in (*_WORDS, *_FILE)),
+        func.ST_Y(images.c.geom).label("lat"),
+        func.ST_X(images.c.geom).label("lon"),
     )
-]
+    .where(images.c.state != "deleted")
+    # By bytes, so that the order is that of every machine.
+    .order_by(images.c.external_id.collate("C"), images.c.face.collate("C"))
+)
 
 
 class Gallery:
@@ -53,20 +58,10 @@ class Gallery:
                     f"no source {source!r} in organisation {owner.name}; "
                     f"there are: {', '.join(others) or 'none'}"
                 )
-            rows = unit.connection.execute(
-                select(
-                    *_COLUMNS,
-                    func.ST_Y(images.c.geom).label("lat"),
-                    func.ST_X(images.c.geom).label("lon"),
-                )
-                .where(
-                    images.c.organization_id == owner.id,
-                    images.c.source_id == found.id,
-                    images.c.state != "deleted",
-                )
-                # By bytes, so that the order is that of every machine.
-                .order_by(images.c.external_id.collate("C"), images.c.face.collate("C"))
-            ).all()
+            wanted = _ROWS.where(
+                images.c.organization_id == owner.id, images.c.source_id == found.id
+            )
+            rows = unit.connection.execute(wanted).all()
         whole = found.originals != "rendition"
         return TrainingSource(
             organization=owner.name,
