@@ -3,6 +3,7 @@
 What a run has come to lies in its folder (`pinpoint.training.runs`), never in the broker: Redis
 would hand an unacknowledged job to a second worker after an hour, and RabbitMQ would close the
 channel after half of one. So a learner that starts sends the jobs of all unfinished runs again.
+End a learner by TERM, which waits for its run, or by KILL; by QUIT Celery fails the run first.
 """
 
 from __future__ import annotations

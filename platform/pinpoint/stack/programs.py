@@ -58,10 +58,10 @@ def programs(settings: Settings, places: StackPlaces) -> list[Program]:
     beat = ("beat", "-s", str(places.beat_schedule), "--pidfile=")
     found.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
     learner = ("worker", "--pool=solo", "--concurrency=1", "-Q", LEARNING, "-n", "learner@pinpoint")
-    # Niced, so that hours of training leave the machine to ingest and answers. QUIT ends it in the
-    # middle of a run, which goes on from its checkpoint; TERM would wait for the run's end.
+    # Niced, so that hours of training leave the machine to ingest and answers. Killed, a run goes
+    # on from its checkpoint; TERM would wait for its end, and QUIT is nothing for the solo pool.
     niced = ("nice", "-n", "10", *python, *_CELERY, *learner)
-    found.append(Program(LEARNER, niced, start_s=5, stop_signal="QUIT", stop_wait_s=5))
+    found.append(Program(LEARNER, niced, start_s=5, stop_signal="KILL"))
     return found
 
 
