@@ -14,7 +14,7 @@ demo: setup  ## bring the stack up, ingest a small gallery, locate photos it has
 	@.venv/bin/pinpoint demo
 
 test: setup  ## all tests, about ten minutes on two cores; nothing is left running
-	@$(PYTHON) -m pytest
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
 
 trials: setup  ## real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials

@@ -20,7 +20,8 @@ import numpy as np
 from sqlalchemy import text
 
 from index_process import until
-from pinpoint.bootstrap import build
+from nets.towers import timm_bundle
+from pinpoint.bootstrap import LazyEncoder, build
 from pinpoint.errors import IndexUnavailable
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.intake import register_folder
@@ -29,12 +30,18 @@ from pinpoint.search.pipeline import locate
 from pinpoint.settings import EncoderSettings, Places, Settings
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store.rows import unpack
+from rig import write_photos
 
 WORKER = "host/1/0.00"
+PHOTOS = 24
 
 
 class SmallStack:
     """One home; close it."""
+
+    tiny: LazyEncoder
+    descriptor: LazyEncoder
+    folder: Path
 
     def __init__(self, home: Path, database_url: str, api_database_url: str, redis: str) -> None:
         self.places = StackPlaces(home)
@@ -152,6 +159,15 @@ class SmallStack:
         asked = "SELECT image_id, vector FROM embeddings WHERE contract = :contract"
         return {row.image_id: unpack(row.vector) for row in self.rows(asked, contract=contract)}
 
+    def live(self) -> set[UUID]:
+        """Images that are not deleted."""
+        return {row.id for row in self.rows("SELECT id FROM images WHERE state <> 'deleted'")}
+
+    def held(self) -> tuple[set[UUID], str | None]:
+        """Images in the index, by the PostgreSQL of today, and the contract of the index."""
+        scrolled = self.api.index.scroll(None, 1_000)
+        return {row[0] for row in scrolled if row[2]}, self.api.index.info().contract
+
     def close(self) -> None:
         self.worker.close()
         self.api.close()
@@ -159,3 +175,14 @@ class SmallStack:
         self._owner.wait(20)
         self._log.close()
         shutil.rmtree(self.places.socket_dir, ignore_errors=True)
+
+
+def two_bundles(made: SmallStack, folder: Path) -> SmallStack:
+    """Photos in `folder` under the descriptor, and a tiny tower that could take its place."""
+    bundle = timm_bundle(made.places.home / "bundles" / "tiny")
+    made.tiny = LazyEncoder(made.settings, str(bundle))
+    made.descriptor = made.api.encoders.configured
+    made.folder = folder
+    write_photos(folder, PHOTOS)
+    made.ingest(folder)
+    return made

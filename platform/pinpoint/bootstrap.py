@@ -17,7 +17,7 @@ from pinpoint.media.decoder import ChildDecoder
 from pinpoint.nets.bundles import bundle_of, find_bundle
 from pinpoint.nets.digests import public_contract
 from pinpoint.ports import VectorIndex
-from pinpoint.records import Contract, IndexSpec, Pixels, SourceKind, Vector
+from pinpoint.records import Contract, IndexSpec, Pixels, PlaceList, SourceKind, Vector
 from pinpoint.settings import Settings
 from pinpoint.stack.broker import CeleryQueue
 from pinpoint.stack.places import StackPlaces
@@ -91,6 +91,11 @@ class LazyEncoder:
         """Positions `[B, 2]` lat, lon in degrees to unit vectors `[B, D]`."""
         self.warm()
         return self._opened.encode_places(positions)
+
+    def listed_places(self) -> PlaceList:
+        """The bundle's own places, encoded at the first call."""
+        self.warm()
+        return self._opened.listed_places()
 
 
 class Encoders:

@@ -1,8 +1,8 @@
 """GeoCLIP's own `predict` against ours over its 100,000 places, both without the CLIP tower.
 
 Theirs encodes all places at every call. Ours has their unit vectors ready (the cost of that, paid
-once, is reported) and searches them exactly. Both take the same tower feature and return the best
-places with the softmax over all of them.
+once, is reported) and compares them exactly, by the code that serves. Both take the same tower
+feature and return the best places with the softmax over all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from bench.stack import Say
 from nets.geoclip_package import reference
 from pinpoint.nets.geoclip import GeoClip, build_geoclip, place_vectors
 from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
+from pinpoint.records import Limits, PlaceList
+from pinpoint.search.places import compare
 
 TARGET = 100
 _TOP, _THEIR_CALLS, _OUR_CALLS = 5, 3, 200
@@ -35,7 +37,12 @@ def measure(say: Say) -> dict[str, object]:
     theirs, net, places = reference(), build_geoclip(read_geoclip()), gallery_places()
     say("geoclip: encoding the places once")
     began = perf_counter()
-    vectors = torch.from_numpy(place_vectors(net.location, places))
+    known = PlaceList(
+        positions=places,
+        vectors=place_vectors(net.location, places),
+        temperature=float(net.logit_scale.exp()),
+        digest="",
+    )
     encode_once_s = perf_counter() - began
     features = torch.randn(_OUR_CALLS, 768, generator=torch.Generator().manual_seed(1)) * 0.5
     # `predict` opens a file first; a picture of one pixel costs next to nothing.
@@ -45,7 +52,7 @@ def measure(say: Say) -> dict[str, object]:
     same = True
     for number, feature in enumerate(features):
         began = perf_counter()
-        at, shares = _predict(net, vectors, places, feature)
+        at, shares = _predict(net, known, feature)
         took["ours"].append(perf_counter() - began)
         if number >= _THEIR_CALLS:
             continue
@@ -82,9 +89,8 @@ class _Features:
 
 @torch.inference_mode()
 def _predict(
-    net: GeoClip, vectors: torch.Tensor, places: np.ndarray, feature: torch.Tensor
+    net: GeoClip, known: PlaceList, feature: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best places `[_TOP, 2]` and their shares `[_TOP]` of the softmax over all."""
-    scores = net.logit_scale.exp() * (vectors @ net.image.unit(feature[None])[0])
-    best = scores.softmax(dim=0).topk(_TOP)
-    return places[best.indices.numpy()], best.values.numpy()
+    compared = compare(net.image.unit(feature[None])[0].numpy(), known, Limits())
+    return compared.positions[:_TOP], compared.mass[:_TOP]

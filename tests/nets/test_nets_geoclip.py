@@ -17,6 +17,8 @@ from nets.geoclip_package import package_folder, reference
 from pinpoint.errors import BadBundle, Unavailable
 from pinpoint.nets.geoclip import GeoClipLocation, build_geoclip, equal_earth, place_vectors
 from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
+from pinpoint.records import Limits, PlaceList
+from pinpoint.search.places import compare
 
 FILES = (
     "weights/location_encoder_weights.pth",
@@ -98,6 +100,15 @@ def test_the_places_are_ranked_as_by_the_package(ours, theirs):
     vectors = torch.from_numpy(place_vectors(ours.location, at))
     found = ours.logit_scale.exp() * (ours.image.unit(asked) @ vectors.T)
     assert_same_ranking(found, expected)
+    known = PlaceList(
+        positions=at, vectors=vectors.numpy(), temperature=float(ours.logit_scale.exp()), digest=""
+    )
+    for feature, scores in zip(asked[:10], expected[:10], strict=True):
+        served = compare(ours.image.unit(feature[None])[0].numpy(), known, Limits())
+        shares, order = scores.softmax(dim=0).sort(descending=True)
+        np.testing.assert_allclose(served.mass, shares.numpy(), rtol=1e-3)
+        first = theirs.gps_gallery[order[:5]].numpy()
+        np.testing.assert_array_equal(served.positions[:5].astype(np.float32), first)
 
 
 def assert_same_ranking(found, expected):

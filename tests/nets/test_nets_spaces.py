@@ -16,9 +16,10 @@ from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.digests import digest
 from pinpoint.nets.geoclip import build_geoclip
-from pinpoint.nets.geoclip_files import read_geoclip
+from pinpoint.nets.geoclip_files import gallery_places, read_geoclip
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
+from pinpoint.nets.place_lists import load_places
 from pinpoint.nets.preprocess import prepare
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.nets.spaces import load_heads, load_location, write_geoclip, write_space
@@ -215,6 +216,10 @@ def test_geoclip_behind_a_tower_of_its_width(tmp_path):
     folder = write_geoclip(tmp_path / "geoclip", towers=(str(tower.contract.tower),), **said)
     bundle, eye = read_bundle(folder), encoder(folder)
     assert bundle.contract.heads.temperature == pytest.approx(39.7, abs=0.1)
+    assert bundle.contract.heads.places.count == 100_000
+    listed = load_places(copy_bundle(folder, tmp_path / "copy"))
+    np.testing.assert_array_equal(listed.positions, gallery_places())
+    assert listed.temperature == bundle.contract.heads.temperature
     some = pictures(3)
     features = load_tower(tower)(prepare(some, tower.contract.preprocess, torch.device("cpu")))
     net = build_geoclip(read_geoclip())

@@ -17,6 +17,13 @@ CORRECTION = {"lat": 1.0, "lon": 2.0}
 FOREIGN = {
     ("POST", "/v1/locate"): [
         ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
+        (
+            "source",
+            lambda one, photo: {
+                "data": {"sources": one, "over": "places"},
+                "files": {"photo": photo},
+            },
+        ),
     ],
     ("POST", "/v1/similar"): [
         ("image", lambda one, photo: {"data": {"image_id": one}}),

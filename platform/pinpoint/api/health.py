@@ -7,16 +7,41 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from pinpoint import __version__
 from pinpoint.api import problems
 from pinpoint.api.callers import is_local, operator_secret, services
-from pinpoint.api.schemas import LiveOut, PartOut, ReadyOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import IndexUnavailable, PinpointError
 from pinpoint.stack.state import proof
 
 router = APIRouter(tags=["health"])
+
+
+class PartOut(BaseModel):
+    """How one part of the stack is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ok: bool
+    detail: str
+
+
+class LiveOut(BaseModel):
+    """The process answers."""
+
+    live: bool
+    proof: str | None = Field(
+        default=None, description="Shows this machine's client that this is its own stack."
+    )
+
+
+class ReadyOut(BaseModel):
+    """Whether requests can be served, and by which parts."""
+
+    ready: bool
+    parts: dict[str, PartOut]
 
 
 @router.get("/", operation_id="about", summary="What this is")

@@ -69,7 +69,12 @@ class LocateForm(Where):
     """What may be said beside a photo to locate."""
 
     kind: Kind | None = Field(default=None, description="What sort of picture the photo is.")
-    top: int = Field(default=10, ge=1, le=100, description="Candidates shown.")
+    top: int = Field(default=10, ge=1, le=100, description="Candidates, or places, shown.")
+    over: Literal["gallery", "places"] = Field(
+        default="gallery",
+        description="`places` answers from the bundle's own list of places, without the gallery "
+        "and so without evidence; of the limits only circle, bbox and polygon may be given.",
+    )
 
 
 class SimilarForm(Where):

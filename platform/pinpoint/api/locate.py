@@ -21,7 +21,7 @@ from pinpoint.search import pipeline
 router = APIRouter(prefix="/v1", tags=["search"])
 
 _CAN_ASK = needs("locate")
-_PROBLEMS = problems.declared(400, 401, 403, 404, 413, 415, 422, 503)
+_PROBLEMS = problems.declared(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
 async def photo_form(
@@ -62,20 +62,32 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
     asked = forms.fields(form, limits.LocateForm)
     data = photo.file.read()
     where = _limits(asked, caller, parts)
-    answer = parts.with_live(
-        lambda encoder: pipeline.locate(
+    if asked.over == "places":
+        answer = pipeline.locate_by_places(
             data,
             file=photo.filename or "photo",
             limits=where,
-            organization_id=caller.organization_id,
             kind=asked.kind,
             decoder=parts.decoder,
-            encoder=encoder,
-            index=parts.index,
-            database=parts.database,
+            # No index is asked that would tell of a switch, so it is looked at first.
+            encoder=parts.encoders.follow(),
             settings=parts.settings.search,
         )
-    )
+    else:
+        answer = parts.with_live(
+            lambda encoder: pipeline.locate(
+                data,
+                file=photo.filename or "photo",
+                limits=where,
+                organization_id=caller.organization_id,
+                kind=asked.kind,
+                decoder=parts.decoder,
+                encoder=encoder,
+                index=parts.index,
+                database=parts.database,
+                settings=parts.settings.search,
+            )
+        )
     _audit(parts, caller, "locate", data, answer)
     count.searched("locate", answer.timings_ms, point=answer.point is not None)
     return AnswerOut.of(answer, asked.top)

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from pinpoint.records import Answer, Citation, Hit, Point, Ranked, Similar
+from pinpoint.records import Answer, Citation, Hit, Point, Ranked, RankedPlace, Similar
 
 UNCALIBRATED: Final = (
-    "Radii hold a share of the vote mass; they are not calibrated on held-out photos, "
+    "Radii hold a share of the ranker's mass; they are not calibrated on held-out photos, "
     "so do not read them as probabilities."
 )
 CALIBRATED: Final = "Radii are calibrated on held-out photos."
@@ -42,7 +42,7 @@ class Place(BaseModel):
 
 
 class RegionOut(BaseModel):
-    """A disc around the answer that holds a share of the vote mass."""
+    """A disc around the answer that holds a share of the mass."""
 
     mass: float = Field(examples=[0.9])
     radius_m: float
@@ -126,6 +126,21 @@ class CandidateOut(BaseModel):
         )
 
 
+class PlaceOut(BaseModel):
+    """A place of the bundle's own list; no image stands for it."""
+
+    lat: float
+    lon: float
+    mass: float = Field(description="Its share; all places that were compared have 1 together.")
+    score: float = Field(description="Cosine similarity of the photo to the place itself.")
+
+    @classmethod
+    def of(cls, place: RankedPlace) -> PlaceOut:
+        """One ranked place."""
+        at = place.point
+        return cls(lat=at.lat, lon=at.lon, mass=place.mass, score=place.score)
+
+
 class CitationOut(BaseModel):
     """A photo that speaks for the answer, with what must be said when it is shown."""
 
@@ -170,25 +185,33 @@ class BundleOut(BaseModel):
 
 
 class IndexOut(BaseModel):
-    """The index that was asked."""
+    """What was searched."""
 
-    engine: str = Field(examples=["qdrant-edge"])
+    engine: str = Field(
+        examples=["qdrant-edge"], description="`places` where that was the bundle's own list."
+    )
     build: str | None
 
 
 class AnswerOut(BaseModel):
     """Where a photo was taken, and the evidence for it."""
 
-    point: Place | None = Field(description="Null where the gallery holds nothing to answer with.")
+    point: Place | None = Field(
+        description="Null where the gallery, or the list of places, holds nothing to answer with."
+    )
     geometry: GeoPoint | None
     regions: list[RegionOut]
     calibrated: bool
     calibration_note: str
     candidates: list[CandidateOut] = Field(description="Best first, the `top` first of them.")
-    candidates_considered: int
+    candidates_considered: int = Field(description="Candidates, or places, that had a share.")
+    places: list[PlaceOut] = Field(
+        description="With over=places instead of candidates: best first, the `top` first of them."
+    )
+    note: str | None = Field(description="What this answer lacks, such as evidence.")
     citations: dict[str, list[CitationOut]] = Field(description="By source kind.")
     bundle: BundleOut
-    ranker: str = Field(examples=["vote"])
+    ranker: str = Field(examples=["vote", "places"])
     index: IndexOut
     timings_ms: dict[str, float]
 
@@ -207,6 +230,8 @@ class AnswerOut(BaseModel):
             calibration_note=CALIBRATED if answer.calibrated else UNCALIBRATED,
             candidates=[CandidateOut.of(ranked) for ranked in answer.ranked[:top]],
             candidates_considered=answer.candidates_considered,
+            places=[PlaceOut.of(place) for place in answer.places[:top]],
+            note=answer.note,
             citations=cited,
             bundle=BundleOut(
                 name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note
@@ -271,28 +296,3 @@ class SimilarOut(BaseModel):
             index_build=found.index_build,
             timings_ms=dict(found.timings_ms),
         )
-
-
-class PartOut(BaseModel):
-    """How one part of the stack is."""
-
-    model_config = ConfigDict(frozen=True)
-
-    ok: bool
-    detail: str
-
-
-class LiveOut(BaseModel):
-    """The process answers."""
-
-    live: bool
-    proof: str | None = Field(
-        default=None, description="Shows this machine's client that this is its own stack."
-    )
-
-
-class ReadyOut(BaseModel):
-    """Whether requests can be served, and by which parts."""
-
-    ready: bool
-    parts: dict[str, PartOut]

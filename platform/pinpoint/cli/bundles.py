@@ -71,12 +71,13 @@ def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Check a bundle's digests, load its networks, and put one picture through the tower."""
     from pinpoint.nets.bundles import find_bundle
     from pinpoint.nets.checkpoint import load_tower
+    from pinpoint.nets.place_lists import load_places
     from pinpoint.nets.spaces import load_heads, load_location
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     bundle = find_bundle(name, settings.places.home)
-    for load in (load_tower, load_heads, load_location):
+    for load in (load_tower, load_heads, load_location, load_places):
         load(bundle)
     found = _said(bundle, settings)
     if session.as_json:
@@ -229,6 +230,7 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "licence": " + ".join(dict.fromkeys(each.licence for each in held)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
+        "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
         "training": asdict(training) if training else None,
         "calibrated": contract.calibrated,
         "digest": contract_digest,

@@ -37,7 +37,12 @@ def locate(
     kind: Annotated[
         str | None, typer.Option("--kind", help="What the photos are: `photo` or `street`.")
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, max=100, help="Candidates shown.")] = 10,
+    top: Annotated[
+        int, typer.Option("--top", min=1, max=100, help="Candidates, or places, shown.")
+    ] = 10,
+    places: Annotated[
+        bool, typer.Option("--places", help="Without the gallery: over the bundle's own places.")
+    ] = False,
     kinds: Kinds = [],  # noqa: B006
     source: Sources = [],  # noqa: B006
     near: Near = None,
@@ -52,11 +57,12 @@ def locate(
     """Say where photos were taken, and what speaks for it. The photos are not kept."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     limits = _limits(kinds, source, near, bbox, since, until)
+    over = "places" if places else None
     answers: list[dict[str, Any]] = []
     failed: PinpointFailure = None
     with session.client() as client:
         for photo in photos:
-            answer, error = _one(client, photo, kind=kind, top=top, **limits)
+            answer, error = _one(client, photo, kind=kind, top=top, over=over, **limits)
             failed = failed or error
             answers.append({"photo": str(photo), "answer": answer, "error": _brief(error)})
             if not session.as_json and answer is not None:
@@ -114,12 +120,16 @@ def similar(
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
     """Print one answer with its evidence."""
-    point = answer["point"]
+    point, listed = answer["point"], answer["ranker"] == "places"
     if point is None:
-        output.say(f"{photo}: the gallery holds nothing to answer with")
+        held = (
+            "no place of the list is within the limits" if listed else "the gallery holds nothing"
+        )
+        output.say(f"{photo}: {held} to answer with")
         return
+    mass = "mass" if listed else "vote"
     regions = " · ".join(
-        f"{one['mass']:.0%} of the vote within {output.length(one['radius_m'])}"
+        f"{one['mass']:.0%} of the {mass} within {output.length(one['radius_m'])}"
         for one in answer["regions"]
     )
     sure = "calibrated" if answer["calibrated"] else "not calibrated"
@@ -138,15 +148,29 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         for cited in citations
     ]
     columns = ("role", "kind", "image", ">distance m", ">similarity", "source", "licence")
-    output.table(None, columns, rows)
+    if listed:
+        _show_places(answer["places"])
+    else:
+        output.table(None, columns, rows)
     _show_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     took = "" if total_ms is None else f"   {total_ms:.0f} ms"
     output.say(
         f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}, "
-        f"index {answer['index']['build']}{took}"
+        f"{'list' if listed else 'index'} {answer['index']['build']}{took}"
     )
     output.say(answer["bundle"]["note"])
+    if answer["note"] is not None:
+        output.say(answer["note"])
+
+
+def _show_places(places: list[dict[str, Any]]) -> None:
+    """Print the places of the bundle that fit best, where they were asked."""
+    rows = [
+        (rank, f"{one['mass']:.3f}", f"{one['score']:.3f}", f"{one['lat']:.5f}, {one['lon']:.5f}")
+        for rank, one in enumerate(places)
+    ]
+    output.table(None, (">rank", ">mass", ">similarity", "lat, lon (°)"), rows)
 
 
 def _show_channels(candidates: list[dict[str, Any]]) -> None:

@@ -79,7 +79,8 @@ class Client:
         Args:
             photo: Path, or the bytes of an image.
             limits: `kind`, `kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
-                (west, south, east, north), `polygon` (GeoJSON), `since`, `until`, `top`.
+                (west, south, east, north), `polygon` (GeoJSON), `since`, `until`, `top`, `over`
+                (`places` asks the bundle's own list of places instead of the gallery).
 
         Raises:
             BadPhoto: The bytes are no image that Pinpoint accepts.

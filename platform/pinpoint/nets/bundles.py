@@ -21,6 +21,7 @@ from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
     BundleContract,
+    PlacesSpec,
     WeightsSpec,
     descriptor_contract,
     parse_contract,
@@ -42,6 +43,8 @@ class Bundle:
     """Of the tower; None for the descriptor only."""
     heads: Path | None = None
     """Of the networks behind it, where there are any."""
+    places: Path | None = None
+    """The list of places that it can answer with, where there is one."""
 
 
 def descriptor_bundle() -> Bundle:
@@ -66,26 +69,28 @@ def read_bundle(folder: Path) -> Bundle:
     contract = parse_contract(text, str(path))
     if contract.weights is None:
         raise BadBundle(f"{path} names no weights")
-    weights = _checked(folder, contract.weights)
-    heads = _checked(folder, contract.heads.weights) if contract.heads else None
-    return Bundle(contract=contract, weights=weights, heads=heads)
+    weights = _checked(folder, contract.weights, "weights")
+    heads = _checked(folder, contract.heads.weights, "weights") if contract.heads else None
+    listed = contract.heads.places if contract.heads else None
+    places = _checked(folder, listed, "places") if listed else None
+    return Bundle(contract=contract, weights=weights, heads=heads, places=places)
 
 
-def _checked(folder: Path, spec: WeightsSpec) -> Path:
-    """A file of weights, if it is the one that the contract names."""
-    weights = folder / spec.file
+def _checked(folder: Path, spec: WeightsSpec | PlacesSpec, what: str) -> Path:
+    """A file of weights or places, if it is the one that the contract names."""
+    file = folder / spec.file
     try:
-        found = file_sha256(weights)
+        found = file_sha256(file)
     except OSError as error:
         raise BadBundle(
-            f"bundle {folder} lacks its weights: {spec.file} cannot be read ({error.strerror})"
+            f"bundle {folder} lacks its {what}: {spec.file} cannot be read ({error.strerror})"
         ) from error
     if found != spec.sha256:
         raise BadBundle(
-            f"the weights {weights} are not those of the contract: SHA-256 is {found}, the contract"
+            f"the {what} {file} are not those of the contract: SHA-256 is {found}, the contract"
             f" says {spec.sha256}. Copy the bundle again, whole."
         )
-    return weights
+    return file
 
 
 def find_bundle(name: str, home: Path) -> Bundle:
@@ -160,7 +165,7 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
     """
     bundle = read_bundle(folder)
     with whole_folder(into) as draft:
-        for file in (folder / CONTRACT_FILE, bundle.weights, bundle.heads):
+        for file in (folder / CONTRACT_FILE, bundle.weights, bundle.heads, bundle.places):
             if file is not None:
                 shutil.copyfile(file, draft / file.name)
         read_bundle(draft)

@@ -100,6 +100,15 @@ class WeightsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class PlacesSpec:
+    """A list of places beside the contract, which a bundle can answer with without a gallery."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.csv$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class TrainingNote:
     """What the networks behind the tower were trained on, and how far that brought them."""
 
@@ -122,6 +131,8 @@ class Space:
     temperature: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
     """What cosines of pictures and places were multiplied by in training; no calibration."""
     training: TrainingNote | None = None
+    places: PlacesSpec | None = None
+    """Needs location tower and temperature; decides no vector of a picture or position."""
 
 
 def _none_for_empty(given: object) -> object:
@@ -188,6 +199,8 @@ def _check_heads(heads: Space, contract: BundleContract, where: str) -> None:
         raise BadBundle(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
     if contract.weights and heads.weights.file == contract.weights.file:
         raise BadBundle(f"{where}: tower and heads name the same file {heads.weights.file}")
+    if heads.places and (heads.location is None or heads.temperature is None):
+        raise BadBundle(f"{where}: a list of places needs a location tower and a temperature")
 
 
 def _check_gps(contract: BundleContract, where: str) -> None:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundle, Conflict
 from pinpoint.nets.contract import Preprocess
+from pinpoint.nets.place_lists import Listed
 from pinpoint.nets.preprocess import prepare
-from pinpoint.records import GPS_CHANNEL, Contract, Pixels, SourceKind, Vector
+from pinpoint.records import GPS_CHANNEL, Contract, Pixels, PlaceList, SourceKind, Vector
+
+_PLACES_AT_ONCE: Final = 4_096
+"""A position is small beside the weights: fewer passes read them less often."""
 
 
 class Embedder:
@@ -26,6 +31,7 @@ class Embedder:
         tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
         heads: Maps `[B, F]` and a kind per row to `[B, D]`, where there is such; without, F is D.
         location: Maps positions `[B, 2]` to `[B, D]`, where the contract has the channel `gps`.
+        listed: Places to answer with without a gallery; only with `location`.
         contract: What it produces.
         preprocess: What it expects.
         device: Where it computes.
@@ -38,6 +44,7 @@ class Embedder:
         *,
         heads: nn.Module | None = None,
         location: nn.Module | None = None,
+        listed: Listed | None = None,
         contract: Contract,
         preprocess: Preprocess,
         device: torch.device,
@@ -46,11 +53,14 @@ class Embedder:
         self._tower = tower
         self._heads = heads
         self._location = location
+        self._listed = listed
+        self._places: PlaceList | None = None
         self._contract = contract
         self._preprocess = preprocess
         self._device = device
         self._batch = batch
         self._one_query = threading.Lock()
+        self._one_list = threading.Lock()
 
     @property
     def contract(self) -> Contract:
@@ -108,13 +118,37 @@ class Embedder:
         if self._location is None:
             raise BadBundle(f"bundle {self._contract.name} has no location tower")
         vectors = np.empty((len(positions), self._contract.dims[GPS_CHANNEL]), dtype=np.float32)
-        for start in range(0, len(positions), self._batch):
-            rows = np.ascontiguousarray(positions[start : start + self._batch])
+        for start in range(0, len(positions), _PLACES_AT_ONCE):
+            rows = np.ascontiguousarray(positions[start : start + _PLACES_AT_ONCE])
             block = torch.from_numpy(rows).to(self._device)
             vectors[start : start + len(block)] = self._unit(
                 self._location(block), "position", first=start
             )
         return vectors
+
+    def listed_places(self) -> PlaceList:
+        """The bundle's own places with their vectors; encoded at the first call and kept.
+
+        Raises:
+            Conflict: The bundle has no list of places.
+            BadBundle: Its weights give no finite vector.
+        """
+        if self._listed is None:
+            raise Conflict(
+                f"bundle {self._contract.name} is in use and has no list of places to answer with:"
+                " ask over the gallery, or say `pinpoint bundles import geoclip`, which brings"
+                " 100,000 places along, and then `pinpoint bundles use geoclip`",
+                reason="no_places",
+            )
+        with self._one_list:
+            if self._places is None:
+                self._places = PlaceList(
+                    positions=self._listed.positions,
+                    vectors=self.encode_places(self._listed.positions),
+                    temperature=self._listed.temperature,
+                    digest=self._listed.digest,
+                )
+        return self._places
 
     @torch.inference_mode()
     def _forward(self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int) -> Vector:

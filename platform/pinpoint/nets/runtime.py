@@ -14,6 +14,7 @@ from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.contract import BundleContract
 from pinpoint.nets.digests import public_contract
 from pinpoint.nets.embedder import Embedder
+from pinpoint.nets.place_lists import load_places
 from pinpoint.nets.preprocess import prepare
 from pinpoint.nets.spaces import load_heads, load_location
 from pinpoint.records import Pixels, Vector
@@ -44,6 +45,7 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         load_tower(bundle).to(device),
         heads=None if heads is None else heads.to(device),
         location=None if location is None else location.to(device),
+        listed=load_places(bundle),
         contract=public_contract(contract, rendition_px),
         preprocess=contract.preprocess,
         device=device,

@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
@@ -31,9 +33,10 @@ from pinpoint.nets.contract import (
     parse_contract,
 )
 from pinpoint.nets.geoclip import GeoClipHeads, GeoClipLocation, build_geoclip
-from pinpoint.nets.geoclip_files import LICENCE, VERSION, read_geoclip
+from pinpoint.nets.geoclip_files import LICENCE, VERSION, gallery_places, read_geoclip
 from pinpoint.nets.heads import KindHeads
 from pinpoint.nets.location import LocationTower
+from pinpoint.nets.place_lists import load_places, write_places
 from pinpoint.nets.specs import dim_of, features_of
 from pinpoint.nets.tensors import read_tensors
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
@@ -93,6 +96,7 @@ def write_space(
     note: str,
     temperature: float | None = None,
     training: TrainingNote | None = None,
+    places: NDArray[np.float64] | None = None,
 ) -> Path:
     """Make a bundle of a tower's bundle and what was trained behind that tower.
 
@@ -106,6 +110,7 @@ def write_space(
         note: What they can and cannot do.
         temperature: What cosines were multiplied by in training.
         training: What they were trained on.
+        places: `[N, 2]` lat, lon in degrees to answer with where there is no gallery.
 
     Returns:
         `folder`.
@@ -135,6 +140,7 @@ def write_space(
             weights=held,
             temperature=temperature,
             training=training,
+            places=None if places is None else write_places(draft, places),
         )
         contract = _contract(tower.contract, name, note, space)
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
@@ -150,7 +156,7 @@ def write_geoclip(
     source: Path | None = None,
     towers: tuple[str, ...] = GEOCLIP_TOWERS,
 ) -> Path:
-    """Make a bundle of the published GeoCLIP and its tower, CLIP ViT-L/14 of OpenAI.
+    """Make a bundle of the published GeoCLIP, its places, and its tower, CLIP ViT-L/14 of OpenAI.
 
     Args:
         folder: As of `write_space`.
@@ -183,6 +189,7 @@ def write_geoclip(
         licence=LICENCE,
         note=_GEOCLIP_NOTE.format(version=VERSION, tower=tower.contract.tower),
         temperature=float(net.logit_scale.exp()),
+        places=gallery_places(source),
     )
 
 
@@ -203,9 +210,10 @@ def _contract(tower: BundleContract, name: str, note: str, space: Space) -> Bund
 
 
 def _try(bundle: Bundle) -> None:
-    """Both networks load, and their files hold nothing else."""
+    """Both networks load, and their files hold nothing else; the places can be read."""
     load_heads(bundle)
     load_location(bundle)
+    load_places(bundle)
 
 
 def _tensors(network: nn.Module, prefix: str) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from pinpoint.records import (
     IndexQuery,
     IndexSpec,
     Pixels,
+    PlaceList,
     Reading,
     Rejected,
     SourceKind,
@@ -50,6 +51,14 @@ class Encoder(Protocol):
         """Positions `[B, 2]` lat, lon in degrees, fp32 unit vectors `[B, D]` out, batch or not.
 
         Asked only where the contract has the channel `gps`.
+        """
+        ...
+
+    def listed_places(self) -> PlaceList:
+        """The places that the bundle knows by itself, encoded once.
+
+        Raises:
+            Conflict: It knows none.
         """
         ...
 

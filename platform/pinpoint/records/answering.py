@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pinpoint.records.basics import Point, SourceKind, Vector
 from pinpoint.records.index import Box, Circle, Hit
 
@@ -122,6 +125,33 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceList:
+    """Places that a bundle knows by itself and can answer with where there is no gallery.
+
+    Letters: N places, D width of a vector.
+    """
+
+    positions: NDArray[np.float64]
+    """`[N, 2]` lat, lon in degrees."""
+    vectors: Vector
+    """`[N, D]` fp32 of unit length, in the space of the pictures."""
+    temperature: float
+    """What cosines are multiplied by before the softmax; no calibration."""
+    digest: str
+    """SHA-256 of the list, 64 hex digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedPlace:
+    """A place of a bundle's list; the masses of all places that were compared sum to 1."""
+
+    point: Point
+    score: float
+    """Cosine similarity of the photo to the vector of the place."""
+    mass: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
     """A photo that speaks for the answer."""
 
@@ -151,7 +181,7 @@ class Answer:
     """Where a photo was taken, and what speaks for it."""
 
     point: Point | None
-    """None when the gallery holds nothing to answer with."""
+    """None when the gallery, or the list of places, holds nothing to answer with."""
     regions: tuple[Region, ...]
     calibrated: bool
     ranked: tuple[Ranked, ...]
@@ -161,9 +191,14 @@ class Answer:
     bundle_note: str
     ranker: str
     index_engine: str
+    """`places` where the bundle's list of places was compared instead of a gallery."""
     index_build: str | None
     candidates_considered: int
     timings_ms: Mapping[str, float]
+    places: tuple[RankedPlace, ...] = ()
+    """The best of the bundle's list, where that was compared; there are no candidates then."""
+    note: str | None = None
+    """What this answer lacks that others have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

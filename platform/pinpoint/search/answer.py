@@ -12,10 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.geo.distance import geodesic_m, haversine_m
-from pinpoint.geo.points import lat_lon
+from pinpoint.geo.points import LatLon, lat_lon
 from pinpoint.geo.regions import holding_radius_m, mode
 from pinpoint.ports import CatalogueReader
-from pinpoint.records import KINDS, Citation, Image, Point, Ranked, Region, SourceKind
+from pinpoint.records import (
+    KINDS,
+    Answer,
+    Citation,
+    Contract,
+    Image,
+    Point,
+    Ranked,
+    RankedPlace,
+    Region,
+    SourceKind,
+)
 
 SHARES: Final = (0.5, 0.9)
 PLACE_M: Final = 1_000.0
@@ -30,11 +41,14 @@ Role = Literal["candidate", "evidence"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the ranked candidates come to."""
+    """What the ranked candidates, or the places, come to."""
 
     point: Point | None
     regions: tuple[Region, ...]
-    citations: tuple[Citation, ...]
+    citations: tuple[Citation, ...] = ()
+    ranked: tuple[Ranked, ...] = ()
+    places: tuple[RankedPlace, ...] = ()
+    considered: int
 
 
 def decide(ranked: Sequence[Ranked], *, reader: CatalogueReader, cited: int) -> Decision:
@@ -49,19 +63,87 @@ def decide(ranked: Sequence[Ranked], *, reader: CatalogueReader, cited: int) -> 
         Point None and nothing else where there are no candidates.
     """
     if not ranked:
-        return Decision(point=None, regions=(), citations=())
+        return Decision(point=None, regions=(), considered=0)
     positions = lat_lon([each.candidate.point for each in ranked])
     mass = np.array([each.mass for each in ranked])
-    answer = mode(positions, mass, place_m=PLACE_M, refine_m=REFINE_M)
+    point, regions = _settled(positions, mass, seats=len(ranked))
+    away_m = haversine_m(positions, lat_lon([point])[0])
+    return Decision(
+        point=point,
+        regions=regions,
+        citations=_citations(ranked, away_m, point, reader, cited),
+        ranked=tuple(ranked),
+        considered=len(ranked),
+    )
+
+
+def decide_places(
+    best: Sequence[RankedPlace], positions: LatLon, mass: NDArray[np.float64]
+) -> Decision:
+    """Decide among places that no image stands for: nothing is cited.
+
+    Args:
+        best: `[K]` of them, best first: where the point may be. Each is compared with each.
+        positions: `[N, 2]` degrees of all, best first; the point is None where there are none.
+        mass: `[N]`, sums to 1; the regions hold shares of all of it.
+    """
+    if not best:
+        return Decision(point=None, regions=(), considered=0)
+    point, regions = _settled(positions, mass, seats=len(best))
+    return Decision(point=point, regions=regions, places=tuple(best), considered=len(mass))
+
+
+def composed(
+    decision: Decision,
+    contract: Contract,
+    timings_ms: Mapping[str, float],
+    *,
+    ranker: str,
+    engine: str,
+    build: str | None,
+    note: str | None = None,
+) -> Answer:
+    """The decision, with all that stands behind it.
+
+    Args:
+        decision: What is answered.
+        contract: Of the bundle that looked at the photo.
+        timings_ms: By stage.
+        ranker: Who gave the masses.
+        engine: What was searched.
+        build: Which state of it.
+        note: What the answer lacks.
+    """
+    return Answer(
+        point=decision.point,
+        regions=decision.regions,
+        calibrated=False,
+        ranked=decision.ranked,
+        citations=decision.citations,
+        bundle=contract.name,
+        bundle_digest=contract.digest,
+        bundle_note=contract.note,
+        ranker=ranker,
+        index_engine=engine,
+        index_build=build,
+        candidates_considered=decision.considered,
+        timings_ms=timings_ms,
+        places=decision.places,
+        note=note,
+    )
+
+
+def _settled(
+    positions: LatLon, mass: NDArray[np.float64], *, seats: int
+) -> tuple[Point, tuple[Region, ...]]:
+    """The densest place among the first, and the discs around it that hold the mass of all."""
+    answer = mode(positions[:seats], mass[:seats], place_m=PLACE_M, refine_m=REFINE_M)
     away_m = haversine_m(positions, answer)
-    point = Point(lat=float(answer[0]), lon=float(answer[1]))
     regions = tuple(
         Region(mass=share, radius_m=max(holding_radius_m(away_m, mass, share), POSITION_ERROR_M))
         for share in SHARES
     )
-    return Decision(
-        point=point, regions=regions, citations=_citations(ranked, away_m, point, reader, cited)
-    )
+    return Point(lat=float(answer[0]), lon=float(answer[1])), regions
 
 
 def _citations(

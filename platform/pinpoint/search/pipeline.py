@@ -2,6 +2,7 @@
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
          ─vote→ [Ranked] ─decide→ Answer
+places:  photo ─→ vector ─compare→ [place that the bundle knows] ─decide→ Answer without evidence
 similar: photo, or an image of the gallery ─→ vector ─retrieve→ [SimilarGroup]
 """
 
@@ -22,14 +23,23 @@ from pinpoint.records import (
     Contract,
     Evidence,
     Exclusions,
-    IndexInfo,
     Limits,
     Ranked,
     Similar,
     SourceKind,
     Vector,
 )
-from pinpoint.search import answer, builds, evidence, exclude, grouping, query, retrieve, vote
+from pinpoint.search import (
+    answer,
+    builds,
+    evidence,
+    exclude,
+    grouping,
+    places,
+    query,
+    retrieve,
+    vote,
+)
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -103,23 +113,13 @@ def locate_encoded(
     ranker: str = vote.NAME,
     watch: Stopwatch | None = None,
 ) -> Answer:
-    """Locate from the vector on: all of `locate` but decoding and encoding.
+    """Locate from the vector `[D]` on: all of `locate` but decoding and encoding.
 
-    Args:
-        vector: Query `[D]`.
-        limits: As `locate`.
-        organization_id: As `locate`.
-        contract: Of the bundle that made the vector.
-        index: As `locate`.
-        database: As `locate`.
-        settings: As `locate`.
-        exclusions: As `locate`.
-        ranker: A name in `RANKERS`.
-        watch: A stopwatch that runs already; without it, timings start here.
+    The contract is of the bundle that made the vector, the ranker a name in `RANKERS`; without a
+    stopwatch that runs already, timings start here. Everything else is as for `locate`.
 
     Raises:
-        OtherContract: As `locate`.
-        Unavailable: As `locate`.
+        OtherContract: As `locate`, and so `Unavailable`.
     """
     watch = watch or Stopwatch()
     resolved = exclusions
@@ -154,7 +154,47 @@ def locate_encoded(
             ranked = RANKERS[ranker](vector, candidates, near)
         with watch.stage("decide"):
             decision = answer.decide(ranked, reader=reader, cited=settings.cited)
-    return _composed(decision, ranked, ranker, contract, info, watch)
+    return answer.composed(
+        decision, contract, watch.read(), ranker=ranker, engine=info.engine, build=info.build
+    )
+
+
+def locate_by_places(
+    data: bytes,
+    *,
+    file: str,
+    limits: Limits,
+    kind: SourceKind | None,
+    decoder: Decoder,
+    encoder: Encoder,
+    settings: SearchSettings,
+) -> Answer:
+    """Locate without a gallery, over the places that the bundle knows; arguments as `locate`.
+
+    Raises:
+        BadRequest: The limits speak of what places have not.
+        Conflict: The bundle knows no places.
+        BadPhoto: As `locate`, and so `TooLarge`.
+    """
+    places.check(limits)
+    watch, contract = Stopwatch(), encoder.contract
+    with watch.stage("retrieve"):
+        known = encoder.listed_places()
+    vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
+    with watch.stage("rank"):
+        compared = places.compare(vector, known, limits)
+    with watch.stage("decide"):
+        best = places.best(compared, settings.candidates)
+        decision = answer.decide_places(best, compared.positions, compared.mass)
+    return answer.composed(
+        decision,
+        contract,
+        watch.read(),
+        ranker=places.NAME,
+        engine=places.NAME,
+        build=known.digest[:16],
+        note=places.NOTE,
+    )
 
 
 def similar(
@@ -250,29 +290,3 @@ def encoded(
         pixels = query.pixels(data, file=file, decoder=decoder)
     with watch.stage("encode"):
         return encoder.encode_query(pixels, kind)
-
-
-def _composed(
-    decision: answer.Decision,
-    ranked: tuple[Ranked, ...],
-    ranker: str,
-    contract: Contract,
-    info: IndexInfo,
-    watch: Stopwatch,
-) -> Answer:
-    """The decision, with all that stands behind it."""
-    return Answer(
-        point=decision.point,
-        regions=decision.regions,
-        calibrated=False,
-        ranked=ranked,
-        citations=decision.citations,
-        bundle=contract.name,
-        bundle_digest=contract.digest,
-        bundle_note=contract.note,
-        ranker=ranker,
-        index_engine=info.engine,
-        index_build=info.build,
-        candidates_considered=len(ranked),
-        timings_ms=watch.read(),
-    )

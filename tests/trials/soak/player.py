@@ -85,6 +85,7 @@ class Player:
                     raise
                 # A 500: the server did not say what is wrong. Tried again, but held against it.
                 self.unstated.append(f"{what}: {error}")
+                self.retries[what] += 1
                 if time.monotonic() > until:
                     raise Lost(f"{what}: {error}") from error
             client, self._clients.client = self._clients.client, None

@@ -1,0 +1,44 @@
+"""Which positions lie in a circle, a box or a polygon, as both engines of the index take them.
+
+Edges belong to circles and boxes; 180 and -180 are one meridian. Polygons are planar in degrees.
+Letters: N positions `[N, 2]` degrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint.geo.distance import haversine_m
+from pinpoint.geo.points import LatLon, lat_lon
+from pinpoint.records import Box, Circle, Point
+
+Mask = NDArray[np.bool_]
+
+
+def in_circle(positions: LatLon, circle: Circle) -> Mask:
+    """Within the radius along a great circle, `[N]`."""
+    return np.asarray(haversine_m(positions, lat_lon([circle.center])[0]) <= circle.radius_m)
+
+
+def in_box(positions: LatLon, box: Box) -> Mask:
+    """Within the box, its edges included, `[N]`; `west > east` crosses the antimeridian."""
+    lat, lon = positions[:, 0], positions[:, 1]
+    twin = np.where(np.abs(lon) == 180.0, -lon, lon)
+    within = np.logical_and if box.west <= box.east else np.logical_or
+    across = [within(each >= box.west, each <= box.east) for each in (lon, twin)]
+    return np.asarray((lat >= box.south) & (lat <= box.north) & (across[0] | across[1]))
+
+
+def in_polygon(positions: LatLon, ring: Sequence[Point]) -> Mask:
+    """Inside the ring, closed or not, by the parity of its crossings to the east, `[N]`."""
+    lat, lon = positions[:, 0], positions[:, 1]
+    inside = np.zeros(len(positions), dtype=np.bool_)
+    for a, b in zip(ring, [*ring[1:], ring[0]], strict=True):
+        if a.lat == b.lat:
+            continue
+        spans = (a.lat > lat) != (b.lat > lat)
+        inside ^= spans & (lon < a.lon + (lat - a.lat) / (b.lat - a.lat) * (b.lon - a.lon))
+    return inside

@@ -1,0 +1,81 @@
+"""Lists of places in bundles: a CSV of latitudes and longitudes, checked when it is read.
+
+What a location tower was trained to be asked with; GeoCLIP's package has one of 100,000 places.
+Letters: N places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint.errors import BadBundle
+from pinpoint.nets.bundles import Bundle, file_sha256
+from pinpoint.nets.contract import PlacesSpec
+
+PLACES_FILE: Final = "places.csv"
+_HEADER: Final = "lat,lon"
+_LIMIT_DEG: Final = (90.0, 180.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """Places of a bundle that are not encoded yet."""
+
+    positions: NDArray[np.float64]
+    """`[N, 2]` lat, lon in degrees, in the file's order."""
+    temperature: float
+    """What cosines were multiplied by in training."""
+    digest: str
+    """SHA-256 of the file."""
+
+
+def load_places(bundle: Bundle) -> Listed | None:
+    """The places of a bundle, or None where it has none.
+
+    Raises:
+        BadBundle: The file is no such list, or has another number of places than the contract says.
+    """
+    space = bundle.contract.heads
+    if bundle.places is None or space is None or space.places is None or space.temperature is None:
+        return None
+    try:
+        with bundle.places.open(encoding="utf-8") as lines:
+            header = lines.readline().strip()
+            positions = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise BadBundle(f"places {bundle.places} cannot be read: {error}") from error
+    if header != _HEADER or positions.shape != (space.places.count, 2):
+        raise BadBundle(
+            f"places {bundle.places} must be {_HEADER!r} and {space.places.count} rows of two "
+            f"numbers, not {header[:80]!r} and {list(positions.shape)}"
+        )
+    _check(positions, str(bundle.places))
+    return Listed(positions=positions, temperature=space.temperature, digest=space.places.sha256)
+
+
+def write_places(folder: Path, positions: NDArray[np.float64]) -> PlacesSpec:
+    """Write `[N, 2]` lat, lon in degrees into the folder of a bundle; what its contract says of it.
+
+    Raises:
+        BadBundle: There are none, or one is no place.
+    """
+    if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions):
+        raise BadBundle(f"a list of places must be [N, 2] lat, lon, not {list(positions.shape)}")
+    _check(positions, "the list of places")
+    rows = [f"{lat!r},{lon!r}\n" for lat, lon in positions.tolist()]
+    file = folder / PLACES_FILE
+    file.write_text("".join([f"{_HEADER}\n", *rows]), encoding="utf-8")
+    return PlacesSpec(file=PLACES_FILE, sha256=file_sha256(file), count=len(positions))
+
+
+def _check(positions: NDArray[np.float64], where: str) -> None:
+    # Not `>`: a comparison with NaN is never true.
+    bad = ~(np.abs(positions) <= _LIMIT_DEG).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        raise BadBundle(f"{where}: row {row} is no place: lat, lon {positions[row].tolist()}")

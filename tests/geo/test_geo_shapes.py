@@ -1,0 +1,84 @@
+"""Circles, boxes and polygons against obvious loops and shapely, at seams and poles too."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import shapely
+
+from pinpoint.geo import shapes
+from pinpoint.records import Box, Circle, Point
+
+EDGES = [(lat, lon) for lat in (-90, -10, 0, 40, 90) for lon in (-180, -179.95, 0, 60, 179.95, 180)]
+
+
+@pytest.fixture(scope="module")
+def positions():
+    rng = np.random.default_rng(2)
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, 1_500)))
+    return np.vstack([EDGES, np.column_stack([lat, rng.uniform(-180, 180, 1_500)])]).astype(float)
+
+
+def on_circle(lon, west, east):
+    """Whether a meridian lies in west..east; 180 and -180 are one."""
+    same = {lon, -lon} if abs(lon) == 180 else {lon}
+    if west <= east:
+        return any(west <= each <= east for each in same)
+    return any(each >= west or each <= east for each in same)
+
+
+@pytest.mark.parametrize(
+    ("south", "west", "north", "east"),
+    [
+        (-30, -20, 40, 60),
+        (-60, 150, 60, -150),
+        (-10, 179.9, 10, -179.9),
+        (-5, 90, 5, 180),
+        (-5, -180, 5, -90),
+        (-5, 180, 5, 180),
+        (80, -180, 90, 180),
+        (-90, 0, 90, -0.5),
+    ],
+)
+def test_boxes(positions, south, west, north, east):
+    found = shapes.in_box(positions, Box(south=south, west=west, north=north, east=east))
+    wanted = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
+    assert found.tolist() == wanted
+    assert any(wanted)
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "radius_m"),
+    [(45, 7, 3e6), (5, 179.9999, 2e6), (0, -180, 1), (90, 77, 1), (85, 20, 2.5e6), (0, 0, 2e7)],
+)
+def test_circles(positions, lat, lon, radius_m):
+    def away_m(there):
+        a, b = math.radians(lat), math.radians(there[0])
+        h = math.sin((b - a) / 2) ** 2
+        h += math.cos(a) * math.cos(b) * math.sin(math.radians(there[1] - lon) / 2) ** 2
+        return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(h)))
+
+    found = shapes.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
+    wanted = [away_m(each) <= radius_m for each in positions]
+    assert found.tolist() == wanted
+    assert any(wanted)
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(-40, -60), (50, -70), (60, 80), (-30, 50)],
+        [(-40, -60), (50, 10), (60, 80), (10, 15), (-30, 50)],  # not convex
+        [(-89, -170), (70, 100), (-89, 170)],
+    ],
+)
+def test_polygons(positions, corners):
+    inner = positions[len(EDGES) :]  # no place on the line itself, where nothing is promised
+    area = shapely.Polygon([(lon, lat) for lat, lon in corners])
+    wanted = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
+    ring = [Point(*corner) for corner in corners]
+    for each in (ring, [*ring, ring[0]], ring[::-1]):
+        np.testing.assert_array_equal(shapes.in_polygon(inner, each), wanted)
+    assert 0 < wanted.sum() < len(inner)

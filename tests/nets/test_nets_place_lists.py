@@ -1,0 +1,137 @@
+"""Lists of places: into a bundle and out of it, encoded once, refused in words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from nets.towers import timm_bundle
+from pinpoint.errors import BadBundle, Conflict
+from pinpoint.nets.bundles import copy_bundle, read_bundle
+from pinpoint.nets.digests import digest
+from pinpoint.nets.embedder import Embedder
+from pinpoint.nets.heads import KindHeads
+from pinpoint.nets.location import LocationTower
+from pinpoint.nets.place_lists import load_places
+from pinpoint.nets.runtime import open_encoder
+from pinpoint.nets.spaces import write_space
+from pinpoint.nets.specs import HeadsSpec, LocationSpec
+from pinpoint.settings import EncoderSettings
+
+DIM = 24
+EDGES = [(90.0, 0.0), (-90.0, 7.5), (0.1 + 0.2, 180.0), (-1e-9, -180.0)]
+
+
+def positions(count=5_000):
+    rng = np.random.default_rng(4)
+    drawn = np.column_stack([rng.uniform(-90, 90, count), rng.uniform(-180, 180, count)])
+    return np.vstack([EDGES, drawn])
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles")
+    tower = read_bundle(timm_bundle(folder / "bare"))
+    torch.manual_seed(3)
+    heads = KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM))
+    location = LocationTower(LocationSpec(hidden=16, dim=DIM))
+
+    def made(name, **more):
+        said = {"name": name, "licence": "CC0", "note": "Random.", "location": location, **more}
+        return write_space(folder / name, tower=tower, heads=heads, **said)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def listing(write):
+    return write("listing", places=positions(), temperature=12.0)
+
+
+def encoder(folder):
+    return open_encoder(EncoderSettings(bundle=str(folder), device="cpu"), folder, 512)
+
+
+def test_the_places_come_back_to_the_last_digit(listing, tmp_path):
+    listed = load_places(copy_bundle(listing, tmp_path / "copy"))
+    np.testing.assert_array_equal(listed.positions, positions())
+    assert listed.temperature == 12.0
+    file = listing / read_bundle(listing).contract.heads.places.file
+    assert listed.digest == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_they_change_no_vector_and_so_not_the_digest(listing, write):
+    without = read_bundle(write("without"))
+    assert load_places(without) is None
+    assert digest(without.contract, 512) == digest(read_bundle(listing).contract, 512)
+
+
+def test_they_are_encoded_once_whoever_asks(listing, monkeypatch):
+    eye, counted, plain = encoder(listing), [], Embedder.encode_places
+    monkeypatch.setattr(Embedder, "encode_places", lambda *said: counted.append(1) or plain(*said))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(eye.listed_places())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(found), len(counted)) == (4, 1)
+    assert all(each is found[0] for each in found)
+    known = found[0]
+    assert known.vectors.shape == (len(positions()), DIM)
+    for number in (0, 3, 4_095, 4_096, len(positions()) - 1):
+        alone = eye.encode_places(positions()[number : number + 1])[0]
+        np.testing.assert_allclose(known.vectors[number], alone, rtol=0, atol=1e-5)
+
+
+def test_a_bundle_without_them_says_what_to_do(write):
+    with pytest.raises(Conflict, match="pinpoint bundles import geoclip") as caught:
+        encoder(write("none")).listed_places()
+    assert caught.value.reason == "no_places"
+    assert "bundle none is in use and has no list of places" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lat,lon\n1,2\n91,0\n", r"row 1 is no place: lat, lon \[91.0, 0.0\]"),
+        ("lat,lon\n1,2\nnan,0\n", "row 1 is no place"),
+        ("lat,lon\n1,2\n", r"2 rows of two numbers, not 'lat,lon' and \[1, 2\]"),
+        ("lat,lon\n1,2,3\n4,5,6\n", r"not 'lat,lon' and \[2, 3\]"),
+        ("lon,lat\n1,2\n3,4\n", "not 'lon,lat'"),
+        ("lat,lon\n1,2\nhere,0\n", "cannot be read"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
+    bundle = copy_bundle(listing, tmp_path / "copy")
+    bundle.places.write_text(text)
+    with pytest.raises(BadBundle, match=r"places .*places\.csv are not those of the contract"):
+        read_bundle(bundle.places.parent)
+    path = bundle.places.with_name("contract.json")
+    said = json.loads(path.read_text())
+    said["heads"]["places"] |= {"sha256": hashlib.sha256(text.encode()).hexdigest(), "count": 2}
+    path.write_text(json.dumps(said))
+    with pytest.raises(BadBundle, match=words):
+        load_places(read_bundle(path.parent))
+    bundle.places.unlink()
+    with pytest.raises(BadBundle, match="lacks its places"):
+        read_bundle(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"temperature": None}, "needs a location tower and a temperature"),
+        ({"location": None}, "needs a location tower and a temperature"),
+        ({"places": np.empty((0, 2))}, r"must be \[N, 2\]"),
+        ({"places": np.array([[0.0, 181.0]])}, "row 0 is no place"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_not_written(write, said, words):
+    with pytest.raises(BadBundle, match=words):
+        write("bad", **{"places": positions(3), "temperature": 12.0, **said})

@@ -1,0 +1,194 @@
+"""Locate over the places that a bundle knows: against a loop, within limits, and in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from pinpoint.errors import BadPhoto, BadRequest, Conflict
+from pinpoint.geo.distance import haversine_m
+from pinpoint.records import Box, Circle, Limits, PlaceList, Point
+from pinpoint.search import pipeline
+from pinpoint.settings import SearchSettings
+from search.in_memory import PixelDecoder, PixelEncoder, picture
+
+COUNT, TEMPERATURE = 400, 12.0
+
+
+def places(seed=0):
+    """Places with random vectors; every tenth is there twice, and one group stands in one town."""
+    rng = np.random.default_rng(seed)
+    positions = np.column_stack([rng.uniform(-80, 80, COUNT), rng.uniform(-180, 180, COUNT)])
+    positions[50:60] = rng.uniform((48.83, 2.33), (48.87, 2.37), (10, 2))
+    vectors = rng.normal(0, 1, (COUNT, 192))
+    positions[1::10], vectors[1::10] = positions[::10], vectors[::10]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return PlaceList(
+        positions=positions,
+        vectors=vectors.astype(np.float32),
+        temperature=TEMPERATURE,
+        digest="ab" * 32,
+    )
+
+
+@dataclass
+class Knowing(PixelEncoder):
+    known: PlaceList
+
+    def listed_places(self):
+        return self.known
+
+
+def ask(known, seed=3, settings=None, **limits):
+    return pipeline.locate_by_places(
+        picture(seed).tobytes(),
+        file="q.jpg",
+        limits=Limits(**limits),
+        kind=None,
+        decoder=PixelDecoder(),
+        encoder=Knowing(known),
+        settings=settings or SearchSettings(),
+    )
+
+
+def by_loop(known, seed=3, inside=lambda point: True):
+    """`(index, score, mass)` of every place inside, best first."""
+    query = PixelEncoder().encode_query(picture(seed)).tolist()
+    scores = {}
+    for number, vector in enumerate(known.vectors.tolist()):
+        if inside(Point(*known.positions[number].tolist())):
+            scores[number] = sum(a * b for a, b in zip(query, vector, strict=True))
+    weights = {number: math.exp(TEMPERATURE * score) for number, score in scores.items()}
+    ordered = sorted(scores, key=lambda number: (-round(scores[number], 6), number))
+    return [(n, scores[n], weights[n] / sum(weights.values())) for n in ordered]
+
+
+def check(answer, known, wanted):
+    """The places of an answer are the first of a loop's, and its regions hold mass of them all."""
+    assert answer.candidates_considered == len(wanted)
+    assert len(answer.places) == min(48, len(wanted))
+    for found, (number, score, mass) in zip(answer.places, wanted, strict=False):
+        assert (found.point.lat, found.point.lon) == tuple(known.positions[number])
+        assert found.score == pytest.approx(score, abs=2e-6)
+        assert found.mass == pytest.approx(mass, rel=1e-4)
+    here = np.array([answer.point.lat, answer.point.lon])
+    away_m = haversine_m(known.positions[[number for number, *_ in wanted]], here)
+    mass = np.array([mass for *_, mass in wanted])
+    for region in answer.regions:
+        assert mass[away_m <= region.radius_m].sum() >= region.mass - 1e-6
+        assert mass[away_m < region.radius_m * (1 - 1e-9)].sum() < region.mass
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_places_are_ranked_as_by_a_loop(seed):
+    known = places(seed)
+    answer = ask(known, seed=seed)
+    wanted = by_loop(known, seed=seed)
+    check(answer, known, wanted)
+    assert sum(place.mass for place in answer.places) < 1
+    few = ask(known, seed=seed, settings=SearchSettings(candidates=5))
+    assert few.places == answer.places[:5]
+    assert few.candidates_considered == COUNT
+    again = replace(ask(known, seed=seed), timings_ms={})
+    assert again == replace(answer, timings_ms={})
+
+
+def test_the_answer_says_that_it_has_no_evidence():
+    answer = ask(places())
+    assert (answer.ranker, answer.index_engine, answer.index_build) == (
+        "places",
+        "places",
+        "abababababababab",
+    )
+    assert (answer.ranked, answer.citations, answer.calibrated) == ((), (), False)
+    assert "without evidence" in answer.note
+    assert set(answer.timings_ms) == {"retrieve", "decode", "encode", "rank", "decide", "total"}
+
+
+def test_the_point_is_the_place_with_most_mass_around_it():
+    known = places()
+    query = PixelEncoder().encode_query(picture(3))
+    vectors = known.vectors.copy()
+    vectors[7] = query
+    alone = ask(replace(known, vectors=vectors))
+    assert (alone.point.lat, alone.point.lon) == tuple(known.positions[7])
+    # Ten places of one town, each a little less alike than the one that stands alone.
+    near = query + np.random.default_rng(1).normal(0, 0.03, (10, 192))
+    vectors[50:60] = near / np.linalg.norm(near, axis=1, keepdims=True)
+    town = ask(replace(known, vectors=vectors))
+    assert town.places[0].point == alone.point
+    assert haversine_m(np.array([town.point.lat, town.point.lon]), (48.85, 2.35)) < 4_000
+
+
+INSIDE = {
+    "circle": (
+        {"circle": Circle(center=Point(10.0, 175.0), radius_m=4_000_000)},
+        lambda p: haversine_m(np.array([p.lat, p.lon]), np.array([10.0, 175.0])) <= 4_000_000,
+    ),
+    "box": (
+        {"box": Box(south=-30, west=150, north=60, east=-120)},
+        lambda p: -30 <= p.lat <= 60 and (p.lon >= 150 or p.lon <= -120),
+    ),
+    "polygon": (
+        {"polygon": (Point(0, 0), Point(0, 60), Point(60, 0))},
+        lambda p: p.lat > 0 and p.lon > 0 and p.lat + p.lon < 60,
+    ),
+    "circle and box": (
+        {
+            "circle": Circle(center=Point(0.0, 0.0), radius_m=6_000_000),
+            "box": Box(south=0, west=-180, north=90, east=180),
+        },
+        lambda p: p.lat >= 0 and haversine_m(np.array([p.lat, p.lon]), np.zeros(2)) <= 6_000_000,
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", INSIDE)
+def test_limits_hold_and_masses_are_shares_of_what_is_left(shape):
+    limits, inside = INSIDE[shape]
+    known = places()
+    answer, wanted = ask(known, **limits), by_loop(known, inside=inside)
+    assert 10 < len(wanted) < COUNT // 2
+    check(answer, known, wanted)
+    everywhere = {
+        (p.point, p.score) for p in ask(known, settings=SearchSettings(candidates=500)).places
+    }
+    assert {(p.point, p.score) for p in answer.places} <= everywhere, "a limit changes no score"
+
+
+def test_where_no_place_is_there_is_no_answer():
+    answer = ask(places(), circle=Circle(center=Point(89.9, 0.0), radius_m=10.0))
+    assert (answer.point, answer.regions, answer.places) == (None, (), ())
+    assert answer.candidates_considered == 0
+    assert answer.note is not None
+
+
+@pytest.mark.parametrize(
+    ("limits", "word"),
+    [
+        ({"kinds": ("photo",)}, "kinds"),
+        ({"source_ids": (UUID(int=1),)}, "sources"),
+        ({"since": datetime(2020, 1, 1, tzinfo=UTC)}, "since"),
+        ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, "until"),
+    ],
+)
+def test_limits_that_places_do_not_have_are_refused(limits, word):
+    with pytest.raises(BadRequest, match=f"neither source kind nor source nor time.*out {word},"):
+        ask(places(), **limits)
+
+
+def test_other_faults_are_those_of_every_question():
+    class Without(PixelEncoder):
+        def listed_places(self):
+            raise Conflict("knows none", reason="no_places")
+
+    said = {"file": "q", "limits": Limits(), "kind": None, "settings": SearchSettings()}
+    with pytest.raises(Conflict):
+        pipeline.locate_by_places(b"x", decoder=PixelDecoder(), encoder=Without(), **said)
+    with pytest.raises(BadPhoto):
+        pipeline.locate_by_places(b"x", decoder=PixelDecoder(), encoder=Knowing(places()), **said)

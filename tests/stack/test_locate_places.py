@@ -1,0 +1,189 @@
+"""Locate without a gallery, over HTTP and by command: no image has ever been ingested."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import threading
+
+import httpx
+import numpy as np
+import pytest
+import torch
+import uvicorn
+
+from index_process import until
+from nets.towers import timm_bundle
+from pinpoint.api.app import create
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.cli.main import main
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.nets.heads import KindHeads
+from pinpoint.nets.location import LocationTower
+from pinpoint.nets.spaces import write_space
+from pinpoint.nets.specs import HeadsSpec, LocationSpec
+from rig import plain_jpeg
+from small_stack import SmallStack
+
+COUNT, DIM, TEMPERATURE = 300, 24, 40.0
+PHOTO = plain_jpeg(77, size=(320, 240))
+
+
+def positions():
+    rng = np.random.default_rng(6)
+    return np.column_stack([rng.uniform(-60, 75, COUNT), rng.uniform(-180, 180, COUNT)])
+
+
+def listing(home):
+    """A bundle with a location tower and a list of places; its weights are random."""
+    tower = read_bundle(timm_bundle(home.parent / "towers" / "bare"))
+    torch.manual_seed(8)
+    return write_space(
+        home / "bundles" / "listing",
+        name="listing",
+        tower=tower,
+        heads=KindHeads(HeadsSpec(features=tower.contract.dims["image"], hidden=16, dim=DIM)),
+        location=LocationTower(LocationSpec(hidden=16, dim=DIM)),
+        licence="CC0",
+        note="Random weights.",
+        temperature=TEMPERATURE,
+        places=positions(),
+    )
+
+
+@pytest.fixture
+def stack(home, database_url, api_database_url, redis_url, monkeypatch):
+    """A stack without images, and its home as the one of this process's commands."""
+    made = SmallStack(home, database_url, api_database_url, redis_url)
+    for name, value in made.environment.items():
+        if name.startswith("PINPOINT_"):
+            monkeypatch.setenv(name, value)
+    listing(home)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api(stack):
+    """A client of the API on loopback; whoever it asks as may ask, and nothing else."""
+    _, key = stack.worker.access.create_key("acme", "phone", ["locate"])
+    server = uvicorn.Server(uvicorn.Config(create(stack.api), port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"Authorization": f"Bearer {key}"},
+        trust_env=False,
+        timeout=60,
+    ) as client:
+        yield client
+    server.should_exit = True
+    thread.join(10)
+
+
+def ask(api, **form):
+    said = api.post("/v1/locate", data=form, files={"photo": ("q.jpg", PHOTO)})
+    return said.status_code, said.json()
+
+
+def by_loop(stack):
+    """`(lat, lon, score)` of every place, best first, each encoded alone."""
+    eye = LazyEncoder(stack.settings, "listing")
+    read = stack.api.decoder.read("q.jpg", PHOTO, query=True)
+    query = eye.encode_query(read.faces[0].pixels).astype(float)
+    rows = [
+        (lat, lon, float(eye.encode_places(np.array([[lat, lon]]))[0] @ query))
+        for lat, lon in positions().tolist()
+    ]
+    return sorted(rows, key=lambda row: -row[2])
+
+
+def assert_places(found, wanted):
+    """The first of these, with their share of them all."""
+    total = sum(math.exp(TEMPERATURE * score) for *_, score in wanted)
+    assert [(one["lat"], one["lon"]) for one in found] == [row[:2] for row in wanted[: len(found)]]
+    for one, (_, _, score) in zip(found, wanted, strict=False):
+        assert one["score"] == pytest.approx(score, abs=2e-6)
+        assert one["mass"] == pytest.approx(math.exp(TEMPERATURE * score) / total, rel=1e-3)
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "200")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    done = capsys.readouterr()
+    return ended.value.code or 0, done.out, done.err
+
+
+def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, capsys, tmp_path):
+    status, refused = ask(api, over="places")
+    assert (status, refused["reason"]) == (409, "no_places")
+    assert "bundle descriptor is in use and has no list of places" in refused["detail"]
+    assert "pinpoint bundles import geoclip" in refused["detail"]
+
+    # Nobody but this question tells the API that another bundle is in use now.
+    code, said, error = run(monkeypatch, capsys, "bundles", "use", "listing", "--json")
+    assert (code, json.loads(said)["live"]) == (0, 0), error
+    status, answer = ask(api, over="places", top=100)
+    assert status == 200, answer
+    wanted = by_loop(stack)
+    assert len(answer["places"]) == 48
+    assert_places(answer["places"], wanted)
+    assert answer["candidates_considered"] == COUNT
+    assert (answer["candidates"], answer["citations"]) == ([], {})
+    assert (answer["ranker"], answer["calibrated"]) == ("places", False)
+    assert "without evidence" in answer["note"]
+    assert answer["bundle"]["name"] == "listing"
+    file = stack.places.home / "bundles" / "listing" / "places.csv"
+    build = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    assert answer["index"] == {"engine": "places", "build": build}
+    first = answer["places"][0]
+    assert answer["point"] == {"lat": first["lat"], "lon": first["lon"]}
+    radii = [one["radius_m"] for one in answer["regions"]]
+    assert 10 <= radii[0] <= radii[1]
+
+    again = ask(api, over="places", top=100)[1]
+    assert {**again, "timings_ms": 0} == {**answer, "timings_ms": 0}
+    assert [one["mass"] for one in ask(api, over="places", top=3)[1]["places"]] == [
+        one["mass"] for one in answer["places"][:3]
+    ]
+    gallery = ask(api)[1]
+    assert (gallery["point"], gallery["ranker"], gallery["places"]) == (None, "vote", [])
+    assert gallery["note"] is None
+
+    status, boxed = ask(api, over="places", bbox="120,-60,-60,75", top=100)
+    inside = [row for row in wanted if row[1] >= 120 or row[1] <= -60]
+    assert (status, boxed["candidates_considered"]) == (200, len(inside))
+    assert_places(boxed["places"], inside)
+    status, nowhere = ask(api, over="places", lat=-89, lon=0, radius_m=1000)
+    assert (status, nowhere["point"], nowhere["places"]) == (200, None, [])
+    status, refused = ask(api, over="places", kinds="photo", until="2020-01-01T00:00:00Z")
+    assert (status, refused["reason"]) == (400, "bad_request")
+    assert "leave out kinds, until, or ask over the gallery" in refused["detail"]
+    assert ask(api, over="moon")[0] == 422
+
+    audit = stack.rows("SELECT asked, bundle, index_build, photo_sha256 FROM queries")
+    assert {row.asked for row in audit} == {"locate"}
+    assert [row.index_build for row in audit].count(build) == 5
+    assert {bytes(row.photo_sha256) for row in audit} == {hashlib.sha256(PHOTO).digest()}
+
+    photo = tmp_path / "q.jpg"
+    photo.write_bytes(PHOTO)
+    to = ("--server", str(api.base_url), "--key", api.headers["Authorization"].split()[1])
+    code, said, _ = run(monkeypatch, capsys, "locate", photo, "--places", "--json", *to)
+    assert code == 0
+    assert json.loads(said)["answers"][0]["answer"]["places"] == answer["places"][:10]
+    code, said, _ = run(monkeypatch, capsys, "locate", photo, "--places", "--top", 2, *to)
+    assert f"{first['lat']:.5f}, {first['lon']:.5f}" in said
+    assert "of the mass within" in said
+    assert "without evidence" in said
+    code, said, error = run(
+        monkeypatch, capsys, "locate", photo, "--places", "--kinds", "photo", *to
+    )
+    assert (code, "leave out kinds" in error) == (64, True)
