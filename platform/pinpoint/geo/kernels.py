@@ -194,28 +194,30 @@ def expected_scores(positions: LatLon, weights: Floats, points: LatLon, scale_km
     return np.asarray(np.exp(pairwise_m(points, positions) / (-1_000.0 * scale_km)) @ weights)
 
 
-def depth(mixture: Mixture, positions: LatLon, weights: Floats, point: LatLon) -> float:
-    """Mass of all places denser than a point `[2]`: 0 at the densest, 1 at the thinnest.
+def depth(dense: Floats, weights: Floats, here: float) -> float:
+    """Mass of all places denser than one: 0 at the densest, 1 at the thinnest.
 
     Args:
-        mixture: M kernels.
-        positions: `[Q, 2]` its nodes.
-        weights: `[Q]`.
-        point: Where.
+        dense: `[Q]` log densities of a mixture's nodes.
+        weights: `[Q]` theirs.
+        here: Log density of the place.
     """
-    here = log_density(mixture, point[None, :])[0]
-    return float(weights[log_density(mixture, positions) > here].sum())
+    return float(weights[dense > here].sum())
 
 
-def log_level(mixture: Mixture, positions: LatLon, weights: Floats, share: float) -> float:
+def log_level(dense: Floats, weights: Floats, share: float) -> float:
     """Log density above which places hold a share of the mass (Hyndman 1996).
+
+    Args:
+        dense: `[Q]` log densities of a mixture's nodes.
+        weights: `[Q]` theirs.
+        share: Of the mass.
 
     Returns:
         Minus infinity for a share of 1 or more: everywhere.
     """
     if share >= 1.0:
         return -np.inf
-    dense = log_density(mixture, positions)
     order = np.argsort(-dense, kind="stable")
     held = np.cumsum(weights[order])
     return float(dense[order[min(int(np.searchsorted(held, share)), len(order) - 1)]])

@@ -10,13 +10,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pinpoint.errors import BadBundle, Conflict
+from pinpoint.nets.calibrations import calibration_files, read_calibrations
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
@@ -26,6 +27,7 @@ from pinpoint.nets.contract import (
     parse_contract,
 )
 from pinpoint.nets.digests import digest
+from pinpoint.records import Calibration
 
 BUNDLES_FOLDER: Final = "bundles"
 SHIPPED: Final = Path(__file__).with_name("shipped")
@@ -42,6 +44,8 @@ class Bundle:
     """Of the tower; None for the descriptor only."""
     heads: Path | None = None
     """Of the networks behind it, where there are any."""
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    """By ranker; whether they are of this contract, `digests.public_contract` sees."""
 
 
 def descriptor_bundle() -> Bundle:
@@ -68,7 +72,9 @@ def read_bundle(folder: Path) -> Bundle:
         raise BadBundle(f"{path} names no weights")
     weights = _checked(folder, contract.weights)
     heads = _checked(folder, contract.heads.weights) if contract.heads else None
-    return Bundle(contract=contract, weights=weights, heads=heads)
+    return Bundle(
+        contract=contract, weights=weights, heads=heads, calibrations=read_calibrations(folder)
+    )
 
 
 def _checked(folder: Path, spec: WeightsSpec) -> Path:
@@ -160,7 +166,8 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
     """
     bundle = read_bundle(folder)
     with whole_folder(into) as draft:
-        for file in (folder / CONTRACT_FILE, bundle.weights, bundle.heads):
+        files = (folder / CONTRACT_FILE, bundle.weights, bundle.heads, *calibration_files(folder))
+        for file in files:
             if file is not None:
                 shutil.copyfile(file, draft / file.name)
         read_bundle(draft)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pinpoint.records.answering import (
     Answer,
+    Area,
+    Belief,
+    Believed,
     Candidate,
     Citation,
     Contract,
@@ -36,6 +39,7 @@ from pinpoint.records.basics import (
     Vector,
     Verdict,
 )
+from pinpoint.records.calibrating import Abstention, Asked, Calibration, StratumFit
 from pinpoint.records.catalogue import (
     ApiKey,
     Batch,
@@ -73,11 +77,17 @@ from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rej
 from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
 __all__ = [
+    "Abstention",
     "Answer",
     "ApiKey",
+    "Area",
+    "Asked",
     "Batch",
     "BatchItem",
+    "Belief",
+    "Believed",
     "Box",
+    "Calibration",
     "Caller",
     "Candidate",
     "Capture",
@@ -131,6 +141,7 @@ __all__ = [
     "StageSum",
     "StoredFile",
     "StoredImage",
+    "StratumFit",
     "Swept",
     "Totals",
     "VERDICTS",

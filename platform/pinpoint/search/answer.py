@@ -15,7 +15,19 @@ from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.geo.regions import holding_radius_m, mode
 from pinpoint.ports import CatalogueReader
-from pinpoint.records import KINDS, Citation, Image, Point, Ranked, Region, SourceKind
+from pinpoint.records import (
+    KINDS,
+    Answer,
+    Believed,
+    Citation,
+    Contract,
+    Image,
+    IndexInfo,
+    Point,
+    Ranked,
+    Region,
+    SourceKind,
+)
 
 SHARES: Final = (0.5, 0.9)
 PLACE_M: Final = 1_000.0
@@ -37,30 +49,68 @@ class Decision:
     citations: tuple[Citation, ...]
 
 
-def decide(ranked: Sequence[Ranked], *, reader: CatalogueReader, cited: int) -> Decision:
+def decide(
+    ranked: Sequence[Ranked], believed: Believed, *, reader: CatalogueReader, cited: int
+) -> Decision:
     """Decide where the photo was taken and who says so.
 
     Args:
         ranked: `[K]`, best first, masses sum to 1.
+        believed: Calibrated probabilities, where there are any, have point and regions already.
         reader: The organisation's rows; read once, for names and licences.
         cited: Citations per role and kind.
 
     Returns:
         Point None and nothing else where there are no candidates.
     """
+    belief = believed.belief
     if not ranked:
         return Decision(point=None, regions=(), citations=())
     positions = lat_lon([each.candidate.point for each in ranked])
     mass = np.array([each.mass for each in ranked])
-    answer = mode(positions, mass, place_m=PLACE_M, refine_m=REFINE_M)
-    away_m = haversine_m(positions, answer)
-    point = Point(lat=float(answer[0]), lon=float(answer[1]))
+    if belief is None:
+        answer = mode(positions, mass, place_m=PLACE_M, refine_m=REFINE_M)
+        point = Point(lat=float(answer[0]), lon=float(answer[1]))
+    else:
+        point = belief.point
+    away_m = haversine_m(positions, lat_lon([point])[0])
     regions = tuple(
         Region(mass=share, radius_m=max(holding_radius_m(away_m, mass, share), POSITION_ERROR_M))
         for share in SHARES
     )
+    if belief is not None:
+        regions = belief.regions
     return Decision(
         point=point, regions=regions, citations=_citations(ranked, away_m, point, reader, cited)
+    )
+
+
+def composed(
+    decision: Decision,
+    believed: Believed,
+    ranked: tuple[Ranked, ...],
+    *,
+    ranker: str,
+    contract: Contract,
+    index: IndexInfo,
+    timings_ms: Mapping[str, float],
+) -> Answer:
+    """The decision, with all that stands behind it."""
+    return Answer(
+        point=decision.point,
+        regions=decision.regions,
+        calibrated=believed.belief is not None,
+        ranked=ranked,
+        citations=decision.citations,
+        bundle=contract.name,
+        bundle_digest=contract.digest,
+        bundle_note=contract.note,
+        ranker=ranker,
+        index_engine=index.engine,
+        index_build=index.build,
+        candidates_considered=len(ranked),
+        timings_ms=timings_ms,
+        believed=believed,
     )
 
 

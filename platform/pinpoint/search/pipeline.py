@@ -1,7 +1,7 @@
 """Locate and similar, as recipes.
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
-         ─vote→ [Ranked] ─decide→ Answer
+         ─vote→ [Ranked] ─believe→ probabilities, where calibrated ─decide→ Answer
 similar: photo, or an image of the gallery ─→ vector ─retrieve→ [SimilarGroup]
 """
 
@@ -22,14 +22,23 @@ from pinpoint.records import (
     Contract,
     Evidence,
     Exclusions,
-    IndexInfo,
     Limits,
     Ranked,
     Similar,
     SourceKind,
     Vector,
 )
-from pinpoint.search import answer, builds, evidence, exclude, grouping, query, retrieve, vote
+from pinpoint.search import (
+    answer,
+    builds,
+    evidence,
+    exclude,
+    grouping,
+    posterior,
+    query,
+    retrieve,
+    vote,
+)
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -86,6 +95,7 @@ def locate(
         database=database,
         settings=settings,
         exclusions=exclusions,
+        kind=kind,
         watch=watch,
     )
 
@@ -99,6 +109,7 @@ def locate_encoded(
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
+    kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str = vote.NAME,
     watch: Stopwatch | None = None,
@@ -113,6 +124,7 @@ def locate_encoded(
         index: As `locate`.
         database: As `locate`.
         settings: As `locate`.
+        kind: As `locate`.
         exclusions: As `locate`.
         ranker: A name in `RANKERS`.
         watch: A stopwatch that runs already; without it, timings start here.
@@ -153,8 +165,19 @@ def locate_encoded(
         with watch.stage("rank"):
             ranked = RANKERS[ranker](vector, candidates, near)
         with watch.stage("decide"):
-            decision = answer.decide(ranked, reader=reader, cited=settings.cited)
-    return _composed(decision, ranked, ranker, contract, info, watch)
+            believed = posterior.believed(
+                ranked, ranker=ranker, kind=kind, contract=contract, limits=limits, search=settings
+            )
+            decision = answer.decide(ranked, believed, reader=reader, cited=settings.cited)
+    return answer.composed(
+        decision,
+        believed,
+        ranked,
+        ranker=ranker,
+        contract=contract,
+        index=info,
+        timings_ms=watch.read(),
+    )
 
 
 def similar(
@@ -250,29 +273,3 @@ def encoded(
         pixels = query.pixels(data, file=file, decoder=decoder)
     with watch.stage("encode"):
         return encoder.encode_query(pixels, kind)
-
-
-def _composed(
-    decision: answer.Decision,
-    ranked: tuple[Ranked, ...],
-    ranker: str,
-    contract: Contract,
-    info: IndexInfo,
-    watch: Stopwatch,
-) -> Answer:
-    """The decision, with all that stands behind it."""
-    return Answer(
-        point=decision.point,
-        regions=decision.regions,
-        calibrated=False,
-        ranked=ranked,
-        citations=decision.citations,
-        bundle=contract.name,
-        bundle_digest=contract.digest,
-        bundle_note=contract.note,
-        ranker=ranker,
-        index_engine=info.engine,
-        index_build=info.build,
-        candidates_considered=len(ranked),
-        timings_ms=watch.read(),
-    )
