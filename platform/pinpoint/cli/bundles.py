@@ -230,7 +230,7 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "training": asdict(training) if training else None,
-        "calibrated": contract.calibrated,
+        "calibrated": sorted(bundle.calibrations),
         "digest": contract_digest,
         "note": contract.note,
         "code_version": contract.code_version,

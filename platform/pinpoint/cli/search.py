@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -23,6 +23,12 @@ Near = Annotated[
 Box = Annotated[str | None, typer.Option("--bbox", help="Only within west,south,east,north.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only taken at or after, ISO 8601.")]
 Until = Annotated[str | None, typer.Option("--until", help="Only taken before, ISO 8601.")]
+
+
+_WITHHELD: Final = {
+    "unsupported": "the gallery probably has nothing near it",
+    "elsewhere": "probably near none of the candidates",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -118,12 +124,13 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
     if point is None:
         output.say(f"{photo}: the gallery holds nothing to answer with")
         return
+    of, sure = ("", "calibrated") if answer["calibrated"] else (" of the vote", "not calibrated")
     regions = " · ".join(
-        f"{one['mass']:.0%} of the vote within {output.length(one['radius_m'])}"
+        f"{one['mass']:.0%}{of} within {output.length(one['radius_m'])}"
         for one in answer["regions"]
     )
-    sure = "calibrated" if answer["calibrated"] else "not calibrated"
     output.say(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({sure})")
+    _show_belief(answer)
     rows = [
         (
             cited["role"],
@@ -147,6 +154,21 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         f"index {answer['index']['build']}{took}"
     )
     output.say(answer["bundle"]["note"])
+
+
+def _show_belief(answer: dict[str, Any]) -> None:
+    """Print probabilities, and whether the point is only a guess."""
+    if answer["abstained"] is not None:
+        output.say(f"no answer ({_WITHHELD[answer['abstained']]}); the point is the best guess")
+    belief = answer["belief"]
+    if belief is not None:
+        near = " · ".join(
+            f"{one['radius_km']:g} km {one['probability']:.0%}" for one in belief["within"]
+        )
+        areas = " · ".join(
+            f"{one['probability']:.0%} in {one['area_km2']:,.0f} km²" for one in belief["areas"]
+        )
+        output.say(f"probability within {near}; {areas}")
 
 
 def _show_channels(candidates: list[dict[str, Any]]) -> None:

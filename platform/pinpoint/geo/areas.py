@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.geo.kernels import EARTH_RADIUS_KM, Mixture, kappa, log_kernel
+from pinpoint.geo.kernels import EARTH_RADIUS_KM, Mixture, kappa, peaks
 from pinpoint.geo.points import LatLon, unit_xyz
 
 Floats = NDArray[np.float64]
@@ -114,7 +114,7 @@ def _cut(boxes: Floats) -> Floats:
 
 def _bells(mixture: Mixture, level: float) -> _Bells:
     """The kernels that matter at this level."""
-    peak = np.exp(log_kernel(np.zeros(1), mixture.radii_km)) * mixture.weights
+    peak = peaks(mixture)
     order = np.argsort(peak)
     loud = order[np.cumsum(peak[order]) > _FAINT * level]
     return _Bells(

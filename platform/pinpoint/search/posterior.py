@@ -46,7 +46,7 @@ SIGNALS: Final = ("constant", "similarity", "agreement", "null")
 """What the log-odds of `elsewhere` and `unsupported` are linear in."""
 EVERYTHING: Final = "all"
 AGREE_M: Final = 25_000.0
-NODES: Final = 2_048
+NODES: Final = 1_024
 _LEAST_REACH_M: Final = 500.0
 """Evidence nearer than this says no more of the density: it may be the same panorama."""
 _TAIL: Final = 1e-3
@@ -154,16 +154,26 @@ def strata(of: Asked, cuts: Mapping[str, float]) -> tuple[str, ...]:
     return (f"{of.kind}, {dense}", of.kind, EVERYTHING)
 
 
-def mixture(of: Asked, fit: StratumFit, calibration: Calibration) -> kernels.Mixture:
+def chosen(
+    of: Asked, fits: Mapping[str, StratumFit], cuts: Mapping[str, float]
+) -> tuple[str, StratumFit]:
+    """The narrowest stratum that a question is in and that has numbers of its own."""
+    name = next(each for each in strata(of, cuts) if each in fits)
+    return name, fits[name]
+
+
+def mixture(
+    of: Asked, fit: StratumFit, kernels_km: Sequence[float], elsewhere_km: Sequence[float]
+) -> kernels.Mixture:
     """The posterior, less the lightest thousandth of it."""
     points, count = np.array(of.points), len(of.points)
     elsewhere = probability(fit.elsewhere, of)
     narrow = np.outer(_softmax(np.array(of.logits) / fit.temperature), fit.kernel_shares)
     wide = np.outer(np.full(count, 1.0 / count), fit.elsewhere_shares)
     weights = np.concatenate([(1.0 - elsewhere) * narrow.ravel(), elsewhere * wide.ravel()])
-    radii = [*calibration.kernels_km] * count + [*calibration.elsewhere_km] * count
-    centres = [np.repeat(points, len(calibration.kernels_km), axis=0)]
-    centres.append(np.repeat(points, len(calibration.elsewhere_km), axis=0))
+    radii = [*kernels_km] * count + [*elsewhere_km] * count
+    centres = [np.repeat(points, len(kernels_km), axis=0)]
+    centres.append(np.repeat(points, len(elsewhere_km), axis=0))
     order = np.argsort(weights, kind="stable")
     kept = np.sort(order[np.cumsum(weights[order]) > _TAIL])
     return kernels.Mixture(
@@ -203,9 +213,8 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
         calibration: Of the bundle and ranker.
         objective_km: As `best_point`.
     """
-    name = next(each for each in strata(of, calibration.density_cuts) if each in calibration.strata)
-    fit = calibration.strata[name]
-    belief = mixture(of, fit, calibration)
+    name, fit = chosen(of, calibration.strata, calibration.density_cuts)
+    belief = mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
     nodes = kernels.nodes(belief, NODES)
     answer = best_point(of, belief, nodes, objective_km)
     within = {

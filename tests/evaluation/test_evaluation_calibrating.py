@@ -1,0 +1,307 @@
+"""Calibration: on made-up questions whose chances are known, and through the chain on a planet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from shapely.geometry import Point as Place
+from shapely.geometry import shape
+
+from evaluation import supposed
+from pinpoint.api.schemas import AnswerOut
+from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.evaluation import calibrating, fitting
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.rows import read_rows
+from pinpoint.geo import areas, kernels
+from pinpoint.geo.distance import haversine_m
+from pinpoint.metrics.calibration import reliability
+from pinpoint.nets.bundles import SHIPPED, copy_bundle, read_bundle
+from pinpoint.nets.calibrations import read_calibrations, write_calibration
+from pinpoint.nets.digests import public_contract
+from pinpoint.records import Contract, Limits
+from pinpoint.search import posterior
+from pinpoint.search.pipeline import locate
+from pinpoint.settings import SearchSettings
+from pinpoint.world.planets import make_planet
+from rig import Rig
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A calibration on 360 questions by 120 authors, and 40 that no gallery covers."""
+    folder = tmp_path_factory.mktemp("supposed") / "run"
+    covered = supposed.questions(360, seed=11)
+    supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
+    return calibrating.calibrate(folder)
+
+
+@pytest.fixture(scope="module")
+def asked(fitted):
+    """Fresh questions with what is believed of them."""
+    return [
+        (one, truth, posterior.believe(one, fitted))
+        for one, truth, _ in supposed.questions(210, seed=21)
+    ]
+
+
+def off_km(belief, truth):
+    return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), truth)) / 1_000
+
+
+def test_probabilities_mean_what_they_say(asked):
+    for radius_km, most in ((1.0, 0.05), (25.0, 0.12), (2_500.0, 0.12)):
+        said = [belief.within[radius_km] for _, _, belief in asked]
+        right = [off_km(belief, truth) <= radius_km for _, truth, belief in asked]
+        assert np.mean(said) == pytest.approx(np.mean(right), abs=0.08), radius_km
+        assert reliability(said, right).debiased_ece < most, radius_km
+    # A ranker that is three times too sure is not believed.
+    raw = [max(fitting._shares(np.array(one.logits))) for one, _, _ in asked]
+    right = [off_km(belief, truth) <= 25 for _, truth, belief in asked]
+    said = [belief.within[25.0] for _, _, belief in asked]
+    assert reliability(raw, right).ece > 2 * reliability(said, right).ece
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_regions_hold_as_often_as_they_say(asked, share):
+    held, reached = [], []
+    for _, truth, belief in asked:
+        area = next(each for each in belief.areas if each.share == share)
+        disc = next(each for each in belief.regions if each.mass == share)
+        held.append(areas.holds(np.array(area.boxes), truth[None])[0])
+        reached.append(1_000 * off_km(belief, truth) <= disc.radius_m)
+    slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
+    assert np.mean(held) == pytest.approx(share, abs=slack)
+    assert np.mean(reached) == pytest.approx(share, abs=slack)
+
+
+def test_what_no_gallery_covers_is_withheld(asked, fitted):
+    uncovered = [one for one, _, _ in supposed.questions(40, seed=33, supported=False)]
+    withheld = np.mean(
+        [posterior.believe(one, fitted).abstained == "unsupported" for one in uncovered]
+    )
+    assert withheld > 0.5
+    assert np.mean([belief.abstained is not None for _, _, belief in asked]) < 0.2
+    assert fitted.abstention.supported_share == pytest.approx(0.1, abs=0.01)
+
+
+def test_strata_are_what_is_known_when_asked(fitted):
+    assert list(fitted.strata) == ["all", "photo", "street"]
+    one = supposed.questions(3, seed=5)[0][0]
+    for kind, density, wanted in (
+        (None, 1.0, ("all",)),
+        ("drone", 1.0, ("all",)),
+        ("photo", 0.0, ("photo, sparse", "photo", "all")),
+        ("street", 1e9, ("street, dense", "street", "all")),
+    ):
+        known = replace(one, kind=kind, density=density)
+        assert posterior.strata(known, fitted.density_cuts) == wanted
+        assert posterior.believe(known, fitted).stratum == next(
+            name for name in wanted if name in fitted.strata
+        )
+
+
+def likelihood_in_a_loop(theta, questions):
+    """The formula of `search.posterior`, kernel by kernel."""
+    heat, total = math.exp(theta[0]), 0.0
+    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[1:5], theta[9:]))
+    for one, truth, _ in questions:
+        odds = theta[5:9] @ posterior.signals(one)
+        elsewhere = 1 / (1 + math.exp(-odds))
+        raised = [math.exp(logit / heat) for logit in one.logits]
+        density = 0.0
+        for point, weight in zip(one.points, raised, strict=True):
+            km = float(haversine_m(np.array(point), truth)) / 1_000
+            for share, radius_km in zip(narrow, fitting.KERNELS_KM, strict=True):
+                mass = (1 - elsewhere) * weight / sum(raised) * share
+                density += mass * math.exp(kernels.log_kernel(km, radius_km))
+            for share, radius_km in zip(wide, fitting.ELSEWHERE_KM, strict=True):
+                mass = elsewhere / len(raised) * share
+                density += mass * math.exp(kernels.log_kernel(km, radius_km))
+        total += math.log(density)
+    return total
+
+
+def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
+    questions = supposed.questions(6, seed=2)
+    questions[0] = (
+        replace(questions[0][0], points=questions[0][0].points[:3], logits=(0.1, 0.7, -2.0)),
+        *questions[0][1:],
+    )
+    table = fitting.tabled([one for one, _, _ in questions], np.array([t for _, t, _ in questions]))
+    theta = np.random.default_rng(0).normal(0, 0.5, 12)
+    fast, slope = fitting.log_likelihood(theta, table, table.signals)
+    assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
+    for place, step in enumerate(1e-5 * np.eye(12)):
+        rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
+            theta - step, questions
+        )
+        assert slope[place] == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6), place
+
+
+def test_only_the_calibration_split_is_fitted_on(tmp_path):
+    folder = supposed.run(tmp_path / "run", supposed.questions(60, seed=3))
+    lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    for line in lines[:20]:
+        line["strata"]["role"] = "test"
+    (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = calibrating.calibrate(folder)
+    assert (found.data["questions"], found.authors) == ("40", 14)
+    assert found.abstention.signal == "elsewhere"
+    assert list(found.strata) == ["all"]
+
+
+def test_what_cannot_be_fitted_is_refused(tmp_path):
+    few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
+    with pytest.raises(BadRequest, match="3 authors"):
+        calibrating.calibrate(few)
+    short = supposed.run(tmp_path / "short", supposed.questions(9, seed=3), labels={"asked": 10})
+    with pytest.raises(BadRequest, match="9 of 10 rows"):
+        calibrating.calibrate(short)
+    settings = {"ranker": "top1", "kinds": [], "exclude": [], "search": {}}
+    top1 = supposed.run(tmp_path / "top1", supposed.questions(9, seed=3), settings=settings)
+    with pytest.raises(BadRequest, match="top1"):
+        calibrating.calibrate(top1)
+    with pytest.raises(BadRequest, match="no run"):
+        calibrating.calibrate(tmp_path / "nothing")
+
+
+def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
+    contract = Contract(
+        name="supposed", digest=supposed.CONTRACT, tower="t", dims={}, rendition_px=64,
+        calibrated=True, note="", calibrations={"vote": fitted},
+    )  # fmt: skip
+    same = SearchSettings().model_dump()
+
+    def why(ranker="vote", limits=None, **changes):
+        found, note = posterior.usable(contract, ranker, limits or Limits(), same | changes)
+        return note if found is None else None
+
+    assert why() is None
+    assert why(cited=9, objective_km=25.0) is None
+    assert "no calibration for the ranker top1" in why(ranker="top1")
+    assert "candidates" in why(candidates=12)
+    assert "other source kinds" in why(limits=Limits(kinds=("street",)))
+    assert "space or time" in why(limits=Limits(polygon=(None, None, None)))
+
+
+def test_the_artefact_is_read_back_and_nothing_else_is(fitted, tmp_path):
+    path = write_calibration(tmp_path, fitted)
+    assert path.name == "calibration-vote.json"
+    assert read_calibrations(tmp_path) == {"vote": fitted}
+    text = path.read_text()
+
+    def refused(changed, match):
+        path.write_text(changed)
+        with pytest.raises(BadBundle, match=match):
+            read_calibrations(tmp_path)
+
+    refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest is another")
+    refused(text[:-40], "no calibration")
+    refused(text.replace('"format": 1', '"format": 2'), "format 2")
+    (tmp_path / "calibration-top1.json").write_text(text)
+    refused(text, "not what its name says")
+    with pytest.raises(BadBundle, match="sum to 1"):
+        write_calibration(
+            tmp_path,
+            replace(
+                fitted, strata={"all": replace(fitted.strata["all"], kernel_shares=(1, 1, 1, 1))}
+            ),
+        )
+
+
+@pytest.fixture(scope="module")
+def planet(tmp_path_factory):
+    """A tiny planet whose test queries are called calibration."""
+    made = make_planet(tmp_path_factory.mktemp("planet"), preset="tiny", seed=3)
+    with made.labels.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["role"] = {"test": "calibration", "null-test": "null-train"}.get(row["role"], "other")
+    with made.labels.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return made
+
+
+def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postgres, server_places):
+    folder = copy_bundle(SHIPPED / "world-tiny", tmp_path / "bundle").weights.parent
+    name = "e_calibrated"
+    postgres.clone("template_pinpoint", name)
+    rig = Rig(
+        server_places.owner_url(name), server_places.api_url(name), tmp_path / "rig", str(folder)
+    )
+    try:
+        org = rig.organization()
+        rig.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
+        parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
+        only = (("role", "calibration"), ("role", "null-train"))
+        plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only, "first": 30}
+        labelled = read_labels(PROTOCOLS["world"], planet.labels)
+        before = _run(chain, parts, labelled, tmp_path / "before", plan)
+        assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
+        assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
+
+        found = calibrating.calibrate(tmp_path / "before")
+        write_calibration(folder, found)
+        fresh = type(rig.encoder)(rig.settings)
+        parts = replace(parts, encoder=fresh)
+        after = _run(chain, parts, labelled, tmp_path / "after", plan)
+        for row in after:
+            served = row["arms"]["served"]
+            assert served["calibrated"]
+            assert list(served["within"]) == ["1", "25", "200", "750", "2500"]
+            chances = list(served["within"].values())
+            assert chances == sorted(chances)
+            assert served["radii_m"]["0.5"] <= served["radii_m"]["0.9"]
+            assert served["area_km2"]["0.5"] <= served["area_km2"]["0.9"]
+        first = after[0]
+        data = (planet.folder / "queries/images" / first["file"]).read_bytes()
+        answer = locate(
+            data, file="x", limits=Limits(), organization_id=org, kind=first["kind"],
+            decoder=parts.decoder, encoder=fresh, index=parts.index, database=parts.database,
+            settings=parts.search,
+        )  # fmt: skip
+        _check_wire(AnswerOut.of(answer, 3), first)
+    finally:
+        rig.close()
+        postgres.drop(name)
+    _check_foreign(folder, found)
+
+
+def _run(chain, parts, labelled, out, plan):
+    original, chain.parts = chain.parts, parts
+    try:
+        chain.run(out, labelled=labelled, **plan)
+    finally:
+        chain.parts = original
+    return list(read_rows(out))
+
+
+def _check_wire(said, row):
+    """The answer of the API: the row's numbers, areas as valid GeoJSON that hold what rows say."""
+    served = row["arms"]["served"]
+    assert said.calibrated
+    assert "Fitted on" in said.calibration_note
+    assert {f"{one.radius_km:g}": one.probability for one in said.belief.within} == served["within"]
+    for area in said.belief.areas:
+        whole = shape(json.loads(area.geometry.model_dump_json()))
+        assert whole.is_valid
+        assert whole.covers(Place(row["lon"], row["lat"])) == bool(
+            served["area_holds"][f"{area.probability:g}"]
+        )
+
+
+def _check_foreign(folder, found):
+    other = replace(found, contract="0" * 64)
+    write_calibration(folder, other)
+    bundle = read_bundle(folder)
+    with pytest.raises(BadBundle, match="was fitted on the bundle world-tiny"):
+        public_contract(bundle.contract, 512, bundle.calibrations)
