@@ -15,13 +15,17 @@ from shapely.geometry import shape
 from evaluation import supposed
 from pinpoint.api.schemas import AnswerOut
 from pinpoint.errors import BadBundle, BadRequest
-from pinpoint.evaluation import calibrating, fitting
+from pinpoint.evaluation import calibrating, fitting, measures
+from pinpoint.evaluation.asked import read_run
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.results import read_results, write_results
 from pinpoint.evaluation.rows import read_rows
+from pinpoint.evaluation.run import vector_width
 from pinpoint.geo import areas, kernels
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.calibration import reliability
+from pinpoint.metrics.conventions import CONVENTIONS
 from pinpoint.nets.bundles import SHIPPED, copy_bundle, read_bundle
 from pinpoint.nets.calibrations import read_calibrations, write_calibration
 from pinpoint.nets.digests import public_contract
@@ -242,8 +246,8 @@ def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postg
         org = rig.organization()
         rig.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
         parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
-        only = (("role", "calibration"), ("role", "null-train"))
-        plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only, "first": 30}
+        only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
+        plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
         labelled = read_labels(PROTOCOLS["world"], planet.labels)
         before = _run(chain, parts, labelled, tmp_path / "before", plan)
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
@@ -270,6 +274,8 @@ def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postg
             settings=parts.search,
         )  # fmt: skip
         _check_wire(AnswerOut.of(answer, 3), first)
+        write_results(tmp_path / "after", read_run(tmp_path / "after"), vector_width(parts))
+        _check_figures(tmp_path / "after", after)
     finally:
         rig.close()
         postgres.drop(name)
@@ -297,6 +303,22 @@ def _check_wire(said, row):
         assert whole.covers(Place(row["lon"], row["lat"])) == bool(
             served["area_holds"][f"{area.probability:g}"]
         )
+
+
+def _check_figures(folder, after):
+    """Areas, probabilities and abstention of the report are those of the rows."""
+    of = measures.measure(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
+    found = measures.figures(of, np.ones(len(after), dtype=bool))
+    rows = [row["arms"]["served"] for row in after]
+    for share, area in found["densest"].items():
+        held = [row["area_holds"][share] for row in rows]
+        assert (area["coverage"]["value"], area["stated"]) == (np.mean(held), len(rows))
+    assert of.mass_within[25.0].tolist() == [row["within"]["25"] for row in rows]
+    withheld = np.array([row["abstained"] is not None for row in rows])
+    covered = np.array([row["strata"]["covered"] == "true" for row in after])
+    assert found["abstention"]["withheld_of_covered"] == withheld[covered].mean()
+    assert found["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
+    assert {own["calibration"] for own in of.strata} == {row["stratum"] for row in rows}
 
 
 def _check_foreign(folder, found):
