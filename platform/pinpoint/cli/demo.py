@@ -200,7 +200,6 @@ def _report(server: str, ingested: list[Json], asked: list[Unseen], answers: lis
         "summary": {"photos": len(photos), "within_1_km": near, "within_25_km": city},
         "bundle": answers[0]["bundle"] if answers else None,
         "ranker": answers[0]["ranker"] if answers else None,
-        "calibrated": any(answer["calibrated"] for answer in answers),
         "notes": notes,
     }
 
@@ -239,8 +238,7 @@ def _show(report: Json) -> None:
     known = sum(one["duplicate"] for one in report["ingest"])
     lost = sum(one[name] for one in report["ingest"] for name in _LOST)
     summary = report["summary"]
-    what = "the probability" if report["calibrated"] else "the vote (uncalibrated)"
-    output.say(f"50 %, 90 %: radius in km of the disc that holds so much of {what}")
+    output.say("50 %, 90 %: radius in km of the disc with so much probability; uncalibrated: vote")
     output.say("cited: how many gallery images speak for the answer; their ids by --json")
     output.say("")
     output.say(f"ingested: {new} new, {known} known, {lost} rejected or failed")

@@ -89,7 +89,6 @@ def composed(
     decision: Decision,
     believed: Believed,
     ranked: tuple[Ranked, ...],
-    *,
     ranker: str,
     contract: Contract,
     index: IndexInfo,

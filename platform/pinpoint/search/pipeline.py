@@ -165,19 +165,9 @@ def locate_encoded(
         with watch.stage("rank"):
             ranked = RANKERS[ranker](vector, candidates, near)
         with watch.stage("decide"):
-            believed = posterior.believed(
-                ranked, ranker=ranker, kind=kind, contract=contract, limits=limits, search=settings
-            )
+            believed = posterior.believed(ranked, ranker, contract, limits, settings, kind=kind)
             decision = answer.decide(ranked, believed, reader=reader, cited=settings.cited)
-    return answer.composed(
-        decision,
-        believed,
-        ranked,
-        ranker=ranker,
-        contract=contract,
-        index=info,
-        timings_ms=watch.read(),
-    )
+    return answer.composed(decision, believed, ranked, ranker, contract, info, watch.read())
 
 
 def similar(

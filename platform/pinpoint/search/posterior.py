@@ -61,12 +61,12 @@ Nodes = tuple[Floats, Floats]
 
 def believed(
     ranked: Sequence[Ranked],
-    *,
     ranker: str,
-    kind: str | None,
     contract: Contract,
     limits: Limits,
     search: SearchSettings,
+    *,
+    kind: str | None = None,
     null_logit: float | None = None,
 ) -> Believed:
     """Probabilities, where a calibration fits the question; and what they promise, or why not.
@@ -74,10 +74,10 @@ def believed(
     Args:
         ranked: `[K]`, in any order.
         ranker: Who ranked them.
-        kind: What sort of picture the caller says it is.
         contract: Of the bundle; has the calibrations.
         limits: How the question was narrowed.
         search: How it was searched.
+        kind: What sort of picture the caller says it is.
         null_logit: Of a reranker's null candidate.
     """
     calibration, note = usable(contract, ranker, limits, search.model_dump())
