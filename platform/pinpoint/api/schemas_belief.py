@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
+import numpy as np
+import shapely
 from pydantic import BaseModel, Field
 
-from pinpoint.geo.points import to_lon_lat
 from pinpoint.records import Answer, Area, Belief
 
 _DECIMALS: Final = 7
@@ -52,17 +54,12 @@ class AreaOut(BaseModel):
 
     @classmethod
     def of(cls, area: Area) -> AreaOut:
-        """Flip to GeoJSON's order."""
+        """Its boxes joined."""
         return cls(
             probability=area.share,
             level=area.level,
             area_km2=area.area_km2,
-            geometry=MultiPolygonOut(
-                coordinates=[
-                    [[_place(*to_lon_lat(point)) for point in ring] for ring in polygon]
-                    for polygon in area.polygons
-                ]
-            ),
+            geometry=MultiPolygonOut(coordinates=outlines(area.boxes)),
         )
 
 
@@ -73,11 +70,20 @@ class WithinOut(BaseModel):
     probability: float
 
 
+class NameOut(BaseModel):
+    """The likeliest country, region or city."""
+
+    level: Literal["country", "region", "city"]
+    name: str = Field(examples=["Paris, Ile-de-France, FR"])
+    probability: float = Field(description="Mass of the candidates that lie there.")
+
+
 class BeliefOut(BaseModel):
     """What calibrated probabilities say."""
 
     within: list[WithinOut]
     areas: list[AreaOut]
+    names: list[NameOut] = Field(description="By the nearest city of GeoNames.")
     elsewhere: float = Field(description="Probability of a place near none of the candidates.")
     unsupported: float | None = Field(
         description="Probability that the gallery holds nothing within 25 km of the photo, where "
@@ -98,11 +104,29 @@ class BeliefOut(BaseModel):
                 for radius_km, probability in belief.within.items()
             ],
             areas=[AreaOut.of(area) for area in belief.areas],
+            names=[
+                NameOut.model_validate(
+                    {"level": one.level, "name": one.name, "probability": one.probability}
+                )
+                for one in belief.names
+            ],
             elsewhere=belief.elsewhere,
             unsupported=belief.unsupported,
             stratum=belief.stratum,
         )
 
 
-def _place(lon: float, lat: float) -> tuple[float, float]:
-    return round(lon, _DECIMALS), round(lat, _DECIMALS)
+def outlines(
+    boxes: Sequence[tuple[float, float, float, float]],
+) -> list[list[list[tuple[float, float]]]]:
+    """Boxes joined to polygons: outer rings against the clock, holes with it (RFC 7946, 3.1.6)."""
+    south, west, north, east = np.array(boxes).T
+    joined = shapely.simplify(shapely.union_all(shapely.box(west, south, east, north)), 0.0)
+    polygons = shapely.get_parts(shapely.orient_polygons(joined, exterior_cw=False))
+    return [
+        [
+            [(round(lon, _DECIMALS), round(lat, _DECIMALS)) for lon, lat in ring.coords]
+            for ring in (polygon.exterior, *polygon.interiors)
+        ]
+        for polygon in polygons.tolist()
+    ]

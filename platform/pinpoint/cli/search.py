@@ -169,6 +169,8 @@ def _show_belief(answer: dict[str, Any]) -> None:
             f"{one['probability']:.0%} in {one['area_km2']:,.0f} km²" for one in belief["areas"]
         )
         output.say(f"probability within {near}; {areas}")
+        names = [f"{one['name']} {one['probability']:.0%}" for one in belief["names"]]
+        output.say(" · ".join(names))
 
 
 def _show_channels(candidates: list[dict[str, Any]]) -> None:

@@ -162,10 +162,17 @@ class Area:
     level: float
     """The mass that it had to claim for that; the conformal level."""
     area_km2: float
-    polygons: tuple[tuple[tuple[Point, ...], ...], ...]
-    """Each an outer ring against the clock and its holes, closed; none crosses the antimeridian."""
     boxes: tuple[tuple[float, float, float, float], ...]
-    """The same as boxes that do not overlap: south, west, north, east, degrees."""
+    """Boxes that do not overlap: south, west, north, east, degrees; none crosses ±180°."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceName:
+    """A country, region or city, and how likely the photo was taken there."""
+
+    level: str
+    name: str
+    probability: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +190,8 @@ class Belief:
     """Probability that the gallery holds nothing within 25 km of it, where that was fitted."""
     regions: tuple[Region, ...]
     areas: tuple[Area, ...]
+    names: tuple[PlaceName, ...]
+    """The likeliest of each level."""
     abstained: str | None
     """Why the point is no answer but a guess: `unsupported`, `elsewhere`; None where it is one."""
 

@@ -19,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from pinpoint.geo import areas, kernels
 from pinpoint.geo.distance import haversine_m
-from pinpoint.geo.points import from_lon_lat
+from pinpoint.geo.gazetteer import likeliest
 from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
     Area,
@@ -34,6 +33,7 @@ from pinpoint.records import (
     Calibration,
     Contract,
     Limits,
+    PlaceName,
     Point,
     Ranked,
     Region,
@@ -240,6 +240,7 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
             for share, level in fit.radius_levels.items()
         ),
         areas=_areas(belief, nodes, fit.region_levels),
+        names=_names(of, fit, elsewhere),
         abstained=abstention.signal if doubt is not None and doubt > abstention.above else None,
     )
 
@@ -255,24 +256,18 @@ def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -
                 share=float(share),
                 level=min(level, 1.0),
                 area_km2=areas.area_km2(boxes),
-                polygons=outlines(boxes),
                 boxes=tuple((s, w, n, e) for s, w, n, e in boxes.tolist()),
             )
         )
     return tuple(found)
 
 
-def outlines(boxes: Floats) -> tuple[tuple[tuple[Point, ...], ...], ...]:
-    """Boxes `[B, 4]` joined: outer rings against the clock, holes with it (RFC 7946, 3.1.6)."""
-    south, west, north, east = boxes.T
-    joined = shapely.simplify(shapely.union_all(shapely.box(west, south, east, north)), 0.0)
-    polygons = shapely.get_parts(shapely.orient_polygons(joined, exterior_cw=False))
+def _names(of: Asked, fit: StratumFit, elsewhere: float) -> tuple[PlaceName, ...]:
+    """The likeliest country, region and city: those of the candidates, by their mass."""
+    mass = (1.0 - elsewhere) * _softmax(np.array(of.logits) / fit.temperature)
     return tuple(
-        tuple(
-            tuple(from_lon_lat(place) for place in ring.coords)
-            for ring in (polygon.exterior, *polygon.interiors)
-        )
-        for polygon in polygons.tolist()
+        PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
+        for level, (name, probability) in likeliest(np.array(of.points), mass).items()
     )
 
 
