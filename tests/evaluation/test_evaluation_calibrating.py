@@ -12,7 +12,7 @@ import pytest
 from evaluation import supposed
 from pinpoint.errors import BadBundle, BadRequest
 from pinpoint.evaluation import calibrating, fitting
-from pinpoint.geo import areas, kernels
+from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.calibration import reliability
 from pinpoint.nets.calibrations import read_calibrations, write_calibration
@@ -89,7 +89,7 @@ def test_strata_are_what_is_known_when_asked(fitted):
         ("street", 1e9, ("street, dense", "street", "all")),
     ):
         known = replace(one, kind=kind, density=density)
-        assert posterior.strata(known, fitted.density_cuts) == wanted
+        assert posteriors.strata(known, fitted.density_cuts) == wanted
         assert posterior.believe(known, fitted).stratum == next(
             name for name in wanted if name in fitted.strata
         )
@@ -97,12 +97,15 @@ def test_strata_are_what_is_known_when_asked(fitted):
 
 def likelihood_in_a_loop(theta, questions):
     """The formula of `search.posterior`, kernel by kernel."""
-    heat, total = math.exp(theta[0]), 0.0
-    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[1:5], theta[9:]))
+    heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
+    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[10:]))
     for one, truth, _ in questions:
-        odds = theta[5:9] @ posterior.signals(one)
-        elsewhere = 1 / (1 + math.exp(-odds))
-        raised = [math.exp(logit / heat) for logit in one.logits]
+        elsewhere = 1 / (1 + math.exp(-(theta[6:10] @ posteriors.signals(one))))
+        raised = []
+        for point, logit in zip(one.points, one.logits, strict=True):
+            around = haversine_m(np.array(one.points), np.array(point)) / 25_000
+            many = sum(math.exp(-each * each / 2) for each in around)
+            raised.append(math.exp(logit / heat) * many**crowding)
         density = 0.0
         for point, weight in zip(one.points, raised, strict=True):
             km = float(haversine_m(np.array(point), truth)) / 1_000
@@ -123,10 +126,10 @@ def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
         *questions[0][1:],
     )
     table = fitting.tabled([one for one, _, _ in questions], np.array([t for _, t, _ in questions]))
-    theta = np.random.default_rng(0).normal(0, 0.5, 12)
+    theta = np.random.default_rng(0).normal(0, 0.5, 13)
     fast, slope = fitting.log_likelihood(theta, table, table.signals)
     assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
-    for place, step in enumerate(1e-5 * np.eye(12)):
+    for place, step in enumerate(1e-5 * np.eye(13)):
         rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
             theta - step, questions
         )

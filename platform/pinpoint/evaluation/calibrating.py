@@ -22,9 +22,10 @@ from pinpoint.evaluation import fitting
 from pinpoint.evaluation.asked import read_run
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
-from pinpoint.geo import kernels
+from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.conformal import conformal_level, one_per_author
+from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.records import Abstention, Asked, Calibration, StratumFit
 from pinpoint.search import posterior
 
@@ -173,7 +174,7 @@ def _cuts(known: Questions) -> dict[str, float]:
 def _strata(known: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
     """Every stratum that has authors enough, and `all`; narrow ones are pulled to wide ones."""
     table = fitting.tabled(known.asked, known.truth)
-    names = [posterior.strata(one, cuts) for one in known.asked]
+    names = [posteriors.strata(one, cuts) for one in known.asked]
     narrowness = {name: place for own in names for place, name in enumerate(reversed(own))}
     fitted: dict[str, fitting.Fitted] = {}
     strata = {}
@@ -182,7 +183,7 @@ def _strata(known: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit
         some = known.of(rows)
         if fitted and some.count_authors() < LEAST_OWN:
             continue
-        wider = fitted.get(name.split(", ")[0], fitted.get(posterior.EVERYTHING))
+        wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.EVERYTHING))
         fitted[name] = fitting.fit(table.rows(rows), wider)
         strata[name] = _with_levels(fitted[name], some)
     return strata
@@ -192,11 +193,13 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
     """A stratum's numbers, with the levels that make its regions hold as often as they say."""
     bare = StratumFit(
         temperature=fitted.temperature,
+        crowding=fitted.crowding,
         kernel_shares=tuple(fitted.kernel_shares.tolist()),
         elsewhere=tuple(fitted.elsewhere.tolist()),
         elsewhere_shares=tuple(fitted.elsewhere_shares.tolist()),
         region_levels={},
         radius_levels={},
+        within={},
         rows=len(some.asked),
         authors=some.count_authors(),
     )
@@ -206,27 +209,37 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
     )
     by_region, by_radius = (
         {share: min(1.0, conformal_level(column, float(share))) for share in posterior.SHARES}
-        for column in scores.T
+        for column in scores.T[:2]
     )
-    return replace(bare, region_levels=by_region, radius_levels=by_radius)
+    within = {
+        f"{km:g}": fitting.moved(held, scores[:, 2] <= km)
+        for km, held in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
+    }
+    return replace(bare, region_levels=by_region, radius_levels=by_radius, within=within)
 
 
-def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> tuple[float, float]:
-    """The mass that a region must claim to reach the truth: densest areas, disc of the answer.
+def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
+    """What levels and probabilities are fitted on.
+
+    The masses that the densest areas and the disc of the answer must claim to reach the truth, how
+    far off the answer is in km, and the mass within each of `THRESHOLDS_KM` of it.
 
     Args:
         one: The question.
         fit: Its stratum's numbers; levels do not count.
         truth: `[2]` degrees.
     """
-    belief = posterior.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
+    belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
     positions, weights = nodes = kernels.nodes(belief, posterior.NODES)
     here = float(kernels.log_density(belief, truth[None])[0])
     dense = kernels.log_density(belief, positions)
     answer = posterior.best_point(one, belief, nodes, None)
     away_km = float(haversine_m(answer, truth)) / 1_000.0
-    within = float(kernels.masses_within(belief, answer[None], away_km)[0])
-    return kernels.depth(dense, weights, here), within
+    masses = [
+        float(kernels.masses_within(belief, answer[None], km)[0])
+        for km in (away_km, *THRESHOLDS_KM)
+    ]
+    return [kernels.depth(dense, weights, here), masses[0], away_km, *masses[1:]]
 
 
 def _abstention(
@@ -236,13 +249,13 @@ def _abstention(
     unsupported = ~everything.supported
     coefficients: tuple[float, ...] | None = None
     if int(unsupported.sum()) >= LEAST_UNSUPPORTED:
-        design = np.array([posterior.signals(one) for one in everything.asked])
+        design = np.array([posteriors.signals(one) for one in everything.asked])
         coefficients = tuple(fitting.logistic(design, unsupported).tolist())
     doubts = np.array(
         [
-            posterior.probability(
-                coefficients or posterior.chosen(one, strata, cuts)[1].elsewhere, one
-            )
+            posteriors.masses(one, posteriors.chosen(one, strata, cuts)[1])[1]
+            if coefficients is None
+            else posteriors.probability(coefficients, one)
             for one in everything.asked
         ]
     )

@@ -8,7 +8,7 @@ Letters: N questions, K candidates (NaN padded), S kernels, W wide kernels, P si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.kernels import ANYWHERE_KM, log_kernel
+from pinpoint.geo.posteriors import SIGNALS, crowd, log_odds, signals
 from pinpoint.records import Asked
-from pinpoint.search.posterior import SIGNALS, signals
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +39,8 @@ class Table:
 
     logits: Floats
     """`[N, K]`, hugely negative for none."""
+    crowd: Floats
+    """`[N, K]` logs of the candidates around each, as `geo.posteriors.crowd` has them."""
     near: Floats
     """`[N, K, S]` density of each kernel of each candidate at the truth, per km²."""
     wide: Floats
@@ -49,7 +51,11 @@ class Table:
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Table:
         """Some of them."""
         return Table(
-            self.logits[chosen], self.near[chosen], self.wide[chosen], self.signals[chosen]
+            self.logits[chosen],
+            self.crowd[chosen],
+            self.near[chosen],
+            self.wide[chosen],
+            self.signals[chosen],
         )
 
 
@@ -58,6 +64,7 @@ class Fitted:
     """What was fitted, in the terms of `records.StratumFit`."""
 
     temperature: float
+    crowding: float
     kernel_shares: Floats
     elsewhere: Floats
     """`[P]` coefficients of the signals as they are."""
@@ -75,13 +82,16 @@ def tabled(questions: Sequence[Asked], truth: Floats) -> Table:
     """
     most = max(len(one.logits) for one in questions)
     logits = np.full((len(questions), most), _NEVER)
+    crowds = np.zeros((len(questions), most))
     away_km = np.full((len(questions), most), np.nan)
     for row, (one, at) in enumerate(zip(questions, truth, strict=True)):
         logits[row, : len(one.logits)] = one.logits
+        crowds[row, : len(one.logits)] = crowd(one)
         away_km[row, : len(one.logits)] = haversine_m(np.array(one.points), at) / 1_000.0
     near = np.exp(log_kernel(away_km[..., None], np.array(KERNELS_KM)))
     wide = np.nanmean(np.exp(log_kernel(away_km[..., None], np.array(ELSEWHERE_KM))), axis=1)
-    return Table(logits, np.nan_to_num(near), wide, np.array([signals(one) for one in questions]))
+    seen = np.array([signals(one) for one in questions])
+    return Table(logits, crowds, np.nan_to_num(near), wide, seen)
 
 
 def fit(table: Table, around: Fitted | None = None) -> Fitted:
@@ -156,26 +166,35 @@ def _rescaled(around: Fitted, middle: Floats, spread: Floats) -> Floats:
     return theta
 
 
-_ELSEWHERE: Final = slice(1 + len(KERNELS_KM), 1 + len(KERNELS_KM) + len(SIGNALS))
+def _parts(*widths: int) -> Iterator[slice]:
+    """Slices of the parameters, one after another."""
+    start = 0
+    for width in widths:
+        yield slice(start, start + width)
+        start += width
+
+
+_HEAT, _NARROW, _ELSEWHERE, _WIDE = _parts(2, len(KERNELS_KM), len(SIGNALS), len(ELSEWHERE_KM))
+"""Of the parameters: log temperature and crowding, kernels, signals, wide kernels."""
 
 
 def _start() -> Floats:
-    return np.zeros(1 + len(KERNELS_KM) + len(SIGNALS) + len(ELSEWHERE_KM))
+    return np.zeros(_WIDE.stop)
 
 
 def log_likelihood(theta: Floats, table: Table, scaled: Floats) -> tuple[float, Floats]:
     """Sum of the truths' log densities, and its slope.
 
     Args:
-        theta: Log temperature, kernel shares before their softmax, coefficients of the signals,
-            wide shares before theirs.
+        theta: Log temperature and crowding, kernel shares before their softmax, coefficients of the
+            signals, wide shares before theirs.
         table: N questions.
         scaled: `[N, P]` their signals, scaled.
     """
-    narrow_shares = _shares(theta[1 : _ELSEWHERE.start])
-    wide_shares = _shares(theta[_ELSEWHERE.stop :])
+    narrow_shares, wide_shares = _shares(theta[_NARROW]), _shares(theta[_WIDE])
     elsewhere = 1.0 / (1.0 + np.exp(-np.clip(scaled @ theta[_ELSEWHERE], -30.0, 30.0)))
-    raised = table.logits / np.exp(theta[0])
+    cooled = table.logits / np.exp(theta[0])
+    raised = cooled + theta[1] * table.crowd
     mass = np.exp(raised - raised.max(axis=1, keepdims=True))
     mass /= mass.sum(axis=1, keepdims=True)
     reached = np.einsum("nk,nks->ns", mass, table.near)
@@ -183,10 +202,11 @@ def log_likelihood(theta: Floats, table: Table, scaled: Floats) -> tuple[float, 
     density = np.maximum((1.0 - elsewhere) * narrow + elsewhere * wide, _LEAST_DENSITY)
 
     here, there = (1.0 - elsewhere) / density, elsewhere / density
-    cooled = mass * (raised - (mass * raised).sum(axis=1, keepdims=True))
+    # How the mass of each candidate moves with a number that its logit rises by.
+    moved = mass * (table.near @ narrow_shares - narrow[:, None]) * here[:, None]
     slope = np.concatenate(
         [
-            [-here @ (cooled * (table.near @ narrow_shares)).sum(axis=1)],
+            [-(moved * cooled).sum(), (moved * table.crowd).sum()],
             narrow_shares * (here @ (reached - narrow[:, None])),
             scaled.T @ ((wide - narrow) * elsewhere * here),
             wide_shares * (there @ (table.wide - wide[:, None])),
@@ -203,8 +223,31 @@ def _shares(theta: Floats) -> Floats:
 def _named(theta: Floats, middle: Floats, spread: Floats) -> Fitted:
     return Fitted(
         temperature=float(np.exp(theta[0])),
-        kernel_shares=_shares(theta[1 : _ELSEWHERE.start]),
+        crowding=float(theta[1]),
+        kernel_shares=_shares(theta[_NARROW]),
         elsewhere=_raw(theta[_ELSEWHERE], middle, spread),
-        elsewhere_shares=_shares(theta[_ELSEWHERE.stop :]),
+        elsewhere_shares=_shares(theta[_WIDE]),
         theta=theta,
     )
+
+
+def moved(stated: Floats, right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Offset and slope of the log-odds that make stated probabilities mean what they say.
+
+    Source: Platt 1999; pulled towards leaving them as they are, and never falling.
+
+    Args:
+        stated: `[N]` in [0, 1].
+        right: `[N]` whether it was so.
+    """
+    from scipy.optimize import minimize
+
+    odds = log_odds(stated)
+    signed = np.where(right, 1.0, -1.0)
+
+    def loss(theta: Floats) -> float:
+        lost = np.logaddexp(0.0, -signed * (theta[0] + np.exp(theta[1]) * odds)).sum()
+        return float(lost + _PULL * theta @ theta) / len(odds)
+
+    found = minimize(loss, np.zeros(2), method="L-BFGS-B").x
+    return float(found[0]), float(np.exp(found[1]))

@@ -134,6 +134,8 @@ def _promises(of: Calibration) -> Iterator[tuple[str, bool]]:
     for name, fit in of.strata.items():
         temperature = fit.temperature
         yield f"{name}: the temperature must be above 0", 0 < temperature < math.inf
+        rising = all(slope > 0 for _, slope in fit.within.values())
+        yield f"{name}: a probability must rise with the mass", rising
         for shares, radii in (
             (fit.kernel_shares, of.kernels_km),
             (fit.elsewhere_shares, of.elsewhere_km),
@@ -142,7 +144,7 @@ def _promises(of: Calibration) -> Iterator[tuple[str, bool]]:
             yield f"{name}: shares must sum to 1", fine and math.isclose(sum(shares), 1.0)
         levels = [*fit.region_levels.values(), *fit.radius_levels.values()]
         yield f"{name}: levels lie in (0, 1]", all(0 < each <= 1 for each in levels)
-        finite = all(math.isfinite(each) for each in fit.elsewhere)
+        finite = all(math.isfinite(each) for each in (fit.crowding, *fit.elsewhere))
         yield f"{name}: a coefficient is not finite", finite
 
 

@@ -13,17 +13,21 @@ class StratumFit:
 
     temperature: float
     """Logits of candidates are divided by it."""
+    crowding: float
+    """Power of the number of candidates around one by which it counts for more."""
     kernel_shares: tuple[float, ...]
     """How a candidate's mass is shared by the kernels; sums to 1."""
     elsewhere: tuple[float, ...]
     """Log-odds that the photo was taken near none of the candidates: constant, then one
-    coefficient for each signal of `search.posterior`."""
+    coefficient for each signal of `geo.posteriors`."""
     elsewhere_shares: tuple[float, ...]
     """How that mass is shared by the wide kernels; sums to 1."""
     region_levels: Mapping[str, float]
     """Mass that the densest region must claim to hold the truth as often as its key says."""
     radius_levels: Mapping[str, float]
     """The same for the disc around the answer."""
+    within: Mapping[str, tuple[float, float]]
+    """By kilometres what the log-odds of being within them are moved by, and multiplied with."""
     rows: int
     authors: int
     """The levels rest on one photo of each."""
@@ -37,7 +41,7 @@ class Abstention:
     """Of which probability."""
     above: float
     unsupported: tuple[float, ...] | None
-    """Log-odds that the gallery holds nothing within 25 km, as `StratumFit.elsewhere`."""
+    """Log-odds that the gallery holds nothing within 25 km, by the same signals."""
     supported_share: float
     """Of calibration questions that the gallery covers, how many are withheld."""
     unsupported_share: float | None

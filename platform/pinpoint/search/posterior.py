@@ -1,16 +1,7 @@
 """From scores to calibrated probabilities: where the photo was taken, and how sure that is.
 
-With K candidates of logits l at places p (refined ones, where a reranker refines):
-
-    elsewhere = sigmoid(b · signals)                       it was taken near none of them
-    w_k       = (1 - elsewhere) softmax(l / T)_k
-    density   = Σ_k w_k Σ_s a_s vMF(p_k, r_s) + elsewhere · Σ_s c_s (mean_k vMF(p_k, R_s))
-
-T, a, b and c are fitted for each stratum on held-out questions (`evaluation.calibrating`). A
-stratum is what is known when the question is asked: its kind, and how dense the gallery is around
-the candidates. The wide kernels stand at all candidates alike: they spread the rest as the gallery,
-narrowed to what looks a little like the photo, is spread itself; one is even over the Earth.
-Letters: K candidates, M kernels, Q nodes.
+The mathematics is `geo.posteriors`; here it meets the question: what is known of it, whether a
+calibration fits it, and what is said in the answer. Letters: K candidates, Q nodes.
 """
 
 from __future__ import annotations
@@ -21,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.geo import areas, kernels
-from pinpoint.geo.distance import haversine_m
+from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.gazetteer import likeliest
 from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
@@ -42,15 +32,9 @@ from pinpoint.records import (
 from pinpoint.settings import SearchSettings
 
 SHARES: Final = ("0.5", "0.9")
-SIGNALS: Final = ("constant", "similarity", "agreement", "null")
-"""What the log-odds of `elsewhere` and `unsupported` are linear in."""
-EVERYTHING: Final = "all"
-AGREE_M: Final = 25_000.0
 NODES: Final = 1_024
 _LEAST_REACH_M: Final = 500.0
 """Evidence nearer than this says no more of the density: it may be the same panorama."""
-_TAIL: Final = 1e-3
-"""The lightest kernels that together hold this mass are left out."""
 _LEAST_MASS: Final = 1e-12
 _DIGITS: Final = 6
 
@@ -134,58 +118,6 @@ def usable(
     return found, found.note
 
 
-def signals(of: Asked) -> Floats:
-    """`[P]` in the order of `SIGNALS`."""
-    logits = np.array(of.logits)
-    mass = _softmax(logits)
-    best = np.array(of.points[int(np.argmax(mass))])
-    agreement = float(mass[haversine_m(np.array(of.points), best) <= AGREE_M].sum())
-    odds = 0.0
-    if of.null_logit is not None:
-        odds = of.null_logit - float(logits.max() + np.log(np.exp(logits - logits.max()).sum()))
-    return np.array([1.0, of.similarity, agreement, odds])
-
-
-def strata(of: Asked, cuts: Mapping[str, float]) -> tuple[str, ...]:
-    """Names of the strata that a question is in, the narrowest first."""
-    if of.kind is None or of.kind not in cuts:
-        return (EVERYTHING,)
-    dense = "dense" if of.density >= cuts[of.kind] else "sparse"
-    return (f"{of.kind}, {dense}", of.kind, EVERYTHING)
-
-
-def chosen(
-    of: Asked, fits: Mapping[str, StratumFit], cuts: Mapping[str, float]
-) -> tuple[str, StratumFit]:
-    """The narrowest stratum that a question is in and that has numbers of its own."""
-    name = next(each for each in strata(of, cuts) if each in fits)
-    return name, fits[name]
-
-
-def mixture(
-    of: Asked, fit: StratumFit, kernels_km: Sequence[float], elsewhere_km: Sequence[float]
-) -> kernels.Mixture:
-    """The posterior, less the lightest thousandth of it."""
-    points, count = np.array(of.points), len(of.points)
-    elsewhere = probability(fit.elsewhere, of)
-    narrow = np.outer(_softmax(np.array(of.logits) / fit.temperature), fit.kernel_shares)
-    wide = np.outer(np.full(count, 1.0 / count), fit.elsewhere_shares)
-    weights = np.concatenate([(1.0 - elsewhere) * narrow.ravel(), elsewhere * wide.ravel()])
-    radii = [*kernels_km] * count + [*elsewhere_km] * count
-    centres = [np.repeat(points, len(kernels_km), axis=0)]
-    centres.append(np.repeat(points, len(elsewhere_km), axis=0))
-    order = np.argsort(weights, kind="stable")
-    kept = np.sort(order[np.cumsum(weights[order]) > _TAIL])
-    return kernels.Mixture(
-        np.concatenate(centres)[kept], np.array(radii)[kept], weights[kept] / weights[kept].sum()
-    )
-
-
-def probability(coefficients: Sequence[float], of: Asked) -> float:
-    """The logistic function of the signals."""
-    return float(1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, signals(of)), -30.0, 30.0))))
-
-
 def best_point(
     of: Asked, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
 ) -> Floats:
@@ -213,23 +145,19 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
         calibration: Of the bundle and ranker.
         objective_km: As `best_point`.
     """
-    name, fit = chosen(of, calibration.strata, calibration.density_cuts)
-    belief = mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
+    name, fit = posteriors.chosen(of, calibration.strata, calibration.density_cuts)
+    belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
     nodes = kernels.nodes(belief, NODES)
     answer = best_point(of, belief, nodes, objective_km)
-    within = {
-        radius_km: round(float(kernels.masses_within(belief, answer[None], radius_km)[0]), _DIGITS)
-        for radius_km in THRESHOLDS_KM
-    }
     abstention = calibration.abstention
-    elsewhere = probability(fit.elsewhere, of)
+    mass, elsewhere = posteriors.masses(of, fit)
     fitted = abstention.unsupported
-    unsupported = None if fitted is None else probability(fitted, of)
+    unsupported = None if fitted is None else posteriors.probability(fitted, of)
     doubt = elsewhere if abstention.signal == "elsewhere" else unsupported
     return Belief(
         stratum=name,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
-        within=within,
+        within=_within(belief, answer, fit),
         elsewhere=elsewhere,
         unsupported=unsupported,
         regions=tuple(
@@ -240,9 +168,18 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
             for share, level in fit.radius_levels.items()
         ),
         areas=_areas(belief, nodes, fit.region_levels),
-        names=_names(of, fit, elsewhere),
+        names=_names(of, mass),
         abstained=abstention.signal if doubt is not None and doubt > abstention.above else None,
     )
+
+
+def _within(belief: kernels.Mixture, answer: Floats, fit: StratumFit) -> dict[float, float]:
+    """Probability by kilometres: the mass there, with its log-odds moved, and never falling."""
+    held = np.array([kernels.masses_within(belief, answer[None], km)[0] for km in THRESHOLDS_KM])
+    moved = np.array([fit.within[f"{km:g}"] for km in THRESHOLDS_KM])
+    said = 1.0 / (1.0 + np.exp(-moved[:, 0] - moved[:, 1] * posteriors.log_odds(held)))
+    rising = np.round(np.maximum.accumulate(said), _DIGITS).tolist()
+    return dict(zip(THRESHOLDS_KM, rising, strict=True))
 
 
 def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -> tuple[Area, ...]:
@@ -262,9 +199,8 @@ def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -
     return tuple(found)
 
 
-def _names(of: Asked, fit: StratumFit, elsewhere: float) -> tuple[PlaceName, ...]:
+def _names(of: Asked, mass: Floats) -> tuple[PlaceName, ...]:
     """The likeliest country, region and city: those of the candidates, by their mass."""
-    mass = (1.0 - elsewhere) * _softmax(np.array(of.logits) / fit.temperature)
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
         for level, (name, probability) in likeliest(np.array(of.points), mass).items()
@@ -286,8 +222,3 @@ def _density(ranked: Sequence[Ranked]) -> float:
 
 def _log(mass: float) -> float:
     return float(np.log(max(mass, _LEAST_MASS)))
-
-
-def _softmax(logits: Floats) -> Floats:
-    raised = np.exp(logits - logits.max())
-    return np.asarray(raised / raised.sum())
