@@ -62,7 +62,8 @@ class LazyEncoder:
     def contract(self) -> Contract:
         """What the bundle expects and produces."""
         bundle = find_bundle(self._encoder.bundle, self._settings.places.home)
-        return public_contract(bundle.contract, self._settings.media.rendition_px)
+        rendition_px = self._settings.media.rendition_px
+        return public_contract(bundle.contract, rendition_px, bundle.calibrations)
 
     @cached_property
     def _opened(self) -> Embedder:

@@ -114,6 +114,14 @@ class SearchSettings(BaseSettings):
     cited: Annotated[
         int, Field(ge=1, le=100, description="Photos cited in an answer, per role and kind.")
     ] = 3
+    objective_km: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Calibrated answers are chosen to lie within so many km of the truth as "
+            "often as can be; without it, for the greatest expected GeoScore.",
+        ),
+    ] = None
 
 
 class WorkerSettings(BaseSettings):

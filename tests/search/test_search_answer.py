@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pinpoint.geo.distance import geodesic_m, haversine_m
-from pinpoint.records import Candidate, Evidence, Point, Ranked
+from pinpoint.records import Believed, Candidate, Evidence, Point, Ranked
 from pinpoint.search import answer
 from search.in_memory import US, DictDatabase, gallery
 
@@ -60,7 +60,7 @@ def points():
 def decide(points, ranked, cited=3, gone=()):
     database = DictDatabase(points, gone=set(gone))
     with database.read(US) as reader:
-        return answer.decide(ranked, reader=reader, cited=cited), database.log
+        return answer.decide(ranked, Believed(), reader=reader, cited=cited), database.log
 
 
 def test_no_candidates_no_point_no_read(points):

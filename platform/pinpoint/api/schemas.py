@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from pinpoint.api.schemas_belief import BeliefOut, RegionOut, calibration_note
 from pinpoint.records import Answer, Citation, Hit, Point, Ranked, RankedPlace, Similar
-
-UNCALIBRATED: Final = (
-    "Radii hold a share of the ranker's mass; they are not calibrated on held-out photos, "
-    "so do not read them as probabilities."
-)
-CALIBRATED: Final = "Radii are calibrated on held-out photos."
 
 
 def thumbnail_url(image_id: UUID) -> str:
@@ -39,13 +34,6 @@ class Place(BaseModel):
 
     lat: float = Field(ge=-90, le=90)
     lon: float = Field(ge=-180, le=180)
-
-
-class RegionOut(BaseModel):
-    """A disc around the answer that holds a share of the mass."""
-
-    mass: float = Field(examples=[0.9])
-    radius_m: float
 
 
 class EvidenceOut(BaseModel):
@@ -200,9 +188,15 @@ class AnswerOut(BaseModel):
         description="Null where the gallery, or the list of places, holds nothing to answer with."
     )
     geometry: GeoPoint | None
+    abstained: str | None = Field(
+        description="Null for an answer. `no_candidates`: there is nothing to answer with. "
+        "`unsupported`, `elsewhere`: too likely that the gallery has nothing near the photo, or "
+        "that none of the candidates is; the point is then only the best guess."
+    )
     regions: list[RegionOut]
     calibrated: bool
     calibration_note: str
+    belief: BeliefOut | None = Field(description="Probabilities; null where not calibrated.")
     candidates: list[CandidateOut] = Field(description="Best first, the `top` first of them.")
     candidates_considered: int = Field(description="Candidates, or places, that had a share.")
     places: list[PlaceOut] = Field(
@@ -221,13 +215,15 @@ class AnswerOut(BaseModel):
         cited: dict[str, list[CitationOut]] = {}
         for citation in answer.citations:
             cited.setdefault(citation.kind, []).append(CitationOut.of(citation))
-        point = answer.point
+        point, belief = answer.point, answer.believed.belief
         return cls(
             point=None if point is None else Place(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
             regions=[RegionOut(mass=one.mass, radius_m=one.radius_m) for one in answer.regions],
             calibrated=answer.calibrated,
-            calibration_note=CALIBRATED if answer.calibrated else UNCALIBRATED,
+            abstained=answer.believed.abstained,
+            calibration_note=calibration_note(answer),
+            belief=belief and BeliefOut.of(belief),
             candidates=[CandidateOut.of(ranked) for ranked in answer.ranked[:top]],
             candidates_considered=answer.candidates_considered,
             places=[PlaceOut.of(place) for place in answer.places[:top]],

@@ -232,7 +232,7 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
         "training": asdict(training) if training else None,
-        "calibrated": contract.calibrated,
+        "calibrated": sorted(bundle.calibrations),
         "digest": contract_digest,
         "note": contract.note,
         "code_version": contract.code_version,

@@ -238,7 +238,7 @@ def _show(report: Json) -> None:
     known = sum(one["duplicate"] for one in report["ingest"])
     lost = sum(one[name] for one in report["ingest"] for name in _LOST)
     summary = report["summary"]
-    output.say("50 %, 90 %: radius in km of the disc that holds so much of the vote (uncalibrated)")
+    output.say("50 %, 90 %: radius in km of the disc with so much probability; uncalibrated: vote")
     output.say("cited: how many gallery images speak for the answer; their ids by --json")
     output.say("")
     output.say(f"ingested: {new} new, {known} known, {lost} rejected or failed")

@@ -15,6 +15,7 @@ from pinpoint.cli import (
     batches,
     bundles,
     bundles_use,
+    calibration,
     evaluation,
     images,
     indexes,
@@ -52,6 +53,7 @@ app.add_typer(indexes.app, name="index")
 bundles_use.add_to(bundles.app)
 app.add_typer(bundles.app, name="bundles")
 evaluation.add_to(app)
+calibration.add_to(app)
 backup.add_to(app)
 app.add_typer(training.app, name="train")
 app.add_typer(world.app, name="world")

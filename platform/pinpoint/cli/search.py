@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -23,6 +23,12 @@ Near = Annotated[
 Box = Annotated[str | None, typer.Option("--bbox", help="Only within west,south,east,north.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only taken at or after, ISO 8601.")]
 Until = Annotated[str | None, typer.Option("--until", help="Only taken before, ISO 8601.")]
+
+
+_WITHHELD: Final = {
+    "unsupported": "the gallery probably has nothing near it",
+    "elsewhere": "probably near none of the candidates",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -127,13 +133,14 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         )
         output.say(f"{photo}: {held} to answer with")
         return
-    mass = "mass" if listed else "vote"
+    of = " of the mass" if listed else " of the vote"
+    of, sure = ("", "calibrated") if answer["calibrated"] else (of, "not calibrated")
     regions = " · ".join(
-        f"{one['mass']:.0%} of the {mass} within {output.length(one['radius_m'])}"
+        f"{one['mass']:.0%}{of} within {output.length(one['radius_m'])}"
         for one in answer["regions"]
     )
-    sure = "calibrated" if answer["calibrated"] else "not calibrated"
     output.say(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({sure})")
+    _show_belief(answer)
     rows = [
         (
             cited["role"],
@@ -171,6 +178,23 @@ def _show_places(places: list[dict[str, Any]]) -> None:
         for rank, one in enumerate(places)
     ]
     output.table(None, (">rank", ">mass", ">similarity", "lat, lon (°)"), rows)
+
+
+def _show_belief(answer: dict[str, Any]) -> None:
+    """Print probabilities, and whether the point is only a guess."""
+    if answer["abstained"] is not None:
+        output.say(f"no answer ({_WITHHELD[answer['abstained']]}); the point is the best guess")
+    belief = answer["belief"]
+    if belief is not None:
+        near = " · ".join(
+            f"{one['radius_km']:g} km {one['probability']:.0%}" for one in belief["within"]
+        )
+        areas = " · ".join(
+            f"{one['probability']:.0%} in {one['area_km2']:,.0f} km²" for one in belief["areas"]
+        )
+        output.say(f"probability within {near}; {areas}")
+        names = [f"{one['name']} {one['probability']:.0%}" for one in belief["names"]]
+        output.say(" · ".join(names))
 
 
 def _show_channels(candidates: list[dict[str, Any]]) -> None:

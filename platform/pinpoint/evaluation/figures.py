@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pinpoint.errors import BadPhoto, TooLarge
-from pinpoint.evaluation import measures
+from pinpoint.evaluation import promises
 from pinpoint.evaluation.measures import Measured
 from pinpoint.evaluation.results import Arm
 from pinpoint.evaluation.rows import EXCLUDED, SERVED
@@ -139,7 +139,7 @@ def _reliability(measured: Mapping[str, Measured]) -> Figure:
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
     for name, of in measured.items():
         everything = np.ones(len(of.error_km), dtype=np.bool_)
-        found = measures.reliability_at(of, _RELIABILITY_KM, everything)
+        found = promises.reliability_at(of, _RELIABILITY_KM, everything)
         if found is not None:
             axes.plot(
                 [each["confidence"] for each in found["bins"]],

@@ -13,11 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.evaluation import promises
 from pinpoint.evaluation.areas import areas_of, mended_label, released_label
 from pinpoint.evaluation.results import Arm
-from pinpoint.metrics.abstention import abstention_auroc, risk_curve
 from pinpoint.metrics.calibration import disc_area_km2, recall_versus_area, region_coverage
-from pinpoint.metrics.calibration import reliability as binned
 from pinpoint.metrics.conventions import Convention, distances_km
 from pinpoint.metrics.geolocation import THRESHOLDS_KM, area_accuracy, errors, geoscores, within
 from pinpoint.metrics.intervals import bootstrap, cluster_codes, design_effect
@@ -48,6 +47,13 @@ class Measured:
     mass_within: Mapping[float, Floats] | None
     """Share of the mass within some kilometres of the answer; None where no ranker states any."""
     radii_km: Mapping[str, Floats]
+    area_holds: Mapping[str, Floats]
+    """Whether the stated densest area holds the truth, by its share; NaN where none is stated."""
+    area_km2: Mapping[str, Floats]
+    withheld: Flags
+    """Answers that are called guesses."""
+    unsupported: Floats
+    """Stated probability that the gallery has nothing near; NaN where none is stated."""
     calibrated: bool
     labels: Mapping[str, Sequence[str | None]]
     """Area labels of each level that has any."""
@@ -86,12 +92,20 @@ def measure(
         clusters=cluster_codes([arm.creators[row] for row in rows]),
         error_km=distances_km(truth, answers, convention),
         best_km={depth: oracle_km(away, min(depth, width)) for depth in depths},
-        mass_within=_mass_within(answers, candidates, arm.masses[rows]),
+        mass_within=(
+            {km: arm.within[f"{km:g}"][rows] for km in CONFIDENT_KM}
+            if arm.within
+            else _mass_within(answers, candidates, arm.masses[rows])
+        ),
+        area_holds={share: held[rows] for share, held in arm.area_holds.items()},
+        area_km2={share: size[rows] for share, size in arm.area_km2.items()},
+        withheld=np.array([arm.abstained[row] is not None for row in rows], dtype=np.bool_),
+        unsupported=arm.unsupported[rows],
         radii_km={share: radii[rows] / 1000.0 for share, radii in arm.radii_m.items()},
         calibrated=bool(arm.calibrated[rows].any()),
         labels={level: [one[level] for one in areas] for level in levels},
         named={level: [one[level] for one in named] for level in levels},
-        strata=[arm.strata[row] for row in rows],
+        strata=[_strata(arm, row) for row in rows],
         placeholder=arm.placeholder[rows],
     )
 
@@ -119,6 +133,8 @@ def figures(of: Measured, rows: Flags, *, brief: bool = False) -> dict[str, Any]
         },
         "geoscore": _interval(geoscores(error_km, rounded=of.convention.rounded), clusters),
     }
+    if of.area_holds:
+        found["densest"] = {share: _densest(of, share, rows) for share in of.area_holds}
     if brief:
         return found
     answered = ~np.isnan(error_km)
@@ -127,8 +143,11 @@ def figures(of: Measured, rows: Flags, *, brief: bool = False) -> dict[str, Any]
         "median_error_interval_km": _interval(error_km[answered], clusters[answered], "median"),
         "areas": {level: _area(of, level, rows) for level in of.labels},
         "regions": {share: _region(of, share, rows) for share in of.radii_km},
+        "abstention": promises.abstention(of, rows) if of.area_holds else None,
         "recall_versus_area": _recall_versus_area(error_km),
-        "confidence": None if of.mass_within is None else _confidence(of, of.mass_within, rows),
+        "confidence": None
+        if of.mass_within is None
+        else promises.confidence(of, of.mass_within, rows),
     }
 
 
@@ -153,26 +172,15 @@ def in_stratum(of: Measured, name: str, value: str) -> Flags:
     return np.array([_value(own, name) == value for own in of.strata], dtype=np.bool_)
 
 
+def _strata(arm: Arm, row: int) -> Mapping[str, str]:
+    """A question's strata, with that of the calibration among them."""
+    believed = arm.believed[row]
+    return arm.strata[row] if believed is None else {**arm.strata[row], "calibration": believed}
+
+
 def _value(own: Mapping[str, str], name: str) -> str:
     """A row's value of a stratum; of crossed ones `kind, setting` all, in their order."""
     return ", ".join(own.get(one, "unknown") for one in name.split(", "))
-
-
-def reliability_at(of: Measured, threshold_km: float, rows: Flags) -> dict[str, Any] | None:
-    """Reliability bins of the mass within a threshold; None where none is stated."""
-    if of.mass_within is None:
-        return None
-    right = within(of.error_km[rows], threshold_km, of.convention)
-    found = binned(of.mass_within[threshold_km][rows], right, of.clusters[rows])
-    return {
-        "ece": found.ece,
-        "debiased_ece": found.debiased_ece,
-        "stated": found.stated,
-        "bins": [
-            {"rows": one.rows, "confidence": one.confidence, "accuracy": one.accuracy}
-            for one in found.bins
-        ],
-    }
 
 
 def _by_threshold(
@@ -221,30 +229,23 @@ def _region(of: Measured, share: str, rows: Flags) -> dict[str, Any]:
     }
 
 
+def _densest(of: Measured, share: str, rows: Flags) -> dict[str, Any]:
+    """How often the densest area of a share holds the truth."""
+    held, size = of.area_holds[share][rows], of.area_km2[share][rows]
+    stated = ~np.isnan(held)
+    return {
+        "stated_share": float(share),
+        "coverage": _interval(held[stated], of.clusters[rows][stated]),
+        "median_km2": float(np.median(size[stated])) if stated.any() else float("nan"),
+        "stated": int(stated.sum()),
+    }
+
+
 def _recall_versus_area(error_km: Floats) -> dict[str, float]:
     """Share of photos found by searching discs around the answer, by the area of the disc."""
     needed = np.where(np.isnan(error_km), np.inf, disc_area_km2(error_km))
     shares = recall_versus_area(needed, np.array(AREAS_KM2))
     return {f"{area:g}": share for area, share in zip(AREAS_KM2, shares.tolist(), strict=True)}
-
-
-def _confidence(of: Measured, mass_within: Mapping[float, Floats], rows: Flags) -> dict[str, Any]:
-    """What the share of the mass near the answer is worth as a confidence."""
-    found: dict[str, Any] = {}
-    for threshold_km, mass in mass_within.items():
-        right = within(of.error_km[rows], threshold_km, of.convention)
-        found[f"{threshold_km:g}"] = {
-            "reliability": reliability_at(of, threshold_km, rows),
-            "auroc_right": abstention_auroc(mass[rows], right),
-            "aurc": risk_curve(mass[rows], (~right).astype(np.float64)).aurc,
-        }
-        covered = [
-            own.get("covered") for own, wanted in zip(of.strata, rows, strict=True) if wanted
-        ]
-        if set(covered) == {"true", "false"}:
-            is_covered = np.array([each == "true" for each in covered])
-            found[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(mass[rows], is_covered)
-    return found
 
 
 def _mass_within(

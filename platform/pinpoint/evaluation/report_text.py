@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pinpoint.evaluation.labels import DROPPED
+from pinpoint.evaluation.report_cells import NONE, TITLES, percent, ranged, table
+from pinpoint.evaluation.report_promises import promises
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 
 _KM: Final = tuple(f"{each:g}" for each in THRESHOLDS_KM)
-_NONE: Final = "–"
-_TITLES: Final = {
-    "served": "as served (nothing excluded)",
-    "excluded": "with exclusions",
-}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -35,42 +32,12 @@ def markdown(report: Mapping[str, Any]) -> str:
         _oracle(report),
         *_areas(report),
         *_leakage(report),
-        "## Stated regions and masses",
-        _regions(report),
-        *_confidence(report),
+        *promises(report),
         *_strata(report),
         *_time(report),
         *(f"![{name}]({name})" for name in report["figures"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines)
-
-
-def percent(value: float | None) -> str:
-    """A share as per cent, one digit."""
-    return _NONE if value is None else f"{100 * value:.1f}"
-
-
-def ranged(found: Mapping[str, Any], digits: int = 1, scale: float = 100.0) -> str:
-    """A value with its interval: `41.2 [37.0, 45.5]`."""
-    if found["value"] is None:
-        return _NONE
-    text = f"{scale * found['value']:.{digits}f}"
-    if found["low"] is None:
-        return text
-    return f"{text} [{scale * found['low']:.{digits}f}, {scale * found['high']:.{digits}f}]"
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return _NONE
-    text = f"{value:.1f}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _asked(report: Mapping[str, Any]) -> str:
@@ -123,19 +90,19 @@ def _convention(report: Mapping[str, Any]) -> str:
 def _accuracy(report: Mapping[str, Any]) -> str:
     rows: list[list[object]] = []
     for name, arm in report["arms"].items():
-        title = _TITLES[name]
+        title = TITLES[name]
         rows.append(_line(title, arm["all"]))
         everyone = arm["all"]["accuracy_of_labelled"]
         asked = report["counts"]["asked"]
-        rows.append([f"{title}, of all asked", asked, _NONE, *map(percent, everyone.values())])
+        rows.append([f"{title}, of all asked", asked, NONE, *map(percent, everyone.values())])
         if "without_placeholders" in arm:
             rows.append(_line(f"{title}, placeholders left out", arm["without_placeholders"]))
         effects = [arm["all"]["accuracy"][km]["design_effect"] for km in _KM]
-        rows.append([f"{title}, design effect", arm["all"]["rows"], _NONE, *effects])
+        rows.append([f"{title}, design effect", arm["all"]["rows"], NONE, *effects])
     head = ("arm", "photos", "answered", *(f"@{km} km" for km in _KM))
     errors = [
         (
-            _TITLES[name],
+            TITLES[name],
             arm["all"]["answered"],
             arm["all"]["mean_error_km"],
             ranged(arm["all"]["median_error_interval_km"], 1, 1.0),
@@ -154,7 +121,7 @@ def _line(title: str, figures: Mapping[str, Any]) -> list[object]:
 
 def _oracle(report: Mapping[str, Any]) -> str:
     rows = [
-        [f"{_TITLES[name]}, @{depth}", *(ranged(found[km]) for km in _KM)]
+        [f"{TITLES[name]}, @{depth}", *(ranged(found[km]) for km in _KM)]
         for name, arm in report["arms"].items()
         for depth, found in arm["all"]["oracle"].items()
     ]
@@ -164,7 +131,7 @@ def _oracle(report: Mapping[str, Any]) -> str:
 def _areas(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (
-            _TITLES[name],
+            TITLES[name],
             level,
             percent(found["as_released"]),
             found["rows"],
@@ -201,53 +168,9 @@ def _leakage(report: Mapping[str, Any]) -> list[str]:
     head = ("", *(f"@{km} km" for km in _KM))
     rows = [
         ["difference", *(ranged(gaps[km]) for km in _KM)],
-        ["p", *(f"{gaps[km]['p_value']:.3f}" if gaps[km]["p_value"] else _NONE for km in _KM)],
+        ["p", *(f"{gaps[km]['p_value']:.3f}" if gaps[km]["p_value"] else NONE for km in _KM)],
     ]
     return ["## Leakage", words, table(head, rows)]
-
-
-def _regions(report: Mapping[str, Any]) -> str:
-    rows = [
-        (
-            _TITLES[name],
-            f"{100 * region['stated_share']:.0f} %",
-            "calibrated" if region["calibrated"] else "uncalibrated",
-            percent(region["coverage"]),
-            region["median_radius_km"],
-            region["stated"],
-        )
-        for name, arm in report["arms"].items()
-        for region in arm["all"]["regions"].values()
-    ]
-    head = ("arm", "region", "the answer says", "holds the truth %", "median radius km", "stated")
-    return table(head, rows)
-
-
-def _confidence(report: Mapping[str, Any]) -> list[str]:
-    rows = []
-    for name, arm in report["arms"].items():
-        for km, found in (arm["all"]["confidence"] or {}).items():
-            bins = found["reliability"]
-            rows.append(
-                (
-                    _TITLES[name],
-                    f"{km} km",
-                    *(_three(bins[key]) for key in ("ece", "debiased_ece")),
-                    *(_three(found.get(key)) for key in ("auroc_right", "auroc_covered", "aurc")),
-                )
-            )
-    if not rows:
-        return ["No confidence is stated: the ranker puts all mass on one candidate."]
-    head = ("arm", "mass within", "ECE", "debiased ECE", "AUROC right", "AUROC covered", "AURC")
-    words = (
-        "Confidence is the share of the mass within so many kilometres of the answer, right is an "
-        "answer within them."
-    )
-    return [words, table(head, rows)]
-
-
-def _three(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.3f}"
 
 
 def _strata(report: Mapping[str, Any]) -> list[str]:
@@ -261,13 +184,13 @@ def _strata(report: Mapping[str, Any]) -> list[str]:
         if rows:
             depth = max(arm["all"]["oracle"], key=int)
             head = ("stratum", "photos", *(f"@{km} km" for km in _KM), f"oracle@{depth}, 25 km")
-            parts += [f"## Strata, {_TITLES[name]}", table(head, rows)]
+            parts += [f"## Strata, {TITLES[name]}", table(head, rows)]
     return parts
 
 
 def _stratum(found: Mapping[str, Any]) -> list[str]:
     if "accuracy" not in found:
-        return ["too few"] + [_NONE] * len(_KM)
+        return ["too few"] + [NONE] * len(_KM)
     (oracle,) = found["oracle"].values()
     return [*(ranged(found["accuracy"][km]) for km in _KM), ranged(oracle["25"])]
 
@@ -276,7 +199,7 @@ def _time(report: Mapping[str, Any]) -> list[str]:
     timings = report["timings"]
     if not timings:
         return []
-    flows = ", ".join(f"{_TITLES[k]} {ms:.0f} ms" for k, ms in timings["flow_median_ms"].items())
+    flows = ", ".join(f"{TITLES[k]} {ms:.0f} ms" for k, ms in timings["flow_median_ms"].items())
     return [
         "## Time",
         f"Median per photo: reading, decoding and encoding {timings['photo_median_ms']:.0f} ms; "

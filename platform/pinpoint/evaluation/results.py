@@ -64,6 +64,13 @@ _ANSWER: Final[Mapping[str, pa.DataType]] = {
     "candidate_kind": pa.list_(pa.string()),
     "candidate_channels": pa.list_(pa.string()),
     "timings_ms": _NUMBERS,
+    "abstained": pa.string(),
+    "stratum": pa.string(),
+    "within": _NUMBERS,
+    "elsewhere": pa.float64(),
+    "unsupported": pa.float64(),
+    "area_km2": _NUMBERS,
+    "area_holds": _NUMBERS,
 }
 _SCHEMA: Final = pa.schema(
     [
@@ -106,6 +113,17 @@ class Arm:
     """`[N, K]`."""
     scores: Floats
     """`[N, K]`."""
+    abstained: Sequence[str | None]
+    believed: Sequence[str | None]
+    """The stratum of the calibration that was used; None where none was."""
+    within: Mapping[str, Floats]
+    """Stated probability by distance from the answer in km."""
+    unsupported: Floats
+    """Stated probability that the gallery holds nothing near; else of `elsewhere`."""
+    area_km2: Mapping[str, Floats]
+    """Of the stated densest areas, by their share."""
+    area_holds: Mapping[str, Floats]
+    """1 where that area holds the truth, else 0; NaN without one."""
     photo_ms: Floats
     """Reading, decoding and encoding, which all arms share; NaN without an answer."""
     flow_ms: Floats
@@ -201,7 +219,6 @@ def _measure(flat: list[dict[str, Any]]) -> None:
 
 def _arm(name: str, table: pa.Table) -> Arm:
     kinds = table["kind"].to_pylist()
-    radii = [dict(each or ()) for each in table["radii_m"].to_pylist()]
     timings = [dict(each or ()) for each in table["timings_ms"].to_pylist()]
     photo = [dict(each or ()) for each in table["photo_ms"].to_pylist()]
     return Arm(
@@ -219,19 +236,35 @@ def _arm(name: str, table: pa.Table) -> Arm:
         placeholder=np.array([each is not None for each in table["placeholder"].to_pylist()]),
         calibrated=np.array([bool(each) for each in table["calibrated"].to_pylist()]),
         excluded=_numbers(table["excluded"].to_pylist()),
-        radii_m={
-            share: _numbers([each.get(share) for each in radii])
-            for share in sorted({share for each in radii for share in each}, key=float)
-        },
+        radii_m=_by_key(table["radii_m"]),
         candidates=np.stack(
             [_padded(table["candidate_lat"]), _padded(table["candidate_lon"])], axis=-1
         ),
         masses=_padded(table["candidate_mass"]),
         scores=_padded(table["candidate_score"]),
+        abstained=table["abstained"].to_pylist(),
+        believed=table["stratum"].to_pylist(),
+        within=_by_key(table["within"]),
+        unsupported=_first(table["unsupported"].to_pylist(), table["elsewhere"].to_pylist()),
+        area_km2=_by_key(table["area_km2"]),
+        area_holds=_by_key(table["area_holds"]),
         photo_ms=_numbers([_sum(each) for each in photo]),
         flow_ms=_numbers([each.get("total") for each in timings]),
         row_ms=_numbers([each.get("total") for each in photo]),
     )
+
+
+def _by_key(column: pa.ChunkedArray) -> dict[str, Floats]:
+    """Maps of numbers as one column for each key, keys rising, NaN where a row has none."""
+    rows = [dict(each or ()) for each in column.to_pylist()]
+    keys = sorted({key for row in rows for key in row}, key=float)
+    return {key: _numbers([row.get(key) for row in rows]) for key in keys}
+
+
+def _first(column: Sequence[float | None], otherwise: Sequence[float | None]) -> Floats:
+    """The first of two columns that has a number, row by row."""
+    pairs = zip(column, otherwise, strict=True)
+    return _numbers([other if one is None else one for one, other in pairs])
 
 
 def _sum(timings: Mapping[str, float]) -> float | None:

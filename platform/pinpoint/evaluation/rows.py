@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequest
-from pinpoint.records import Answer, Candidate, Vector
+from pinpoint.geo.areas import holds
+from pinpoint.geo.points import lat_lon
+from pinpoint.records import Answer, Asked, Candidate, Point, Vector
 
 ROWS: Final = "rows.jsonl"
 VECTORS: Final = "vectors.f16"
@@ -54,6 +56,19 @@ class ArmRow:
     candidate_channels: list[str]
     """The channels that found it: `image`, `gps` or `image+gps`."""
     timings_ms: Mapping[str, float]
+    asked: Asked | None
+    """What the decision was made from: what a calibration is fitted on."""
+    abstained: str | None
+    stratum: str | None
+    """The calibration's, where one was used; what follows is empty where none was."""
+    within: Mapping[str, float]
+    """Stated probability by distance from the answer in km."""
+    elsewhere: float | None
+    unsupported: float | None
+    area_km2: Mapping[str, float]
+    """Of the densest areas, by their share."""
+    area_holds: Mapping[str, float]
+    """1 where that area holds the truth, else 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +98,11 @@ class Row:
     """Empty where there is a problem."""
 
 
-def arm_row(answer: Answer, excluded: int) -> ArmRow:
+def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
     """An answer as a row keeps it; `excluded` rows were named beforehand."""
+    believed, belief = answer.believed, answer.believed.belief
+    areas = () if belief is None else belief.areas
+    at = lat_lon([truth])
     ranked = sorted(answer.ranked, key=lambda each: each.candidate.rank)
     return ArmRow(
         lat=None if answer.point is None else answer.point.lat,
@@ -103,6 +121,14 @@ def arm_row(answer: Answer, excluded: int) -> ArmRow:
         candidate_kind=[each.candidate.kind for each in ranked],
         candidate_channels=[_channels(each.candidate) for each in ranked],
         timings_ms=answer.timings_ms,
+        asked=believed.asked,
+        abstained=believed.abstained,
+        stratum=None if belief is None else belief.stratum,
+        within={} if belief is None else {f"{km:g}": p for km, p in belief.within.items()},
+        elsewhere=None if belief is None else belief.elsewhere,
+        unsupported=None if belief is None else belief.unsupported,
+        area_km2={f"{area.share:g}": area.area_km2 for area in areas},
+        area_holds={f"{area.share:g}": float(holds(np.array(area.boxes), at)[0]) for area in areas},
     )
 
 

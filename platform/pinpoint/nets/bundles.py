@@ -10,13 +10,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pinpoint.errors import BadBundle, Conflict
+from pinpoint.nets.calibrations import calibration_files, read_calibrations
 from pinpoint.nets.contract import (
     CONTRACT_FILE,
     DESCRIPTOR_NAME,
@@ -27,6 +28,7 @@ from pinpoint.nets.contract import (
     parse_contract,
 )
 from pinpoint.nets.digests import digest
+from pinpoint.records import Calibration
 
 BUNDLES_FOLDER: Final = "bundles"
 SHIPPED: Final = Path(__file__).with_name("shipped")
@@ -45,6 +47,8 @@ class Bundle:
     """Of the networks behind it, where there are any."""
     places: Path | None = None
     """The list of places that it can answer with, where there is one."""
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    """By ranker; whether they are of this contract, `digests.public_contract` sees."""
 
 
 def descriptor_bundle() -> Bundle:
@@ -72,8 +76,13 @@ def read_bundle(folder: Path) -> Bundle:
     weights = _checked(folder, contract.weights, "weights")
     heads = _checked(folder, contract.heads.weights, "weights") if contract.heads else None
     listed = contract.heads.places if contract.heads else None
-    places = _checked(folder, listed, "places") if listed else None
-    return Bundle(contract=contract, weights=weights, heads=heads, places=places)
+    return Bundle(
+        contract=contract,
+        weights=weights,
+        heads=heads,
+        places=_checked(folder, listed, "places") if listed else None,
+        calibrations=read_calibrations(folder),
+    )
 
 
 def _checked(folder: Path, spec: WeightsSpec | PlacesSpec, what: str) -> Path:
@@ -165,7 +174,8 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
     """
     bundle = read_bundle(folder)
     with whole_folder(into) as draft:
-        for file in (folder / CONTRACT_FILE, bundle.weights, bundle.heads, bundle.places):
+        files = (bundle.weights, bundle.heads, bundle.places, *calibration_files(folder))
+        for file in (folder / CONTRACT_FILE, *files):
             if file is not None:
                 shutil.copyfile(file, draft / file.name)
         read_bundle(draft)

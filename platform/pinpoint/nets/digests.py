@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from pinpoint.nets.calibrations import check_fits
 from pinpoint.nets.contract import BundleContract, Preprocess, contract_json
-from pinpoint.records import Contract
+from pinpoint.records import Calibration, Contract
 
 _VECTOR_CODE: Final = 1
 """Raised whenever the same contract and weights would give other vectors by this code."""
@@ -53,14 +56,25 @@ def _determining(heads: dict[str, Any] | None) -> object:
     return {**shapes, "weights": heads["weights"]["sha256"]}
 
 
-def public_contract(contract: BundleContract, rendition_px: int) -> Contract:
-    """The contract as the rest of the house sees it."""
+def public_contract(
+    contract: BundleContract,
+    rendition_px: int,
+    calibrations: Mapping[str, Calibration] = MappingProxyType({}),
+) -> Contract:
+    """The contract as the rest of the house sees it, with the calibrations that lie beside it.
+
+    Raises:
+        BadBundle: A calibration was fitted on another contract.
+    """
+    named = digest(contract, rendition_px)
+    check_fits(calibrations, named)
     return Contract(
         name=contract.name,
-        digest=digest(contract, rendition_px),
+        digest=named,
         tower=str(contract.tower),
         dims={str(name): width for name, width in contract.dims.items()},
         rendition_px=rendition_px,
-        calibrated=contract.calibrated,
+        calibrated=bool(calibrations),
         note=contract.note,
+        calibrations=calibrations,
     )

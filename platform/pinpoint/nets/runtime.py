@@ -46,7 +46,7 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         heads=None if heads is None else heads.to(device),
         location=None if location is None else location.to(device),
         listed=load_places(bundle),
-        contract=public_contract(contract, rendition_px),
+        contract=public_contract(contract, rendition_px, bundle.calibrations),
         preprocess=contract.preprocess,
         device=device,
         batch=settings.encode_batch,

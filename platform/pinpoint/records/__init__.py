@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pinpoint.records.answering import (
     Answer,
+    Area,
+    Belief,
+    Believed,
     Candidate,
     Citation,
     Contract,
@@ -16,6 +19,7 @@ from pinpoint.records.answering import (
     Found,
     Limits,
     PlaceList,
+    PlaceName,
     Ranked,
     RankedPlace,
     Region,
@@ -38,6 +42,7 @@ from pinpoint.records.basics import (
     Vector,
     Verdict,
 )
+from pinpoint.records.calibrating import Abstention, Asked, Calibration, StratumFit
 from pinpoint.records.catalogue import (
     ApiKey,
     Batch,
@@ -77,11 +82,17 @@ from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rej
 from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
 __all__ = [
+    "Abstention",
     "Answer",
     "ApiKey",
+    "Area",
+    "Asked",
     "Batch",
     "BatchItem",
+    "Belief",
+    "Believed",
     "Box",
+    "Calibration",
     "Caller",
     "Candidate",
     "Capture",
@@ -119,6 +130,7 @@ __all__ = [
     "Panorama",
     "Pixels",
     "PlaceList",
+    "PlaceName",
     "Point",
     "Ranked",
     "RankedPlace",
@@ -137,6 +149,7 @@ __all__ = [
     "StageSum",
     "StoredFile",
     "StoredImage",
+    "StratumFit",
     "Swept",
     "Totals",
     "TrainingRow",

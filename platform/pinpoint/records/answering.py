@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.records.basics import Point, SourceKind, Vector
+from pinpoint.records.calibrating import Asked, Calibration
 from pinpoint.records.index import Box, Circle, Hit
 
 
@@ -27,6 +28,8 @@ class Contract:
     calibrated: bool
     note: str
     """Said in every answer: what these weights can and cannot do."""
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    """By ranker, as they lie in the bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,10 @@ class Ranked:
     evidence: tuple[Evidence, ...]
     similarities: tuple[float, ...]
     """Cosine similarity of the query to each evidence photo, same order."""
+    score: float | None = None
+    """Logit of a reranker; None where the mass is all that the ranker says."""
+    refined: Point | None = None
+    """Where a reranker moved the candidate to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +184,63 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """The densest places that hold a share of the probability."""
+
+    share: float
+    """How often such areas hold the truth."""
+    level: float
+    """The mass that it had to claim for that; the conformal level."""
+    area_km2: float
+    boxes: tuple[tuple[float, float, float, float], ...]
+    """Boxes that do not overlap: south, west, north, east, degrees; none crosses ±180°."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceName:
+    """A country, region or city, and how likely the photo was taken there."""
+
+    level: str
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What calibrated probabilities say of one question."""
+
+    stratum: str
+    """Whose numbers were used."""
+    point: Point
+    within: Mapping[float, float]
+    """Probability that the photo was taken within so many kilometres of the point."""
+    elsewhere: float
+    """Probability that it was taken near none of the candidates."""
+    unsupported: float | None
+    """Probability that the gallery holds nothing within 25 km of it, where that was fitted."""
+    regions: tuple[Region, ...]
+    areas: tuple[Area, ...]
+    names: tuple[PlaceName, ...]
+    """The likeliest of each level."""
+    abstained: str | None
+    """Why the point is no answer but a guess: `unsupported`, `elsewhere`; None where it is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Believed:
+    """What was asked of a calibration, and what it said."""
+
+    asked: Asked | None = None
+    """None without candidates."""
+    belief: Belief | None = None
+    """Only where a calibration fits the question."""
+    note: str = ""
+    """What the probabilities promise, or why there are none."""
+    abstained: str | None = None
+    """Why there is no answer, or only a guess: `no_candidates`, or as `Belief.abstained`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Where a photo was taken, and what speaks for it."""
 
@@ -199,6 +263,7 @@ class Answer:
     """The best of the bundle's list, where that was compared; there are no candidates then."""
     note: str | None = None
     """What this answer lacks that others have."""
+    believed: Believed = field(default_factory=Believed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
 from uuid import UUID
@@ -18,6 +18,7 @@ from pinpoint.ports import CatalogueReader
 from pinpoint.records import (
     KINDS,
     Answer,
+    Believed,
     Citation,
     Contract,
     Image,
@@ -49,13 +50,17 @@ class Decision:
     ranked: tuple[Ranked, ...] = ()
     places: tuple[RankedPlace, ...] = ()
     considered: int
+    believed: Believed = field(default_factory=Believed)
 
 
-def decide(ranked: Sequence[Ranked], *, reader: CatalogueReader, cited: int) -> Decision:
+def decide(
+    ranked: Sequence[Ranked], believed: Believed, *, reader: CatalogueReader, cited: int
+) -> Decision:
     """Decide where the photo was taken and who says so.
 
     Args:
         ranked: `[K]`, best first, masses sum to 1.
+        believed: Calibrated probabilities, where there are any, have point and regions already.
         reader: The organisation's rows; read once, for names and licences.
         cited: Citations per role and kind.
 
@@ -63,10 +68,13 @@ def decide(ranked: Sequence[Ranked], *, reader: CatalogueReader, cited: int) -> 
         Point None and nothing else where there are no candidates.
     """
     if not ranked:
-        return Decision(point=None, regions=(), considered=0)
+        return Decision(point=None, regions=(), considered=0, believed=believed)
     positions = lat_lon([each.candidate.point for each in ranked])
     mass = np.array([each.mass for each in ranked])
-    point, regions = _settled(positions, mass, seats=len(ranked))
+    if believed.belief is None:
+        point, regions = _settled(positions, mass, seats=len(ranked))
+    else:
+        point, regions = believed.belief.point, believed.belief.regions
     away_m = haversine_m(positions, lat_lon([point])[0])
     return Decision(
         point=point,
@@ -74,6 +82,7 @@ def decide(ranked: Sequence[Ranked], *, reader: CatalogueReader, cited: int) -> 
         citations=_citations(ranked, away_m, point, reader, cited),
         ranked=tuple(ranked),
         considered=len(ranked),
+        believed=believed,
     )
 
 
@@ -88,7 +97,9 @@ def decide_places(
         mass: `[N]`, sums to 1; the regions hold shares of all of it.
     """
     if not best:
-        return Decision(point=None, regions=(), considered=0)
+        return Decision(
+            point=None, regions=(), considered=0, believed=Believed(abstained="no_candidates")
+        )
     point, regions = _settled(positions, mass, seats=len(best))
     return Decision(point=point, regions=regions, places=tuple(best), considered=len(mass))
 
@@ -117,7 +128,7 @@ def composed(
     return Answer(
         point=decision.point,
         regions=decision.regions,
-        calibrated=False,
+        calibrated=decision.believed.belief is not None,
         ranked=decision.ranked,
         citations=decision.citations,
         bundle=contract.name,
@@ -130,6 +141,7 @@ def composed(
         timings_ms=timings_ms,
         places=decision.places,
         note=note,
+        believed=decision.believed,
     )
 
 

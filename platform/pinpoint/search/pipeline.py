@@ -1,7 +1,7 @@
 """Locate and similar, as recipes.
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
-         ─vote→ [Ranked] ─decide→ Answer
+         ─vote→ [Ranked] ─believe→ probabilities, where calibrated ─decide→ Answer
 places:  photo ─→ vector ─compare→ [place that the bundle knows] ─decide→ Answer without evidence
 similar: photo, or an image of the gallery ─→ vector ─retrieve→ [SimilarGroup]
 """
@@ -36,6 +36,7 @@ from pinpoint.search import (
     exclude,
     grouping,
     places,
+    posterior,
     query,
     retrieve,
     vote,
@@ -96,6 +97,7 @@ def locate(
         database=database,
         settings=settings,
         exclusions=exclusions,
+        kind=kind,
         watch=watch,
     )
 
@@ -109,6 +111,7 @@ def locate_encoded(
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
+    kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str = vote.NAME,
     watch: Stopwatch | None = None,
@@ -153,7 +156,8 @@ def locate_encoded(
         with watch.stage("rank"):
             ranked = RANKERS[ranker](vector, candidates, near)
         with watch.stage("decide"):
-            decision = answer.decide(ranked, reader=reader, cited=settings.cited)
+            believed = posterior.believed(ranked, ranker, contract, limits, settings, kind=kind)
+            decision = answer.decide(ranked, believed, reader=reader, cited=settings.cited)
     return answer.composed(
         decision, contract, watch.read(), ranker=ranker, engine=info.engine, build=info.build
     )

@@ -1,0 +1,137 @@
+"""`pinpoint calibrate`: from a run on held-out photos to probabilities in every answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Session
+from pinpoint.errors import BadRequest
+from pinpoint.records import Calibration
+from pinpoint.settings import Settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Hang the command into the tree."""
+    app.command()(calibrate)
+
+
+def calibrate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run of `pinpoint evaluate`.")],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle", help="Folder of the bundle; by default found by the run's digest."
+        ),
+    ] = None,
+    withheld: Annotated[
+        float,
+        typer.Option("--withhold", help="Share of covered questions whose answer may be withheld."),
+    ] = 0.1,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Of the questions; the protocol's by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit probabilities, regions and abstention on held-out photos, into the bundle."""
+    from pinpoint.evaluation.calibrating import calibrate as fit
+    from pinpoint.nets.bundles import read_bundle
+    from pinpoint.nets.calibrations import write_calibration
+    from pinpoint.nets.digests import digest, public_contract
+
+    session = Session.of(context, as_json=as_json)
+    settings = Settings.from_environment()
+    rendition_px = settings.media.rendition_px
+    found = fit(run, licence=licence, withheld=withheld)
+    folder = _folder(found.contract, bundle, settings)
+    if digest(read_bundle(folder).contract, rendition_px) != found.contract:
+        raise BadRequest(
+            f"the run was asked with the bundle {found.bundle} ({found.contract[:16]}…), {folder} "
+            "is another"
+        )
+    path = write_calibration(folder, found)
+    whole = read_bundle(folder)
+    public_contract(whole.contract, rendition_px, whole.calibrations)
+    if session.as_json:
+        output.show_json({"file": str(path), **_said(found)})
+        return
+    _show(path, found)
+
+
+def _folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
+    """Where the bundle of a contract lies; one that came with the package is copied home first."""
+    from pinpoint.nets.bundles import BUNDLES_FOLDER, SHIPPED, bundle_of, copy_bundle
+    from pinpoint.nets.contract import DESCRIPTOR_NAME
+
+    if bundle is not None:
+        return bundle
+    home = settings.places.home
+    name = bundle_of(contract, home, settings.media.rendition_px, settings.encoder.bundle)
+    if name == DESCRIPTOR_NAME:
+        raise BadRequest("the descriptor is no bundle on disk, so nothing can be kept beside it")
+    folder = Path(name)
+    if folder.parent == SHIPPED:
+        copy_bundle(folder, home / BUNDLES_FOLDER / folder.name)
+        return home / BUNDLES_FOLDER / folder.name
+    return folder
+
+
+def _said(found: Calibration) -> dict[str, Any]:
+    return {
+        "ranker": found.ranker,
+        "bundle": found.bundle,
+        "authors": found.authors,
+        "data": found.data,
+        "licence": found.licence,
+        "strata": {
+            name: {
+                "rows": fit.rows,
+                "authors": fit.authors,
+                "temperature": fit.temperature,
+                "region_levels": dict(fit.region_levels),
+                "radius_levels": dict(fit.radius_levels),
+            }
+            for name, fit in found.strata.items()
+        },
+        "abstention": {
+            "signal": found.abstention.signal,
+            "above": found.abstention.above,
+            "supported_share": found.abstention.supported_share,
+            "unsupported_share": found.abstention.unsupported_share,
+        },
+        "note": found.note,
+    }
+
+
+def _show(path: Path, found: Calibration) -> None:
+    output.say(f"{path}: ranker {found.ranker} on bundle {found.bundle}")
+    rows = [
+        (
+            name,
+            fit.rows,
+            fit.authors,
+            f"{fit.temperature:.2f}",
+            *(f"{fit.region_levels[share]:.3f}" for share in ("0.5", "0.9")),
+            *(f"{fit.radius_levels[share]:.3f}" for share in ("0.5", "0.9")),
+        )
+        for name, fit in found.strata.items()
+    ]
+    head = ("stratum", ">questions", ">authors", ">temperature")
+    levels = (">area 50 %", ">area 90 %", ">disc 50 %", ">disc 90 %")
+    output.table(None, (*head, *levels), rows)
+    abstention = found.abstention
+    output.say(
+        f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
+        f"{abstention.supported_share:.1%} of covered questions"
+        + (
+            ""
+            if abstention.unsupported_share is None
+            else f", {abstention.unsupported_share:.1%} of uncovered ones"
+        )
+    )
+    output.say(found.note)
+    output.say("a stack that is up reads it at its next start: pinpoint down, pinpoint up")

@@ -1,0 +1,284 @@
+"""Calibrating a ranker on the calibration split of a run, from the rows that it left.
+
+Temperature, kernels and the mass elsewhere by `fitting`; then levels by split-conformal prediction,
+stratum by stratum and one photo per author; then the threshold below which nothing is answered.
+Questions that no gallery covers serve for that threshold only: regions promise nothing about them.
+Questions that will be abstained on count like all others in the levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint import __version__
+from pinpoint.errors import BadRequest
+from pinpoint.evaluation import fitting
+from pinpoint.evaluation.asked import read_run
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.geo import kernels, posteriors
+from pinpoint.geo.distance import haversine_m
+from pinpoint.metrics.conformal import conformal_level, one_per_author
+from pinpoint.metrics.geolocation import THRESHOLDS_KM
+from pinpoint.records import Abstention, Asked, Calibration, StratumFit
+from pinpoint.search import posterior
+
+ROLES: Final = ("calibration", "null-train")
+"""Of a planet's questions those that may be fitted on; all others are left for tests."""
+LEAST_AUTHORS: Final = 10
+"""Fewer cannot promise 90 % of anything."""
+LEAST_OWN: Final = 100
+"""A stratum of fewer authors has no numbers of its own."""
+LEAST_UNSUPPORTED: Final = 10
+WITHHELD: Final = 0.1
+"""Share of the questions that the gallery covers on which an answer may be withheld."""
+SEED: Final = 20261121
+_APART: Final = ("cited", "objective_km")
+"""Settings of the search that leave the posterior as it is."""
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Questions:
+    """N answered questions of the calibration split."""
+
+    asked: Sequence[Asked]
+    truth: Floats
+    """`[N, 2]`."""
+    authors: Sequence[str | None]
+    supported: Flags
+    """`[N]`: not said to be outside of the gallery."""
+
+    def of(self, chosen: NDArray[np.intp]) -> Questions:
+        """Some of them."""
+        return Questions(
+            [self.asked[row] for row in chosen],
+            self.truth[chosen],
+            [self.authors[row] for row in chosen],
+            self.supported[chosen],
+        )
+
+    def count_authors(self) -> int:
+        """How many authors there are; a photo without one is its own."""
+        return len(one_per_author(self.authors, SEED))
+
+
+def calibrate(
+    folder: Path, *, licence: str | None = None, withheld: float = WITHHELD
+) -> Calibration:
+    """Fit everything on a finished run.
+
+    Args:
+        folder: Of the run. Its arm with exclusions is used, where it has one.
+        licence: Of the questions; the protocol's own by default.
+        withheld: Share of covered questions on which an answer may be withheld.
+
+    Raises:
+        BadRequest: There is no finished run, its ranker states nothing, or too few authors.
+    """
+    run = read_run(folder)
+    if run["settings"]["ranker"] == "top1":
+        raise BadRequest("top1 puts all mass on one candidate: there is nothing to calibrate")
+    if not 0 < withheld < 1:
+        raise BadRequest(f"the share of withheld answers lies in (0, 1), not {withheld}")
+    arm = EXCLUDED if run["settings"]["exclude"] else SERVED
+    everything = _read(folder, run, arm)
+    known = everything.of(np.flatnonzero(everything.supported))
+    authors = known.count_authors()
+    if authors < LEAST_AUTHORS:
+        raise BadRequest(
+            f"{folder} has answers to questions of {authors} authors in its calibration split; "
+            f"{LEAST_AUTHORS} are the least, and some hundreds are wanted"
+        )
+    cuts = _cuts(known)
+    strata = _strata(known, cuts)
+    protocol = PROTOCOLS[run["protocol"]]
+    return Calibration(
+        ranker=run["settings"]["ranker"],
+        contract=run["gallery"]["bundle_digest"],
+        bundle=run["gallery"]["bundle"],
+        kernels_km=fitting.KERNELS_KM,
+        elsewhere_km=fitting.ELSEWHERE_KM,
+        density_cuts=cuts,
+        strata=strata,
+        abstention=_abstention(everything, strata, cuts, withheld),
+        search={k: v for k, v in run["settings"]["search"].items() if k not in _APART},
+        kinds=tuple(run["settings"]["kinds"]),
+        data=_data(run, arm, everything),
+        authors=authors,
+        licence=licence or protocol.licence,
+        note=(
+            f"Fitted on {len(known.asked)} questions by {authors} authors ({protocol.title}). For "
+            "questions like those, asked of a gallery like that one and taken where it has images, "
+            "probabilities and regions hold as often as they say; those whose answer is withheld "
+            "count like all others."
+        ),
+        code_version=__version__,
+    )
+
+
+def _read(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
+    """The answered questions of the calibration split.
+
+    Raises:
+        BadRequest: The run is not finished or from before there were calibrations, or has none.
+    """
+    found, rows = [], 0
+    for row in read_rows(folder):
+        rows += 1
+        answer = row["arms"].get(arm)
+        if answer is None or row["strata"].get("role", ROLES[0]) not in ROLES:
+            continue
+        if "asked" not in answer:
+            raise BadRequest(f"{folder} was asked by an earlier version: ask again in a new folder")
+        if answer["asked"] is not None:
+            found.append((_question(answer["asked"]), row))
+    if rows < run["labels"]["asked"]:
+        raise BadRequest(
+            f"{folder} has {rows} of {run['labels']['asked']} rows: let the run finish first"
+        )
+    if not found:
+        raise BadRequest(
+            f"{folder} has no answered question of the calibration split (role {ROLES[0]})"
+        )
+    return Questions(
+        [one for one, _ in found],
+        np.array([(row["lat"], row["lon"]) for _, row in found]),
+        [row["creator"] for _, row in found],
+        np.array([row["strata"].get("covered") != "false" for _, row in found]),
+    )
+
+
+def _question(said: Mapping[str, Any]) -> Asked:
+    points = tuple((float(lat), float(lon)) for lat, lon in said["points"])
+    return Asked(**{**said, "points": points, "logits": tuple(said["logits"])})
+
+
+def _cuts(known: Questions) -> dict[str, float]:
+    """Of each kind the density that half of its questions have."""
+    kinds = sorted({one.kind for one in known.asked if one.kind is not None})
+    return {
+        kind: float(np.median([one.density for one in known.asked if one.kind == kind]))
+        for kind in kinds
+    }
+
+
+def _strata(known: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
+    """Every stratum that has authors enough, and `all`; narrow ones are pulled to wide ones."""
+    table = fitting.tabled(known.asked, known.truth)
+    names = [posteriors.strata(one, cuts) for one in known.asked]
+    narrowness = {name: place for own in names for place, name in enumerate(reversed(own))}
+    fitted: dict[str, fitting.Fitted] = {}
+    strata = {}
+    for name in sorted(narrowness, key=lambda name: (narrowness[name], name)):
+        rows = np.flatnonzero([name in own for own in names])
+        some = known.of(rows)
+        if fitted and some.count_authors() < LEAST_OWN:
+            continue
+        wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.EVERYTHING))
+        fitted[name] = fitting.fit(table.rows(rows), wider)
+        strata[name] = _with_levels(fitted[name], some)
+    return strata
+
+
+def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
+    """A stratum's numbers, with the levels that make its regions hold as often as they say."""
+    bare = StratumFit(
+        temperature=fitted.temperature,
+        crowding=fitted.crowding,
+        kernel_shares=tuple(fitted.kernel_shares.tolist()),
+        elsewhere=tuple(fitted.elsewhere.tolist()),
+        elsewhere_shares=tuple(fitted.elsewhere_shares.tolist()),
+        region_levels={},
+        radius_levels={},
+        within={},
+        rows=len(some.asked),
+        authors=some.count_authors(),
+    )
+    drawn = some.of(one_per_author(some.authors, SEED))
+    scores = np.array(
+        [scores_of(one, bare, at) for one, at in zip(drawn.asked, drawn.truth, strict=True)]
+    )
+    by_region, by_radius = (
+        {share: min(1.0, conformal_level(column, float(share))) for share in posterior.SHARES}
+        for column in scores.T[:2]
+    )
+    within = {
+        f"{km:g}": fitting.moved(held, scores[:, 2] <= km)
+        for km, held in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
+    }
+    return replace(bare, region_levels=by_region, radius_levels=by_radius, within=within)
+
+
+def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
+    """What levels and probabilities are fitted on.
+
+    The masses that the densest areas and the disc of the answer must claim to reach the truth, how
+    far off the answer is in km, and the mass within each of `THRESHOLDS_KM` of it.
+
+    Args:
+        one: The question.
+        fit: Its stratum's numbers; levels do not count.
+        truth: `[2]` degrees.
+    """
+    belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
+    positions, weights = nodes = kernels.nodes(belief, posterior.NODES)
+    here = float(kernels.log_density(belief, truth[None])[0])
+    dense = kernels.log_density(belief, positions)
+    answer = posterior.best_point(one, belief, nodes, None)
+    away_km = float(haversine_m(answer, truth)) / 1_000.0
+    masses = [
+        float(kernels.masses_within(belief, answer[None], km)[0])
+        for km in (away_km, *THRESHOLDS_KM)
+    ]
+    return [kernels.depth(dense, weights, here), masses[0], away_km, *masses[1:]]
+
+
+def _abstention(
+    everything: Questions, strata: Mapping[str, StratumFit], cuts: Mapping[str, float], share: float
+) -> Abstention:
+    """The threshold above which an answer is withheld, and what it costs and brings."""
+    unsupported = ~everything.supported
+    coefficients: tuple[float, ...] | None = None
+    if int(unsupported.sum()) >= LEAST_UNSUPPORTED:
+        design = np.array([posteriors.signals(one) for one in everything.asked])
+        coefficients = tuple(fitting.logistic(design, unsupported).tolist())
+    doubts = np.array(
+        [
+            posteriors.masses(one, posteriors.chosen(one, strata, cuts)[1])[1]
+            if coefficients is None
+            else posteriors.probability(coefficients, one)
+            for one in everything.asked
+        ]
+    )
+    above = float(np.quantile(doubts[everything.supported], 1.0 - share))
+    withheld = doubts > above
+    return Abstention(
+        signal="elsewhere" if coefficients is None else "unsupported",
+        above=above,
+        unsupported=coefficients,
+        supported_share=float(withheld[everything.supported].mean()),
+        unsupported_share=float(withheld[unsupported].mean()) if unsupported.any() else None,
+    )
+
+
+def _data(run: Mapping[str, Any], arm: str, everything: Questions) -> dict[str, str]:
+    planet = run["planet"] or {}
+    return {
+        "protocol": run["protocol"],
+        "labels": run["labels"]["digest"],
+        "planet": str(planet.get("digest", "")),
+        "arm": arm,
+        "questions": str(int(everything.supported.sum())),
+        "unsupported_questions": str(int((~everything.supported).sum())),
+        "gallery_images": str(run["gallery"]["images"]),
+        "index_build": str(run["gallery"]["index_build"]),
+    }

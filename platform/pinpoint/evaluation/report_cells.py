@@ -1,0 +1,45 @@
+"""Cells and tables of the report, and the names of its arms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+NONE: Final = "–"
+TITLES: Final = {
+    "served": "as served (nothing excluded)",
+    "excluded": "with exclusions",
+}
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines)
+
+
+def percent(value: float | None) -> str:
+    """A share as per cent, one digit."""
+    return NONE if value is None else f"{100 * value:.1f}"
+
+
+def ranged(found: Mapping[str, Any], digits: int = 1, scale: float = 100.0) -> str:
+    """A value with its interval: `41.2 [37.0, 45.5]`."""
+    if found["value"] is None:
+        return NONE
+    text = f"{scale * found['value']:.{digits}f}"
+    if found["low"] is None:
+        return text
+    return f"{text} [{scale * found['low']:.{digits}f}, {scale * found['high']:.{digits}f}]"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return NONE
+    text = f"{value:.1f}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def three(value: float | None) -> str:
+    """Three digits."""
+    return NONE if value is None else f"{value:.3f}"

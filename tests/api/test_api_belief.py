@@ -1,0 +1,89 @@
+"""Areas as GeoJSON: valid, cut at the antimeridian, right at the poles, rings as in RFC 7946."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from shapely.geometry import Point, shape
+
+from pinpoint.api.schemas_belief import AreaOut
+from pinpoint.geo import areas, kernels
+from pinpoint.geo.gazetteer import cities, likeliest, nearest
+from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
+from pinpoint.geo.points import destination, lat_lon
+from pinpoint.records import Area
+
+
+def area_of(places, radius_km, level):
+    """The area of even kernels and a tenth anywhere."""
+    count = len(places)
+    mixture = Mixture(
+        np.array([*places, (0.0, 0.0)]),
+        np.array([radius_km] * count + [ANYWHERE_KM]),
+        np.array([0.9 / count] * count + [0.1]),
+    )
+    positions, weights = kernels.nodes(mixture, 1_024)
+    dense = kernels.log_density(mixture, positions)
+    boxes = areas.boxes_above(mixture, kernels.log_level(dense, weights, level))
+    return Area(
+        share=0.9, level=level, area_km2=areas.area_km2(boxes), boxes=tuple(map(tuple, boxes))
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "radius_km"),
+    [
+        ([(-17.0, 179.9)], 100.0),
+        ([(89.9, 10.0)], 50.0),
+        ([(-90.0, 0.0)], 300.0),
+        ([(48.0, 2.0), (48.0, 2.4), (-33.0, 151.0)], 8.0),
+    ],
+    ids=["antimeridian", "north pole", "south pole", "three towns"],
+)
+def test_an_area_is_valid_geojson_and_holds_what_its_boxes_hold(places, radius_km):
+    area = area_of(places, radius_km, 0.8)
+    said = json.loads(AreaOut.of(area).model_dump_json())
+    whole = shape(said["geometry"])
+    assert (said["geometry"]["type"], whole.is_valid) == ("MultiPolygon", True)
+    west, south, east, north = whole.bounds
+    assert -180 <= west < east <= 180
+    assert -90 <= south < north <= 90
+    for polygon in whole.geoms:
+        assert polygon.exterior.is_ccw
+        assert not any(ring.is_ccw for ring in polygon.interiors)
+    turns = np.arange(0.0, 360.0, 20.0)
+    for place in places:
+        for times, inside in ((0.5, True), (6.0, False)):
+            ring = destination(np.array(place), turns, times * radius_km * 1_000)
+            if not inside and len(places) > 1:
+                continue  # what is outside of one town may be inside of another
+            assert [whole.covers(Point(lon, lat)) for lat, lon in ring] == [inside] * len(turns)
+    # Both sides of the antimeridian: two parts that touch ±180° and nothing between them.
+    if places[0][1] == 179.9:
+        assert len(whole.geoms) == 2
+        assert {west, east} == {-180.0, 180.0}
+        assert not whole.covers(Point(0.0, -17.0))
+
+
+def test_names_are_those_of_the_nearest_city_in_a_loop():
+    rng = np.random.default_rng(4)
+    table = cities()
+    own = [table[i] for i in rng.integers(0, len(table), 5)]
+    points = lat_lon([city.point for city in own]) + rng.normal(0, 0.02, (5, 2))
+    found = nearest(points)
+    for point, city in zip(points.tolist(), found, strict=True):
+        some = [table[i] for i in rng.integers(0, len(table), 400)]
+        slow = min([*some, *own, city], key=lambda one: _chord(point, one.point))
+        assert _chord(point, slow.point) == _chord(point, city.point)
+    paris, lyon, rome = (48.8566, 2.3522), (45.758, 4.835), (41.894, 12.483)
+    said = likeliest(np.array([paris, lyon, rome]), np.array([0.25, 0.2, 0.35]))
+    assert said["country"] == ("FR", pytest.approx(0.45))
+    assert said["city"] == ("Rome, Latium, IT", pytest.approx(0.35))
+    assert said["region"][0] == "Latium, IT"
+
+
+def _chord(a, b):
+    (lat, lon), (lat_b, lon_b) = np.radians(a), np.radians((b.lat, b.lon))
+    return 1 - (np.sin(lat) * np.sin(lat_b) + np.cos(lat) * np.cos(lat_b) * np.cos(lon - lon_b))

@@ -1,0 +1,87 @@
+"""`pinpoint calibrate` and what `pinpoint locate` prints of probabilities; no stack is needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from evaluation import supposed
+from pinpoint.cli.main import main
+from pinpoint.cli.search import show_answer
+from pinpoint.nets.bundles import SHIPPED, copy_bundle, find_bundle
+from pinpoint.nets.contract import descriptor_contract
+from pinpoint.nets.digests import digest
+
+
+@pytest.fixture
+def pinpoint(tmp_path, monkeypatch, capsys):
+    """Runs a command at a home without a stack."""
+    monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "home"))
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        done = capsys.readouterr()
+        assert (ended.value.code or 0) == code, done
+        return json.loads(done.out) if "--json" in arguments else done
+
+    return run
+
+
+def asked_of(folder, contract):
+    """A run of 36 questions by 12 authors that was asked of some bundle."""
+    gallery = {"bundle_digest": digest(contract, 512), "images": 4, "index_build": "b"}
+    gallery["bundle"] = contract.name
+    return supposed.run(folder, supposed.questions(36, seed=8), gallery=gallery)
+
+
+def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path):
+    shipped = SHIPPED / "world-tiny"
+    run = asked_of(tmp_path / "run", find_bundle(str(shipped), tmp_path).contract)
+    said = pinpoint("calibrate", run, "--json", "--licence", "CC0-1.0")
+    home = tmp_path / "home" / "bundles" / "world-tiny"
+    assert said["file"] == str(home / "calibration-vote.json")
+    assert (said["authors"], said["licence"], said["ranker"]) == (12, "CC0-1.0", "vote")
+    assert list(said["strata"]) == ["all"]
+    assert not list(shipped.glob("calibration-*"))
+    assert pinpoint("bundles", "show", "world-tiny", "--json")["calibrated"] == ["vote"]
+    # What is copied on takes it along, and what fits no longer is said in words.
+    other = copy_bundle(home, tmp_path / "other")
+    assert list(other.calibrations) == ["vote"]
+    assert "withheld where elsewhere is above" in pinpoint("calibrate", run).out
+
+
+def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):
+    run = asked_of(tmp_path / "run", descriptor_contract())
+    assert "descriptor is no bundle on disk" in pinpoint("calibrate", run, code=64).err
+    said = pinpoint("calibrate", run, "--bundle", SHIPPED / "world-tiny", code=64).err
+    assert "the run was asked with the bundle descriptor" in said
+    assert "holds no run" in pinpoint("calibrate", tmp_path, code=64).err
+
+
+def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
+    answer = {
+        "point": {"lat": 48.85, "lon": 2.35}, "abstained": "unsupported", "calibrated": True,
+        "regions": [{"mass": 0.9, "radius_m": 31_000.0}], "citations": {}, "candidates": [],
+        "timings_ms": {}, "bundle": {"name": "b", "note": "n"}, "ranker": "vote",
+        "index": {"build": "1"},
+        "belief": {
+            "within": [{"radius_km": 25, "probability": 0.42}],
+            "areas": [{"probability": 0.9, "area_km2": 12_345.6}],
+            "names": [{"level": "country", "name": "FR", "probability": 0.6}],
+        },
+    }  # fmt: skip
+    show_answer("a.jpg", answer)
+    said = capsys.readouterr().out
+    assert "90% within 31" in said
+    assert "no answer (the gallery probably has nothing near it); the point is the best" in said
+    assert "probability within 25 km 42%; 90% in 12,346 km²" in said
+    assert "FR 60%" in said
+    show_answer("a.jpg", {**answer, "abstained": None, "belief": None, "calibrated": False})
+    said = capsys.readouterr().out
+    assert "of the vote" in said
+    assert "not calibrated" in said
+    assert "probability" not in said

@@ -1,0 +1,139 @@
+"""A bundle is calibrated through the whole chain: run, fit, artefact, run again, wire."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from shapely.geometry import Point as Place
+from shapely.geometry import shape
+
+from pinpoint.api.schemas import AnswerOut
+from pinpoint.errors import BadBundle
+from pinpoint.evaluation import calibrating, measures
+from pinpoint.evaluation.asked import read_run
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.results import read_results, write_results
+from pinpoint.evaluation.rows import read_rows
+from pinpoint.evaluation.run import vector_width
+from pinpoint.metrics.conventions import CONVENTIONS
+from pinpoint.nets.bundles import SHIPPED, copy_bundle, read_bundle
+from pinpoint.nets.calibrations import write_calibration
+from pinpoint.nets.digests import public_contract
+from pinpoint.records import Limits
+from pinpoint.search.pipeline import locate
+from pinpoint.world.planets import make_planet
+from rig import Rig
+
+
+@pytest.fixture(scope="module")
+def planet(tmp_path_factory):
+    """A tiny planet whose test queries are called calibration."""
+    made = make_planet(tmp_path_factory.mktemp("planet"), preset="tiny", seed=3)
+    with made.labels.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["role"] = {"test": "calibration", "null-test": "null-train"}.get(row["role"], "other")
+    with made.labels.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return made
+
+
+def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postgres, server_places):
+    folder = copy_bundle(SHIPPED / "world-tiny", tmp_path / "bundle").weights.parent
+    name = "e_calibrated"
+    postgres.clone("template_pinpoint", name)
+    rig = Rig(
+        server_places.owner_url(name), server_places.api_url(name), tmp_path / "rig", str(folder)
+    )
+    try:
+        org = rig.organization()
+        rig.ingest(planet.manifests()["test-photo"], org, source="photos", kind="photo")
+        parts = replace(chain.parts, encoder=rig.encoder, index=rig.index, database=rig.database)
+        only = (("role", "calibration"), ("role", "null-train"), ("kind", "photo"))
+        plan = {"organization_id": org, "images": planet.folder / "queries/images", "only": only}
+        labelled = read_labels(PROTOCOLS["world"], planet.labels)
+        before = _run(chain, parts, labelled, tmp_path / "before", plan)
+        assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
+        assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
+
+        found = calibrating.calibrate(tmp_path / "before")
+        write_calibration(folder, found)
+        fresh = type(rig.encoder)(rig.settings)
+        parts = replace(parts, encoder=fresh)
+        after = _run(chain, parts, labelled, tmp_path / "after", {**plan, "exclude": ()})
+        for row in after:
+            served = row["arms"]["served"]
+            assert served["calibrated"]
+            assert list(served["within"]) == ["1", "25", "200", "750", "2500"]
+            chances = list(served["within"].values())
+            assert chances == sorted(chances)
+            assert served["radii_m"]["0.5"] <= served["radii_m"]["0.9"]
+            assert served["area_km2"]["0.5"] <= served["area_km2"]["0.9"]
+        first = after[0]
+        data = (planet.folder / "queries/images" / first["file"]).read_bytes()
+        answer = locate(
+            data, file="x", limits=Limits(), organization_id=org, kind=first["kind"],
+            decoder=parts.decoder, encoder=fresh, index=parts.index, database=parts.database,
+            settings=parts.search,
+        )  # fmt: skip
+        _check_wire(AnswerOut.of(answer, 3), first)
+        write_results(tmp_path / "after", read_run(tmp_path / "after"), vector_width(parts))
+        _check_figures(tmp_path / "after", after)
+    finally:
+        rig.close()
+        postgres.drop(name)
+    _check_foreign(folder, found)
+
+
+def _run(chain, parts, labelled, out, plan):
+    original, chain.parts = chain.parts, parts
+    try:
+        chain.run(out, labelled=labelled, **plan)
+    finally:
+        chain.parts = original
+    return list(read_rows(out))
+
+
+def _check_wire(said, row):
+    """The answer of the API: the row's numbers, areas as valid GeoJSON that hold what rows say."""
+    served = row["arms"]["served"]
+    assert said.calibrated
+    assert "Fitted on" in said.calibration_note
+    assert {f"{one.radius_km:g}": one.probability for one in said.belief.within} == served["within"]
+    for area in said.belief.areas:
+        whole = shape(json.loads(area.geometry.model_dump_json()))
+        assert whole.is_valid
+        assert whole.covers(Place(row["lon"], row["lat"])) == bool(
+            served["area_holds"][f"{area.probability:g}"]
+        )
+
+
+def _check_figures(folder, after):
+    """Areas, probabilities and abstention of the report are those of the rows."""
+    of = measures.measure(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
+    found = measures.figures(of, np.ones(len(after), dtype=bool))
+    rows = [row["arms"]["served"] for row in after]
+    for share, area in found["densest"].items():
+        held = [row["area_holds"][share] for row in rows]
+        assert (area["coverage"]["value"], area["stated"]) == (np.mean(held), len(rows))
+    assert of.mass_within[25.0].tolist() == [row["within"]["25"] for row in rows]
+    withheld = np.array([row["abstained"] is not None for row in rows])
+    covered = np.array([row["strata"]["covered"] == "true" for row in after])
+    assert found["abstention"]["withheld_of_covered"] == withheld[covered].mean()
+    assert found["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
+    assert {own["calibration"] for own in of.strata} == {row["stratum"] for row in rows}
+
+
+def _check_foreign(folder, found):
+    other = replace(found, contract="0" * 64)
+    write_calibration(folder, other)
+    bundle = read_bundle(folder)
+    with pytest.raises(BadBundle, match="was fitted on the bundle world-tiny"):
+        public_contract(bundle.contract, 512, bundle.calibrations)

@@ -1,0 +1,207 @@
+"""Calibration: on made-up questions whose chances are known, and through the chain on a planet."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evaluation import supposed
+from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.evaluation import calibrating, fitting
+from pinpoint.geo import areas, kernels, posteriors
+from pinpoint.geo.distance import haversine_m
+from pinpoint.metrics.calibration import reliability
+from pinpoint.nets.calibrations import read_calibrations, write_calibration
+from pinpoint.records import Contract, Limits
+from pinpoint.search import posterior
+from pinpoint.settings import SearchSettings
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A calibration on 360 questions by 120 authors, and 40 that no gallery covers."""
+    folder = tmp_path_factory.mktemp("supposed") / "run"
+    covered = supposed.questions(360, seed=11)
+    supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
+    return calibrating.calibrate(folder)
+
+
+@pytest.fixture(scope="module")
+def asked(fitted):
+    """Fresh questions with what is believed of them."""
+    return [
+        (one, truth, posterior.believe(one, fitted))
+        for one, truth, _ in supposed.questions(210, seed=21)
+    ]
+
+
+def off_km(belief, truth):
+    return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), truth)) / 1_000
+
+
+def test_probabilities_mean_what_they_say(asked):
+    for radius_km, most in ((1.0, 0.05), (25.0, 0.12), (2_500.0, 0.12)):
+        said = [belief.within[radius_km] for _, _, belief in asked]
+        right = [off_km(belief, truth) <= radius_km for _, truth, belief in asked]
+        assert np.mean(said) == pytest.approx(np.mean(right), abs=0.08), radius_km
+        assert reliability(said, right).debiased_ece < most, radius_km
+    # A ranker that is three times too sure is not believed.
+    raw = [max(fitting._shares(np.array(one.logits))) for one, _, _ in asked]
+    right = [off_km(belief, truth) <= 25 for _, truth, belief in asked]
+    said = [belief.within[25.0] for _, _, belief in asked]
+    assert reliability(raw, right).ece > 2 * reliability(said, right).ece
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_regions_hold_as_often_as_they_say(asked, share):
+    held, reached = [], []
+    for _, truth, belief in asked:
+        area = next(each for each in belief.areas if each.share == share)
+        disc = next(each for each in belief.regions if each.mass == share)
+        held.append(areas.holds(np.array(area.boxes), truth[None])[0])
+        reached.append(1_000 * off_km(belief, truth) <= disc.radius_m)
+    slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
+    assert np.mean(held) == pytest.approx(share, abs=slack)
+    assert np.mean(reached) == pytest.approx(share, abs=slack)
+
+
+def test_what_no_gallery_covers_is_withheld(asked, fitted):
+    uncovered = [one for one, _, _ in supposed.questions(40, seed=33, supported=False)]
+    withheld = np.mean(
+        [posterior.believe(one, fitted).abstained == "unsupported" for one in uncovered]
+    )
+    assert withheld > 0.5
+    assert np.mean([belief.abstained is not None for _, _, belief in asked]) < 0.2
+    assert fitted.abstention.supported_share == pytest.approx(0.1, abs=0.01)
+
+
+def test_strata_are_what_is_known_when_asked(fitted):
+    assert list(fitted.strata) == ["all", "photo", "street"]
+    one = supposed.questions(3, seed=5)[0][0]
+    for kind, density, wanted in (
+        (None, 1.0, ("all",)),
+        ("drone", 1.0, ("all",)),
+        ("photo", 0.0, ("photo, sparse", "photo", "all")),
+        ("street", 1e9, ("street, dense", "street", "all")),
+    ):
+        known = replace(one, kind=kind, density=density)
+        assert posteriors.strata(known, fitted.density_cuts) == wanted
+        assert posterior.believe(known, fitted).stratum == next(
+            name for name in wanted if name in fitted.strata
+        )
+
+
+def likelihood_in_a_loop(theta, questions):
+    """The formula of `search.posterior`, kernel by kernel."""
+    heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
+    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[10:]))
+    for one, truth, _ in questions:
+        elsewhere = 1 / (1 + math.exp(-(theta[6:10] @ posteriors.signals(one))))
+        raised = []
+        for point, logit in zip(one.points, one.logits, strict=True):
+            around = haversine_m(np.array(one.points), np.array(point)) / 25_000
+            many = sum(math.exp(-each * each / 2) for each in around)
+            raised.append(math.exp(logit / heat) * many**crowding)
+        density = 0.0
+        for point, weight in zip(one.points, raised, strict=True):
+            km = float(haversine_m(np.array(point), truth)) / 1_000
+            for share, radius_km in zip(narrow, fitting.KERNELS_KM, strict=True):
+                mass = (1 - elsewhere) * weight / sum(raised) * share
+                density += mass * math.exp(kernels.log_kernel(km, radius_km))
+            for share, radius_km in zip(wide, fitting.ELSEWHERE_KM, strict=True):
+                mass = elsewhere / len(raised) * share
+                density += mass * math.exp(kernels.log_kernel(km, radius_km))
+        total += math.log(density)
+    return total
+
+
+def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
+    questions = supposed.questions(6, seed=2)
+    questions[0] = (
+        replace(questions[0][0], points=questions[0][0].points[:3], logits=(0.1, 0.7, -2.0)),
+        *questions[0][1:],
+    )
+    table = fitting.tabled([one for one, _, _ in questions], np.array([t for _, t, _ in questions]))
+    theta = np.random.default_rng(0).normal(0, 0.5, 13)
+    fast, slope = fitting.log_likelihood(theta, table, table.signals)
+    assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
+    for place, step in enumerate(1e-5 * np.eye(13)):
+        rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
+            theta - step, questions
+        )
+        assert slope[place] == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6), place
+
+
+def test_only_the_calibration_split_is_fitted_on(tmp_path):
+    folder = supposed.run(tmp_path / "run", supposed.questions(60, seed=3))
+    lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    for line in lines[:20]:
+        line["strata"]["role"] = "test"
+    (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = calibrating.calibrate(folder)
+    assert (found.data["questions"], found.authors) == ("40", 14)
+    assert found.abstention.signal == "elsewhere"
+    assert list(found.strata) == ["all"]
+
+
+def test_what_cannot_be_fitted_is_refused(tmp_path):
+    few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
+    with pytest.raises(BadRequest, match="3 authors"):
+        calibrating.calibrate(few)
+    short = supposed.run(tmp_path / "short", supposed.questions(9, seed=3), labels={"asked": 10})
+    with pytest.raises(BadRequest, match="9 of 10 rows"):
+        calibrating.calibrate(short)
+    settings = {"ranker": "top1", "kinds": [], "exclude": [], "search": {}}
+    top1 = supposed.run(tmp_path / "top1", supposed.questions(9, seed=3), settings=settings)
+    with pytest.raises(BadRequest, match="top1"):
+        calibrating.calibrate(top1)
+    with pytest.raises(BadRequest, match="no run"):
+        calibrating.calibrate(tmp_path / "nothing")
+
+
+def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
+    contract = Contract(
+        name="supposed", digest=supposed.CONTRACT, tower="t", dims={}, rendition_px=64,
+        calibrated=True, note="", calibrations={"vote": fitted},
+    )  # fmt: skip
+    same = SearchSettings().model_dump()
+
+    def why(ranker="vote", limits=None, **changes):
+        found, note = posterior.usable(contract, ranker, limits or Limits(), same | changes)
+        return note if found is None else None
+
+    assert why() is None
+    assert why(cited=9, objective_km=25.0) is None
+    assert "no calibration for the ranker top1" in why(ranker="top1")
+    assert "candidates" in why(candidates=12)
+    assert "other source kinds" in why(limits=Limits(kinds=("street",)))
+    assert "space or time" in why(limits=Limits(polygon=(None, None, None)))
+
+
+def test_the_artefact_is_read_back_and_nothing_else_is(fitted, tmp_path):
+    path = write_calibration(tmp_path, fitted)
+    assert path.name == "calibration-vote.json"
+    assert read_calibrations(tmp_path) == {"vote": fitted}
+    text = path.read_text()
+
+    def refused(changed, match):
+        path.write_text(changed)
+        with pytest.raises(BadBundle, match=match):
+            read_calibrations(tmp_path)
+
+    refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest is another")
+    refused(text[:-40], "no calibration")
+    refused(text.replace('"format": 1', '"format": 2'), "format 2")
+    (tmp_path / "calibration-top1.json").write_text(text)
+    refused(text, "not what its name says")
+    with pytest.raises(BadBundle, match="sum to 1"):
+        write_calibration(
+            tmp_path,
+            replace(
+                fitted, strata={"all": replace(fitted.strata["all"], kernel_shares=(1, 1, 1, 1))}
+            ),
+        )
