@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pinpoint.errors import OtherContract
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import bundle_of, find_bundle
+from pinpoint.nets.bundles import Bundle, bundle_of, find_bundle
 from pinpoint.nets.digests import public_contract
-from pinpoint.ports import VectorIndex
+from pinpoint.ports import Reranker, VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, SourceKind, Vector
 from pinpoint.settings import Settings
 from pinpoint.stack.broker import CeleryQueue
@@ -35,6 +35,7 @@ from pinpoint.store.vectors_remote import RemoteIndex
 
 if TYPE_CHECKING:
     from pinpoint.nets.embedder import Embedder
+    from pinpoint.nets.rerankers import BundleReranker
 
 Role = Literal["api", "worker", "operator"]
 T = TypeVar("T")
@@ -58,10 +59,28 @@ class LazyEncoder:
         self._lock = threading.Lock()
 
     @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle itself, found whole."""
+        return find_bundle(self._encoder.bundle, self._settings.places.home)
+
+    @cached_property
     def contract(self) -> Contract:
         """What the bundle expects and produces."""
-        bundle = find_bundle(self._encoder.bundle, self._settings.places.home)
-        return public_contract(bundle.contract, self._settings.media.rendition_px)
+        return public_contract(self.bundle.contract, self._settings.media.rendition_px)
+
+    @cached_property
+    def _judge(self) -> BundleReranker | None:
+        from pinpoint.nets.rerankers import open_reranker
+
+        return open_reranker(self.bundle, self._settings.search.candidates, self._encoder.device)
+
+    @property
+    def reranker(self) -> Reranker | None:
+        """What judges candidates of this space, loaded when it is first asked for."""
+        if self.bundle.contract.reranker is None:
+            return None
+        with self._lock:
+            return self._judge
 
     @cached_property
     def _opened(self) -> Embedder:

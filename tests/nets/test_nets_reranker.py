@@ -90,7 +90,8 @@ def test_every_number_is_finite_also_where_nothing_is_there(net):
     for said in (found, judge(net, bare)):
         assert all(torch.isfinite(t).all() for t in (said.null, said.offset_km, said.heard))
     assert (found.offset_km.norm(dim=-1) < SPEC.reach_km).all()
-    assert (found.offset_km[0] == 0).all() and (found.heard[0] == 0).all(), "nothing to go to"
+    for said in (found.offset_km[0], found.heard[0]):
+        assert (said == 0).all(), "nothing to go to"
     assert (found.offset_km[1:].norm(dim=-1) > 0.01).any()
 
 
@@ -153,11 +154,13 @@ def test_turning_the_map_turns_the_way(net):
 
 def loop_attention(query, keys, values, bias):
     """One query `[C]`, keys and values `[N, C]`, a bias for each."""
-    logits = [float(query @ key) / math.sqrt(len(query)) + float(b) for key, b in zip(keys, bias)]
+    scale = math.sqrt(len(query))
+    logits = [float(query @ key) / scale + float(b) for key, b in zip(keys, bias, strict=True)]
     top = max(logits)
     weights = [math.exp(each - top) for each in logits]
-    total = sum(weights)
-    return sum(w / total * value for w, value in zip(weights, values)), [w / total for w in weights]
+    shares = [weight / sum(weights) for weight in weights]
+    told = sum(share * value for share, value in zip(shares, values, strict=True))
+    return told, shares
 
 
 @torch.inference_mode()
@@ -216,10 +219,12 @@ def test_the_bias_is_a_function_of_distance_alone():
     torch.nn.init.normal_(curve.curve.weight)
     km = torch.tensor([[[0.0, 10.0, 5_000.0], [10.0, 0.0, 10.0], [5_000.0, 10.0, 0.0]]])
     bias = curve(km, torch.tensor([[True, True, True]]))[0, :, 2:, 2:]
-    assert torch.equal(bias[:, 0, 1], bias[:, 1, 2]) and torch.equal(bias, bias.transpose(1, 2))
+    assert torch.equal(bias[:, 0, 1], bias[:, 1, 2])
+    assert torch.equal(bias, bias.transpose(1, 2))
     assert not torch.allclose(bias[:, 0, 1], bias[:, 0, 2])
     hidden = curve(km, torch.tensor([[True, False, True]]))[0]
-    assert (hidden[:, :, 3] == -math.inf).all() and torch.isfinite(hidden[:, 3, [0, 1, 2, 4]]).all()
+    assert (hidden[:, :, 3] == -math.inf).all()
+    assert torch.isfinite(hidden[:, 3, [0, 1, 2, 4]]).all()
 
 
 def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
@@ -231,7 +236,8 @@ def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
     kept = np.array([3.0, 5.0, -7.0])
     wanted = (kept - kept.mean()) / kept.std()
     assert standard(values, there, (1,))[there].numpy() == pytest.approx(wanted, rel=1e-5)
-    assert float(highest(values, there)) == 5.0 and float(highest(values, there & False)) == 0.0
+    assert float(highest(values, there)) == 5.0
+    assert float(highest(values, there & False)) == 0.0
 
 
 def test_it_starts_as_retrieval_and_stays_small():

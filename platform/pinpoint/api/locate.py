@@ -74,6 +74,7 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
             index=parts.index,
             database=parts.database,
             settings=parts.settings.search,
+            reranker=encoder.reranker,
         )
     )
     _audit(parts, caller, "locate", data, answer)

@@ -34,7 +34,7 @@ Bundle = Annotated[
     str | None,
     typer.Option("--bundle", help="Weights, the configured ones by default; the index's, too."),
 ]
-Ranker = Annotated[str, typer.Option("--ranker", help="vote or top1.")]
+Ranker = Annotated[str, typer.Option("--ranker", help="vote, top1 or rerank.")]
 Out = Annotated[
     Path | None, typer.Option("--out", help="Folder of the run; the same one goes on with it.")
 ]
@@ -166,9 +166,11 @@ def _parts(services: Services, *, fixed: bool) -> Parts:
     """The parts of a run; `fixed` keeps to the settings' bundle, whatever the index holds."""
     from pinpoint.evaluation.run import Parts
 
+    encoder = services.encoders.configured if fixed else services.encoder
     return Parts(
         decoder=services.decoder,
-        encoder=services.encoders.configured if fixed else services.encoder,
+        encoder=encoder,
+        reranker=encoder.reranker,
         index=services.index,
         database=services.database,
         search=services.settings.search,

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequest
+from pinpoint.evaluation.labels import Question
 from pinpoint.records import Answer, Candidate, Vector
 
 ROWS: Final = "rows.jsonl"
@@ -103,6 +104,36 @@ def arm_row(answer: Answer, excluded: int) -> ArmRow:
         candidate_kind=[each.candidate.kind for each in ranked],
         candidate_channels=[_channels(each.candidate) for each in ranked],
         timings_ms=answer.timings_ms,
+    )
+
+
+def question_row(
+    number: int,
+    question: Question,
+    file_sha256: str | None,
+    *,
+    problem: tuple[str, str] = ("", ""),
+    slot: int | None = None,
+    timings: Mapping[str, float] | None = None,
+    arms: Mapping[str, ArmRow] | None = None,
+) -> Row:
+    """A question with its answers, or with the problem of its photo: reason and detail."""
+    return Row(
+        number=number,
+        file=question.file,
+        lat=question.truth.lat,
+        lon=question.truth.lon,
+        creator=question.creator,
+        sequence=question.sequence,
+        kind=question.kind,
+        areas=question.areas,
+        strata=question.strata,
+        sha256=file_sha256,
+        problem=problem[0] or None,
+        detail=problem[1] or None,
+        vector=slot,
+        timings_ms=timings or {},
+        arms=arms or {},
     )
 
 

@@ -42,6 +42,13 @@ class Bundle:
     """Of the tower; None for the descriptor only."""
     heads: Path | None = None
     """Of the networks behind it, where there are any."""
+    reranker: Path | None = None
+    """Of the network that judges candidates, where there is one."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All weights there are."""
+        return tuple(each for each in (self.weights, self.heads, self.reranker) if each is not None)
 
 
 def descriptor_bundle() -> Bundle:
@@ -68,7 +75,8 @@ def read_bundle(folder: Path) -> Bundle:
         raise BadBundle(f"{path} names no weights")
     weights = _checked(folder, contract.weights)
     heads = _checked(folder, contract.heads.weights) if contract.heads else None
-    return Bundle(contract=contract, weights=weights, heads=heads)
+    reranker = _checked(folder, contract.reranker.weights) if contract.reranker else None
+    return Bundle(contract=contract, weights=weights, heads=heads, reranker=reranker)
 
 
 def _checked(folder: Path, spec: WeightsSpec) -> Path:
@@ -126,6 +134,8 @@ def bundle_folders(home: Path) -> list[Path]:
 def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> str:
     """The bundle whose contract has a digest, in words that `find_bundle` takes.
 
+    Of several it is the one that the settings name, else one with a reranker, else the first.
+
     Args:
         wanted: Digest of the contract.
         home: Of the stack.
@@ -137,14 +147,21 @@ def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> st
     """
     if digest(descriptor_contract(), rendition_px) == wanted:
         return DESCRIPTOR_NAME
-    for folder in (Path(configured).expanduser(), *bundle_folders(home)):
+    there = bundle_folders(home)
+    named = [Path(configured).expanduser(), *(each for each in there if each.name == configured)]
+    found: list[tuple[bool, Path]] = []
+    for folder in (*named, *there):
         path = folder / CONTRACT_FILE
         try:
             contract = parse_contract(path.read_bytes(), str(path))
         except (OSError, BadBundle):
             continue  # not there, or no bundle: then it is not the one that is looked for
         if digest(contract, rendition_px) == wanted:
-            return str(folder)
+            if folder in named:
+                return str(folder)
+            found.append((contract.reranker is None, folder))
+    if found:
+        return str(min(found, key=lambda each: each[0])[1])
     raise BadBundle(
         f"no bundle here has the contract {wanted}: put the bundle that the index was made with "
         f"below {home / BUNDLES_FOLDER}, and leave PINPOINT_MEDIA_RENDITION_PX as it was"
@@ -160,9 +177,8 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
     """
     bundle = read_bundle(folder)
     with whole_folder(into) as draft:
-        for file in (folder / CONTRACT_FILE, bundle.weights, bundle.heads):
-            if file is not None:
-                shutil.copyfile(file, draft / file.name)
+        for file in (folder / CONTRACT_FILE, *bundle.files):
+            shutil.copyfile(file, draft / file.name)
         read_bundle(draft)
     return read_bundle(into)
 

@@ -8,7 +8,7 @@ Letters: B questions, K candidates, E evidence photos of a candidate, D width of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import torch
@@ -64,6 +64,10 @@ class Asked:
     """Between candidate and evidence, `[B, K, E]`; below 0 where not known."""
     near_present: torch.Tensor
     """`[B, K, E]` bool."""
+
+    def to(self, device: torch.device) -> Asked:
+        """The same on another device."""
+        return Asked(**{each.name: getattr(self, each.name).to(device) for each in fields(self)})
 
 
 def standard(values: torch.Tensor, there: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
@@ -138,7 +142,7 @@ def of_evidence(
     alike = torch.einsum("bd,bked->bke", query, near)
     # Evidence is mostly of wrong places: it tells, kind by kind, what chance looks like.
     of_kind = [there & (asked.near_kind == code) for code in range(len(KINDS))]
-    stands = sum(standard(alike, own, (1, 2)) for own in of_kind)
+    stands = torch.stack([standard(alike, own, (1, 2)) for own in of_kind]).sum(0)
     away = torch.log1p(asked.away_m.clamp(min=0.0) / 10.0)
     turn = torch.deg2rad(asked.bearing_deg)
     dated = asked.age_years >= 0

@@ -15,7 +15,19 @@ from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.geo.regions import holding_radius_m, mode
 from pinpoint.ports import CatalogueReader
-from pinpoint.records import KINDS, Citation, Image, Point, Ranked, Region, SourceKind
+from pinpoint.records import (
+    KINDS,
+    Answer,
+    Citation,
+    Contract,
+    Image,
+    IndexInfo,
+    Point,
+    Ranked,
+    Ranking,
+    Region,
+    SourceKind,
+)
 
 SHARES: Final = (0.5, 0.9)
 PLACE_M: Final = 1_000.0
@@ -61,6 +73,32 @@ def decide(ranked: Sequence[Ranked], *, reader: CatalogueReader, cited: int) -> 
     )
     return Decision(
         point=point, regions=regions, citations=_citations(ranked, away_m, point, reader, cited)
+    )
+
+
+def composed(
+    decision: Decision,
+    ranking: Ranking,
+    contract: Contract,
+    info: IndexInfo,
+    timings_ms: Mapping[str, float],
+) -> Answer:
+    """The decision, with all that stands behind it."""
+    return Answer(
+        point=decision.point,
+        regions=decision.regions,
+        calibrated=False,
+        ranked=ranking.ranked,
+        citations=decision.citations,
+        bundle=contract.name,
+        bundle_digest=contract.digest,
+        bundle_note=contract.note,
+        ranker=ranking.ranker,
+        ranker_reason=ranking.reason,
+        index_engine=info.engine,
+        index_build=info.build,
+        candidates_considered=len(ranking.ranked),
+        timings_ms=timings_ms,
     )
 
 

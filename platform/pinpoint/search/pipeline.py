@@ -1,7 +1,7 @@
 """Locate and similar, as recipes.
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
-         ─vote→ [Ranked] ─decide→ Answer
+         ─rank→ [Ranked] ─decide→ Answer
 similar: photo, or an image of the gallery ─→ vector ─retrieve→ [SimilarGroup]
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import BadRequest, OtherContract
-from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
+from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
     IMAGE_CHANNEL,
@@ -22,14 +22,24 @@ from pinpoint.records import (
     Contract,
     Evidence,
     Exclusions,
-    IndexInfo,
     Limits,
     Ranked,
+    Ranking,
     Similar,
     SourceKind,
     Vector,
 )
-from pinpoint.search import answer, builds, evidence, exclude, grouping, query, retrieve, vote
+from pinpoint.search import (
+    answer,
+    builds,
+    evidence,
+    exclude,
+    grouping,
+    query,
+    rerank,
+    retrieve,
+    vote,
+)
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
@@ -37,7 +47,9 @@ Ranker = Callable[
     [Vector, Sequence[Candidate], Mapping[UUID, Sequence[Evidence]]], tuple[Ranked, ...]
 ]
 RANKERS: Final[Mapping[str, Ranker]] = {vote.NAME: vote.rank, vote.TOP1: vote.top1}
-"""Rankers by the name that an answer gives."""
+"""Rankers that need no weights, by the name that an answer gives."""
+RERANK: Final = rerank.NAME
+RANKER_NAMES: Final = (*RANKERS, RERANK)
 
 
 def locate(
@@ -52,6 +64,7 @@ def locate(
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
+    reranker: Reranker | None = None,
     exclusions: Exclusions | None = None,
 ) -> Answer:
     """Say where a photo was taken, and what speaks for it.
@@ -67,6 +80,7 @@ def locate(
         index: Finds candidates.
         database: Finds evidence, names and licences; one read.
         settings: How much of each.
+        reranker: Judges the candidates, where the bundle has one; else they vote.
         exclusions: What is as if it were not in the gallery; None in serving.
 
     Raises:
@@ -79,12 +93,14 @@ def locate(
     vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     return locate_encoded(
         vector,
+        kind=kind,
         limits=limits,
         organization_id=organization_id,
         contract=encoder.contract,
         index=index,
         database=database,
         settings=settings,
+        reranker=reranker,
         exclusions=exclusions,
         watch=watch,
     )
@@ -93,50 +109,49 @@ def locate(
 def locate_encoded(
     vector: Vector,
     *,
+    kind: SourceKind | None = None,
     limits: Limits,
     organization_id: UUID,
     contract: Contract,
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
+    reranker: Reranker | None = None,
     exclusions: Exclusions | None = None,
-    ranker: str = vote.NAME,
+    ranker: str | None = None,
     watch: Stopwatch | None = None,
 ) -> Answer:
     """Locate from the vector on: all of `locate` but decoding and encoding.
 
     Args:
         vector: Query `[D]`.
+        kind: As `locate`.
         limits: As `locate`.
         organization_id: As `locate`.
         contract: Of the bundle that made the vector.
         index: As `locate`.
         database: As `locate`.
         settings: As `locate`.
+        reranker: As `locate`.
         exclusions: As `locate`.
-        ranker: A name in `RANKERS`.
+        ranker: One of `RANKER_NAMES`; None takes the reranker where there is one, else the vote.
         watch: A stopwatch that runs already; without it, timings start here.
 
     Raises:
-        OtherContract: As `locate`.
-        Unavailable: As `locate`.
+        BadRequest: The reranker is asked for by name, and there is none.
+        OtherContract: As `locate`, and so `Unavailable`.
     """
+    judge = _judge(ranker, reranker, contract)
     watch = watch or Stopwatch()
-    resolved = exclusions
-    if exclusions is not None:
-        with watch.stage("exclude"):
-            resolved = exclude.resolve(
-                exclusions, organization_id=organization_id, database=database
-            )
+    resolved = _resolved(exclusions, organization_id, database, watch)
     gps = GPS_CHANNEL in contract.dims
     find = partial(
         retrieve.candidates, vector, index=index, limits=limits, settings=settings, gps=gps
     )
     with watch.stage("retrieve"):
-        info, (candidates, exclusions) = builds.of_one_build(
-            index,
-            contract,
-            lambda info: find(organization_id=organization_id, info=info, exclusions=resolved),
+        ask = partial(find, organization_id=organization_id, exclusions=resolved)
+        info, ((candidates, exclusions), points) = builds.of_one_build(
+            index, contract, lambda info: rerank.seen(ask(info=info), index if judge else None)
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
@@ -146,15 +161,18 @@ def locate_encoded(
                 reader=reader,
                 contract=contract.digest,
                 limits=limits,
-                radius_m=settings.evidence_radius_m,
-                per_kind=settings.evidence_per_kind,
+                radius_m=(judge or settings).evidence_radius_m,
+                per_kind=(judge or settings).evidence_per_kind,
                 exclusions=exclusions,
             )
         with watch.stage("rank"):
-            ranked = RANKERS[ranker](vector, candidates, near)
+            ranking = _ranking(ranker, vector, candidates, near)
+            if judge is not None:
+                said = judge.judge(vector, kind, candidates, near, points)
+                ranking = rerank.ranking(ranking.ranked, candidates, said)
         with watch.stage("decide"):
-            decision = answer.decide(ranked, reader=reader, cited=settings.cited)
-    return _composed(decision, ranked, ranker, contract, info, watch)
+            decision = answer.decide(ranking.ranked, reader=reader, cited=settings.cited)
+    return answer.composed(decision, ranking, contract, info, watch.read())
 
 
 def similar(
@@ -252,27 +270,30 @@ def encoded(
         return encoder.encode_query(pixels, kind)
 
 
-def _composed(
-    decision: answer.Decision,
-    ranked: tuple[Ranked, ...],
-    ranker: str,
-    contract: Contract,
-    info: IndexInfo,
-    watch: Stopwatch,
-) -> Answer:
-    """The decision, with all that stands behind it."""
-    return Answer(
-        point=decision.point,
-        regions=decision.regions,
-        calibrated=False,
-        ranked=ranked,
-        citations=decision.citations,
-        bundle=contract.name,
-        bundle_digest=contract.digest,
-        bundle_note=contract.note,
-        ranker=ranker,
-        index_engine=info.engine,
-        index_build=info.build,
-        candidates_considered=len(ranked),
-        timings_ms=watch.read(),
-    )
+def _judge(ranker: str | None, reranker: Reranker | None, contract: Contract) -> Reranker | None:
+    """The reranker, unless another ranker is asked for or there is none."""
+    if ranker == rerank.NAME and reranker is None:
+        raise BadRequest(f"{contract.name}: {rerank.MISSING}")
+    return reranker if ranker in (None, rerank.NAME) else None
+
+
+def _resolved(
+    exclusions: Exclusions | None, organization_id: UUID, database: Database, watch: Stopwatch
+) -> Exclusions | None:
+    """The exclusions with every row that can be named beforehand named by its id."""
+    if exclusions is None:
+        return None
+    with watch.stage("exclude"):
+        return exclude.resolve(exclusions, organization_id=organization_id, database=database)
+
+
+def _ranking(
+    ranker: str | None,
+    vector: Vector,
+    candidates: Sequence[Candidate],
+    near: Mapping[UUID, Sequence[Evidence]],
+) -> Ranking:
+    """By a ranker that needs no weights: the one asked for, else the vote."""
+    name = vote.NAME if ranker is None or ranker == RERANK else ranker
+    ranked = RANKERS[name](vector, candidates, near)
+    return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.MISSING)
