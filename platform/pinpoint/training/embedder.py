@@ -31,7 +31,7 @@ from pinpoint.training import loop
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features, cache_features, open_features
 from pinpoint.training.fronts import Front, keep_tower, open_front
-from pinpoint.training.objective import Table
+from pinpoint.training.objective import Networks, Table
 from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.samples import Gathered, Rows, Samples, Source, read_samples
 from pinpoint.training.sampling import BatchSampler
@@ -151,7 +151,7 @@ def _bundle(
     config: EmbedderConfig,
     into: Path,
     tower: Bundle,
-    state: loop.State,
+    state: loop.State[Networks],
     samples: Samples,
     split: Split,
     measured: Mapping[str, float],
@@ -221,7 +221,7 @@ def _run(
     front: Front,
     processes: Processes,
     on_progress: Progress,
-) -> tuple[loop.State, float]:
+) -> tuple[loop.State[Networks], float]:
     """The trained state, and the seconds this part of the run took."""
     samples, features = tried.samples, tried.features
     sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
