@@ -85,7 +85,7 @@ def train_embedder(
     """
     check_new(into)
     front = open_front(config, settings)
-    with _claimed(folder, processes):
+    with claimed(folder, processes):
         gathered, split = _divided(config, settings)
         samples = gathered.samples
         # Before hours of decoding: does such a batch fit these pictures?
@@ -107,7 +107,7 @@ def train_embedder(
         report = _report(config, gathered, split, features, validation, measured, bare, took_s)
         if processes.first:
             # First, since a bundle that is there ends every later run.
-            _write(folder / REPORT, {**report, "run": identity})
+            write_report(folder / REPORT, {**report, "run": identity})
             tower = keep_tower(front, best.tower, folder, name=config.name, licence=config.licence)
             _bundle(config, into, tower, state, samples, split, measured, bare)
         processes.wait()
@@ -115,7 +115,7 @@ def train_embedder(
 
 
 @contextmanager
-def _claimed(folder: Path, processes: Processes) -> Iterator[None]:
+def claimed(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
     """The run's folder, for these processes alone.
 
     Raises:
@@ -285,7 +285,8 @@ def _report(
     }
 
 
-def _write(path: Path, report: Mapping[str, Any]) -> None:
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report; it appears whole or not at all."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)
