@@ -77,15 +77,7 @@ def train_reranker(
             each for part, one in enumerate(config.questions) for each in _learners(part, one)
         ]
         table = table_of(learners, config.split.resolution)
-        split = split_samples(
-            table,
-            SplitSettings(
-                seed=config.schedule.seed,
-                share=config.split.share,
-                buffer_m=config.split.buffer_m,
-                resolution=config.split.resolution,
-            ),
-        )
+        split = split_samples(table, SplitSettings(seed=config.schedule.seed, **dict(config.split)))
         examples = cache_examples(
             folder / EXAMPLES,
             learners,
@@ -93,32 +85,55 @@ def train_reranker(
             gallery,
             lambda done, total: on_progress("examples", done, total),
         )
-        usable = np.setdiff1d(np.arange(len(table)), sorted(examples.refused))
-        train, validation = (np.intersect1d(own, usable) for own in (split.train, split.validation))
-        if not len(train) or not len(validation):
-            raise BadRequest(f"no picture can be read of one side: {dict(_reasons(examples))}")
+        train, validation = _usable(split, examples)
         identity = _identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
         said = measured(tried(state.average.eval(), examples, validation, config))
         report = _report(config, split, examples, train, validation, said, took_s)
         # First, since a bundle that is there ends every later run.
         write_report(folder / REPORT, {**report, "run": identity})
-        write_reranked(
-            into,
-            name=config.name,
-            bundle=bundle,
-            network=state.average,
-            evidence_radius_m=config.gallery.evidence_radius_m,
-            evidence_per_kind=config.gallery.evidence_per_kind,
-            licence=config.licence,
-            training=TrainingNote(
-                data=split.fingerprint,
-                split=_words(config, table),
-                steps=state.best.step if state.best else state.step,
-                metrics=said,
-            ),
-        )
+        _bundle(config, into, bundle, state, table, split, said)
     return Trained(bundle=into, report=report)
+
+
+def _usable(split: Split, examples: Examples) -> tuple[Rows, Rows]:
+    """The questions of both sides whose pictures could be read.
+
+    Raises:
+        BadRequest: There are none of one side.
+    """
+    refused = np.array(sorted(examples.refused), dtype=np.int64)
+    train, validation = (np.setdiff1d(own, refused) for own in (split.train, split.validation))
+    if not len(train) or not len(validation):
+        raise BadRequest(f"no picture can be read of one side: {dict(_reasons(examples))}")
+    return train, validation
+
+
+def _bundle(
+    config: RerankerConfig,
+    into: Path,
+    bundle: Bundle,
+    state: loop.State[Reranker],
+    table: Samples,
+    split: Split,
+    said: Mapping[str, float],
+) -> None:
+    """The averaged weights, beside all that the bundle holds already."""
+    write_reranked(
+        into,
+        name=config.name,
+        bundle=bundle,
+        network=state.average,
+        evidence_radius_m=config.gallery.evidence_radius_m,
+        evidence_per_kind=config.gallery.evidence_per_kind,
+        licence=config.licence,
+        training=TrainingNote(
+            data=split.fingerprint,
+            split=_words(config, table),
+            steps=state.best.step if state.best else state.step,
+            metrics=dict(said),
+        ),
+    )
 
 
 def _learners(part: int, asked: QuestionsConfig) -> list[Learner]:
