@@ -18,10 +18,10 @@ D, K, E = 12, 7, 4
 SPEC = RerankerSpec(dim=D, width=16, heads=2, evidence_blocks=2, candidate_blocks=2, reach_km=3.0)
 
 
-@pytest.fixture(scope="module")
-def net():
+@pytest.fixture(scope="module", params=[False, True], ids=["numbers", "vectors"])
+def net(request):
     torch.manual_seed(3)
-    made = Reranker(SPEC).eval()
+    made = Reranker(dataclasses.replace(SPEC, vectors=request.param)).eval()
     # Away from where it starts, so that every part has a say.
     with torch.no_grad():
         for each in made.parameters():
@@ -242,7 +242,9 @@ def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
 
 def test_it_starts_as_retrieval_and_stays_small():
     torch.manual_seed(0)
-    large = Reranker(RerankerSpec(dim=1536, width=256, candidate_blocks=5, evidence_blocks=2))
+    large = Reranker(
+        RerankerSpec(dim=1536, width=256, candidate_blocks=5, evidence_blocks=2, vectors=True)
+    )
     assert sum(each.numel() for each in large.parameters()) <= 5_000_000
     torch.manual_seed(0)
     fresh, given = Reranker(SPEC), asked(questions=20)

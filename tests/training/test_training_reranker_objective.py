@@ -125,6 +125,22 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
         assert ((away <= 25.0) & there)[kept].tolist() == ((away <= 25.0) & left)[kept].tolist()
 
 
+def test_training_never_sees_what_stands_near_a_validation_question(examples):
+    _, found = examples
+    rows = np.arange(len(found.rows))
+    asked, place = plain(found, rows).asked, found.rows["truth"][:1]
+    hiding = found.hiding(place, 25_000.0)
+    none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
+    drops = RerankerConfig.model_fields["drops"].default.model_copy(update=none)
+    shown = dropped(hiding, rows, 0, 0, drops).asked
+    away = haversine_m(asked.position.numpy(), place[0])
+    wanted = asked.present.numpy() & (away > 25_000.0)
+    assert (shown.present.numpy() == wanted).all()
+    assert not shown.near_present[~shown.present].any()
+    assert 0 < wanted.sum() < asked.present.sum()
+    assert torch.equal(plain(hiding, rows).asked.present, asked.present), "validation sees all"
+
+
 def test_every_question_comes_once_in_a_pass():
     rows = np.array([3, 5, 8, 13, 21])
     passes = np.concatenate([drawn(rows, step, 4, 7) for step in range(5)]).reshape(4, 5)

@@ -141,9 +141,8 @@ class Reranker(nn.Module):
         super().__init__()
         self.spec = spec
         width, heads = spec.width, spec.heads
-        self.of_query, self.of_image, self.of_gps, self.of_photo = (
-            nn.Linear(spec.dim, width) for _ in range(4)
-        )
+        names = ("query", "image", "gps", "photo") if spec.vectors else ()
+        self.of = nn.ModuleDict({name: nn.Linear(spec.dim, width) for name in names})
         self.query_kinds = nn.Embedding(UNKNOWN_KIND + 1, width)
         self.candidate_numbers = _mlp(CANDIDATE_NUMBERS, width)
         self.photo_numbers = _mlp(EVIDENCE_NUMBERS, width)
@@ -177,14 +176,17 @@ class Reranker(nn.Module):
             like = torch.einsum("bd,bkd->bk", query, image)
             photo_numbers, said = of_evidence(asked, query, image, near, like)
             numbers = of_candidates(asked, query, gps, like, km, said)
-            scale = math.sqrt(self.spec.dim)
-            tokens = self.of_image(image * scale) + self.of_gps(gps * scale)
-            tokens = tokens + self.candidate_numbers(numbers)
-            photos = self.of_photo(near * scale) + self.photo_numbers(photo_numbers)
+            tokens = self.candidate_numbers(numbers)
+            photos = self.photo_numbers(photo_numbers)
+            first = self.query_kinds(asked.query_kind)
+            if self.spec.vectors:
+                scale = math.sqrt(self.spec.dim)
+                tokens = tokens + self.of["image"](image * scale) + self.of["gps"](gps * scale)
+                photos = photos + self.of["photo"](near * scale)
+                first = first + self.of["query"](query * scale)
             heard = like.new_zeros(asked.near_present.shape)
             for attend in self.over_evidence:
                 tokens, heard = attend(tokens, photos, asked.near_present)
-            first = self.of_query(query * scale) + self.query_kinds(asked.query_kind)
             none = self.null + self.null_numbers(of_question(like, asked.present))
             tokens = torch.cat([torch.stack([first, none], dim=1), tokens], dim=1)
             bias = self.bias(km, asked.present)

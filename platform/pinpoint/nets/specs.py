@@ -97,6 +97,9 @@ class RerankerSpec:
     """Times that a candidate looks at its evidence."""
     candidate_blocks: Annotated[int, Field(ge=1, le=5)] = 3
     """Times that candidates look at each other."""
+    vectors: bool = False
+    """Whether tokens hold the vectors themselves, besides how alike they are. By them a network
+    knows places again, and a few hundred questions were learned by heart within 300 steps."""
     reach_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
     """A refined place is nearer than this to its candidate."""
 

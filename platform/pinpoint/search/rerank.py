@@ -20,11 +20,11 @@ NAME: Final = "rerank"
 MISSING: Final = "the bundle has no reranker"
 """Why an answer comes from the vote."""
 
-Found = tuple[tuple[Candidate, ...], Exclusions | None]
+Retrieved = tuple[tuple[Candidate, ...], Exclusions | None]
 """What retrieval brings."""
 
 
-def seen(found: Found, index: VectorIndex | None) -> tuple[Found, list[IndexPoint]]:
+def seen(found: Retrieved, index: VectorIndex | None) -> tuple[Retrieved, list[IndexPoint]]:
     """What was found, and its candidates as the index holds them; nothing without an index."""
     ids = [each.id for each in found[0]]
     return found, index.fetch(ids, vectors=True) if index is not None and ids else []

@@ -9,28 +9,28 @@ Letters: N questions, K candidates, U gallery photos, D width of vectors.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from pinpoint.errors import BadPhoto, Conflict, TooLarge
+from pinpoint.errors import BadPhoto, TooLarge
 from pinpoint.evaluation.labels import Question
 from pinpoint.evaluation.run import Parts, Plan, exclusions_for
 from pinpoint.geo.cells import cell_ids
-from pinpoint.geo.points import lat_lon
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
 from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.rerank_inputs import Photos, Row, Shape, row_type, write_row
 from pinpoint.records import GPS_CHANNEL, KINDS, Circle, Exclusions
 from pinpoint.search import builds, evidence, exclude, pipeline, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.training.example_photos import photos_of
 from pinpoint.training.feature_files import FeatureFiles, claim
 from pinpoint.training.samples import Samples, texts
 
@@ -38,10 +38,6 @@ SUPPORT_M: Final = 25_000.0
 """The gallery supports a question if it holds an image this near to the truth."""
 _FORMAT: Final = 1
 _CHUNK: Final = 32
-_FETCHED: Final = 512
-_PHOTOS: Final = "photos.{}.npy"
-_COLUMNS: Final = ("image", "gps", "ids")
-"""The last one is written last: with it all are there."""
 
 Progress = Callable[[int, int], None]
 
@@ -99,6 +95,19 @@ class Examples:
     refused: Mapping[int, str]
     """Reason by row."""
     photos: Photos
+    hidden: NDArray[np.bool_]
+    """Candidates that training does not see, `[N, K]`."""
+
+    def hiding(self, places: LatLon, radius_m: float) -> Examples:
+        """The same, with every candidate hidden that stands within a radius of one of the places.
+
+        Args:
+            places: `[P, 2]` degrees.
+            radius_m: Up to some hundred km.
+        """
+        reach = 2.0 * np.sin(radius_m / EARTH_RADIUS_M / 2.0)
+        chords, _ = cKDTree(unit_xyz(places)).query(unit_xyz(self.rows["position"]))
+        return replace(self, hidden=self.rows["present"] & (chords <= reach))
 
 
 def example_type(shape: Shape) -> np.dtype[Any]:
@@ -185,7 +194,12 @@ def cache_examples(
             on_progress(done, len(table))
     values, refused_rows = files.read()
     found: Row = np.asarray(values).view(kind).reshape(len(table))
-    return Examples(rows=found, refused=refused_rows, photos=_photos(folder, found, gallery))
+    return Examples(
+        rows=found,
+        refused=refused_rows,
+        photos=photos_of(folder, found, gallery.shape.dim, gallery.parts),
+        hidden=np.zeros(found["present"].shape, dtype=np.bool_),
+    )
 
 
 def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
@@ -249,39 +263,3 @@ def _supported(question: Question, exclusions: Exclusions, gallery: Gallery) -> 
     )
     asked = limits.kinds or KINDS
     return [kind in asked and index.count(replace(there, kinds=(kind,))) > 0 for kind in KINDS]
-
-
-def _photos(folder: Path, rows: Row, gallery: Gallery) -> Photos:
-    """Vectors of all photos that rows name; fetched once, then memory-mapped."""
-    if not (folder / _PHOTOS.format(_COLUMNS[-1])).is_file():
-        ids = np.unique(
-            np.concatenate([rows["id"][rows["present"]], rows["near_id"][rows["near_present"]]])
-        )
-        named = [UUID(bytes=each.ljust(16, b"\0")) for each in ids.tolist()]
-        vectors = {
-            point.id: point.vectors
-            for start in range(0, len(named), _FETCHED)
-            for point in gallery.parts.index.fetch(named[start : start + _FETCHED], vectors=True)
-        }
-        builds.fitting(gallery.parts.index, gallery.parts.encoder.contract)
-        made = Photos.of(vectors, gallery.shape.dim, np.float16)
-        for column in _COLUMNS:
-            _save(folder / _PHOTOS.format(column), getattr(made, column))
-    return Photos(**{column: _open(folder / _PHOTOS.format(column)) for column in _COLUMNS})
-
-
-def _save(path: Path, values: NDArray[Any]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as stream:
-        np.save(stream, values)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, path)
-
-
-def _open(path: Path) -> NDArray[Any]:
-    try:
-        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise Conflict(f"{path} cannot be read ({error}); delete the examples beside it") from error
-    return values

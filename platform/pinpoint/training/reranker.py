@@ -28,7 +28,14 @@ from pinpoint.nets.reranker import Reranker
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.training import loop
 from pinpoint.training.embedder import REPORT, Trained, claimed, write_report
-from pinpoint.training.examples import Examples, Gallery, Learner, cache_examples, table_of
+from pinpoint.training.examples import (
+    SUPPORT_M,
+    Examples,
+    Gallery,
+    Learner,
+    cache_examples,
+    table_of,
+)
 from pinpoint.training.reranker_config import QuestionsConfig, RerankerConfig
 from pinpoint.training.reranker_objective import batch_loss
 from pinpoint.training.reranker_validation import measured, tried
@@ -86,6 +93,8 @@ def train_reranker(
             lambda done, total: on_progress("examples", done, total),
         )
         train, validation = _usable(split, examples)
+        radius_m = min(SUPPORT_M, config.split.buffer_m / 2.0)
+        examples = examples.hiding(table.positions[split.validation], radius_m)
         identity = _identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
         said = measured(tried(state.average.eval(), examples, validation, config))

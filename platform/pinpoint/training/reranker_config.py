@@ -54,6 +54,16 @@ class QuestionsConfig(BaseModel):
         return None if kind is None else _known(kind)
 
 
+class RerankerSplit(SplitConfig):
+    """How training and validation are kept apart: wider, for both sides ask the same gallery."""
+
+    buffer_m: Positive = 50_000.0
+    """No validation question stands nearer to a training question. Half of it, 25 km at most, is
+    how far around validation questions the gallery is hidden from training: places that are never
+    right in training would be learned as wrong."""
+    resolution: Annotated[int, Field(ge=0, le=9)] = 3
+
+
 class GalleryConfig(BaseModel):
     """What is searched, and how far."""
 
@@ -125,6 +135,7 @@ class RerankerNetwork(BaseModel):
     heads: Annotated[int, Field(ge=1, le=32)] = 4
     evidence_blocks: Annotated[int, Field(ge=1, le=2)] = 1
     candidate_blocks: Annotated[int, Field(ge=1, le=5)] = 3
+    vectors: bool = False
     reach_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
 
     def spec(self, dim: int) -> RerankerSpec:
@@ -152,7 +163,7 @@ class RerankerConfig(BaseModel):
     """Of the weights that come out."""
     questions: Annotated[tuple[QuestionsConfig, ...], Field(min_length=1)]
     gallery: GalleryConfig = GalleryConfig()
-    split: SplitConfig = SplitConfig()
+    split: RerankerSplit = RerankerSplit()
     network: RerankerNetwork = RerankerNetwork()
     targets: TargetConfig = TargetConfig()
     drops: DropConfig = DropConfig()

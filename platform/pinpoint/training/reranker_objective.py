@@ -79,7 +79,8 @@ def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropCon
     def chosen(share: float) -> NDArray[np.bool_]:
         return dice.random(count) < share
 
-    present, near = given.present.numpy().copy(), given.near_present.numpy().copy()
+    present = given.present.numpy() & ~examples.hidden[rows]
+    near = given.near_present.numpy().copy()
     supported = np.array(own["supported"])
     near[chosen(drops.evidence)] = False
     near &= dice.random(near.shape) >= drops.photo
