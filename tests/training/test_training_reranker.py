@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.cli.main import main
+from pinpoint.cli.session import Session
 from pinpoint.errors import BadRequest, Conflict
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
@@ -20,12 +27,15 @@ from pinpoint.nets.bundles import bundle_of, read_bundle
 from pinpoint.nets.rerankers import open_reranker
 from pinpoint.records import Limits
 from pinpoint.search import pipeline
+from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training import reranker
 from pinpoint.training.reranker_config import read_reranker_config
 from pinpoint.training.reranker_objective import (
     plain,
 )
 from training.reranked import TEXT, gallery, train
+
+RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
 
 
 def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranked, tmp_path):
@@ -93,7 +103,12 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     assert bundle_of(wanted, folder, 512, "descriptor") == str(made.bundle), "the one that reranks"
     assert bundle.contract.reranker.training.metrics == made.report["validation"]
     assert json.loads((folder / "run" / "report.json").read_text())["photos"] > 50
-    judge = open_reranker(bundle, rig.settings.search.candidates, "cpu")
+    settings = Settings(encoder=EncoderSettings(bundle=str(made.bundle), device="cpu"))
+    encoder = LazyEncoder(settings)
+    assert encoder.contract.digest == wanted
+    assert rig.encoder.reranker is None
+    judge = encoder.reranker
+    assert judge is encoder.reranker, "loaded once"
     unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
     ask = {
         "file": "q.jpg",
@@ -113,6 +128,42 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     assert said[0] == said[1]
     assert all(geodesic_m(r.refined, r.candidate.point) < 5_050 for r in one.ranked)
     assert max(len(r.evidence) for r in one.ranked) == 6, "as much as in training"
+
+
+def test_the_command_trains_and_the_bundle_can_be_shown(
+    world, planet, tmp_path, monkeypatch, capsys
+):
+    """All of the command but the stack itself, whose parts are those of the rig."""
+    rig, _ = world
+
+    @contextmanager
+    def services(session, role, settings):
+        assert session.organization == "acme"
+        parts = {name: getattr(rig, name) for name in ("access", "database", "encoder", "index")}
+        yield SimpleNamespace(settings=rig.settings, decoder=rig.parts.decoder, **parts)
+
+    def pinpoint(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(Session, "services", services)
+    monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "home"))
+    text = TEXT.format(planet=planet.folder, name="told", steps=2)
+    text = text.replace("[gallery]", '[gallery]\nsources = ["rerank-photo"]')
+    (tmp_path / "run.toml").write_text(text)
+    asked = ("train", "reranker", "--config", tmp_path / "run.toml", "--out", tmp_path / "run")
+    said = pinpoint(*asked, "--org", "acme")
+    assert "gap closed" in said
+    assert "PINPOINT_BUNDLE=told" in said
+    shown = json.loads(pinpoint("bundles", "verify", "told", "--json"))
+    assert shown["verified"]
+    assert shown["reranker"]["evidence_per_kind"] == 3
+    assert set(shown["weights_sha256"]) == {
+        f"{x}.safetensors" for x in ("tower", "heads", "reranker")
+    }
 
 
 def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
@@ -147,6 +198,8 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
             read_reranker_config(path)
     path.write_text(text)
     config = read_reranker_config(path)
+    recipe = read_reranker_config(RECIPE)
+    assert recipe.questions[0].labels == RECIPE.parent / "queries/labels.csv"
     assert (config.schedule.batch, config.schedule.rate) == (8, 5e-4), "defaults are its own"
     wrong = config.questions[0].model_copy(update={"only": {"role": "moon"}})
     with pytest.raises(BadRequest, match="has role=moon"):

@@ -99,7 +99,8 @@ class RerankerSpec:
     """Times that candidates look at each other."""
     vectors: bool = False
     """Whether tokens hold the vectors themselves, besides how alike they are. By them a network
-    knows places again, and a few hundred questions were learned by heart within 300 steps."""
+    knows places again: on 466 questions of a small planet they brought nothing to unseen places,
+    and places that were never right in training were avoided ever after."""
     reach_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
     """A refined place is nearer than this to its candidate."""
 
