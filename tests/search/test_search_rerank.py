@@ -161,6 +161,23 @@ def test_an_empty_gallery_and_a_candidate_that_has_gone(stack, judge):
     assert all(map(math.isfinite, scores.values()))
 
 
+def test_a_candidate_as_good_as_the_photo_itself_is_marked(stack, judge):
+    own = gallery(places=12, views=3)[0]
+    for ranker in ("rerank", "vote"):
+        answer = pipeline.locate_encoded(
+            own.vectors["image"],
+            limits=Limits(),
+            organization_id=US,
+            contract=CONTRACT,
+            reranker=judge,
+            ranker=ranker,
+            **stack,
+        )
+        marked = [r.candidate.id for r in answer.ranked if r.candidate.near_duplicate]
+        assert marked == [own.id]
+    assert not any(r.candidate.near_duplicate for r in locate(stack, judge).ranked)
+
+
 def test_a_bundle_keeps_its_reranker(bundle, tmp_path):
     net, made = bundle
     assert made.contract.dims == {"image": 256, "gps": 256}
