@@ -240,7 +240,7 @@ def services(settings: Settings) -> SimpleNamespace:
         access=Access(),
         index=Index(),
         encoder=None,
-        with_live=lambda do: do(None),
+        with_live=lambda do: do(SimpleNamespace(reranker=None)),
         decoder=None,
         blobs=Blobs(),
         jobs=SimpleNamespace(check=lambda: None),

@@ -145,8 +145,8 @@ def test_a_question_is_judged_alone(net):
             assert torch.equal(part.scores.argmax(1), together.scores[rows].argmax(1))
 
 
-def test_turning_the_map_turns_the_way(net):
-    """East and north come from the evidence's bearings alone."""
+def test_the_way_leads_to_where_the_evidence_stands(net):
+    """East and north come from its bearings: all evidence on one side, and so is the way."""
     given = mapped(asked(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t)
     way = judge(net, given).offset_km
     moved = way.norm(dim=-1) > 1e-6

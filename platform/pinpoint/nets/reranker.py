@@ -203,7 +203,7 @@ class Reranker(nn.Module):
             )
 
     def _offset_km(self, asked: Asked, own: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
-        """Towards the evidence, weighted by what pulls: turning the map turns the way with it."""
+        """A mean of the ways to the evidence, weighted by what pulls: never beyond the photos."""
         pull = torch.einsum("bkh,bkeh->bke", self.pull(own), self.pulled(photos))
         pull = (pull / math.sqrt(own.shape[-1])).masked_fill(~asked.near_present, -math.inf)
         stay = self.stay.expand(*pull.shape[:2], 1)
