@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pinpoint.errors import OtherContract
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.nets.bundles import bundle_of, find_bundle
+from pinpoint.nets.bundles import Bundle, bundle_of, find_bundle
 from pinpoint.nets.digests import public_contract
-from pinpoint.ports import VectorIndex
+from pinpoint.ports import Reranker, VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, PlaceList, SourceKind, Vector
 from pinpoint.settings import Settings
 from pinpoint.stack.broker import CeleryQueue
@@ -36,6 +36,7 @@ from pinpoint.store.vectors_remote import RemoteIndex
 
 if TYPE_CHECKING:
     from pinpoint.nets.embedder import Embedder
+    from pinpoint.nets.rerankers import BundleReranker
 
 Role = Literal["api", "worker", "operator"]
 T = TypeVar("T")
@@ -59,11 +60,29 @@ class LazyEncoder:
         self._lock = threading.Lock()
 
     @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle itself, found whole."""
+        return find_bundle(self._encoder.bundle, self._settings.places.home)
+
+    @cached_property
     def contract(self) -> Contract:
         """What the bundle expects and produces."""
-        bundle = find_bundle(self._encoder.bundle, self._settings.places.home)
         rendition_px = self._settings.media.rendition_px
-        return public_contract(bundle.contract, rendition_px, bundle.calibrations)
+        return public_contract(self.bundle.contract, rendition_px, self.bundle.calibrations)
+
+    @cached_property
+    def _judge(self) -> BundleReranker | None:
+        from pinpoint.nets.rerankers import open_reranker
+
+        return open_reranker(self.bundle, self._settings.search.candidates, self._encoder.device)
+
+    @property
+    def reranker(self) -> Reranker | None:
+        """What judges candidates of this space, loaded when it is first asked for."""
+        if self.bundle.contract.reranker is None:
+            return None
+        with self._lock:
+            return self._judge
 
     @cached_property
     def _opened(self) -> Embedder:
@@ -229,7 +248,14 @@ def build(settings: Settings, role: Role) -> Services:
         blobs=blobs,
         jobs=queue,
         decoder=ChildDecoder(settings.media, children=2),
-        ledger=_ledger(transactions, settings, encoders) if owned else None,
+        ledger=Ledger(
+            transactions,
+            contract=lambda: encoders.current.contract.digest,
+            lease_s=settings.worker.lease_s,
+            max_attempts=settings.worker.max_attempts,
+        )
+        if owned
+        else None,
         points=Points(transactions, lambda: encoders.current.contract) if owned else None,
         backlog=Backlog(transactions) if owned else None,
         closing=Closing(transactions) if owned else None,
@@ -274,12 +300,3 @@ def _transactions(
     if own is not None:
         return Transactions(api_engine(own, own_login=True), queue)
     return Transactions(api_engine(str(settings.places.database_url), own_login=False), queue)
-
-
-def _ledger(transactions: Transactions, settings: Settings, encoders: Encoders) -> Ledger:
-    return Ledger(
-        transactions,
-        contract=lambda: encoders.current.contract.digest,
-        lease_s=settings.worker.lease_s,
-        max_attempts=settings.worker.max_attempts,
-    )

@@ -105,11 +105,11 @@ class SearchSettings(BaseSettings):
     dedupe_m: Annotated[
         float, Field(ge=0, description="Of candidates of one group nearer than this one stays.")
     ] = 25.0
-    evidence_radius_m: Annotated[float, Field(gt=0, description="How far evidence may stand.")] = (
-        1_000.0
-    )
+    evidence_radius_m: Annotated[
+        float, Field(gt=0, description="How far evidence may stand; a reranker brings its own.")
+    ] = 1_000.0
     evidence_per_kind: Annotated[
-        int, Field(ge=0, le=64, description="Evidence photos per candidate and kind.")
+        int, Field(ge=0, le=64, description="Evidence photos per candidate and kind; likewise.")
     ] = 8
     cited: Annotated[
         int, Field(ge=1, le=100, description="Photos cited in an answer, per role and kind.")

@@ -240,7 +240,7 @@ def services(settings: Settings) -> SimpleNamespace:
         access=Access(),
         index=Index(),
         encoder=None,
-        with_live=lambda do: do(None),
+        with_live=lambda do: do(SimpleNamespace(reranker=None)),
         decoder=None,
         blobs=Blobs(),
         jobs=SimpleNamespace(check=lambda: None),
@@ -275,8 +275,9 @@ def answer() -> Answer:
     return Answer(
         point=spot, regions=(Region(mass=0.5, radius_m=10.0), Region(mass=0.9, radius_m=99.0)),
         calibrated=False, ranked=tuple(ranked), citations=(cited,), bundle="descriptor",
-        bundle_digest="d", bundle_note="sees colours", ranker="vote", index_engine="qdrant-edge",
-        index_build="b", candidates_considered=3, timings_ms={"total": 1.0},
+        bundle_digest="d", bundle_note="sees colours", ranker="vote", ranker_reason=None,
+        index_engine="qdrant-edge", index_build="b", candidates_considered=3,
+        timings_ms={"total": 1.0},
     )  # fmt: skip
 
 

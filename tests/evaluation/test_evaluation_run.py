@@ -216,7 +216,7 @@ def test_what_ends_a_run_is_not_a_row(chain, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1"),
+        ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
         ({"limits": Limits(kinds=("foto",))}, "no source kind foto; there are photo, street"),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
         ({"near_duplicate_cosine": 0.0}, "a cosine lies in"),

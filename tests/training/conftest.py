@@ -1,12 +1,18 @@
-"""One small planet for this room: its training part as a table."""
+"""One small planet for this room: its training part as a table, a reranker of another part."""
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
+from pinpoint.search import pipeline
 from pinpoint.settings import MediaSettings
+from pinpoint.training import reranker
 from pinpoint.training.samples import Source, read_samples
 from pinpoint.world.planets import make_planet
+from rig import Rig
+from training.reranked import gallery, train, written
 
 
 @pytest.fixture(scope="package")
@@ -28,3 +34,71 @@ def sources(planet):
 @pytest.fixture(scope="package")
 def samples(sources):
     return read_samples(sources, MediaSettings()).samples
+
+
+@pytest.fixture(scope="package")
+def world(planet, postgres, server_places, tmp_path_factory):
+    """The planet's gallery of the role `rerank` behind the shipped embedder."""
+    name = f"r_{uuid.uuid4().hex[:16]}"
+    postgres.clone("template_pinpoint", name)
+    folder = tmp_path_factory.mktemp("world")
+    rig = Rig(server_places.owner_url(name), server_places.api_url(name), folder, "world-tiny")
+    try:
+        org = rig.organization()
+        for kind in ("photo", "street"):
+            source = f"rerank-{kind}"
+            rig.ingest(planet.manifests()[source], org, source=source, kind=kind)
+        yield rig, org
+    finally:
+        rig.close()
+        postgres.drop(name)
+
+
+@pytest.fixture(scope="package")
+def reranked(world, planet, tmp_path_factory):
+    """A whole run, broken off once while it asks and once while it trains."""
+    folder = tmp_path_factory.mktemp("run")
+    config = written(planet, folder)
+    into = folder / "bundles" / "ranked"
+    with pytest.MonkeyPatch.context() as patch:
+        asks, ask = [], pipeline.encoded
+
+        def breaks(*args, **options):
+            asks.append(1)
+            if len(asks) == 40:
+                raise KeyboardInterrupt
+            return ask(*args, **options)
+
+        patch.setattr(pipeline, "encoded", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            train(world, config, folder / "run", into)
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        plainly = reranker.batch_loss
+
+        def stops(net, examples, rows, step, asked):
+            steps.append(step)
+            if step == 6:
+                raise KeyboardInterrupt
+            return plainly(net, examples, rows, step, asked)
+
+        patch.setattr(reranker, "batch_loss", stops)
+        with pytest.raises(KeyboardInterrupt):
+            train(world, config, folder / "run", into)
+    assert steps == list(range(7))
+    made, told = train(world, config, folder / "run", into)
+    return config, folder, made, told
+
+
+@pytest.fixture(scope="package")
+def examples(world, planet, reranked):
+    """The cached examples of that run, and its questions."""
+    config, folder, _, _ = reranked
+    asked = [
+        each for part, one in enumerate(config.questions) for each in reranker._learners(part, one)
+    ]
+    table = reranker.table_of(asked, config.split.resolution)
+    found = reranker.cache_examples(
+        folder / "run" / "examples", asked, table, gallery(world, config)
+    )
+    return asked, found

@@ -131,6 +131,41 @@ def same(got, wanted, candidate):
     return len(got)
 
 
+def test_one_radius_brings_what_steps_that_adapt_to_density_bring(owner, as_api):
+    """For each candidate the least of three radii that holds enough, against the largest alone."""
+    rng, steps_m = random.Random(3), (80.0, 200.0, 440.0)
+    ((org, sources),) = organizations(owner, 1)
+    rows = [
+        (uuid4(), org, sources["photo"], "photo", point, "indexed")
+        for count, centre in ((60, CENTRES["paris"]), (4, CENTRES["equator"]))
+        for point in scattered(rng, centre, count)
+    ]
+    put(owner, rows)
+    asked = [
+        Candidate(
+            id=uuid4(), source_id=sources["photo"], kind="photo", point=row[4],
+            captured_at=None, group="g", score=1.0, rank=0,
+        )
+        for row in rows[::4]
+    ]  # fmt: skip
+    with as_api.begin(org, read_only=True) as unit:
+        known = {"contract": CONTRACT, "per_kind": PER_KIND}
+        every = {
+            radius_m: neighbours.evidence(unit.connection, asked, org, radius_m=radius_m, **known)
+            for radius_m in steps_m
+        }
+    used = set()
+    for one in asked:
+        found = {
+            radius_m: [row.id for row in rows if row.candidate_id == one.id]
+            for radius_m, rows in every.items()
+        }
+        enough = next((r for r in steps_m if len(found[r]) == PER_KIND), steps_m[-1])
+        used.add(enough)
+        assert found[enough] == found[steps_m[-1]]
+    assert used == set(steps_m)
+
+
 def test_ties_end_at_the_id(owner, as_api):
     ((org, sources),) = organizations(owner, 1)
     here = Point(48.0, 2.0)

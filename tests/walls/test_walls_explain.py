@@ -71,7 +71,10 @@ def check_spatial(plan, loops):
     assert sum(node["Actual Loops"] for node in spatial) == loops
 
 
-def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):
+@pytest.mark.parametrize("radius_m", [250.0, 10_000.0])
+def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
+    as_api, crowded, radius_m
+):
     rng = random.Random(3)
     candidates = [
         Candidate(
@@ -87,10 +90,13 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(as_ap
         for rank in range(24)
     ]
     values = neighbours.evidence_parameters(
-        candidates, crowded, contract=CONTRACT, radius_m=250.0, per_kind=8
+        candidates, crowded, contract=CONTRACT, radius_m=radius_m, per_kind=8
     )
     plan = explained(as_api, crowded, neighbours.EVIDENCE, values)
     check_spatial(plan, loops=len(candidates) * len(KINDS))
+    walked = [node for node in plan if node.get("Index Name", "").startswith("ix_images_")]
+    # In order of distance, so however far it may look, it stops after the nearest few.
+    assert max(node["Actual Rows"] for node in walked) <= 10
 
 
 def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):

@@ -66,6 +66,7 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
 def _warm(services: bootstrap.Services) -> None:
     try:
         services.encoder.warm()
+        _ = services.encoder.reranker
     except PinpointError as error:
         # Every question will say the same; here it is said before anybody asks.
         _log.error("weights not loaded", reason=error.reason, detail=error.message)

@@ -16,7 +16,7 @@ from pinpoint.api.schemas import AnswerOut, SimilarOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequest
 from pinpoint.records import Answer, Caller, Limits, Similar
-from pinpoint.search import pipeline
+from pinpoint.search import by_places, pipeline
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -63,7 +63,7 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
     data = photo.file.read()
     where = _limits(asked, caller, parts)
     if asked.over == "places":
-        answer = pipeline.locate_by_places(
+        answer = by_places.locate_by_places(
             data,
             file=photo.filename or "photo",
             limits=where,
@@ -86,6 +86,7 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
                 index=parts.index,
                 database=parts.database,
                 settings=parts.settings.search,
+                reranker=encoder.reranker,
             )
         )
     _audit(parts, caller, "locate", data, answer)

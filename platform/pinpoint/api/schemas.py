@@ -51,9 +51,7 @@ class EvidenceOut(BaseModel):
 class ChannelOut(BaseModel):
     """What one channel of the index says of a candidate."""
 
-    score: float = Field(
-        description="Cosine similarity of the photo to the candidate's vector of this channel."
-    )
+    score: float = Field(description="Cosine similarity of the photo to this vector of it.")
     rank: int | None = Field(
         description="Place among all that the channel found, from 0; null where it did not find it."
     )
@@ -72,6 +70,7 @@ class CandidateOut(BaseModel):
     mass: float = Field(description="Share of the vote; all candidates together have 1.")
     support: float = Field(description="Share of that mass that comes from evidence nearby.")
     score: float = Field(description="Cosine similarity to the photo asked about.")
+    near_duplicate: bool = Field(description="So similar that it is as good as the same picture.")
     channels: dict[str, ChannelOut] = Field(
         description="By channel: `image` compares pictures, `gps` the photo with the place itself."
     )
@@ -94,6 +93,7 @@ class CandidateOut(BaseModel):
             mass=ranked.mass,
             support=ranked.support,
             score=one.score,
+            near_duplicate=one.near_duplicate,
             channels={
                 name: ChannelOut(score=found.score, rank=found.rank)
                 for name, found in one.channels.items()
@@ -205,7 +205,8 @@ class AnswerOut(BaseModel):
     note: str | None = Field(description="What this answer lacks, such as evidence.")
     citations: dict[str, list[CitationOut]] = Field(description="By source kind.")
     bundle: BundleOut
-    ranker: str = Field(examples=["vote", "places"])
+    ranker: str = Field(examples=["rerank", "vote", "places"])
+    ranker_reason: str | None = Field(description="Why no reranker ran, where one would have.")
     index: IndexOut
     timings_ms: dict[str, float]
 
@@ -233,6 +234,7 @@ class AnswerOut(BaseModel):
                 name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note
             ),
             ranker=answer.ranker,
+            ranker_reason=answer.ranker_reason,
             index=IndexOut(engine=answer.index_engine, build=answer.index_build),
             timings_ms=dict(answer.timings_ms),
         )

@@ -72,12 +72,13 @@ def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
     from pinpoint.nets.bundles import find_bundle
     from pinpoint.nets.checkpoint import load_tower
     from pinpoint.nets.place_lists import load_places
+    from pinpoint.nets.rerankers import load_reranker
     from pinpoint.nets.spaces import load_heads, load_location
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     bundle = find_bundle(name, settings.places.home)
-    for load in (load_tower, load_heads, load_location, load_places):
+    for load in (load_tower, load_heads, load_location, load_places, load_reranker):
         load(bundle)
     found = _said(bundle, settings)
     if session.as_json:
@@ -214,10 +215,10 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     from pinpoint.nets.digests import digest
 
     contract = bundle.contract
-    held = [each for each in (contract.weights, contract.heads and contract.heads.weights) if each]
+    parts = (contract.heads, contract.reranker)
+    held = [each for each in (contract.weights, *(part and part.weights for part in parts)) if each]
     training = contract.heads.training if contract.heads else None
     contract_digest = digest(contract, settings.media.rendition_px)
-    files = [file for file in (bundle.weights, bundle.heads) if file is not None]
     return {
         "name": contract.name,
         "tower": str(contract.tower),
@@ -226,12 +227,13 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "input_px": contract.preprocess.size_px,
         "preprocess": asdict(contract.preprocess),
         "weights_sha256": {each.file: each.sha256 for each in held} or None,
-        "weights_mb": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+        "weights_mb": round(sum(file.stat().st_size for file in bundle.files) / 1e6, 1),
         "licence": " + ".join(dict.fromkeys(each.licence for each in held)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
         "training": asdict(training) if training else None,
+        "reranker": asdict(contract.reranker) if contract.reranker else None,
         "calibrated": sorted(bundle.calibrations),
         "digest": contract_digest,
         "note": contract.note,

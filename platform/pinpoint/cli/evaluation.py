@@ -34,7 +34,14 @@ Bundle = Annotated[
     str | None,
     typer.Option("--bundle", help="Weights, the configured ones by default; the index's, too."),
 ]
-Ranker = Annotated[str, typer.Option("--ranker", help="vote or top1.")]
+Ranker = Annotated[
+    str | None,
+    typer.Option(
+        "--ranker",
+        help="vote, top1 or rerank; without it what `locate` would take.",
+        show_default=False,
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option("--out", help="Folder of the run; the same one goes on with it.")
 ]
@@ -71,7 +78,7 @@ def evaluate(
     labels: Labels = None,
     columns: Columns = None,
     bundle: Bundle = None,
-    ranker: Ranker = "vote",
+    ranker: Ranker = None,
     out: Out = None,
     describe: Describe = False,
     exclude: Exclude = "self,author,sequence,near-duplicate",
@@ -96,6 +103,7 @@ def evaluate(
         return
     with session.services("api", _settings(bundle)) as services:
         parts = _parts(services, fixed=bundle is not None)
+        ranker = ranker or ("vote" if parts.reranker is None else "rerank")
         folder = out or Path(f"evaluation-{protocol}-{parts.encoder.contract.name}-{ranker}")
         wanted = {
             "images": places.images,
@@ -166,9 +174,11 @@ def _parts(services: Services, *, fixed: bool) -> Parts:
     """The parts of a run; `fixed` keeps to the settings' bundle, whatever the index holds."""
     from pinpoint.evaluation.run import Parts
 
+    encoder = services.encoders.configured if fixed else services.encoder
     return Parts(
         decoder=services.decoder,
-        encoder=services.encoders.configured if fixed else services.encoder,
+        encoder=encoder,
+        reranker=encoder.reranker,
         index=services.index,
         database=services.database,
         search=services.settings.search,

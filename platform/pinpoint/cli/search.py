@@ -162,8 +162,9 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
     _show_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     took = "" if total_ms is None else f"   {total_ms:.0f} ms"
+    why = f" ({answer['ranker_reason']})" if answer["ranker_reason"] else ""
     output.say(
-        f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}, "
+        f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}{why}, "
         f"{'list' if listed else 'index'} {answer['index']['build']}{took}"
     )
     output.say(answer["bundle"]["note"])

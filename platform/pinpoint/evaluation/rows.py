@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequest
+from pinpoint.evaluation.labels import Question
 from pinpoint.geo.areas import holds
 from pinpoint.geo.points import lat_lon
 from pinpoint.records import Answer, Asked, Candidate, Point, Vector
@@ -129,6 +130,36 @@ def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
         unsupported=None if belief is None else belief.unsupported,
         area_km2={f"{area.share:g}": area.area_km2 for area in areas},
         area_holds={f"{area.share:g}": float(holds(np.array(area.boxes), at)[0]) for area in areas},
+    )
+
+
+def question_row(
+    number: int,
+    question: Question,
+    file_sha256: str | None,
+    *,
+    problem: tuple[str, str] = ("", ""),
+    slot: int | None = None,
+    timings: Mapping[str, float] | None = None,
+    arms: Mapping[str, ArmRow] | None = None,
+) -> Row:
+    """A question with its answers, or with the problem of its photo: reason and detail."""
+    return Row(
+        number=number,
+        file=question.file,
+        lat=question.truth.lat,
+        lon=question.truth.lon,
+        creator=question.creator,
+        sequence=question.sequence,
+        kind=question.kind,
+        areas=question.areas,
+        strata=question.strata,
+        sha256=file_sha256,
+        problem=problem[0] or None,
+        detail=problem[1] or None,
+        vector=slot,
+        timings_ms=timings or {},
+        arms=arms or {},
     )
 
 

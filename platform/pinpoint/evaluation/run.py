@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -20,20 +21,25 @@ from uuid import UUID
 from pinpoint.errors import BadPhoto, BadRequest, TooLarge
 from pinpoint.evaluation import asked
 from pinpoint.evaluation.labels import Labelled, Question
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog, arm_row
+from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog, arm_row, question_row
 from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
-from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
-from pinpoint.records import IMAGE_CHANNEL, KINDS, Exclusions, IndexFilter, Limits, Vector
+from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
+from pinpoint.records import (
+    IMAGE_CHANNEL,
+    KINDS,
+    NEAR_DUPLICATE_COSINE,
+    Exclusions,
+    IndexFilter,
+    Limits,
+    Vector,
+)
 from pinpoint.search import builds, exclude, pipeline
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
 EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
 """What can be kept from helping: the photo's own row (same bytes), and whatever is kin to it."""
-NEAR_DUPLICATE_COSINE: Final = 0.95
-"""As in the audit of Pinpoint's co-author, who found one at another author for 4 to 5 % of the
-photos of the usual benchmarks."""
 
 Progress = Callable[[int, int], None]
 
@@ -48,6 +54,8 @@ class Parts:
     database: Database
     search: SearchSettings
     max_bytes: int
+    reranker: Reranker | None = None
+    """That of the bundle, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +103,7 @@ def evaluate(
         BadBundle: The index holds vectors of another bundle.
         Unavailable: A part of the stack does not answer.
     """
-    _check(plan)
+    _check(plan, parts)
     questions = _chosen(labelled, plan)
     run = asked.describe_run(
         labelled,
@@ -165,15 +173,20 @@ def _value(question: Question, name: str) -> str | None:
     return question.kind if name == "kind" else question.strata.get(name)
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: Plan, parts: Parts) -> None:
     unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
     if unknown:
         raise BadRequest(f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}")
     strange = [kind for kind in plan.limits.kinds if kind not in KINDS]
     if strange:
         raise BadRequest(f"no source kind {', '.join(strange)}; there are {', '.join(KINDS)}")
-    if plan.ranker not in pipeline.RANKERS:
-        raise BadRequest(f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKERS)}")
+    if plan.ranker not in pipeline.RANKER_NAMES:
+        raise BadRequest(f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}")
+    if plan.ranker == pipeline.RERANK and parts.reranker is None:
+        raise BadRequest(
+            f"bundle {parts.encoder.contract.name} has no reranker; `pinpoint train reranker` "
+            "makes one, or name a bundle that has one"
+        )
     if not plan.images.is_dir():
         raise BadRequest(f"{plan.images} is no folder of images")
     if not 0 < plan.near_duplicate_cosine <= 1:
@@ -196,8 +209,10 @@ def _gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
 
 
 def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
+    judge = parts.reranker if plan.ranker == pipeline.RERANK else None
     return {
         "ranker": plan.ranker,
+        **({} if judge is None else {"reranker": judge.digest}),
         "kinds": list(plan.limits.kinds),
         "sources": [str(each) for each in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
@@ -229,19 +244,25 @@ def _ask(
         )
     except (Refused, BadPhoto, TooLarge) as error:
         detail = error.detail if isinstance(error, Refused) else error.message
-        row = _row(number, question, file_sha256, problem=(error.reason, detail))
+        row = question_row(number, question, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.read()
-    arms = {SERVED: _locate(vector, question, None, plan, parts)}
+    ask = partial(_locate, vector, question, plan=plan, parts=parts)
+    arms = {SERVED: ask(None)}
     if plan.exclude:
-        exclusions = exclusions_for(question, file_sha256, plan)
-        arms[EXCLUDED] = _locate(vector, question, exclusions, plan, parts)
+        arms[EXCLUDED] = ask(exclusions_for(question, file_sha256, plan))
     shared_ms["total"] = round((perf_counter() - begun) * 1e3, 3)
-    return _row(number, question, file_sha256, slot=slot, timings=shared_ms, arms=arms), vector
+    row = question_row(number, question, file_sha256, slot=slot, timings=shared_ms, arms=arms)
+    return row, vector
 
 
 def _locate(
-    vector: Vector, question: Question, exclusions: Exclusions | None, plan: Plan, parts: Parts
+    vector: Vector,
+    question: Question,
+    exclusions: Exclusions | None,
+    *,
+    plan: Plan,
+    parts: Parts,
 ) -> ArmRow:
     """The real flow from the vector on."""
     watch = Stopwatch()
@@ -262,37 +283,9 @@ def _locate(
         database=parts.database,
         settings=parts.search,
         kind=question.kind,
+        reranker=parts.reranker,
         exclusions=exclusions,
         ranker=plan.ranker,
         watch=watch,
     )
     return arm_row(answer, excluded, question.truth)
-
-
-def _row(
-    number: int,
-    question: Question,
-    file_sha256: str | None,
-    *,
-    problem: tuple[str, str] = ("", ""),
-    slot: int | None = None,
-    timings: Mapping[str, float] | None = None,
-    arms: Mapping[str, ArmRow] | None = None,
-) -> Row:
-    return Row(
-        number=number,
-        file=question.file,
-        lat=question.truth.lat,
-        lon=question.truth.lon,
-        creator=question.creator,
-        sequence=question.sequence,
-        kind=question.kind,
-        areas=question.areas,
-        strata=question.strata,
-        sha256=file_sha256,
-        problem=problem[0] or None,
-        detail=problem[1] or None,
-        vector=slot,
-        timings_ms=timings or {},
-        arms=arms or {},
-    )

@@ -47,8 +47,16 @@ class Bundle:
     """Of the networks behind it, where there are any."""
     places: Path | None = None
     """The list of places that it can answer with, where there is one."""
+    reranker: Path | None = None
+    """Of the network that judges candidates, where there is one."""
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     """By ranker; whether they are of this contract, `digests.public_contract` sees."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the contract names."""
+        named = (self.weights, self.heads, self.places, self.reranker)
+        return tuple(each for each in named if each is not None)
 
 
 def descriptor_bundle() -> Bundle:
@@ -76,11 +84,13 @@ def read_bundle(folder: Path) -> Bundle:
     weights = _checked(folder, contract.weights, "weights")
     heads = _checked(folder, contract.heads.weights, "weights") if contract.heads else None
     listed = contract.heads.places if contract.heads else None
+    judge = contract.reranker.weights if contract.reranker else None
     return Bundle(
         contract=contract,
         weights=weights,
         heads=heads,
         places=_checked(folder, listed, "places") if listed else None,
+        reranker=_checked(folder, judge, "weights") if judge else None,
         calibrations=read_calibrations(folder),
     )
 
@@ -140,6 +150,8 @@ def bundle_folders(home: Path) -> list[Path]:
 def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> str:
     """The bundle whose contract has a digest, in words that `find_bundle` takes.
 
+    Of several it is the one that the settings name, else one with a reranker, else the first.
+
     Args:
         wanted: Digest of the contract.
         home: Of the stack.
@@ -151,14 +163,21 @@ def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> st
     """
     if digest(descriptor_contract(), rendition_px) == wanted:
         return DESCRIPTOR_NAME
-    for folder in (Path(configured).expanduser(), *bundle_folders(home)):
+    there = bundle_folders(home)
+    named = [Path(configured).expanduser(), *(each for each in there if each.name == configured)]
+    found: list[tuple[bool, Path]] = []
+    for folder in (*named, *there):
         path = folder / CONTRACT_FILE
         try:
             contract = parse_contract(path.read_bytes(), str(path))
         except (OSError, BadBundle):
             continue  # not there, or no bundle: then it is not the one that is looked for
         if digest(contract, rendition_px) == wanted:
-            return str(folder)
+            if folder in named:
+                return str(folder)
+            found.append((contract.reranker is None, folder))
+    if found:
+        return str(min(found, key=lambda each: each[0])[1])
     raise BadBundle(
         f"no bundle here has the contract {wanted}: put the bundle that the index was made with "
         f"below {home / BUNDLES_FOLDER}, and leave PINPOINT_MEDIA_RENDITION_PX as it was"
@@ -174,10 +193,8 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
     """
     bundle = read_bundle(folder)
     with whole_folder(into) as draft:
-        files = (bundle.weights, bundle.heads, bundle.places, *calibration_files(folder))
-        for file in (folder / CONTRACT_FILE, *files):
-            if file is not None:
-                shutil.copyfile(file, draft / file.name)
+        for file in (folder / CONTRACT_FILE, *bundle.files, *calibration_files(folder)):
+            shutil.copyfile(file, draft / file.name)
         read_bundle(draft)
     return read_bundle(into)
 

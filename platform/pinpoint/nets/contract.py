@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from pinpoint import __version__
 from pinpoint.errors import BadBundle
-from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, dim_of
+from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, RerankerSpec, dim_of
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
 CONTRACT_FILE: Final = "contract.json"
@@ -135,6 +135,18 @@ class Space:
     """Needs location tower and temperature; decides no vector of a picture or position."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class RerankerPart:
+    """The network that judges candidates of this space, and what it was shown in training."""
+
+    network: RerankerSpec
+    weights: WeightsSpec
+    evidence_radius_m: Annotated[float, Field(gt=0.0, le=100_000.0, allow_inf_nan=False)]
+    """How far evidence stood; it is gathered so in serving, too."""
+    evidence_per_kind: Annotated[int, Field(ge=0, le=64)]
+    training: TrainingNote | None = None
+
+
 def _none_for_empty(given: object) -> object:
     """Contracts of earlier versions say `[]` where there is no network behind the tower."""
     return None if given in ([], ()) else given
@@ -155,6 +167,8 @@ class BundleContract:
     normalisation: Literal["l2"] = "l2"
     heads: Annotated[Space | None, BeforeValidator(_none_for_empty)] = None
     """Without them the tower's own vector is the image vector."""
+    reranker: RerankerPart | None = None
+    """Says nothing of vectors: an index fits a bundle with or without it."""
     calibrated: Literal[False] = False
     """Nothing in this code calibrates a bundle yet, so none may claim it."""
     note: Annotated[str, Field(min_length=1, max_length=1_000)]
@@ -189,6 +203,7 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     if contract.heads is not None:
         _check_heads(contract.heads, contract, where)
     _check_gps(contract, where)
+    _check_reranker(contract, where)
     return contract
 
 
@@ -213,6 +228,21 @@ def _check_gps(contract: BundleContract, where: str) -> None:
             f"{where}: with {'a' if located else 'no'} location tower dims.gps must be "
             f"{wanted or 'absent'}, not {given or 'absent'}"
         )
+
+
+def _check_reranker(contract: BundleContract, where: str) -> None:
+    """It reads the vectors of this bundle, and has a file of its own."""
+    part = contract.reranker
+    if part is None:
+        return
+    if part.network.dim != contract.dims[IMAGE_CHANNEL]:
+        raise BadBundle(
+            f"{where}: dims.image is {contract.dims[IMAGE_CHANNEL]}, the reranker reads vectors of "
+            f"{part.network.dim}"
+        )
+    parts = [contract.weights, contract.heads.weights if contract.heads else None]
+    if part.weights.file in [each.file for each in parts if each]:
+        raise BadBundle(f"{where}: the reranker names a file of others, {part.weights.file}")
 
 
 def new_contract(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pinpoint.ports.backlog import Backlog
 from pinpoint.ports.catalogue import CatalogueReader, CatalogueWriter, Database
 from pinpoint.ports.closing import Closing
-from pinpoint.ports.engines import BlobStore, Decoder, Encoder, JobQueue, PointSource, VectorIndex
+from pinpoint.ports.engines import (
+    BlobStore,
+    Decoder,
+    Encoder,
+    JobQueue,
+    PointSource,
+    Reranker,
+    VectorIndex,
+)
 from pinpoint.ports.gallery import Gallery
 from pinpoint.ports.ledger import EncodePlaces, Ledger, OriginalKeeper
 
@@ -24,5 +32,6 @@ __all__ = [
     "Ledger",
     "OriginalKeeper",
     "PointSource",
+    "Reranker",
     "VectorIndex",
 ]

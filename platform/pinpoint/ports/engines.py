@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from pinpoint.jobs import JobName
 from pinpoint.records import (
+    Candidate,
     Contract,
+    Evidence,
     Hint,
     Hit,
     IndexFilter,
@@ -19,6 +21,7 @@ from pinpoint.records import (
     IndexPoint,
     IndexQuery,
     IndexSpec,
+    Judgement,
     Pixels,
     PlaceList,
     Reading,
@@ -59,6 +62,45 @@ class Encoder(Protocol):
 
         Raises:
             Conflict: It knows none.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Judges the candidates of a question by their evidence and by each other."""
+
+    @property
+    def evidence_radius_m(self) -> float:
+        """How far evidence may stand, as it did in training."""
+        ...
+
+    @property
+    def evidence_per_kind(self) -> int:
+        """Evidence photos per candidate and kind."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Names its weights."""
+        ...
+
+    def judge(
+        self,
+        vector: Vector,
+        kind: SourceKind | None,
+        candidates: Sequence[Candidate],
+        evidence: Mapping[UUID, Sequence[Evidence]],
+        points: Sequence[IndexPoint],
+    ) -> Judgement:
+        """Scores, a null and refined places; the same for the same question, whoever else asks.
+
+        Args:
+            vector: Query `[D]`.
+            kind: What sort of picture it is, where known.
+            candidates: `[K]`, in any order.
+            evidence: For candidates by id what stands near them, nearest first.
+            points: The candidates as the index holds them, with vectors; in any order, and some
+                may have gone.
         """
         ...
 

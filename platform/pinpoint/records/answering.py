@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import numpy as np
@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from pinpoint.records.basics import Point, SourceKind, Vector
 from pinpoint.records.calibrating import Asked, Calibration
 from pinpoint.records.index import Box, Circle, Hit
+
+NEAR_DUPLICATE_COSINE: Final = 0.95
+"""From this on two pictures count as one. As in the audit of Pinpoint's co-author, who found such a
+picture at another author for 4 to 5 % of the photos of the usual benchmarks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,11 @@ class Candidate:
     channels: Mapping[str, Found] = field(default_factory=dict)
     """By channel: `image` always, `gps` where that channel brought it."""
 
+    @property
+    def near_duplicate(self) -> bool:
+        """Whether it looks like another copy of the photo, or one taken a moment later."""
+        return self.score >= NEAR_DUPLICATE_COSINE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -121,14 +130,15 @@ class Ranked:
     candidate: Candidate
     mass: float
     support: float
-    """Share of the mass that comes from evidence, not from the candidate's own similarity."""
+    """Share of the mass that comes from evidence, not from the candidate's own similarity; of a
+    reranker's, the share of its attention to the candidate's set that evidence has."""
     evidence: tuple[Evidence, ...]
     similarities: tuple[float, ...]
     """Cosine similarity of the query to each evidence photo, same order."""
     score: float | None = None
-    """Logit of a reranker; None where the mass is all that the ranker says."""
+    """Logit of a reranker (fp32), beside the `null_score` of the question; None where none ran."""
     refined: Point | None = None
-    """Where a reranker moved the candidate to."""
+    """Where a reranker thinks the photo was taken, if this candidate is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +166,31 @@ class RankedPlace:
     score: float
     """Cosine similarity of the photo to the vector of the place."""
     mass: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a reranker says of a question's candidates, in their order."""
+
+    scores: tuple[float, ...]
+    """Logits, fp32."""
+    null: float
+    """Logit of "none of these"."""
+    refined: tuple[Point, ...]
+    heard: tuple[float, ...]
+    """Share of a candidate's attention that its evidence has, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """All candidates of a question, best first, and who put them in this order."""
+
+    ranked: tuple[Ranked, ...]
+    ranker: str
+    reason: str | None = None
+    """Why no reranker ran; None where one did, or where another ranker was asked for."""
+    null_score: float | None = None
+    """Logit of "none of these", beside the scores of a reranker; None where none ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +289,8 @@ class Answer:
     bundle_digest: str
     bundle_note: str
     ranker: str
+    ranker_reason: str | None
+    """Why no reranker ran, where one would have."""
     index_engine: str
     """`places` where the bundle's list of places was compared instead of a gallery."""
     index_build: str | None

@@ -1,8 +1,7 @@
 """Locate and similar, as recipes.
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
-         ─vote→ [Ranked] ─believe→ probabilities, where calibrated ─decide→ Answer
-places:  photo ─→ vector ─compare→ [place that the bundle knows] ─decide→ Answer without evidence
+         ─rank→ [Ranked] ─believe→ probabilities, where calibrated ─decide→ Answer
 similar: photo, or an image of the gallery ─→ vector ─retrieve→ [SimilarGroup]
 """
 
@@ -14,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import BadRequest, OtherContract
-from pinpoint.ports import Database, Decoder, Encoder, VectorIndex
+from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
     IMAGE_CHANNEL,
@@ -25,6 +24,7 @@ from pinpoint.records import (
     Exclusions,
     Limits,
     Ranked,
+    Ranking,
     Similar,
     SourceKind,
     Vector,
@@ -35,9 +35,9 @@ from pinpoint.search import (
     evidence,
     exclude,
     grouping,
-    places,
     posterior,
     query,
+    rerank,
     retrieve,
     vote,
 )
@@ -48,7 +48,9 @@ Ranker = Callable[
     [Vector, Sequence[Candidate], Mapping[UUID, Sequence[Evidence]]], tuple[Ranked, ...]
 ]
 RANKERS: Final[Mapping[str, Ranker]] = {vote.NAME: vote.rank, vote.TOP1: vote.top1}
-"""Rankers by the name that an answer gives."""
+"""Rankers that need no weights, by the name that an answer gives."""
+RERANK: Final = rerank.NAME
+RANKER_NAMES: Final = (*RANKERS, RERANK)
 
 
 def locate(
@@ -63,6 +65,7 @@ def locate(
     index: VectorIndex,
     database: Database,
     settings: SearchSettings,
+    reranker: Reranker | None = None,
     exclusions: Exclusions | None = None,
 ) -> Answer:
     """Say where a photo was taken, and what speaks for it.
@@ -78,6 +81,7 @@ def locate(
         index: Finds candidates.
         database: Finds evidence, names and licences; one read.
         settings: How much of each.
+        reranker: Judges the candidates, where the bundle has one; else they vote.
         exclusions: What is as if it were not in the gallery; None in serving.
 
     Raises:
@@ -96,8 +100,9 @@ def locate(
         index=index,
         database=database,
         settings=settings,
-        exclusions=exclusions,
         kind=kind,
+        reranker=reranker,
+        exclusions=exclusions,
         watch=watch,
     )
 
@@ -112,34 +117,32 @@ def locate_encoded(
     database: Database,
     settings: SearchSettings,
     kind: SourceKind | None = None,
+    reranker: Reranker | None = None,
     exclusions: Exclusions | None = None,
-    ranker: str = vote.NAME,
+    ranker: str | None = None,
     watch: Stopwatch | None = None,
 ) -> Answer:
     """Locate from the vector `[D]` on: all of `locate` but decoding and encoding.
 
-    The contract is of the bundle that made the vector, the ranker a name in `RANKERS`; without a
-    stopwatch that runs already, timings start here. Everything else is as for `locate`.
+    The contract is of the bundle that made the vector. The ranker is one of `RANKER_NAMES`; None
+    takes the reranker where there is one, else the vote. Without a stopwatch that runs already,
+    timings start here. Everything else is as for `locate`.
 
     Raises:
+        BadRequest: The reranker is asked for by name, and there is none.
         OtherContract: As `locate`, and so `Unavailable`.
     """
+    judge = _judge(ranker, reranker, contract)
     watch = watch or Stopwatch()
-    resolved = exclusions
-    if exclusions is not None:
-        with watch.stage("exclude"):
-            resolved = exclude.resolve(
-                exclusions, organization_id=organization_id, database=database
-            )
+    resolved = _resolved(exclusions, organization_id, database, watch)
     gps = GPS_CHANNEL in contract.dims
     find = partial(
         retrieve.candidates, vector, index=index, limits=limits, settings=settings, gps=gps
     )
     with watch.stage("retrieve"):
-        info, (candidates, exclusions) = builds.of_one_build(
-            index,
-            contract,
-            lambda info: find(organization_id=organization_id, info=info, exclusions=resolved),
+        ask = partial(find, organization_id=organization_id, exclusions=resolved)
+        info, ((candidates, exclusions), points) = builds.of_one_build(
+            index, contract, lambda info: rerank.seen(ask(info=info), index if judge else None)
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
@@ -149,55 +152,26 @@ def locate_encoded(
                 reader=reader,
                 contract=contract.digest,
                 limits=limits,
-                radius_m=settings.evidence_radius_m,
-                per_kind=settings.evidence_per_kind,
+                radius_m=(judge or settings).evidence_radius_m,
+                per_kind=(judge or settings).evidence_per_kind,
                 exclusions=exclusions,
             )
         with watch.stage("rank"):
-            ranked = RANKERS[ranker](vector, candidates, near)
+            ranking = _ranking(ranker, vector, candidates, near)
+            if judge is not None:
+                said = judge.judge(vector, kind, candidates, near, points)
+                ranking = rerank.ranking(ranking.ranked, candidates, said)
         with watch.stage("decide"):
-            believed = posterior.believed(ranked, ranker, contract, limits, settings, kind=kind)
-            decision = answer.decide(ranked, believed, reader=reader, cited=settings.cited)
-    return answer.composed(
-        decision, contract, watch.read(), ranker=ranker, engine=info.engine, build=info.build
-    )
-
-
-def locate_by_places(
-    data: bytes,
-    *,
-    file: str,
-    limits: Limits,
-    kind: SourceKind | None,
-    decoder: Decoder,
-    encoder: Encoder,
-    settings: SearchSettings,
-) -> Answer:
-    """Locate without a gallery, over the places that the bundle knows; arguments as `locate`.
-
-    Raises:
-        BadRequest: The limits speak of what places have not.
-        Conflict: The bundle knows no places.
-        BadPhoto: As `locate`, and so `TooLarge`.
-    """
-    places.check(limits)
-    watch, contract = Stopwatch(), encoder.contract
-    with watch.stage("retrieve"):
-        known = encoder.listed_places()
-    vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
-    with watch.stage("rank"):
-        compared = places.compare(vector, known, limits)
-    with watch.stage("decide"):
-        best = places.best(compared, settings.candidates)
-        decision = answer.decide_places(best, compared.positions, compared.mass)
+            believed = posterior.believed(ranking, contract, limits, settings, kind=kind)
+            decision = answer.decide(ranking.ranked, believed, reader=reader, cited=settings.cited)
     return answer.composed(
         decision,
         contract,
         watch.read(),
-        ranker=places.NAME,
-        engine=places.NAME,
-        build=known.digest[:16],
-        note=places.NOTE,
+        ranker=ranking.ranker,
+        ranker_reason=ranking.reason,
+        engine=info.engine,
+        build=info.build,
     )
 
 
@@ -294,3 +268,32 @@ def encoded(
         pixels = query.pixels(data, file=file, decoder=decoder)
     with watch.stage("encode"):
         return encoder.encode_query(pixels, kind)
+
+
+def _judge(ranker: str | None, reranker: Reranker | None, contract: Contract) -> Reranker | None:
+    """The reranker, unless another ranker is asked for or there is none."""
+    if ranker == rerank.NAME and reranker is None:
+        raise BadRequest(f"{contract.name}: {rerank.MISSING}")
+    return reranker if ranker in (None, rerank.NAME) else None
+
+
+def _resolved(
+    exclusions: Exclusions | None, organization_id: UUID, database: Database, watch: Stopwatch
+) -> Exclusions | None:
+    """The exclusions with every row that can be named beforehand named by its id."""
+    if exclusions is None:
+        return None
+    with watch.stage("exclude"):
+        return exclude.resolve(exclusions, organization_id=organization_id, database=database)
+
+
+def _ranking(
+    ranker: str | None,
+    vector: Vector,
+    candidates: Sequence[Candidate],
+    near: Mapping[UUID, Sequence[Evidence]],
+) -> Ranking:
+    """By a ranker that needs no weights: the one asked for, else the vote."""
+    name = vote.NAME if ranker is None or ranker == RERANK else ranker
+    ranked = RANKERS[name](vector, candidates, near)
+    return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.MISSING)

@@ -26,6 +26,7 @@ from pinpoint.records import (
     PlaceName,
     Point,
     Ranked,
+    Ranking,
     Region,
     StratumFit,
 )
@@ -44,30 +45,26 @@ Nodes = tuple[Floats, Floats]
 
 
 def believed(
-    ranked: Sequence[Ranked],
-    ranker: str,
+    ranking: Ranking,
     contract: Contract,
     limits: Limits,
     search: SearchSettings,
     *,
     kind: str | None = None,
-    null_logit: float | None = None,
 ) -> Believed:
     """Probabilities, where a calibration fits the question; and what they promise, or why not.
 
     Args:
-        ranked: `[K]`, in any order.
-        ranker: Who ranked them.
+        ranking: `[K]` candidates, and who ranked them; a reranker's null beside them.
         contract: Of the bundle; has the calibrations.
         limits: How the question was narrowed.
         search: How it was searched.
         kind: What sort of picture the caller says it is.
-        null_logit: Of a reranker's null candidate.
     """
-    calibration, note = usable(contract, ranker, limits, search.model_dump())
-    if not ranked:
+    calibration, note = usable(contract, ranking.ranker, limits, search.model_dump())
+    if not ranking.ranked:
         return Believed(note=note, abstained="no_candidates")
-    question = asked(ranked, kind=kind, null_logit=null_logit)
+    question = asked(ranking.ranked, kind=kind, null_logit=ranking.null_score)
     if calibration is None:
         return Believed(asked=question, note=note)
     belief = believe(question, calibration, search.objective_km)

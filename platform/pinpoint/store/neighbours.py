@@ -2,6 +2,8 @@
 
 `<->` orders by distance on the sphere and uses the GiST index; what is reported is `ST_Distance`
 on the spheroid. `geometry` would be wrong at ±180° (measured: lon 0 as neighbour of 179.999).
+One radius serves dense and sparse places: rows come nearest first, so the first m within 10 km are
+those within 0.5 km wherever m stand so near, and steps of radius would bring the same rows.
 """
 
 from __future__ import annotations

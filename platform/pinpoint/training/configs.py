@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -23,9 +23,10 @@ from pinpoint.errors import BadRequest
 from pinpoint.nets.contract import DESCRIPTOR_NAME
 from pinpoint.records import KINDS, SourceKind
 
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 _MAX_BYTES: Final = 1_000_000
 
+Config = TypeVar("Config", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -34,7 +35,7 @@ Count = Annotated[int, Field(ge=1)]
 class SourceConfig(BaseModel):
     """A manifest and the kind of its pictures."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     manifest: Path
     """As `pinpoint ingest` takes it; a relative path starts at the config's folder."""
@@ -51,7 +52,7 @@ class SourceConfig(BaseModel):
 class CatalogueConfig(BaseModel):
     """A source of a running stack; its rows say the kind."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     source: Annotated[str, Field(min_length=1)]
     """Name or id."""
@@ -74,7 +75,7 @@ AnySource = Annotated[
 class SplitConfig(BaseModel):
     """How training and validation are kept apart."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """Of the pictures, that lie in cells chosen for validation; what is left out comes off it."""
@@ -86,7 +87,7 @@ class SplitConfig(BaseModel):
 class NetworkConfig(BaseModel):
     """The networks behind the tower."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     dim: Annotated[int, Field(ge=8, le=4096)] = 256
     hidden: Annotated[int, Field(ge=8, le=8192)] = 512
@@ -106,7 +107,7 @@ class NetworkConfig(BaseModel):
 class TowerConfig(BaseModel):
     """How the tower is trained along; without it the tower is frozen, its features cached."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     blocks: Count | Literal["all"] = "all"
     """The last so many blocks, with the norms of the others as they are; or all of it."""
@@ -126,7 +127,7 @@ class TowerConfig(BaseModel):
 class LossConfig(BaseModel):
     """How much each loss counts, and where a neighbour stops being a negative."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     place: Share = 1.0
     """Picture against place."""
@@ -153,7 +154,7 @@ class LossConfig(BaseModel):
 class ScheduleConfig(BaseModel):
     """How long, how fast."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     steps: Count = 4_000
     batch: Annotated[int, Field(ge=4, le=65_536)] = 256
@@ -175,7 +176,7 @@ class ScheduleConfig(BaseModel):
 class EmbedderConfig(BaseModel):
     """All of an embedder's training run."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     """Of the bundle that comes out."""
@@ -236,6 +237,18 @@ def read_config(path: Path) -> EmbedderConfig:
     Raises:
         BadRequest: It cannot be read, is no TOML, or a field is unknown, missing or out of range.
     """
+    config = read_toml(path, EmbedderConfig)
+    placed = tuple(
+        one.model_copy(update={"manifest": path.parent / one.manifest})
+        if isinstance(one, SourceConfig)
+        else one
+        for one in config.sources
+    )
+    return config.model_copy(update={"sources": placed})
+
+
+def read_toml(path: Path, kind: type[Config]) -> Config:
+    """A run's TOML as it stands, paths not yet placed; raises as `read_config`."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -244,7 +257,7 @@ def read_config(path: Path) -> EmbedderConfig:
         raise BadRequest(f"the config {path} has {len(text)} bytes; 1,000,000 are allowed")
     try:
         said: dict[str, Any] = tomllib.loads(text.decode("utf-8"))
-        config = EmbedderConfig.model_validate(said)
+        return kind.model_validate(said)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadRequest(f"the config {path} is no TOML: {error}") from error
     except ValidationError as error:
@@ -253,10 +266,3 @@ def read_config(path: Path) -> EmbedderConfig:
             for one in error.errors(include_url=False)
         ]
         raise BadRequest(f"the config {path} cannot be used: {'; '.join(found[:3])}") from error
-    placed = tuple(
-        one.model_copy(update={"manifest": path.parent / one.manifest})
-        if isinstance(one, SourceConfig)
-        else one
-        for one in config.sources
-    )
-    return config.model_copy(update={"sources": placed})

@@ -33,7 +33,7 @@ from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features, cache_features, open_features
 from pinpoint.training.fronts import Front, keep_tower, open_front
 from pinpoint.training.gathering import FEATURES, gather
-from pinpoint.training.objective import Table
+from pinpoint.training.objective import Networks, Table
 from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.runs import REPORT
 from pinpoint.training.samples import Gathered, Rows, Samples
@@ -90,7 +90,7 @@ def train_embedder(
     """
     check_new(into)
     front = open_front(config, settings)
-    with _claimed(folder, processes):
+    with claimed(folder, processes):
         gathered = gather(config, folder, settings.media, gallery, processes)
         split = _divided(config, gathered)
         samples = gathered.samples
@@ -113,7 +113,7 @@ def train_embedder(
         report = _report(config, gathered, split, features, validation, measured, bare, took_s)
         if processes.first:
             # First, since a bundle that is there ends every later run.
-            _write(folder / REPORT, {**report, "run": identity})
+            write_report(folder / REPORT, {**report, "run": identity})
             tower = keep_tower(front, best.tower, folder, name=config.name, licence=config.licence)
             _bundle(config, into, tower, state, samples, split, measured, bare)
         processes.wait()
@@ -121,7 +121,7 @@ def train_embedder(
 
 
 @contextmanager
-def _claimed(folder: Path, processes: Processes) -> Iterator[None]:
+def claimed(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
     """The run's folder, for these processes alone.
 
     Raises:
@@ -157,7 +157,7 @@ def _bundle(
     config: EmbedderConfig,
     into: Path,
     tower: Bundle,
-    state: loop.State,
+    state: loop.State[Networks],
     samples: Samples,
     split: Split,
     measured: Mapping[str, float],
@@ -224,7 +224,7 @@ def _run(
     front: Front,
     processes: Processes,
     on_progress: Progress,
-) -> tuple[loop.State, float]:
+) -> tuple[loop.State[Networks], float]:
     """The trained state, and the seconds this part of the run took."""
     samples, features = tried.samples, tried.features
     sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
@@ -289,7 +289,8 @@ def _report(
     }
 
 
-def _write(path: Path, report: Mapping[str, Any]) -> None:
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report; it appears whole or not at all."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)

@@ -8,62 +8,29 @@ from __future__ import annotations
 
 import csv
 import math
-import os
-import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import nn
 
-from pinpoint.errors import BadRequest, Conflict
+from pinpoint.errors import BadRequest
+from pinpoint.training.checkpoints import CHECKPOINT, Best, Nets, State, resume, save
 from pinpoint.training.configs import EmbedderConfig, ScheduleConfig
 from pinpoint.training.fronts import TrainedTower
 from pinpoint.training.objective import PARTED, Networks, Table, batch_loss
 from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.sampling import BatchSampler
 
-CHECKPOINT: Final = "checkpoint.pt"
+__all__ = ["CHECKPOINT", "LOG", "Best", "State", "begin", "go", "resume", "run", "save", "started"]
+
 LOG: Final = "steps.csv"
 _LOG_STEPS: Final = 50
 _PROXIES_RATE: Final = 10.0
 """Proxies of cells go so many times faster: each is met by few pictures, and none is kept."""
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    EOFError,
-    pickle.UnpicklingError,
-)
-"""What reading a file that is no checkpoint, or half of one, can raise."""
-
 Progress = Callable[[int, int, float], None]
 """Told steps done, steps in all, and the last loss."""
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The average that was best on validation so far."""
-
-    score: float
-    step: int
-    weights: dict[str, torch.Tensor]
-
-
-@dataclass(slots=True)
-class State:
-    """What a run is at after some steps."""
-
-    nets: Networks
-    average: Networks
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    best: Best | None = None
-    """Where validation is looked at."""
 
 
 def begin(
@@ -73,7 +40,7 @@ def begin(
     *,
     cells: int = 0,
     make_tower: Callable[[], TrainedTower] | None = None,
-) -> State:
+) -> State[Networks]:
     """Networks, average and optimiser of step 0, the same for the same seed.
 
     Args:
@@ -88,15 +55,33 @@ def begin(
         Networks(config, kinds, features, cells=cells, tower=make_tower() if make_tower else None)
         for _ in range(2)
     )
+    of_tower = config.train_tower.rate / config.schedule.rate if config.train_tower else 1.0
+    faster = {"tower.": of_tower, "cells.directions": _PROXIES_RATE}
+    return started(nets, average, config.schedule, faster)
+
+
+def started(
+    nets: Nets, average: Nets, schedule: ScheduleConfig, faster: Mapping[str, float] | None = None
+) -> State[Nets]:
+    """Networks of step 0 with their average and optimiser.
+
+    Args:
+        nets: What is trained.
+        average: Another one of the same shape; it takes over the weights.
+        schedule: How fast.
+        faster: Parameters whose names begin so go so many times faster.
+    """
     average.load_state_dict(nets.state_dict())
     # A tower comes ready for inference, its norms with it.
     return State(
-        nets=nets.train(), average=average.requires_grad_(False), optimizer=_optimizer(nets, config)
+        nets=nets.train(),
+        average=average.requires_grad_(False),
+        optimizer=_optimizer(nets, schedule, faster or {}),
     )
 
 
 def run(
-    state: State,
+    state: State[Networks],
     *,
     table: Table,
     sampler: BatchSampler,
@@ -106,35 +91,63 @@ def run(
     processes: Processes = ALONE,
     score: Callable[[Networks], float] | None = None,
     on_progress: Progress = lambda done, total, loss: None,
-) -> State:
+) -> State[Networks]:
+    """`go` with an embedder's losses on the batches of a table."""
+
+    def loss(step: int) -> torch.Tensor:
+        return batch_loss(state.nets, table, sampler.batch(step), step, config, processes)
+
+    return go(
+        state,
+        loss=loss,
+        schedule=config.schedule,
+        folder=folder,
+        identity=identity,
+        processes=processes,
+        parted=PARTED,
+        score=score,
+        on_progress=on_progress,
+    )
+
+
+def go(
+    state: State[Nets],
+    *,
+    loss: Callable[[int], torch.Tensor],
+    schedule: ScheduleConfig,
+    folder: Path,
+    identity: str,
+    processes: Processes = ALONE,
+    parted: tuple[str, ...] = (),
+    score: Callable[[Nets], float] | None = None,
+    on_progress: Progress = lambda done, total, loss: None,
+) -> State[Nets]:
     """Go from the state's step to the last one, leaving checkpoints and a log in `folder`.
 
     Args:
         state: Where to begin.
-        table: What is trained on.
-        sampler: Its batches.
-        config: How.
+        loss: What the state's networks lose at a step: a function of step and weights alone.
+        schedule: How long, how fast.
         folder: Of the run.
         identity: Names config, data and tower; a checkpoint of another one is not gone on with.
         processes: Who shares each batch; the first one writes.
+        parted: Networks that see only their process's part of a batch.
         score: Of an average on validation; with it the run ends early, with the best average.
         on_progress: Told now and then.
 
     Raises:
         BadRequest: The loss or its gradient is no longer a number; the last checkpoint stays.
     """
-    schedule, loss = config.schedule, math.nan
-    on_progress(state.step, schedule.steps, loss)
+    on_progress(state.step, schedule.steps, math.nan)
     while state.step < schedule.steps and not _over(state, schedule):
         rate = _rate(state.step, schedule)
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["times"]
-        rows = sampler.batch(state.step)
-        found = batch_loss(state.nets, table, rows, state.step, config, processes)
+        found = loss(state.step)
         # To None, not to zero: an adapter without rows in this batch is then left as it is.
         state.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(found)
-        processes.share_gradients(state.nets, parted=PARTED)
+        processes.share_gradients(state.nets, parted=parted)
         norm = nn.utils.clip_grad_norm_(state.nets.parameters(), schedule.clip)
         if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(found)):
             raise BadRequest(
@@ -146,9 +159,9 @@ def run(
         state.step += 1
         ended = state.step == schedule.steps
         if processes.first and (ended or state.step % _LOG_STEPS == 0):
-            loss = float(found.detach())
-            _note(folder / LOG, state.step, rate, loss)
-            on_progress(state.step, schedule.steps, loss)
+            lost = float(found.detach())
+            _note(folder / LOG, state.step, rate, lost)
+            on_progress(state.step, schedule.steps, lost)
         if ended or state.step % schedule.checkpoint_steps == 0:
             if score is not None:
                 _look(state, processes.agreed(score(state.average.eval())))
@@ -159,85 +172,37 @@ def run(
     return state
 
 
-def _look(state: State, found: float) -> None:
+def _look(state: State[Nets], found: float) -> None:
     """Keep a copy of the average if validation likes it better than any before."""
     if state.best is None or found > state.best.score:
         copy = {key: value.clone() for key, value in state.average.state_dict().items()}
         state.best = Best(found, state.step, copy)
 
 
-def _over(state: State, schedule: ScheduleConfig) -> bool:
+def _over(state: State[Nets], schedule: ScheduleConfig) -> bool:
     """Whether validation has not improved for as long as is waited."""
     if state.best is None or not schedule.patience:
         return False
     return state.step - state.best.step >= schedule.patience * schedule.checkpoint_steps
 
 
-def save(state: State, folder: Path, identity: str) -> None:
-    """Write a checkpoint; it appears whole or not at all, and outlives a loss of power."""
-    best = state.best
-    said = {
-        "run": identity,
-        "step": state.step,
-        "nets": state.nets.state_dict(),
-        "average": state.average.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
-    }
-    part = folder / f"{CHECKPOINT}.part"
-    with part.open("wb") as stream:
-        torch.save(said, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, folder / CHECKPOINT)
-
-
-def resume(state: State, folder: Path, identity: str) -> State:
-    """Take up the last checkpoint of this run, if there is one.
-
-    Raises:
-        Conflict: The folder holds a checkpoint of another run, or one that cannot be read.
-    """
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return state
-    try:
-        # Tensors and plain values only: a checkpoint from elsewhere runs no code.
-        said: dict[str, Any] = torch.load(path, weights_only=True)
-        if said["run"] != identity:
-            raise Conflict(
-                f"{folder} holds a run of another config, other pictures or another tower "
-                f"({said['run']}, not {identity}); choose another folder, or remove {path.name}"
-            )
-        state.nets.load_state_dict(said["nets"])
-        state.average.load_state_dict(said["average"])
-        state.optimizer.load_state_dict(said["optimizer"])
-        state.step = int(said["step"])
-        state.best = None if said["best"] is None else Best(**said["best"])
-    except _UNREADABLE as error:
-        raise Conflict(
-            f"the checkpoint {path} cannot be gone on with ({error}); remove it to begin anew"
-        ) from error
-    return state
-
-
-def _optimizer(nets: Networks, config: EmbedderConfig) -> torch.optim.Optimizer:
+def _optimizer(
+    nets: nn.Module, schedule: ScheduleConfig, faster: Mapping[str, float]
+) -> torch.optim.Optimizer:
     """AdamW; norms, biases, temperatures and proxies of cells do not decay."""
-    decay, rate = config.schedule.weight_decay, config.schedule.rate
-    of_tower = (config.train_tower.rate if config.train_tower else rate) / rate
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, each in nets.named_parameters():
         if each.requires_grad:
-            proxies = name == "cells.directions"
-            times = of_tower if name.startswith("tower.") else _PROXIES_RATE if proxies else 1.0
-            key = (times, decay if each.ndim >= 2 and not proxies else 0.0)
+            times = next((of for own, of in faster.items() if name.startswith(own)), 1.0)
+            decays = each.ndim >= 2 and name != "cells.directions"
+            key = (times, schedule.weight_decay if decays else 0.0)
             groups.setdefault(key, []).append(each)
     return torch.optim.AdamW(
         [
             {"params": own, "times": times, "weight_decay": share}
             for (times, share), own in groups.items()
         ],
-        lr=rate,
+        lr=schedule.rate,
         # One pass over each parameter instead of a dozen: 20 ms of a step of 280 on two cores.
         fused=True,
     )
@@ -250,7 +215,7 @@ def _rate(step: int, schedule: ScheduleConfig) -> float:
 
 
 @torch.no_grad()
-def _follow(average: Networks, nets: Networks, decay: float, step: int) -> None:
+def _follow(average: nn.Module, nets: nn.Module, decay: float, step: int) -> None:
     """Moving average; early on a shorter one, or it would still hold the first weights."""
     kept = min(decay, (1.0 + step) / (10.0 + step))
     its = nets.state_dict()

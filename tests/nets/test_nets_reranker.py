@@ -1,0 +1,257 @@
+"""The reranker against loops, and what must never matter: order, padding, company, an empty set."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pinpoint.geo.distance import pairwise_m
+from pinpoint.nets.rerank_numbers import Asked, apart_km, highest, standard
+from pinpoint.nets.reranker import DistanceBias, EvidenceAttention, Reranker, TokenAttention
+from pinpoint.nets.specs import RerankerSpec
+
+D, K, E = 12, 7, 4
+SPEC = RerankerSpec(dim=D, width=16, heads=2, evidence_blocks=2, candidate_blocks=2, reach_km=3.0)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["numbers", "vectors"])
+def net(request):
+    torch.manual_seed(3)
+    made = Reranker(dataclasses.replace(SPEC, vectors=request.param)).eval()
+    # Away from where it starts, so that every part has a say.
+    with torch.no_grad():
+        for each in made.parameters():
+            each.add_(0.2 * torch.randn(each.shape))
+    return made
+
+
+def asked(questions=5, candidates=K, photos=E, seed=0):
+    """Questions with some candidates and photos missing, one question without any evidence."""
+    dice = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=dice)
+
+    def whole(most, *shape):
+        return torch.randint(0, most, shape, generator=dice)
+
+    sets = (questions, candidates, photos)
+    present = torch.rand(sets[:2], generator=dice) < 0.8
+    present[:, 0] = True
+    near = (torch.rand(sets, generator=dice) < 0.6) & present[..., None]
+    near[0] = False
+    place = torch.stack([normal(*sets[:2]) * 3, 179.5 + normal(*sets[:2])], dim=-1).double()
+    return Asked(
+        query=normal(questions, D),
+        query_kind=whole(3, questions),
+        image=normal(*sets[:2], D),
+        gps=normal(*sets[:2], D),
+        position=place,
+        kind=whole(2, *sets[:2]),
+        found=whole(2, *sets[:2], 2).bool(),
+        present=present,
+        near=normal(*sets, D),
+        near_kind=whole(2, *sets),
+        away_m=normal(*sets).abs() * 2_000,
+        bearing_deg=360 * torch.rand(sets, generator=dice),
+        age_years=normal(*sets),
+        near_present=near,
+    )
+
+
+def mapped(given, do):
+    """The same questions, each tensor with its name changed by `do`."""
+    fields = [field.name for field in dataclasses.fields(given)]
+    return Asked(**{name: do(name, getattr(given, name)) for name in fields})
+
+
+def judge(net, given):
+    with torch.inference_mode():
+        return net(given)
+
+
+def close(found, wanted, tolerance=1e-5):
+    assert torch.allclose(found, wanted, atol=tolerance, rtol=tolerance)
+
+
+OF_QUESTION = ("query", "query_kind")
+OF_PHOTO = ("near", "near_kind", "away_m", "bearing_deg", "age_years", "near_present")
+
+
+def test_every_number_is_finite_also_where_nothing_is_there(net):
+    found = judge(net, asked())
+    assert torch.isfinite(found.scores[asked().present]).all()
+    assert (found.scores[~asked().present] == -math.inf).all()
+    bare = mapped(asked(), lambda name, t: t & False if name.endswith("present") else t)
+    for said in (found, judge(net, bare)):
+        assert all(torch.isfinite(t).all() for t in (said.null, said.offset_km, said.heard))
+    assert (found.offset_km.norm(dim=-1) < SPEC.reach_km).all()
+    for said in (found.offset_km[0], found.heard[0]):
+        assert (said == 0).all(), "nothing to go to"
+    assert (found.offset_km[1:].norm(dim=-1) > 0.01).any()
+
+
+def test_the_order_of_evidence_and_of_candidates_does_not_matter(net):
+    given = asked()
+    plain = judge(net, given)
+    turn, deal = torch.randperm(E), torch.randperm(K)
+    turned = judge(net, mapped(given, lambda n, t: t[:, :, turn] if n in OF_PHOTO else t))
+    close(turned.scores, plain.scores)
+    close(turned.heard, plain.heard[:, :, turn])
+    dealt = judge(net, mapped(given, lambda n, t: t if n in OF_QUESTION else t[:, deal]))
+    for name in ("scores", "offset_km", "heard"):
+        close(getattr(dealt, name), getattr(plain, name)[:, deal])
+    close(dealt.null, plain.null)
+
+
+def test_padding_and_what_stands_in_it_do_not_matter(net):
+    given = asked()
+    wide = asked(candidates=K + 3, photos=E + 2, seed=1)
+
+    def padded(name, tensor):
+        if name in OF_QUESTION:
+            return tensor
+        grown = getattr(wide, name).clone()
+        if name.endswith("present"):
+            grown[:] = False
+        inner = (slice(None), slice(K), slice(E)) if name in OF_PHOTO else (slice(None), slice(K))
+        grown[inner] = tensor
+        return grown
+
+    plain, found = judge(net, given), judge(net, mapped(given, padded))
+    close(found.scores[:, :K], plain.scores)
+    close(found.null, plain.null)
+    close(found.offset_km[:, :K], plain.offset_km)
+    # Nor does what a masked place of the question itself holds.
+    masked = given.present[..., None]
+    other = mapped(given, lambda n, t: torch.where(masked, t, 5.0) if n in ("image", "gps") else t)
+    close(judge(net, other).scores, plain.scores)
+
+
+def test_a_question_is_judged_alone(net):
+    given = asked(questions=64)
+    together = judge(net, given)
+    deal = torch.randperm(64, generator=torch.Generator().manual_seed(5))
+    for size in (1, 8):
+        for rows in deal.split(size):
+            part = judge(net, mapped(given, lambda n, t, rows=rows: t[rows]))
+            close(part.scores, together.scores[rows], 1e-4)
+            close(part.null, together.null[rows], 1e-4)
+            close(part.offset_km, together.offset_km[rows], 1e-4)
+            assert torch.equal(part.scores.argmax(1), together.scores[rows].argmax(1))
+
+
+def test_the_way_leads_to_where_the_evidence_stands(net):
+    """East and north come from its bearings: all evidence on one side, and so is the way."""
+    given = mapped(asked(), lambda n, t: torch.full_like(t, 30.0) if n == "bearing_deg" else t)
+    way = judge(net, given).offset_km
+    moved = way.norm(dim=-1) > 1e-6
+    assert moved.any()
+    close(
+        torch.atan2(way[..., 0], way[..., 1])[moved], torch.full(way.shape[:2], math.pi / 6)[moved]
+    )
+
+
+def loop_attention(query, keys, values, bias):
+    """One query `[C]`, keys and values `[N, C]`, a bias for each."""
+    scale = math.sqrt(len(query))
+    logits = [float(query @ key) / scale + float(b) for key, b in zip(keys, bias, strict=True)]
+    top = max(logits)
+    weights = [math.exp(each - top) for each in logits]
+    shares = [weight / sum(weights) for weight in weights]
+    told = sum(share * value for share, value in zip(shares, values, strict=True))
+    return told, shares
+
+
+@torch.inference_mode()
+def test_a_set_is_attended_as_a_loop_attends_it():
+    torch.manual_seed(0)
+    layer = EvidenceAttention(8, 2)
+    tokens, photos = torch.randn(2, 3, 8), torch.randn(2, 3, 4, 8)
+    there = torch.rand(2, 3, 4) < 0.5
+    there[0, 0] = False
+    found, heard = layer(tokens, photos, there)
+    for b in range(2):
+        for k in range(3):
+            own = [photos[b, k, e] for e in range(4) if there[b, k, e]] + [layer.empty]
+            seen = [layer.norm_set(each) for each in own]
+            ask, told, shares = layer.ask(layer.norm(tokens[b, k])), [], []
+            for part in (slice(0, 4), slice(4, 8)):
+                keys = [layer.key(each)[part] for each in seen]
+                values = [layer.value(each)[part] for each in seen]
+                said, weights = loop_attention(ask[part], keys, values, [0.0] * len(own))
+                told.append(said)
+                shares.append(weights)
+            wanted = layer.block(tokens[b, k] + layer.leave(torch.cat(told)))
+            close(found[b, k], wanted)
+            mean = np.mean(shares, axis=0)[:-1]
+            assert heard[b, k][there[b, k]].numpy() == pytest.approx(mean, abs=1e-6)
+            assert (heard[b, k][~there[b, k]] == 0).all()
+
+
+@torch.inference_mode()
+def test_fused_attention_is_the_explicit_one():
+    torch.manual_seed(0)
+    layer, curve = TokenAttention(8, 2), DistanceBias(2)
+    torch.nn.init.normal_(curve.curve.weight)
+    torch.nn.init.normal_(curve.apart)
+    given = asked(questions=2, candidates=4)
+    bias = curve(apart_km(given.position), given.present)
+    tokens = torch.randn(2, 6, 8)
+    found = layer(tokens, bias)
+    for b in range(2):
+        parts = layer.enter(layer.norm(tokens[b])).reshape(6, 3, 2, 4)
+        told = [
+            torch.cat(
+                [
+                    loop_attention(parts[t, 0, a], parts[:, 1, a], parts[:, 2, a], bias[b, a, t])[0]
+                    for a in range(2)
+                ]
+            )
+            for t in range(6)
+        ]
+        close(found[b], layer.block(tokens[b] + layer.leave(torch.stack(told))))
+
+
+@torch.inference_mode()
+def test_the_bias_is_a_function_of_distance_alone():
+    curve = DistanceBias(2)
+    torch.nn.init.normal_(curve.curve.weight)
+    km = torch.tensor([[[0.0, 10.0, 5_000.0], [10.0, 0.0, 10.0], [5_000.0, 10.0, 0.0]]])
+    bias = curve(km, torch.tensor([[True, True, True]]))[0, :, 2:, 2:]
+    assert torch.equal(bias[:, 0, 1], bias[:, 1, 2])
+    assert torch.equal(bias, bias.transpose(1, 2))
+    assert not torch.allclose(bias[:, 0, 1], bias[:, 0, 2])
+    hidden = curve(km, torch.tensor([[True, False, True]]))[0]
+    assert (hidden[:, :, 3] == -math.inf).all()
+    assert torch.isfinite(hidden[:, 3, [0, 1, 2, 4]]).all()
+
+
+def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
+    given = asked()
+    wanted = pairwise_m(given.position[2].numpy()) / 1e3
+    assert apart_km(given.position)[2].numpy() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
+    values = torch.tensor([[3.0, 9.0, 5.0, -7.0]])
+    there = torch.tensor([[True, False, True, True]])
+    kept = np.array([3.0, 5.0, -7.0])
+    wanted = (kept - kept.mean()) / kept.std()
+    assert standard(values, there, (1,))[there].numpy() == pytest.approx(wanted, rel=1e-5)
+    assert float(highest(values, there)) == 5.0
+    assert float(highest(values, there & False)) == 0.0
+
+
+def test_it_starts_as_retrieval_and_stays_small():
+    torch.manual_seed(0)
+    large = Reranker(
+        RerankerSpec(dim=1536, width=256, candidate_blocks=5, evidence_blocks=2, vectors=True)
+    )
+    assert sum(each.numel() for each in large.parameters()) <= 5_000_000
+    torch.manual_seed(0)
+    fresh, given = Reranker(SPEC), asked(questions=20)
+    like = torch.nn.functional.cosine_similarity(given.query[:, None], given.image, dim=-1)
+    best = like.masked_fill(~given.present, -2).argmax(1)
+    assert (judge(fresh, given).scores.argmax(1) == best).float().mean() > 0.6

@@ -1,0 +1,189 @@
+"""The reranker in the flow: the port judges, its order stands, and without one there is a vote.
+
+The network is a real one with random weights, in a bundle on disk: what it says is arbitrary, but
+must be said of the right candidates, always the same, and be found again in the answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pinpoint.errors import BadBundle, BadRequest
+from pinpoint.geo.distance import geodesic_m
+from pinpoint.nets import rerankers
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.rerankers import BundleReranker, load_reranker, write_reranked
+from pinpoint.nets.specs import RerankerSpec
+from pinpoint.records import Limits
+from pinpoint.search import pipeline
+from pinpoint.settings import SearchSettings
+from search.in_memory import (
+    CONTRACT,
+    US,
+    DictDatabase,
+    NumpyIndex,
+    PixelEncoder,
+    gallery,
+    picture,
+)
+
+DIM = CONTRACT.dims["image"]
+REACH_KM = 0.03
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """`world-tiny` with a reranker whose vectors are as wide as those of the pixels."""
+    from pinpoint.nets.bundles import SHIPPED
+
+    torch.manual_seed(0)
+    spec = RerankerSpec(dim=256, width=16, heads=2, candidate_blocks=1, reach_km=REACH_KM)
+    net = Reranker(spec)
+    folder = tmp_path_factory.mktemp("bundles") / "ranked"
+    write_reranked(
+        folder,
+        name="ranked",
+        bundle=read_bundle(SHIPPED / "world-tiny"),
+        network=net,
+        evidence_radius_m=500.0,
+        evidence_per_kind=3,
+        licence="CC0-1.0",
+    )
+    return net, read_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    """A reranker of the pixels' width, served as a bundle's is."""
+    torch.manual_seed(1)
+    net = Reranker(RerankerSpec(dim=DIM, width=16, heads=2, candidate_blocks=2, reach_km=REACH_KM))
+    with torch.no_grad():
+        for each in net.parameters():
+            each.add_(0.3 * torch.randn(each.shape))
+    part = SimpleNamespace(
+        network=net.spec,
+        evidence_radius_m=500.0,
+        evidence_per_kind=3,
+        weights=SimpleNamespace(sha256="d1"),
+    )
+    contract = SimpleNamespace(name="pixels", reranker=part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rerankers, "load_reranker", lambda bundle: net.eval())
+        return BundleReranker(
+            SimpleNamespace(contract=contract), candidates=16, device=torch.device("cpu")
+        )
+
+
+@pytest.fixture
+def stack():
+    points = gallery(places=12, views=3)
+    return {
+        "index": NumpyIndex(points),
+        "database": DictDatabase(points),
+        "settings": SearchSettings(candidates=16),
+    }
+
+
+def locate(stack, judge, place=5, **options):
+    vector = PixelEncoder().encode_query(picture(place, 777))
+    asked = {"limits": Limits(), "organization_id": US, "contract": CONTRACT, "kind": "photo"}
+    return pipeline.locate_encoded(vector, reranker=judge, **{**asked, **stack, **options})
+
+
+def test_the_reranker_decides_where_there_is_one(stack, judge):
+    answer = locate(stack, judge)
+    assert (answer.ranker, answer.ranker_reason) == ("rerank", None)
+    scores = [each.score for each in answer.ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) == len(scores) == 16
+    wanted = np.exp(np.array(scores) - max(scores))
+    assert [each.mass for each in answer.ranked] == pytest.approx(wanted / wanted.sum())
+    for each in answer.ranked:
+        assert 0 <= geodesic_m(each.refined, each.candidate.point) <= 1.01e3 * REACH_KM
+        assert 0 <= each.support <= 1
+        assert all(near.distance_m <= 500 for near in each.evidence)
+    assert max(geodesic_m(each.refined, each.candidate.point) for each in answer.ranked) > 1
+    voted = locate(stack, judge, ranker="vote")
+    assert (voted.ranker, voted.ranker_reason) == ("vote", None)
+    assert [r.candidate.id for r in voted.ranked] != [r.candidate.id for r in answer.ranked]
+    assert {r.candidate.id for r in voted.ranked} == {r.candidate.id for r in answer.ranked}
+    assert all(each.score is None for each in voted.ranked)
+
+
+def test_without_a_reranker_there_is_a_vote_and_the_reason(stack):
+    answer = locate(stack, None)
+    assert (answer.ranker, answer.ranker_reason) == ("vote", "the bundle has no reranker")
+    with pytest.raises(BadRequest, match="pixels: the bundle has no reranker"):
+        locate(stack, None, ranker="rerank")
+
+
+def test_the_same_question_gets_the_same_answer_in_any_gallery_order(stack, judge):
+    def said(answer):
+        return [(r.candidate.id, r.score, r.mass, r.refined) for r in answer.ranked]
+
+    first = said(locate(stack, judge))
+    for place in (1, 2):
+        locate(stack, judge, place=place)
+    assert said(locate(stack, judge)) == first, "to the bit"
+    points = gallery(places=12, views=3)[::-1]
+    mixed = {**stack, "index": NumpyIndex(points), "database": DictDatabase(points)}
+    assert said(locate(mixed, judge)) == first
+    # Room for more candidates than there are is padding.
+    judge._shape = dataclasses.replace(judge._shape, candidates=40)
+    judge._type = rerankers.row_type(judge._shape)
+    wide = said(locate(stack, judge))
+    assert [each[0] for each in wide] == [each[0] for each in first]
+    assert [each[1] for each in wide] == pytest.approx([each[1] for each in first], abs=1e-4)
+
+
+def test_an_empty_gallery_and_a_candidate_that_has_gone(stack, judge):
+    bare = {**stack, "index": NumpyIndex([]), "database": DictDatabase([])}
+    answer = locate(bare, judge)
+    assert (answer.ranked, answer.point, answer.ranker) == ((), None, "rerank")
+
+    class Forgetful(NumpyIndex):
+        def fetch(self, ids, *, vectors=False):
+            return super().fetch(ids[1:], vectors=vectors)
+
+    best = locate(stack, judge, ranker="top1").ranked[0].candidate.id
+    points = gallery(places=12, views=3)
+    gone = {"index": Forgetful(points), "database": DictDatabase(points, gone={best})}
+    forgot = locate({**stack, **gone}, judge)
+    scores = {each.candidate.id: each.score for each in forgot.ranked}
+    assert scores[best] == min(scores.values())
+    assert all(map(math.isfinite, scores.values()))
+
+
+def test_a_candidate_as_good_as_the_photo_itself_is_marked(stack, judge):
+    own = gallery(places=12, views=3)[0]
+    for ranker in ("rerank", "vote"):
+        answer = pipeline.locate_encoded(
+            own.vectors["image"],
+            limits=Limits(),
+            organization_id=US,
+            contract=CONTRACT,
+            reranker=judge,
+            ranker=ranker,
+            **stack,
+        )
+        marked = [r.candidate.id for r in answer.ranked if r.candidate.near_duplicate]
+        assert marked == [own.id]
+    assert not any(r.candidate.near_duplicate for r in locate(stack, judge).ranked)
+
+
+def test_a_bundle_keeps_its_reranker(bundle, tmp_path):
+    net, made = bundle
+    assert made.contract.dims == {"image": 256, "gps": 256}
+    assert made.contract.reranker.evidence_radius_m == 500.0
+    found = load_reranker(made)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), found.parameters(), strict=True))
+    made.reranker.write_bytes(made.reranker.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(BadBundle, match="not those of the contract"):
+        read_bundle(made.reranker.parent)

@@ -1,0 +1,80 @@
+"""A small run of a reranker on a planet's gallery of the role `rerank`, and what it is asked."""
+
+from __future__ import annotations
+
+from pinpoint.evaluation.run import Parts, Plan
+from pinpoint.training.examples import Gallery
+from pinpoint.training.reranker import train_reranker
+from pinpoint.training.reranker_config import read_reranker_config
+
+TEXT = """
+name = "{name}"
+licence = "CC0-1.0"
+
+[[questions]]
+labels = "{planet}/queries/labels.csv"
+images = "{planet}/queries/images"
+protocol = "world"
+only = {{ role = "rerank" }}
+[[questions]]
+labels = "{planet}/queries/labels.csv"
+images = "{planet}/queries/images"
+protocol = "world"
+only = {{ role = "null-train" }}
+[[questions]]
+labels = "{planet}/galleries/rerank-photo/manifest.csv"
+images = "{planet}/galleries/rerank-photo"
+kind = "photo"
+[gallery]
+candidates = 24
+evidence_per_kind = 3
+[split]
+share = 0.3
+[network]
+width = 32
+heads = 2
+candidate_blocks = 1
+[schedule]
+steps = {steps}
+batch = 8
+warm_steps = 2
+checkpoint_steps = 4
+"""
+
+
+def written(planet, folder, name="ranked", steps=10):
+    path = folder / f"{name}.toml"
+    path.write_text(TEXT.format(planet=planet.folder, name=name, steps=steps))
+    return read_reranker_config(path)
+
+
+def gallery(world, config):
+    rig, org = world
+    search = rig.settings.search.model_copy(update={"candidates": config.gallery.candidates})
+    return Gallery(
+        plan=Plan(organization_id=org, images=rig.folder),
+        parts=Parts(
+            decoder=rig.parts.decoder,
+            encoder=rig.encoder,
+            index=rig.index,
+            database=rig.database,
+            search=search,
+            max_bytes=10_000_000,
+        ),
+        evidence_radius_m=config.gallery.evidence_radius_m,
+        evidence_per_kind=config.gallery.evidence_per_kind,
+    )
+
+
+def train(world, config, folder, into):
+    rig, _ = world
+    told = []
+    made = train_reranker(
+        config,
+        folder,
+        gallery=gallery(world, config),
+        bundle=rig.encoder.bundle,
+        into=into,
+        on_progress=lambda what, done, total: told.append((what, done, total)),
+    )
+    return made, told

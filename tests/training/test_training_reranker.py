@@ -1,0 +1,206 @@
+"""A reranker from a planet's labels to a bundle that serves, by the real flow on real parts."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.cli.main import main
+from pinpoint.cli.session import Session
+from pinpoint.errors import BadRequest, Conflict
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.rows import read_rows
+from pinpoint.evaluation.run import Plan, evaluate
+from pinpoint.geo.distance import geodesic_m
+from pinpoint.nets.bundles import bundle_of, read_bundle
+from pinpoint.nets.rerankers import open_reranker
+from pinpoint.records import Limits
+from pinpoint.search import pipeline
+from pinpoint.settings import EncoderSettings, Settings
+from pinpoint.training import reranker
+from pinpoint.training.reranker_config import read_reranker_config
+from pinpoint.training.reranker_objective import (
+    plain,
+)
+from training.reranked import TEXT, gallery, train
+
+RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
+
+
+def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranked, tmp_path):
+    config, folder, made, told = reranked
+    assert next(one for one in told if one[0] == "examples") == ("examples", 58, 58)
+    assert next(one for one in told if one[0] == "steps") == ("steps", 4, 10)
+    whole, _ = train(world, config, tmp_path / "run", tmp_path / "whole")
+    one, other = (read_bundle(each.bundle).reranker.read_bytes() for each in (made, whole))
+    assert one == other
+    drop = ("seconds_of_steps",)
+    assert {k: v for k, v in made.report.items() if k not in drop} == {
+        k: v for k, v in whole.report.items() if k not in drop
+    }
+    with pytest.raises(Conflict, match="exists already"):
+        train(world, config, folder / "run", made.bundle)
+    changed = config.model_copy(update={"schedule": config.schedule.model_copy(update={"seed": 1})})
+    with pytest.raises(Conflict, match="a run of another config"):
+        train(world, changed, folder / "run", tmp_path / "other")
+    fewer = config.gallery.model_copy(update={"candidates": 12})
+    with pytest.raises(Conflict, match="something else"):
+        train(world, config.model_copy(update={"gallery": fewer}), folder / "run", tmp_path / "o")
+
+
+def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, examples):
+    """Against the flow itself, and nothing of the question's own kin is ever there."""
+    rig, org = world
+    asked, found = examples
+    creators = {}
+    with rig.database.read(org) as reader:
+        ids = {uuid.UUID(bytes=each.ljust(16, b"\0")) for each in found.photos.ids.tolist()}
+        creators = {id_: image.creator for id_, image in reader.images(list(ids)).items()}
+    assert len(creators) == len(ids) > 50
+    own = 0
+    for learner, row in zip(asked, found.rows, strict=True):
+        named = [*row["id"][row["present"]], *row["near_id"][row["near_present"]].ravel()]
+        people = {creators[uuid.UUID(bytes=each.ljust(16, b"\0"))] for each in named}
+        assert learner.question.creator not in people
+        own += learner.question.creator in creators.values()
+        truth = np.array([learner.question.truth.lat, learner.question.truth.lon])
+        assert row["truth"].tolist() == truth.tolist()
+        null = learner.question.strata.get("role") == "null-train"
+        assert row["supported"].any() == (not null)
+        near = row["near_present"]
+        assert (row["away_m"][near] <= 10_000 * 1.001).all()
+        assert (np.diff(np.where(near, row["away_m"], np.inf).reshape(24, 2, 3)) >= 0)[
+            near.reshape(24, 2, 3)[..., 1:]
+        ].all(), "nearest first"
+    assert own > 20, "many questions are about the gallery's own authors"
+    shown = plain(found, np.arange(len(asked)))
+    assert shown.asked.present.sum() == found.rows["present"].sum(), "every vector is known"
+    best = shown.asked.image[np.arange(len(asked)), 0]
+    like = torch.nn.functional.cosine_similarity(shown.asked.query, best)
+    assert (like < 0.95 + 1e-3).all(), "no near-duplicates"
+    assert (
+        like[:, None] + 1e-3 >= (shown.asked.image @ shown.asked.query[..., None])[..., 0]
+    ).all()
+
+
+def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
+    """The trained reranker answers the planet's questions over the same index."""
+    rig, org = world
+    _, folder, made, _ = reranked
+    bundle = read_bundle(made.bundle)
+    wanted = rig.encoder.contract.digest
+    assert bundle_of(wanted, folder, 512, "descriptor") == str(made.bundle), "the one that reranks"
+    assert bundle.contract.reranker.training.metrics == made.report["validation"]
+    assert json.loads((folder / "run" / "report.json").read_text())["photos"] > 50
+    settings = Settings(encoder=EncoderSettings(bundle=str(made.bundle), device="cpu"))
+    encoder = LazyEncoder(settings)
+    assert encoder.contract.digest == wanted
+    assert rig.encoder.reranker is None
+    judge = encoder.reranker
+    assert judge is encoder.reranker, "loaded once"
+    unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
+    ask = {
+        "file": "q.jpg",
+        "limits": Limits(),
+        "organization_id": org,
+        "kind": "photo",
+        "decoder": rig.parts.decoder,
+        "encoder": rig.encoder,
+        "index": rig.index,
+        "database": rig.database,
+        "settings": rig.settings.search,
+        "reranker": judge,
+    }
+    one, two = (pipeline.locate(unseen.path.read_bytes(), **ask) for _ in range(2))
+    assert (one.ranker, len(one.ranked)) == ("rerank", 48)
+    said = [[(r.candidate.id, r.score, r.refined) for r in each.ranked] for each in (one, two)]
+    assert said[0] == said[1]
+    assert all(geodesic_m(r.refined, r.candidate.point) < 5_050 for r in one.ranked)
+    assert max(len(r.evidence) for r in one.ranked) == 6, "as much as in training"
+
+
+def test_the_command_trains_and_the_bundle_can_be_shown(
+    world, planet, tmp_path, monkeypatch, capsys
+):
+    """All of the command but the stack itself, whose parts are those of the rig."""
+    rig, _ = world
+
+    @contextmanager
+    def services(session, role, settings):
+        assert session.organization == "acme"
+        parts = {name: getattr(rig, name) for name in ("access", "database", "encoder", "index")}
+        yield SimpleNamespace(settings=rig.settings, decoder=rig.parts.decoder, **parts)
+
+    def pinpoint(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pinpoint", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(Session, "services", services)
+    monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "home"))
+    text = TEXT.format(planet=planet.folder, name="told", steps=2)
+    text = text.replace("[gallery]", '[gallery]\nsources = ["rerank-photo"]')
+    (tmp_path / "run.toml").write_text(text)
+    asked = ("train", "reranker", "--config", tmp_path / "run.toml", "--out", tmp_path / "run")
+    said = pinpoint(*asked, "--org", "acme")
+    assert "gap closed" in said
+    assert "PINPOINT_BUNDLE=told" in said
+    shown = json.loads(pinpoint("bundles", "verify", "told", "--json"))
+    assert shown["verified"]
+    assert shown["reranker"]["evidence_per_kind"] == 3
+    assert set(shown["weights_sha256"]) == {
+        f"{x}.safetensors" for x in ("tower", "heads", "reranker")
+    }
+
+
+def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
+    _, org = world
+    config, _, made, _ = reranked
+    labelled = read_labels(PROTOCOLS["world"], planet.labels)
+    only = (("role", "rerank"), ("kind", "street"))
+    plan = Plan(organization_id=org, images=planet.folder / "queries/images", only=only)
+    plan = replace(plan, ranker="rerank")
+    parts = gallery(world, config).parts
+    with pytest.raises(BadRequest, match="world-tiny has no reranker; `pinpoint train reranker`"):
+        evaluate(labelled, tmp_path / "none", plan=plan, parts=parts)
+    judge = open_reranker(read_bundle(made.bundle), 24, "cpu")
+    ranked = evaluate(labelled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
+    assert ranked["settings"]["reranker"] == judge.digest
+    arms = [row["arms"] for row in read_rows(tmp_path / "a")]
+    assert {arm["ranker"] for each in arms for arm in each.values()} == {"rerank"}
+    assert len(arms) == 6
+
+
+def test_configs_that_cannot_be_used(planet, tmp_path):
+    text = TEXT.format(planet=planet.folder, name="a", steps=4)
+    path = tmp_path / "a.toml"
+    for old, new, words in (
+        ('name = "a"', 'name = "descriptor"', "built in"),
+        ("heads = 2", "heads = 3", "cannot be shared by 3 heads"),
+        ("candidates = 24", "candidates = 1", r"gallery\.candidates"),
+        ('kind = "photo"', 'kind = "foto"', "no source kind foto"),
+    ):
+        path.write_text(text.replace(old, new))
+        with pytest.raises(BadRequest, match=words):
+            read_reranker_config(path)
+    path.write_text(text)
+    config = read_reranker_config(path)
+    recipe = read_reranker_config(RECIPE)
+    assert recipe.questions[0].labels == RECIPE.parent / "queries/labels.csv"
+    assert (config.schedule.batch, config.schedule.rate) == (8, 5e-4), "defaults are its own"
+    wrong = config.questions[0].model_copy(update={"only": {"role": "moon"}})
+    with pytest.raises(BadRequest, match="has role=moon"):
+        reranker._learners(0, wrong)

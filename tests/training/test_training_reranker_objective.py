@@ -1,0 +1,182 @@
+"""What a reranker is taught: targets, drops and validation against plain loops; and it learns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pinpoint.geo.distance import haversine_m
+from pinpoint.geo.points import destination
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.training import reranker
+from pinpoint.training.reranker_config import RerankerConfig, TargetConfig
+from pinpoint.training.reranker_objective import (
+    batch_loss,
+    drawn,
+    dropped,
+    lost,
+    plain,
+    soft_targets,
+    ways_km,
+)
+from pinpoint.training.reranker_validation import measured, tried
+
+
+def test_it_learns_a_batch_by_heart(examples):
+    """Without drops a network of this size has to be able to tell a few questions apart."""
+    _, found = examples
+    config = RerankerConfig.model_validate(
+        {
+            "name": "heart",
+            "licence": "CC0",
+            "questions": [{"labels": "l", "images": "i"}],
+            "network": {"width": 32, "heads": 2, "candidate_blocks": 2},
+            "drops": dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0),
+            "schedule": {"batch": 8, "rate": 3e-3},
+        }
+    )
+    rows = np.flatnonzero(found.rows["present"].any(1))[:8]
+    net = reranker.begin(config, 256).nets
+    shown = plain(found, rows)
+    wanted = soft_targets(
+        shown.away_km(), shown.asked.present.numpy(), shown.supported, config.targets
+    )
+    least = -(wanted * np.log(np.maximum(wanted, 1e-30))).sum(1).mean()
+    moves = torch.optim.AdamW(net.parameters(), lr=3e-3)
+
+    def loss():
+        with torch.no_grad():
+            return float(lost(net(shown.asked), shown, config.targets, 5.0))
+
+    first = loss()
+    for step in range(80):
+        moves.zero_grad()
+        batch_loss(net, found, rows, step, config).backward()
+        moves.step()
+    last = loss()
+    assert last - least < 0.3 * (first - least), "what cannot be lost is the targets' own entropy"
+
+
+def test_soft_targets_against_their_formula():
+    targets = TargetConfig()
+    away = np.array([[0.2, 30.0, 4_000.0], [500.0, 900.0, 60.0]])
+    present = np.array([[True, True, True], [True, True, False]])
+    found = soft_targets(away, present, np.array([True, False]), targets)
+    for row in range(2):
+        worth = [
+            sum(w * math.exp(-d / s) for s, w in {1: 0.5, 25: 0.35, 200: 0.15}.items()) * there
+            for d, there in zip(away[row], present[row], strict=True)
+        ]
+        worth.append((0.05, 1.0)[row])
+        assert found[row].tolist() == pytest.approx([each / sum(worth) for each in worth])
+    assert found[0, 0] > 0.75
+    assert found[1, -1] > 0.9
+
+
+def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
+    _, found = examples
+    shown = plain(found, np.arange(12))
+    way = ways_km(shown, 5.0)
+    length = np.hypot(way[..., 0], way[..., 1])
+    position = shown.asked.position.numpy()
+    turn = np.degrees(np.arctan2(way[..., 0], way[..., 1]))
+    there = destination(position, turn, 1e3 * length)
+    truth = np.broadcast_to(shown.truth[:, None], position.shape)
+    left = haversine_m(there, truth) / 1e3
+    assert np.abs(left - np.maximum(shown.away_km() - 5.0, 0.0)).max() < 1e-3
+    assert (shown.away_km() < 5.0).any()
+
+
+@pytest.mark.parametrize("what", ["evidence", "channel", "kind", "region"])
+def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
+    _, found = examples
+    rows = np.arange(len(found.rows))
+    none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
+    drops = RerankerConfig.model_fields["drops"].default.model_copy(update={**none, what: 1.0})
+    before, after = plain(found, rows), dropped(found, rows, 3, 0, drops)
+    again = dropped(found, rows, 3, 0, drops)
+    assert torch.equal(after.asked.present, again.asked.present), "a function of seed and step"
+    there, left = before.asked.present.numpy(), after.asked.present.numpy()
+    near = after.asked.near_present.numpy()
+    assert not (left & ~there).any()
+    assert not (near & ~left[..., None]).any()
+    if what == "evidence":
+        assert not near.any()
+        assert (left == there).all()
+    if what == "channel":
+        assert not after.asked.gps.any()
+        assert after.asked.found[..., 0][left].all()
+        assert not after.asked.found[..., 1].any()
+        assert (left != there).any()
+    if what == "kind":
+        for row in rows:
+            assert len(np.unique(after.asked.kind[row].numpy()[left[row]])) <= 1
+            assert len(np.unique(after.asked.near_kind[row].numpy()[near[row]])) <= 1
+    if what == "region":
+        away = before.away_km()
+        lost_truth = before.supported & ~after.supported
+        assert lost_truth.any()
+        assert (after.supported & before.supported).any()
+        assert not (left & (away <= 25.0))[lost_truth].any()
+        kept = after.supported & (there != left).any(1)
+        assert ((away <= 25.0) & there)[kept].tolist() == ((away <= 25.0) & left)[kept].tolist()
+
+
+def test_training_never_sees_what_stands_near_a_validation_question(examples):
+    _, found = examples
+    rows = np.arange(len(found.rows))
+    asked, place = plain(found, rows).asked, found.rows["truth"][:1]
+    hiding = found.hiding(place, 25_000.0)
+    none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
+    drops = RerankerConfig.model_fields["drops"].default.model_copy(update=none)
+    shown = dropped(hiding, rows, 0, 0, drops).asked
+    away = haversine_m(asked.position.numpy(), place[0])
+    wanted = asked.present.numpy() & (away > 25_000.0)
+    assert (shown.present.numpy() == wanted).all()
+    assert not shown.near_present[~shown.present].any()
+    assert 0 < wanted.sum() < asked.present.sum()
+    assert torch.equal(plain(hiding, rows).asked.present, asked.present), "validation sees all"
+
+
+def test_every_question_comes_once_in_a_pass():
+    rows = np.array([3, 5, 8, 13, 21])
+    passes = np.concatenate([drawn(rows, step, 4, 7) for step in range(5)]).reshape(4, 5)
+    assert all(sorted(each) == rows.tolist() for each in passes.tolist())
+    assert len({tuple(each) for each in passes.tolist()}) > 1
+
+
+def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
+    config, _, made, _ = reranked
+    _, found = examples
+    net = open_net(made)
+    rows = np.arange(len(found.rows))
+    said = measured(tried(net, found, rows, config))
+    hits = {"top1": 0, "oracle": 0, "vote": 0, "rerank": 0}
+    with torch.no_grad():
+        for row in rows:
+            shown = plain(found, rows[row : row + 1])
+            away = [
+                haversine_m(np.array(place), shown.truth[0]) / 1e3
+                for place, there in zip(
+                    shown.asked.position[0].tolist(), shown.asked.present[0], strict=True
+                )
+                if there
+            ]
+            scores = net(shown.asked).scores[0].numpy()
+            hits["top1"] += away[0] < 25
+            hits["oracle"] += min(away) < 25
+            hits["vote"] += away[int(found.rows["voted"][row])] < 25
+            hits["rerank"] += away[int(scores.argmax())] < 25
+    for name, count in hits.items():
+        assert said[f"{name} all@25km"] == pytest.approx(count / len(rows))
+    assert said["questions unsupported"] == 4
+    assert said["questions found"] + said["questions missed"] == len(rows) - 4
+
+
+def open_net(made):
+    from pinpoint.nets.rerankers import load_reranker
+
+    return load_reranker(read_bundle(made.bundle))
