@@ -79,10 +79,8 @@ class LazyEncoder:
     @property
     def reranker(self) -> Reranker | None:
         """What judges candidates of this space, loaded when it is first asked for."""
-        if self.bundle.contract.reranker is None:
-            return None
         with self._lock:
-            return self._judge
+            return self._judge if self.bundle.contract.reranker else None
 
     @cached_property
     def _opened(self) -> Embedder:
