@@ -64,7 +64,7 @@ def believed(
         kind: What sort of picture the caller says it is.
         null_logit: Of a reranker's null candidate.
     """
-    calibration, note = usable(contract, ranker, limits, search.model_dump())
+    calibration, note = usable(contract, ranker, limits, search.model_dump(mode="json"))
     if not ranked:
         return Believed(note=note, abstained="no_candidates")
     question = asked(ranked, kind=kind, null_logit=null_logit)
