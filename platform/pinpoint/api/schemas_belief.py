@@ -120,7 +120,7 @@ def outlines(
     boxes: Sequence[tuple[float, float, float, float]],
 ) -> list[list[list[tuple[float, float]]]]:
     """Boxes joined to polygons: outer rings against the clock, holes with it (RFC 7946, 3.1.6)."""
-    south, west, north, east = np.array(boxes).T
+    south, west, north, east = np.array(boxes).reshape(-1, 4).T
     joined = shapely.simplify(shapely.union_all(shapely.box(west, south, east, north)), 0.0)
     polygons = shapely.get_parts(shapely.orient_polygons(joined, exterior_cw=False))
     return [

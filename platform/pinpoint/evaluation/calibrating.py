@@ -36,6 +36,8 @@ LEAST_AUTHORS: Final = 10
 LEAST_OWN: Final = 100
 """A stratum of fewer authors has no numbers of its own."""
 LEAST_UNSUPPORTED: Final = 10
+LEAST_LEVEL: Final = 2e-3
+"""Regions claim at least this: two of a posterior's nodes."""
 WITHHELD: Final = 0.1
 """Share of the questions that the gallery covers on which an answer may be withheld."""
 SEED: Final = 20261121
@@ -208,7 +210,7 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
         [scores_of(one, bare, at) for one, at in zip(drawn.asked, drawn.truth, strict=True)]
     )
     by_region, by_radius = (
-        {share: min(1.0, conformal_level(column, float(share))) for share in posterior.SHARES}
+        {share: _level(column, float(share)) for share in posterior.SHARES}
         for column in scores.T[:2]
     )
     within = {
@@ -216,6 +218,11 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
         for km, held in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
     }
     return replace(bare, region_levels=by_region, radius_levels=by_radius, within=within)
+
+
+def _level(scores: Floats, share: float) -> float:
+    """A conformal level that a region can have: of something, and of no more than everything."""
+    return min(1.0, max(LEAST_LEVEL, conformal_level(scores, share)))
 
 
 def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:

@@ -78,7 +78,7 @@ def area_km2(boxes: Floats) -> float:
 def holds(boxes: Floats, positions: LatLon) -> NDArray[np.bool_]:
     """Which positions `[N, 2]` lie in one of the boxes, edges included: `[N]`."""
     lat, lon = positions[:, :1], positions[:, 1:]
-    south, west, north, east = boxes.T
+    south, west, north, east = boxes.reshape(-1, 4).T
     inside = (south <= lat) & (lat <= north) & (west <= lon) & (lon <= east)
     return np.asarray(inside.any(axis=1))
 

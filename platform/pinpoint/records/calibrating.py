@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Calibration:
     strata: Mapping[str, StratumFit]
     """`all`, and where enough authors are known `photo`, `photo, dense` and the like."""
     abstention: Abstention
-    search: Mapping[str, float]
+    search: Mapping[str, Any]
     """Settings of the search that its questions were asked with."""
     kinds: tuple[str, ...]
     """Source kinds that they were narrowed to."""

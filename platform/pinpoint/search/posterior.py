@@ -61,7 +61,7 @@ def believed(
         search: How it was searched.
         kind: What sort of picture the caller says it is.
     """
-    calibration, note = usable(contract, ranking.ranker, limits, search.model_dump())
+    calibration, note = usable(contract, ranking.ranker, limits, search.model_dump(mode="json"))
     if not ranking.ranked:
         return Believed(note=note, abstained="no_candidates")
     question = asked(ranking.ranked, kind=kind, null_logit=ranking.null_score)
