@@ -138,6 +138,9 @@ def table_of(learners: Sequence[Learner], resolution: int) -> Samples:
         sequences=texts([one.sequence or "" for one in asked]),
         cells=cell_ids(positions, [resolution])[:, 0],
         resolution=resolution,
+        # Nothing is trained on their bytes: labels know none, and the whole picture is asked.
+        hashes=texts([""] * len(asked)),
+        faces=texts([""] * len(asked)),
     )
 
 

@@ -27,7 +27,7 @@ from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.reranker import Reranker
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.training import loop
-from pinpoint.training.embedder import REPORT, Trained, claimed, write_report
+from pinpoint.training.embedder import Trained, claimed, write_report
 from pinpoint.training.examples import (
     SUPPORT_M,
     Examples,
@@ -39,6 +39,7 @@ from pinpoint.training.examples import (
 from pinpoint.training.reranker_config import QuestionsConfig, RerankerConfig
 from pinpoint.training.reranker_objective import batch_loss
 from pinpoint.training.reranker_validation import measured, tried
+from pinpoint.training.runs import REPORT
 from pinpoint.training.samples import Rows, Samples
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 
