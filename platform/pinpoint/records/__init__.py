@@ -9,9 +9,6 @@ from __future__ import annotations
 from pinpoint.records.answering import (
     NEAR_DUPLICATE_COSINE,
     Answer,
-    Area,
-    Belief,
-    Believed,
     Candidate,
     Citation,
     Contract,
@@ -21,11 +18,9 @@ from pinpoint.records.answering import (
     Judgement,
     Limits,
     PlaceList,
-    PlaceName,
     Ranked,
     RankedPlace,
     Ranking,
-    Region,
     Similar,
     SimilarGroup,
 )
@@ -45,6 +40,7 @@ from pinpoint.records.basics import (
     Vector,
     Verdict,
 )
+from pinpoint.records.believing import Area, Belief, Believed, PlaceName, Region
 from pinpoint.records.calibrating import Abstention, Asked, Calibration, StratumFit
 from pinpoint.records.catalogue import (
     ApiKey,
