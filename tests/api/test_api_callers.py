@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 import structlog
@@ -10,7 +10,7 @@ import structlog
 from pinpoint.records import SCOPES
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
-SOME = str(uuid4())
+SOME = str(UUID(int=7))
 NEEDS = [
     ("POST", "/v1/locate", "locate", {"files": PHOTO}),
     ("POST", "/v1/similar", "locate", {"files": PHOTO}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from uuid import UUID
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_a_wrong_method_names_all_right_ones(api):
         ("GET", "/v1/sources/a%00b", {}),
         ("POST", "/v1/sources", {"json": {"name": "a\0b", "kind": "photo"}}),
         ("POST", "/v1/sources", {"content": b'{"name": "\\ud800", "kind": "photo"}'}),
-        ("PATCH", f"/v1/images/{memory.uuid4()}", {"content": b"\xff\x00{"}),
+        ("PATCH", f"/v1/images/{UUID(int=7)}", {"content": b"\xff\x00{"}),
     ],
 )
 def test_bytes_that_no_store_keeps_are_refused(api, asked, method, path, body):
