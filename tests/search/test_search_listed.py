@@ -13,7 +13,7 @@ import pytest
 from pinpoint.errors import BadPhoto, BadRequest, Conflict
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import Box, Circle, Limits, PlaceList, Point
-from pinpoint.search import by_places
+from pinpoint.search import pipeline_places
 from pinpoint.settings import SearchSettings
 from search.in_memory import PixelDecoder, PixelEncoder, picture
 
@@ -45,7 +45,7 @@ class Knowing(PixelEncoder):
 
 
 def ask(known, seed=3, settings=None, **limits):
-    return by_places.locate_by_places(
+    return pipeline_places.locate_by_places(
         picture(seed).tobytes(),
         file="q.jpg",
         limits=Limits(**limits),
@@ -189,6 +189,8 @@ def test_other_faults_are_those_of_every_question():
 
     said = {"file": "q", "limits": Limits(), "kind": None, "settings": SearchSettings()}
     with pytest.raises(Conflict):
-        by_places.locate_by_places(b"x", decoder=PixelDecoder(), encoder=Without(), **said)
+        pipeline_places.locate_by_places(b"x", decoder=PixelDecoder(), encoder=Without(), **said)
     with pytest.raises(BadPhoto):
-        by_places.locate_by_places(b"x", decoder=PixelDecoder(), encoder=Knowing(places()), **said)
+        pipeline_places.locate_by_places(
+            b"x", decoder=PixelDecoder(), encoder=Knowing(places()), **said
+        )

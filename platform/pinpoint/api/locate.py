@@ -16,7 +16,7 @@ from pinpoint.api.schemas import AnswerOut, SimilarOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequest
 from pinpoint.records import Answer, Caller, Limits, Similar
-from pinpoint.search import by_places, pipeline
+from pinpoint.search import pipeline, pipeline_places
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -63,7 +63,7 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
     data = photo.file.read()
     where = _limits(asked, caller, parts)
     if asked.over == "places":
-        answer = by_places.locate_by_places(
+        answer = pipeline_places.locate_by_places(
             data,
             file=photo.filename or "photo",
             limits=where,

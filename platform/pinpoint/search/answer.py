@@ -112,7 +112,7 @@ def composed(
     ranker: str,
     engine: str,
     build: str | None,
-    ranker_reason: str | None = None,
+    reason: str | None = None,
     note: str | None = None,
 ) -> Answer:
     """The decision, with all that stands behind it.
@@ -124,7 +124,7 @@ def composed(
         ranker: Who gave the masses.
         engine: What was searched.
         build: Which state of it.
-        ranker_reason: Why no reranker ran, where one would have.
+        reason: Why no reranker ran, where one would have.
         note: What the answer lacks.
     """
     return Answer(
@@ -137,7 +137,7 @@ def composed(
         bundle_digest=contract.digest,
         bundle_note=contract.note,
         ranker=ranker,
-        ranker_reason=ranker_reason,
+        ranker_reason=reason,
         index_engine=engine,
         index_build=build,
         candidates_considered=decision.considered,

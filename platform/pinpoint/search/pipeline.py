@@ -135,12 +135,10 @@ def locate_encoded(
     judge = _judge(ranker, reranker, contract)
     watch = watch or Stopwatch()
     resolved = _resolved(exclusions, organization_id, database, watch)
-    gps = GPS_CHANNEL in contract.dims
-    find = partial(
-        retrieve.candidates, vector, index=index, limits=limits, settings=settings, gps=gps
-    )
+    find = partial(retrieve.candidates, vector, index=index, limits=limits, settings=settings)
     with watch.stage("retrieve"):
-        ask = partial(find, organization_id=organization_id, exclusions=resolved)
+        gps = GPS_CHANNEL in contract.dims
+        ask = partial(find, organization_id=organization_id, exclusions=resolved, gps=gps)
         info, ((candidates, exclusions), points) = builds.of_one_build(
             index, contract, lambda info: rerank.seen(ask(info=info), index if judge else None)
         )
@@ -164,12 +162,13 @@ def locate_encoded(
         with watch.stage("decide"):
             believed = posterior.believed(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide(ranking.ranked, believed, reader=reader, cited=settings.cited)
+    by, why = ranking.ranker, ranking.reason
     return answer.composed(
         decision,
         contract,
         watch.read(),
-        ranker=ranking.ranker,
-        ranker_reason=ranking.reason,
+        ranker=by,
+        reason=why,
         engine=info.engine,
         build=info.build,
     )
