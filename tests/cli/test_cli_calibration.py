@@ -67,6 +67,7 @@ def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
         "point": {"lat": 48.85, "lon": 2.35}, "abstained": "unsupported", "calibrated": True,
         "regions": [{"mass": 0.9, "radius_m": 31_000.0}], "citations": {}, "candidates": [],
         "timings_ms": {}, "bundle": {"name": "b", "note": "n"}, "ranker": "vote",
+        "ranker_reason": None, "note": None,
         "index": {"build": "1"},
         "belief": {
             "within": [{"radius_km": 25, "probability": 0.42}],

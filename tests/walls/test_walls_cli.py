@@ -34,7 +34,8 @@ FOREIGN = {
 # These work on the stack itself, for the operator of its machine, or on files: no key opens them.
 OPERATOR = {
     "up", "down", "status", "demo", "inspect", "backup", "restore",
-    "evaluate", "compare", "world make", "train embedder",
+    "evaluate", "compare", "world make", "calibrate",
+    "train embedder", "train reranker", "train status", "train resume",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
     "bundles use", "bundles forget",
     "orgs create", "orgs list", "orgs revoke", "orgs erase",

@@ -133,7 +133,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         )
         output.say(f"{photo}: {held} to answer with")
         return
-    of = " of the mass" if listed else " of the vote"
+    of = " of the vote" if answer["ranker"] == "vote" else " of the mass"
     of, sure = ("", "calibrated") if answer["calibrated"] else (of, "not calibrated")
     regions = " · ".join(
         f"{one['mass']:.0%}{of} within {output.length(one['radius_m'])}"

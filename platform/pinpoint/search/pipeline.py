@@ -162,15 +162,9 @@ def locate_encoded(
         with watch.stage("decide"):
             believed = posterior.believed(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide(ranking.ranked, believed, reader=reader, cited=settings.cited)
-    by, why = ranking.ranker, ranking.reason
+    by, why, ms = ranking.ranker, ranking.reason, watch.read()
     return answer.composed(
-        decision,
-        contract,
-        watch.read(),
-        ranker=by,
-        reason=why,
-        engine=info.engine,
-        build=info.build,
+        decision, contract, ms, ranker=by, reason=why, engine=info.engine, build=info.build
     )
 
 
