@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 
@@ -119,6 +120,22 @@ def test_a_stop_in_a_rebuild_is_quick_and_clean(owner):
     assert owner.stop() == 0
     psutil.wait_procs(children, timeout=10)
     assert not any(child.is_running() for child in children)
+
+
+@pytest.mark.parametrize("served", [0, 300])
+def test_a_builder_leaves_cores_to_questions_where_there_are_any(owner, served):
+    client = serve(owner, served) if served else owner.start()
+    (owner.source / "n").write_text("300")
+    (owner.source / "slow").touch()
+    client.rebuild()
+    until((owner.source / "streaming").exists)
+    (builder,) = psutil.Process(owner.process.pid).children()
+    cores = len(os.sched_getaffinity(0))
+    assert len(builder.cpu_affinity()) == ((cores + 1) // 2 if served else cores)
+    assert builder.nice() > 0
+    (owner.source / "slow").unlink()
+    until(lambda: settled(owner))
+    assert client.count() == 300
 
 
 def test_a_rebuild_makes_the_first_index_and_changes_the_contract(owner):

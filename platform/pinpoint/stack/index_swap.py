@@ -135,6 +135,7 @@ class OwnedIndex(LiveIndex):
             str(folder),
         ]
         command += ["--points", self._points, "--parent", str(os.getpid())]
+        command += ["--alone"] if super().info().points == 0 else []
         if contract is not None:
             command += ["--contract", contract]
             command += ["--verified"] if contract != self.contract() else []

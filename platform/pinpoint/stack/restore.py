@@ -223,7 +223,7 @@ def _build_index(settings: Settings, places: StackPlaces) -> None:
     command = [sys.executable, "-P", "-m", "pinpoint.stack.index_build"]
     command += ["--folder", str(builds.path(name)), "--points", DEFAULT_POINTS]
     done = subprocess.run(
-        [*command, "--parent", str(os.getpid())],
+        [*command, "--alone", "--parent", str(os.getpid())],
         env=environment(settings, places, 0),
         stdin=subprocess.DEVNULL,
         capture_output=True,
