@@ -69,8 +69,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         choices=("descriptor",),
-        help="search with this one instead of the largest tower whose weights are here: a million"
-        " of its vectors are searched on two cores within the hour",
+        help="search with this one instead of the largest tower whose weights are here, whose"
+        " vectors are wider",
     )
     parser.add_argument("--json", type=Path, help="write all figures here")
     return parser.parse_args()
