@@ -85,7 +85,7 @@ class FolderSource:
         (self.folder / "streaming").touch()
         everything = gallery(self._number("n"))
         extra = gallery(self._number("n") + self._number("extra"))[self._number("n") :]
-        rows = everything + extra if since == 0 else extra
+        rows = everything + extra if since == 0 else extra[since - 1 :]
         for start in range(0, len(rows), chunk):
             yield rows[start : start + chunk]
             if since == 0 and (self.folder / "crash").exists():

@@ -9,10 +9,12 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from index_gallery import SPEC, gallery, identity
+from index_gallery import SPEC, FolderSource, gallery, identity
 from index_process import Owner, ask, owner, question, until
 from pinpoint.errors import Conflict, OtherContract
 from pinpoint.records import Point
+from pinpoint.stack.index_build import FEW, build
+from pinpoint.store.vectors_edge import EdgeIndex
 
 __all__ = ["owner"]
 
@@ -150,6 +152,30 @@ def test_a_rebuild_makes_the_first_index_and_changes_the_contract(owner):
     client.rebuild()
     until(lambda: settled(owner))
     assert client.info().contract == "contract-b", "without a word it keeps its contract"
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_builder_brings_what_changed_meanwhile(tmp_path, monkeypatch, marked):
+    """Also under a transaction older than the build, which keeps the watermark where it was."""
+    source, told = FolderSource(tmp_path), []
+    (tmp_path / "n").write_text("300")
+    if not marked:
+        monkeypatch.setattr(FolderSource, "watermark", lambda self: 1)
+
+    def report(state: str, points: int) -> None:
+        told.append(state)
+        later = {"optimizing": FEW + 100, "catching up": FEW + 107}.get(state)
+        if later is not None and told.count(state) == 1 + (state == "catching up" and marked):
+            (tmp_path / "extra").write_text(str(later))
+
+    build(tmp_path / "build", source, report)
+    made = EdgeIndex(tmp_path / "build")
+    rounds = 2 if marked else 1
+    assert told == ["streaming", "optimizing", *["catching up"] * rounds]
+    assert made.count() == 300 + FEW + 107
+    assert made.about["watermark"] == source.watermark()
+    assert made.versions([identity(10_000)]) == {identity(10_000): (5, False)}
+    made.close()
 
 
 def test_another_contract_waits_for_the_rebuild_that_runs(owner):

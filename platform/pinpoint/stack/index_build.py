@@ -24,13 +24,18 @@ from typing import Final
 
 from pinpoint import logs
 from pinpoint.errors import IndexUnavailable, Misconfigured, PinpointError
-from pinpoint.ports import PointSource
+from pinpoint.ports import PointSource, VectorIndex
 from pinpoint.settings import Settings
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_verify import verify
 
 DEFAULT_POINTS: Final = "pinpoint.bootstrap:open_point_source"
 """Factory of the `PointSource`, `module:function`; it takes the digest of a contract, or None."""
+
+ROUNDS: Final = 20
+"""At most so often is brought what changed meanwhile."""
+FEW: Final = 512
+"""Changes that may be left for the next in turn to bring."""
 
 _NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 _NICENESS: Final = 10
@@ -127,8 +132,8 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
     Args:
         folder: Its name becomes the build's.
         source: Where the points come from.
-        report: Called with `streaming`, `optimizing` or `verifying`, and the points written, or
-            looked for, so far.
+        report: Called with `streaming`, `optimizing`, `verifying` or `catching up`, and the points
+            written, or looked for, so far.
         verified: Look for stored vectors in the end.
 
     Raises:
@@ -148,8 +153,40 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
     index.optimize()
     if verified:
         verify(index, lambda looked_for: report("verifying", looked_for))
-    index.annotate(watermark=watermark)
+    index.annotate(watermark=_caught_up(index, source, watermark, report))
     index.close()
+
+
+def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report) -> int:
+    """Bring what changed during the build, until little is left; returns where to go on from.
+
+    Here and not in the owner, where every write holds up a question: the child can be stopped.
+    """
+    brought = 0
+    for _ in range(ROUNDS):
+        report("catching up", brought)
+        mark, changed = replay(source, index, since)
+        brought += changed
+        # A transaction as old as the build keeps the mark: another round would bring the same.
+        if changed < FEW or mark == since:
+            return mark
+        since = mark
+    return since
+
+
+def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, int]:
+    """Bring rows that changed at or after `since`.
+
+    Returns:
+        The mark to go on from, and how many rows there were.
+    """
+    mark, changed = source.watermark(), 0
+    for points in source.stream(since=since):
+        index.upsert(points)
+        changed += len(points)
+    buried = source.tombstones(since=since)
+    index.delete(buried)
+    return mark, changed + len(buried)
 
 
 def _tell(state: str, points: int) -> None:

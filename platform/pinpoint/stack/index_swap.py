@@ -1,9 +1,10 @@
-"""Rebuilding while serving: a child builds, the owner replays what changed meanwhile, then swaps.
+"""Rebuilding while serving: a child builds and catches up, the owner replays the rest and swaps.
 
 Writes go on to the old build. Two records of them are replayed into the new one: rows of
-PostgreSQL newer than the watermark taken before the build, and the ids the owner itself wrote,
-copied from the old build (a worker writes the index before its transaction commits). Until the
-pointer file is replaced a crash anywhere leaves the old build serving.
+PostgreSQL newer than the child's last watermark, and the ids the owner itself wrote, copied from
+the old build where the new one has another version (a worker writes the index before its
+transaction commits). Until the pointer file is replaced a crash anywhere leaves the old build
+serving.
 
 A build for another contract is verified first, and gets from the old one only what needs no vector:
 `pinpoint.switching` brings the rest.
@@ -19,23 +20,18 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from pinpoint import logs
 from pinpoint.errors import Conflict, PinpointError, StackError
-from pinpoint.ports import PointSource
 from pinpoint.records import IndexInfo
-from pinpoint.stack.index_build import open_source
+from pinpoint.stack.index_build import FEW, ROUNDS, open_source, replay
 from pinpoint.stack.index_live import LiveIndex
 from pinpoint.stack.index_yield import giving_way
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
 from pinpoint.store.vectors_verify import check_whole
-
-_FEW: Final = 512
-"""Ids that may be left to copy while nothing is served."""
-_ROUNDS: Final = 20
 
 
 class OwnedIndex(LiveIndex):
@@ -163,13 +159,13 @@ class OwnedIndex(LiveIndex):
     def _catch_up(self, name: str, fresh: EdgeIndex) -> None:
         source = open_source(self._points, self._progress["contract"])
         other = self.contract() != fresh.about["contract"]
-        mark = _replay(source, fresh, int(fresh.about["watermark"]))
-        for _ in range(_ROUNDS):
+        mark, _ = replay(source, fresh, int(fresh.about["watermark"]))
+        for _ in range(ROUNDS):
             written = self.take_writes()
             self._copy(written, fresh)
-            if len(written) < _FEW:
+            if len(written) < FEW:
                 break
-        mark = _replay(source, fresh, mark)
+        mark, _ = replay(source, fresh, mark)
         if other:
             check_whole(fresh.count, source, mark)
 
@@ -178,7 +174,7 @@ class OwnedIndex(LiveIndex):
 
         self.swap(name, fresh, finish)
         if other:
-            _replay(source, self, mark)
+            replay(source, self, mark)
 
     def _copy(self, ids: Iterable[UUID], fresh: EdgeIndex) -> None:
         old = self.current()
@@ -186,19 +182,11 @@ class OwnedIndex(LiveIndex):
             return
         same = old.about["contract"] == fresh.about["contract"]
         for part in slices(list(ids), UPSERT_SLICE):
-            versions = old.versions(part)
+            versions, there = old.versions(part), fresh.versions(part)
+            # Most came with their rows. Reading vectors of all made questions wait for seconds.
+            behind = [each for each in part if versions.get(each) != there.get(each)]
             if same:  # vectors of another contract say nothing here
-                fresh.upsert(old.fetch(part, vectors=True))
-            fresh.delete(
-                {each: version for each, (version, alive) in versions.items() if not alive}
-            )
-            fresh.forget([each for each in part if each not in versions])
-
-
-def _replay(source: PointSource, fresh: EdgeIndex | LiveIndex, since: int) -> int:
-    """Bring rows that changed at or after `since`; returns the mark to go on from."""
-    mark = source.watermark()
-    for points in source.stream(since=since):
-        fresh.upsert(points)
-    fresh.delete(source.tombstones(since=since))
-    return mark
+                fresh.upsert(old.fetch(behind, vectors=True))
+            stored = {each: versions[each] for each in behind if each in versions}
+            fresh.delete({each: version for each, (version, alive) in stored.items() if not alive})
+            fresh.forget([each for each in behind if each not in stored])

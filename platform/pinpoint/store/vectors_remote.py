@@ -30,7 +30,8 @@ class RebuildProgress:
     """Where the owner's last rebuild stands."""
 
     state: str
-    """`idle`, `streaming`, `optimizing`, `verifying`, `replaying`, `done` or `failed`."""
+    """`idle`, `streaming`, `optimizing`, `verifying`, `catching up`, `replaying`, `done` or
+    `failed`."""
     build: str | None
     contract: str | None
     points: int
