@@ -92,28 +92,35 @@ class Points:
     def stream(self, since: int = 0, chunk: int = 512) -> Iterator[list[IndexPoint]]:
         """Points whose row changed at or after `since` (0: all), in id order, with vectors."""
         contract = self._contract().digest
-        after: UUID | None = None
-        while True:
+        for ids in self._changed(since, chunk) if since else self._pages(chunk):
             with self._transactions.begin() as unit:
-                ids = list(unit.connection.execute(self._page(since, after, chunk)).scalars())
-                if not ids:
-                    return
                 rows = unit.connection.execute(
                     select_points(contract)
                     .where(images.c.id.in_(ids), images.c.state == "indexed")
                     .order_by(images.c.id)
                 ).all()
             yield to_points(rows)
+
+    def _pages(self, chunk: int) -> Iterator[Sequence[UUID]]:
+        after = UUID(int=0)
+        page = select(images.c.id).where(images.c.state == "indexed").limit(chunk)
+        while True:
+            asked = page.where(images.c.id > after).order_by(images.c.id)
+            with self._transactions.begin() as unit:
+                ids = unit.connection.execute(asked).scalars().all()
+            if not ids:
+                return
+            yield ids
             after = ids[-1]
 
-    def _page(self, since: int, after: UUID | None, chunk: int) -> Select[Any]:
-        page = (
-            select(images.c.id)
-            .where(images.c.state == "indexed", images.c.changed_xid >= since)
-            .order_by(images.c.id)
-            .limit(chunk)
+    def _changed(self, since: int, chunk: int) -> Iterator[Sequence[UUID]]:
+        """At once: page by page in id order PostgreSQL would walk the whole table for a few."""
+        asked = select(images.c.id).where(
+            images.c.state == "indexed", images.c.changed_xid >= since
         )
-        return page if after is None else page.where(images.c.id > after)
+        with self._transactions.begin() as unit:
+            ids = sorted(unit.connection.execute(asked).scalars())
+        yield from (ids[first : first + chunk] for first in range(0, len(ids), chunk))
 
     def bounds(self) -> tuple[int, int]:
         """Indexed images with a vector of the contract, and those with the ones that wait."""
