@@ -9,7 +9,7 @@ import time
 import psutil
 
 from pinpoint.stack import index_yield
-from pinpoint.stack.index_yield import giving_way
+from pinpoint.stack.index_yield import await_calm, give_way, giving_way
 
 BUSY = "while True: pass"
 
@@ -53,3 +53,22 @@ def test_a_builder_that_ends_meanwhile_is_no_error():
         assert builder.stdout.read() == "built\n"
         assert builder.wait() == 0
         time.sleep(3 * index_yield.LOOK_S)
+
+
+def test_the_owner_waits_for_a_calm_moment_but_not_for_ever(monkeypatch):
+    monkeypatch.setattr(index_yield, "CALM_S", 0.5)
+    monkeypatch.setattr(index_yield, "LOOK_S", 0.01)
+    waits = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    await_calm(lambda: waits.pop(0))
+    assert waits == [1.0], "three looks in a row"
+    begun = time.monotonic()
+    await_calm(lambda: 1.0)
+    assert 0.5 <= time.monotonic() - begun < 5
+
+
+def test_small_pieces_of_work_let_others_pass(monkeypatch):
+    slept = []
+    monkeypatch.setattr(index_yield.time, "sleep", slept.append)
+    for waited_s in (0.0, 10 * index_yield.WAIT_S):
+        give_way(lambda waited_s=waited_s: waited_s)
+    assert slept == [index_yield.HELD_S]

@@ -174,14 +174,26 @@ def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report
     return since
 
 
-def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, int]:
+def replay(
+    source: PointSource,
+    index: VectorIndex,
+    since: int,
+    between: Callable[[], None] = lambda: None,
+) -> tuple[int, int]:
     """Bring rows that changed at or after `since`.
+
+    Args:
+        source: Where they come from.
+        index: Where they go.
+        since: A watermark.
+        between: Called before each write.
 
     Returns:
         The mark to go on from, and how many rows there were.
     """
     mark, changed = source.watermark(), 0
     for points in source.stream(since=since):
+        between()
         index.upsert(points)
         changed += len(points)
     buried = source.tombstones(since=since)

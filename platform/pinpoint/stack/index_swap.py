@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ from pinpoint.errors import Conflict, PinpointError, StackError
 from pinpoint.records import IndexInfo
 from pinpoint.stack.index_build import FEW, ROUNDS, open_source, replay
 from pinpoint.stack.index_live import LiveIndex
-from pinpoint.stack.index_yield import giving_way
+from pinpoint.stack.index_yield import await_calm, give_way, giving_way
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
 from pinpoint.store.vectors_verify import check_whole
@@ -107,6 +107,8 @@ class OwnedIndex(LiveIndex):
             self.take_writes()
             self._run_child(self._builds.path(name), self._progress["contract"])
             self._say("replaying")
+            # To open it stops every question for a moment: not while some wait already.
+            await_calm(self.waited_s)
             fresh = EdgeIndex(self._builds.path(name))
             self._catch_up(name, fresh)
             self._say("done", points=fresh.info().points)
@@ -159,29 +161,36 @@ class OwnedIndex(LiveIndex):
     def _catch_up(self, name: str, fresh: EdgeIndex) -> None:
         source = open_source(self._points, self._progress["contract"])
         other = self.contract() != fresh.about["contract"]
-        mark, _ = replay(source, fresh, int(fresh.about["watermark"]))
+        mark, _ = replay(source, fresh, int(fresh.about["watermark"]), self._give_way)
         for _ in range(ROUNDS):
             written = self.take_writes()
-            self._copy(written, fresh)
+            self._copy(written, fresh, self._give_way)
             if len(written) < FEW:
                 break
-        mark, _ = replay(source, fresh, mark)
+        mark, _ = replay(source, fresh, mark, self._give_way)
         if other:
             check_whole(fresh.count, source, mark)
 
         def finish(written: set[UUID]) -> None:
-            self._copy(written, fresh)
+            self._copy(written, fresh, lambda: None)
 
+        # What is written down now is not written down while nothing is served.
+        fresh.flush()
+        await_calm(self.waited_s)
         self.swap(name, fresh, finish)
         if other:
             replay(source, self, mark)
 
-    def _copy(self, ids: Iterable[UUID], fresh: EdgeIndex) -> None:
+    def _give_way(self) -> None:
+        give_way(self.waited_s)
+
+    def _copy(self, ids: Iterable[UUID], fresh: EdgeIndex, between: Callable[[], None]) -> None:
         old = self.current()
         if old is None:
             return
         same = old.about["contract"] == fresh.about["contract"]
         for part in slices(list(ids), UPSERT_SLICE):
+            between()
             versions, there = old.versions(part), fresh.versions(part)
             # Most came with their rows. Reading vectors of all made questions wait for seconds.
             behind = [each for each in part if versions.get(each) != there.get(each)]

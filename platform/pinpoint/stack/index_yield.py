@@ -1,4 +1,4 @@
-"""A build gives way: while callers wait for the index, the process that builds the next one stops.
+"""A build gives way: while callers wait for the index, who makes the next one stops.
 
 A low priority is not enough. On a machine with few cores the builder takes memory bandwidth and the
 other half of a core whatever its niceness: at 100,000 images, with 20 questions and 50 writes a
@@ -11,6 +11,7 @@ import contextlib
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -20,6 +21,27 @@ HELD_S: Final = 0.4
 """How long it is stopped. Under lasting load it so keeps a fifth of the time, and ends."""
 WAIT_S: Final = 0.04
 """Waiting for the index that is too long: about two questions at 100,000 images."""
+CALM_S: Final = 5.0
+"""How long the owner waits at most for a moment in which nobody is waiting."""
+_LOOKS: Final = 3
+
+
+def give_way(waited_s: Callable[[], float]) -> None:
+    """Between two small pieces of work: if others wait, let some of them pass."""
+    if waited_s() > WAIT_S:
+        time.sleep(HELD_S)
+
+
+def await_calm(waited_s: Callable[[], float]) -> None:
+    """Before a piece of work that holds all others up: wait until none waits, but not for ever.
+
+    Args:
+        waited_s: Waits its turn like a caller and says for how long.
+    """
+    until, calm = time.monotonic() + CALM_S, 0
+    while calm < _LOOKS and time.monotonic() < until:
+        calm = calm + 1 if waited_s() <= WAIT_S else 0
+        time.sleep(LOOK_S)
 
 
 @contextlib.contextmanager

@@ -19,15 +19,17 @@ def payload_indexes() -> dict[str, Any]:
     CPU seconds, and one of 24 without them 81; ACORN held 0.999 and 0.990-0.994 of the best 48, in
     28-33 and 19-25 ms. With links for organisation, source and kind alone: 0.98-0.99, 117 s.
     """
-    made = {
+    # Read where they lie: to load them stops every question, when one build follows another.
+    seldom = {"on_disk": True}
+    made: dict[str, tuple[Any, dict[str, Any]]] = {
         "organization": (edge.UuidIndexParams, {"is_tenant": True}),
         "source": (edge.UuidIndexParams, {}),
         "kind": (edge.KeywordIndexParams, {}),
         "location": (edge.GeoIndexParams, {}),
         "captured_at": (edge.DatetimeIndexParams, {}),
-        "cell": (edge.IntegerIndexParams, {"lookup": True, "range": False}),
-        "version": (edge.IntegerIndexParams, {"lookup": False, "range": True}),
-        "group": (edge.KeywordIndexParams, {}),
+        "cell": (edge.IntegerIndexParams, {"lookup": True, "range": False, **seldom}),
+        "version": (edge.IntegerIndexParams, {"lookup": False, "range": True, **seldom}),
+        "group": (edge.KeywordIndexParams, seldom),
         "deleted": (edge.IntegerIndexParams, {"lookup": True, "range": False}),
     }
     return {name: make(**given, enable_hnsw=False) for name, (make, given) in made.items()}
