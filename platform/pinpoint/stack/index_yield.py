@@ -18,11 +18,12 @@ from typing import Final
 LOOK_S: Final = 0.1
 """How long the builder runs, at least, between two stops."""
 HELD_S: Final = 0.4
-"""How long it is stopped. Under lasting load it so keeps a fifth of the time, and ends."""
+"""How long it is stopped at least, and how long the owner's own work pauses."""
 WAIT_S: Final = 0.04
 """Waiting for the index that is too long: about two questions at 100,000 images."""
-CALM_S: Final = 5.0
-"""How long the owner waits at most for a moment in which nobody is waiting."""
+CALM_S: Final = 2.0
+"""How long is waited at most for a moment in which nobody waits: under lasting load the builder
+keeps a twentieth of the time, and ends."""
 _LOOKS: Final = 3
 
 
@@ -60,6 +61,7 @@ def giving_way(child: subprocess.Popen[str], waited_s: Callable[[], float]) -> I
                 # A child that has ended meanwhile is not signalled: Popen knows.
                 child.send_signal(signal.SIGSTOP)
                 over.wait(HELD_S)
+                await_calm(waited_s)
                 child.send_signal(signal.SIGCONT)
 
     watcher = threading.Thread(target=watch, name="index-give-way", daemon=True)
