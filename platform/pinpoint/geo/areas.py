@@ -71,6 +71,35 @@ def holds(boxes: Floats, positions: LatLon) -> NDArray[np.bool_]:
     return np.asarray(inside.any(axis=1))
 
 
+def borders(boxes: Floats) -> Floats:
+    """What parts the inside of boxes from the outside, as straight pieces between their corners.
+
+    Args:
+        boxes: `[B, 4]`, as `boxes_above` leaves them: they do not overlap.
+
+    Returns:
+        `[S, 2, 2]` both ends of each piece, latitude and longitude; no piece could be longer.
+    """
+    south, west, north, east = boxes.T
+    side = np.repeat((1.0, -1.0), len(boxes))
+    along = _one_sided(np.append(south, north), np.tile(west, 2), np.tile(east, 2), side)
+    up = _one_sided(np.append(west, east), np.tile(south, 2), np.tile(north, 2), side)
+    return np.concatenate([along, up[..., ::-1]])
+
+
+def _one_sided(at: Floats, low: Floats, high: Floats, side: Floats) -> Floats:
+    """Edges on lines `at`, from `low` to `high`: where they have a box on one side only.
+
+    Edges of neighbours have opposite signs and are equal to the bit, so sums along a line cancel.
+    """
+    ends, seat = np.unique(np.tile(at, 2) + 1j * np.concatenate([low, high]), return_inverse=True)
+    change = np.bincount(seat, weights=np.concatenate([side, -side]))
+    turns = np.flatnonzero(change)
+    ends, open_ = ends[turns], np.flatnonzero(np.cumsum(change[turns]))
+    pieces = np.stack([ends[open_], ends[open_ + 1]], axis=1)
+    return np.stack([pieces.real, pieces.imag], axis=-1)
+
+
 def _roots() -> Floats:
     south, west = np.meshgrid(
         np.arange(-90.0, 90.0, _ROOT_DEG), np.arange(-180.0, 180.0, _ROOT_DEG), indexing="ij"
