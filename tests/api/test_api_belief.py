@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from shapely import box, union_all
 from shapely.geometry import Point, shape
 
-from pinpoint.api.schemas_belief import AreaOut
+from pinpoint.api.schemas_belief import AreaOut, outlines
 from pinpoint.geo import areas, kernels
 from pinpoint.geo.gazetteer import cities, likeliest, nearest
 from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
@@ -65,6 +66,20 @@ def test_an_area_is_valid_geojson_and_holds_what_its_boxes_hold(places, radius_k
         assert len(whole.geoms) == 2
         assert {west, east} == {-180.0, 180.0}
         assert not whole.covers(Point(0.0, -17.0))
+
+
+def test_outlines_are_those_of_boxes_united():
+    """Also where boxes touch at a corner, leave holes, and differ in size."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        south, west = np.nonzero(rng.uniform(size=(7, 7)) < 0.6)
+        cells = np.stack([south, west, south + 1, west + 1], axis=1) * 2.5
+        fine = cells[0] + np.array([(0, 0, -1.25, -1.25), (1.25, 1.25, 0, 0)])
+        boxes = np.concatenate([cells[1:], fine])
+        united = union_all([box(w, s, e, n) for s, w, n, e in boxes])
+        said = shape({"type": "MultiPolygon", "coordinates": outlines(boxes.tolist())})
+        assert said.is_valid
+        assert said.equals(united)
 
 
 def test_names_are_those_of_the_nearest_city_in_a_loop():

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench import geoclip, ingest, locate, planet, plans, report, training, whole, workers
+from bench import geoclip, ingest, locate, planet, plans, report, rerank, training, whole, workers
 from bench.stack import Say, stack
 from pinpoint import logs
 from pinpoint.settings import LogSettings
@@ -35,6 +35,8 @@ def main() -> None:
             figures["overhead"] = planet.overhead(running, given.repetitions, console.log)
     if given.only in (None, "geoclip"):
         figures["geoclip"] = geoclip.measure(console.log)
+    if given.only in (None, "rerank"):
+        figures["rerank"] = rerank.measure(console.log)
     if given.only in (None, "training"):
         with TemporaryDirectory() as folder:
             figures["training"] = training.measure(Path(folder), given.repetitions, console.log)
@@ -65,7 +67,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
     parser.add_argument("--repetitions", type=int, default=3, help="of ingest, planet, training")
-    parser.add_argument("--only", choices=("locate", "ingest", "planet", "geoclip", "training"))
+    parser.add_argument(
+        "--only", choices=("locate", "ingest", "planet", "geoclip", "rerank", "training")
+    )
     parser.add_argument(
         "--bundle",
         choices=("descriptor",),

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import geoclip, ingest, locate, planet, training
+from bench import geoclip, ingest, locate, planet, rerank, training
 from bench.whole import STAGES
 
 Figures = dict[str, Any]
@@ -49,6 +49,8 @@ def show(figures: Figures) -> None:
             f" {said['ratio']:,.0f} (target ≥ {geoclip.TARGET}); the same places named:"
             f" {said['same_answers']}\n"
         )
+    if "rerank" in figures:
+        _rerank(out, figures["rerank"])
     if "training" in figures:
         said = figures["training"]
         out.print(
@@ -167,6 +169,27 @@ def _ingest(out: Console, said: Figures, workers: Figures) -> None:
         f" medians of {said['chunks']} chunks of 64; workers: median of"
         f" {workers['repetitions']} repetitions\n"
     )
+
+
+def _rerank(out: Console, said: Figures) -> None:
+    table = Table(
+        title=f"the reranker's forward pass, {rerank.CANDIDATES} candidates, {rerank.PER_KIND}"
+        f" photos of evidence of each kind, {said['parameters']:,} parameters,"
+        f" {said['threads']} threads"
+    )
+    table.add_column("device, batch")
+    _columns(table, "p50 ms", "its matrix products ms", "ratio", "processor ms a question")
+    for name, each in said.items():
+        if isinstance(each, dict):
+            table.add_row(
+                name,
+                f"{each['forward_ms']:.2f}",
+                f"{each['floor_ms']:.2f}",
+                f"{each['ratio']:.1f}",
+                f"{each['cpu_ms_each']:.2f}",
+            )
+    out.print(table)
+    out.print()
 
 
 def _planet(out: Console, painting: Figures, overhead: Figures) -> None:

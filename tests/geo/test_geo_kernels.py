@@ -121,7 +121,7 @@ def test_radius_depth_and_level_agree(name):
     of = mixture(PLACES[name])
     at = np.array(PLACES[name][0])
     for share in (0.3, 0.9):
-        radius_km = kernels.holding_km(of, at, share)
+        (radius_km,) = kernels.holding_km(of, at, np.array([share]))
         assert kernels.masses_within(of, at[None], radius_km)[0] == pytest.approx(share, abs=1e-4)
     positions, weights = kernels.nodes(of, 2_048)
     assert weights.sum() == pytest.approx(1)
@@ -154,4 +154,4 @@ def test_what_is_no_mixture_is_refused():
         with pytest.raises(ValueError, match=r"radi|weights"):
             Mixture(here, np.array(radii), np.array(weights))
     with pytest.raises(ValueError, match="share"):
-        kernels.holding_km(mixture(PLACES["two towns"]), here[0], 0.0)
+        kernels.holding_km(mixture(PLACES["two towns"]), here[0], np.zeros(1))

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from pinpoint.api.schemas import AnswerOut
+from pinpoint.cli.explaining import show_explanation
 from pinpoint.errors import BadBundle, BadRequest
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.nets import rerankers
@@ -115,6 +117,39 @@ def test_the_reranker_decides_where_there_is_one(stack, judge):
     assert [r.candidate.id for r in voted.ranked] != [r.candidate.id for r in answer.ranked]
     assert {r.candidate.id for r in voted.ranked} == {r.candidate.id for r in answer.ranked}
     assert all(each.score is None for each in voted.ranked)
+
+
+def test_an_answer_explains_what_the_reranker_did(stack, judge, capsys):
+    answer = locate(stack, judge)
+    said = AnswerOut.of(answer, top=16).model_dump(mode="json")
+    assert said["null_score"] == answer.believed.asked.null_logit
+    moved = 0
+    for out, ranked in zip(said["candidates"], answer.ranked, strict=True):
+        assert out["rerank_score"] == ranked.score
+        assert out["refined"] == {"lat": ranked.refined.lat, "lon": ranked.refined.lon}
+        shares = {near["image_id"]: near["attention"] for near in out["evidence"]}
+        assert list(shares.values()) == list(ranked.attention)
+        assert out["support"] == pytest.approx(sum(shares.values()))
+        assert 0 <= out["support"] < 1, "something is always left for nothing at all"
+        moved += out["rank"] != said["candidates"].index(out)
+    assert sum(len(out["evidence"]) for out in said["candidates"]) > 16
+    assert moved > 5
+    show_explanation(said)
+    lines = capsys.readouterr().out.splitlines()
+    for rank, out in enumerate(said["candidates"]):
+        words = next(line for line in lines if out["image_id"] in line).split()
+        assert words[:2] == [str(rank), str(out["rank"])]
+        assert words[2] == ("=" if rank == out["rank"] else f"{out['rank'] - rank:+d}")
+    best = max(said["candidates"][0]["evidence"], key=lambda near: near["attention"])
+    table = lines[next(n for n, line in enumerate(lines) if "attention" in line) :]
+    first = next(line.split() for line in table if best["image_id"] in line)
+    assert first[:2] == ["0", f"{best['attention']:.0%}"]
+
+    voted = AnswerOut.of(locate(stack, None), top=16).model_dump(mode="json")
+    assert voted["null_score"] is None
+    assert {out["rerank_score"] for out in voted["candidates"]} == {None}
+    show_explanation(voted)
+    assert "attention" not in capsys.readouterr().out
 
 
 def test_without_a_reranker_there_is_a_vote_and_the_reason(stack):

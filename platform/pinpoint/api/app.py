@@ -14,6 +14,7 @@ from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import batches, health, images, locate, metrics, problems, sources
 from pinpoint.api.tracing import Tracing
 from pinpoint.errors import PinpointError
+from pinpoint.search import posterior
 from pinpoint.settings import Settings
 
 _log = logs.get(__name__)
@@ -67,6 +68,8 @@ def _warm(services: bootstrap.Services) -> None:
     try:
         services.encoder.warm()
         _ = services.encoder.reranker
+        if services.encoder.contract.calibrations:
+            posterior.warm()
     except PinpointError as error:
         # Every question will say the same; here it is said before anybody asks.
         _log.error("weights not loaded", reason=error.reason, detail=error.message)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from pinpoint.api.schemas import GeoPoint, thumbnail_url
+from pinpoint.api.schemas_basics import GeoPoint, thumbnail_url
 from pinpoint.records import Batch, BatchItem, Hint, Image, ImageFix, OriginalsPolicy, Point, Source
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

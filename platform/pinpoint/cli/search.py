@@ -9,6 +9,7 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.exits import EXIT
+from pinpoint.cli.explaining import show_explanation
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.client import Client
 from pinpoint.errors import BadRequest
@@ -49,6 +50,9 @@ def locate(
     places: Annotated[
         bool, typer.Option("--places", help="Without the gallery: over the bundle's own places.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show whom the ranker moved, and what it looked at.")
+    ] = False,
     kinds: Kinds = [],  # noqa: B006
     source: Sources = [],  # noqa: B006
     near: Near = None,
@@ -73,6 +77,8 @@ def locate(
             answers.append({"photo": str(photo), "answer": answer, "error": _brief(error)})
             if not session.as_json and answer is not None:
                 show_answer(str(photo), answer)
+                if explain:
+                    show_explanation(answer)
     if session.as_json:
         output.show_json({"answers": answers})
     if failed is not None:

@@ -7,16 +7,17 @@ poles, so what is made of them needs no cutting (RFC 7946, 3.1.9). Letters: M ke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.geo.bells import Bells
 from pinpoint.geo.kernels import EARTH_RADIUS_KM, Mixture, kappa, peaks
 from pinpoint.geo.points import LatLon, unit_xyz
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 _ROOT_DEG: Final = 45.0
 _MOST_CUTS: Final = 21
@@ -25,24 +26,11 @@ _MOST_BOXES: Final = 40_000
 """Boxes looked at; beyond, the middle of a box decides for all of it."""
 _EVEN: Final = 5.0
 """Where densities in a box differ by less than this factor, its middle decides for all of it."""
+_HALVES: Final = ((0, 1, 4, 3), (4, 1, 2, 3))
+_QUARTERS: Final = ((0, 1, 4, 5), (0, 5, 4, 3), (4, 1, 2, 5), (4, 5, 2, 3))
+"""Edges of a box's parts among south, west, north, east and its middle latitude and longitude."""
 _FAINT: Final = 0.01
 """Kernels that all together stay below this share of the level are left out."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Bells:
-    """Kernels as functions of the chord: `peak · exp(fall · chord²)`."""
-
-    xyz: Floats
-    """`[M, 3]`."""
-    fall: Floats
-    """`[M]`, negative."""
-    peak: Floats
-    """`[M]`, density per km² at the centre."""
-
-    def density(self, chords: Floats) -> Floats:
-        """`[B]` from chords `[B, M]`."""
-        return np.asarray(np.exp(self.fall * np.square(chords)) @ self.peak)
 
 
 def boxes_above(mixture: Mixture, log_level: float) -> Floats:
@@ -61,11 +49,11 @@ def boxes_above(mixture: Mixture, log_level: float) -> Floats:
     for cut in range(_MOST_CUTS):
         seen += len(waiting)
         last = cut == _MOST_CUTS - 1 or seen > _MOST_BOXES
-        inside, unsure = _judged(bells, waiting, level, last=last)
+        inside, unsure, bells = _judged(bells, waiting, level, last=last)
         kept.append(waiting[inside])
-        waiting = _cut(waiting[unsure])
-        if not len(waiting):
+        if not len(unsure):
             break
+        waiting = _cut(waiting[unsure])
     return np.concatenate(kept)
 
 
@@ -83,6 +71,35 @@ def holds(boxes: Floats, positions: LatLon) -> NDArray[np.bool_]:
     return np.asarray(inside.any(axis=1))
 
 
+def borders(boxes: Floats) -> Floats:
+    """What parts the inside of boxes from the outside, as straight pieces between their corners.
+
+    Args:
+        boxes: `[B, 4]`, as `boxes_above` leaves them: they do not overlap.
+
+    Returns:
+        `[S, 2, 2]` both ends of each piece, latitude and longitude; no piece could be longer.
+    """
+    south, west, north, east = boxes.T
+    side = np.repeat((1.0, -1.0), len(boxes))
+    along = _one_sided(np.append(south, north), np.tile(west, 2), np.tile(east, 2), side)
+    up = _one_sided(np.append(west, east), np.tile(south, 2), np.tile(north, 2), side)
+    return np.concatenate([along, up[..., ::-1]])
+
+
+def _one_sided(at: Floats, low: Floats, high: Floats, side: Floats) -> Floats:
+    """Edges on lines `at`, from `low` to `high`: where they have a box on one side only.
+
+    Edges of neighbours have opposite signs and are equal to the bit, so sums along a line cancel.
+    """
+    ends, seat = np.unique(np.tile(at, 2) + 1j * np.concatenate([low, high]), return_inverse=True)
+    change = np.bincount(seat, weights=np.concatenate([side, -side]))
+    turns = np.flatnonzero(change)
+    ends, open_ = ends[turns], np.flatnonzero(np.cumsum(change[turns]))
+    pieces = np.stack([ends[open_], ends[open_ + 1]], axis=1)
+    return np.stack([pieces.real, pieces.imag], axis=-1)
+
+
 def _roots() -> Floats:
     south, west = np.meshgrid(
         np.arange(-90.0, 90.0, _ROOT_DEG), np.arange(-180.0, 180.0, _ROOT_DEG), indexing="ij"
@@ -97,53 +114,50 @@ def _cut(boxes: Floats) -> Floats:
     Halves of binary fractions are exact, so neighbours share their edges.
     """
     south, west, north, east = boxes.T
-    lat, lon = (south + north) / 2.0, (west + east) / 2.0
-    widest = np.cos(np.radians(np.minimum(np.abs(south), np.abs(north))))
-    thin = (east - west) * widest < (north - south) / 2.0
-    halves = [(south, west, lat, east), (lat, west, north, east)]
-    quarters = [(south, west, lat, lon), (south, lon, lat, east)]
-    quarters += [(lat, west, north, lon), (lat, lon, north, east)]
-    return np.concatenate(
-        [
-            np.stack(part, axis=1)[own]
-            for parts, own in ((halves, thin), (quarters, ~thin))
-            for part in parts
-        ]
-    )
+    thin = (east - west) * _widest(boxes) < (north - south) / 2.0
+    edges = np.column_stack([boxes, (south + north) / 2.0, (west + east) / 2.0])
+    parts = (edges[thin][:, _HALVES], edges[~thin][:, _QUARTERS])
+    return np.concatenate([part.swapaxes(0, 1).reshape(-1, 4) for part in parts])
 
 
-def _bells(mixture: Mixture, level: float) -> _Bells:
+def _widest(boxes: Floats) -> Floats:
+    """Cosine of each box's latitude nearest to the equator, or of the nearer edge's: `[B]`."""
+    return np.asarray(np.cos(np.radians(np.abs(boxes[:, ::2]).min(axis=1))))
+
+
+def _bells(mixture: Mixture, level: float) -> Bells:
     """The kernels that matter at this level."""
     peak = peaks(mixture)
     order = np.argsort(peak)
-    loud = order[np.cumsum(peak[order]) > _FAINT * level]
-    return _Bells(
-        xyz=unit_xyz(mixture.centres[loud]),
-        fall=kappa(mixture.radii_km[loud]) / -2.0,
-        peak=peak[loud],
-    )
+    peak[order[np.cumsum(peak[order]) <= _FAINT * level]] = 0.0
+    return Bells.of(mixture.centres, kappa(mixture.radii_km), peak)
 
 
 def _judged(
-    bells: _Bells, boxes: Floats, level: float, *, last: bool
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which boxes lie above the level, and which are to be cut: `[B]` each.
+    bells: Bells, boxes: Floats, level: float, *, last: bool
+) -> tuple[Indices, Indices, Bells]:
+    """Which boxes lie above the level, which are to be cut, and the kernels that matter in these.
 
     The bounds: by the triangle inequality of chords no place in a box is nearer to a centre, or
     further from it, than the box's middle is, by more than the reach of its furthest corner.
     """
-    south, west, north, east = boxes.T
-    middle = unit_xyz(np.stack([(south + north) / 2.0, (west + east) / 2.0], axis=1))
-    corners = [unit_xyz(np.stack(pair, axis=1)) for pair in ((south, west), (north, west))]
-    reach = np.max([np.linalg.norm(middle - corner, axis=1) for corner in corners], axis=0)[:, None]
-    away = np.zeros((len(boxes), len(bells.peak)))
-    for axis, centre in enumerate(bells.xyz.T):
-        away += np.square(np.subtract.outer(middle[:, axis], centre))
-    away = np.sqrt(away)
-    above = bells.density(away) >= level
+    middle = np.column_stack([boxes[:, ::2].mean(axis=1), boxes[:, 1::2].mean(axis=1)])
+    squared = bells.squared_chords(unit_xyz(middle))
     if last:
-        return above, np.zeros_like(above)
-    least = bells.density(np.minimum(away + reach, 2.0))
-    most = bells.density(np.maximum(away - reach, 0.0))
-    unsure = (least < level) & (most >= level) & (most > _EVEN * least)
-    return above & ~unsure, unsure
+        return np.flatnonzero(bells.density(squared) >= level), np.array([], dtype=np.intp), bells
+    high, wide = np.sin(np.radians((boxes[:, 2:] - boxes[:, :2]) / 4.0)).T
+    across = np.cos(np.radians(middle[:, 0])) * _widest(boxes)
+    reach = 2.0 * np.sqrt(np.square(high) + across * np.square(wide))
+    away = np.sqrt(squared)
+    nearest = np.square(np.maximum(away - reach, 0.0))
+    most = bells.density(nearest)
+    # Each bound is asked of those boxes alone that the one before leaves open.
+    open_ = np.flatnonzero(most >= level)
+    least = bells.density(np.square(np.minimum(away[:, open_] + reach[open_], 2.0)))
+    inside, open_, spread = open_[least >= level], open_[least < level], least[least < level]
+    uneven = most[open_] > _EVEN * spread
+    unsure, even = open_[uneven], open_[~uneven]
+    even = even[bells.density(squared[:, even]) >= level]
+    if len(unsure):
+        bells = bells.heard(nearest[:, unsure].min(axis=1))
+    return np.sort(np.concatenate([inside, even])), unsure, bells

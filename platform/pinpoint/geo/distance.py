@@ -57,13 +57,19 @@ def pairwise_m(
     """
     left = unit_xyz(np.asarray(a))
     right = left if b is None else unit_xyz(np.asarray(b))
-    near = np.zeros((len(left), len(right)))
-    far = np.zeros_like(near)
+    return _from_chords(squared_chords(left, right), squared_chords(left, -right), radius_m)
+
+
+def squared_chords(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared chords between all pairs of unit vectors `[N, 3]` and `[M, 3]`: `[N, M]` in [0, 4].
+
+    Twice `1 - cos`, with all its digits for places that are close together.
+    """
+    found = np.zeros((len(a), len(b)))
     # Axis by axis: no [N, M, 3] array is made.
-    for axis in range(3):
-        near += np.square(np.subtract.outer(left[:, axis], right[:, axis]))
-        far += np.square(np.add.outer(left[:, axis], right[:, axis]))
-    return _from_chords(near, far, radius_m)
+    for left, right in zip(a.T, b.T, strict=True):
+        found += np.square(np.subtract.outer(left, right))
+    return found
 
 
 def geodesic_m(a: Point, b: Point) -> float:

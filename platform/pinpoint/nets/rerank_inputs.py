@@ -188,6 +188,25 @@ def asked(rows: Row, photos: Photos) -> Asked:
     )
 
 
+def photos_by_id(
+    ids: NDArray[np.bytes_], numbers: NDArray[np.float32]
+) -> tuple[Mapping[UUID, float], ...]:
+    """What a net says of evidence photos, `[K, E]`, by their ids of a row; places without are out.
+
+    Returns:
+        `[K]` mappings.
+    """
+    return tuple(
+        # numpy takes zeros off the end of bytes.
+        {
+            UUID(bytes=photo.ljust(16, b"\0")): number
+            for photo, number in zip(own, said, strict=True)
+            if photo
+        }
+        for own, said in zip(ids.tolist(), numbers.tolist(), strict=True)
+    )
+
+
 def moved(positions: NDArray[np.float64], offset_km: NDArray[np.float64]) -> list[Point]:
     """Places `[K, 2]` after a way east and north `[K, 2]` in the tangent plane."""
     east, north = offset_km[:, 0], offset_km[:, 1]

@@ -31,7 +31,15 @@ from pinpoint.nets.contract import (
     contract_json,
     parse_contract,
 )
-from pinpoint.nets.rerank_inputs import Photos, Shape, asked, moved, row_type, write_row
+from pinpoint.nets.rerank_inputs import (
+    Photos,
+    Shape,
+    asked,
+    moved,
+    photos_by_id,
+    row_type,
+    write_row,
+)
 from pinpoint.nets.reranker import Reranker
 from pinpoint.nets.runtime import choose_device
 from pinpoint.nets.tensors import read_tensors
@@ -221,5 +229,5 @@ class BundleReranker:
             scores=tuple(torch.where(known, scores, least).tolist()),
             null=null,
             refined=tuple(moved(row["position"][0, :count], offset_km)),
-            heard=tuple(said.heard[0, :count].sum(-1).clamp(0.0, 1.0).cpu().tolist()),
+            heard=photos_by_id(row["near_id"][0, :count], said.heard[0, :count].cpu().numpy()),
         )

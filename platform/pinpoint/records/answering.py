@@ -140,6 +140,9 @@ class Ranked:
     """Logit of a reranker (fp32), beside the `null_score` of the question; None where none ran."""
     refined: Point | None = None
     """Where a reranker thinks the photo was taken, if this candidate is right."""
+    attention: tuple[float, ...] = ()
+    """Share of a reranker's attention to the candidate's set that each evidence photo has, same
+    order; what is missing to 1 went to none of them. Empty where none ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +181,9 @@ class Judgement:
     null: float
     """Logit of "none of these"."""
     refined: tuple[Point, ...]
-    heard: tuple[float, ...]
-    """Share of a candidate's attention that its evidence has, in [0, 1]."""
+    heard: tuple[Mapping[UUID, float], ...]
+    """Share of a candidate's attention that each photo of its evidence has, by id; those that were
+    not read are not in it. The sum lies in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

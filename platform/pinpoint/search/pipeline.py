@@ -155,7 +155,8 @@ def locate_encoded(
                 exclusions=exclusions,
             )
         with watch.stage("rank"):
-            ranking = _ranking(ranker, vector, candidates, near)
+            # A reranker gives all masses itself: no need to vote before.
+            ranking = _ranking(ranker if judge is None else vote.TOP1, vector, candidates, near)
             if judge is not None:
                 said = judge.judge(vector, kind, candidates, near, points)
                 ranking = rerank.ranking(ranking.ranked, candidates, said)
@@ -287,6 +288,6 @@ def _ranking(
     near: Mapping[UUID, Sequence[Evidence]],
 ) -> Ranking:
     """By a ranker that needs no weights: the one asked for, else the vote."""
-    name = vote.NAME if ranker is None or ranker == RERANK else ranker
+    name = ranker or vote.NAME
     ranked = RANKERS[name](vector, candidates, near)
     return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.MISSING)

@@ -115,6 +115,11 @@ def usable(
     return found, found.note
 
 
+def warm() -> None:
+    """Read the table of cities now, a second of work, and not while the first caller waits."""
+    likeliest(np.zeros((1, 2)), np.ones(1))
+
+
 def best_point(
     of: Asked, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
 ) -> Floats:
@@ -157,13 +162,7 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
         within=_within(belief, answer, fit),
         elsewhere=elsewhere,
         unsupported=unsupported,
-        regions=tuple(
-            Region(
-                mass=float(share),
-                radius_m=1_000.0 * kernels.holding_km(belief, answer, min(level, 1.0)),
-            )
-            for share, level in fit.radius_levels.items()
-        ),
+        regions=_regions(belief, answer, fit.radius_levels),
         areas=_areas(belief, nodes, fit.region_levels),
         names=_names(of, mass),
         abstained=abstention.signal if doubt is not None and doubt > abstention.above else None,
@@ -172,11 +171,22 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
 
 def _within(belief: kernels.Mixture, answer: Floats, fit: StratumFit) -> dict[float, float]:
     """Probability by kilometres: the mass there, with its log-odds moved, and never falling."""
-    held = np.array([kernels.masses_within(belief, answer[None], km)[0] for km in THRESHOLDS_KM])
+    held = kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
     moved = np.array([fit.within[f"{km:g}"] for km in THRESHOLDS_KM])
     said = 1.0 / (1.0 + np.exp(-moved[:, 0] - moved[:, 1] * posteriors.log_odds(held)))
     rising = np.round(np.maximum.accumulate(said), _DIGITS).tolist()
     return dict(zip(THRESHOLDS_KM, rising, strict=True))
+
+
+def _regions(
+    belief: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
+) -> tuple[Region, ...]:
+    claimed = np.minimum(np.array(list(levels.values())), 1.0)
+    radii_m = (1_000.0 * kernels.holding_km(belief, answer, claimed)).tolist()
+    return tuple(
+        Region(mass=float(share), radius_m=radius_m)
+        for share, radius_m in zip(levels, radii_m, strict=True)
+    )
 
 
 def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -> tuple[Area, ...]:

@@ -51,13 +51,15 @@ def ranking(voted: Sequence[Ranked], candidates: Sequence[Candidate], said: Judg
     judged = []
     for each in order:
         seat = seats[each.candidate.id]
+        attention = tuple(said.heard[seat].get(photo.id, 0.0) for photo in each.evidence)
         judged.append(
             replace(
                 each,
                 mass=masses[seat],
-                support=said.heard[seat],
+                support=min(1.0, sum(attention)),
                 score=said.scores[seat],
                 refined=said.refined[seat],
+                attention=attention,
             )
         )
     return Ranking(ranked=tuple(judged), ranker=NAME, null_score=said.null)

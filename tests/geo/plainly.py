@@ -1,0 +1,84 @@
+"""The posterior's mathematics as it is written down, all pairs of everything: slow, and the oracle.
+
+Letters: M kernels, N positions, B boxes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pinpoint.geo import areas, kernels
+from pinpoint.geo.distance import haversine_m, pairwise_m
+from pinpoint.geo.gazetteer import cities, positions
+from pinpoint.geo.kernels import EARTH_RADIUS_KM, kappa
+from pinpoint.geo.points import unit_xyz
+
+STEPS = 16
+
+
+def log_density(of, places):
+    """Of each kernel the log of its density at each place, added up: `[N]`."""
+    away_km = pairwise_m(places, of.centres) / 1_000.0
+    each = kernels.log_kernel(away_km, of.radii_km) + np.log(of.weights)
+    return np.logaddexp.reduce(each, axis=1)
+
+
+def mass_within(of, point, radius_km):
+    """Kernel by kernel, with the sines and cosines of the formula."""
+    r, x = radius_km / EARTH_RADIUS_KM, (np.arange(STEPS) + 0.5) / STEPS * np.pi
+    held = 0.0
+    for centre, radius, weight in zip(of.centres, of.radii_km, of.weights, strict=True):
+        d = float(haversine_m(point, centre)) / 1_000.0 / EARTH_RADIUS_KM
+        low, high = abs(r - d), min(r + d, 2.0 * np.pi - r - d)
+        from_low, to_high = (
+            float(kernels.disc_mass(at * EARTH_RADIUS_KM, radius)) for at in (low, high)
+        )
+        mass = from_low + (to_high - from_low) * (0.5 - 0.5 * np.cos(x))
+        ring = np.clip(kernels.disc_km(mass, radius) / EARTH_RADIUS_KM, low, high)
+        over = np.maximum(np.sin(ring) * np.sin(d), 1e-300)
+        arc = np.arccos(np.clip((np.cos(r) - np.cos(ring) * np.cos(d)) / over, -1, 1)) / np.pi
+        own = (to_high - from_low) * np.pi / (2 * STEPS) * float((arc * np.sin(x)).sum())
+        own += from_low * (d <= r) + (1.0 - to_high) * (r + d > np.pi)
+        held += weight * min(max(own, 0.0), 1.0)
+    return held
+
+
+def holding_km(of, point, share):
+    low, high = np.log(1e-3), np.log(np.pi * EARTH_RADIUS_KM)
+    for _ in range(18):
+        middle = (low + high) / 2
+        enough = mass_within(of, point, np.exp(middle)) >= share
+        low, high = (low, middle) if enough else (middle, high)
+    return np.exp(high)
+
+
+def boxes_above(of, log_level):
+    """Every bound of every box, by every kernel that the level leaves."""
+    level, peak = np.exp(log_level), kernels.peaks(of)
+    order = np.argsort(peak)
+    loud = order[np.cumsum(peak[order]) > areas._FAINT * level]
+    centres, k, peak = unit_xyz(of.centres[loud]), kappa(of.radii_km[loud]), peak[loud]
+
+    def density(chords):
+        with np.errstate(under="ignore"):
+            return np.exp(chords**2 * k / -2.0) @ peak
+
+    waiting, kept, seen = areas._roots(), [], 0
+    for cut in range(areas._MOST_CUTS):
+        seen += len(waiting)
+        south, west, north, east = waiting.T
+        middle = unit_xyz(np.stack([(south + north) / 2, (west + east) / 2], axis=1))
+        corners = [unit_xyz(np.stack(pair, axis=1)) for pair in ((south, west), (north, west))]
+        reach = np.max([np.linalg.norm(middle - each, axis=1) for each in corners], axis=0)[:, None]
+        away = np.linalg.norm(middle[:, None] - centres, axis=2)
+        least, most = density(np.minimum(away + reach, 2)), density(np.maximum(away - reach, 0))
+        unsure = (least < level) & (most >= level) & (most > areas._EVEN * least)
+        unsure &= not (cut == areas._MOST_CUTS - 1 or seen > areas._MOST_BOXES)
+        kept.append(waiting[(density(away) >= level) & ~unsure])
+        waiting = areas._cut(waiting[unsure])
+    return np.concatenate(kept)
+
+
+def nearest(point):
+    """The city by looking at each."""
+    return cities()[int(np.argmin(haversine_m(positions(), point)))]

@@ -1,0 +1,65 @@
+"""What an answer's probabilities are made of, against the same thing written down plainly.
+
+A question of 48 candidates in towns all over the Earth, by numbers like those of a calibration.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from geo import plainly
+from pinpoint.geo import areas, kernels
+from pinpoint.geo.gazetteer import nearest, positions
+from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
+from pinpoint.geo.points import destination
+
+KERNELS_KM, ELSEWHERE_KM = (0.1, 1.0, 8.0, 60.0), (500.0, 2_500.0, ANYWHERE_KM)
+
+
+def posterior(seed, candidates=48):
+    """Its mixture, and the place of its heaviest candidate."""
+    rng = np.random.default_rng(seed)
+    lat = np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, 14)))
+    towns = np.stack([lat, rng.uniform(-180, 180, 14)], axis=1)
+    towns[0] = (-17.0, 179.99)
+    own = rng.choice(14, candidates, p=rng.dirichlet(np.ones(14)))
+    places = destination(towns[own], rng.uniform(0, 360, candidates), rng.rayleigh(3e3, candidates))
+    mass = rng.dirichlet(np.full(candidates, 0.3))
+    near = 0.7 * np.outer(mass, (0.15, 0.2, 0.35, 0.3)).ravel()
+    wide = np.tile(0.3 * np.array([0.35, 0.4, 0.25]) / candidates, candidates)
+    return Mixture(
+        np.concatenate([np.repeat(places, 4, axis=0), np.repeat(places, 3, axis=0)]),
+        np.array([*KERNELS_KM * candidates, *ELSEWHERE_KM * candidates]),
+        np.concatenate([near, wide]),
+    ), places[np.argmax(mass)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_densities_and_areas_are_those_of_all_pairs(seed):
+    of, _ = posterior(seed)
+    ground, weights = kernels.nodes(of, 1_024)
+    dense = kernels.log_density(of, ground)
+    assert dense == pytest.approx(plainly.log_density(of, ground), abs=1e-6)
+    for share in (0.5, 0.9):
+        level = kernels.log_level(dense, weights, share)
+        assert np.array_equal(areas.boxes_above(of, level), plainly.boxes_above(of, level))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_discs_are_those_of_every_kernel_by_itself(seed):
+    of, at = posterior(seed, candidates=16)
+    radii_km = np.array([0.05, 1.0, 25.0, 200.0, 2_500.0, 19_000.0])
+    slow = [plainly.mass_within(of, at, radius_km) for radius_km in radii_km]
+    assert kernels.masses_within(of, at[None], radii_km) == pytest.approx(slow, abs=1e-6)
+    shares = np.array([0.5, 0.91])
+    slow = [plainly.holding_km(of, at, share) for share in shares]
+    assert kernels.holding_km(of, at, shares) == pytest.approx(slow, rel=2e-4)
+
+
+def test_cities_are_those_of_a_look_at_each():
+    rng = np.random.default_rng(1)
+    towns = positions()[rng.integers(0, len(positions()), 20)] + rng.normal(0, 0.05, (20, 2))
+    sea = np.array([(-50.0, -120.0), (89.0, 0.0), (0.0, 180.0), (0.0, -180.0)])
+    points = np.concatenate([towns, sea])
+    assert nearest(points) == [plainly.nearest(point) for point in points]

@@ -1,0 +1,142 @@
+"""The same photo gets the same answer, whoever shares its batch: from pixels to radii.
+
+A real tower (that of `world-tiny`) encodes, a real reranker with random weights judges, both in
+batches of several sizes and orders; a calibration of made-up questions decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation import supposed
+from pinpoint.evaluation import calibrating
+from pinpoint.nets.bundles import SHIPPED, read_bundle
+from pinpoint.nets.rerank_numbers import Asked
+from pinpoint.nets.reranker import Judged, Reranker
+from pinpoint.nets.rerankers import open_reranker, write_reranked
+from pinpoint.nets.runtime import open_encoder
+from pinpoint.nets.specs import RerankerSpec
+from pinpoint.records import Limits
+from pinpoint.search import pipeline
+from pinpoint.settings import EncoderSettings, SearchSettings
+from search.in_memory import CONTRACT, US, DictDatabase, NumpyIndex, gallery, picture
+
+PHOTOS, CANDIDATES = 200, 6
+PLACES, VIEWS = 4, 2
+
+
+def large(place, view):
+    """A picture as large as the tower looks at."""
+    return np.repeat(np.repeat(picture(place, view), 8, axis=0), 8, axis=1)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    return open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), home, 512)
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    torch.manual_seed(0)
+    net = Reranker(RerankerSpec(dim=256, width=32, heads=2, candidate_blocks=2, reach_km=0.05))
+    folder = write_reranked(
+        tmp_path_factory.mktemp("bundles") / "ranked",
+        name="ranked",
+        bundle=read_bundle(SHIPPED / "world-tiny"),
+        network=net,
+        evidence_radius_m=500.0,
+        evidence_per_kind=2,
+        licence="CC0-1.0",
+    )
+    return open_reranker(read_bundle(folder), CANDIDATES, "cpu")
+
+
+@pytest.fixture(scope="module")
+def stack(encoder, tmp_path_factory):
+    """A gallery that the tower has seen, and a calibration for whatever is asked of it."""
+    seen = [
+        (place, view + (100 if kind == "street" else 0), kind)
+        for place in range(PLACES)
+        for kind in ("photo", "street")
+        for view in range(VIEWS)
+    ]
+    points = [
+        dataclasses.replace(point, vectors={"image": encoder.encode([large(*of)], kind)[0]})
+        for point, (*of, kind) in zip(gallery(PLACES, VIEWS), seen, strict=True)
+    ]
+    run = supposed.run(tmp_path_factory.mktemp("run") / "a", supposed.questions(36, seed=8))
+    found = dataclasses.replace(calibrating.calibrate(run), ranker="rerank", search={})
+    return {
+        "contract": dataclasses.replace(
+            CONTRACT, dims={"image": 256}, calibrations={"rerank": found}
+        ),
+        "index": NumpyIndex(points),
+        "database": DictDatabase(points),
+        "settings": SearchSettings(candidates=CANDIDATES),
+    }
+
+
+def answers(stack, judge, vectors, nets):
+    """One answer for each photo; what the network says of it is given."""
+    asked = {"limits": Limits(), "organization_id": US, "kind": "photo", **stack}
+    found = []
+    for vector, net in zip(vectors, nets, strict=True):
+        judge._network = net
+        found.append(pipeline.locate_encoded(vector, reranker=judge, **asked))
+    return found
+
+
+@torch.inference_mode()
+def judged_together(net, given, batches):
+    """What the network says of each question, when it judges these at once."""
+    names = [field.name for field in dataclasses.fields(Asked)]
+    found = [None] * len(given)
+    for batch in batches:
+        whole = Asked(**{n: torch.cat([getattr(given[i], n) for i in batch]) for n in names})
+        said = dataclasses.asdict(net(whole))
+        for seat, i in enumerate(batch):
+            found[i] = Judged(**{name: part[seat : seat + 1] for name, part in said.items()})
+    return found
+
+
+def test_two_hundred_photos_have_the_same_answers_in_any_batch(stack, judge, encoder):
+    photos = [large(number % PLACES, 200 + number) for number in range(PHOTOS)]
+    net, given = judge._network, []
+
+    def listening(asked):
+        given.append(asked)
+        return net(asked)
+
+    alone = answers(
+        stack, judge, [encoder.encode_query(p, "photo") for p in photos], [listening] * PHOTOS
+    )
+    assert len({answer.ranked[0].candidate.id for answer in alone}) > PLACES
+    assert all(answer.calibrated for answer in alone)
+    for size in (8, 64):
+        deal = np.random.default_rng(size).permutation(PHOTOS)
+        batches = np.split(deal, range(size, PHOTOS, size))
+        vectors = np.zeros((PHOTOS, 256), dtype=np.float32)
+        for batch in batches:
+            vectors[batch] = encoder.encode([photos[i] for i in batch], "photo")
+        asked = [
+            dataclasses.replace(one, query=torch.from_numpy(vector[None]))
+            for one, vector in zip(given, vectors, strict=True)
+        ]
+        said = judged_together(net, asked, batches)
+        # Judged already: whoever asks gets what was said of this question.
+        nets = [lambda _, own=own: own for own in said]
+        for one, other in zip(alone, answers(stack, judge, vectors, nets), strict=True):
+            check_same(one, other)
+
+
+def check_same(one, other):
+    scores, others = ({r.candidate.id: r.score for r in each.ranked} for each in (one, other))
+    assert others == pytest.approx(scores, abs=1e-4)
+    assert one.ranked[0].candidate.id == other.ranked[0].candidate.id
+    for mine, theirs in zip(one.regions, other.regions, strict=True):
+        assert theirs.radius_m == pytest.approx(mine.radius_m, rel=1e-4)

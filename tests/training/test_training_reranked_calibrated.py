@@ -1,0 +1,118 @@
+"""A trained reranker is calibrated and answers: run, fit, artefact, question, wire."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pinpoint.api.schemas import AnswerOut
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.evaluation import calibrating
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.run import evaluate
+from pinpoint.nets.bundles import copy_bundle
+from pinpoint.nets.calibrations import write_calibration
+from pinpoint.records import Limits
+from pinpoint.search import pipeline
+from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.settings import EncoderSettings, SearchSettings, Settings
+from training.reranked import gallery
+
+
+@pytest.fixture(scope="module")
+def calibrated(world, planet, reranked, tmp_path_factory):
+    """An encoder whose bundle has a reranker and its calibration, and the parts of the run."""
+    config, _, made, _ = reranked
+    folder = tmp_path_factory.mktemp("calibrated")
+    copied = copy_bundle(made.bundle, folder / "bundle").weights.parent
+    settings = Settings(
+        encoder=EncoderSettings(bundle=str(copied), device="cpu"),
+        search=SearchSettings(candidates=config.gallery.candidates),
+    )
+    encoder = LazyEncoder(settings)
+    known = gallery(world, config)
+    parts = replace(known.parts, encoder=encoder, reranker=encoder.reranker)
+    with planet.labels.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # The gallery of the role `rerank` is the one that is indexed; and of its photos each is taken
+    # for another author's, for they have eight, and ten are the least that can be fitted on.
+    own = [row for row in rows if row["role"] == "rerank"]
+    asked = [{**row, "role": "calibration", "creator": ""} for row in own]
+    asked += [row for row in rows if row["role"] == "null-train"]
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(asked)
+    images = planet.folder / "queries/images"
+    plan = replace(known.plan, ranker="rerank", images=images, exclude=())
+    labelled = read_labels(PROTOCOLS["world"], folder / "labels.csv")
+    evaluate(labelled, folder / "run", plan=plan, parts=parts)
+    write_calibration(copied, calibrating.calibrate(folder / "run"))
+    return LazyEncoder(settings), parts
+
+
+def locate(calibrated, planet, world, kind="photo", **changes):
+    """An unseen photo's answer; of the calibration's numbers some may be others."""
+    encoder, parts = calibrated
+    unseen = next(each for each in planet.unseen if (each.role, each.kind) == ("rerank", kind))
+    found = encoder.contract.calibrations["rerank"]
+    contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
+    vector = pipeline.encoded(
+        unseen.path.read_bytes(),
+        file="q.jpg",
+        kind=kind,
+        decoder=parts.decoder,
+        encoder=encoder,
+        watch=Stopwatch(),
+    )
+    return pipeline.locate_encoded(
+        vector,
+        limits=Limits(),
+        organization_id=world[1],
+        contract=contract,
+        index=parts.index,
+        database=parts.database,
+        settings=parts.search,
+        kind=kind,
+        reranker=encoder.reranker,
+    )
+
+
+def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, world):
+    answer = locate(calibrated, planet, world)
+    assert (answer.ranker, answer.ranker_reason, answer.calibrated) == ("rerank", None, True)
+    belief = answer.believed.belief
+    assert belief.point == answer.point
+    refined = [each.refined for each in answer.ranked]
+    assert min(np.hypot(p.lat - answer.point.lat, p.lon - answer.point.lon) for p in refined) < 1e-9
+    chances = list(belief.within.values())
+    assert chances == sorted(chances)
+    assert 0 < chances[0] <= chances[-1] <= 1
+    said = AnswerOut.of(answer, 24)
+    assert "Fitted on" in said.calibration_note
+    assert said.null_score == answer.believed.asked.null_logit
+    assert [one.radius_m for one in said.regions] == [one.radius_m for one in belief.regions]
+    assert all(one.rerank_score is not None for one in said.candidates)
+
+
+def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrated, planet, world):
+    """With log-odds that are the null's alone: `null - log Σ exp(scores)`."""
+    found = calibrated[0].contract.calibrations["rerank"]
+    assert found.abstention.signal == "elsewhere", "four photos without a gallery are too few"
+    only_null = {
+        name: replace(fit, elsewhere=(0.0, 0.0, 0.0, 1.0)) for name, fit in found.strata.items()
+    }
+    answer = locate(calibrated, planet, world, strata=only_null)
+    scores = np.array([each.score for each in answer.ranked])
+    null = np.exp(answer.believed.asked.null_logit)
+    wanted = null / (null + np.exp(scores).sum())
+    assert answer.believed.belief.elsewhere == pytest.approx(wanted)
+    for above, abstained in ((0.99 * wanted, "elsewhere"), (1.01 * wanted, None)):
+        abstention = replace(found.abstention, above=float(above))
+        said = locate(calibrated, planet, world, strata=only_null, abstention=abstention)
+        assert said.believed.abstained == abstained
+        assert said.point == answer.point, "the best guess is still said"
