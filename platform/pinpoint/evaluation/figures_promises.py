@@ -17,6 +17,7 @@ from pinpoint.evaluation.measures import CONFIDENT_KM, Measured
 from pinpoint.evaluation.report_cells import TITLES, three
 from pinpoint.metrics.abstention import risk_curve
 from pinpoint.metrics.calibration import disc_area_km2, recall_versus_area
+from pinpoint.metrics.intervals import LEVEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +94,8 @@ def _recall_area(measured: Mapping[str, Measured]) -> Figure:
             _recall_area_of(axes, of, kind, rows, place)
         axes.set(xscale="log", xlim=_AREA_KM2, ylim=(0, 1), title=TITLES[name])
         axes.set(xlabel="area (km²)")
-        axes.legend(fontsize=8, loc="lower right")
+        said = f"bars: {LEVEL:.0%} intervals over authors"
+        axes.legend(fontsize=8, loc="lower right", title=said, title_fontsize=8)
     row[0].set(ylabel="share of photos taken in it")
     return figure
 
