@@ -76,7 +76,7 @@ def _reliability_of(above: Axes, below: Axes, name: str, of: Measured, km: float
         label=said,
     )
     stated = of.mass_within[km]
-    edges = np.linspace(0.0, 1.0, _COUNT_BINS + 1)
+    edges = np.linspace(0.0, 1.0, _COUNT_BINS + 1).tolist()
     below.hist(stated[~np.isnan(stated)], bins=edges, histtype="step", color=COLOURS[name])
 
 
