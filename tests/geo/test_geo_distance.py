@@ -152,5 +152,5 @@ def test_the_way_is_that_of_turning_one_end_towards_the_other(a, b):
         assert np.allclose(unit_xyz(at), turned, atol=1e-9)
     assert np.diff(haversine_m(way, way[0])).max() <= 50_000
     assert way[0].tolist() == pytest.approx(a)
-    assert (way[-1, 1] - b[1]) % 360 == pytest.approx(0, abs=1e-9) or way[-1, 1] == b[1]
+    assert math.remainder(way[-1, 1] - b[1], 360) == pytest.approx(0, abs=1e-9)
     assert np.abs(np.diff(way[:, 1])).max() < 60
