@@ -8,15 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from shapely.geometry import Point as Place
 from shapely.geometry import shape
 
 from pinpoint.api.schemas import AnswerOut
 from pinpoint.errors import BadBundle
-from pinpoint.evaluation import calibrating, measures
+from pinpoint.evaluation import calibrating, figures_promises, measures
 from pinpoint.evaluation.asked import read_run
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.report import make_report
 from pinpoint.evaluation.results import read_results, write_results
 from pinpoint.evaluation.rows import read_rows
 from pinpoint.evaluation.run import vector_width
@@ -129,6 +131,13 @@ def _check_figures(folder, after):
     assert found["abstention"]["withheld_of_covered"] == withheld[covered].mean()
     assert found["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
     assert {own["calibration"] for own in of.strata} == {row["stratum"] for row in rows}
+    drawn = make_report(folder, lambda file: None)["figures"]
+    wanted = (figures_promises.RELIABILITY, figures_promises.RISK, figures_promises.RECALL_AREA)
+    assert set(wanted) <= set(drawn)
+    for name in wanted:
+        with Image.open(folder / name) as image:
+            assert "synthetic planet, not the Earth" in image.info["Description"]
+            assert np.asarray(image.convert("L")).std() > 5
 
 
 def _check_foreign(folder, found):

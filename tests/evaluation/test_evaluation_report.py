@@ -13,7 +13,7 @@ from geographiclib.geodesic import Geodesic
 from PIL import Image
 
 from pinpoint.errors import BadRequest
-from pinpoint.evaluation import figures, measures
+from pinpoint.evaluation import figures, figures_promises, measures
 from pinpoint.evaluation.asked import read_run
 from pinpoint.evaluation.report import PLANET_NOTE, finite, make_report
 from pinpoint.evaluation.results import write_results
@@ -178,11 +178,17 @@ def test_a_planet_is_named_as_one(finished, chain, tmp_path):
     report = make_report(tmp_path / "run", lambda file: None)
     assert report["notes"][0] == PLANET_NOTE
     assert "g1, tiny, seed 5, digest abc" in (tmp_path / "run" / "report.md").read_text()
+    for folder, named in ((finished[0], False), (tmp_path / "run", True)):
+        for name in report["figures"]:
+            with Image.open(folder / name) as image:
+                assert "19 photos read" in image.info["Description"]
+                assert ("not the Earth" in image.info["Description"]) == named
 
 
 def test_figures_are_drawn(finished):
     folder, report = finished
-    wanted = [figures.CDF, figures.MAP, figures.RELIABILITY, figures.WORST]
+    stated = [figures_promises.RELIABILITY, figures_promises.RISK]
+    wanted = [figures.CDF, figures.MAP, *stated, figures.WORST]
     assert report["figures"] == wanted
     for name in wanted:
         with Image.open(folder / name) as image:
@@ -198,7 +204,7 @@ def test_top1_states_no_confidence(chain, tmp_path):
     assert arm["confidence"] is None
     assert report["leakage"] is None
     assert list(report["arms"]) == [SERVED]
-    assert figures.RELIABILITY not in report["figures"]
+    assert report["figures"] == [figures.CDF, figures.MAP, figures.WORST]
     assert arm["accuracy"]["25"]["value"] == arm["oracle"]["1"]["25"]["value"]
     text = (tmp_path / "run" / "report.md").read_text()
     assert "No confidence is stated" in text

@@ -14,10 +14,11 @@ from pinpoint.geo.distance import (
     geodesic_bearing_deg,
     geodesic_m,
     geodesics_m,
+    great_circle,
     haversine_m,
     pairwise_m,
 )
-from pinpoint.geo.points import EARTH_RADIUS_M
+from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.records import Point
 
 places = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
@@ -124,3 +125,32 @@ def test_many_geodesics_are_the_single_ones():
     assert geodesics_m(a[:0], b[0]).shape == (0,)
     a[3] = np.nan
     assert np.flatnonzero(np.isnan(geodesics_m(a, b))).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((51.5, -0.1), (-33.9, 151.2)),
+        ((-17.8, 178.0), (21.3, -157.9)),
+        ((35.7, -179.9), (35.7, 179.9)),
+        ((64.1, 170.0), (70.0, -20.0)),
+        ((10.0, 20.0), (10.0, 20.0)),
+    ],
+    ids=["london-sydney", "fiji-hawaii", "antimeridian", "near the pole", "one place"],
+)
+def test_the_way_is_that_of_turning_one_end_towards_the_other(a, b):
+    way = great_circle(np.array(a), np.array(b), 50_000)
+    start, end = unit_xyz(np.array(a)), unit_xyz(np.array(b))
+    angle = haversine_m(np.array(a), np.array(b)) / EARTH_RADIUS_M
+    for place, at in enumerate(way):
+        t = place / (len(way) - 1)
+        turned = (
+            (math.sin((1 - t) * angle) * start + math.sin(t * angle) * end) / math.sin(angle)
+            if angle
+            else start
+        )
+        assert np.allclose(unit_xyz(at), turned, atol=1e-9)
+    assert np.diff(haversine_m(way, way[0])).max() <= 50_000
+    assert way[0].tolist() == pytest.approx(a)
+    assert math.remainder(way[-1, 1] - b[1], 360) == pytest.approx(0, abs=1e-9)
+    assert np.abs(np.diff(way[:, 1])).max() < 60

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.settings import Places, Settings
@@ -17,9 +20,10 @@ from pinpoint.stack import lifecycle, processes
 from pinpoint.stack.places import StackPlaces
 
 
-def _pinpoint(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _pinpoint(home: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pinpoint.cli", *words],
+        cwd=cwd,
         env={**os.environ, "PINPOINT_HOME": str(home)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -29,22 +33,58 @@ def _pinpoint(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _check_map(path: Path) -> None:
+    with Image.open(path) as image:
+        shown = np.asarray(image.convert("RGB"))
+        assert (image.format, path.name) == ("PNG", "map.png")
+    assert min(shown.shape[:2]) > 500
+    colours, counts = np.unique(shown.reshape(-1, 3), axis=0, return_counts=True)
+    assert len(colours) > 50
+    assert counts.max() < 0.95 * counts.sum()
+
+
+def _check_lines(lines: list[str], photos: list[dict[str, Any]]) -> None:
+    """A line for every photo that says all that was found."""
+    own = [" ".join(line.split()) for line in lines if line.lstrip()[:1].isdigit()]
+    assert len(own) == len(photos)
+    for number, (line, photo) in enumerate(zip(own, photos, strict=True), start=1):
+        answer, inside = photo["answer"], photo["error_km"] <= photo["radius_km"]["90%"]
+        chances = photo["probability_within_km"]
+        for wanted in (
+            f"{number} {photo['kind']} {photo['truth']['place']} ",
+            f" {answer['lat']:.4f}, {answer['lon']:.4f} {answer['place']}",
+            f"{chances['25']:.0%}" if chances else "uncalibrated",
+            "inside" if inside else "outside",
+            f" {len(photo['cited'])} ",
+            *(one["image_id"][:8] for one in photo["cited"]),
+        ):
+            assert wanted in line
+        radius_km = photo["radius_km"]["90%"]
+        assert any(_is(word, radius_km) for word in line.split())
+
+
+def _is(word: str, radius_km: float) -> bool:
+    return word.replace(".", "", 1).isdigit() and float(word) == pytest.approx(radius_km, rel=0.02)
+
+
 @pytest.mark.ci
 @pytest.mark.timeout(600)
-def test_the_demo_runs_twice_and_is_taken_down():
+def test_the_demo_runs_twice_and_is_taken_down(tmp_path):
     with home_folder() as home:
         watcher = watch_over(home)
         try:
-            first = _pinpoint(home, "demo", "--json")
+            first = _pinpoint(home, "demo", "--json", cwd=tmp_path)
             assert first.returncode == 0, first.stderr
             said = json.loads(first.stdout)
             assert said["photos"]
             assert said["server"].startswith("http://127.0.0.1:")
+            _check_map(tmp_path / said["map"])
             began = time.monotonic()
-            again = _pinpoint(home, "demo", "--json")
+            again = _pinpoint(home, "demo", cwd=tmp_path)
             assert again.returncode == 0, again.stderr
             assert time.monotonic() - began < 90
-            assert len(json.loads(again.stdout)["photos"]) == len(said["photos"])
+            assert "map: demo-out/map.png" in again.stdout.splitlines()
+            _check_lines(again.stdout.splitlines(), said["photos"])
             assert _pinpoint(home, "status").returncode == 0
             assert _pinpoint(home, "down").returncode == 0
             assert processes.belonging_to(StackPlaces(home)) == []

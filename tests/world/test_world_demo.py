@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from pinpoint.bootstrap import build
-from pinpoint.cli.demo import PLANET_NOTE, run_demo
+from pinpoint.cli.demo import run_demo
+from pinpoint.cli.demo_report import PLANET_NOTE
 from pinpoint.client import Client
 
 SMALL = {"preset": "tiny", "queries": 4, "seed": 11}
@@ -34,15 +35,15 @@ def counts(report, name):
     return [batch[name] for batch in report["ingest"]]
 
 
-def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own, capsys):
-    first = run_demo(settings, as_json=True, organization=own, **SMALL)
+def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own, capsys, tmp_path):
+    first = run_demo(settings, as_json=True, organization=own, out=tmp_path, **SMALL)
     assert json.loads(capsys.readouterr().out) == first
     assert counts(first, "items") == [72, 72]
     assert counts(first, "rejected") == counts(first, "failed") == [0, 0]
 
     with Client.open(organization=own) as client:
         batches = client.batches(500)
-    again = run_demo(settings, organization=own, **SMALL)
+    again = run_demo(settings, organization=own, out=tmp_path, **SMALL)
     with Client.open(organization=own) as client:
         assert client.batches(500) == batches, "a second run sent something"
     assert counts(again, "indexed") == counts(again, "updated") == [0, 0]
@@ -56,10 +57,11 @@ def test_a_second_run_finds_everything_known_and_answers_the_same(settings, own,
     assert f"go on at {first['server']}" in said
     assert [line for line in again["try"] if line.endswith(("/ready", "/locate", "/thumbnail"))]
     assert first["photos"][0]["truth"]["place"] in said
+    assert f"map: {tmp_path / 'map.png'}" in said
 
 
-def test_answers_of_the_demo_cite_photos_of_both_kinds(settings, own):
-    report = run_demo(settings, as_json=True, organization=own, **SMALL)
+def test_answers_of_the_demo_cite_photos_of_both_kinds(settings, own, tmp_path):
+    report = run_demo(settings, as_json=True, organization=own, out=tmp_path, **SMALL)
     for line in report["photos"]:
         assert line["answer"] is not None
         assert set(line["radius_km"]) == {"50%", "90%"}

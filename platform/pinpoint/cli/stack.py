@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,12 +57,17 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(NOT_UP)
 
 
-def demo(context: typer.Context, org: Org = None, as_json: Json = False) -> None:
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the map.")] = Path("demo-out"),
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
     """Start the stack, ingest a small seeded gallery and locate photos it has not seen."""
     from pinpoint.cli.demo import run_demo
 
     session = Session.of(context, org=org, as_json=as_json)
-    run_demo(_settings(), as_json=session.as_json, organization=session.org)
+    run_demo(_settings(), as_json=session.as_json, organization=session.org, out=out)
 
 
 def _settings() -> Settings:

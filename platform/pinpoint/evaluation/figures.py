@@ -1,6 +1,6 @@
-"""The pictures of a report: error curve, error map, reliability, contact sheet of the worst cases.
+"""The pictures of a report: error curve, error map, promises, contact sheet of the worst cases.
 
-Drawn from `results.parquet` without a display and without a base map: nothing is downloaded.
+Drawn from `results.parquet` without a display; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pinpoint.errors import BadPhoto, TooLarge
-from pinpoint.evaluation import promises
+from pinpoint.evaluation.canvas import COLOURS, save, sheet
+from pinpoint.evaluation.figures_promises import draw_promises
+from pinpoint.evaluation.maps import lay_ground
 from pinpoint.evaluation.measures import Measured
+from pinpoint.evaluation.report_cells import TITLES
 from pinpoint.evaluation.results import Arm
 from pinpoint.evaluation.rows import EXCLUDED, SERVED
 from pinpoint.media.checks import Refused
@@ -29,13 +32,9 @@ if TYPE_CHECKING:
 
 CDF: Final = "error-cdf.png"
 MAP: Final = "error-map.png"
-RELIABILITY: Final = "reliability.png"
 WORST: Final = "worst.png"
 WORST_SHOWN: Final = 12
-_RELIABILITY_KM: Final = 25.0
 _ERROR_KM: Final = (1e-2, 2e4)
-_DPI: Final = 110
-_COLOURS: Final = {SERVED: "tab:blue", EXCLUDED: "tab:orange"}
 _MAX_NAME: Final = 28
 
 Look = Callable[[str], Pixels | None]
@@ -55,7 +54,11 @@ def looking(images: Path, decoder: Decoder, max_bytes: int) -> Look:
 
 
 def draw_figures(
-    folder: Path, arms: Mapping[str, Arm], measured: Mapping[str, Measured], look: Look
+    folder: Path,
+    arms: Mapping[str, Arm],
+    measured: Mapping[str, Measured],
+    look: Look,
+    underneath: str = "",
 ) -> list[Path]:
     """Draw what there is to draw; without a single answer, nothing.
 
@@ -64,6 +67,7 @@ def draw_figures(
         arms: Its results.
         measured: The same arms, measured.
         look: Shows photos of the worst cases.
+        underneath: What is said below each figure.
 
     Returns:
         The files written.
@@ -72,31 +76,30 @@ def draw_figures(
     if not answered:
         return []
     last = EXCLUDED if EXCLUDED in arms else SERVED
-    drawn = {CDF: _error_cdf(measured), MAP: _error_map(arms, measured)}
-    if any(of.mass_within is not None for of in measured.values()):
-        drawn[RELIABILITY] = _reliability(measured)
-    drawn[WORST] = _worst(arms[last], measured[last], look)
+    drawn = {
+        CDF: _error_cdf(measured),
+        MAP: _error_map(arms, measured),
+        **draw_promises(measured),
+        WORST: _worst(arms[last], measured[last], look),
+    }
     for name, figure in drawn.items():
-        figure.savefig(folder / name, dpi=_DPI)
+        save(figure, folder / name, underneath)
     return [folder / name for name in drawn]
 
 
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure; imported late, because matplotlib looks for its caches when imported."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def _error_cdf(measured: Mapping[str, Measured]) -> Figure:
-    figure = _figure(7, 4.5)
+    figure = sheet(7, 4.5)
     axes = figure.subplots()
     for name, of in measured.items():
         error_km = np.sort(of.error_km[~np.isnan(of.error_km)])
         share = np.arange(1, len(error_km) + 1) / max(1, len(of.error_km))
         axes.set(title=of.convention.words())
         axes.step(
-            np.clip(error_km, *_ERROR_KM), share, where="post", color=_COLOURS[name], label=name
+            np.clip(error_km, *_ERROR_KM),
+            share,
+            where="post",
+            color=COLOURS[name],
+            label=TITLES[name],
         )
     for threshold_km in THRESHOLDS_KM:
         axes.axvline(threshold_km, color="0.8", linewidth=0.8, zorder=0)
@@ -107,10 +110,10 @@ def _error_cdf(measured: Mapping[str, Measured]) -> Figure:
 
 
 def _error_map(arms: Mapping[str, Arm], measured: Mapping[str, Measured]) -> Figure:
-    """Truths on plain axes, coloured by error; photos without an answer are crosses."""
+    """Truths among cities, coloured by error; photos without an answer are crosses."""
     from matplotlib.colors import LogNorm
 
-    figure = _figure(9, 4.6 * len(arms))
+    figure = sheet(9, 4.6 * len(arms))
     for axes, (name, arm) in zip(
         figure.subplots(len(arms), 1, squeeze=False)[:, 0], arms.items(), strict=True
     ):
@@ -127,31 +130,9 @@ def _error_map(arms: Mapping[str, Arm], measured: Mapping[str, Measured]) -> Fig
             s=8,
         )
         axes.scatter(truth[silent, 1], truth[silent, 0], marker="x", color="red", s=12)
-        axes.set(title=name, xlabel="longitude (°)", ylabel="latitude (°)", aspect="equal")
-        axes.grid(color="0.9", linewidth=0.5)
+        lay_ground(axes)
+        axes.set_title(TITLES[name])
         figure.colorbar(points, ax=axes, label="error (km)", shrink=0.8)
-    return figure
-
-
-def _reliability(measured: Mapping[str, Measured]) -> Figure:
-    figure = _figure(5, 5)
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    for name, of in measured.items():
-        everything = np.ones(len(of.error_km), dtype=np.bool_)
-        found = promises.reliability_at(of, _RELIABILITY_KM, everything)
-        if found is not None:
-            axes.plot(
-                [each["confidence"] for each in found["bins"]],
-                [each["accuracy"] for each in found["bins"]],
-                marker="o",
-                color=_COLOURS[name],
-                label=f"{name}, ECE {found['ece']:.3f}",
-            )
-    said = "calibrated" if any(of.calibrated for of in measured.values()) else "uncalibrated"
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="share of answers right")
-    axes.set(xlabel=f"mass within {_RELIABILITY_KM:g} km of the answer ({said})")
-    axes.legend()
     return figure
 
 
@@ -161,7 +142,7 @@ def _worst(arm: Arm, of: Measured, look: Look) -> Figure:
     answered = np.flatnonzero(~np.isnan(of.error_km))
     worst = answered[np.argsort(-of.error_km[answered], kind="stable")][:WORST_SHOWN]
     columns = 4
-    figure = _figure(3 * columns, 3.4 * -(-len(worst) // columns))
+    figure = sheet(3 * columns, 3.4 * -(-len(worst) // columns))
     grid = figure.subplots(-(-len(worst) // columns), columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
@@ -175,7 +156,7 @@ def _worst(arm: Arm, of: Measured, look: Look) -> Figure:
             f"{of.error_km[place]:,.1f} km" + (", placeholder" if of.placeholder[place] else ""),
         )
         axes.set_title("\n".join(lines), fontsize=8, parse_math=False)
-    figure.suptitle(f"{arm.name}: the {len(worst)} answers furthest off")
+    figure.suptitle(f"{TITLES[arm.name]}: the {len(worst)} answers furthest off")
     return figure
 
 

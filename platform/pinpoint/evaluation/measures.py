@@ -28,6 +28,8 @@ CROSSED: Final = (("kind", "setting"), ("kind", "role"))
 """Strata that are shown together where a set has both: a synthetic planet is quoted by them."""
 CONFIDENT_KM: Final = (1.0, 25.0, 200.0)
 AREAS_KM2: Final = (1.0, 1e2, 1e4, 1e6, 1e8)
+LEAST_STRATUM: Final = 10
+"""Strata with fewer rows get no figures, only their count."""
 RESAMPLES: Final = 2_000
 SEED: Final = 20261121
 
@@ -134,7 +136,7 @@ def figures(of: Measured, rows: Flags, *, brief: bool = False) -> dict[str, Any]
         "geoscore": _interval(geoscores(error_km, rounded=of.convention.rounded), clusters),
     }
     if of.area_holds:
-        found["densest"] = {share: _densest(of, share, rows) for share in of.area_holds}
+        found["densest"] = {share: densest(of, share, rows) for share in of.area_holds}
     if brief:
         return found
     answered = ~np.isnan(error_km)
@@ -155,6 +157,18 @@ def hits(of: Measured, threshold_km: float, depth: int | None = None) -> Floats:
     """1 where the answer (or the best of some candidates) is right, else 0: `[N]`."""
     error_km = of.error_km if depth is None else of.best_km[depth]
     return within(error_km, threshold_km, of.convention).astype(np.float64)
+
+
+def densest(of: Measured, share: str, rows: Flags) -> dict[str, Any]:
+    """How often the densest area of a share holds the truth, and how large it is."""
+    held, size = of.area_holds[share][rows], of.area_km2[share][rows]
+    stated = ~np.isnan(held)
+    return {
+        "stated_share": float(share),
+        "coverage": _interval(held[stated], of.clusters[rows][stated]),
+        "median_km2": float(np.median(size[stated])) if stated.any() else float("nan"),
+        "stated": int(stated.sum()),
+    }
 
 
 def stratum_values(of: Measured) -> dict[str, list[str]]:
@@ -226,18 +240,6 @@ def _region(of: Measured, share: str, rows: Flags) -> dict[str, Any]:
         "median_radius_km": found.median_radius_km,
         "stated": found.stated,
         "calibrated": of.calibrated,
-    }
-
-
-def _densest(of: Measured, share: str, rows: Flags) -> dict[str, Any]:
-    """How often the densest area of a share holds the truth."""
-    held, size = of.area_holds[share][rows], of.area_km2[share][rows]
-    stated = ~np.isnan(held)
-    return {
-        "stated_share": float(share),
-        "coverage": _interval(held[stated], of.clusters[rows][stated]),
-        "median_km2": float(np.median(size[stated])) if stated.any() else float("nan"),
-        "stated": int(stated.sum()),
     }
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from pinpoint.errors import BadRequest
 from pinpoint.evaluation import measures
 from pinpoint.evaluation.asked import read_run
+from pinpoint.evaluation.canvas import NOT_THE_EARTH
 from pinpoint.evaluation.figures import Look, draw_figures
 from pinpoint.evaluation.measures import Measured
 from pinpoint.evaluation.protocols import PROTOCOLS
@@ -31,8 +32,6 @@ from pinpoint.metrics.intervals import LEVEL, compare
 
 REPORT_JSON: Final = "report.json"
 REPORT_MD: Final = "report.md"
-LEAST_STRATUM: Final = 10
-"""Strata with fewer rows get no figures, only their count."""
 FEW_AUTHORS: Final = 30
 """Below this, percentile intervals over clusters are too short (see `metrics.intervals`)."""
 PLANET_NOTE: Final = (
@@ -68,7 +67,7 @@ def make_report(folder: Path, look: Look, convention: str | None = None) -> dict
     arms = read_results(folder)
     depths = measures.depths_of(run["settings"]["search"]["candidates"])
     measured = {name: measures.measure(arm, used, depths) for name, arm in arms.items()}
-    drawn = draw_figures(folder, arms, measured, look)
+    drawn = draw_figures(folder, arms, measured, look, _underneath(run, arms[SERVED]))
     report = finite(
         {
             "run": run,
@@ -140,7 +139,7 @@ def _arm(arm: Arm, of: Measured) -> dict[str, Any]:
 
 def _stratum(of: Measured, name: str, value: str) -> dict[str, Any]:
     rows = measures.in_stratum(of, name, value)
-    if int(rows.sum()) < LEAST_STRATUM:
+    if int(rows.sum()) < measures.LEAST_STRATUM:
         return {"rows": int(rows.sum())}
     return measures.figures(of, rows, brief=True)
 
@@ -199,7 +198,7 @@ def _timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
 def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], served: Measured) -> list[str]:
     protocol = PROTOCOLS[run["protocol"]]
     notes = [*run["labels"]["notes"], f"Licence of the set: {protocol.licence}."]
-    if run["planet"] is not None or protocol.name == "world":
+    if _drawn_planet(run):
         notes.insert(0, PLANET_NOTE)
     asked, labelled = run["labels"]["asked"], run["labels"]["questions"]
     if asked < labelled:
@@ -215,6 +214,16 @@ def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], served: Measured) ->
         )
     notes.append(run["gallery"]["bundle_note"])
     return notes
+
+
+def _drawn_planet(run: Mapping[str, Any]) -> bool:
+    return run["planet"] is not None or run["protocol"] == "world"
+
+
+def _underneath(run: Mapping[str, Any], served: Arm) -> str:
+    """What every figure has to say of where it comes from."""
+    said = f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
+    return f"{said}; {NOT_THE_EARTH}" if _drawn_planet(run) else said
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from geographiclib.geodesic import Geodesic
 from numpy.typing import NDArray
 
-from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, bearing_deg, destination, unit_xyz
 from pinpoint.records import Point
 
 
@@ -70,6 +70,26 @@ def squared_chords(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np
     for left, right in zip(a.T, b.T, strict=True):
         found += np.square(np.subtract.outer(left, right))
     return found
+
+
+def great_circle(a: LatLon, b: LatLon, step_m: float = 100_000.0) -> LatLon:
+    """The way along a great circle, for drawing.
+
+    Args:
+        a: `[2]` degrees, where it begins.
+        b: `[2]` degrees, where it ends; of antipodes one way of many is taken.
+        step_m: Longest step.
+
+    Returns:
+        `[N, 2]` degrees, both ends included. Longitudes begin as in `a` and run on past ±180
+        where the way crosses that meridian, so they jump only over a pole.
+    """
+    start, end = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    length_m = float(haversine_m(start, end))
+    away_m = np.linspace(0.0, length_m, 2 + int(length_m // step_m))
+    way = destination(start, float(bearing_deg(start, end)), away_m)
+    way[:, 1] = start[1] + np.unwrap(way[:, 1] - way[0, 1], period=360.0)
+    return way
 
 
 def geodesic_m(a: Point, b: Point) -> float:

@@ -1,0 +1,202 @@
+"""What the demo says of its photos: what was answered, what is true, a line and a mark for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from pinpoint.cli import output
+from pinpoint.geo.distance import geodesic_m
+from pinpoint.geo.gazetteer import City
+from pinpoint.records import Point
+from pinpoint.world.cities import nearest_city
+from pinpoint.world.planets import Unseen
+
+Json = dict[str, Any]
+
+BUNDLE: Final = "world-tiny"
+PLANET_NOTE: Final = (
+    "The planet is synthetic: drawn scenes at the coordinates of real cities. The figures show "
+    "that the chain works, not how well real photos are located."
+)
+OWN_NOTE: Final = "Before you bring in photos of your own: pinpoint bundles use descriptor"
+NEW: Final = ("indexed", "updated")
+LOST: Final = ("rejected", "failed")
+COLUMNS: Final = (
+    ">photo",
+    "asked",
+    "taken near",
+    "answer (lat, lon °)",
+    "near",
+    ">error km",
+    ">radius km",
+    ">P(25 km)",
+    "truth",
+    ">ms",
+    ">cited",
+    "ids",
+)
+UNCALIBRATED: Final = "uncalibrated"
+_RADIUS: Final = "90%"
+_NEAR_KM: Final = "25"
+_ID_DIGITS: Final = 8
+
+
+def summed_up(server: str, ingested: list[Json], asked: list[Unseen], answers: list[Json]) -> Json:
+    """What `--json` prints, but for the map and what to try next.
+
+    Args:
+        server: Where the API is.
+        ingested: Counts of both sources.
+        asked: The photos, with their truth.
+        answers: What the API said of each.
+    """
+    photos = [line(query, answer) for query, answer in zip(asked, answers, strict=True)]
+    errors_km = sorted(one["error_km"] for one in photos if one["error_km"] is not None)
+    near, city = (sum(error_km <= within for error_km in errors_km) for within in (1.0, 25.0))
+    notes = [PLANET_NOTE]
+    if answers:
+        notes += [answers[0]["bundle"]["note"], answers[0]["calibration_note"]]
+        if answers[0]["bundle"]["name"] == BUNDLE:
+            notes.append(OWN_NOTE)
+    return {
+        "server": server,
+        "ingest": ingested,
+        "photos": photos,
+        "summary": {
+            "photos": len(photos),
+            "within_1_km": near,
+            "within_25_km": city,
+            "inside_radius": sum(one["inside"] is True for one in photos),
+        },
+        "bundle": answers[0]["bundle"] if answers else None,
+        "ranker": answers[0]["ranker"] if answers else None,
+        "notes": notes,
+    }
+
+
+def line(query: Unseen, answer: Json) -> Json:
+    """One photo: what was said, what is true, and how far apart they are."""
+    point, place, error_km, inside = None, None, None, None
+    radii = {f"{region['mass']:.0%}": region["radius_m"] / 1_000 for region in answer["regions"]}
+    if answer["point"] is not None:
+        point = Point(lat=answer["point"]["lat"], lon=answer["point"]["lon"])
+        place = _named(nearest_city(point))
+        error_km = geodesic_m(point, query.point) / 1_000
+        inside = error_km <= radii[_RADIUS]
+    belief = answer["belief"]
+    cited = [one for kind in answer["citations"].values() for one in kind]
+    return {
+        "photo": str(query.path),
+        "kind": query.kind,
+        "truth": {"lat": query.point.lat, "lon": query.point.lon, "place": _named(query.city)},
+        "answer": point and {"lat": point.lat, "lon": point.lon, "place": place},
+        "abstained": answer["abstained"],
+        "error_km": error_km,
+        "radius_km": radii,
+        "inside": inside,
+        "probability_within_km": belief
+        and {f"{one['radius_km']:g}": one["probability"] for one in belief["within"]},
+        "cited": [
+            {name: one[name] for name in ("image_id", "kind", "source", "licence", "distance_m")}
+            for one in cited
+        ],
+        "ms": answer["timings_ms"].get("total", sum(answer["timings_ms"].values())),
+    }
+
+
+def _named(city: City) -> str:
+    return f"{city.name}, {city.country}"
+
+
+def show(report: Json) -> None:
+    """Print the table, what its columns mean, and where to go on."""
+    photos, summary = report["photos"], report["summary"]
+    output.table(None, COLUMNS, [row(place, one) for place, one in enumerate(photos, start=1)])
+    calibrated = any(one["probability_within_km"] for one in photos)
+    of = "probability" if calibrated else "ranker's mass"
+    output.say(
+        f"radius: of the disc around the answer that holds {_RADIUS} of the {of}; "
+        "truth: whether it lies in that disc"
+    )
+    output.say(
+        f"P({_NEAR_KM} km): probability of a place within {_NEAR_KM} km of the answer, "
+        f"{UNCALIBRATED} where the bundle has no calibration"
+    )
+    if any(one["answer"] and one["abstained"] for one in photos):
+        output.say("a guess: the answer is withheld for want of support; the point is what is left")
+    output.say(f"ids: of the cited images, {_ID_DIGITS} digits of each; whole ones by --json")
+    output.say("")
+    new, known, lost = (
+        sum(one[name] for one in report["ingest"] for name in names)
+        for names in (NEW, ("duplicate",), LOST)
+    )
+    output.say(f"ingested: {new} new, {known} known, {lost} rejected or failed")
+    output.say(
+        f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
+        f" within 25 km: {summary['within_25_km']},"
+        f" truth inside the radius: {summary['inside_radius']}"
+    )
+    for note in report["notes"]:
+        output.say(note)
+    output.say(f"map: {report['map']}")
+    output.say("")
+    output.say(f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:")
+    for one in report["try"]:
+        output.say(f"  {one}")
+
+
+def row(number: int, line: Json) -> tuple[str, ...]:
+    """One photo's cells."""
+    answer, error_km = line["answer"], line["error_km"]
+    guess = ", a guess" if answer and line["abstained"] else ""
+    radius_km, chances = line["radius_km"].get(_RADIUS), line["probability_within_km"]
+    likely = f"{chances[_NEAR_KM]:.0%}" if chances else UNCALIBRATED
+    cited = line["cited"]
+    ids = [
+        " ".join([kind, *(one["image_id"][:_ID_DIGITS] for one in cited if one["kind"] == kind)])
+        for kind in sorted({one["kind"] for one in cited})
+    ]
+    return (
+        str(number),
+        line["kind"],
+        line["truth"]["place"],
+        f"{answer['lat']:.4f}, {answer['lon']:.4f}" if answer else "no answer",
+        f"{answer['place']}{guess}" if answer else "–",
+        "–" if error_km is None else output.kilometres(error_km * 1_000),
+        "–" if radius_km is None else output.kilometres(radius_km * 1_000),
+        likely if answer else "–",
+        {True: "inside", False: "outside", None: "–"}[line["inside"]],
+        f"{line['ms']:.0f}",
+        str(len(cited)),
+        ", ".join(ids) or "–",
+    )
+
+
+def draw_map(report: Json, path: Path) -> None:
+    """Write the map of all photos, answers and truths, as PNG."""
+    from pinpoint.evaluation.canvas import NOT_THE_EARTH
+    from pinpoint.evaluation.maps import Placed, draw_answers
+
+    placed = [
+        Placed(
+            truth=_point(line["truth"]),
+            answer=line["answer"] and _point(line["answer"]),
+            inside=line["inside"] is True,
+            guess=line["abstained"] is not None,
+        )
+        for line in report["photos"]
+    ]
+    bundle, summary = report["bundle"], report["summary"]
+    title = (
+        f"pinpoint demo: {summary['within_25_km']} of {summary['photos']} photos located within "
+        f"25 km ({NOT_THE_EARTH})"
+    )
+    of = "probability" if any(one["probability_within_km"] for one in report["photos"]) else "mass"
+    said = f"radius: {_RADIUS} of the {of}"
+    asked = f"bundle {bundle['name']}, ranker {report['ranker']}; " if bundle else ""
+    draw_answers(path, placed, title, f"{asked}{said}")
+
+
+def _point(said: Json) -> Point:
+    return Point(lat=said["lat"], lon=said["lon"])

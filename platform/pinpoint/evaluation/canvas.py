@@ -1,0 +1,36 @@
+"""What the figures share: an empty sheet, colours, the names of the arms, the line underneath."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pinpoint.evaluation.rows import EXCLUDED, SERVED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE: Final = "#0072B2"
+VERMILION: Final = "#D55E00"
+PALETTE: Final = (BLUE, VERMILION, "#009E73", "#CC79A7")
+"""Told apart by colour-blind people, too; source: Okabe and Ito 2008, Color Universal Design."""
+MARKERS: Final = ("o", "s", "^", "D")
+COLOURS: Final[Mapping[str, str]] = {SERVED: BLUE, EXCLUDED: VERMILION}
+SHAPES: Final[Mapping[str, str]] = {SERVED: "o", EXCLUDED: "s"}
+GREY: Final = "0.45"
+NOT_THE_EARTH: Final = "synthetic planet, not the Earth"
+_DPI: Final = 110
+
+
+def sheet(width: float, height: float) -> Figure:
+    """An empty figure, inches; imported late: matplotlib looks for its caches when imported."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: Path, underneath: str) -> None:
+    """Write a figure as PNG with a line underneath it, which the file holds as text, too."""
+    figure.supxlabel(underneath, fontsize=8, color=GREY)
+    figure.savefig(path, dpi=_DPI, metadata={"Description": underneath})

@@ -1,0 +1,113 @@
+"""The demo's lines and map: of a calibrated answer, of an uncalibrated one, and of none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pinpoint.api.schemas import AnswerOut
+from pinpoint.cli import demo_report
+from pinpoint.records import Point
+from pinpoint.world.cities import nearest_city
+from pinpoint.world.planets import Unseen
+
+TRUTH = Point(48.8566, 2.3522)
+NEARBY = UUID(int=0xABCDEF12 << 96)
+
+
+def unseen():
+    city = nearest_city(TRUTH)
+    return Unseen(path=Path("q.jpg"), point=TRUTH, kind="photo", role="test", city=city)
+
+
+def answered(lat, lon, radius_m, *, within=None, abstained=None):
+    """What the API says, in its own words."""
+    cited = {
+        **dict.fromkeys(("image_id", "source_id"), NEARBY),
+        "role": "candidate",
+        "source": "s",
+        "kind": "street",
+        "licence": "CC0-1.0",
+        "attribution": None,
+        "lat": lat,
+        "lon": lon,
+        "distance_m": 5.0,
+        "similarity": 0.8,
+        "thumbnail_url": "/t",
+    }
+    belief = within and {
+        "within": [{"radius_km": km, "probability": p} for km, p in within.items()],
+        "areas": [],
+        "names": [],
+        "elsewhere": 0.1,
+        "unsupported": 0.2,
+        "stratum": "all",
+    }
+    said = {
+        "point": {"lat": lat, "lon": lon},
+        "geometry": {"coordinates": (lon, lat)},
+        "abstained": abstained,
+        "regions": [{"mass": m, "radius_m": radius_m * m} for m in (0.5, 0.9)],
+        "calibrated": within is not None,
+        "calibration_note": "a note",
+        "belief": belief,
+        "candidates": [],
+        "candidates_considered": 1,
+        "places": [],
+        "note": None,
+        "citations": {"street": [cited]},
+        "bundle": {"name": "b", "digest": "d", "note": "n"},
+        "ranker": "vote",
+        "ranker_reason": None,
+        "index": {"engine": "e", "build": None},
+        "timings_ms": {"total": 12.4},
+    }
+    return AnswerOut.model_validate(said).model_dump(mode="json")
+
+
+def nothing():
+    said = answered(0, 0, 0) | {"point": None, "geometry": None, "regions": [], "citations": {}}
+    said["abstained"] = "no_candidates"
+    return AnswerOut.model_validate(said).model_dump(mode="json")
+
+
+@pytest.fixture
+def report():
+    answers = [
+        answered(48.9, 2.3, 20_000, within={1: 0.1, 25: 0.834, 200: 0.9}),
+        answered(48.9, 2.3, 20_000, within={1: 0.0, 25: 0.04, 200: 0.1}, abstained="unsupported"),
+        answered(51.5, -0.1, 20_000),
+        nothing(),
+    ]
+    counts = dict.fromkeys((*demo_report.NEW, *demo_report.LOST, "duplicate"), 0)
+    return demo_report.summed_up("http://x", [counts], [unseen()] * len(answers), answers)
+
+
+def test_a_line_has_the_answer_its_radius_and_probability_and_what_is_true(report, capsys):
+    demo_report.show({**report, "map": "m.png", "try": ["curl x"]})
+    sure, guess, blind, silent = (
+        " ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:5]
+    )
+    near = f"48.9000, 2.3000 {nearest_city(Point(48.9, 2.3)).name}, FR"
+    error_km = f"{report['photos'][0]['error_km']:.1f}"
+    assert f"{near} {error_km} 18.0 83% inside 12 1 street abcdef12" in sure
+    assert f"{near}, a guess {error_km} 18.0 4% inside 12" in guess
+    assert " 18.0 uncalibrated outside 12" in blind
+    assert silent.endswith("no answer – – – – – 12 0 –")
+    assert report["summary"] == {
+        "photos": 4, "within_1_km": 0, "within_25_km": 2, "inside_radius": 2
+    }  # fmt: skip
+
+
+def test_the_map_has_every_sort_of_answer_in_its_own_colour(report, tmp_path):
+    demo_report.draw_map(report, tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as image:
+        assert "bundle b, ranker vote; radius: 90%" in image.info["Description"]
+        shown = np.asarray(image.convert("RGB")).astype(int)
+    upper = shown[: len(shown) // 2]
+    for red, green, blue in ((0, 0x72, 0xB2), (0xD5, 0x5E, 0)):
+        assert (np.abs(upper - (red, green, blue)).max(axis=-1) < 12).sum() > 10
