@@ -26,12 +26,12 @@ SHARES = ("0.5", "0.9")
 def arms(tmp_path_factory):
     """Two arms of made-up questions, with what a fitted calibration believes of them."""
     folder = tmp_path_factory.mktemp("supposed") / "run"
-    uncovered = supposed.questions(20, seed=12, supported=False)
-    supposed.run(folder, supposed.questions(90, seed=11), uncovered)
+    uncovered = supposed.questions(12, seed=12, supported=False)
+    supposed.run(folder, supposed.questions(45, seed=11), uncovered)
     fitted = calibrating.calibrate(folder)
     return {
         name: measured(supposed.questions(count, seed), fitted)
-        for name, count, seed in ((SERVED, 60, 21), (EXCLUDED, 45, 22))
+        for name, count, seed in ((SERVED, 45, 21), (EXCLUDED, 30, 22))
     }
 
 
@@ -97,10 +97,10 @@ def test_reliability_counts_every_answer_once_and_names_its_error(arms, drawn):
     ]
     for axes, counts in zip(above, below, strict=True):
         assert all("debiased ECE 0." in said for said in legends(axes))
-        assert [said.rsplit("n = ")[-1] for said in legends(axes)] == ["60", "45"]
+        assert [said.rsplit("n = ")[-1] for said in legends(axes)] == ["45", "30"]
         heights = [patch.get_path().vertices[:, 1] for patch in counts.patches]
         # An outlined histogram walks each bin's top once: half of its corners.
-        assert [ys[1:-1:2].sum() for ys in heights] == [60, 45]
+        assert [ys[1:-1:2].sum() for ys in heights] == [45, 30]
 
 
 def test_risk_is_the_share_of_errors_among_the_surest(arms, drawn):

@@ -14,7 +14,7 @@ import numpy as np
 from pinpoint.errors import BadPhoto, TooLarge
 from pinpoint.evaluation.canvas import COLOURS, save, sheet
 from pinpoint.evaluation.figures_promises import draw_promises
-from pinpoint.evaluation.maps import lay_ground
+from pinpoint.evaluation.maps import GROUND, lay_ground
 from pinpoint.evaluation.measures import Measured
 from pinpoint.evaluation.report_cells import TITLES
 from pinpoint.evaluation.results import Arm
@@ -83,7 +83,7 @@ def draw_figures(
         WORST: _worst(arms[last], measured[last], look),
     }
     for name, figure in drawn.items():
-        save(figure, folder / name, underneath)
+        save(figure, folder / name, f"{underneath}; {GROUND}" if name == MAP else underneath)
     return [folder / name for name in drawn]
 
 

@@ -59,6 +59,7 @@ def _reliability(measured: Mapping[str, Measured]) -> Figure:
         below.set(xlabel=f"stated {_stated(measured)}")
     grid[0, 0].set(ylabel="share of answers that are so near")
     grid[1, 0].set(ylabel="answers")
+    grid[1, 0].locator_params(axis="y", integer=True)
     return figure
 
 
@@ -72,6 +73,7 @@ def _reliability_of(above: Axes, below: Axes, name: str, of: Measured, km: float
         [each["accuracy"] for each in found["bins"]],
         marker=SHAPES[name],
         markersize=4,
+        clip_on=False,
         color=COLOURS[name],
         label=said,
     )

@@ -79,13 +79,16 @@ def draw_answers(path: Path, placed: Sequence[Placed], title: str, underneath: s
 def _draw_one(axes: Axes, number: int, one: Placed) -> None:
     at = (one.truth.lon, one.truth.lat)
     axes.plot(*at, **_TRUTH)
-    side = -1 if one.truth.lon > _EDGE_DEG else 1  # so that the number stays on the map
+    # By turns on four sides, so that numbers of neighbours stand apart; and never off the map.
+    right = one.truth.lon < -_EDGE_DEG or (number % 2 == 1 and one.truth.lon < _EDGE_DEG)
+    up = number // 2 % 2 == 0
     axes.annotate(
         str(number),
         at,
-        xytext=(6 * side, 6),
+        xytext=(6 if right else -6, 6 if up else -6),
         textcoords="offset points",
-        ha="left" if side > 0 else "right",
+        ha="left" if right else "right",
+        va="bottom" if up else "top",
         weight="bold",
     )
     if one.answer is None:
