@@ -59,6 +59,10 @@ Only = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first so many questions.")
 ]
+AtOnce = Annotated[
+    int,
+    typer.Option("--at-once", help="Questions asked at a time; timings then hold waiting."),
+]
 Convention = Annotated[
     str | None,
     typer.Option("--convention", help="How distances are judged; the protocol's own by default."),
@@ -87,6 +91,7 @@ def evaluate(
     kind: Kinds = [],  # noqa: B006
     only: Only = [],  # noqa: B006
     limit: Limit = None,
+    at_once: AtOnce = 1,
     convention: Convention = None,
     org: Org = None,
     as_json: Json = False,
@@ -114,7 +119,7 @@ def evaluate(
             "first": limit,
         }
         plan = _plan(session, services, source, kind, wanted)
-        run = _ask(labelled, places, folder, plan, parts)
+        run = _ask(labelled, places, folder, plan, parts, at_once)
         report = _report(folder, run, plan, parts, convention)
     if session.as_json:
         output.show_json({"out": str(folder), **report})
@@ -200,7 +205,7 @@ def _plan(
 
 
 def _ask(
-    labelled: Labelled, places: Places, folder: Path, plan: Plan, parts: Parts
+    labelled: Labelled, places: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
 ) -> dict[str, Any]:
     """Ask what has no row yet."""
     from pinpoint.evaluation.asked import read_planet
@@ -215,6 +220,7 @@ def _ask(
             plan=plan,
             parts=parts,
             planet=planet,
+            at_once=at_once,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
 

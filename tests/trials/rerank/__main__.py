@@ -1,0 +1,27 @@
+"""Make the reranker's tables: hours on two cores for `bench`, minutes for `small`.
+
+What lies below `--home` already is not made again, so a run that was broken off goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from trials.rerank.ground import PRESETS, Ground
+from trials.rerank.steps import STEPS, play
+
+parser = argparse.ArgumentParser(prog="trials.rerank", description=__doc__)
+parser.add_argument("--home", type=Path, required=True, help="gets everything; may be gone on with")
+parser.add_argument("--preset", choices=PRESETS, default="bench")
+parser.add_argument("--seed", type=int, default=7)
+parser.add_argument("--only", choices=tuple(STEPS), action="append", help="may be repeated")
+parser.add_argument("--at-once", type=int, default=2, help="questions asked at a time")
+given = parser.parse_args()
+ground = Ground(
+    home=given.home.absolute(), preset=given.preset, seed=given.seed, at_once=given.at_once
+)
+play(ground, tuple(given.only or STEPS))
+if ground.tables.is_file():
+    sys.stdout.write(ground.tables.read_text(encoding="utf-8"))
