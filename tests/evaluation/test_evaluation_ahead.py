@@ -1,4 +1,4 @@
-"""Asking several questions at a time changes nothing but the time it takes."""
+"""Asking several questions at a time, or in one arm only, changes nothing but the time it takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from pinpoint.errors import BadRequest
 from pinpoint.evaluation.ahead import in_order
-from pinpoint.evaluation.rows import read_rows, read_vectors
+from pinpoint.evaluation.rows import EXCLUDED, read_rows, read_vectors
 from pinpoint.evaluation.run import vector_width
 
 
@@ -64,3 +64,17 @@ def test_rows_are_those_of_one_after_another(chain, finished, tmp_path):
     width = vector_width(chain.parts)
     several, one = (read_vectors(folder, width) for folder in (tmp_path / "run", finished[0]))
     np.testing.assert_array_equal(several, one)
+
+
+def test_with_exclusions_only_there_is_that_arm_only_and_it_is_the_same(chain, finished, tmp_path):
+    report = chain.report(tmp_path / "run", served=False)
+    found, both = report["arms"], finished[1]["arms"]
+    assert list(found) == [EXCLUDED]
+    assert found[EXCLUDED]["all"]["accuracy"] == both[EXCLUDED]["all"]["accuracy"]
+    assert report["counts"] == finished[1]["counts"]
+    assert report["leakage"] is None
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "as served" not in text
+    assert "with exclusions, of all asked" in text
+    with pytest.raises(BadRequest, match="neither the gallery as it is"):
+        chain.run(tmp_path / "none", served=False, exclude=())

@@ -47,7 +47,11 @@ Out = Annotated[
 ]
 Describe = Annotated[bool, typer.Option("--describe", help="Only say what the labels are made of.")]
 Exclude = Annotated[
-    str, typer.Option("--exclude", help="What the second arm leaves out, with commas; or none.")
+    str, typer.Option("--exclude", help="What the arm `excluded` leaves out; or none.")
+]
+Served = Annotated[
+    bool,
+    typer.Option("--served/--no-served", help="Whether there is an arm `served`."),
 ]
 Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="What is a near-duplicate.")]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
@@ -86,6 +90,7 @@ def evaluate(
     out: Out = None,
     describe: Describe = False,
     exclude: Exclude = "self,author,sequence,near-duplicate",
+    served: Served = True,
     cosine: Cosine = 0.95,
     source: Sources = [],  # noqa: B006
     kind: Kinds = [],  # noqa: B006
@@ -114,6 +119,7 @@ def evaluate(
             "images": places.images,
             "ranker": ranker,
             "exclude": () if exclude == _NOTHING else tuple(exclude.replace(" ", "").split(",")),
+            "served": served,
             "near_duplicate_cosine": cosine,
             "only": tuple(_stratum(each) for each in only),
             "first": limit,
@@ -121,10 +127,7 @@ def evaluate(
         plan = _plan(session, services, source, kind, wanted)
         run = _ask(labelled, places, folder, plan, parts, at_once)
         report = _report(folder, run, plan, parts, convention)
-    if session.as_json:
-        output.show_json({"out": str(folder), **report})
-    else:
-        reports.show_report(report, folder)
+    _show(session, folder, report)
 
 
 def compare(
@@ -237,6 +240,13 @@ def _report(
     write_results(folder, run, vector_width(parts))
     look = looking(plan.images, parts.decoder, parts.max_bytes)
     return make_report(folder, look, convention)
+
+
+def _show(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
+    if session.as_json:
+        output.show_json({"out": str(folder), **report})
+    else:
+        reports.show_report(report, folder)
 
 
 def _settings(bundle: str | None) -> Settings:

@@ -69,6 +69,8 @@ class Plan:
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
     """Of `EXCLUDABLE`; with none of them there is no arm `excluded`."""
+    served: bool = True
+    """Whether there is an arm `served`; half the work where only the other one is wanted."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
     only: tuple[tuple[str, str], ...] = ()
     """Ask only questions with this value in this stratum, or `kind`; of its several values any."""
@@ -191,6 +193,8 @@ def _check(plan: Plan, parts: Parts) -> None:
             f"bundle {parts.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
+    if not (plan.served or plan.exclude):
+        raise BadRequest("neither the gallery as it is nor one with exclusions is to be asked")
     if not plan.images.is_dir():
         raise BadRequest(f"{plan.images} is no folder of images")
     if not 0 < plan.near_duplicate_cosine <= 1:
@@ -220,6 +224,7 @@ def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
         "kinds": list(plan.limits.kinds),
         "sources": [str(each) for each in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
+        **({} if plan.served else {"served": False}),
         "near_duplicate_cosine": (
             plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
         ),
@@ -252,7 +257,7 @@ def _ask(
         return row, None
     shared_ms = watch.read()
     ask = partial(_locate, vector, question, plan=plan, parts=parts)
-    arms = {SERVED: ask(None)}
+    arms = {SERVED: ask(None)} if plan.served else {}
     if plan.exclude:
         arms[EXCLUDED] = ask(exclusions_for(question, file_sha256, plan))
     shared_ms["total"] = round((perf_counter() - begun) * 1e3, 3)

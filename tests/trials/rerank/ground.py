@@ -87,6 +87,8 @@ class Ground:
                 "PINPOINT_BUNDLE": bundle,
                 "PINPOINT_DEVICE": "cpu",
                 "PYTHONPATH": os.pathsep.join(sys.path),
+                # Idle threads of one process would spin where the others want to work.
+                "OMP_WAIT_POLICY": "passive",
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

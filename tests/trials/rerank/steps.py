@@ -190,6 +190,6 @@ def _evaluated(ground: Ground, role: str, ranker: str, asked: tuple[str, ...]) -
         return out
     say(f"{out.name}: begins")
     words = [f"--source={role}-{kind}" for kind in KINDS] + [f"--only=role={one}" for one in asked]
-    how = ("--ranker", ranker, "--out", out, "--at-once", str(ground.at_once))
+    how = ("--ranker", ranker, "--no-served", "--out", out, "--at-once", str(ground.at_once))
     ground.command("evaluate", "world", "--images", ground.planet, *words, *how, bundle=RERANKED)
     return out
