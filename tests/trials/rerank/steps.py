@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,11 +32,14 @@ def planet(ground: Ground) -> Any:
 
 def gallery(ground: Ground) -> Any:
     """Both kinds of what is learned from, calibrated on and tested on."""
-    return [_ingested(ground, role) for role in ("rerank", "calibration", "test")]
+    roles = ("test",) if ground.trained else ("rerank", "calibration", "test")
+    return [_ingested(ground, role) for role in roles]
 
 
 def train(ground: Ground) -> Any:
     """The recipe's reranker, and the same without a look at other candidates."""
+    if ground.trained is not None:
+        return _taken_along(ground, ground.trained)
     text = RECIPE.read_text(encoding="utf-8")
     for old, new in SMALLER.get(ground.preset, {}).items():
         text = _changed(text, old, new)
@@ -94,6 +98,8 @@ STEPS: dict[str, Callable[[Ground], Any]] = {
     "closed": closed,
     "tables": tabled,
 }
+ELSEWHERE = ("planet", "gallery", "train", "test", "tables")
+"""Of another planet's bundle: the headline on this one."""
 _STANDING = ("gallery", "train", "calibrate", "test", "ablate", "closed")
 """Steps that need the stack."""
 
@@ -157,6 +163,20 @@ def _ingested(ground: Ground, role: str) -> list[Any]:
         say(f"{source}: {batch['indexed']} images taken in, {batch['duplicate']} known")
         found.append(batch)
     return found
+
+
+def _taken_along(ground: Ground, there: Ground) -> str:
+    """The bundle with its calibrations, and what its training said."""
+    for old, new in (
+        (there.bundle(RERANKED), ground.bundle(RERANKED)),
+        (there.training(RERANKED) / "report.json", ground.training(RERANKED) / "report.json"),
+    ):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        if old.is_dir():
+            shutil.copytree(old, new, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(old, new)
+    return f"taken from {there.home}"
 
 
 def _changed(text: str, old: str, new: str) -> str:

@@ -21,6 +21,7 @@ from trials.rerank.ablations import (
     ORACLE,
     SEARCHES,
     VOTE,
+    picks_file,
 )
 from trials.rerank.ground import KINDS, RERANKED, Ground
 from trials.rerank.measured import (
@@ -45,7 +46,8 @@ RANKERS = ("vote", "rerank")
 def made(ground: Ground) -> str:
     """Everything there is to show."""
     parts = [words(ground), "## From the best picture to the oracle", headline(ground)]
-    parts += ["## What the choice rests on", *ablation(read_ablation(ground))]
+    if all(picks_file(ground, search).is_file() for search in SEARCHES):
+        parts += ["## What the choice rests on", *ablation(read_ablation(ground))]
     if ground.calibrates:
         parts += ["## Calibration", calibration(ground), "## No support", support(ground)]
     return "\n\n".join(parts) + "\n"
@@ -55,10 +57,11 @@ def words(ground: Ground) -> str:
     """What stands above every table."""
     digest = preset_digest(PRESETS[ground.preset], ground.seed)
     train = json.loads((ground.training(RERANKED) / "report.json").read_text(encoding="utf-8"))
+    elsewhere = " of another planet" if ground.trained else ""
     return (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{ground.preset}`, seed"
         f" {ground.seed}, digest `{digest}`; bundle `{RERANKED}`, trained on"
-        f" {train['questions']['train']:,} questions. A photo's own row, author, drive and"
+        f" {train['questions']['train']:,} questions{elsewhere}. A photo's own row, author, drive and"
         " near-duplicates never help. In brackets the 95 % interval of a bootstrap over authors"
         " and drives."
     )
