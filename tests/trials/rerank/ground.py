@@ -35,7 +35,7 @@ class Ground:
     preset: str
     seed: int
     at_once: int
-    trained: "Ground | None" = None
+    trained: Ground | None = None
     """Another planet's run, whose bundle and calibrations are asked here, untouched."""
 
     @property

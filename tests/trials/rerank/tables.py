@@ -61,9 +61,9 @@ def words(ground: Ground) -> str:
     return (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{ground.preset}`, seed"
         f" {ground.seed}, digest `{digest}`; bundle `{RERANKED}`, trained on"
-        f" {train['questions']['train']:,} questions{elsewhere}. A photo's own row, author, drive and"
-        " near-duplicates never help. In brackets the 95 % interval of a bootstrap over authors"
-        " and drives."
+        f" {train['questions']['train']:,} questions{elsewhere}. A photo's own row, author, drive"
+        " and near-duplicates never help. In brackets the 95 % interval of a bootstrap over"
+        " authors and drives."
     )
 
 
