@@ -14,7 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = readme_tables.README.read_text(encoding="utf-8")
 # Variables that are no settings: options of the command line, and what tests and the stack use.
 OTHER_VARIABLES = {"PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_ORG"}
-TEST_VARIABLES = {"PINPOINT_TEST_DATA", "PINPOINT_TEST_QDRANT_URL"}
+TEST_VARIABLES = {
+    "PINPOINT_TEST_DATA",
+    "PINPOINT_TEST_QDRANT_URL",
+    "PINPOINT_TEST_RERANK",
+    "PINPOINT_TEST_RERANK_PRESET",
+}
 
 
 def variables() -> set[str]:

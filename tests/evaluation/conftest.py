@@ -53,12 +53,21 @@ class Chain:
     def plan(self, **changes) -> Plan:
         return replace(Plan(organization_id=self.organization_id, images=self.images), **changes)
 
-    def run(self, out: Path, *, labelled=None, on_progress=lambda done, total: None, **changes):
+    def run(
+        self,
+        out: Path,
+        *,
+        labelled=None,
+        at_once=1,
+        on_progress=lambda done, total: None,
+        **changes,
+    ):
         return evaluate(
             labelled or self.labelled(),
             out,
             plan=self.plan(**changes),
             parts=self.parts,
+            at_once=at_once,
             on_progress=on_progress,
         )
 

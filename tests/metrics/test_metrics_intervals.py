@@ -16,6 +16,7 @@ from pinpoint.metrics.intervals import (
     clustered_se,
     compare,
     design_effect,
+    ratio,
 )
 
 number = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(-100, 100))
@@ -141,6 +142,45 @@ def test_p_values_are_those_of_every_possible_swap(table):
     exact = exact_p(a, b, clusters)
     assert found.p_value == pytest.approx(exact, abs=5 * math.sqrt(0.25 / 1_500) + 1 / 1_500)
     assert found.difference.value == pytest.approx(float(np.mean(a) - np.mean(b)), abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(number, st.floats(0.5, 9), st.integers(0, 6)),
+        min_size=2,
+        max_size=20,
+        unique_by=lambda row: row[2],
+    ),
+    st.integers(0, 9),
+)
+def test_ratios_are_those_of_rows_written_out(table, seed):
+    above, below = (np.array([row[i] for row in table for _ in "ab"]) for i in (0, 1))
+    clusters = np.array([row[2] for row in table for _ in "ab"])
+    found = ratio(above, below, clusters, seed=seed, resamples=40, level=0.8)
+    assert found.value == pytest.approx(above.sum() / below.sum())
+    assert (found.rows, found.clusters) == (len(above), len(table))
+    rng, members = np.random.default_rng(seed), np.unique(clusters)
+    figures = []
+    for _ in range(40):
+        chosen = [
+            np.flatnonzero(clusters == c)
+            for c in members[rng.integers(0, len(members), len(members))]
+        ]
+        rows = np.concatenate(chosen)
+        figures.append(above[rows].sum() / below[rows].sum())
+    ends = np.quantile(figures, [0.1, 0.9])
+    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-9)
+
+
+def test_a_share_of_a_gap_that_may_be_none_has_no_ends():
+    found = ratio([1.0, 0.0], [1.0, 0.0], [0, 1], seed=0, resamples=50)
+    assert found.value == 1.0
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert math.isnan(ratio([1.0], [0.0], [0], seed=0, resamples=50).value)
+    with pytest.raises(ValueError, match="below: 1 rows beside 2"):
+        ratio([1.0, 2.0], [1.0], [0, 1], seed=0)
 
 
 def test_p_is_never_zero_and_one_for_equal_runs():

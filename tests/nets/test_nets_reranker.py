@@ -244,6 +244,17 @@ def test_distances_are_those_of_geo_and_numbers_stand_as_they_should():
     assert float(highest(values, there & False)) == 0.0
 
 
+@torch.inference_mode()
+def test_without_blocks_a_candidate_is_judged_by_its_own_numbers():
+    torch.manual_seed(0)
+    alone, given = Reranker(dataclasses.replace(SPEC, candidate_blocks=0)).eval(), asked()
+    assert torch.isfinite(alone(given).null).all()
+    torch.nn.init.normal_(alone.bias.curve.weight)
+    said = judge(alone, given)
+    alone.bias.curve.weight.zero_()
+    close(judge(alone, given).scores[given.present], said.scores[given.present])
+
+
 def test_it_starts_as_retrieval_and_stays_small():
     torch.manual_seed(0)
     large = Reranker(

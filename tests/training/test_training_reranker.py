@@ -94,6 +94,16 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
     ).all()
 
 
+def test_rows_of_several_questions_at_a_time_are_the_same(world, examples, reranked, tmp_path):
+    config = reranked[0]
+    asked, found = examples
+    table = reranker.table_of(asked, config.split.resolution)
+    several = replace(gallery(world, config), at_once=3)
+    again = reranker.cache_examples(tmp_path / "examples", asked, table, several)
+    assert again.rows.tobytes() == found.rows.tobytes()
+    assert again.photos.image.tobytes() == found.photos.image.tobytes()
+
+
 def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     """The trained reranker answers the planet's questions over the same index."""
     rig, org = world

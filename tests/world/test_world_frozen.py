@@ -13,7 +13,12 @@ from pinpoint.world.pictures import pictures
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from pinpoint.world.regions import sites
 
-DIGESTS = {"tiny": "811755a2f2b43c14", "demo": "2cef3132ed2445a7", "bench": "8839955b109eecf3"}
+DIGESTS = {
+    "tiny": "811755a2f2b43c14",
+    "demo": "2cef3132ed2445a7",
+    "small": "998e804ba4680f14",
+    "bench": "8839955b109eecf3",
+}
 PLACES = [
     ("us-unionpark-127452/gallery-street-00-0", 28.5652998, -81.3075421),
     ("nl-boekel-98392/gallery-street-01-4", 51.5940707, 5.6513694),

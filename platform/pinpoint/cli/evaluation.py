@@ -47,7 +47,11 @@ Out = Annotated[
 ]
 Describe = Annotated[bool, typer.Option("--describe", help="Only say what the labels are made of.")]
 Exclude = Annotated[
-    str, typer.Option("--exclude", help="What the second arm leaves out, with commas; or none.")
+    str, typer.Option("--exclude", help="What the arm `excluded` leaves out; or none.")
+]
+Served = Annotated[
+    bool,
+    typer.Option("--served/--no-served", help="Whether there is an arm `served`."),
 ]
 Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="What is a near-duplicate.")]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
@@ -58,6 +62,10 @@ Only = Annotated[
 ]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first so many questions.")
+]
+AtOnce = Annotated[
+    int,
+    typer.Option("--at-once", help="Questions asked at a time; timings then hold waiting."),
 ]
 Convention = Annotated[
     str | None,
@@ -82,11 +90,13 @@ def evaluate(
     out: Out = None,
     describe: Describe = False,
     exclude: Exclude = "self,author,sequence,near-duplicate",
+    served: Served = True,
     cosine: Cosine = 0.95,
     source: Sources = [],  # noqa: B006
     kind: Kinds = [],  # noqa: B006
     only: Only = [],  # noqa: B006
     limit: Limit = None,
+    at_once: AtOnce = 1,
     convention: Convention = None,
     org: Org = None,
     as_json: Json = False,
@@ -109,17 +119,15 @@ def evaluate(
             "images": places.images,
             "ranker": ranker,
             "exclude": () if exclude == _NOTHING else tuple(exclude.replace(" ", "").split(",")),
+            "served": served,
             "near_duplicate_cosine": cosine,
             "only": tuple(_stratum(each) for each in only),
             "first": limit,
         }
         plan = _plan(session, services, source, kind, wanted)
-        run = _ask(labelled, places, folder, plan, parts)
+        run = _ask(labelled, places, folder, plan, parts, at_once)
         report = _report(folder, run, plan, parts, convention)
-    if session.as_json:
-        output.show_json({"out": str(folder), **report})
-    else:
-        reports.show_report(report, folder)
+    _show(session, folder, report)
 
 
 def compare(
@@ -200,7 +208,7 @@ def _plan(
 
 
 def _ask(
-    labelled: Labelled, places: Places, folder: Path, plan: Plan, parts: Parts
+    labelled: Labelled, places: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
 ) -> dict[str, Any]:
     """Ask what has no row yet."""
     from pinpoint.evaluation.asked import read_planet
@@ -215,6 +223,7 @@ def _ask(
             plan=plan,
             parts=parts,
             planet=planet,
+            at_once=at_once,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
 
@@ -231,6 +240,13 @@ def _report(
     write_results(folder, run, vector_width(parts))
     look = looking(plan.images, parts.decoder, parts.max_bytes)
     return make_report(folder, look, convention)
+
+
+def _show(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
+    if session.as_json:
+        output.show_json({"out": str(folder), **report})
+    else:
+        reports.show_report(report, folder)
 
 
 def _settings(bundle: str | None) -> Settings:

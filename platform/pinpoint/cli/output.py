@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 _UNBOUNDED: Final = 100_000
+_TELL_S: Final = 30.0
+"""Between two lines about the same work, where there is no terminal for a bar."""
 
 
 def show_json(value: object) -> None:
@@ -107,16 +110,41 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} files/s")
 
 
+class _Told(Progress):
+    """Where nobody sees a bar: now and then a line, so that a log of hours says how far it is."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(disable=True, get_time=now)
+        self._told_at: dict[Any, float] = {}
+
+    def update(self, task_id: Any, **changes: Any) -> None:
+        """As `Progress.update`."""
+        super().update(task_id, **changes)
+        now, task = self.get_time(), self.tasks[self.task_ids.index(task_id)]
+        if now - self._told_at.setdefault(task_id, now) < _TELL_S:
+            return
+        self._told_at[task_id] = now
+        rate, left_s = task.speed, task.time_remaining
+        told = [f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f}"]
+        told += [] if rate is None else [f"{rate:.1f} a second"]
+        told += [] if left_s is None else [f"about {left_s / 60:.0f} min left"]
+        note(", ".join(told))
+
+
 def progress(what: str) -> tuple[Progress, Any]:
-    """A progress bar on stderr with rate and ETA, and its task."""
+    """A progress bar on stderr with rate and ETA, and its task; lines where that is a file."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        told = _Told()
+        return told, told.add_task(what, total=1)
     bar = Progress(
-        TextColumn(what),
+        TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         _Rate(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=False,
     )
     return bar, bar.add_task(what, total=1)

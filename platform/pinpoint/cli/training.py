@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -116,6 +117,7 @@ def reranker(
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run; one that was broken off goes on.")
     ],
+    at_once: Annotated[int, typer.Option("--at-once", help="Questions asked at a time.")] = 1,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
@@ -132,7 +134,7 @@ def reranker(
         made = train_reranker(
             asked,
             out,
-            gallery=_asked_gallery(session, services, asked),
+            gallery=replace(_asked_gallery(session, services, asked), at_once=at_once),
             bundle=services.encoder.bundle,
             into=settings.places.home / BUNDLES_FOLDER / asked.name,
             on_progress=moved,

@@ -29,7 +29,7 @@ def make(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="New or empty folder, or one to go on with.")],
     preset: Annotated[
-        str, typer.Option("--preset", help="`tiny`, `demo` or `bench`: how large it is.")
+        str, typer.Option("--preset", help="`tiny`, `demo`, `small` or `bench`: how large it is.")
     ] = "tiny",
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Names the planet; the same seed, the same bytes.")

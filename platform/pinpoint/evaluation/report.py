@@ -78,11 +78,11 @@ def make_report(folder: Path, look: Look, convention: str | None = None) -> dict
                 "seed": measures.SEED,
                 "clusters": "authors; a photo without an author is a cluster of its own",
             },
-            "counts": _counts(run, arms[SERVED]),
+            "counts": _counts(run, next(iter(arms.values()))),
             "arms": {name: _arm(arms[name], of) for name, of in measured.items()},
             "leakage": _leakage(run, arms, measured),
             "timings": _timings(arms),
-            "notes": _notes(run, arms, measured[SERVED]),
+            "notes": _notes(run, arms, next(iter(measured.values()))),
             "figures": [path.name for path in drawn],
         }
     )
@@ -148,7 +148,7 @@ def _leakage(
     run: Mapping[str, Any], arms: Mapping[str, Arm], measured: Mapping[str, Measured]
 ) -> dict[str, Any] | None:
     """What the exclusions took away, and how much of the figures went with it."""
-    if EXCLUDED not in arms:
+    if not {SERVED, EXCLUDED} <= set(arms):
         return None
     served, excluded = arms[SERVED], arms[EXCLUDED]
     settings = run["settings"]
@@ -181,7 +181,7 @@ def _leakage(
 
 def _timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
     """Milliseconds of the search flow, and what evaluating adds to it."""
-    first = arms[SERVED]
+    first = next(iter(arms.values()))
     flow = first.photo_ms + np.sum([arm.flow_ms for arm in arms.values()], axis=0)
     known = ~np.isnan(flow)
     if not known.any():
@@ -195,7 +195,7 @@ def _timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
     }
 
 
-def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], served: Measured) -> list[str]:
+def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> list[str]:
     protocol = PROTOCOLS[run["protocol"]]
     notes = [*run["labels"]["notes"], f"Licence of the set: {protocol.licence}."]
     if _drawn_planet(run):
@@ -204,7 +204,7 @@ def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], served: Measured) ->
     if asked < labelled:
         chosen = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
         notes.append(f"Only {asked} of {labelled} questions were asked{chosen and ': ' + chosen}.")
-    authors = len(np.unique(served.clusters))
+    authors = len(np.unique(first.clusters))
     if authors < FEW_AUTHORS:
         notes.append(f"Intervals rest on {authors} authors: with so few they are too short.")
     if not any(arm.calibrated.any() for arm in arms.values()):

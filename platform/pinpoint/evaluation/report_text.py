@@ -52,7 +52,7 @@ def _asked(report: Mapping[str, Any]) -> str:
         ("ranker", settings["ranker"]),
         ("candidates", settings["search"]["candidates"]),
         ("narrowed to", ", ".join([*settings["kinds"], *settings["sources"]]) or "nothing"),
-        ("excluded in the second arm", ", ".join(settings["exclude"]) or "no second arm"),
+        ("excluded in the arm with exclusions", ", ".join(settings["exclude"]) or "no such arm"),
     ]
     if planet is not None:
         said = f"{planet['generator']}, {planet['preset']}, seed {planet['seed']}"

@@ -146,7 +146,9 @@ def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
         width: D of the queries' vectors.
     """
     groups = _placeholders(folder, width)
-    arms = (SERVED, EXCLUDED) if run["settings"]["exclude"] else (SERVED,)
+    settings = run["settings"]
+    asked = {SERVED: settings.get("served", True), EXCLUDED: bool(settings["exclude"])}
+    arms = [name for name, wanted in asked.items() if wanted]
     schema = _SCHEMA.with_metadata({"pinpoint.run": json.dumps(run)})
     part = folder / f"{RESULTS}.part"
     rows = read_rows(folder)

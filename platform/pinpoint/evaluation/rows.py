@@ -139,11 +139,13 @@ def question_row(
     file_sha256: str | None,
     *,
     problem: tuple[str, str] = ("", ""),
-    slot: int | None = None,
     timings: Mapping[str, float] | None = None,
     arms: Mapping[str, ArmRow] | None = None,
 ) -> Row:
-    """A question with its answers, or with the problem of its photo: reason and detail."""
+    """A question with its answers, or with the problem of its photo: reason and detail.
+
+    Where its vector lies is known when it is written.
+    """
     return Row(
         number=number,
         file=question.file,
@@ -157,7 +159,7 @@ def question_row(
         sha256=file_sha256,
         problem=problem[0] or None,
         detail=problem[1] or None,
-        vector=slot,
+        vector=None,
         timings_ms=timings or {},
         arms=arms or {},
     )

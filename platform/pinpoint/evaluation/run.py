@@ -10,8 +10,8 @@ another bundle) ends the run, which goes on where it stopped when it is started 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,7 @@ from uuid import UUID
 
 from pinpoint.errors import BadPhoto, BadRequest, TooLarge
 from pinpoint.evaluation import asked
+from pinpoint.evaluation.ahead import in_order
 from pinpoint.evaluation.labels import Labelled, Question
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, ArmRow, Row, RowLog, arm_row, question_row
 from pinpoint.media.checks import Refused
@@ -68,6 +69,8 @@ class Plan:
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
     """Of `EXCLUDABLE`; with none of them there is no arm `excluded`."""
+    served: bool = True
+    """Whether there is an arm `served`; half the work where only the other one is wanted."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
     only: tuple[tuple[str, str], ...] = ()
     """Ask only questions with this value in this stratum, or `kind`; of its several values any."""
@@ -82,6 +85,7 @@ def evaluate(
     plan: Plan,
     parts: Parts,
     planet: Mapping[str, Any] | None = None,
+    at_once: int = 1,
     on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Ask every question that has no row yet, and leave a row for each in `folder`.
@@ -92,6 +96,7 @@ def evaluate(
         plan: How they are asked.
         parts: The search flow's.
         planet: What a synthetic planet says of itself.
+        at_once: Questions asked at a time. Rows are the same; timings hold the waiting for others.
         on_progress: Told questions done and questions in all.
 
     Returns:
@@ -115,11 +120,12 @@ def evaluate(
     )
     asked.claim(folder, run)
     with RowLog(folder, vector_width(parts)) as log:
-        finished = log.finished
+        todo = [number for number in range(len(questions)) if number not in log.finished]
         on_progress(log.count, len(questions))
-        for number in (n for n in range(len(questions)) if n not in finished):
-            row, vector = _ask(number, questions[number], log.next_vector(), plan, parts)
-            log.append(row, vector)
+        ask = partial(_ask, questions=questions, plan=plan, parts=parts)
+        for row, vector in in_order(ask, todo, at_once):
+            slot = None if vector is None else log.next_vector()
+            log.append(replace(row, vector=slot), vector)
             on_progress(log.count, len(questions))
     return run
 
@@ -187,6 +193,8 @@ def _check(plan: Plan, parts: Parts) -> None:
             f"bundle {parts.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
+    if not (plan.served or plan.exclude):
+        raise BadRequest("neither the gallery as it is nor one with exclusions is to be asked")
     if not plan.images.is_dir():
         raise BadRequest(f"{plan.images} is no folder of images")
     if not 0 < plan.near_duplicate_cosine <= 1:
@@ -216,6 +224,7 @@ def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
         "kinds": list(plan.limits.kinds),
         "sources": [str(each) for each in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
+        **({} if plan.served else {"served": False}),
         "near_duplicate_cosine": (
             plan.near_duplicate_cosine if "near-duplicate" in plan.exclude else None
         ),
@@ -224,10 +233,10 @@ def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
 
 
 def _ask(
-    number: int, question: Question, slot: int, plan: Plan, parts: Parts
+    number: int, *, questions: Sequence[Question], plan: Plan, parts: Parts
 ) -> tuple[Row, Vector | None]:
     """One question in every arm, or what was wrong with its photo."""
-    begun = perf_counter()
+    question, begun = questions[number], perf_counter()
     watch = Stopwatch()
     file_sha256: str | None = None
     try:
@@ -248,12 +257,11 @@ def _ask(
         return row, None
     shared_ms = watch.read()
     ask = partial(_locate, vector, question, plan=plan, parts=parts)
-    arms = {SERVED: ask(None)}
+    arms = {SERVED: ask(None)} if plan.served else {}
     if plan.exclude:
         arms[EXCLUDED] = ask(exclusions_for(question, file_sha256, plan))
     shared_ms["total"] = round((perf_counter() - begun) * 1e3, 3)
-    row = question_row(number, question, file_sha256, slot=slot, timings=shared_ms, arms=arms)
-    return row, vector
+    return question_row(number, question, file_sha256, timings=shared_ms, arms=arms), vector
 
 
 def _locate(

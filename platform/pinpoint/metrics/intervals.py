@@ -149,6 +149,50 @@ def bootstrap(
     return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
 
 
+def ratio(
+    above: ArrayLike,
+    below: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Sum of one column over the sum of another, with the percentile interval of `bootstrap`.
+
+    Both sums are taken of the same draw, so a share of a gap, (ours - least) / (most - least), has
+    the chance of the gap itself in its interval.
+
+    Args:
+        above: `[N]`.
+        below: `[N]`, the same rows in the same order.
+        clusters: `[N]` codes.
+        seed: Of the draws.
+        resamples: Number of draws.
+        level: Share of the draws that the interval holds, in (0, 1).
+
+    Returns:
+        NaN where `below` adds up to 0; NaN ends too with fewer than two clusters, or where it does
+        so in a draw: such a share may be anything.
+
+    Raises:
+        ValueError: As `bootstrap`.
+    """
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"{resamples} resamples at level {level}: wanted some, and one in (0, 1)")
+    column, of, count = _clustered(above, clusters)
+    under = numbers(below, "below", rows=len(column))
+    tops, unders = (np.bincount(of, each, minlength=count) for each in (column, under))
+    low = high = float("nan")
+    if count > 1:
+        sums = np.array([(each @ tops, each @ unders) for each in _draws(count, resamples, seed)])
+        shares = np.divide(*sums.T, out=np.full(len(sums), np.nan), where=sums[:, 1] != 0)
+        low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    total = float(unders.sum())
+    value = float(tops.sum()) / total if total else float("nan")
+    return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
+
+
 def compare(
     a: ArrayLike,
     b: ArrayLike,

@@ -95,8 +95,9 @@ class RerankerSpec:
     heads: Annotated[int, Field(ge=1, le=32)] = 4
     evidence_blocks: Annotated[int, Field(ge=1, le=2)] = 1
     """Times that a candidate looks at its evidence."""
-    candidate_blocks: Annotated[int, Field(ge=1, le=5)] = 3
-    """Times that candidates look at each other."""
+    candidate_blocks: Annotated[int, Field(ge=0, le=5)] = 3
+    """Times that candidates look at each other. With 0 each is judged by itself: of the others it
+    knows how it stands out among them, and no more."""
     vectors: bool = False
     """Whether tokens hold the vectors themselves, besides how alike they are. By them a network
     knows places again: on 466 questions of a small planet they brought nothing to unseen places,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from pinpoint.errors import BadPhoto, TooLarge
+from pinpoint.evaluation.ahead import in_order
 from pinpoint.evaluation.labels import Question
 from pinpoint.evaluation.run import Parts, Plan, exclusions_for
 from pinpoint.geo.cells import cell_ids
@@ -62,6 +63,8 @@ class Gallery:
     """Candidates as its search settings have them."""
     evidence_radius_m: float
     evidence_per_kind: int
+    at_once: int = 1
+    """Questions asked at a time; changes no row."""
 
     @property
     def shape(self) -> Shape:
@@ -187,8 +190,9 @@ def cache_examples(
             own = files.rows(number)
             rows = np.zeros(len(own), dtype=kind)
             refused: dict[int, str] = {}
-            for seat, row in enumerate(own):
-                reason = _ask(rows[seat], learners[row], gallery)
+            asked = ((rows[seat], learners[row]) for seat, row in enumerate(own))
+            reasons = in_order(lambda one: _ask(*one, gallery), asked, gallery.at_once)
+            for row, reason in zip(own, reasons, strict=True):
                 if reason is not None:
                     refused[row] = reason
             # The bits as they are: this file of numbers holds rows.

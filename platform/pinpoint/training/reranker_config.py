@@ -134,7 +134,7 @@ class RerankerNetwork(BaseModel):
     width: Annotated[int, Field(ge=8, le=256)] = 128
     heads: Annotated[int, Field(ge=1, le=32)] = 4
     evidence_blocks: Annotated[int, Field(ge=1, le=2)] = 1
-    candidate_blocks: Annotated[int, Field(ge=1, le=5)] = 3
+    candidate_blocks: Annotated[int, Field(ge=0, le=5)] = 3
     vectors: bool = False
     reach_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
 

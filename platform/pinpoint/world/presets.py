@@ -97,6 +97,21 @@ PRESETS: Final[Mapping[str, Preset]] = {
             },
         ),
         Preset(
+            name="small",
+            towns={
+                "train": Town(cities=12, photos=24, streets=24, photo_queries=4, street_queries=2),
+                "rerank": Town(
+                    cities=24, photos=24, streets=24, photo_queries=16, street_queries=4
+                ),
+                "calibration": Town(
+                    cities=12, photos=24, streets=24, photo_queries=24, street_queries=4
+                ),
+                "test": Town(cities=24, photos=24, streets=24, photo_queries=24, street_queries=4),
+                "null-train": Town(cities=6, photo_queries=16, street_queries=4),
+                "null-test": Town(cities=8, photo_queries=16, street_queries=4),
+            },
+        ),
+        Preset(
             name="bench",
             towns={
                 "train": Town(cities=800, photos=24, streets=24, photo_queries=4, street_queries=2),

@@ -1,0 +1,1 @@
+"""A reranker from nothing to its tables: planet, gallery, training, calibration, held-out test."""

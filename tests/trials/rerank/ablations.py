@@ -1,0 +1,200 @@
+"""What the reranker's choice rests on: the test's questions, searched and shown in other ways.
+
+Candidates come by the real search flow, with all exclusions, as in training; evidence is taken away
+afterwards, by masking it. The choice is the candidate of the highest score at its refined place,
+before any calibration: so arms differ in what was shown, and in nothing else.
+Letters: N questions, K candidates, B questions at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pinpoint import bootstrap
+from pinpoint.cli.session import DEFAULT_ORGANIZATION
+from pinpoint.evaluation.labels import read_labels
+from pinpoint.evaluation.protocols import PROTOCOLS
+from pinpoint.evaluation.run import Parts, Plan
+from pinpoint.geo.points import lat_lon
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.nets.rerank_inputs import moved
+from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.rerankers import load_reranker
+from pinpoint.ports import VectorIndex
+from pinpoint.records import Hit, IndexQuery, Limits
+from pinpoint.training.examples import Examples, Gallery, Learner, cache_examples, table_of
+from pinpoint.training.reranker_objective import plain
+from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
+
+NONE, SAME, OTHER, BOTH = EVIDENCE = ("none", "same kind", "other kind", "both")
+"""Of the question's own kind, of the other, of both."""
+BEST, VOTE, ORACLE, BY_THEMSELVES = "best picture", "vote", "oracle", "candidates alone"
+_AT_ONCE, _TELL = 32, 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How candidates are looked for."""
+
+    name: str
+    candidates: int
+    kind: str | None = None
+    """The only kind of candidates; evidence is of both all the same."""
+    evidence: Sequence[str] = (BOTH,)
+
+
+FULL = Search(name="both", candidates=48, evidence=EVIDENCE)
+SEARCHES = (
+    FULL,
+    Search(name="both-12", candidates=12),
+    *(Search(name=kind, candidates=48, kind=kind, evidence=EVIDENCE) for kind in KINDS),
+)
+
+
+class OneKind:
+    """An index whose other kind is never found, though it is there."""
+
+    def __init__(self, index: VectorIndex, kind: str) -> None:
+        self._index, self._kind = index, kind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+    def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
+        wanted = [each.filter.kinds == (self._kind,) for each in queries]
+        found = iter(
+            self._index.search([each for each, own in zip(queries, wanted, strict=True) if own])
+        )
+        return [next(found) if own else [] for own in wanted]
+
+
+def asked(ground: Ground) -> dict[str, int]:
+    """Ask all searches, and keep what each arm chose; the number of questions by search."""
+    learners = questions(ground.planet)
+    services = bootstrap.build(ground.settings, "api")
+    try:
+        for search in SEARCHES:
+            path = picks_file(ground, search)
+            if not path.is_file():
+                examples = _examples(ground, search, learners, services)
+                if examples.refused:
+                    raise RuntimeError(f"pictures that cannot be read: {examples.refused}")
+                _keep(path, picks(ground, search, examples))
+    finally:
+        services.close()
+    return {search.name: len(learners) for search in SEARCHES}
+
+
+def picks_file(ground: Ground, search: Search) -> Path:
+    """What the arms of a search chose."""
+    return ground.home / "ablations" / f"{search.name}.npz"
+
+
+def questions(planet: Path) -> list[Learner]:
+    """Of the role `test`, in the order of the labels."""
+    labelled = read_labels(PROTOCOLS["world"], planet / "queries" / "labels.csv")
+    images = planet / "queries" / "images"
+    return [
+        Learner(question=each, images=images)
+        for each in labelled.questions
+        if each.strata["role"] == "test"
+    ]
+
+
+def _examples(
+    ground: Ground, search: Search, learners: list[Learner], services: bootstrap.Services
+) -> Examples:
+    """What the flow finds for each question."""
+    organization_id = services.access.caller_for(DEFAULT_ORGANIZATION).organization_id
+    with services.database.read(organization_id) as catalogue:
+        source_ids = tuple(catalogue.source(f"test-{kind}").id for kind in KINDS)
+    part = read_bundle(ground.bundle(RERANKED)).contract.reranker
+    index = services.index if search.kind is None else OneKind(services.index, search.kind)
+    settings = services.settings.search.model_copy(update={"candidates": search.candidates})
+    gallery = Gallery(
+        plan=Plan(
+            organization_id=organization_id, images=Path(), limits=Limits(source_ids=source_ids)
+        ),
+        parts=Parts(
+            decoder=services.decoder,
+            encoder=services.encoder,
+            index=index,
+            database=services.database,
+            search=settings,
+            max_bytes=services.settings.media.max_bytes,
+        ),
+        evidence_radius_m=part.evidence_radius_m,
+        evidence_per_kind=part.evidence_per_kind,
+        at_once=ground.at_once,
+    )
+    folder = ground.home / "ablations" / f"examples-{search.name}"
+    told = _telling(f"ablation {search.name}")
+    return cache_examples(folder, learners, table_of(learners, 3), gallery, told)
+
+
+def picks(ground: Ground, search: Search, examples: Examples) -> dict[str, np.ndarray]:
+    """Places `[N, 2]` by arm, and the truth."""
+    nets = {name: load_reranker(read_bundle(ground.bundle(name))) for name in (RERANKED, ALONE)}
+    found = {"truth": np.array(examples.rows["truth"])}
+    found |= _unlearned(examples)
+    for evidence in search.evidence:
+        found[evidence] = _chosen(nets[RERANKED], examples, evidence)
+        say(f"ablation {search.name}: judged with evidence {evidence}")
+    if search is FULL:
+        found[BY_THEMSELVES] = _chosen(nets[ALONE], examples, BOTH)
+    return found
+
+
+def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
+    """What needs no weights: candidates stand in the order of their pictures' similarity."""
+    found = {name: np.empty((len(examples.rows), 2)) for name in (BEST, VOTE, ORACLE)}
+    for start in range(0, len(examples.rows), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(examples.rows)))
+        shown, seats = plain(examples, rows), np.arange(len(rows))
+        place = shown.asked.position.numpy()
+        away_km = np.where(shown.asked.present.numpy(), shown.away_km(), np.inf)
+        voted = np.maximum(examples.rows[rows]["voted"], 0)
+        for name, pick in ((BEST, 0), (VOTE, voted), (ORACLE, away_km.argmin(1))):
+            found[name][rows] = place[seats, pick]
+    return found
+
+
+@torch.inference_mode()
+def _chosen(net: Reranker, examples: Examples, evidence: str) -> np.ndarray:
+    """Refined places of the candidates of the highest scores, `[N, 2]`."""
+    found = np.empty((len(examples.rows), 2))
+    for start in range(0, len(found), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(found)))
+        given = plain(examples, rows).asked
+        own = given.near_kind == given.query_kind[:, None, None]
+        every = torch.ones_like(own)
+        kept = {NONE: ~every, SAME: own, OTHER: ~own, BOTH: every}[evidence]
+        said = net(replace(given, near_present=given.near_present & kept))
+        seats, best = torch.arange(len(rows)), said.scores.argmax(1)
+        offset_km = said.offset_km[seats, best].double().numpy()
+        found[rows] = lat_lon(moved(given.position[seats, best].numpy(), offset_km))
+    return found
+
+
+def _keep(path: Path, found: dict[str, np.ndarray]) -> None:
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **found)
+    part.replace(path)
+
+
+def _telling(what: str) -> Callable[[int, int], None]:
+    """Says now and then how far it is."""
+    told = [0]
+
+    def moved_on(done: int, total: int) -> None:
+        if done * _TELL >= (told[0] + 1) * total or done == total:
+            told[0] = done * _TELL // max(1, total)
+            say(f"{what}: {done} of {total} questions asked")
+
+    return moved_on

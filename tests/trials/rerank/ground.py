@@ -1,0 +1,125 @@
+"""Where everything of a run lies, the stack that it stands on, and the commands it is made with.
+
+The stack is one of its own below the run's home, as `pinpoint up` makes it. It stays on disk when
+the run ends or is broken off, so that the next one finds its gallery.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pinpoint.settings import EncoderSettings, Places, Settings
+from pinpoint.stack import lifecycle
+
+PRESETS = ("tiny", "small", "bench")
+BUNDLE, RERANKED, ALONE = "world-tiny", "world-tiny-reranked", "world-tiny-alone"
+"""The shipped bundle, the trained one, and the one whose candidates do not see each other."""
+KINDS = ("photo", "street")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """One run."""
+
+    home: Path
+    preset: str
+    seed: int
+    at_once: int
+    trained: Ground | None = None
+    """Another planet's run, whose bundle and calibrations are asked here, untouched."""
+
+    @property
+    def planet(self) -> Path:
+        return self.home / "planet"
+
+    @property
+    def stack(self) -> Path:
+        return self.home / "stack"
+
+    @property
+    def tables(self) -> Path:
+        return self.home / "tables.md"
+
+    @property
+    def calibrates(self) -> bool:
+        """The smallest planet has too few authors to promise anything."""
+        return self.preset != "tiny"
+
+    @property
+    def settings(self) -> Settings:
+        """Of the stack, whatever the environment says."""
+        return Settings(
+            places=Places(home=self.stack), encoder=EncoderSettings(bundle=BUNDLE, device="cpu")
+        )
+
+    def run(self, name: str) -> Path:
+        """Folder of an evaluation."""
+        return self.home / "runs" / name
+
+    def training(self, name: str) -> Path:
+        """Folder of a training run."""
+        return self.home / "training" / name
+
+    def bundle(self, name: str) -> Path:
+        """Folder of a trained bundle."""
+        return self.stack / "bundles" / name
+
+    def command(self, *words: str | Path, bundle: str = BUNDLE) -> Any:
+        """A command as it is typed; its document. What it says meanwhile is seen at once.
+
+        Raises:
+            RuntimeError: It failed.
+        """
+        plain = {name: value for name, value in os.environ.items() if "PINPOINT_" not in name}
+        done = subprocess.run(
+            [sys.executable, "-m", "pinpoint.cli", *map(str, words), "--json"],
+            env={
+                **plain,
+                "PINPOINT_HOME": str(self.stack),
+                "PINPOINT_BUNDLE": bundle,
+                "PINPOINT_DEVICE": "cpu",
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                # Idle threads of one process would spin where the others want to work.
+                "OMP_WAIT_POLICY": "passive",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"pinpoint {' '.join(map(str, words))} left {done.returncode}")
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """The stack is up; afterwards it is down, and all that it holds stays."""
+        self.stack.mkdir(parents=True, exist_ok=True, mode=0o700)
+        before = signal.signal(signal.SIGTERM, _interrupted)
+        try:
+            lifecycle.up(self.settings, say)
+            yield
+        finally:
+            lifecycle.down(self.settings)
+            signal.signal(signal.SIGTERM, before)
+
+
+def say(text: str) -> None:
+    """A line of the log, with the time."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
+
+
+def _interrupted(number: int, _: object) -> None:
+    # Who ends a run must not leave its servers behind.
+    raise KeyboardInterrupt(f"signal {number}")

@@ -1,0 +1,252 @@
+"""The figures behind the tables, from what the evaluations and ablations left on disk.
+
+Letters: N questions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from pinpoint.evaluation import measures, promises
+from pinpoint.evaluation.measures import Measured
+from pinpoint.evaluation.results import read_results
+from pinpoint.evaluation.rows import EXCLUDED
+from pinpoint.metrics.abstention import abstention_auroc
+from pinpoint.metrics.conventions import CONVENTIONS, distances_km
+from pinpoint.metrics.geolocation import within
+from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, compare, ratio
+from pinpoint.world.habits import shots
+from pinpoint.world.pictures import scene
+from pinpoint.world.presets import PRESETS
+from pinpoint.world.regions import sites
+from trials.rerank.ablations import SEARCHES, picks_file, questions
+from trials.rerank.ground import KINDS, Ground
+
+CONVENTION = CONVENTIONS["pinpoint"]
+RADII_KM = (1.0, 25.0)
+CITY_KM = 25.0
+EVERYTHING = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """An evaluation's answers without what knows the photo, `[N]` each."""
+
+    of: Measured
+    files: list[str]
+    role: np.ndarray
+    kind: np.ndarray
+
+    def hits(self, km: float, depth: int | None = None) -> np.ndarray:
+        return measures.hits(self.of, km, depth)
+
+    @property
+    def deepest(self) -> int:
+        return max(self.of.best_km)
+
+
+@cache
+def read_run(ground: Ground, name: str) -> Run:
+    """An evaluation that is finished; its geodesics take half a minute, so they are kept."""
+    arm = read_results(ground.run(name))[EXCLUDED]
+    if not arm.read.all():
+        raise RuntimeError(f"{name}: {int((~arm.read).sum())} pictures could not be read")
+    of = measures.measure(arm, CONVENTION, measures.depths_of(arm.candidates.shape[1]))
+    return Run(
+        of=of,
+        files=list(arm.files),
+        role=np.array([own["role"] for own in of.strata]),
+        kind=np.array([own["kind"] for own in of.strata]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """How far from the best picture to the oracle each ranker goes."""
+
+    questions: int
+    authors: int
+    top1: Interval
+    vote: Interval
+    rerank: Interval
+    oracle: Interval
+    closed_by_vote: Interval
+    closed: Interval
+    ahead: Interval
+    """Of the reranker beyond the vote, as a share of the same gap."""
+    gained: Interval
+    """Points of the reranker beyond the best picture."""
+
+
+def gap(vote: Run, rerank: Run, rows: np.ndarray, km: float) -> Gap:
+    """Of some of the questions, which are those of both runs."""
+    if vote.files != rerank.files:
+        raise RuntimeError("the runs of both rankers were asked different questions")
+    codes = rerank.of.clusters[rows]
+    top1, oracle = (rerank.hits(km, depth)[rows] for depth in (1, rerank.deepest))
+    voted, ranked = (each.hits(km)[rows] for each in (vote, rerank))
+    how: dict[str, Any] = {"seed": measures.SEED, "resamples": measures.RESAMPLES}
+    means = {
+        name: bootstrap(hit, codes, **how)
+        for name, hit in (("top1", top1), ("vote", voted), ("rerank", ranked), ("oracle", oracle))
+    }
+    return Gap(
+        questions=len(codes),
+        authors=len(np.unique(codes)),
+        closed_by_vote=ratio(voted - top1, oracle - top1, codes, **how),
+        closed=ratio(ranked - top1, oracle - top1, codes, **how),
+        ahead=ratio(ranked - voted, oracle - top1, codes, **how),
+        gained=bootstrap(ranked - top1, codes, **how),
+        **means,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """How far off each arm of each search was, and whose question it was, `[N]` each."""
+
+    off_km: dict[tuple[str, str], np.ndarray]
+    """By name of search and arm."""
+    kind: np.ndarray
+    clusters: np.ndarray
+
+    def hits(self, search: str, arm: str, km: float) -> np.ndarray:
+        return within(self.off_km[search, arm], km, CONVENTION).astype(np.float64)
+
+    def share(self, search: str, arm: str, kind: str, km: float) -> Interval:
+        rows = self.kind == kind
+        hit = self.hits(search, arm, km)[rows]
+        return bootstrap(hit, self.clusters[rows], seed=measures.SEED, resamples=measures.RESAMPLES)
+
+    def less(
+        self, one: tuple[str, str], other: tuple[str, str], kind: str, km: float = CITY_KM
+    ) -> Interval:
+        """One search and arm less another on the same questions, in shares."""
+        rows = self.kind == kind
+        pair = (self.hits(*each, km)[rows] for each in (one, other))
+        how: dict[str, Any] = {"seed": measures.SEED, "resamples": measures.RESAMPLES}
+        return compare(*pair, self.clusters[rows], **how).difference
+
+
+def read_ablation(ground: Ground) -> Ablation:
+    """All searches, whose questions are the same."""
+    asked = [each.question for each in questions(ground.planet)]
+    truth = np.array([(one.truth.lat, one.truth.lon) for one in asked])
+    off_km = {}
+    for search in SEARCHES:
+        with np.load(picks_file(ground, search)) as found:
+            if not np.array_equal(found["truth"], truth):
+                raise RuntimeError(f"{search.name} was asked other questions")
+            for arm in found.files:
+                off_km[search.name, arm] = distances_km(truth, found[arm], CONVENTION.distance)
+    return Ablation(
+        off_km=off_km,
+        kind=np.array([one.kind for one in asked]),
+        clusters=cluster_codes([one.creator for one in asked]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What was stated of some questions, against what is true."""
+
+    questions: int
+    authors: int
+    debiased_ece: float
+    """Of the stated probability to be within 25 km."""
+    held: dict[str, Interval]
+    """How often the areas hold the truth, by their share."""
+
+
+def kept_promises(run: Run) -> dict[str, Promise]:
+    """Of supported questions, all of them and by stratum of the calibration."""
+    own = run.role == "test"
+    found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
+    for value in measures.stratum_values(run.of).get("calibration", []):
+        found[value] = own & measures.in_stratum(run.of, "calibration", value)
+    return {name: _promise(run.of, rows) for name, rows in found.items() if rows.any()}
+
+
+def _promise(of: Measured, rows: np.ndarray) -> Promise:
+    how: dict[str, Any] = {"seed": measures.SEED, "resamples": measures.RESAMPLES}
+    stated = promises.reliability_at(of, CITY_KM, rows)
+    if stated is None or not of.area_holds:
+        raise RuntimeError("the answers state no probabilities: is there a calibration?")
+    return Promise(
+        questions=int(rows.sum()),
+        authors=len(np.unique(of.clusters[rows])),
+        debiased_ece=stated["debiased_ece"],
+        held={
+            share: bootstrap(held[rows], of.clusters[rows], **how)
+            for share, held in of.area_holds.items()
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """Whether the ranker knows what the gallery does not cover."""
+
+    unsupported: int
+    informative: int
+    """Supported questions whose picture shows the place."""
+    auroc: float
+    auroc_all: float
+    """Against all supported questions, those that show nothing among them."""
+    withheld: dict[str, tuple[float, int]]
+    """Share whose answer is withheld, and of how many, by case."""
+
+
+def doubts(run: Run, shows: np.ndarray) -> dict[str, Doubt]:
+    """By kind of the question, and of all."""
+    groups = {EVERYTHING: np.ones(len(run.role), bool)} | {k: run.kind == k for k in KINDS}
+    return {name: _doubt(run, shows, rows) for name, rows in groups.items()}
+
+
+def _doubt(run: Run, shows: np.ndarray, rows: np.ndarray) -> Doubt:
+    null, covered = rows & (run.role == "null-test"), rows & (run.role == "test")
+    informative = covered & shows
+    reached = run.hits(CITY_KM, run.deepest) > 0
+    cases = {
+        "unsupported": null,
+        "unsupported, informative": null & shows,
+        "supported, informative": informative,
+        "… found": informative & reached,
+        "… missed by the index": informative & ~reached,
+        "supported, shows nothing": covered & ~shows,
+    }
+    doubt, withheld = run.of.unsupported, run.of.withheld
+
+    def auroc(supported: np.ndarray) -> float:
+        both = null | supported
+        return abstention_auroc(doubt[both], null[both])
+
+    return Doubt(
+        unsupported=int(null.sum()),
+        informative=int(informative.sum()),
+        auroc=auroc(informative),
+        auroc_all=auroc(covered),
+        withheld={
+            name: (float(withheld[own].mean()) if own.any() else float("nan"), int(own.sum()))
+            for name, own in cases.items()
+        },
+    )
+
+
+@cache
+def showing(preset: str, seed: int) -> frozenset[str]:
+    """Files of the queries that show their place, as the planet knows and no label says."""
+    wanted, found = PRESETS[preset], set()
+    for site in sites(seed, wanted):
+        own = shots(seed, site, wanted.towns[site.role], wanted.habits)
+        asked = [shot for shot in own if shot.use == "query"]
+        if asked:
+            # A subject of this size fills the picture (`world.looks`).
+            radius = scene(seed, asked, wanted).subject_shape[:, 2]
+            shown = [shot for shot, size in zip(asked, radius, strict=True) if size < 3.0]
+            found |= {f"{site.role}/{shot.file}" for shot in shown}
+    return frozenset(found)

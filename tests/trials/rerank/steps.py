@@ -1,0 +1,215 @@
+"""The steps of a run, each done once: what one has left behind is not made again."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from trials.rerank import ablations, tables
+from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
+
+RECIPE = Path(__file__).parents[3] / "docs" / "configs" / "world-tiny-reranked.toml"
+RANKERS = ("vote", "rerank")
+SMALLER = {
+    "tiny": {"steps = 4000": "steps = 20\nbatch = 8\ncheckpoint_steps = 10"},
+    "small": {"steps = 4000": "steps = 400\ncheckpoint_steps = 100"},
+}
+"""What of the recipe is changed for smaller planets, which have fewer regions to divide, too."""
+_DIVIDED = "\n[split]\nshare = 0.3\n"
+
+
+def planet(ground: Ground) -> Any:
+    """Draw it."""
+    asked = ("--preset", ground.preset, "--seed", str(ground.seed))
+    return ground.command("world", "make", ground.planet, *asked)
+
+
+def gallery(ground: Ground) -> Any:
+    """Both kinds of what is learned from, calibrated on and tested on."""
+    roles = ("test",) if ground.trained else ("rerank", "calibration", "test")
+    return [_ingested(ground, role) for role in roles]
+
+
+def train(ground: Ground) -> Any:
+    """The recipe's reranker, and the same without a look at other candidates."""
+    if ground.trained is not None:
+        return _taken_along(ground, ground.trained)
+    text = RECIPE.read_text(encoding="utf-8")
+    for old, new in SMALLER.get(ground.preset, {}).items():
+        text = _changed(text, old, new)
+    text += _DIVIDED if ground.preset in SMALLER else ""
+    made = [_trained(ground, RERANKED, text)]
+    alone = _changed(text, f'name = "{RERANKED}"', f'name = "{ALONE}"')
+    alone = _changed(alone, "candidate_blocks = 2", "candidate_blocks = 0")
+    # Both are asked the same, so it is asked once.
+    shared = ground.training(ALONE) / "examples"
+    if not shared.is_symlink():
+        shared.parent.mkdir(parents=True)
+        shared.symlink_to(ground.training(RERANKED) / "examples")
+    return [*made, _trained(ground, ALONE, alone)]
+
+
+def calibrate(ground: Ground) -> Any:
+    """Both rankers, on the calibration split and on regions without a gallery."""
+    if not ground.calibrates:
+        return "left out: this planet has too few authors"
+    found = []
+    for ranker in RANKERS:
+        out = _evaluated(ground, "calibration", ranker, ("calibration", "null-train"))
+        found.append(ground.command("calibrate", out, bundle=RERANKED))
+    return found
+
+
+def test(ground: Ground) -> Any:
+    """Both rankers in the open setting, and in regions without a gallery."""
+    return [str(_evaluated(ground, "test", each, ("test", "null-test"))) for each in RANKERS]
+
+
+def ablate(ground: Ground) -> Any:
+    """The test's questions once more, with fewer candidates and with those of one kind."""
+    return ablations.asked(ground)
+
+
+def closed(ground: Ground) -> Any:
+    """Both rankers where the embedder was trained, over all of that gallery."""
+    _ingested(ground, "train")
+    return [str(_evaluated(ground, "train", each, ("train",))) for each in RANKERS]
+
+
+def tabled(ground: Ground) -> Any:
+    """Everything as Markdown."""
+    ground.tables.write_text(tables.made(ground), encoding="utf-8")
+    return str(ground.tables)
+
+
+STEPS: dict[str, Callable[[Ground], Any]] = {
+    "planet": planet,
+    "gallery": gallery,
+    "train": train,
+    "calibrate": calibrate,
+    "test": test,
+    "ablate": ablate,
+    "closed": closed,
+    "tables": tabled,
+}
+ELSEWHERE = ("planet", "gallery", "train", "test", "tables")
+"""Of another planet's bundle: the headline on this one."""
+_STANDING = ("gallery", "train", "calibrate", "test", "ablate", "closed")
+"""Steps that need the stack."""
+
+
+def play(ground: Ground, names: tuple[str, ...]) -> None:
+    """Every step that is wanted and not done; the tables are cheap, so they are made anew."""
+    todo = [name for name in STEPS if name in names and not _done(ground, name)]
+    with ExitStack() as ends:
+        for name in todo:
+            if name == next((each for each in todo if each in _STANDING), None):
+                ends.enter_context(ground.standing())
+            _play(ground, name)
+
+
+def _done(ground: Ground, name: str) -> bool:
+    if name == "tables":
+        return False
+    mark = _mark(ground, name)
+    if not mark.is_file():
+        return False
+    said = json.loads(mark.read_text(encoding="utf-8"))
+    if (said["preset"], said["seed"]) != (ground.preset, ground.seed):
+        raise RuntimeError(f"{ground.home} holds preset {said['preset']} of seed {said['seed']}")
+    say(f"{name}: there already, took {said['took_s']:.0f} s")
+    return True
+
+
+def _play(ground: Ground, name: str) -> None:
+    say(f"{name}: begins")
+    began, before = time.monotonic(), _cpu_s()
+    found = STEPS[name](ground)
+    took_s, cpu_s = time.monotonic() - began, _cpu_s() - before
+    said = {"preset": ground.preset, "seed": ground.seed, "took_s": took_s, "found": found}
+    mark = _mark(ground, name)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(said, indent=1), encoding="utf-8")
+    say(f"{name}: took {took_s:.0f} s, {cpu_s:.0f} CPU s of it here and in commands")
+
+
+def _mark(ground: Ground, name: str) -> Path:
+    return ground.home / "done" / f"{name}.json"
+
+
+def _cpu_s() -> float:
+    """Of this process and of the commands that have ended; servers are not in it."""
+    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    used = [resource.getrusage(each) for each in both]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def _ingested(ground: Ground, role: str) -> list[Any]:
+    """A role's galleries, each a source of its kind; files that are known are recognised."""
+    found = []
+    for kind in KINDS:
+        source = f"{role}-{kind}"
+        manifest = ground.planet / "galleries" / source / "manifest.csv"
+        batch = ground.command("ingest", manifest, "--source", source, "--kind", kind, "--wait")
+        lost = batch["rejected"] + batch["failed"]
+        if lost:
+            raise RuntimeError(f"{lost} images of {source} were not taken in")
+        say(f"{source}: {batch['indexed']} images taken in, {batch['duplicate']} known")
+        found.append(batch)
+    return found
+
+
+def _taken_along(ground: Ground, there: Ground) -> str:
+    """The bundle with its calibrations, and what its training said."""
+    for old, new in (
+        (there.bundle(RERANKED), ground.bundle(RERANKED)),
+        (there.training(RERANKED) / "report.json", ground.training(RERANKED) / "report.json"),
+    ):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        if old.is_dir():
+            shutil.copytree(old, new, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(old, new)
+    return f"taken from {there.home}"
+
+
+def _changed(text: str, old: str, new: str) -> str:
+    """The recipe with one line changed.
+
+    Raises:
+        RuntimeError: It does not have that line once.
+    """
+    if text.count(old) != 1:
+        raise RuntimeError(f"the recipe {RECIPE} does not say {old!r} once")
+    return text.replace(old, new)
+
+
+def _trained(ground: Ground, name: str, text: str) -> Any:
+    if ground.bundle(name).is_dir():
+        say(f"{name}: trained already")
+        report = ground.training(name) / "report.json"
+        return json.loads(report.read_text(encoding="utf-8"))["validation"]
+    config = ground.planet / f"{name}.toml"
+    config.write_text(text, encoding="utf-8")
+    out = ("--out", ground.training(name), "--at-once", str(ground.at_once))
+    made = ground.command("train", "reranker", "--config", config, *out)
+    return made["validation"]
+
+
+def _evaluated(ground: Ground, role: str, ranker: str, asked: tuple[str, ...]) -> Path:
+    """Ask a role's gallery; a run that was broken off goes on."""
+    out = ground.run(f"{role}-{ranker}")
+    if (out / "report.md").is_file():
+        say(f"{out.name}: asked already")
+        return out
+    say(f"{out.name}: begins")
+    words = [f"--source={role}-{kind}" for kind in KINDS] + [f"--only=role={one}" for one in asked]
+    how = ("--ranker", ranker, "--no-served", "--out", out, "--at-once", str(ground.at_once))
+    ground.command("evaluate", "world", "--images", ground.planet, *words, *how, bundle=RERANKED)
+    return out

@@ -1,0 +1,209 @@
+"""The tables as Markdown; every figure is computed in `measured`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from pinpoint.metrics.intervals import Interval
+from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
+from readme_tables import table
+from trials.rerank.ablations import (
+    BEST,
+    BOTH,
+    BY_THEMSELVES,
+    EVIDENCE,
+    FULL,
+    NONE,
+    ORACLE,
+    SEARCHES,
+    VOTE,
+    picks_file,
+)
+from trials.rerank.ground import KINDS, RERANKED, Ground
+from trials.rerank.measured import (
+    RADII_KM,
+    Ablation,
+    Doubt,
+    Gap,
+    Promise,
+    doubts,
+    gap,
+    kept_promises,
+    read_ablation,
+    read_run,
+    showing,
+)
+
+SETTINGS = {"open": "test", "closed": "train"}
+"""Setting, and the role whose gallery and questions it is."""
+RANKERS = ("vote", "rerank")
+
+
+def made(ground: Ground) -> str:
+    """Everything there is to show."""
+    parts = [words(ground), "## From the best picture to the oracle", headline(ground)]
+    if all(picks_file(ground, search).is_file() for search in SEARCHES):
+        parts += ["## What the choice rests on", *ablation(read_ablation(ground))]
+    if ground.calibrates:
+        parts += ["## Calibration", calibration(ground), "## No support", support(ground)]
+    return "\n\n".join(parts) + "\n"
+
+
+def words(ground: Ground) -> str:
+    """What stands above every table."""
+    digest = preset_digest(PRESETS[ground.preset], ground.seed)
+    train = json.loads((ground.training(RERANKED) / "report.json").read_text(encoding="utf-8"))
+    elsewhere = " of another planet" if ground.trained else ""
+    return (
+        f"Synthetic planet, not the Earth: {GENERATOR}, preset `{ground.preset}`, seed"
+        f" {ground.seed}, digest `{digest}`; bundle `{RERANKED}`, trained on"
+        f" {train['questions']['train']:,} questions{elsewhere}. A photo's own row, author, drive"
+        " and near-duplicates never help. In brackets the 95 % interval of a bootstrap over"
+        " authors and drives."
+    )
+
+
+def gaps(ground: Ground) -> dict[tuple[str, str, float], Gap]:
+    """By setting, kind of the question and radius."""
+    found = {}
+    for setting, role in SETTINGS.items():
+        if all((ground.run(f"{role}-{each}") / "report.md").is_file() for each in RANKERS):
+            vote, rerank = (read_run(ground, f"{role}-{each}") for each in RANKERS)
+            for kind in KINDS:
+                rows = (rerank.role == role) & (rerank.kind == kind)
+                if rows.any():
+                    for km in RADII_KM:
+                        found[setting, kind, km] = gap(vote, rerank, rows, km)
+    return found
+
+
+def headline(ground: Ground) -> str:
+    """Per cent of the questions answered within a radius, and shares of the gap."""
+    rows = [
+        [
+            setting,
+            kind,
+            f"{found.questions:,} ({found.authors:,})",
+            f"{km:g}",
+            *map(percent, (found.top1, found.vote, found.rerank, found.oracle)),
+            *map(percent, (found.closed_by_vote, found.closed, found.ahead, found.gained)),
+        ]
+        for (setting, kind, km), found in gaps(ground).items()
+    ]
+    head = ["setting", "questions", "number (authors)", "km", BEST, VOTE, "rerank", ORACLE]
+    shares = ["gap closed by the vote", "by rerank", "rerank − vote", "rerank − best, points"]
+    return table([*head, *shares], rows)
+
+
+def ablation(found: Ablation) -> list[str]:
+    """Evidence, then one change at a time."""
+    rows = []
+    for search in SEARCHES:
+        arms = [BEST, VOTE, *search.evidence, ORACLE]
+        arms += [BY_THEMSELVES] if search is FULL else []
+        for kind in KINDS if (found.kind == KINDS[-1]).any() else KINDS[:1]:
+            for arm in arms:
+                said = [percent(found.share(search.name, arm, kind, km)) for km in RADII_KM]
+                against = "–"
+                if NONE in search.evidence and arm in EVIDENCE[1:]:
+                    pair = ((search.name, arm), (search.name, NONE))
+                    against = percent(found.less(*pair, kind))
+                rows.append([kind, _searched(search.name), _arm(arm), *said, against])
+    head = ["questions", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
+    return [
+        "Before calibration: the refined place of the candidate with the highest score; of the"
+        " vote with the evidence that the reranker sees.",
+        table([*head, "less no evidence, points @25 km"], rows),
+        table(["questions", "one less another, points @25 km", "difference"], _changes(found)),
+    ]
+
+
+def _changes(found: Ablation) -> Iterable[list[object]]:
+    full = (FULL.name, BOTH)
+    changes = {
+        "candidates that see each other, less alone": (full, (FULL.name, BY_THEMSELVES)),
+        "48 candidates, less 12": (full, ("both-12", BOTH)),
+        "rerank, less vote": (full, (FULL.name, VOTE)),
+        "both kinds of candidates, less photos only": (full, ("photo", BOTH)),
+        "both kinds of candidates, less street views only": (full, ("street", BOTH)),
+    }
+    for kind in KINDS:
+        if (found.kind == kind).any():
+            for name, pair in changes.items():
+                yield [kind, name, percent(found.less(*pair, kind))]
+
+
+def _searched(name: str) -> str:
+    one = next(each for each in SEARCHES if each.name == name)
+    return f"{one.candidates} {one.kind or 'of both kinds'}"
+
+
+def _arm(arm: str) -> str:
+    return f"evidence: {arm}" if arm in EVIDENCE else arm
+
+
+def promised(ground: Ground) -> dict[str, dict[str, Promise]]:
+    """By ranker and stratum."""
+    return {each: kept_promises(read_run(ground, f"test-{each}")) for each in RANKERS}
+
+
+def calibration(ground: Ground) -> str:
+    """What was stated, of the questions that the gallery covers."""
+    rows = [
+        [
+            ranker,
+            stratum,
+            f"{found.questions:,} ({found.authors:,})",
+            f"{found.debiased_ece:.3f}",
+            *(percent(held) for _, held in sorted(found.held.items())),
+        ]
+        for ranker, strata in promised(ground).items()
+        for stratum, found in strata.items()
+    ]
+    head = ["ranker", "stratum", "questions (authors)", "debiased ECE of P(within 25 km)"]
+    return table([*head, "50 % areas hold, %", "90 % areas hold, %"], rows)
+
+
+def doubted(ground: Ground) -> dict[str, dict[str, Doubt]]:
+    """By ranker and kind of the question."""
+    shows = showing(ground.preset, ground.seed)
+    found = {}
+    for ranker in RANKERS:
+        run = read_run(ground, f"test-{ranker}")
+        found[ranker] = doubts(run, np.array([file in shows for file in run.files]))
+    return found
+
+
+def support(ground: Ground) -> str:
+    """Regions without a gallery against those with one."""
+    rows = []
+    cases: list[str] = []
+    for ranker, kinds in doubted(ground).items():
+        for kind, found in kinds.items():
+            cases = list(found.withheld)
+            said = [_case(*found.withheld[case]) for case in cases]
+            rows.append([ranker, kind, _three(found.auroc), _three(found.auroc_all), *said])
+    head = ["ranker", "questions", "AUROC against informative", "against all supported"]
+    return table([*head, *(f"withheld: {case}" for case in cases)], rows)
+
+
+def percent(found: Interval) -> str:
+    """Per cent with its interval."""
+    if math.isnan(found.value):
+        return "–"
+    text = f"{100 * found.value:.1f}"
+    if math.isnan(found.low):
+        return text
+    return f"{text} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _case(share: float, count: int) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.1f} % of {count:,}"
+
+
+def _three(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"

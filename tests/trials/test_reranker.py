@@ -1,0 +1,108 @@
+"""The reranker on the synthetic planet, from nothing to its tables, against what it must show.
+
+Hours on two cores. `PINPOINT_TEST_RERANK` names a folder that is gone on with and kept, else all of
+it is made anew and thrown away; `PINPOINT_TEST_RERANK_PRESET=small` rehearses it in minutes, where
+figures are shown and nothing is asked of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import dismiss, home_folder, watch_over
+from pinpoint.stack import lifecycle
+from trials.rerank.ablations import BOTH, NONE
+from trials.rerank.ground import KINDS, PRESETS, Ground
+from trials.rerank.measured import CITY_KM, EVERYTHING, read_ablation
+from trials.rerank.steps import STEPS, play
+from trials.rerank.tables import SETTINGS, doubted, gaps, promised
+
+PRESET = os.environ.get("PINPOINT_TEST_RERANK_PRESET", "bench")
+SEED = 7
+CLOSED = {"photo": 0.15, "street": 0.25}
+"""Least share of the gap at 25 km."""
+LEAST_AUTHORS = 500
+HOURS = 3_600
+
+pytestmark = pytest.mark.timeout(24 * HOURS)
+enough = pytest.mark.skipif(PRESET != "bench", reason=f"`{PRESET}` has too few questions for that")
+
+
+@pytest.fixture(scope="module")
+def ground():
+    assert PRESET in PRESETS
+    kept = os.environ.get("PINPOINT_TEST_RERANK")
+    if kept:
+        yield _played(Path(kept).absolute())
+        return
+    with home_folder() as home:
+        watcher = watch_over(home / "stack")
+        made = Ground(home=home, preset=PRESET, seed=SEED, at_once=2)
+        try:
+            yield _played(home)
+        finally:
+            lifecycle.down(made.settings)
+            dismiss(watcher)
+            lifecycle.erase(made.settings)
+
+
+def _played(home):
+    made = Ground(home=home, preset=PRESET, seed=SEED, at_once=2)
+    play(made, tuple(STEPS))
+    sys.stdout.write("\n" + made.tables.read_text(encoding="utf-8"))
+    return made
+
+
+def test_every_table_is_there(ground):
+    text = ground.tables.read_text(encoding="utf-8")
+    assert "Synthetic planet, not the Earth" in text
+    assert f"preset `{PRESET}`, seed {SEED}" in text
+    found = gaps(ground)
+    assert {setting for setting, _, _ in found} == set(SETTINGS)
+    for one in found.values():
+        assert one.top1.value <= one.oracle.value
+        assert max(one.vote.value, one.rerank.value) > 0 or PRESET == "tiny"
+    shown = read_ablation(ground)
+    for search in ("both", "photo", "street"):
+        assert (shown.off_km[search, BOTH] != shown.off_km[search, NONE]).any()
+
+
+@enough
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_closes_the_gap_in_the_open_setting_and_does_no_harm_in_the_closed_one(ground, kind):
+    found = gaps(ground)
+    one = found["open", kind, CITY_KM]
+    assert one.closed.value >= CLOSED[kind]
+    assert one.closed.low > 0
+    assert one.ahead.low > 0, "clear of the vote"
+    assert found["closed", kind, CITY_KM].gained.value >= -0.01
+
+
+@enough
+def test_evidence_of_both_kinds_brings_something_to_candidates_of_one(ground):
+    gained = read_ablation(ground).less(("photo", BOTH), ("photo", NONE), "photo")
+    assert gained.value >= 0.01
+    assert gained.low > 0
+
+
+@enough
+def test_probabilities_and_areas_hold_what_they_say(ground):
+    found = promised(ground)["rerank"]
+    everything = found[EVERYTHING]
+    assert everything.debiased_ece <= 0.03
+    assert 0.87 <= everything.held["0.9"].value <= 0.93
+    for stratum, one in found.items():
+        if one.authors >= LEAST_AUTHORS:
+            assert 0.85 <= one.held["0.9"].value <= 0.95, stratum
+
+
+@enough
+def test_it_knows_what_the_gallery_does_not_cover(ground):
+    found = doubted(ground)["rerank"][EVERYTHING]
+    assert found.auroc >= 0.9
+    assert found.withheld["unsupported"][0] >= 0.8
+    assert found.withheld["supported, informative"][0] <= 0.1
