@@ -1,7 +1,7 @@
 """The same photo gets the same answer, whoever shares its batch: from pixels to radii.
 
 A real tower (that of `world-tiny`) encodes, a real reranker with random weights judges: each photo
-alone, then all of them shuffled in batches of 64 and of 8; a calibration of made-up questions decides.
+alone, then all shuffled, in batches of 64 and of 8. A calibration of made-up questions decides.
 """
 
 from __future__ import annotations
