@@ -155,7 +155,6 @@ def locate_encoded(
                 exclusions=exclusions,
             )
         with watch.stage("rank"):
-            # A reranker gives all masses itself: no need to vote before.
             ranking = _ranking(ranker if judge is None else vote.TOP1, vector, candidates, near)
             if judge is not None:
                 said = judge.judge(vector, kind, candidates, near, points)
@@ -287,7 +286,10 @@ def _ranking(
     candidates: Sequence[Candidate],
     near: Mapping[UUID, Sequence[Evidence]],
 ) -> Ranking:
-    """By a ranker that needs no weights: the one asked for, else the vote."""
+    """By a ranker that needs no weights: the one asked for, else the vote.
+
+    A reranker gives all masses itself; before it the cheapest one brings the evidence along.
+    """
     name = ranker or vote.NAME
     ranked = RANKERS[name](vector, candidates, near)
     return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.MISSING)
