@@ -185,11 +185,13 @@ def ratio(
     tops, unders = (np.bincount(of, each, minlength=count) for each in (column, under))
     low = high = float("nan")
     if count > 1:
-        sums = np.array([(each @ tops, each @ unders) for each in _draws(count, resamples, seed)])
-        shares = np.divide(*sums.T, out=np.full(len(sums), np.nan), where=sums[:, 1] != 0)
+        shares = [
+            float(times @ tops) / total if (total := float(times @ unders)) else float("nan")
+            for times in _draws(count, resamples, seed)
+        ]
         low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    total = float(unders.sum())
-    value = float(tops.sum()) / total if total else float("nan")
+    whole = float(unders.sum())
+    value = float(tops.sum()) / whole if whole else float("nan")
     return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
 
 
