@@ -56,14 +56,15 @@ def test_a_builder_that_ends_meanwhile_is_no_error():
 
 
 def test_the_owner_waits_for_a_calm_moment_but_not_for_ever(monkeypatch):
-    monkeypatch.setattr(index_yield, "CALM_S", 0.5)
+    monkeypatch.setattr(index_yield, "CALM_S", 60.0)
     monkeypatch.setattr(index_yield, "LOOK_S", 0.01)
     waits = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     await_calm(lambda: waits.pop(0))
     assert waits == [1.0], "three looks in a row"
+    monkeypatch.setattr(index_yield, "CALM_S", 0.5)
     begun = time.monotonic()
     await_calm(lambda: 1.0)
-    assert 0.5 <= time.monotonic() - begun < 5
+    assert 0.5 <= time.monotonic() - begun < 30
 
 
 def test_small_pieces_of_work_let_others_pass(monkeypatch):
