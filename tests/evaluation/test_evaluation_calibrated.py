@@ -141,8 +141,11 @@ def _check_figures(folder, after):
 
 
 def _check_foreign(folder, found):
-    other = replace(found, contract="0" * 64)
-    write_calibration(folder, other)
-    bundle = read_bundle(folder)
-    with pytest.raises(BadBundle, match="was fitted on the bundle world-tiny"):
-        public_contract(bundle.contract, 512, bundle.calibrations)
+    for other, words in (
+        (replace(found, contract="0" * 64), "was fitted on the bundle world-tiny"),
+        (replace(found, weights="0" * 64), "was fitted with another reranker"),
+    ):
+        write_calibration(folder, other)
+        bundle = read_bundle(folder)
+        with pytest.raises(BadBundle, match=words):
+            public_contract(bundle.contract, 512, bundle.calibrations)

@@ -60,6 +60,7 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     encoder, parts = calibrated
     unseen = next(each for each in planet.unseen if (each.role, each.kind) == ("rerank", kind))
     found = encoder.contract.calibrations["rerank"]
+    assert found.weights == encoder.reranker.digest
     contract = replace(encoder.contract, calibrations={"rerank": replace(found, **changes)})
     vector = pipeline.encoded(
         unseen.path.read_bytes(),

@@ -48,14 +48,15 @@ def calibrate(
     rendition_px = settings.media.rendition_px
     found = fit(run, licence=licence, withheld=withheld)
     folder = _folder(found.contract, bundle, settings)
-    if digest(read_bundle(folder).contract, rendition_px) != found.contract:
+    kept = read_bundle(folder).contract
+    if digest(kept, rendition_px) != found.contract:
         raise BadRequest(
             f"the run was asked with the bundle {found.bundle} ({found.contract[:16]}…), {folder} "
             "is another"
         )
+    # Before it is written: a bundle with a calibration that does not fit is refused whole.
+    public_contract(kept, rendition_px, {found.ranker: found})
     path = write_calibration(folder, found)
-    whole = read_bundle(folder)
-    public_contract(whole.contract, rendition_px, whole.calibrations)
     if session.as_json:
         output.show_json({"file": str(path), **_said(found)})
         return

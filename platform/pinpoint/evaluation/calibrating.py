@@ -106,6 +106,7 @@ def calibrate(
     return Calibration(
         ranker=run["settings"]["ranker"],
         contract=run["gallery"]["bundle_digest"],
+        weights=run["settings"].get("reranker"),
         bundle=run["gallery"]["bundle"],
         kernels_km=fitting.KERNELS_KM,
         elsewhere_km=fitting.ELSEWHERE_KM,

@@ -75,13 +75,21 @@ def read_calibrations(folder: Path) -> dict[str, Calibration]:
     return found
 
 
-def check_fits(calibrations: Mapping[str, Calibration], contract: str) -> None:
-    """Whether calibrations were fitted on the contract of this digest.
+def check_fits(
+    calibrations: Mapping[str, Calibration], contract: str, reranker: str | None
+) -> None:
+    """Whether calibrations were fitted on the contract and the reranker of these digests.
 
     Raises:
         BadBundle: One was fitted on another.
     """
     for each in calibrations.values():
+        if each.weights not in (None, reranker):
+            raise BadBundle(
+                f"{calibration_file(each.ranker)} was fitted with another reranker "
+                f"({each.weights[:16]}…) than lies beside it. Fit it again with `pinpoint "
+                "calibrate`, or remove the file; answers are then uncalibrated"
+            )
         if each.contract != contract:
             raise BadBundle(
                 f"{calibration_file(each.ranker)} was fitted on the bundle {each.bundle} "

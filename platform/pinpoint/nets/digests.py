@@ -64,10 +64,11 @@ def public_contract(
     """The contract as the rest of the house sees it, with the calibrations that lie beside it.
 
     Raises:
-        BadBundle: A calibration was fitted on another contract.
+        BadBundle: A calibration was fitted on another contract or reranker.
     """
     named = digest(contract, rendition_px)
-    check_fits(calibrations, named)
+    reranker = contract.reranker
+    check_fits(calibrations, named, None if reranker is None else reranker.weights.sha256)
     return Contract(
         name=contract.name,
         digest=named,

@@ -55,6 +55,8 @@ class Calibration:
     ranker: str
     contract: str
     """Digest of the bundle's contract."""
+    weights: str | None = None
+    """Digest of the ranker's own weights, where it has any."""
     bundle: str
     kernels_km: tuple[float, ...]
     """Radii of the kernels around candidates."""
