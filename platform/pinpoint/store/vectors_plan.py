@@ -26,23 +26,23 @@ GRAPH_EF: Final = 256
 def choose(matched: int) -> Way:
     """The way to search for a filter, from the table below.
 
-    100,000 images of 512 values, one optimised segment, two busy cores: recall@48 against exact
-    and median milliseconds with payload (plain and ACORN with 128 points in sight, last with 256):
+    100,000 images of 384 values, one optimised segment, two busy cores: recall@48 against exact
+    and median milliseconds with payload:
 
-    | filter                 | matched | exact       | plain HNSW   | ACORN, 128  | ACORN, 256  |
-    | organisation           |  58,996 | 1.000 28.6  | 0.972  8.6   | 0.999 17.8  | 1.000 22.4  |
-    | + kind                 |  30,933 | 0.999 17.9  | 0.951  7.1   | 0.998 21.0  | 0.997 15.1  |
-    | + time range           |  33,092 | 1.000 30.4  | 0.968 10.6   | 1.000 19.0  | 1.000 29.4  |
-    | + radius               |  38,695 | 0.999 25.4  | 0.951  8.9   | 0.998 25.1  | 0.999 32.4  |
-    | + kind, time, radius   |  11,033 | 1.000 11.4  | 0.948  5.0   | 0.999 29.1  | 0.999 13.7  |
-    | organisation of 1 %    |   1,039 | 1.000  0.7  | 1.000  0.7   | 1.000  0.6  |             |
-    | 98 % of 20,000         | ~19,600 | 1.000  6.7  | 0.988  3.3   | 0.988  2.7  | 0.997  2.9  |
+    | filter                 | matched | exact       | plain HNSW   | ACORN       |
+    | organisation           |  57,811 | 1.000 11.2  | 0.948 17.9   | 0.989 18.5  |
+    | + kind                 |  31,338 | 1.000 20.4  | 0.939  8.7   | 0.989 15.4  |
+    | + time range           |  32,276 | 0.999 47.8  | 0.862 23.8   | 0.990 41.8  |
+    | + radius               |  37,559 | 0.999 29.0  | 0.932 20.1   | 0.992 24.4  |
+    | + kind, time, radius   |  11,453 | 1.000 10.5  | 0.857  9.0   | 0.991 41.5  |
+    | organisation of 1 %    |   1,039 | 1.000  3.8  | 1.000  1.1   | 1.000  1.0  |
+    | 96 % of 20,000         |  19,208 | 1.000  6.6  | 0.997  5.4   | 0.998  5.3  |
 
-    On an idle machine exact took 2-9 ms at 100,000 and ACORN 18-91 ms. So exact up to a size,
-    whatever the shape: it loses nothing and its answers do not depend on what other organisations
-    add. Beyond it ACORN: plain HNSW falls under 0.98 where a filter is narrow, and where none is
-    (the last line) it is no quicker, because ACORN then has nothing to look past. There the points
-    in sight decide, so they are 256. `tests/trials/test_recall.py` prints such a table.
+    So exact up to a size, whatever the shape: it loses nothing and its answers do not depend on
+    what other organisations add. Beyond it ACORN: plain HNSW falls under 0.98 where a filter is
+    narrow, and where none is (the last line) it is no quicker, because ACORN then has nothing to
+    look past. There the points in sight decide, so they are 256.
+    `tests/trials/test_recall.py` prints such a table.
 
     Args:
         matched: Images the filter lets through, counted and not estimated: an estimate of several
