@@ -83,8 +83,9 @@ def test_it_closes_the_gap_in_the_open_setting_and_does_no_harm_in_the_closed_on
 
 
 @enough
-def test_evidence_of_both_kinds_brings_something_to_candidates_of_one(ground):
-    gained = read_ablation(ground).less(("photo", BOTH), ("photo", NONE), "photo")
+@pytest.mark.parametrize("candidates", KINDS)
+def test_evidence_of_both_kinds_brings_something_to_candidates_of_one(ground, candidates):
+    gained = read_ablation(ground).less((candidates, BOTH), (candidates, NONE), "photo")
     assert gained.value >= 0.01
     assert gained.low > 0
 
