@@ -1,8 +1,8 @@
 """The reranker on the synthetic planet, from nothing to its tables, against what it must show.
 
-Hours on two cores. `PINPOINT_TEST_RERANK` names a folder that is gone on with and kept, else all of
-it is made anew and thrown away; `PINPOINT_TEST_RERANK_PRESET=small` rehearses it in minutes, where
-figures are shown and nothing is asked of them.
+Hours on two cores: `PINPOINT_TEST_RERANK` names a folder that is gone on with and kept. Without it
+all is made anew and thrown away, on the planet `small` in minutes, where figures are shown and
+nothing is asked of them; `PINPOINT_TEST_RERANK_PRESET` names another planet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from trials.rerank.measured import CITY_KM, EVERYTHING, read_ablation
 from trials.rerank.steps import STEPS, play
 from trials.rerank.tables import SETTINGS, doubted, gaps, promised
 
-PRESET = os.environ.get("PINPOINT_TEST_RERANK_PRESET", "bench")
+KEPT = os.environ.get("PINPOINT_TEST_RERANK")
+PRESET = os.environ.get("PINPOINT_TEST_RERANK_PRESET", "bench" if KEPT else "small")
 SEED = 7
 CLOSED = {"photo": 0.15, "street": 0.25}
 """Least share of the gap at 25 km."""
@@ -35,9 +36,8 @@ enough = pytest.mark.skipif(PRESET != "bench", reason=f"`{PRESET}` has too few q
 @pytest.fixture(scope="module")
 def ground():
     assert PRESET in PRESETS
-    kept = os.environ.get("PINPOINT_TEST_RERANK")
-    if kept:
-        yield _played(Path(kept).absolute())
+    if KEPT:
+        yield _played(Path(KEPT).absolute())
         return
     with home_folder() as home:
         watcher = watch_over(home / "stack")

@@ -65,9 +65,10 @@ def make_report(folder: Path, look: Look, convention: str | None = None) -> dict
     run = read_run(folder)
     used = convention_named(convention or PROTOCOLS[run["protocol"]].convention)
     arms = read_results(folder)
+    first = next(iter(arms))
     depths = measures.depths_of(run["settings"]["search"]["candidates"])
     measured = {name: measures.measure(arm, used, depths) for name, arm in arms.items()}
-    drawn = draw_figures(folder, arms, measured, look, _underneath(run, arms[SERVED]))
+    drawn = draw_figures(folder, arms, measured, look, _underneath(run, arms[first]))
     report = finite(
         {
             "run": run,
@@ -78,11 +79,11 @@ def make_report(folder: Path, look: Look, convention: str | None = None) -> dict
                 "seed": measures.SEED,
                 "clusters": "authors; a photo without an author is a cluster of its own",
             },
-            "counts": _counts(run, next(iter(arms.values()))),
+            "counts": _counts(run, arms[first]),
             "arms": {name: _arm(arms[name], of) for name, of in measured.items()},
             "leakage": _leakage(run, arms, measured),
             "timings": _timings(arms),
-            "notes": _notes(run, arms, next(iter(measured.values()))),
+            "notes": _notes(run, arms, measured[first]),
             "figures": [path.name for path in drawn],
         }
     )
