@@ -63,6 +63,7 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
         "bundle": {"name": "b", "digest": "d", "note": "n"},
         "ranker": "vote",
         "ranker_reason": None,
+        "null_score": None,
         "index": {"engine": "e", "build": None},
         "timings_ms": {"total": 12.4},
     }

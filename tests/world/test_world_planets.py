@@ -99,7 +99,7 @@ def test_a_folder_of_something_else_is_refused_and_left(planet, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(BadRequest, match="other files"):
         make_planet(tmp_path, preset="tiny", seed=7)
-    with pytest.raises(BadRequest, match="tiny, demo, bench"):
+    with pytest.raises(BadRequest, match="tiny, demo, small, bench"):
         make_planet(tmp_path / "new", preset="huge", seed=7)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
