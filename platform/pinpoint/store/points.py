@@ -12,6 +12,7 @@ from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.database import Transactions
 from pinpoint.store.rows import group_of, unpack
 from pinpoint.store.tables import embeddings, images, tombstones
+from pinpoint.store.vectors_payload import slices
 
 
 def select_points(contract: str) -> Select[Any]:
@@ -120,7 +121,7 @@ class Points:
         )
         with self._transactions.begin() as unit:
             ids = sorted(unit.connection.execute(asked).scalars())
-        yield from (ids[first : first + chunk] for first in range(0, len(ids), chunk))
+        yield from slices(ids, chunk)
 
     def bounds(self) -> tuple[int, int]:
         """Indexed images with a vector of the contract, and those with the ones that wait."""

@@ -20,7 +20,8 @@ Chooser = Callable[[int], Way]
 EXACT_BELOW: Final = 150_000
 """Images let through below which comparing all of them is quick enough and loses nothing."""
 GRAPH_EF: Final = 256
-"""Points the graph keeps in sight: at 128 an organisation that fills the index got 0.988."""
+"""Points the graph keeps in sight: at 128 an organisation that fills the index got 0.988 of a graph
+with links of single fields, and 0.997 at 256; without them it gets 0.998."""
 
 
 def choose(matched: int) -> Way:
