@@ -14,9 +14,9 @@ from pinpoint.nets.checkpoint import load_tower
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, Places, Settings
 from pinpoint.training import loop
-from pinpoint.training.configs import EmbedderConfig
+from pinpoint.training.configs import EmbedderConfig, TowerConfig
 from pinpoint.training.embedder import train_embedder
-from pinpoint.training.fronts import open_front, seen_rows
+from pinpoint.training.fronts import TrainedTower, open_front, seen_rows
 
 WHOLE = {"blocks": "all", "size_px": 64, "rate": 2e-3}
 
@@ -117,6 +117,24 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(
     one, other = (read_bundle(folder).contract for folder in (whole, again))
     assert one.weights.sha256 == other.weights.sha256
     assert one.heads.weights.sha256 == other.heads.weights.sha256
+
+
+def test_pictures_are_mirrored_and_shifted_as_drawn():
+    side_px, shift_px = 5, 2
+    asked = TowerConfig(mirror=True, shift_px=shift_px)
+    tower = TrainedTower(torch.nn.Identity(), asked, side_px)
+    pictures = torch.randn(64, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
+    how = tower.variations(len(pictures), np.random.default_rng(0))
+    assert [len(set(each)) for each in how.T.tolist()] == [2, 5, 5]
+
+    shown = tower.varied(pictures.flatten(1), how).view_as(pictures)
+    for before, after, (mirrored, down_px, right_px) in zip(pictures, shown, how, strict=True):
+        for y in range(side_px):
+            for x in range(side_px):
+                column = side_px - 1 - x if mirrored else x
+                line, column = y + down_px - shift_px, column + right_px - shift_px
+                line, column = (min(max(each, 0), side_px - 1) for each in (line, column))
+                assert torch.equal(after[:, y, x], before[:, line, column])
 
 
 def test_blocks_before_the_last_stay_as_they_were(planet, settings, decoder, tmp_path):

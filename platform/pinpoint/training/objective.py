@@ -32,7 +32,7 @@ from pinpoint.nets.specs import HeadsSpec, LocationSpec
 from pinpoint.records import SourceKind
 from pinpoint.training.configs import EmbedderConfig
 from pinpoint.training.features import Features
-from pinpoint.training.fronts import TrainedTower
+from pinpoint.training.fronts import TrainedTower, as_float32
 from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.samples import Rows, Samples
 from pinpoint.training.sampling import NearPairs
@@ -171,7 +171,7 @@ def batch_loss(
         shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
     turn = processes.part(np.arange(len(shown)))
     kinds = [table.kinds[row] for row in shown[turn].tolist()]
-    cached = torch.from_numpy(table.features[shown[turn]].astype(np.float32))
+    cached = as_float32(table.features[shown[turn]])
     if nets.tower is not None:
         dice = np.random.default_rng([schedule.seed, _SHOWN, step])
         cached = nets.tower.varied(cached, nets.tower.variations(len(shown), dice)[turn])
@@ -254,6 +254,7 @@ def _against_pictures(
 
 def _away_m(table: Table, rows: Rows, others: Rows) -> torch.Tensor:
     """Great-circle distances `[B, C]`, metres, by the chord: exact enough below a metre, too."""
-    gaps = table.xyz[rows][:, None] - table.xyz[others][None]
-    chord = np.sqrt((gaps**2).sum(axis=2))
-    return torch.from_numpy(2.0 * EARTH_RADIUS_M * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0)))
+    here, there = torch.from_numpy(table.xyz[rows]), torch.from_numpy(table.xyz[others])
+    # Not by a matrix product: that is the difference of two numbers near 1.
+    chord = torch.cdist(here, there, compute_mode="donot_use_mm_for_euclid_dist")
+    return 2.0 * EARTH_RADIUS_M * torch.arcsin((chord / 2.0).clamp(max=1.0))
