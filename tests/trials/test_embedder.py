@@ -36,7 +36,7 @@ def say(text):
     sys.stdout.flush()
 
 
-@pytest.mark.timeout(1_200)
+@pytest.mark.timeout(2_400)
 def test_what_the_shipped_embedder_finds():
     planet = ground(SEED, PRESETS["bench"], planned(SEED, PRESETS["bench"], ("train", "test")))
     figures = measured(planet, channels(planet, find_bundle(NAME, Places().home), say))
