@@ -6,6 +6,7 @@ Letters: K candidates, E pairs of candidate and evidence, U evidence photos, D w
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import psycopg
 import qdrant_edge as edge
 
+from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.records import KINDS
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
@@ -158,14 +160,13 @@ def fair(kept: list[list], limit: int) -> list:
 def apart(rows: list, nearer_than_m: float) -> list:
     """Of rows of one group that stand nearer to each other than this the first."""
     kept: list = []
-    places: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        lat, lon = row.payload["location"]["lat"], row.payload["location"]["lon"]
+    places: dict[str, list[list[float]]] = {}
+    at = np.array([[row.payload["location"][k] for k in ("lat", "lon")] for row in rows])
+    for row, place in zip(rows, unit_xyz(at.reshape(-1, 2)).tolist(), strict=True):
         own = places.setdefault(row.payload["group"], [])
-        if own and (_metres(np.array(own), np.array([(lat, lon)])) < nearer_than_m).any():
-            continue
-        own.append((lat, lon))
-        kept.append(row)
+        if all(EARTH_RADIUS_M * math.dist(place, other) >= nearer_than_m for other in own):
+            own.append(place)
+            kept.append(row)
     return kept
 
 

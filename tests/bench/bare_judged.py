@@ -83,12 +83,14 @@ class BareJudged(Bare):
         image, gps = found[: len(KINDS)], found[len(KINDS) :]
         seats: list[list] = [[] for _ in KINDS]
         for answers, until in ((image, most - int(most * share)), (gps, most), (image, most)):
+            if (free := until - sum(map(len, seats))) == 0:
+                continue
             fresh = []
             for own, rows in zip(seats, answers, strict=True):
                 held = {row.id for row in own}
                 left = [row for row in rows if row.id not in held]
                 fresh.append(apart([*own, *left], self._settings.dedupe_m)[len(own) :])
-            for row in fair(fresh, until - sum(map(len, seats))):
+            for row in fair(fresh, free):
                 seats[KINDS.index(row.payload["kind"])].append(row)
         return [row for own in seats for row in own]
 
