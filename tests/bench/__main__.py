@@ -14,7 +14,20 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench import geoclip, ingest, locate, planet, plans, report, rerank, training, whole, workers
+from bench import (
+    geoclip,
+    ingest,
+    judged,
+    locate,
+    planet,
+    plans,
+    report,
+    rerank,
+    training,
+    whole,
+    workers,
+)
+from bench.files import descriptor, tower
 from bench.stack import Say, stack
 from pinpoint import logs
 from pinpoint.settings import LogSettings
@@ -28,6 +41,10 @@ def main() -> None:
     figures: dict[str, object] = {"cores": os.cpu_count()}
     if given.only in (None, "locate"):
         figures["sizes"] = {str(size): _locate(size, given, console.log) for size in given.sizes}
+    if given.only in (None, "judged"):
+        figures["judged"] = [
+            judged.measure(size, given.questions, console.log) for size in given.sizes
+        ]
     if given.only in (None, "planet"):
         with TemporaryDirectory() as folder:
             figures["painting"] = planet.painting(Path(folder), given.repetitions, console.log)
@@ -68,7 +85,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=512, help="files of the ingest")
     parser.add_argument("--repetitions", type=int, default=3, help="of ingest, planet, training")
     parser.add_argument(
-        "--only", choices=("locate", "ingest", "planet", "geoclip", "rerank", "training")
+        "--only",
+        choices=("locate", "judged", "ingest", "planet", "geoclip", "rerank", "training"),
     )
     parser.add_argument(
         "--bundle",
@@ -90,7 +108,8 @@ def _counts(given: str) -> list[int]:
 def _locate(size: int, given: argparse.Namespace, say: Say) -> dict[str, object]:
     """All that is measured over one gallery, which is gone afterwards."""
     questions = given.questions
-    with locate.prepared(size, questions, say, given.bundle) as ready:
+    seen_by = descriptor if given.bundle else tower
+    with locate.prepared(size, questions, say, seen_by) as ready:
         figures: dict[str, object] = {"whole": whole.measure(ready, questions)}
         figures["most"] = locate.measure(ready, questions)
         figures["1_percent"] = locate.measure(ready, questions // 4, 2)

@@ -6,6 +6,7 @@ Letters: K candidates, E pairs of candidate and evidence, U evidence photos, D w
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import psycopg
 import qdrant_edge as edge
 
+from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.records import KINDS
 from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
@@ -36,11 +38,13 @@ def as_psycopg(statement: str) -> str:
 
 @dataclass(frozen=True)
 class BareAnswer:
-    """Id of the best candidate, and milliseconds by part."""
+    """Id of the best candidate, rows of evidence, and milliseconds by part."""
 
     best: UUID | None
     evidence: int
     took_ms: dict[str, float]
+    point: tuple[float, float] | None = None
+    """Where belief puts the photo, where there is any: latitude, longitude."""
 
 
 class Bare:
@@ -74,30 +78,33 @@ class Bare:
         marks.append(perf_counter())
         chosen = self._choose(found)
         marks.append(perf_counter())
-        rows = self._neighbours(chosen, organization)
+        radius_m, per_kind = self._settings.evidence_radius_m, self._settings.evidence_per_kind
+        rows = self._neighbours(chosen, organization, radius_m, per_kind)
         marks.append(perf_counter())
         order, photos = cast_votes(vector, chosen, rows)
         marks.append(perf_counter())
         cited = [UUID(str(chosen[i].id)) for i in order[: 4 * self._settings.cited]]
         cited += photos[: 4 * self._settings.cited]
-        with self._connection.cursor(binary=True) as cursor:
-            cursor.execute(_CITED, (cited,), prepare=True).fetchall()
+        self._cite(cited)
         marks.append(perf_counter())
         parts = ("search", "choose", "evidence", "vote", "cited")
         took = {name: float(ms) for name, ms in zip(parts, np.diff(marks) * 1e3, strict=True)}
         best = UUID(str(chosen[order[0]].id)) if len(order) else None
         return BareAnswer(best, len(rows), took)
 
-    def _search(self, vector: np.ndarray, organization: UUID, exact: bool) -> list:
-        limit = self._settings.candidates * self._settings.overfetch + 1
-        how = search_params("exact" if exact else "acorn", limit)
+    def _search(
+        self, vector: np.ndarray, organization: UUID, exact: bool, channels: tuple = ("image",)
+    ) -> list[list]:
+        """Hits best first, of each channel those of each kind."""
+        limit = self._settings.candidates * self._settings.overfetch
+        how = search_params("exact" if exact else "acorn", limit + 1)
         values = vector.tolist()
-        return self._shard.query_batch(
+        found = self._shard.query_batch(
             edge.QueryBatchRequest(
                 [
                     edge.QueryRequest(
-                        limit=limit,
-                        query=edge.Query.Nearest(values, using="image"),
+                        limit=limit + 1,
+                        query=edge.Query.Nearest(values, using=channel),
                         filter=edge.Filter(
                             must=[
                                 edge.FieldCondition(
@@ -109,45 +116,57 @@ class Bare:
                         with_payload=True,
                         params=how,
                     )
+                    for channel in channels
                     for kind in KINDS
                 ]
             )
         )
+        return [rows[:limit] for rows in found]
 
-    def _choose(self, found: list) -> list:
+    def _choose(self, found: list[list]) -> list:
         """One of a group within the de-duplication distance, and each kind's fair share."""
-        kept = [_apart(rows, self._settings.dedupe_m) for rows in found]
-        share = self._settings.candidates // (2 * len(kept))
-        first = [row for rows in kept for row in rows[:share]]
-        rest = sorted((row for rows in kept for row in rows[share:]), key=lambda row: -row.score)
-        first += rest[: self._settings.candidates - len(first)]
-        return sorted(first, key=lambda row: -row.score)
+        kept = [apart(rows, self._settings.dedupe_m) for rows in found]
+        return sorted(fair(kept, self._settings.candidates), key=lambda row: -row.score)
 
-    def _neighbours(self, chosen: list, organization: UUID) -> list[tuple]:
+    def _neighbours(
+        self, chosen: list, organization: UUID, radius_m: float, per_kind: int
+    ) -> list[tuple]:
         parameters = {
             "ids": [row.id for row in chosen],
             "lats": [row.payload["location"]["lat"] for row in chosen],
             "lons": [row.payload["location"]["lon"] for row in chosen],
-            "radius_m": self._settings.evidence_radius_m,
+            "radius_m": radius_m,
             "organization_id": organization,
             "contract": self._contract,
-            "per_kind": self._settings.evidence_per_kind,
+            "per_kind": per_kind,
             "excluded": [],
         }
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(self._evidence, parameters, prepare=True).fetchall()
 
+    def _cite(self, ids: list[UUID]) -> None:
+        with self._connection.cursor(binary=True) as cursor:
+            cursor.execute(_CITED, (ids,), prepare=True).fetchall()
 
-def _apart(rows: list, nearer_than_m: float) -> list:
+
+def fair(kept: list[list], limit: int) -> list:
+    """So many of all kinds: half of an equal share of each, then the best of what is left."""
+    share = limit // (2 * len(kept))
+    first = [row for rows in kept for row in rows[:share]]
+    rest = sorted((row for rows in kept for row in rows[share:]), key=lambda row: -row.score)
+    return first + rest[: limit - len(first)]
+
+
+def apart(rows: list, nearer_than_m: float) -> list:
+    """Of rows of one group that stand nearer to each other than this the first."""
     kept: list = []
-    places: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        lat, lon = row.payload["location"]["lat"], row.payload["location"]["lon"]
+    places: dict[str, list[list[float]]] = {}
+    at = np.array([[row.payload["location"][k] for k in ("lat", "lon")] for row in rows])
+    for row, place in zip(rows, unit_xyz(at.reshape(-1, 2)).tolist(), strict=True):
         own = places.setdefault(row.payload["group"], [])
-        if own and (_metres(np.array(own), np.array([(lat, lon)])) < nearer_than_m).any():
-            continue
-        own.append((lat, lon))
-        kept.append(row)
+        if all(EARTH_RADIUS_M * math.dist(place, other) >= nearer_than_m for other in own):
+            own.append(place)
+            kept.append(row)
     return kept
 
 

@@ -27,6 +27,11 @@ def tower(bundles: Path) -> tuple[EncoderSettings, str]:
     return EncoderSettings(bundle="mobilenet"), "mobilenet"
 
 
+def descriptor(bundles: Path) -> tuple[EncoderSettings, str]:
+    """As `tower`, without weights."""
+    return EncoderSettings(bundle="descriptor"), "descriptor"
+
+
 def files(folder: Path, images: int) -> tuple[list[Path], str]:
     """Distinct JPEGs with a manifest, and where their pictures are from.
 

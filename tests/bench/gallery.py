@@ -16,6 +16,7 @@ import pytest
 
 from pinpoint.geo.cells import cell_ids
 from pinpoint.records import KINDS
+from pinpoint.store.rows import pack
 from shared_data import shared_data
 
 ORGANIZATIONS = tuple(UUID(int=(n + 1) << 100) for n in range(3))
@@ -127,7 +128,13 @@ def source_id(organization: int, kind: int) -> UUID:
     return UUID(int=((organization + 1) << 100) + kind + 1)
 
 
-def fill(gallery: Gallery, database_url: str, contract: str, say=lambda _: None) -> None:
+def fill(
+    gallery: Gallery,
+    database_url: str,
+    contract: str,
+    say=lambda _: None,
+    gps: np.ndarray | None = None,
+) -> None:
     """Write all rows with COPY, triggers included, and let the planner know.
 
     Args:
@@ -135,6 +142,7 @@ def fill(gallery: Gallery, database_url: str, contract: str, say=lambda _: None)
         database_url: The owner's.
         contract: Digest that the vectors are filed under.
         say: Told now and then how far it is.
+        gps: Vectors of their places `[N, D]`, where the contract has that channel.
     """
     owners = (*ORGANIZATIONS, DENSE)
     cells = cell_ids(gallery.positions)
@@ -163,8 +171,9 @@ def fill(gallery: Gallery, database_url: str, contract: str, say=lambda _: None)
                     if i and i % _TELL == 0:
                         say(f"postgresql: {i} vectors")
                     owner = owners[gallery.organization[i]]
-                    data = gallery.vectors[i].astype("<f2").tobytes()
-                    copy.write_row((image, contract, "image", owner, data))
+                    copy.write_row((image, contract, "image", owner, pack(gallery.vectors[i])))
+                    if gps is not None:
+                        copy.write_row((image, contract, "gps", owner, pack(gps[i])))
         connection.commit()
         connection.autocommit = True
         connection.execute("VACUUM ANALYZE")

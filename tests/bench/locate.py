@@ -14,10 +14,11 @@ import numpy as np
 
 from bench import gallery as seeded
 from bench.bare import Bare
-from bench.files import files
-from bench.stack import Say, Stack, stack, taken_mib
-from pinpoint.bootstrap import LazyEncoder, Services, build
-from pinpoint.records import Answer, IndexFilter, Limits
+from bench.bare_judged import open_bare
+from bench.files import files, tower
+from bench.stack import Say, Stack, Tower, stack, taken_mib
+from pinpoint.bootstrap import Services, build
+from pinpoint.records import GPS_CHANNEL, Answer, IndexFilter, Limits
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.store import vectors_plan
 
@@ -48,9 +49,7 @@ class Prepared:
 
 
 @contextmanager
-def prepared(
-    images: int, questions: int, say: Say, bundle: str | None = None
-) -> Iterator[Prepared]:
+def prepared(images: int, questions: int, say: Say, bundle: Tower = tower) -> Iterator[Prepared]:
     """A stack with a gallery of so many images, its index built, and a copy for the bare side."""
     with stack(bundle) as running:
         running.quiet()
@@ -59,7 +58,7 @@ def prepared(
         # Once while it is empty: what the owner loads for that is no part of a gallery.
         running.rebuild(lambda _: None)
         empty_mib = taken_mib(running)
-        vectors = _fill(running, images, questions, say)
+        vectors = _fill(running, services, images, questions, say)
         begun = perf_counter()
         running.rebuild(say)
         info = running.index.info()
@@ -69,7 +68,7 @@ def prepared(
         )
         copy = running.places.home / "bare"
         shutil.copytree(running.places.index_dir / "builds" / str(info.build), copy)
-        bare = Bare(copy / "shard", running.places.owner_url(), contract.digest)
+        bare = open_bare(copy / "shard", running.places.owner_url(), services.encoder)
         made, _ = files(running.places.home / "files", _PHOTOS)
         try:
             photos = [path.read_bytes() for path in made]
@@ -79,13 +78,18 @@ def prepared(
             services.close()
 
 
-def _fill(running: Stack, images: int, questions: int, say: Say) -> tuple[np.ndarray, ...]:
+def _fill(
+    running: Stack, services: Services, images: int, questions: int, say: Say
+) -> tuple[np.ndarray, ...]:
     """Rows in PostgreSQL; of their vectors only the questions stay in memory."""
-    begun, contract = perf_counter(), LazyEncoder(running.settings).contract
+    begun, contract = perf_counter(), services.encoder.contract
     dense = min(_DENSE, images // _DENSE_SHARE)
     made = seeded.make(images - dense, contract.dims["image"], dense)
     say(f"gallery: {len(made.ids)} rows, positions from {made.positions_from}")
-    seeded.fill(made, running.places.owner_url(), contract.digest, say)
+    placed = None
+    if GPS_CHANNEL in contract.dims:
+        placed = services.encoder.encode_places(made.positions).astype(np.float16)
+    seeded.fill(made, running.places.owner_url(), contract.digest, say, placed)
     say(f"postgresql: filled after {perf_counter() - begun:.0f} s")
     return tuple(made.queries(WARM_UP + questions, number) for number in range(len(OWNERS)))
 
@@ -141,6 +145,8 @@ def ask(ready: Prepared, vector: np.ndarray, owner: UUID) -> Answer:
         index=ready.services.index,
         database=ready.services.database,
         settings=ready.services.settings.search,
+        kind="photo",
+        reranker=ready.services.encoder.reranker,
     )
 
 

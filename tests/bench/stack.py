@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -26,6 +27,9 @@ from pinpoint.stack.supervise import Supervisor
 from pinpoint.store.vectors_remote import RemoteIndex
 
 Say = Callable[[str], None]
+Tower = Callable[[Path], tuple[EncoderSettings, str]]
+"""Makes a bundle in the folder of bundles, where it needs one; gives settings that name it, and
+what it is."""
 _BACKGROUND = ("beat", "worker")
 _START_S, _STOP_S = 120.0, 40.0
 _TELL_S = 15.0
@@ -120,18 +124,11 @@ class Stack:
 
 
 @contextmanager
-def stack(bundle: str | None = None) -> Iterator[Stack]:
-    """Everything below one temporary home, removed afterwards.
-
-    Args:
-        bundle: A shipped one; None is the largest tower there is.
-    """
+def stack(bundle: Tower = tower) -> Iterator[Stack]:
+    """Everything below one temporary home, removed afterwards."""
     with home_folder() as home:
         home.mkdir(mode=0o700)
-        if bundle is None:
-            encoder, name = tower(StackPlaces(home).bundles_dir)
-        else:
-            encoder, name = EncoderSettings(bundle=bundle), bundle
+        encoder, name = bundle(StackPlaces(home).bundles_dir)
         settings = Settings(
             places=Places(home=home),
             encoder=encoder,

@@ -131,19 +131,25 @@ def write_row(
         said = [each.channels.get(name) for each in candidates]
         row["found"][:count, channel] = [one is not None and one.rank is not None for one in said]
     per_kind = row["near_present"].shape[-1] // len(KINDS)
+    places, photos, ages = [], [], []
     for seat, each in enumerate(candidates):
         taken = [0] * len(KINDS)
         for photo in evidence.get(each.id, ()):
             code = _CODES[photo.kind]
             if taken[code] == per_kind:
                 continue
-            place = (seat, code * per_kind + taken[code])
+            places.append((seat, code * per_kind + taken[code]))
             taken[code] += 1
-            row["near_id"][place] = photo.id.bytes
-            row["away_m"][place] = photo.distance_m
-            row["bearing_deg"][place] = photo.bearing_deg
-            row["age_years"][place] = _apart_years(each.captured_at, photo.captured_at)
-            row["near_present"][place] = True
+            photos.append(photo)
+            ages.append(_apart_years(each.captured_at, photo.captured_at))
+    if places:
+        # Column by column: numpy takes as long for one number as for a hundred.
+        at = tuple(np.array(places).T)
+        row["near_id"][at] = [photo.id.bytes for photo in photos]
+        row["away_m"][at] = [photo.distance_m for photo in photos]
+        row["bearing_deg"][at] = [photo.bearing_deg for photo in photos]
+        row["age_years"][at] = ages
+        row["near_present"][at] = True
 
 
 def _apart_years(one: datetime | None, other: datetime | None) -> float:

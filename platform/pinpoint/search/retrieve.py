@@ -5,6 +5,7 @@ Letters: K candidates kept, N hits that came back.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +15,7 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.geo.distance import pairwise_m
-from pinpoint.geo.points import lat_lon
+from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
 from pinpoint.ports import VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
@@ -240,8 +240,10 @@ def seated(
         rounds = [(image, limit - share), (gps, limit), (image, limit)]
     seats: list[list[Hit]] = [[] for _ in image]
     for answers, until in rounds:
+        if (free := until - sum(map(len, seats))) == 0:
+            continue
         fresh = [_beyond(own, hits, dedupe_m) for own, hits in zip(seats, answers, strict=True)]
-        taken = {hit.id for hit in fair_share(fresh, until - sum(map(len, seats)))}
+        taken = {hit.id for hit in fair_share(fresh, free)}
         for own, hits in zip(seats, fresh, strict=True):
             own += [hit for hit in hits if hit.id in taken]
     return [hit for own in seats for hit in own]
@@ -262,21 +264,16 @@ def spread_out(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:
         hits: `[N]`, best first.
         nearer_than_m: Distance below which two images of one group say the same; 0 keeps all.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for place, hit in enumerate(hits):
-        members[hit.group].append(place)
-    gone: set[int] = set()
-    for own in members.values():
-        if len(own) == 1:
-            continue
-        near = pairwise_m(lat_lon([hits[place].point for place in own])) < nearer_than_m
-        kept: list[int] = []
-        for local, place in enumerate(own):
-            if near[local, kept].any():
-                gone.add(place)
-            else:
-                kept.append(local)
-    return [hit for place, hit in enumerate(hits) if place not in gone]
+    chord = 2.0 * math.sin(min(nearer_than_m / EARTH_RADIUS_M, math.pi) / 2.0)
+    kept: dict[str, list[list[float]]] = defaultdict(list)
+    stay = []
+    # Pair by pair: groups are many and small, and every call of numpy costs as much as 50 pairs.
+    for hit, place in zip(hits, unit_xyz(lat_lon([h.point for h in hits])).tolist(), strict=True):
+        own = kept[hit.group]
+        if all(math.dist(place, other) >= chord for other in own):
+            own.append(place)
+            stay.append(hit)
+    return stay
 
 
 def fair_share(answers: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:

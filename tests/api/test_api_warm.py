@@ -1,0 +1,37 @@
+"""What the API loads when it starts is left out of every later collection of garbage."""
+
+from __future__ import annotations
+
+import gc
+import time
+from types import SimpleNamespace
+
+from starlette.testclient import TestClient
+
+from pinpoint import bootstrap
+from pinpoint.api.app import create
+
+
+def walked(thing):
+    return any(each is thing for each in gc.get_objects())
+
+
+def test_what_is_loaded_at_the_start_is_never_walked_again(monkeypatch):
+    loaded = []
+    encoder = SimpleNamespace(
+        warm=lambda: loaded.append([]),
+        reranker=None,
+        contract=SimpleNamespace(calibrations={}),
+    )
+    services = SimpleNamespace(encoder=encoder, close=lambda: None)
+    monkeypatch.setattr(bootstrap, "build", lambda *_: services)
+    try:
+        with TestClient(create()):
+            until = time.monotonic() + 20
+            while (not loaded or walked(loaded[0])) and time.monotonic() < until:
+                time.sleep(0.05)
+            assert loaded
+            assert not walked(loaded[0])
+    finally:
+        gc.unfreeze()
+    assert walked(loaded[0])

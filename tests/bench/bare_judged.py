@@ -1,0 +1,213 @@
+"""As `bare`, with a reranker in the vote's place and its calibration behind it: arrays throughout.
+
+No port, no record of an image, no padding; what this takes is what the parts take. Letters: K
+candidates, E pairs of candidate and evidence, S seats of evidence, U evidence photos, D width.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+from uuid import UUID
+
+import numpy as np
+import torch
+
+from bench.bare import Bare, BareAnswer, apart, fair
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.geo import areas, kernels, posteriors
+from pinpoint.geo.gazetteer import likeliest
+from pinpoint.geo.points import bearing_deg, destination
+from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
+from pinpoint.nets.rerank_numbers import Asked as Tensors
+from pinpoint.nets.rerankers import load_reranker
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Asked, Calibration
+from pinpoint.search.posterior import NODES
+
+_CHANNELS = (IMAGE_CHANNEL, GPS_CHANNEL)
+_PARTS = ("search", "choose", "fetch", "evidence", "tensors", "forward", "belief", "cited")
+_YEAR_S = 365.25 * 86_400
+_LEAST_REACH_M = 500.0
+
+
+def open_bare(shard: Path, database_url: str, encoder: LazyEncoder) -> Bare:
+    """The bare parts of what this bundle does: with its reranker, where it has one."""
+    if encoder.bundle.contract.reranker is None:
+        return Bare(shard, database_url, encoder.contract.digest)
+    return BareJudged(shard, database_url, encoder)
+
+
+class BareJudged(Bare):
+    """The parts, open, of a bundle with a location tower, a reranker and its calibration."""
+
+    def __init__(self, shard: Path, database_url: str, encoder: LazyEncoder) -> None:
+        super().__init__(shard, database_url, encoder.contract.digest)
+        network, part = load_reranker(encoder.bundle), encoder.bundle.contract.reranker
+        if network is None or part is None:
+            raise ValueError(f"{encoder.contract.name} has no reranker")
+        self._network, self._part = network, part
+        self._calibration = encoder.contract.calibrations["rerank"]
+
+    def locate(self, vector: np.ndarray, organization: UUID, exact: bool) -> BareAnswer:
+        """All parts in sequence for one query `[D]`, searching as the flow does."""
+        marks = [perf_counter()]
+        found = self._search(vector, organization, exact, _CHANNELS)
+        marks.append(perf_counter())
+        chosen = self._choose(found)
+        marks.append(perf_counter())
+        stored = self._shard.retrieve([row.id for row in chosen], False, True)
+        marks.append(perf_counter())
+        radius_m, per_kind = self._part.evidence_radius_m, self._part.evidence_per_kind
+        rows = self._neighbours(chosen, organization, radius_m, per_kind)
+        marks.append(perf_counter())
+        given = tensors(vector, found, chosen, stored, rows, per_kind)
+        marks.append(perf_counter())
+        with torch.inference_mode():
+            said = self._network(given)
+        marks.append(perf_counter())
+        scores = said.scores[0].numpy().astype(np.float64)
+        point = believe(given, scores, float(said.null), said.offset_km[0], self._calibration)
+        marks.append(perf_counter())
+        order = np.argsort(-scores).tolist()
+        names = [UUID(str(chosen[seat].id)) for seat in order]
+        around = [row[1] for row in rows if row[0] - 1 == order[0]]
+        self._cite([*names[: 4 * self._settings.cited], *around[: 4 * self._settings.cited]])
+        marks.append(perf_counter())
+        took = {name: float(ms) for name, ms in zip(_PARTS, np.diff(marks) * 1e3, strict=True)}
+        return BareAnswer(names[0], len(rows), took, point)
+
+    def _choose(self, found: list[list]) -> list:
+        """The pictures' seats, then what the places bring anew, then what both have left."""
+        most, share = self._settings.candidates, self._settings.gps_share
+        image, gps = found[: len(KINDS)], found[len(KINDS) :]
+        seats: list[list] = [[] for _ in KINDS]
+        for answers, until in ((image, most - int(most * share)), (gps, most), (image, most)):
+            if (free := until - sum(map(len, seats))) == 0:
+                continue
+            fresh = []
+            for own, rows in zip(seats, answers, strict=True):
+                held = {row.id for row in own}
+                left = [row for row in rows if row.id not in held]
+                fresh.append(apart([*own, *left], self._settings.dedupe_m)[len(own) :])
+            for row in fair(fresh, free):
+                seats[KINDS.index(row.payload["kind"])].append(row)
+        return [row for own in seats for row in own]
+
+
+def tensors(
+    vector: np.ndarray,
+    found: list[list],
+    chosen: list,
+    stored: list,
+    rows: list[tuple],
+    per_kind: int,
+) -> Tensors:
+    """One question as the network reads it.
+
+    Args:
+        vector: Query `[D]`.
+        found: Hits of both channels, of each those of each kind.
+        chosen: Hits that became candidates, `[K]`.
+        stored: Their vectors, in any order.
+        rows: Rows of the evidence statement, `[E]`, by candidate and kind.
+        per_kind: Seats of each candidate for evidence of a kind.
+    """
+    vectors = {row.id: row.vector for row in stored}
+    places = np.array([[r.payload["location"][k] for k in ("lat", "lon")] for r in chosen])
+    by = [{row.id for rows in found[at : at + 2] for row in rows} for at in (0, len(KINDS))]
+    shape = (len(chosen), len(KINDS) * per_kind)
+    near = np.zeros((*shape, len(vector)), dtype=np.float32)
+    away, bearing, age = (np.zeros(shape, dtype=np.float32) for _ in range(3))
+    there = np.zeros(shape, dtype=bool)
+    if rows:
+        place, ids, _, kinds, _, _, times, lats, lons, away_m, sent = zip(*rows, strict=True)
+        owner, code = np.array(place) - 1, np.array([KINDS.index(kind) for kind in kinds])
+        _, first, count = np.unique(
+            owner * len(KINDS) + code, return_index=True, return_counts=True
+        )
+        seat = (owner, code * per_kind + np.arange(len(rows)) - np.repeat(first, count))
+        # The statement sends the vector of a photo once, with its first row.
+        known = {id_: data for id_, data in zip(ids, sent, strict=True) if data is not None}
+        number = {id_: u for u, id_ in enumerate(known)}
+        matrix = np.frombuffer(b"".join(known.values()), dtype="<f2").reshape(len(known), -1)
+        near[seat] = matrix[[number[id_] for id_ in ids]]
+        away[seat] = away_m
+        bearing[seat] = bearing_deg(places[owner], np.column_stack([lats, lons]))
+        taken = [datetime.fromisoformat(row.payload["captured_at"]).timestamp() for row in chosen]
+        then = np.array([each.timestamp() for each in times])
+        age[seat] = np.abs(np.array(taken)[owner] - then) / _YEAR_S
+        there[seat] = True
+
+    def one(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array)[None]
+
+    kinds_near = np.repeat(np.arange(len(KINDS)), per_kind)
+    return Tensors(
+        query=one(vector.astype(np.float32)),
+        query_kind=torch.tensor([KINDS.index("photo")]),
+        image=one(np.array([vectors[row.id][IMAGE_CHANNEL] for row in chosen], dtype=np.float32)),
+        gps=one(np.array([vectors[row.id][GPS_CHANNEL] for row in chosen], dtype=np.float32)),
+        position=one(places),
+        kind=one(np.array([KINDS.index(row.payload["kind"]) for row in chosen])),
+        found=one(np.array([[row.id in ids for ids in by] for row in chosen])),
+        present=torch.ones(1, len(chosen), dtype=torch.bool),
+        near=one(near),
+        near_kind=one(np.tile(kinds_near, (len(chosen), 1))),
+        away_m=one(away),
+        bearing_deg=one(bearing),
+        age_years=one(age),
+        near_present=one(there),
+    )
+
+
+def believe(
+    given: Tensors,
+    scores: np.ndarray,
+    null: float,
+    offset_km: torch.Tensor,
+    calibration: Calibration,
+) -> tuple[float, float]:
+    """All that a calibrated answer says; the point `(lat, lon)` of greatest expected score.
+
+    Args:
+        given: The question.
+        scores: Logits `[K]`.
+        null: Logit of "none of these".
+        offset_km: Ways to better places `[K, 2]`, east and north.
+        calibration: Of the reranker.
+    """
+    # Best first, as the flow has them: of a mixture's nodes no two orders make the same.
+    order = np.argsort(-scores)
+    scores = scores[order]
+    east, north = offset_km.numpy()[order].astype(np.float64).T
+    refined = destination(
+        given.position[0].numpy()[order],
+        np.degrees(np.arctan2(east, north)),
+        1_000.0 * np.hypot(east, north),
+    )
+    there, away_m = given.near_present[0].numpy()[order], given.away_m[0].numpy()[order]
+    reach_km = np.maximum((away_m * there).max(axis=1), _LEAST_REACH_M) / 1_000.0
+    around = there.sum(axis=1) / (np.pi * np.square(reach_km))
+    unit = given.image[0] / given.image[0].norm(dim=1, keepdim=True)
+    of = Asked(
+        kind="photo",
+        points=tuple(map(tuple, refined.tolist())),
+        logits=tuple(scores.tolist()),
+        null_logit=null,
+        similarity=float((unit @ given.query[0] / given.query[0].norm()).max()),
+        density=float(posteriors.softmax(scores) @ around),
+    )
+    _, fit = posteriors.chosen(of, calibration.strata, calibration.density_cuts)
+    belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
+    positions, weights = kernels.nodes(belief, NODES)
+    worth = kernels.expected_scores(positions, weights, refined, SCORE_SCALE_KM)
+    answer = refined[np.argmax(worth)]
+    kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
+    kernels.holding_km(belief, answer, np.array(list(fit.radius_levels.values())))
+    dense = kernels.log_density(belief, positions)
+    for level in fit.region_levels.values():
+        areas.area_km2(areas.boxes_above(belief, kernels.log_level(dense, weights, level)))
+    mass, _ = posteriors.masses(of, fit)
+    likeliest(refined, mass)
+    return float(answer[0]), float(answer[1])

@@ -1,0 +1,69 @@
+"""The bare side of the bench says what the product says, or its time would mean nothing."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from bench import gallery as seeded
+from bench.bare_judged import BareJudged, open_bare
+from bench.judged import reranked
+from index_gallery import unit
+from pinpoint.bootstrap import LazyEncoder
+from pinpoint.geo.distance import haversine_m
+from pinpoint.records import Limits
+from pinpoint.search.pipeline import locate_encoded
+from pinpoint.settings import Places, SearchSettings, Settings
+from pinpoint.stack.index_build import build
+from pinpoint.stack.places import StackPlaces
+from pinpoint.store.database import Transactions, api_engine, owner_engine
+from pinpoint.store.handles import CatalogueDatabase
+from pinpoint.store.points import Points
+from pinpoint.store.vectors_edge import EdgeIndex
+
+
+@pytest.fixture
+def ends():
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_both_sides_judge_alike(home, database_url, api_database_url, ends):
+    encoder_settings, _ = reranked(StackPlaces(home).bundles_dir)
+    encoder = LazyEncoder(Settings(places=Places(home=home), encoder=encoder_settings))
+    contract, owner = encoder.contract, seeded.ORGANIZATIONS[0]
+    made = seeded.make(600, contract.dims["image"])
+    placed = unit(np.random.default_rng(3), 600, contract.dims["gps"])
+    seeded.fill(made, database_url, contract.digest, gps=placed)
+    owned = Transactions(owner_engine(database_url))
+    as_api = Transactions(api_engine(api_database_url, own_login=True))
+    build(home / "index", Points(owned, lambda: contract), lambda *_: None)
+    shutil.copytree(home / "index", home / "bare")
+    index, bare = EdgeIndex(home / "index"), open_bare(home / "bare/shard", database_url, encoder)
+    for each in (bare, index, owned, as_api):
+        ends.callback(each.close)
+    assert isinstance(bare, BareJudged)
+    evidence = 0
+    for vector in made.queries(5):
+        said = locate_encoded(
+            vector,
+            limits=Limits(),
+            organization_id=owner,
+            contract=contract,
+            index=index,
+            database=CatalogueDatabase(as_api, 64),
+            settings=SearchSettings(),
+            kind="photo",
+            reranker=encoder.reranker,
+        )
+        plain = bare.locate(vector, owner, exact=True)
+        assert (said.ranker, said.calibrated) == ("rerank", True)
+        assert plain.best == said.ranked[0].candidate.id
+        assert plain.evidence == sum(len(each.evidence) for each in said.ranked)
+        ours = np.array([(said.point.lat, said.point.lon)])
+        assert haversine_m(ours, np.array([plain.point]))[0] < 1.0
+        evidence += plain.evidence
+    assert evidence > 1_000
