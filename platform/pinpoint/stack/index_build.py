@@ -3,29 +3,28 @@
     index/current          name of the build that serves, replaced atomically
     index/builds/<name>/   index.json and the shard
 
-The owner never optimises in place, because every call would stall meanwhile: a niced child
+What serves is never optimised in place, because every call would stall meanwhile: a niced child
 (`python -m pinpoint.stack.index_build`) writes a new folder and tells its progress on stdout.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import json
 import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pinpoint import logs
 from pinpoint.errors import IndexUnavailable, Misconfigured, PinpointError
 from pinpoint.ports import PointSource, VectorIndex
 from pinpoint.settings import Settings
+from pinpoint.stack.processes import end_with
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_verify import verify
 
@@ -39,7 +38,6 @@ FEW: Final = 512
 
 _NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 _NICENESS: Final = 10
-_PR_SET_PDEATHSIG: Final = 1
 
 Report = Callable[[str, int], None]
 
@@ -77,6 +75,11 @@ class Builds:
                 "or remove it and rebuild the index"
             )
         return name
+
+    def about(self, name: str) -> dict[str, Any]:
+        """What a whole build says of itself: `contract`, `dims`, `watermark`."""
+        about: dict[str, Any] = json.loads((self.path(name) / "index.json").read_text())
+        return about
 
     def point_to(self, name: str) -> None:
         """Let `name` serve from now on, also after a crash."""
@@ -160,7 +163,7 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
 def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report) -> int:
     """Bring what changed during the build, until little is left; returns where to go on from.
 
-    Here and not in the owner, where every write holds up a question: the child can be stopped.
+    Here, because this process is niced and can be stopped while callers wait.
     """
     brought = 0
     for _ in range(ROUNDS):
@@ -206,13 +209,6 @@ def _tell(state: str, points: int) -> None:
     sys.stdout.flush()
 
 
-def _die_with_parent(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit("the index owner is gone")
-
-
 def main() -> None:
     """Build one index, told by the owner; exit status 0 means it is whole."""
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_build")
@@ -223,7 +219,7 @@ def main() -> None:
     parser.add_argument("--verified", action="store_true", help="look for a sample in the end")
     parser.add_argument("--alone", action="store_true", help="nobody is served: take all cores")
     given = parser.parse_args()
-    _die_with_parent(given.parent)
+    end_with(given.parent)
     take_little(alone=given.alone)
     logs.configure(Settings.from_environment().log)
     try:

@@ -1,5 +1,7 @@
 """Rebuilding while serving: a child builds and catches up, the owner replays the rest and swaps.
 
+What is built is opened by an engine of its own, so that nobody waits for that, nor for the replay.
+
 Writes go on to the old build. Two records of them are replayed into the new one: rows of
 PostgreSQL newer than the child's last watermark, and the ids the owner itself wrote, copied from
 the old build where the new one has another version (a worker writes the index before its
@@ -27,10 +29,11 @@ from pinpoint import logs
 from pinpoint.errors import Conflict, PinpointError, StackError
 from pinpoint.records import IndexInfo
 from pinpoint.stack.index_build import FEW, ROUNDS, open_source, replay
+from pinpoint.stack.index_engine import Engine
 from pinpoint.stack.index_live import LiveIndex
 from pinpoint.stack.index_yield import await_calm, give_way, giving_way
-from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
+from pinpoint.store.vectors_remote import EngineIndex
 from pinpoint.store.vectors_verify import check_whole
 
 
@@ -38,7 +41,7 @@ class OwnedIndex(LiveIndex):
     """The live index that can also build its successor.
 
     Args:
-        folder: Of the builds; this process must be its only user.
+        folder: Of the builds; this process and its engines must be its only users.
         points: Factory of the point source, `module:function`.
     """
 
@@ -46,7 +49,6 @@ class OwnedIndex(LiveIndex):
         super().__init__(folder)
         self._points = points
         self._child: subprocess.Popen[str] | None = None
-        self._closing = False
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._progress: dict[str, Any] = {}
@@ -102,23 +104,22 @@ class OwnedIndex(LiveIndex):
     def _rebuild(self) -> None:
         name = self._progress["build"]
         log = logs.get(__name__).bind(build=name)
-        fresh: EdgeIndex | None = None
+        fresh: Engine | None = None
         try:
             self.take_writes()
             self._run_child(self._builds.path(name), self._progress["contract"])
             self._say("replaying")
-            # To open it stops every question for a moment: not while some wait already.
-            await_calm(self.waited_s)
-            fresh = EdgeIndex(self._builds.path(name))
+            fresh = Engine(self._builds.path(name), self._engine_ended)
             self._catch_up(name, fresh)
-            self._say("done", points=fresh.info().points)
+            self._say("done", points=super().info().points)
             log.info("index.rebuilt", points=self._progress["points"])
         except Exception as error:
             said = error.message if isinstance(error, PinpointError) else repr(error)
             log.exception("index.rebuild_failed")
             self.drop_record()
-            if fresh is not None and fresh is not self.current():
-                fresh.close()
+            if fresh is not None and not self.serves(fresh):
+                fresh.kill()
+                fresh.await_end()
             if self._builds.current() != name:
                 self._builds.discard(name)
             self._say("failed", error=said)
@@ -158,13 +159,14 @@ class OwnedIndex(LiveIndex):
                 "goes on serving, the owner's log says why"
             )
 
-    def _catch_up(self, name: str, fresh: EdgeIndex) -> None:
+    def _catch_up(self, name: str, engine: Engine) -> None:
+        fresh, about = EngineIndex(engine.exchange), self._builds.about(name)
         source = open_source(self._points, self._progress["contract"])
-        other = self.contract() != fresh.about["contract"]
-        mark, _ = replay(source, fresh, int(fresh.about["watermark"]), self._give_way)
+        other = self.contract() != about["contract"]
+        mark, _ = replay(source, fresh, int(about["watermark"]), self._give_way)
         for _ in range(ROUNDS):
             written = self.take_writes()
-            self._copy(written, fresh, self._give_way)
+            self._copy(written, fresh, self._give_way, vectors=not other)
             if len(written) < FEW:
                 break
         mark, _ = replay(source, fresh, mark, self._give_way)
@@ -172,29 +174,33 @@ class OwnedIndex(LiveIndex):
             check_whole(fresh.count, source, mark)
 
         def finish(written: set[UUID]) -> None:
-            self._copy(written, fresh, lambda: None)
+            self._copy(written, fresh, lambda: None, vectors=not other)
 
         # What is written down now is not written down while nothing is served.
         fresh.flush()
         await_calm(self.waited_s)
-        self.swap(name, fresh, finish)
+        self.swap(name, engine, finish)
         if other:
-            replay(source, self, mark)
+            replay(source, self.served, mark)
 
     def _give_way(self) -> None:
         give_way(self.waited_s)
 
-    def _copy(self, ids: Iterable[UUID], fresh: EdgeIndex, between: Callable[[], None]) -> None:
-        old = self.current()
-        if old is None:
-            return
-        same = old.about["contract"] == fresh.about["contract"]
+    def _copy(
+        self,
+        ids: Iterable[UUID],
+        fresh: EngineIndex,
+        between: Callable[[], None],
+        *,
+        vectors: bool,
+    ) -> None:
+        old = self.served
         for part in slices(list(ids), UPSERT_SLICE):
             between()
             versions, there = old.versions(part), fresh.versions(part)
-            # Most came with their rows. Reading vectors of all made questions wait for seconds.
+            # Most came with their rows: only what differs is read with its vectors.
             behind = [each for each in part if versions.get(each) != there.get(each)]
-            if same:  # vectors of another contract say nothing here
+            if vectors:  # those of another contract say nothing here
                 fresh.upsert(old.fetch(behind, vectors=True))
             stored = {each: versions[each] for each in behind if each in versions}
             fresh.delete({each: version for each, (version, alive) in stored.items() if not alive})
