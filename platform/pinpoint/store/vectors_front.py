@@ -145,9 +145,7 @@ class IndexServer:
         try:
             with connection:
                 while True:
-                    connection.send_bytes(
-                        front(self._owner, connection.recv_bytes(wire.MAX_FRAME))
-                    )
+                    connection.send_bytes(front(self._owner, connection.recv_bytes(wire.MAX_FRAME)))
         except EOFError:
             return  # the client hung up
         except OSError as error:
