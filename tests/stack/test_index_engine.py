@@ -31,6 +31,12 @@ def serve(owner: Owner, n: int) -> RemoteIndex:
     return client
 
 
+def builders() -> list[psutil.Process]:
+    return [
+        one for one in psutil.Process().children() if "pinpoint.stack.index_build" in one.cmdline()
+    ]
+
+
 def kill(process: psutil.Process) -> None:
     process.kill()
     psutil.wait_procs([process], timeout=10)
@@ -57,10 +63,10 @@ def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
     index.ensure(SPEC)
     index.served.upsert(gallery(20))
     (first,) = psutil.Process().children()
-    kill(first)
-    until(lambda: index.info().ready)
+    first.kill()
+    until(lambda: not first.is_running() and index.info().ready)
     (second,) = psutil.Process().children()
-    kill(second)
+    second.kill()
     until(lambda: "status -9" in (index.info().loading or ""))
     assert psutil.Process().children() == []
     assert not index.load_again()
@@ -144,9 +150,10 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     killed = []
 
     def instead_of_calm(waited_s) -> None:
-        killed.extend(set(psutil.Process().children()) - {old})
+        (builder,) = builders()
+        killed.extend(set(psutil.Process().children()) - {old, builder})
         for one in killed:
-            kill(one)
+            one.kill()
 
     monkeypatch.setattr(index_swap, "await_calm", instead_of_calm)
     index.rebuild()

@@ -170,12 +170,12 @@ def test_the_builder_brings_what_changed_meanwhile(tmp_path, monkeypatch, marked
         if later is not None and told.count(state) == 1 + (state == "catching up" and marked):
             (tmp_path / "extra").write_text(str(later))
 
-    build(tmp_path / "build", source, report)
+    mark = build(tmp_path / "build", source, report)
     made = EdgeIndex(tmp_path / "build")
     rounds = 2 if marked else 1
     assert told == ["streaming", "optimizing", *["catching up"] * rounds]
     assert made.count() == 300 + FEW + 107
-    assert made.about["watermark"] == source.watermark()
+    assert mark == source.watermark()
     assert made.versions([identity(10_000)]) == {identity(10_000): (5, False)}
     made.close()
 

@@ -12,8 +12,8 @@ from uuid import UUID
 from pinpoint import logs
 from pinpoint.errors import IndexUnavailable
 from pinpoint.records import IndexInfo, IndexSpec
-from pinpoint.stack.index_build import Builds
 from pinpoint.stack.index_engine import Engine
+from pinpoint.stack.index_folder import Builds
 from pinpoint.stack.places import contract_of_build
 from pinpoint.store.vectors_payload import new_build, no_index
 from pinpoint.store.vectors_remote import EngineIndex

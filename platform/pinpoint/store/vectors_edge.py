@@ -112,23 +112,12 @@ class EdgeIndex:
         shard.flush()
         self._shard = shard
         self._about |= {"contract": spec.contract, "dims": dict(spec.dims)}
-        self.annotate()
-
-    def annotate(self, **fields: int | str) -> None:
-        """Write `index.json`, with extra fields (a rebuild's watermark)."""
-        with self._lock:
-            self._about |= fields
-            draft = self._folder / "index.json.new"
-            with draft.open("w") as file:
-                json.dump(self._about, file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._folder / "index.json")
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """What `index.json` says."""
-        return dict(self._about)
+        draft = self._folder / "index.json.new"
+        with draft.open("w") as file:
+            json.dump(self._about, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._folder / "index.json")
 
     def _open(self) -> edge.EdgeShard:
         if self._shard is None:
