@@ -8,6 +8,7 @@ serve. All that takes work is done here and not in the owner, whose interpreter 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
 import os
 from collections.abc import Callable
@@ -185,6 +186,13 @@ def hand_over(owner: Owner, source: PointSource, mark: int) -> None:
         replay(source, owner, mark)
 
 
+def _give_memory_back() -> None:
+    """What was built is on disk: glibc would keep the memory it took while an engine opens it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def main() -> None:
     """Build one index and hand it over; exit status 0 means that it is whole, and serves."""
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_build")
@@ -206,6 +214,7 @@ def main() -> None:
             build(given.folder, source, lambda state, points: None)
         else:
             mark = build(given.folder, source, owner.tell, verified=given.verified)
+            _give_memory_back()
             hand_over(owner, source, mark)
     except PinpointError as error:
         logs.get(__name__).error("index.build_failed", reason=error.reason, detail=error.message)
