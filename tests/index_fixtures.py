@@ -12,9 +12,9 @@ import pytest
 from index_gallery import SPEC, gallery
 from pinpoint.stack.index_swap import OwnedIndex
 from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors_front import IndexServer
 from pinpoint.store.vectors_qdrant import QdrantIndex
 from pinpoint.store.vectors_remote import RemoteIndex
-from pinpoint.store.vectors_serve import IndexServer
 
 EDGES = [
     (90, 0),

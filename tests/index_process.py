@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from index_gallery import ORG_A, gallery
@@ -67,6 +68,11 @@ class Owner:
     def stop(self) -> int:
         self.process.terminate()
         return self.process.wait(20)
+
+    def engines(self) -> list[psutil.Process]:
+        """Processes that have a build open."""
+        children = psutil.Process(self.process.pid).children()
+        return [one for one in children if "pinpoint.stack.index_engine" in one.cmdline()]
 
     def builds(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "builds").iterdir())

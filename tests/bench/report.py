@@ -20,7 +20,7 @@ _SIDES = {
 }
 _OWNERS = {"most": "79 % of the rows", "1_percent": "1 % of the rows", "dense": "a crowded square"}
 _MEMORY = {
-    "owner_rss": "index owner, resident",
+    "owner_rss": "index owner and engine, resident",
     "owner_rss_of_files": "of it pages of files",
     "index_on_disk": "index on disk",
     "postgresql_on_disk": "PostgreSQL on disk",

@@ -145,17 +145,18 @@ def stack(bundle: Tower = tower) -> Iterator[Stack]:
 
 
 def taken_mib(running: Stack) -> dict[str, float]:
-    """Memory of the index owner, and disk of index and database, MiB."""
+    """Memory of the index owner and its engine, and disk of index and database, MiB."""
     build = running.places.index_dir / "builds" / str(running.index.info().build)
-    said = psutil.Process(running.pid("index")).memory_info()
+    owner = psutil.Process(running.pid("index"))
+    said = [one.memory_info() for one in (owner, *owner.children())]
     url = running.places.owner_url().replace("+psycopg", "")
     with psycopg.connect(url) as connection:
         (row,) = connection.execute("SELECT pg_database_size(current_database())").fetchall()
     files = [path.stat().st_blocks * 512 for path in build.rglob("*") if path.is_file()]
     taken = {
-        "owner_rss": said.rss,
+        "owner_rss": sum(one.rss for one in said),
         # Mapped from the index's files: the kernel may take these pages back.
-        "owner_rss_of_files": said.shared,
+        "owner_rss_of_files": sum(one.shared for one in said),
         "index_on_disk": sum(files),
         "postgresql_on_disk": row[0],
     }

@@ -120,6 +120,8 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         ({"verb": "upsert", "contract": "fuzz", **stored}, arrays),
         ({"verb": "delete", "versions": [[UUID(int=9).bytes, 3]]}, []),
         ({"verb": "forget", "ids": [UUID(int=9).bytes]}, []),
+        ({"verb": "versions", "ids": ids}, []),
+        ({"verb": "flush"}, []),
         ({"verb": "fetch", "ids": ids, "vectors": True}, []),
         ({"verb": "scroll", "after": None, "limit": 5, "organization": first}, []),
         ({"verb": "scroll", "after": ids[0], "limit": 5, "organization": None}, []),

@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -30,9 +30,9 @@ from pinpoint.media.metadata import read_facts
 from pinpoint.media.renditions import orientation_of
 from pinpoint.media.rows import ManifestRow
 from pinpoint.media.wire import pack, unpack
-from pinpoint.records import Capture, Hint, IndexSpec, Rejected
+from pinpoint.records import Capture, Hint, IndexInfo, IndexSpec, Rejected
 from pinpoint.settings import MediaSettings
-from pinpoint.store import vectors_serve
+from pinpoint.store import vectors_front, vectors_serve
 from pinpoint.store import vectors_wire as wire
 from pinpoint.store.rows import hint_from_json, hint_to_json, image_id
 from pinpoint.store.vectors_edge import EdgeIndex
@@ -112,27 +112,40 @@ def _check_row(row: ManifestRow) -> None:
 
 
 def frames(data: bytes) -> None:
-    """A frame sent to the index owner: it is answered, and the index still holds what it held."""
-    reply = vectors_serve.answer(_index(), data)
-    fields, _ = wire.decode(reply)
-    name, reason, message = fields.get("error", ("", "", ""))
-    if name == "IndexUnavailable" and "engine failed" in str(message):
-        raise Finding(f"the engine met what should have been refused: {message} ({reason})")
+    """A frame sent to the index owner, and one that reached its engine: both are answered."""
+    for reply in (vectors_front.front(_Owner(), data), vectors_serve.answer(_index(), data)):
+        fields, _ = wire.decode(reply)
+        name, reason, message = fields.get("error", ("", "", ""))
+        if name == "IndexUnavailable" and "engine failed" in str(message):
+            raise Finding(f"the engine met what should have been refused: {message} ({reason})")
 
 
-class _Served(EdgeIndex):
-    """The engine itself; a build of the next one is not what is fuzzed."""
+class _Owner:
+    """Front of an engine in this process; a build of the next one is not what is fuzzed."""
 
-    def rebuild(self) -> None:
+    def info(self) -> IndexInfo:
+        return _index().info()
+
+    def ensure(self, spec: IndexSpec) -> None:
+        _index().ensure(spec)
+
+    def rebuild(self, contract: str | None = None) -> None:
         return None
 
     def progress(self) -> dict[str, object]:
         return {"state": "idle", "build": None, "points": 0, "error": None}
 
+    def exchange(self, frame: bytes) -> bytes:
+        return vectors_serve.answer(_index(), frame)
+
+    def write(self, ids: Iterable[UUID], frame: bytes) -> bytes:
+        set(ids)
+        return vectors_serve.answer(_index(), frame)
+
 
 @cache
-def _index() -> _Served:
-    index = _Served(folder() / "index")
+def _index() -> EdgeIndex:
+    index = EdgeIndex(folder() / "index")
     index.ensure(IndexSpec(contract="fuzz", dims=DIMS))
     index.upsert(gallery(20))
     return index

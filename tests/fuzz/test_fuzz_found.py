@@ -42,9 +42,11 @@ def test_a_few_seeded_mutants_hold(target):
 
 
 def test_every_verb_is_fuzzed():
+    from pinpoint.store.vectors_front import OWN, READS, WRITES
     from pinpoint.store.vectors_serve import VERBS
 
-    assert {fields["verb"] for fields, _ in requests()} | {"rebuild"} == set(VERBS)
+    assert {fields["verb"] for fields, _ in requests()} | {"rebuild"} == {*VERBS, *OWN}
+    assert READS | set(WRITES) <= set(VERBS)
     frame = wire.encode({"verb": "ping"})
     assert twist(frame, 20_000, 1) is not None
     assert twist(b"no frame", 20_000, 1) is None

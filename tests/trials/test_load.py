@@ -131,6 +131,8 @@ def _sample(ground: Ground, seen: Seen) -> None:
     while (now := time.monotonic() - began) < LOAD_S:
         for name, process in processes.items():
             seen.rss[name].append((now, process.memory_info().rss))
+        (engine,) = processes["index"].children()
+        seen.rss["engine"].append((now, engine.memory_info().rss))
         time.sleep(0.5)
 
 

@@ -1,10 +1,8 @@
-"""Builds of the embedded index on disk, and the child process that makes one from PostgreSQL.
+"""The child process that builds an index from PostgreSQL: `python -m pinpoint.stack.index_build`.
 
-    index/current          name of the build that serves, replaced atomically
-    index/builds/<name>/   index.json and the shard
-
-The owner never optimises in place, because every call would stall meanwhile: a niced child
-(`python -m pinpoint.stack.index_build`) writes a new folder and tells its progress on stdout.
+What serves is never optimised in place, because every call would stall meanwhile: a niced child
+writes a new folder. Then it has the owner open that, brings what changed meanwhile, and has it
+serve. All that takes work is done here and not in the owner, whose interpreter all questions share.
 """
 
 from __future__ import annotations
@@ -12,22 +10,21 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib
-import json
 import os
-import re
-import shutil
-import signal
-import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 from pinpoint import logs
-from pinpoint.errors import IndexUnavailable, Misconfigured, PinpointError
+from pinpoint.errors import Misconfigured, PinpointError
 from pinpoint.ports import PointSource, VectorIndex
 from pinpoint.settings import Settings
+from pinpoint.stack.processes import end_with
+from pinpoint.store import vectors_wire as wire
 from pinpoint.store.vectors_edge import EdgeIndex
-from pinpoint.store.vectors_verify import verify
+from pinpoint.store.vectors_remote import FramedIndex
+from pinpoint.store.vectors_verify import check_whole, verify
 
 DEFAULT_POINTS: Final = "pinpoint.bootstrap:open_point_source"
 """Factory of the `PointSource`, `module:function`; it takes the digest of a contract, or None."""
@@ -37,71 +34,9 @@ ROUNDS: Final = 20
 FEW: Final = 512
 """Changes that may be left for the next in turn to bring."""
 
-_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 _NICENESS: Final = 10
-_PR_SET_PDEATHSIG: Final = 1
 
 Report = Callable[[str, int], None]
-
-
-class Builds:
-    """The folder of builds and its pointer.
-
-    Args:
-        folder: Made if it is not there.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._builds = folder / "builds"
-        self._builds.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def path(self, name: str) -> Path:
-        """Folder of a build."""
-        return self._builds / name
-
-    def current(self) -> str | None:
-        """Name of the build that serves, None before the first.
-
-        Raises:
-            IndexUnavailable: The pointer file holds something else.
-        """
-        pointer = self._folder / "current"
-        try:
-            name = pointer.read_text(errors="replace").strip()
-        except FileNotFoundError:
-            return None
-        if not _NAME.fullmatch(name):
-            raise IndexUnavailable(
-                f"{pointer} names no build; write the name of a folder in {self._builds} into it, "
-                "or remove it and rebuild the index"
-            )
-        return name
-
-    def point_to(self, name: str) -> None:
-        """Let `name` serve from now on, also after a crash."""
-        draft = self._folder / "current.new"
-        with draft.open("w") as file:
-            file.write(name + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._folder / "current")
-        directory = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-    def discard(self, name: str) -> None:
-        """Remove a build."""
-        shutil.rmtree(self.path(name), ignore_errors=True)
-
-    def sweep(self) -> None:
-        """Remove what crashes left: every build but the current one."""
-        current = self.current()
-        for folder in self._builds.iterdir():
-            if folder.name != current:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_source(factory: str, contract: str | None) -> PointSource:
@@ -126,7 +61,7 @@ def open_source(factory: str, contract: str | None) -> PointSource:
     return source
 
 
-def build(folder: Path, source: PointSource, report: Report, *, verified: bool = False) -> None:
+def build(folder: Path, source: PointSource, report: Report, *, verified: bool = False) -> int:
     """Make a whole, optimised index in an empty folder.
 
     Args:
@@ -136,10 +71,13 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
             written, or looked for, so far.
         verified: Look for stored vectors in the end.
 
+    Returns:
+        The mark from which on changes are not in it.
+
     Raises:
-        IndexUnavailable: They are not found.
+        IndexUnavailable: Stored vectors are not found.
     """
-    watermark = source.watermark()
+    mark = source.watermark()
     # Nobody asks this one but the verification, and that wants to know of the graph.
     index = EdgeIndex(folder, chooser=lambda _: "acorn")
     index.ensure(source.spec())
@@ -153,15 +91,13 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
     index.optimize()
     if verified:
         verify(index, lambda looked_for: report("verifying", looked_for))
-    index.annotate(watermark=_caught_up(index, source, watermark, report))
+    mark = _caught_up(index, source, mark, report)
     index.close()
+    return mark
 
 
 def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report) -> int:
-    """Bring what changed during the build, until little is left; returns where to go on from.
-
-    Here and not in the owner, where every write holds up a question: the child can be stopped.
-    """
+    """Bring what changed during the build, until little is left; returns where to go on from."""
     brought = 0
     for _ in range(ROUNDS):
         report("catching up", brought)
@@ -174,26 +110,19 @@ def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report
     return since
 
 
-def replay(
-    source: PointSource,
-    index: VectorIndex,
-    since: int,
-    between: Callable[[], None] = lambda: None,
-) -> tuple[int, int]:
+def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, int]:
     """Bring rows that changed at or after `since`.
 
     Args:
         source: Where they come from.
         index: Where they go.
         since: A watermark.
-        between: Called before each write.
 
     Returns:
         The mark to go on from, and how many rows there were.
     """
     mark, changed = source.watermark(), 0
     for points in source.stream(since=since):
-        between()
         index.upsert(points)
         changed += len(points)
     buried = source.tombstones(since=since)
@@ -201,36 +130,96 @@ def replay(
     return mark, changed + len(buried)
 
 
-def _tell(state: str, points: int) -> None:
-    sys.stdout.write(json.dumps({"state": state, "points": points}) + "\n")
-    sys.stdout.flush()
+class Owner(FramedIndex):
+    """The owner as its builder sees it: as an index it is what was built, once that is open.
+
+    Args:
+        link: Answered by `index_swap.OwnedIndex`.
+    """
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+
+    def _exchange(self, frame: bytes) -> bytes:
+        self._link.send_bytes(frame)
+        return self._link.recv_bytes(wire.MAX_FRAME)
+
+    def tell(self, state: str, points: int) -> None:
+        """Say how far the build is."""
+        self._call({"verb": "tell", "state": state, "points": points})
+
+    def fail(self, why: str) -> None:
+        """Say why there will be no build."""
+        self._call({"verb": "fail", "why": why})
+
+    def open(self) -> bool:
+        """Have what was built opened; whether it is of another contract than what serves."""
+        fields, _ = self._call({"verb": "open"})
+        return bool(fields["other"])
+
+    def copy(self) -> int:
+        """Have copied what the owner wrote meanwhile; returns how many ids that were."""
+        fields, _ = self._call({"verb": "copy"})
+        return int(fields["copied"])
+
+    def swap(self) -> None:
+        """Have it serve."""
+        self._call({"verb": "swap"})
 
 
-def _die_with_parent(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit("the index owner is gone")
+def hand_over(owner: Owner, source: PointSource, mark: int) -> None:
+    """Bring what was built up to date and let it serve.
+
+    Raises:
+        IndexUnavailable: It is for another contract and does not hold all images.
+    """
+    other = owner.open()
+    mark, _ = replay(source, owner, mark)
+    for _ in range(ROUNDS):
+        if owner.copy() < FEW:
+            break
+    mark, _ = replay(source, owner, mark)
+    if other:
+        check_whole(owner.count, source, mark)
+    owner.swap()
+    if other:
+        replay(source, owner, mark)
+
+
+def _give_memory_back() -> None:
+    """What was built is on disk: glibc would keep the memory it took while an engine opens it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def main() -> None:
-    """Build one index, told by the owner; exit status 0 means it is whole."""
+    """Build one index and hand it over; exit status 0 means that it is whole, and serves."""
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_build")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--points", required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--link", type=int, help="the owner's socket; default: there is no owner")
     parser.add_argument("--contract", help="digest; default: of the settings' bundle")
     parser.add_argument("--verified", action="store_true", help="look for a sample in the end")
     parser.add_argument("--alone", action="store_true", help="nobody is served: take all cores")
     given = parser.parse_args()
-    _die_with_parent(given.parent)
+    end_with(given.parent)
     take_little(alone=given.alone)
     logs.configure(Settings.from_environment().log)
+    owner = None if given.link is None else Owner(Connection(given.link))
     try:
         source = open_source(given.points, given.contract)
-        build(given.folder, source, _tell, verified=given.verified)
+        if owner is None:
+            build(given.folder, source, lambda state, points: None)
+        else:
+            mark = build(given.folder, source, owner.tell, verified=given.verified)
+            _give_memory_back()
+            hand_over(owner, source, mark)
     except PinpointError as error:
         logs.get(__name__).error("index.build_failed", reason=error.reason, detail=error.message)
+        if owner is not None:
+            owner.fail(error.message)
         raise SystemExit(1) from error
 
 

@@ -1,6 +1,9 @@
 """The one process that owns the embedded index: `python -m pinpoint.stack.index_owner`.
 
-It serves while it loads (`ready` is false meanwhile), flushes often, and closes cleanly on SIGTERM.
+It has the socket, the lock of the folder, the record of what is written and the rebuild; the build
+itself is open in an engine, a process of its own (`pinpoint.stack.index_engine`), which it starts
+again when that ends. It answers while it loads (`ready` is false meanwhile) and closes cleanly on
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,9 +22,8 @@ from pinpoint.settings import Settings
 from pinpoint.stack.index_build import DEFAULT_POINTS
 from pinpoint.stack.index_swap import OwnedIndex
 from pinpoint.stack.places import StackPlaces
-from pinpoint.store.vectors_serve import IndexServer
+from pinpoint.store.vectors_front import IndexServer
 
-_LOOK_S: Final = 0.5
 _LOAD_AGAIN_S: Final = 5.0
 _LOADS_BEFORE_REBUILD: Final = 6
 """A build that cannot be opened for half a minute is made anew from PostgreSQL."""
@@ -51,15 +53,6 @@ def own(folder: Path) -> IO[str]:
     return lock
 
 
-def _flush_often(index: OwnedIndex, stop: threading.Event) -> None:
-    while not stop.wait(_LOOK_S):
-        try:
-            index.flush_if_due()
-        except Exception:
-            # Tried again soon; what is not flushed is in the write-ahead log meanwhile.
-            logs.get(__name__).exception("index.flush_failed")
-
-
 def _load_until_open(index: OwnedIndex, stop: threading.Event) -> None:
     failed = 0
     while not stop.wait(_LOAD_AGAIN_S):
@@ -83,8 +76,7 @@ def serve(folder: Path, socket: Path, points: str) -> None:
         server = IndexServer(socket, index)
         server.start()
         index.load()
-        for look_after in (_flush_often, _load_until_open):
-            threading.Thread(target=look_after, args=(index, stop), daemon=True).start()
+        threading.Thread(target=_load_until_open, args=(index, stop), daemon=True).start()
         info = index.info()
         log.info("index.serving", socket=str(socket), build=info.build, points=info.points)
         (received,) = os.read(told, 1)

@@ -1,10 +1,10 @@
-"""Rebuilding while serving: a child builds and catches up, the owner replays the rest and swaps.
+"""Rebuilding while serving: a child builds, an engine opens that, the owner swaps.
 
-Writes go on to the old build. Two records of them are replayed into the new one: rows of
-PostgreSQL newer than the child's last watermark, and the ids the owner itself wrote, copied from
-the old build where the new one has another version (a worker writes the index before its
-transaction commits). Until the pointer file is replaced a crash anywhere leaves the old build
-serving.
+The child (`index_build`) leads, and asks for what only the owner can do. Writes go on to the old
+build. Two records of them are replayed into the new one: rows of PostgreSQL newer than the child's
+mark, which the child reads, and the ids the owner itself wrote, copied from the old build where the
+new one has another version (a worker writes the index before its transaction commits). Until the
+pointer file is replaced a crash anywhere leaves the old build serving.
 
 A build for another contract is verified first, and gets from the old one only what needs no vector:
 `pinpoint.switching` brings the rest.
@@ -13,40 +13,48 @@ A build for another contract is verified first, and gets from the old one only w
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 import os
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pinpoint import logs
 from pinpoint.errors import Conflict, PinpointError, StackError
 from pinpoint.records import IndexInfo
-from pinpoint.stack.index_build import FEW, ROUNDS, open_source, replay
+from pinpoint.stack.index_engine import Engine
 from pinpoint.stack.index_live import LiveIndex
 from pinpoint.stack.index_yield import await_calm, give_way, giving_way
-from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.stack.places import contract_of_build
+from pinpoint.store import vectors_wire as wire
 from pinpoint.store.vectors_payload import UPSERT_SLICE, new_build, slices
-from pinpoint.store.vectors_verify import check_whole
+from pinpoint.store.vectors_remote import EngineIndex
+from pinpoint.store.vectors_serve import named, said
+
+BROUGHT: Final = frozenset({"upsert", "delete", "count"})
+"""What the builder asks of the engine that has its build open."""
 
 
 class OwnedIndex(LiveIndex):
     """The live index that can also build its successor.
 
     Args:
-        folder: Of the builds; this process must be its only user.
+        folder: Of the builds; this process and its engines must be its only users.
         points: Factory of the point source, `module:function`.
     """
 
     def __init__(self, folder: Path, points: str) -> None:
         super().__init__(folder)
         self._points = points
-        self._child: subprocess.Popen[str] | None = None
-        self._closing = False
+        self._child: subprocess.Popen[bytes] | None = None
+        self._fresh: Engine | None = None
+        self._other = False
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._progress: dict[str, Any] = {}
@@ -100,101 +108,119 @@ class OwnedIndex(LiveIndex):
         super().close()
 
     def _rebuild(self) -> None:
-        name = self._progress["build"]
+        name, contract = self._progress["build"], self._progress["contract"]
         log = logs.get(__name__).bind(build=name)
-        fresh: EdgeIndex | None = None
         try:
             self.take_writes()
-            self._run_child(self._builds.path(name), self._progress["contract"])
-            self._say("replaying")
-            # To open it stops every question for a moment: not while some wait already.
-            await_calm(self.waited_s)
-            fresh = EdgeIndex(self._builds.path(name))
-            self._catch_up(name, fresh)
-            self._say("done", points=fresh.info().points)
+            self._run_child(name, contract)
+            self._say("done", points=super().info().points)
             log.info("index.rebuilt", points=self._progress["points"])
         except Exception as error:
-            said = error.message if isinstance(error, PinpointError) else repr(error)
+            why = error.message if isinstance(error, PinpointError) else repr(error)
             log.exception("index.rebuild_failed")
             self.drop_record()
-            if fresh is not None and fresh is not self.current():
-                fresh.close()
+            if self._fresh is not None and not self.serves(self._fresh):
+                self._fresh.kill()
+                self._fresh.await_end()
             if self._builds.current() != name:
                 self._builds.discard(name)
-            self._say("failed", error=said)
+            self._say("failed", error=why)
+        self._fresh = None
 
-    def _run_child(self, folder: Path, contract: str | None) -> None:
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "pinpoint.stack.index_build",
-            "--folder",
-            str(folder),
-        ]
-        command += ["--points", self._points, "--parent", str(os.getpid())]
+    def _run_child(self, name: str, contract: str | None) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-P", "-m", "pinpoint.stack.index_build"]
+        command += ["--folder", str(self._builds.path(name)), "--points", self._points]
+        command += ["--parent", str(os.getpid()), "--link", str(theirs.fileno())]
         command += ["--alone"] if super().info().points == 0 else []
         if contract is not None:
             command += ["--contract", contract]
             command += ["--verified"] if contract != self.contract() else []
-        with (
-            subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-            ) as child,
-            giving_way(child, self.waited_s),
-        ):
-            self._child = child
-            if self._closing:
-                child.kill()
-            if child.stdout is not None:
-                for line in child.stdout:
-                    said = json.loads(line)
-                    self._say(str(said["state"]), points=int(said["points"]))
-            status = child.wait()
+        with Connection(ours.detach()) as link:
+            with theirs:
+                child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                )
+            with child, giving_way(child, self.waited_s):
+                self._child = child
+                if self._closing:
+                    child.kill()
+                self._attend(link, name)
+                status = child.wait()
         self._child = None
-        if status != 0:
+        if status != 0 or self._builds.current() != name:
             raise StackError(
-                f"the process that builds the index ended with status {status}; the old index "
-                "goes on serving, the owner's log says why"
+                self._progress["error"]
+                or f"the process that builds the index ended with status {status}; the owner's "
+                "log says why"
             )
 
-    def _catch_up(self, name: str, fresh: EdgeIndex) -> None:
-        source = open_source(self._points, self._progress["contract"])
-        other = self.contract() != fresh.about["contract"]
-        mark, _ = replay(source, fresh, int(fresh.about["watermark"]), self._give_way)
-        for _ in range(ROUNDS):
-            written = self.take_writes()
-            self._copy(written, fresh, self._give_way)
-            if len(written) < FEW:
-                break
-        mark, _ = replay(source, fresh, mark, self._give_way)
-        if other:
-            check_whole(fresh.count, source, mark)
+    def _attend(self, link: Connection, name: str) -> None:
+        """Do what the child asks for until it ends."""
+        asked: dict[str, Callable[[wire.Fields], wire.Fields]] = {
+            "tell": self._told,
+            "fail": self._told_why,
+            "open": lambda _: self._opened(name),
+            "copy": lambda _: self._copied(),
+            "swap": lambda _: self._swapped(name),
+        }
 
-        def finish(written: set[UUID]) -> None:
-            self._copy(written, fresh, lambda: None)
+        def answer(frame: bytes) -> bytes:
+            fields, _ = wire.decode(frame, whole=False)
+            verb = str(fields.get("verb"))
+            if verb in BROUGHT and self._fresh is not None:
+                # After the swap it is the one that serves, which has one caller at a time.
+                to = self.exchange if self.serves(self._fresh) else self._fresh.exchange
+                return to(frame)
+            return wire.encode(named(asked, fields)(fields))
 
+        try:
+            while True:
+                frame = link.recv_bytes(wire.MAX_FRAME)
+                link.send_bytes(said(functools.partial(answer, frame)))
+        except (EOFError, OSError):
+            return  # it has ended; its status says how
+
+    def _told(self, fields: wire.Fields) -> wire.Fields:
+        self._say(str(fields["state"]), points=int(fields["points"]))
+        return {}
+
+    def _told_why(self, fields: wire.Fields) -> wire.Fields:
+        self._say(self._progress["state"], error=str(fields["why"]))
+        return {}
+
+    def _opened(self, name: str) -> wire.Fields:
+        self._say("replaying")
+        self._fresh = Engine(self._builds.path(name), self._engine_ended)
+        self._other = self.contract() != contract_of_build(self._builds.path(name))
+        return {"other": self._other}
+
+    def _copied(self) -> wire.Fields:
+        written = self.take_writes()
+        self._copy(written, lambda: give_way(self.waited_s))
+        return {"copied": len(written)}
+
+    def _swapped(self, name: str) -> wire.Fields:
+        fresh = self._engine_of_build()
         # What is written down now is not written down while nothing is served.
-        fresh.flush()
+        EngineIndex(fresh.exchange).flush()
         await_calm(self.waited_s)
-        self.swap(name, fresh, finish)
-        if other:
-            replay(source, self, mark)
+        self.swap(name, fresh, lambda written: self._copy(written, lambda: None))
+        return {}
 
-    def _give_way(self) -> None:
-        give_way(self.waited_s)
+    def _engine_of_build(self) -> Engine:
+        if self._fresh is None:
+            raise StackError("what was built is not open")
+        return self._fresh
 
-    def _copy(self, ids: Iterable[UUID], fresh: EdgeIndex, between: Callable[[], None]) -> None:
-        old = self.current()
-        if old is None:
-            return
-        same = old.about["contract"] == fresh.about["contract"]
+    def _copy(self, ids: Iterable[UUID], between: Callable[[], None]) -> None:
+        old, fresh = self.served, EngineIndex(self._engine_of_build().exchange)
         for part in slices(list(ids), UPSERT_SLICE):
             between()
             versions, there = old.versions(part), fresh.versions(part)
-            # Most came with their rows. Reading vectors of all made questions wait for seconds.
+            # Most came with their rows: only what differs is read with its vectors.
             behind = [each for each in part if versions.get(each) != there.get(each)]
-            if same:  # vectors of another contract say nothing here
+            if not self._other:  # vectors of another contract say nothing here
                 fresh.upsert(old.fetch(behind, vectors=True))
             stored = {each: versions[each] for each in behind if each in versions}
             fresh.delete({each: version for each, (version, alive) in stored.items() if not alive})

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 LOOK_S: Final = 0.1
 """How long the builder runs, at least, between two stops."""
@@ -46,7 +46,7 @@ def await_calm(waited_s: Callable[[], float]) -> None:
 
 
 @contextlib.contextmanager
-def giving_way(child: subprocess.Popen[str], waited_s: Callable[[], float]) -> Iterator[None]:
+def giving_way(child: subprocess.Popen[Any], waited_s: Callable[[], float]) -> Iterator[None]:
     """Stop a child for moments while others wait; it runs freely again after the block.
 
     Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,6 +35,21 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
         prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
     return arrange
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends.
+
+    Args:
+        parent: Process id of who started it.
+
+    Raises:
+        SystemExit: That one is gone already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit(f"process {parent}, which started this one, is gone")
 
 
 def belonging_to(places: StackPlaces) -> list[psutil.Process]:

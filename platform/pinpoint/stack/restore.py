@@ -23,7 +23,8 @@ from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, lifecycle, migrate
 from pinpoint.stack.archive import Reading
 from pinpoint.stack.backup import Manifest, reachable
-from pinpoint.stack.index_build import DEFAULT_POINTS, Builds
+from pinpoint.stack.index_build import DEFAULT_POINTS
+from pinpoint.stack.index_folder import Builds
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.programs import environment, external
 from pinpoint.store.vectors_payload import new_build

@@ -1,7 +1,7 @@
 """The index over Qdrant Edge: the engine inside this process, which must be its only user.
 
 The engine holds the interpreter's lock during a call, does not survive a fork and refuses a second
-process, so only the index owner opens this (`pinpoint.stack.index_owner`).
+process, so a process of its own opens this (`pinpoint.stack.index_engine`).
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class EdgeIndex:
         self._chooser = chooser
         self._lock = threading.RLock()
         self._shard: edge.EdgeShard | None = None
+        self.unflushed = 0
+        """Writes that only the write-ahead log has."""
         self._about: dict[str, Any] = {"build": build or folder.name}
         about = folder / "index.json"
         if about.exists():
@@ -110,23 +112,12 @@ class EdgeIndex:
         shard.flush()
         self._shard = shard
         self._about |= {"contract": spec.contract, "dims": dict(spec.dims)}
-        self.annotate()
-
-    def annotate(self, **fields: int | str) -> None:
-        """Write `index.json`, with extra fields (a rebuild's watermark)."""
-        with self._lock:
-            self._about |= fields
-            draft = self._folder / "index.json.new"
-            with draft.open("w") as file:
-                json.dump(self._about, file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._folder / "index.json")
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """What `index.json` says."""
-        return dict(self._about)
+        draft = self._folder / "index.json.new"
+        with draft.open("w") as file:
+            json.dump(self._about, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._folder / "index.json")
 
     def _open(self) -> edge.EdgeShard:
         if self._shard is None:
@@ -161,12 +152,14 @@ class EdgeIndex:
 
     def _write(self, rows: list[edge.Point], condition: edge.Filter) -> None:
         with self._lock:
+            self.unflushed += len(rows)
             self._open().update(edge.UpdateOperation.upsert_points(rows, condition=condition))
 
     def forget(self, ids: Iterable[UUID]) -> None:
         """Remove points and tombstones for good, once no writer of an old version can be alive."""
         for part in rules.slices(list(ids), 1_000):
             with self._lock:
+                self.unflushed += len(part)
                 self._open().update(edge.UpdateOperation.delete_points(list(part)))
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
@@ -251,7 +244,7 @@ class EdgeIndex:
         return int(shard.info().points_count) - int(buried)
 
     def optimize(self) -> None:
-        """Build the HNSW graph; minutes of blocking at 100,000 points, so never in the owner."""
+        """Build the HNSW graph; minutes of blocking at 100,000 points, so never while it serves."""
         with self._lock:
             self._open().optimize()
 
@@ -259,6 +252,7 @@ class EdgeIndex:
         """Make all writes durable, so that loading after a crash replays nothing."""
         with self._lock:
             self._open().flush()
+            self.unflushed = 0
 
     def close(self) -> None:
         """Flush and let go of the files; closing twice changes nothing."""

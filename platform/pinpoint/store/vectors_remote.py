@@ -1,4 +1,4 @@
-"""The client of the index owner: the same port, over its Unix socket."""
+"""The index in another process: the same port, over frames, and the client of the index owner."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,30 +39,17 @@ class RebuildProgress:
     error: str | None
 
 
-class RemoteIndex:
-    """The index that another process owns. Safe between threads and after a fork.
+class FramedIndex(ABC):
+    """The index behind whoever answers frames."""
 
-    Every thread of every process has its own connection. All verbs are idempotent, so a call that
-    finds its connection broken (the owner was restarted) is tried once more.
-
-    Args:
-        path: The owner's socket.
-        timeout_s: Longest wait for the owner in one call.
-    """
-
-    def __init__(self, path: Path, timeout_s: float = 30.0) -> None:
-        self._path = path
-        self._timeout_s = timeout_s
-        self._own = threading.local()
+    @abstractmethod
+    def _exchange(self, frame: bytes) -> bytes:
+        """Bring a request; returns the answer."""
 
     def info(self) -> IndexInfo:
         """What the index holds and which build it is; answers while it loads."""
         fields, _ = self._call({"verb": "info"})
         return wire.unpack_info(fields["info"])
-
-    def ping(self) -> None:
-        """Raise `IndexUnavailable` unless the owner answers, loading or not."""
-        self._call({"verb": "ping"})
 
     def ensure(self, spec: IndexSpec) -> None:
         """Make the index if it is not there.
@@ -70,22 +58,6 @@ class RemoteIndex:
             OtherContract: It is there, for another contract.
         """
         self._call({"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)})
-
-    def rebuild(self, contract: str | None = None) -> None:
-        """Start building the next index from PostgreSQL; one that runs already goes on.
-
-        Args:
-            contract: Digest of the contract that is to serve; None keeps that of today.
-
-        Raises:
-            Conflict: One for another contract is running.
-        """
-        self._call({"verb": "rebuild", "contract": contract})
-
-    def progress(self) -> RebuildProgress:
-        """Where the last rebuild stands."""
-        fields, _ = self._call({"verb": "progress"})
-        return RebuildProgress(**fields["progress"])
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; one whose stored version is higher (tombstones count) is left as it is."""
@@ -139,30 +111,94 @@ class RemoteIndex:
         fields, _ = self._call(request)
         return int(fields["count"])
 
+    def _call(
+        self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
+    ) -> tuple[wire.Fields, list[wire.Array]]:
+        answer, arrays_back = wire.decode(self._exchange(wire.encode(fields, arrays)))
+        if "error" in answer:
+            wire.raise_error(answer["error"])
+        return answer, arrays_back
+
+
+class EngineIndex(FramedIndex):
+    """One open build, with the verbs that only the owner asks of an engine.
+
+    Args:
+        exchange: Brings a request's frame to the engine, returns the answer's.
+    """
+
+    def __init__(self, exchange: Callable[[bytes], bytes]) -> None:
+        self._bring = exchange
+
+    def _exchange(self, frame: bytes) -> bytes:
+        return self._bring(frame)
+
+    def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:
+        """`(version, alive)` of what is stored under these ids, tombstones too."""
+        found: dict[UUID, tuple[int, bool]] = {}
+        for part in slices(ids, _ID_SLICE):
+            fields, _ = self._call({"verb": "versions", "ids": [each.bytes for each in part]})
+            found |= {UUID(bytes=each): (int(v), bool(alive)) for each, v, alive in fields["rows"]}
+        return found
+
+    def flush(self) -> None:
+        """Make all writes durable."""
+        self._call({"verb": "flush"})
+
+
+class RemoteIndex(FramedIndex):
+    """The index that another process owns. Safe between threads and after a fork.
+
+    Every thread of every process has its own connection. All verbs are idempotent, so a call that
+    finds its connection broken (the owner was restarted) is tried once more.
+
+    Args:
+        path: The owner's socket.
+        timeout_s: Longest wait for the owner in one call.
+    """
+
+    def __init__(self, path: Path, timeout_s: float = 30.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._own = threading.local()
+
+    def ping(self) -> None:
+        """Raise `IndexUnavailable` unless the owner answers, loading or not."""
+        self._call({"verb": "ping"})
+
+    def rebuild(self, contract: str | None = None) -> None:
+        """Start building the next index from PostgreSQL; one that runs already goes on.
+
+        Args:
+            contract: Digest of the contract that is to serve; None keeps that of today.
+
+        Raises:
+            Conflict: One for another contract is running.
+        """
+        self._call({"verb": "rebuild", "contract": contract})
+
+    def progress(self) -> RebuildProgress:
+        """Where the last rebuild stands."""
+        fields, _ = self._call({"verb": "progress"})
+        return RebuildProgress(**fields["progress"])
+
     def close(self) -> None:
         """Drop this thread's connection; the next call makes another."""
         self._own.link = None
 
-    def _call(
-        self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
-    ) -> tuple[wire.Fields, list[wire.Array]]:
-        frame = wire.encode(fields, arrays)
+    def _exchange(self, frame: bytes) -> bytes:
         try:
-            reply = self._exchange(frame)
+            return self._once(frame)
         except BlockingIOError as error:
             raise self._gone(f"gave no answer within {self._timeout_s:g} s") from error
         except (OSError, EOFError):
             time.sleep(_PAUSE_S)
             try:
-                reply = self._exchange(frame)
+                return self._once(frame)
             except (OSError, EOFError) as error:
                 raise self._gone(f"does not answer ({error or 'it hung up'})") from error
-        answer, arrays_back = wire.decode(reply)
-        if "error" in answer:
-            wire.raise_error(answer["error"])
-        return answer, arrays_back
 
-    def _exchange(self, frame: bytes) -> bytes:
+    def _once(self, frame: bytes) -> bytes:
         pid, link = getattr(self._own, "link", None) or (None, None)
         if link is None or pid != os.getpid():
             link = self._connect()

@@ -71,8 +71,12 @@ def _narrow(array: Array) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype="<f4")
 
 
-def decode(frame: bytes) -> tuple[Fields, list[Array]]:
+def decode(frame: bytes, *, whole: bool = True) -> tuple[Fields, list[Array]]:
     """Take a frame apart.
+
+    Args:
+        frame: The frame.
+        whole: Otherwise the arrays are not looked at, for who only passes the frame on.
 
     Raises:
         BadRequest: The frame is not one of ours.
@@ -85,7 +89,8 @@ def decode(frame: bytes) -> tuple[Fields, list[Array]]:
         fields = msgpack.unpackb(frame[_LENGTH.size : end], raw=False, strict_map_key=True)
         if not isinstance(fields, dict):
             raise ValueError("header is not a map")
-        return fields, _arrays(frame, end, fields.pop("arrays"))
+        listed = fields.pop("arrays")
+        return fields, _arrays(frame, end, listed) if whole else []
     except (ValueError, TypeError, KeyError, struct.error, msgpack.UnpackException) as error:
         raise errors.BadRequest(f"not an index message: {error}", reason="bad_frame") from error
 

@@ -76,7 +76,8 @@ def crash(
     if state == "optimizing":
         time.sleep(dice.uniform(0.0, 0.7) * optimizing_s)
     owner = psutil.Process(ground.pid("index"))
-    builders = [one for one in owner.children() if "index_build" in " ".join(one.cmdline())]
+    children = owner.children()
+    builders = [one for one in children if "pinpoint.stack.index_build" in one.cmdline()]
     now = index.progress()
     if victim == "builder":
         (builder,) = builders
@@ -90,8 +91,9 @@ def crash(
         os.kill(owner.pid, signal.SIGKILL)
         _until(lambda: serves(index) and ground.pid("index") != owner.pid)
     back = time.monotonic()
-    psutil.wait_procs(builders, timeout=10.0)
-    assert not any(one.is_running() for one in builders), "a builder outlived its owner"
+    ended = builders if victim == "builder" else children
+    psutil.wait_procs(ended, timeout=10.0)
+    assert not any(one.is_running() for one in ended), "a builder or an engine outlived its owner"
     after = str(index.info().build)
     done = Crash(victim, now.state, now.points, before, pointer, after, killed, back)
     assert done.after == done.pointer, f"not what the pointer file names: {done}"

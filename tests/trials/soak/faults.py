@@ -37,6 +37,31 @@ def _stop(name: str) -> Fault:
     return stop
 
 
+def kill_engine(ground: Ground, dice: random.Random) -> None:
+    """SIGKILL to the process that has the index open; its owner starts another one."""
+    for engine in _engines(ground):
+        _signal(engine.pid, signal.SIGKILL)
+
+
+def stop_engine(ground: Ground, dice: random.Random) -> None:
+    """Stop the process that has the index open for a while; its owner waits."""
+    engines = _engines(ground)
+    for engine in engines:
+        _signal(engine.pid, signal.SIGSTOP)
+    time.sleep(dice.uniform(0.5, 2.0))
+    for engine in engines:
+        _signal(engine.pid, signal.SIGCONT)
+
+
+def _engines(ground: Ground) -> list[psutil.Process]:
+    owner = ground.pid("index")
+    if owner is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(owner).children()
+            return [one for one in children if "pinpoint.stack.index_engine" in _title(one)]
+    return []
+
+
 def kill_second(ground: Ground, dice: random.Random) -> None:
     """SIGKILL to the worker beside the supervised one; it is started again with the next phase."""
     _signal(ground.second_pid, signal.SIGKILL)
@@ -161,6 +186,8 @@ def step_clock(sign: int) -> Fault:
 FAULTS: dict[str, Fault] = {
     **{f"kill {name}": _kill(name) for name in ("worker", "index", "api", "beat", "supervisor")},
     **{f"stop {name}": _stop(name) for name in ("worker", "index", "api", "beat", "supervisor")},
+    "kill engine": kill_engine,
+    "stop engine": stop_engine,
     "kill 2nd worker": kill_second,
     "slow worker": slow_worker,
     "restart redis": restart_redis,

@@ -1,0 +1,229 @@
+"""One build of the index, open in a process of its own, and the owner's hold of that process.
+
+Qdrant Edge holds the interpreter's lock during a call: to open a build takes half a second at
+100,000 images, 5 s at a million. In here nobody else needs that lock. The process
+(`python -m pinpoint.stack.index_engine`) has one connection, a socket it inherits, answers one
+frame after the other and flushes often. It ends with its owner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from pinpoint import logs
+from pinpoint.errors import IndexUnavailable, PinpointError
+from pinpoint.settings import Settings
+from pinpoint.stack.processes import end_with
+from pinpoint.store import vectors_wire as wire
+from pinpoint.store.vectors_edge import EdgeIndex
+from pinpoint.store.vectors_serve import answer
+
+FLUSH_S: Final = 5.0
+FLUSH_WRITES: Final = 4_096
+LET_GO_S: Final = 10.0
+"""How long a build is waited for that another process has open, and an engine that is to end."""
+_LOOK_S: Final = 0.5
+
+
+class Engine:
+    """A process that has one build open; the owner's side.
+
+    A thread starts it and waits for its end: the kernel ends the process with that thread, so with
+    the owner, and not before.
+
+    Args:
+        folder: Of the build.
+        ended: Called once, in that thread, when the process has ended, whatever the reason.
+
+    Raises:
+        IndexUnavailable: The build cannot be opened.
+    """
+
+    def __init__(self, folder: Path, ended: Callable[[Engine], None]) -> None:
+        self._folder = folder
+        self._ended = ended
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started, self._over = threading.Event(), threading.Event()
+        ours, theirs = socket.socketpair()
+        # Closed with this object: by then no thread can be reading from it.
+        self._link = Connection(ours.detach())
+        threading.Thread(
+            target=self._live, args=(theirs,), name="index-engine", daemon=True
+        ).start()
+        self._started.wait()
+        said, _ = wire.decode(self._received())
+        if "error" in said:
+            wire.raise_error(said["error"])
+
+    def _live(self, theirs: socket.socket) -> None:
+        command = [sys.executable, "-P", "-m", "pinpoint.stack.index_engine"]
+        command += ["--folder", str(self._folder), "--parent", str(os.getpid())]
+        command += ["--link", str(theirs.fileno())]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                )
+        except OSError:
+            logs.get(__name__).exception("index.engine_not_started")
+        self._started.set()
+        if self._process is not None:
+            self._process.wait()
+        self._over.set()
+        self._ended(self)
+
+    def exchange(self, frame: bytes) -> bytes:
+        """Bring a frame, return the answer's; for one thread at a time.
+
+        Raises:
+            IndexUnavailable: The process has ended.
+        """
+        try:
+            self._link.send_bytes(frame)
+        except OSError as error:
+            raise self._gone() from error
+        return self._received()
+
+    def _received(self) -> bytes:
+        try:
+            return self._link.recv_bytes(wire.MAX_FRAME)
+        except (OSError, EOFError) as error:
+            raise self._gone() from error
+
+    def _gone(self) -> IndexUnavailable:
+        # Also one that lives: the next thing it says could be the answer to this question.
+        self.kill()
+        return IndexUnavailable(
+            f"the engine that had the index in {self._folder} open has ended; the owner starts "
+            "another one, its log says more"
+        )
+
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it lives or if it never did."""
+        return None if self._process is None else self._process.returncode
+
+    def kill(self) -> None:
+        """End it at once: what it acknowledged is in the write-ahead log."""
+        if self._process is not None:
+            self._process.kill()
+
+    def end(self) -> None:
+        """Have it flush and end; it is killed if it does not."""
+        if self._process is not None:
+            self._process.terminate()
+        if not self.await_end():
+            self.kill()
+
+    def await_end(self) -> bool:
+        """Wait until it has let go of its build; whether it has."""
+        return self._over.wait(LET_GO_S)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other engines out of a build, the orphan of a killed owner among them.
+
+    Raises:
+        IndexUnavailable: Another one does not let go of it, or there is no such build.
+    """
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise IndexUnavailable(
+            f"the build {folder} cannot be opened: {error.strerror}; run `pinpoint index rebuild`"
+        ) from error
+    try:
+        until = time.monotonic() + LET_GO_S
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise IndexUnavailable(
+                        f"another process has the build {folder} open; end it"
+                    ) from error
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(held)
+
+
+def serve(folder: Path, link: Connection) -> None:
+    """Open a build and answer until the owner hangs up."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_alone(folder))
+            index = EdgeIndex(folder)
+        except PinpointError as error:
+            link.send_bytes(wire.encode(wire.pack_error(error)))
+            raise
+        stack.callback(index.close)
+        link.send_bytes(wire.encode({}))
+        flushing = _Flushing(index)
+        while True:
+            try:
+                if link.poll(_LOOK_S):
+                    link.send_bytes(answer(index, link.recv_bytes(wire.MAX_FRAME)))
+            except (EOFError, OSError):
+                return
+            flushing.look()
+
+
+class _Flushing:
+    """Flushes after `FLUSH_WRITES` writes or `FLUSH_S` seconds, so that a crash costs little."""
+
+    def __init__(self, index: EdgeIndex) -> None:
+        self._index = index
+        self._looked = self._flushed = time.monotonic()
+
+    def look(self) -> None:
+        """Flush if it is due; looks twice a second at most."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S:
+            return
+        self._looked = now
+        waiting = self._index.unflushed
+        if waiting >= FLUSH_WRITES or (waiting and now - self._flushed >= FLUSH_S):
+            try:
+                self._index.flush()
+                self._flushed = now
+            except Exception:
+                # Tried again soon; what is not flushed is in the write-ahead log meanwhile.
+                logs.get(__name__).exception("index.flush_failed")
+
+
+def main() -> None:
+    """Open the build that the owner names and answer at the socket it gives."""
+    parser = argparse.ArgumentParser(prog="pinpoint.stack.index_engine")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--link", type=int, required=True, help="descriptor of the socket")
+    given = parser.parse_args()
+    end_with(given.parent)
+    # Ctrl-C goes to the whole group: when this one ends is for the owner to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    logs.configure(Settings.from_environment().log)
+    try:
+        serve(given.folder, Connection(given.link))
+    except PinpointError as error:
+        logs.get(__name__).error("index.engine_failed", reason=error.reason, detail=error.message)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Builds of the embedded index on disk.
+
+    index/current          name of the build that serves, replaced atomically
+    index/builds/<name>/   index.json and the shard
+
+Until the pointer is replaced, what lies beside the current build is a draft.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Final
+
+from pinpoint.errors import IndexUnavailable
+
+_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
+
+
+class Builds:
+    """The folder of builds and its pointer.
+
+    Args:
+        folder: Made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._builds = folder / "builds"
+        self._builds.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Folder of a build."""
+        return self._builds / name
+
+    def current(self) -> str | None:
+        """Name of the build that serves, None before the first.
+
+        Raises:
+            IndexUnavailable: The pointer file holds something else.
+        """
+        pointer = self._folder / "current"
+        try:
+            name = pointer.read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return None
+        if not _NAME.fullmatch(name):
+            raise IndexUnavailable(
+                f"{pointer} names no build; write the name of a folder in {self._builds} into it, "
+                "or remove it and rebuild the index"
+            )
+        return name
+
+    def point_to(self, name: str) -> None:
+        """Let `name` serve from now on, also after a crash."""
+        draft = self._folder / "current.new"
+        with draft.open("w") as file:
+            file.write(name + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._folder / "current")
+        directory = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def discard(self, name: str) -> None:
+        """Remove a build."""
+        shutil.rmtree(self.path(name), ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what crashes left: every build but the current one."""
+        current = self.current()
+        for folder in self._builds.iterdir():
+            if folder.name != current:
+                shutil.rmtree(folder, ignore_errors=True)

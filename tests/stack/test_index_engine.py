@@ -1,0 +1,218 @@
+"""The process that has a build open: it ends, hangs and is replaced, and nothing is lost."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from index_gallery import SPEC, gallery
+from index_process import Owner, ask, owner, until
+from pinpoint.errors import IndexUnavailable
+from pinpoint.stack import index_engine, index_swap
+from pinpoint.stack.index_engine import Engine
+from pinpoint.stack.index_live import LiveIndex
+from pinpoint.stack.index_swap import OwnedIndex
+from pinpoint.store.vectors_remote import EngineIndex, RemoteIndex
+
+__all__ = ["owner"]
+
+
+def serve(owner: Owner, n: int) -> RemoteIndex:
+    (owner.source / "n").write_text(str(n))
+    client = owner.start()
+    client.ensure(SPEC)
+    client.upsert(gallery(n))
+    return client
+
+
+def builders() -> list[psutil.Process]:
+    return [
+        one for one in psutil.Process().children() if "pinpoint.stack.index_build" in one.cmdline()
+    ]
+
+
+def kill(process: psutil.Process) -> None:
+    process.kill()
+    psutil.wait_procs([process], timeout=10)
+
+
+def test_an_engine_killed_between_two_questions_is_replaced_and_has_all_it_acknowledged(owner):
+    client = serve(owner, 300)
+    before = ask(client)
+    (engine,) = owner.engines()
+    kill(engine)
+    with pytest.raises(IndexUnavailable, match=r"engine|not ready"):
+        ask(client)
+    client.ping()
+    until(lambda: client.info().ready, 10)
+    assert ask(client) == before
+    (other,) = owner.engines()
+    assert other.pid != engine.pid
+    assert owner.process.poll() is None
+
+
+def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
+    index = LiveIndex(tmp_path)
+    index.load()
+    index.ensure(SPEC)
+    index.served.upsert(gallery(20))
+    (first,) = psutil.Process().children()
+    first.kill()
+    until(lambda: not first.is_running() and index.info().ready)
+    (second,) = psutil.Process().children()
+    second.kill()
+    until(lambda: "status -9" in (index.info().loading or ""))
+    assert psutil.Process().children() == []
+    assert not index.load_again()
+    assert index.served.count() == 20
+    index.close()
+
+
+def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
+    client = serve(owner, 50)
+    before = ask(client)
+    (engine,) = owner.engines()
+    engine.suspend()
+    hurried = RemoteIndex(owner.socket, timeout_s=0.5)
+    with pytest.raises(IndexUnavailable, match="no answer within"):
+        ask(hurried)
+    hurried.ping()
+    engine.resume()
+    assert ask(client) == before
+    assert owner.engines() == [engine]
+    engine.suspend()
+    owner.kill()
+    gone, _ = psutil.wait_procs([engine], timeout=10)
+    assert gone
+
+
+@pytest.mark.timeout(120)
+def test_a_swap_with_writes_going_on_loses_none_and_ends_the_old_engine(owner):
+    """Also where the engine that serves is killed in the middle of the rebuild."""
+    client = serve(owner, 600)
+    points, last, stop = gallery(600)[:40], {}, threading.Event()
+
+    def write() -> None:
+        writer, version = RemoteIndex(owner.socket), 1
+        while not stop.is_set():
+            version += 1
+            for start in range(0, len(points), 8):
+                part = [replace(each, version=version) for each in points[start : start + 8]]
+                try:
+                    writer.upsert(part)
+                except IndexUnavailable:
+                    time.sleep(0.05)
+                else:
+                    last.update({each.id: version for each in part})
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        (owner.source / "slow").touch()
+        client.rebuild()
+        until((owner.source / "streaming").exists)
+        (old,) = owner.engines()
+        kill(old)
+        until(lambda: client.info().ready)
+        written = dict(last)
+        until(lambda: last != written)
+        (owner.source / "slow").unlink()
+        until(lambda: client.progress().state in ("done", "failed"), 60)
+        after = dict(last)
+        until(lambda: last != after)
+    finally:
+        stop.set()
+        thread.join()
+    assert client.progress().state == "done", client.progress()
+    held = {point.id: point.version for point in client.fetch([each.id for each in points])}
+    # A write that was done but not acknowledged may be there too.
+    assert all(held[each] >= version for each, version in last.items())
+    (engine,) = owner.engines()
+    assert client.info().build in " ".join(engine.cmdline())
+    assert owner.builds() == [client.info().build]
+
+
+def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path, monkeypatch):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "n").write_text("100")
+    monkeypatch.setenv("INDEX_TEST_SOURCE", str(tmp_path / "source"))
+    index = OwnedIndex(tmp_path / "index", "index_gallery:open_folder_source")
+    index.load()
+    index.ensure(SPEC)
+    index.served.upsert(gallery(100))
+    before, (old,) = index.info(), psutil.Process().children()
+    killed = []
+
+    def instead_of_calm(waited_s) -> None:
+        (builder,) = builders()
+        killed.extend(set(psutil.Process().children()) - {old, builder})
+        for one in killed:
+            one.kill()
+
+    monkeypatch.setattr(index_swap, "await_calm", instead_of_calm)
+    index.rebuild()
+    until(lambda: index.progress()["state"] == "failed", 40)
+    assert len(killed) == 1
+    assert "engine" in index.progress()["error"]
+    assert index.served.info() == before
+    assert psutil.Process().children() == [old]
+    assert [path.name for path in (tmp_path / "index" / "builds").iterdir()] == [before.build]
+    index.close()
+    assert not old.is_running()
+
+
+def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatch):
+    held = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    ended, opened = [], []
+    opening = threading.Thread(target=lambda: opened.append(Engine(tmp_path, ended.append)))
+    opening.start()
+    monkeypatch.setattr(index_engine, "LET_GO_S", 0.1)
+    with pytest.raises(IndexUnavailable, match="another process"), index_engine._alone(tmp_path):
+        pass
+    monkeypatch.undo()
+    assert opened == []
+    os.close(held)
+    opening.join(20)
+    (engine,) = opened
+    index = EngineIndex(engine.exchange)
+    index.ensure(SPEC)
+    index.upsert(gallery(3))
+    engine.end()
+    assert engine.status() == 0
+    assert ended == [engine]
+    with pytest.raises(IndexUnavailable, match="has ended"):
+        index.count()
+
+
+def test_it_flushes_when_it_is_due_and_outlives_a_full_disk(monkeypatch):
+    class Full:
+        unflushed, tried = 1, 0
+
+        def flush(self) -> None:
+            self.tried += 1
+            if self.tried == 1:
+                raise OSError(28, "No space left on device")
+            self.unflushed = 0
+
+    index, now = Full(), [100.0]
+    monkeypatch.setattr(index_engine.time, "monotonic", lambda: now[0])
+    flushing = index_engine._Flushing(index)
+    tried = []
+    for _ in range(30):
+        now[0] += 0.3
+        flushing.look()
+        tried.append(index.tried)
+    assert tried.index(1) == 17, "after five seconds, rounded up to a look"
+    assert tried.index(2) == 19, "again at the next look"
+    assert tried[-1] == 2, "nothing is flushed where nothing was written"
+    index.unflushed = index_engine.FLUSH_WRITES
+    now[0] += 0.6
+    flushing.look()
+    assert index.unflushed == 0
