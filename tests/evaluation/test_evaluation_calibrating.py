@@ -74,9 +74,13 @@ def test_what_no_gallery_covers_is_withheld(asked, fitted):
     withheld = np.mean(
         [posterior.believe(one, fitted).abstained == "unsupported" for one in uncovered]
     )
-    assert withheld > 0.5
-    assert np.mean([belief.abstained is not None for _, _, belief in asked]) < 0.2
-    assert fitted.abstention.supported_share == pytest.approx(0.1, abs=0.01)
+    assert withheld > 0.7
+    right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in asked])
+    said = np.array([belief.abstained is not None for _, _, belief in asked])
+    # What it costs is right answers; of wrong ones it takes what it can get.
+    assert said[right].mean() == pytest.approx(0.1, abs=0.06)
+    assert said[~right].mean() > 2 * said[right].mean()
+    assert fitted.abstention.right_share == pytest.approx(0.1, abs=0.01)
 
 
 def test_strata_are_what_is_known_when_asked(fitted):

@@ -41,7 +41,10 @@ class Abstention:
     """Of which probability."""
     above: float
     unsupported: tuple[float, ...] | None
-    """Log-odds that the gallery holds nothing within 25 km, by the same signals."""
+    """Log-odds that the gallery holds nothing within 25 km, and not that the answer is right, by the
+    same signals."""
+    right_share: float
+    """Of calibration questions whose answer is within 25 km of the truth, how many are withheld."""
     supported_share: float
     """Of calibration questions that the gallery covers, how many are withheld."""
     unsupported_share: float | None
