@@ -9,7 +9,7 @@ Questions that will be abstained on count like all others in the levels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ LEAST_OWN: Final = 100
 LEAST_LEVEL: Final = 2e-3
 """Regions claim at least this: two of a posterior's nodes."""
 SEED: Final = 20261121
+_KNOWN: Final = {each.name for each in fields(Asked)}
 _APART: Final = ("cited", "objective_km")
 """Settings of the search that leave the posterior as it is."""
 
@@ -143,7 +144,7 @@ def _read(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
         answer = row["arms"].get(arm)
         if answer is None or row["strata"].get("role", ROLES[0]) not in ROLES:
             continue
-        if "asked" not in answer:
+        if "asked" not in answer or set(answer["asked"] or _KNOWN) != _KNOWN:
             raise BadRequest(f"{folder} was asked by an earlier version: ask again in a new folder")
         if answer["asked"] is not None:
             found.append((_question(answer["asked"]), row))
