@@ -3,7 +3,8 @@
 What an abstention costs is a right answer. So the doubt is fitted to tell questions that no gallery
 covers from those whose answer is right, and the threshold withholds a stated share of these. A
 covered photo whose answer is wrong mostly shows nothing of its place: it counts for neither. From
-what was found it cannot be told from one that no gallery covers, and to withhold it is no loss.
+what was found it cannot be told from one that no gallery covers, and to withhold it is no loss. Where
+few answers are right at all, a limit keeps the ranker from withholding most of them.
 Letters: N questions.
 """
 
@@ -23,6 +24,9 @@ from pinpoint.search import posterior
 
 WITHHELD: Final = 0.1
 """Share of the right answers that may be withheld."""
+MOST_COVERED: Final = 0.25
+"""Of the questions that the gallery covers no more than this, however few are answered right: of
+photos about a fifth show nothing, and a tenth of the others may be lost."""
 LEAST_UNSUPPORTED: Final = 10
 LEAST_RIGHT: Final = 10
 _RIGHT_M: Final = 25_000.0
@@ -63,7 +67,10 @@ def fitted(
             for one, fit in zip(asked, fits, strict=True)
         ]
     )
-    above = float(np.quantile(doubts[right], 1.0 - share))
+    above = max(
+        float(np.quantile(doubts[right], 1.0 - share)),
+        float(np.quantile(doubts[supported], 1.0 - MOST_COVERED)),
+    )
     withheld = doubts > above
     return Abstention(
         signal="elsewhere" if coefficients is None else "unsupported",
