@@ -3,8 +3,8 @@
 What an abstention costs is a right answer. So the doubt is fitted to tell questions that no gallery
 covers from those whose answer is right, and the threshold withholds a stated share of these. A
 covered photo whose answer is wrong mostly shows nothing of its place: it counts for neither. From
-what was found it cannot be told from one that no gallery covers, and to withhold it is no loss. Where
-few answers are right at all, a limit keeps the ranker from withholding most of them.
+what was found it cannot be told from one that no gallery covers, and to withhold it is no loss.
+Where few answers are right at all, a limit keeps the ranker from withholding most of them.
 Letters: N questions.
 """
 
