@@ -47,6 +47,7 @@ def questions(count, seed, *, supported=True):
             logits=tuple(np.round(3.0 * skill, 5).tolist()),
             null_logit=None,
             similarity=round(float(similarity), 6),
+            surroundings=round(float(similarity) / 2, 6),
             density=round(float(rng.lognormal()), 4),
         )
         found.append((asked, truth, f"author {seed}-{number // 3}"))

@@ -74,9 +74,13 @@ def test_what_no_gallery_covers_is_withheld(asked, fitted):
     withheld = np.mean(
         [posterior.believe(one, fitted).abstained == "unsupported" for one in uncovered]
     )
-    assert withheld > 0.5
-    assert np.mean([belief.abstained is not None for _, _, belief in asked]) < 0.2
-    assert fitted.abstention.supported_share == pytest.approx(0.1, abs=0.01)
+    assert withheld > 0.7
+    right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in asked])
+    said = np.array([belief.abstained is not None for _, _, belief in asked])
+    # What it costs is right answers; of wrong ones it takes what it can get.
+    assert said[right].mean() == pytest.approx(0.1, abs=0.06)
+    assert said[~right].mean() > 2 * said[right].mean()
+    assert fitted.abstention.right_share == pytest.approx(0.1, abs=0.01)
 
 
 def test_strata_are_what_is_known_when_asked(fitted):
@@ -98,9 +102,9 @@ def test_strata_are_what_is_known_when_asked(fitted):
 def likelihood_in_a_loop(theta, questions):
     """The formula of `search.posterior`, kernel by kernel."""
     heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
-    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[10:]))
+    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[11:]))
     for one, truth, _ in questions:
-        elsewhere = 1 / (1 + math.exp(-(theta[6:10] @ posteriors.signals(one))))
+        elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.signals(one))))
         raised = []
         for point, logit in zip(one.points, one.logits, strict=True):
             around = haversine_m(np.array(one.points), np.array(point)) / 25_000
@@ -126,10 +130,10 @@ def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
         *questions[0][1:],
     )
     table = fitting.tabled([one for one, _, _ in questions], np.array([t for _, t, _ in questions]))
-    theta = np.random.default_rng(0).normal(0, 0.5, 13)
+    theta = np.random.default_rng(0).normal(0, 0.5, 14)
     fast, slope = fitting.log_likelihood(theta, table, table.signals)
     assert fast == pytest.approx(likelihood_in_a_loop(theta, questions), rel=1e-9)
-    for place, step in enumerate(1e-5 * np.eye(13)):
+    for place, step in enumerate(1e-5 * np.eye(14)):
         rise = likelihood_in_a_loop(theta + step, questions) - likelihood_in_a_loop(
             theta - step, questions
         )
@@ -161,6 +165,10 @@ def test_what_cannot_be_fitted_is_refused(tmp_path):
         calibrating.calibrate(top1)
     with pytest.raises(BadRequest, match="no run"):
         calibrating.calibrate(tmp_path / "nothing")
+    rows = supposed.run(tmp_path / "earlier", supposed.questions(9, seed=3)) / "rows.jsonl"
+    rows.write_text(rows.read_text().replace('"surroundings"', '"something"'))
+    with pytest.raises(BadRequest, match="an earlier version"):
+        calibrating.calibrate(rows.parent)
 
 
 def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
@@ -195,9 +203,18 @@ def test_the_artefact_is_read_back_and_nothing_else_is(fitted, tmp_path):
 
     refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest is another")
     refused(text[:-40], "no calibration")
-    refused(text.replace('"format": 1', '"format": 2'), "format 2")
+    refused(text.replace('"format": 2', '"format": 1'), "format 1")
     (tmp_path / "calibration-top1.json").write_text(text)
     refused(text, "not what its name says")
+    for changed, words in (
+        ({"abstention": replace(fitted.abstention, unsupported=(0.0,) * 4)}, "of the doubt"),
+        (
+            {"strata": {"all": replace(fitted.strata["all"], elsewhere=(0.0,) * 4)}},
+            "no coefficient",
+        ),
+    ):
+        with pytest.raises(BadBundle, match=words):
+            write_calibration(tmp_path, replace(fitted, **changed))
     with pytest.raises(BadBundle, match="sum to 1"):
         write_calibration(
             tmp_path,

@@ -50,7 +50,6 @@ def written(planet, folder, name="ranked", steps=10):
 
 def gallery(world, config):
     rig, org = world
-    search = rig.settings.search.model_copy(update={"candidates": config.gallery.candidates})
     return Gallery(
         plan=Plan(organization_id=org, images=rig.folder),
         parts=Parts(
@@ -58,7 +57,7 @@ def gallery(world, config):
             encoder=rig.encoder,
             index=rig.index,
             database=rig.database,
-            search=search,
+            search=config.gallery.searched(rig.settings.search),
             max_bytes=10_000_000,
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,

@@ -96,6 +96,11 @@ def test_a_calibrated_reranker_answers_with_probabilities(calibrated, planet, wo
     said = AnswerOut.of(answer, 24)
     assert "Fitted on" in said.calibration_note
     assert said.null_score == answer.believed.asked.null_logit
+    alike = [
+        each.mass * np.mean([each.candidate.score, *each.similarities]) for each in answer.ranked
+    ]
+    assert answer.believed.asked.surroundings == pytest.approx(sum(alike), abs=1e-6)
+    assert any(each.similarities for each in answer.ranked)
     assert [one.radius_m for one in said.regions] == [one.radius_m for one in belief.regions]
     assert all(one.rerank_score is not None for one in said.candidates)
 
@@ -105,7 +110,8 @@ def test_an_answer_is_withheld_where_the_null_outweighs_the_candidates(calibrate
     found = calibrated[0].contract.calibrations["rerank"]
     assert found.abstention.signal == "elsewhere", "four photos without a gallery are too few"
     only_null = {
-        name: replace(fit, elsewhere=(0.0, 0.0, 0.0, 1.0)) for name, fit in found.strata.items()
+        name: replace(fit, elsewhere=(0.0, 0.0, 0.0, 0.0, 1.0))
+        for name, fit in found.strata.items()
     }
     answer = locate(calibrated, planet, world, strata=only_null)
     scores = np.array([each.score for each in answer.ranked])

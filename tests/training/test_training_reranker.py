@@ -80,8 +80,8 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
         assert row["supported"].any() == (not null)
         near = row["near_present"]
         assert (row["away_m"][near] <= 10_000 * 1.001).all()
-        assert (np.diff(np.where(near, row["away_m"], np.inf).reshape(24, 2, 3)) >= 0)[
-            near.reshape(24, 2, 3)[..., 1:]
+        assert (np.diff(np.where(near, row["away_m"], np.inf).reshape(48, 2, 3)) >= 0)[
+            near.reshape(48, 2, 3)[..., 1:]
         ].all(), "nearest first"
     assert own > 20, "many questions are about the gallery's own authors"
     shown = plain(found, np.arange(len(asked)))
@@ -186,7 +186,7 @@ def test_an_evaluation_knows_it_by_name(world, planet, reranked, tmp_path):
     parts = gallery(world, config).parts
     with pytest.raises(BadRequest, match="world-tiny has no reranker; `pinpoint train reranker`"):
         evaluate(labelled, tmp_path / "none", plan=plan, parts=parts)
-    judge = open_reranker(read_bundle(made.bundle), 24, "cpu")
+    judge = open_reranker(read_bundle(made.bundle), parts.search.candidates, "cpu")
     ranked = evaluate(labelled, tmp_path / "a", plan=plan, parts=replace(parts, reranker=judge))
     assert ranked["settings"]["reranker"] == judge.digest
     arms = [row["arms"] for row in read_rows(tmp_path / "a")]

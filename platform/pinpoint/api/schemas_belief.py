@@ -88,8 +88,8 @@ class BeliefOut(BaseModel):
     elsewhere: float = Field(description="Probability of a place near none of the candidates.")
     unsupported: float | None = Field(
         description="Probability that the gallery holds nothing within 25 km of the photo, where "
-        "the calibration knows such photos; photos with and without support being equally likely "
-        "beforehand."
+        "the calibration knows such photos, and not that the answer is right; both being equally "
+        "likely beforehand."
     )
     stratum: str = Field(
         description="Whose numbers were used: `all`, or a kind in a sparse or dense gallery.",

@@ -30,7 +30,7 @@ def calibrate(
     ] = None,
     withheld: Annotated[
         float,
-        typer.Option("--withhold", help="Share of covered questions whose answer may be withheld."),
+        typer.Option("--withhold", help="Share of the right answers that may be withheld."),
     ] = 0.1,
     licence: Annotated[
         str | None, typer.Option("--licence", help="Of the questions; the protocol's by default.")
@@ -101,6 +101,7 @@ def _said(found: Calibration) -> dict[str, Any]:
         "abstention": {
             "signal": found.abstention.signal,
             "above": found.abstention.above,
+            "right_share": found.abstention.right_share,
             "supported_share": found.abstention.supported_share,
             "unsupported_share": found.abstention.unsupported_share,
         },
@@ -127,6 +128,7 @@ def _show(path: Path, found: Calibration) -> None:
     abstention = found.abstention
     output.say(
         f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
+        f"{abstention.right_share:.1%} of the right answers, "
         f"{abstention.supported_share:.1%} of covered questions"
         + (
             ""

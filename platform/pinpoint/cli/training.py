@@ -153,7 +153,6 @@ def _asked_gallery(session: Session, services: Services, asked: RerankerConfig) 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
         source_ids = tuple(catalogue.source(name).id for name in asked.gallery.sources)
-    search = services.settings.search.model_copy(update={"candidates": asked.gallery.candidates})
     return Gallery(
         plan=Plan(
             organization_id=organization_id,
@@ -165,7 +164,7 @@ def _asked_gallery(session: Session, services: Services, asked: RerankerConfig) 
             encoder=services.encoder,
             index=services.index,
             database=services.database,
-            search=search,
+            search=asked.gallery.searched(services.settings.search),
             max_bytes=services.settings.media.max_bytes,
         ),
         evidence_radius_m=asked.gallery.evidence_radius_m,

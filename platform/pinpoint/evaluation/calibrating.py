@@ -1,15 +1,15 @@
 """Calibrating a ranker on the calibration split of a run, from the rows that it left.
 
 Temperature, kernels and the mass elsewhere by `fitting`; then levels by split-conformal prediction,
-stratum by stratum and one photo per author; then the threshold below which nothing is answered.
-Questions that no gallery covers serve for that threshold only: regions promise nothing about them.
+stratum by stratum and one photo per author; then when nothing is answered (`withholding`).
+Questions that no gallery covers serve for that only: regions promise nothing about them.
 Questions that will be abstained on count like all others in the levels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pinpoint import __version__
 from pinpoint.errors import BadRequest
-from pinpoint.evaluation import fitting
+from pinpoint.evaluation import fitting, withholding
 from pinpoint.evaluation.asked import read_run
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
@@ -26,7 +26,7 @@ from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.conformal import conformal_level, one_per_author
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
-from pinpoint.records import Abstention, Asked, Calibration, StratumFit
+from pinpoint.records import Asked, Calibration, StratumFit
 from pinpoint.search import posterior
 
 ROLES: Final = ("calibration", "null-train")
@@ -35,12 +35,10 @@ LEAST_AUTHORS: Final = 10
 """Fewer cannot promise 90 % of anything."""
 LEAST_OWN: Final = 100
 """A stratum of fewer authors has no numbers of its own."""
-LEAST_UNSUPPORTED: Final = 10
 LEAST_LEVEL: Final = 2e-3
 """Regions claim at least this: two of a posterior's nodes."""
-WITHHELD: Final = 0.1
-"""Share of the questions that the gallery covers on which an answer may be withheld."""
 SEED: Final = 20261121
+_KNOWN: Final = {each.name for each in fields(Asked)}
 _APART: Final = ("cited", "objective_km")
 """Settings of the search that leave the posterior as it is."""
 
@@ -74,14 +72,14 @@ class Questions:
 
 
 def calibrate(
-    folder: Path, *, licence: str | None = None, withheld: float = WITHHELD
+    folder: Path, *, licence: str | None = None, withheld: float = withholding.WITHHELD
 ) -> Calibration:
     """Fit everything on a finished run.
 
     Args:
         folder: Of the run. Its arm with exclusions is used, where it has one.
         licence: Of the questions; the protocol's own by default.
-        withheld: Share of covered questions on which an answer may be withheld.
+        withheld: Share of the right answers that may be withheld.
 
     Raises:
         BadRequest: There is no finished run, its ranker states nothing, or too few authors.
@@ -112,7 +110,13 @@ def calibrate(
         elsewhere_km=fitting.ELSEWHERE_KM,
         density_cuts=cuts,
         strata=strata,
-        abstention=_abstention(everything, strata, cuts, withheld),
+        abstention=withholding.fitted(
+            everything.asked,
+            [posteriors.chosen(one, strata, cuts)[1] for one in everything.asked],
+            everything.truth,
+            everything.supported,
+            withheld,
+        ),
         search={k: v for k, v in run["settings"]["search"].items() if k not in _APART},
         kinds=tuple(run["settings"]["kinds"]),
         data=_data(run, arm, everything),
@@ -140,7 +144,7 @@ def _read(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
         answer = row["arms"].get(arm)
         if answer is None or row["strata"].get("role", ROLES[0]) not in ROLES:
             continue
-        if "asked" not in answer:
+        if "asked" not in answer or set(answer["asked"] or _KNOWN) != _KNOWN:
             raise BadRequest(f"{folder} was asked by an earlier version: ask again in a new folder")
         if answer["asked"] is not None:
             found.append((_question(answer["asked"]), row))
@@ -248,34 +252,6 @@ def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
         for km in (away_km, *THRESHOLDS_KM)
     ]
     return [kernels.depth(dense, weights, here), masses[0], away_km, *masses[1:]]
-
-
-def _abstention(
-    everything: Questions, strata: Mapping[str, StratumFit], cuts: Mapping[str, float], share: float
-) -> Abstention:
-    """The threshold above which an answer is withheld, and what it costs and brings."""
-    unsupported = ~everything.supported
-    coefficients: tuple[float, ...] | None = None
-    if int(unsupported.sum()) >= LEAST_UNSUPPORTED:
-        design = np.array([posteriors.signals(one) for one in everything.asked])
-        coefficients = tuple(fitting.logistic(design, unsupported).tolist())
-    doubts = np.array(
-        [
-            posteriors.masses(one, posteriors.chosen(one, strata, cuts)[1])[1]
-            if coefficients is None
-            else posteriors.probability(coefficients, one)
-            for one in everything.asked
-        ]
-    )
-    above = float(np.quantile(doubts[everything.supported], 1.0 - share))
-    withheld = doubts > above
-    return Abstention(
-        signal="elsewhere" if coefficients is None else "unsupported",
-        above=above,
-        unsupported=coefficients,
-        supported_share=float(withheld[everything.supported].mean()),
-        unsupported_share=float(withheld[unsupported].mean()) if unsupported.any() else None,
-    )
 
 
 def _data(run: Mapping[str, Any], arm: str, everything: Questions) -> dict[str, str]:

@@ -27,7 +27,7 @@ from pinpoint.records import Asked, StratumFit
 
 Floats = NDArray[np.float64]
 
-SIGNALS: Final = ("constant", "similarity", "agreement", "null")
+SIGNALS: Final = ("constant", "similarity", "surroundings", "agreement", "null")
 """What all log-odds are linear in."""
 EVERYTHING: Final = "all"
 AGREE_M: Final = 25_000.0
@@ -45,7 +45,7 @@ def signals(of: Asked) -> Floats:
     odds = 0.0
     if of.null_logit is not None:
         odds = of.null_logit - float(logits.max() + np.log(np.exp(logits - logits.max()).sum()))
-    return np.array([1.0, of.similarity, agreement, odds])
+    return np.array([1.0, of.similarity, of.surroundings, agreement, odds])
 
 
 def strata(of: Asked, cuts: Mapping[str, float]) -> tuple[str, ...]:

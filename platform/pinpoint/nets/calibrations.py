@@ -19,11 +19,12 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from pinpoint.errors import BadBundle
+from pinpoint.geo.posteriors import SIGNALS
 from pinpoint.records import Calibration
 
 _MAX_BYTES: Final = 4_000_000
 _NAME: Final = re.compile(r"calibration-[a-z0-9_]{1,40}\.json")
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _ADAPTER: Final = TypeAdapter(Calibration)
 
 
@@ -108,7 +109,10 @@ def _read(path: Path) -> Calibration:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadBundle(f"{path} is no calibration: {error}") from error
     if held != _FORMAT:
-        raise BadBundle(f"{path} has format {held!r}; this version reads {_FORMAT}")
+        raise BadBundle(
+            f"{path} has format {held!r}; this version reads {_FORMAT}. Fit it again with "
+            "`pinpoint calibrate`, or remove the file; answers are then uncalibrated"
+        )
     if digest != _digest(plain):
         raise BadBundle(
             f"{path} is not as it was written: its digest is another. Copy the bundle again, "
@@ -139,6 +143,8 @@ def _promises(of: Calibration) -> Iterator[tuple[str, bool]]:
     yield "it has no stratum `all`", "all" in of.strata
     yield "kernels need radii above 0 km", min([*of.kernels_km, *of.elsewhere_km], default=0.0) > 0
     yield "the threshold of abstention is no probability", 0.0 <= of.abstention.above <= 1.0
+    doubt = of.abstention.unsupported
+    yield "a signal of the doubt has no coefficient", doubt is None or len(doubt) == len(SIGNALS)
     for name, fit in of.strata.items():
         temperature = fit.temperature
         yield f"{name}: the temperature must be above 0", 0 < temperature < math.inf
@@ -154,6 +160,7 @@ def _promises(of: Calibration) -> Iterator[tuple[str, bool]]:
         yield f"{name}: levels lie in (0, 1]", all(0 < each <= 1 for each in levels)
         finite = all(math.isfinite(each) for each in (fit.crowding, *fit.elsewhere))
         yield f"{name}: a coefficient is not finite", finite
+        yield f"{name}: a signal has no coefficient", len(fit.elsewhere) == len(SIGNALS)
 
 
 def _plain(calibration: Calibration) -> Any:

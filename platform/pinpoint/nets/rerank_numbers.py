@@ -29,7 +29,7 @@ CANDIDATE_NUMBERS: Final = 14 + len(_VOTE_KM) + len(_COUNT_KM) + (1 + _OF_SET) *
 STANDS_OUT: Final = 1
 """Which of them says how far its picture stands out."""
 EVIDENCE_NUMBERS: Final = 13 + len(KINDS)
-QUESTION_NUMBERS: Final = 4
+QUESTION_NUMBERS: Final = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,12 +176,25 @@ def of_evidence(
     return torch.stack(rows, dim=-1) * there[..., None], said
 
 
-def of_question(like: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-    """What tells that nothing fits, `[B, 4]`: the best cosine, its lead, the spread, how many."""
+def of_question(
+    asked: Asked, query: torch.Tensor, near: torch.Tensor, like: torch.Tensor
+) -> torch.Tensor:
+    """What tells that nothing fits, `[B, 7]`: cosines as they are, which candidates do not keep.
+
+    The best one, its lead, the spread, how many; then means: of candidates, of places by their
+    worth, and of all evidence. One picture may be alike by chance, a whole place is not.
+    """
+    there = asked.present
     best = like.masked_fill(~there, -1.0).topk(min(2, like.shape[1]), dim=1).values
     count = there.sum(1).clamp(min=1)
     mean = (like * there).sum(1) / count
     spread = (((like - mean[:, None]) * there).square().sum(1) / count).sqrt()
-    return torch.stack(
-        [best[:, 0], 10.0 * (best[:, 0] - best[:, -1]), 10.0 * spread, count.log() / 4], 1
-    )
+    worth = (standard(like, there, (1,)) / WORTH).masked_fill(~there, -math.inf)
+    worth = worth.softmax(-1).nan_to_num()
+    around = asked.near_present
+    alike = torch.einsum("bd,bked->bke", query, near) * around
+    photos = around.sum(-1)
+    place = (like * there + alike.sum(-1)) / (1 + photos)
+    every = alike.sum((1, 2)) / photos.sum(1).clamp(min=1)
+    rows = [best[:, 0], 10.0 * (best[:, 0] - best[:, -1]), 10.0 * spread, count.log() / 4]
+    return torch.stack([*rows, mean, (worth * place).sum(1), every], 1)

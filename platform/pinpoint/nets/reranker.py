@@ -187,7 +187,7 @@ class Reranker(nn.Module):
             heard = like.new_zeros(asked.near_present.shape)
             for attend in self.over_evidence:
                 tokens, heard = attend(tokens, photos, asked.near_present)
-            none = self.null + self.null_numbers(of_question(like, asked.present))
+            none = self.null + self.null_numbers(of_question(asked, query, near, like))
             tokens = torch.cat([torch.stack([first, none], dim=1), tokens], dim=1)
             bias = self.bias(km, asked.present)
             for each in self.over_tokens:

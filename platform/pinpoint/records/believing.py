@@ -51,7 +51,8 @@ class Belief:
     elsewhere: float
     """Probability that it was taken near none of the candidates."""
     unsupported: float | None
-    """Probability that the gallery holds nothing within 25 km of it, where that was fitted."""
+    """Probability that the gallery holds nothing within 25 km of it, and not that the answer is
+    right, where that was fitted."""
     regions: tuple[Region, ...]
     areas: tuple[Area, ...]
     names: tuple[PlaceName, ...]

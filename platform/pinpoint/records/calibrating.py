@@ -41,7 +41,10 @@ class Abstention:
     """Of which probability."""
     above: float
     unsupported: tuple[float, ...] | None
-    """Log-odds that the gallery holds nothing within 25 km, by the same signals."""
+    """Log-odds that the gallery holds nothing within 25 km, and not that the answer is right, by
+    the same signals."""
+    right_share: float
+    """Of calibration questions whose answer is within 25 km of the truth, how many are withheld."""
     supported_share: float
     """Of calibration questions that the gallery covers, how many are withheld."""
     unsupported_share: float | None
@@ -94,5 +97,7 @@ class Asked:
     """Of the reranker's null candidate, where one ran."""
     similarity: float
     """Cosine of the most similar candidate's picture."""
+    surroundings: float
+    """Mean cosine of the pictures of a candidate and its evidence, by the candidates' mass."""
     density: float
     """Gallery images per km² around the candidates."""

@@ -90,6 +90,7 @@ def asked(ranked: Sequence[Ranked], *, kind: str | None, null_logit: float | Non
         ),
         null_logit=null_logit,
         similarity=max(each.candidate.score for each in ranked),
+        surroundings=_surroundings(ranked),
         density=_density(ranked),
     )
 
@@ -212,6 +213,13 @@ def _names(of: Asked, mass: Floats) -> tuple[PlaceName, ...]:
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
         for level, (name, probability) in likeliest(np.array(of.points), mass).items()
     )
+
+
+def _surroundings(ranked: Sequence[Ranked]) -> float:
+    """How alike the places as a whole are: one picture may be alike by chance, a place is not."""
+    means = [float(np.mean([each.candidate.score, *each.similarities])) for each in ranked]
+    mass = [each.mass for each in ranked]
+    return round(float(np.average(means, weights=mass)), _DIGITS)
 
 
 def _density(ranked: Sequence[Ranked]) -> float:

@@ -34,6 +34,7 @@ from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.training.example_photos import photos_of
 from pinpoint.training.feature_files import FeatureFiles, claim
 from pinpoint.training.samples import Samples, texts
+from pinpoint.training.seats import Seats
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a question if it holds an image this near to the truth."""
@@ -75,6 +76,12 @@ class Gallery:
             per_kind=self.evidence_per_kind,
         )
 
+    def seats(self, candidates: int) -> Seats:
+        """Seats of so many candidates, as the search gives them."""
+        gps = GPS_CHANNEL in self.parts.encoder.contract.dims
+        share = int(candidates * self.parts.search.gps_share) if gps else 0
+        return Seats(candidates=candidates, of_gps=share)
+
     def said(self) -> dict[str, Any]:
         """What names the gallery and how it is searched."""
         info, limits = self.parts.index.info(), self.plan.limits
@@ -100,6 +107,8 @@ class Examples:
     photos: Photos
     hidden: NDArray[np.bool_]
     """Candidates that training does not see, `[N, K]`."""
+    seats: Seats | None = None
+    """How many of them a question shows; None shows all."""
 
     def hiding(self, places: LatLon, radius_m: float) -> Examples:
         """The same, with every candidate hidden that stands within a radius of one of the places.

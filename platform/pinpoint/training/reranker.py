@@ -96,6 +96,7 @@ def train_reranker(
         train, validation = _usable(split, examples)
         radius_m = min(SUPPORT_M, config.split.buffer_m / 2.0)
         examples = examples.hiding(table.positions[split.validation], radius_m)
+        examples = replace(examples, seats=gallery.seats(config.gallery.candidates))
         identity = _identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
         said = measured(tried(state.average.eval(), examples, validation, config))

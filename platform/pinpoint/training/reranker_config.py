@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pinpoint.nets.contract import DESCRIPTOR_NAME
 from pinpoint.nets.specs import RerankerSpec
 from pinpoint.records import KINDS, SourceKind
+from pinpoint.settings import SearchSettings
 from pinpoint.training.configs import (
     STRICT,
     Count,
@@ -72,8 +73,8 @@ class GalleryConfig(BaseModel):
     kinds: tuple[SourceKind, ...] = ()
     sources: tuple[str, ...] = ()
     """By name; none means all."""
-    candidates: Annotated[int, Field(ge=2, le=512)] = 64
-    """More than in serving: what is dropped in training leaves room for what comes next."""
+    candidates: Annotated[int, Field(ge=2, le=512)] = 48
+    """As many as in serving are shown. More is kept: see `searched`."""
     evidence_radius_m: Annotated[float, Field(gt=0.0, le=100_000.0)] = 10_000.0
     """Evidence is the nearest there is, so in dense places it stands within metres; this is how far
     it may be sought in sparse ones. The bundle keeps it for serving."""
@@ -83,6 +84,14 @@ class GalleryConfig(BaseModel):
     @classmethod
     def _kinds_known(cls, kinds: tuple[SourceKind, ...]) -> tuple[SourceKind, ...]:
         return tuple(_known(kind) for kind in kinds)
+
+    def searched(self, serving: SearchSettings) -> SearchSettings:
+        """Settings that keep all that serving would bring before it gives seats.
+
+        What is dropped in training leaves seats, and who comes next then takes them.
+        """
+        many = self.candidates * serving.overfetch
+        return serving.model_copy(update={"candidates": many, "overfetch": 1})
 
 
 class TargetConfig(BaseModel):
@@ -120,8 +129,9 @@ class DropConfig(BaseModel):
     """The channel `gps`: its candidates and its vectors."""
     kind: Share = 0.15
     """A whole kind, of candidates and of evidence."""
-    region: Share = 0.15
-    """All of the gallery near the truth, or near a candidate far from it."""
+    region: Share = 0.4
+    """All of the gallery near the truth, or near a candidate far from it. Often: of places without
+    a gallery there are few other examples, and a fifth of all questions should be such."""
     region_km: Annotated[float, Field(ge=25.0, le=5_000.0)] = 50.0
     """How near; at least 25, so that nothing is left that supports the truth."""
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import bearing_deg
-from pinpoint.nets.rerank_inputs import asked
+from pinpoint.nets.rerank_inputs import Row, asked
 from pinpoint.nets.rerank_numbers import Asked
 from pinpoint.nets.reranker import Judged, Reranker
+from pinpoint.records import KINDS
 from pinpoint.training.examples import SUPPORT_M, Examples
 from pinpoint.training.reranker_config import DropConfig, RerankerConfig, TargetConfig
 from pinpoint.training.samples import Rows
@@ -60,69 +61,67 @@ def drawn(rows: Rows, step: int, batch: int, seed: int) -> Rows:
 
 
 def plain(examples: Examples, rows: Rows) -> Shown:
-    """Questions with all that was found."""
+    """Questions as they would be asked."""
     own = examples.rows[rows]
-    return Shown(
-        asked=asked(own, examples.photos),
-        truth=np.array(own["truth"]),
-        supported=np.any(own["supported"], axis=1),
-    )
+    return _seated(examples, own, np.any(own["supported"], axis=1))
 
 
 def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropConfig) -> Shown:
     """Questions from which something was taken; a pure function of rows, seed and step."""
-    own, dice = examples.rows[rows], np.random.default_rng([seed, _DROPS, step])
-    shown = plain(examples, rows)
-    given = shown.asked
+    own, dice = np.array(examples.rows[rows]), np.random.default_rng([seed, _DROPS, step])
     count = len(rows)
 
     def chosen(share: float) -> NDArray[np.bool_]:
         return dice.random(count) < share
 
-    present = given.present.numpy() & ~examples.hidden[rows]
-    near = given.near_present.numpy().copy()
+    present, near, found = own["present"], own["near_present"], own["found"]
+    present &= ~examples.hidden[rows]
     supported = np.array(own["supported"])
     near[chosen(drops.evidence)] = False
     near &= dice.random(near.shape) >= drops.photo
     without, code = chosen(drops.kind), dice.integers(supported.shape[1], size=count)
     gone = np.where(without, code, -1)
-    present &= given.kind.numpy() != gone[:, None]
-    near &= given.near_kind.numpy() != gone[:, None, None]
+    present &= own["kind"] != gone[:, None]
+    near &= np.repeat(np.arange(len(KINDS)), near.shape[-1] // len(KINDS)) != gone[:, None, None]
     supported[without, code[without]] = False
     unplaced = chosen(drops.channel)
-    found = given.found.numpy().copy()
     present &= ~unplaced[:, None] | found[..., 0]
     found[unplaced, :, 1] = False
     emptied = chosen(drops.region)
-    centre, around_truth = _centres(shown, present, dice, drops.region_km)
-    inside = haversine_m(given.position.numpy(), centre[:, None]) <= drops.region_km * 1_000.0
+    centre, around_truth = _centres(own, dice, drops.region_km)
+    inside = haversine_m(own["position"], centre[:, None]) <= drops.region_km * 1_000.0
     present &= ~(emptied[:, None] & inside)
     supported[emptied & around_truth] = False
     near &= present[..., None]
-    left = replace(
-        given,
-        present=torch.from_numpy(present),
-        near_present=torch.from_numpy(near),
-        found=torch.from_numpy(found),
-        gps=given.gps * torch.from_numpy(~unplaced)[:, None, None],
+    left = _seated(examples, own, np.any(supported, axis=1))
+    gps = left.asked.gps * torch.from_numpy(~unplaced)[:, None, None]
+    return replace(left, asked=replace(left.asked, gps=gps))
+
+
+def _seated(examples: Examples, own: Row, supported: NDArray[np.bool_]) -> Shown:
+    """Of what is left of some rows, what the search would show."""
+    if examples.seats is not None:
+        own = examples.seats.taken(own, examples.photos)
+    return Shown(
+        asked=asked(own, examples.photos), truth=np.array(own["truth"]), supported=supported
     )
-    return Shown(asked=left, truth=shown.truth, supported=np.any(supported, axis=1))
 
 
 def _centres(
-    shown: Shown, present: NDArray[np.bool_], dice: np.random.Generator, region_km: float
+    own: Row, dice: np.random.Generator, region_km: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Where regions are emptied, `[B, 2]`, and whether that leaves the truth without support.
 
     Half of them around the truth, half around a candidate so far from it that no support is lost;
     where there is no such candidate, around the truth.
     """
-    least_km = region_km + SUPPORT_M / 1_000.0
-    far = present & (shown.away_km() > least_km)
+    least_m = region_km * 1_000.0 + SUPPORT_M
+    position = own["position"]
+    far = own["present"] & (haversine_m(position, own["truth"][:, None]) > least_m)
     pick = np.argmax(np.where(far, dice.random(far.shape), -1.0), axis=1)
     truth = (dice.random(len(pick)) < 0.5) | ~far.any(1)
     rows = np.arange(len(pick))
-    centre = np.where(truth[:, None], shown.truth, shown.asked.position.numpy()[rows, pick])
+    centre = np.where(truth[:, None], own["truth"], position[rows, pick])
     return centre, truth
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pinpoint.geo.distance import haversine_m
 from pinpoint.nets.reranker import Reranker
 from pinpoint.records import KINDS
 from pinpoint.training.examples import SUPPORT_M, Examples
@@ -61,12 +62,12 @@ def tried(net: Reranker, examples: Examples, rows: Rows, config: RerankerConfig)
         first = like.masked_fill(~shown.asked.present, -2.0).argmax(1).numpy()
         picks = {
             "rerank": said.scores.argmax(1).numpy(),
-            "vote": np.maximum(examples.rows[own]["voted"], 0),
             "top1": first,
             "oracle": away.argmin(1),
         }
         for name, pick in picks.items():
             ways[name].append(away[np.arange(len(own)), pick])
+        ways["vote"].append(_voted_km(examples, own))
         near = (away <= SUPPORT_M / 1_000.0).any(1)
         cases.append(np.where(near, "found", np.where(shown.supported, "missed", "unsupported")))
     return Tried(
@@ -76,6 +77,14 @@ def tried(net: Reranker, examples: Examples, rows: Rows, config: RerankerConfig)
         case=np.concatenate(cases),
         kinds=np.asarray(examples.rows[rows]["query_kind"], dtype=np.int64),
     )
+
+
+def _voted_km(examples: Examples, rows: Rows) -> NDArray[np.float64]:
+    """How far off the vote among all that was found is; infinity where it had nothing."""
+    own = examples.rows[rows]
+    seat = np.array(own["voted"], dtype=np.int64)
+    places = own["position"][np.arange(len(seat)), np.maximum(seat, 0)]
+    return np.where(seat >= 0, haversine_m(places, own["truth"]) / 1_000.0, np.inf)
 
 
 def measured(found: Tried) -> dict[str, float]:

@@ -1,0 +1,112 @@
+"""Seats in training against those that the search itself gives, on made-up hits and on the flow."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+import numpy as np
+
+from pinpoint.nets.rerank_inputs import Photos, Shape, row_type
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Hit, Point
+from pinpoint.search import retrieve
+from pinpoint.training.reranker_config import DropConfig
+from pinpoint.training.reranker_objective import dropped, plain
+from pinpoint.training.seats import Seats, likenesses, seated, shown
+
+ROOM, DIM, PER_KIND = 20, 6, 2
+NOTHING = DropConfig(evidence=0.0, photo=0.0, channel=0.0, kind=0.0, region=0.0)
+
+
+def made_up(questions=40, seed=4):
+    """Rows with all found by one channel or both, and the photos that they name."""
+    dice = np.random.default_rng(seed)
+    ids = [uuid.UUID(int=number + 1) for number in range(30)]
+    vectors = {
+        each: {IMAGE_CHANNEL: dice.normal(size=DIM), GPS_CHANNEL: dice.normal(size=DIM)}
+        for each in ids
+    }
+    rows = np.zeros(questions, row_type(Shape(dim=DIM, candidates=ROOM, per_kind=PER_KIND)))
+    for row in rows:
+        count = dice.integers(3, ROOM + 1)
+        row["query"] = dice.normal(size=DIM)
+        row["present"][:count] = True
+        row["id"][:count] = [ids[n].bytes for n in dice.permutation(30)[:count]]
+        row["kind"][:count] = dice.random(count) < dice.random()
+        row["found"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[dice.integers(0, 3, count)]
+        row["away_m"], row["near_present"] = dice.random((ROOM, 2 * PER_KIND)), True
+    return rows, Photos.of(vectors, DIM, np.float32)
+
+
+def by_the_search(row, alike, seats):
+    """Ids of those seated by `search.retrieve`, of hits as the two channels bring them."""
+    channels = []
+    for channel, scores in enumerate(alike):
+        hits = [
+            Hit(
+                id=uuid.UUID(bytes=bytes(row["id"][seat]).ljust(16, b"\0")),
+                score=float(scores[seat]),
+                version=1,
+                source_id=uuid.UUID(int=0),
+                kind=KINDS[row["kind"][seat]],
+                point=Point(lat=0.0, lon=0.0),
+                captured_at=None,
+                group=str(seat),
+            )
+            for seat in np.flatnonzero(row["present"] & row["found"][:, channel])
+        ]
+        ordered = retrieve.ordered(hits)
+        channels.append([[hit for hit in ordered if hit.kind == kind] for kind in KINDS])
+    return {
+        hit.id.bytes.rstrip(b"\0")
+        for hit in retrieve.seated(
+            *channels, limit=seats.candidates, share=seats.of_gps, dedupe_m=0.0
+        )
+    }
+
+
+def test_seats_are_those_of_the_search():
+    rows, photos = made_up()
+    alike = likenesses(rows, photos)
+    for seats in (Seats(8, 2), Seats(12, 0), Seats(5, 4)):
+        chosen = seated(rows, rows["present"], alike, seats)
+        assert (chosen.sum(1) <= seats.candidates).all()
+        for row, own, *scores in zip(rows, chosen, *alike, strict=True):
+            if seats.of_gps == 0:
+                row = row.copy()
+                row["found"][:, 1] = False
+            assert set(row["id"][own].tolist()) == by_the_search(row, scores, seats)
+
+
+def test_what_is_shown_is_what_was_chosen_in_its_order():
+    rows, _ = made_up()
+    chosen = rows["present"] & (np.random.default_rng(1).random(rows["present"].shape) < 0.4)
+    chosen &= chosen.cumsum(axis=1) <= 7
+    found = shown(rows, chosen, 7)
+    assert found["id"].shape == (len(rows), 7)
+    for row, own, said in zip(rows, chosen, found, strict=True):
+        count = int(own.sum())
+        assert said["present"].tolist() == [True] * count + [False] * (7 - count)
+        for name in ("id", "kind", "found", "away_m"):
+            assert said[name][:count].tolist() == row[name][own].tolist()
+        assert not said["near_present"][count:].any()
+        assert said["query"].tolist() == row["query"].tolist()
+
+
+def test_seats_that_get_free_are_given_to_who_comes_next(examples):
+    """A gallery without the region would bring as many candidates, and so does training."""
+    _, found = examples
+    rows = np.arange(len(found.rows))
+    few = replace(found, seats=Seats(8, 1))
+    before = plain(few, rows)
+    after = dropped(few, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
+    everyone = dropped(found, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
+    left = everyone.asked.present.sum(1).numpy()
+    assert before.asked.present.shape == (len(rows), 8)
+    assert after.asked.present.sum(1).tolist() == np.minimum(left, 8).tolist()
+    hidden = before.supported & ~after.supported
+    assert hidden.any()
+    assert (after.away_km()[hidden][after.asked.present.numpy()[hidden]] > 25.0).all()
+    changed = (before.asked.position != after.asked.position).any(-1).any(-1).numpy()
+    assert changed[hidden].any()
+    assert (left[hidden] >= 8).any(), "some were filled whole"
