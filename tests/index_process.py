@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -20,6 +21,19 @@ from pinpoint.store.vectors_remote import RemoteIndex
 
 EVERYTHING = IndexFilter(organization_id=ORG_A)
 TESTS = Path(__file__).resolve().parent
+
+
+ENGINE, BUILDER = "pinpoint.stack.index_engine", "pinpoint.stack.index_build"
+
+
+def children_of(pid: int, program: str) -> list[psutil.Process]:
+    """A process's children that run a program."""
+    found = []
+    for one in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+            if program in one.cmdline():
+                found.append(one)
+    return found
 
 
 class Owner:
@@ -71,8 +85,7 @@ class Owner:
 
     def engines(self) -> list[psutil.Process]:
         """Processes that have a build open."""
-        children = psutil.Process(self.process.pid).children()
-        return [one for one in children if "pinpoint.stack.index_engine" in one.cmdline()]
+        return children_of(self.process.pid, ENGINE)
 
     def builds(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "builds").iterdir())

@@ -109,6 +109,7 @@ def _calibration(of: Bundle) -> Calibration:
             signal="elsewhere",
             above=1.0,
             unsupported=None,
+            right_share=0.0,
             supported_share=0.0,
             unsupported_share=None,
         ),

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from index_gallery import SPEC, gallery
-from index_process import Owner, ask, owner, until
+from index_process import BUILDER, ENGINE, Owner, ask, children_of, owner, until
 from pinpoint.errors import IndexUnavailable
 from pinpoint.stack import index_engine, index_swap
 from pinpoint.stack.index_engine import Engine
@@ -31,10 +31,8 @@ def serve(owner: Owner, n: int) -> RemoteIndex:
     return client
 
 
-def builders() -> list[psutil.Process]:
-    return [
-        one for one in psutil.Process().children() if "pinpoint.stack.index_build" in one.cmdline()
-    ]
+def engines() -> list[psutil.Process]:
+    return children_of(os.getpid(), ENGINE)
 
 
 def kill(process: psutil.Process) -> None:
@@ -62,13 +60,13 @@ def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
     index.load()
     index.ensure(SPEC)
     index.served.upsert(gallery(20))
-    (first,) = psutil.Process().children()
+    (first,) = engines()
     first.kill()
     until(lambda: not first.is_running() and index.info().ready)
-    (second,) = psutil.Process().children()
+    (second,) = engines()
     second.kill()
     until(lambda: "status -9" in (index.info().loading or ""))
-    assert psutil.Process().children() == []
+    assert engines() == []
     assert not index.load_again()
     assert index.served.count() == 20
     index.close()
@@ -146,12 +144,12 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     index.load()
     index.ensure(SPEC)
     index.served.upsert(gallery(100))
-    before, (old,) = index.info(), psutil.Process().children()
+    before, (old,) = index.info(), engines()
     killed = []
 
     def instead_of_calm(waited_s) -> None:
-        (builder,) = builders()
-        killed.extend(set(psutil.Process().children()) - {old, builder})
+        assert len(children_of(os.getpid(), BUILDER)) == 1
+        killed.extend(set(engines()) - {old})
         for one in killed:
             one.kill()
 
@@ -161,7 +159,7 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     assert len(killed) == 1
     assert "engine" in index.progress()["error"]
     assert index.served.info() == before
-    assert psutil.Process().children() == [old]
+    assert engines() == [old]
     assert [path.name for path in (tmp_path / "index" / "builds").iterdir()] == [before.build]
     index.close()
     assert not old.is_running()

@@ -35,7 +35,7 @@ def calibrated(world, planet, reranked, tmp_path_factory):
     )
     encoder = LazyEncoder(settings)
     known = gallery(world, config)
-    parts = replace(known.parts, encoder=encoder, reranker=encoder.reranker)
+    parts = replace(known.parts, encoder=encoder, reranker=encoder.reranker, search=settings.search)
     with planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
     # The gallery of the role `rerank` is the one that is indexed; and of its photos each is taken
