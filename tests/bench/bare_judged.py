@@ -13,6 +13,7 @@ from uuid import UUID
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from bench.bare import Bare, BareAnswer, apart, fair
 from pinpoint.bootstrap import LazyEncoder
@@ -189,14 +190,19 @@ def believe(
     there, away_m = given.near_present[0].numpy()[order], given.away_m[0].numpy()[order]
     reach_km = np.maximum((away_m * there).max(axis=1), _LEAST_REACH_M) / 1_000.0
     around = there.sum(axis=1) / (np.pi * np.square(reach_km))
-    unit = given.image[0] / given.image[0].norm(dim=1, keepdim=True)
+    query = given.query[0] / given.query[0].norm()
+    alike = (functional.normalize(given.image[0], dim=-1) @ query).numpy()[order]
+    near = (functional.normalize(given.near[0], dim=-1) @ query).numpy()[order] * there
+    whole = (alike + near.sum(axis=1)) / (1 + there.sum(axis=1))
+    mass = posteriors.softmax(scores)
     of = Asked(
         kind="photo",
         points=tuple(map(tuple, refined.tolist())),
         logits=tuple(scores.tolist()),
         null_logit=null,
-        similarity=float((unit @ given.query[0] / given.query[0].norm()).max()),
-        density=float(posteriors.softmax(scores) @ around),
+        similarity=float(alike.max()),
+        surroundings=float(mass @ whole),
+        density=float(mass @ around),
     )
     _, fit = posteriors.chosen(of, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
