@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from index_gallery import SPEC, gallery
-from index_process import BUILDER, ENGINE, Owner, ask, children_of, owner, until
+from index_process import BUILDER, ENGINE, TESTS, Owner, ask, children_of, owner, until
 from pinpoint.errors import IndexUnavailable
 from pinpoint.stack import index_engine, index_swap
 from pinpoint.stack.index_engine import Engine
@@ -140,6 +141,8 @@ def test_a_new_engine_killed_before_the_swap_leaves_the_old_one_serving(tmp_path
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "n").write_text("100")
     monkeypatch.setenv("INDEX_TEST_SOURCE", str(tmp_path / "source"))
+    # For the builder, which is this process's child here: the source is one of the tests'.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *sys.path]))
     index = OwnedIndex(tmp_path / "index", "index_gallery:open_folder_source")
     index.load()
     index.ensure(SPEC)
