@@ -72,7 +72,7 @@ def _warm(services: bootstrap.Services) -> None:
         if services.encoder.contract.calibrations:
             posterior.warm()
         # What is loaded now stays. Libraries and 145,000 cities are half a million objects: each
-        # full collection walked them, and held all questions up for 0.2 s, twice in 60 (measured).
+        # full collection walked them, and held all questions up for 0.17 s (measured).
         gc.collect()
         gc.freeze()
     except PinpointError as error:

@@ -69,7 +69,7 @@ def candidates(
     if info.points == 0:
         return (), exclusions
     kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
-    share = int(settings.candidates * settings.gps_share) if gps else 0
+    share = gps_seats(settings, settings.candidates) if gps else 0
     channels = (IMAGE_CHANNEL, GPS_CHANNEL) if share else (IMAGE_CHANNEL,)
     queries = [
         IndexQuery(
@@ -255,6 +255,11 @@ def _beyond(seats: Sequence[Hit], hits: Sequence[Hit], dedupe_m: float) -> list[
     fresh = [hit for hit in hits if hit.id not in held]
     # Seats stand apart already, so they all stay and come first.
     return spread_out([*seats, *fresh], dedupe_m)[len(seats) :]
+
+
+def gps_seats(settings: SearchSettings, candidates: int) -> int:
+    """Of so many candidates, how many seats are kept for what the channel `gps` finds."""
+    return int(candidates * settings.gps_share)
 
 
 def spread_out(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:

@@ -1,7 +1,7 @@
 """One build of the index, open in a process of its own, and the owner's hold of that process.
 
 Qdrant Edge holds the interpreter's lock during a call: to open a build takes half a second at
-100,000 images, 5 s at a million. In here nobody else needs that lock. The process
+100,000 images. In here nobody else needs that lock. The process
 (`python -m pinpoint.stack.index_engine`) has one connection, a socket it inherits, answers one
 frame after the other and flushes often. It ends with its owner.
 """

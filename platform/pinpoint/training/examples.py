@@ -79,8 +79,8 @@ class Gallery:
     def seats(self, candidates: int) -> Seats:
         """Seats of so many candidates, as the search gives them."""
         gps = GPS_CHANNEL in self.parts.encoder.contract.dims
-        share = int(candidates * self.parts.search.gps_share) if gps else 0
-        return Seats(candidates=candidates, of_gps=share)
+        of_gps = retrieve.gps_seats(self.parts.search, candidates) if gps else 0
+        return Seats(candidates=candidates, of_gps=of_gps)
 
     def said(self) -> dict[str, Any]:
         """What names the gallery and how it is searched."""
