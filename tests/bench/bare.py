@@ -23,6 +23,7 @@ from pinpoint.search import vote
 from pinpoint.settings import SearchSettings
 from pinpoint.store.neighbours import EVIDENCE
 from pinpoint.store.vectors_edge_terms import search_params
+from pinpoint.store.vectors_payload import shelf
 
 _CITED = """
     SELECT i.id, i.kind, ST_Y(i.geom), ST_X(i.geom), coalesce(i.licence, s.licence), s.name
@@ -108,9 +109,8 @@ class Bare:
                         filter=edge.Filter(
                             must=[
                                 edge.FieldCondition(
-                                    "organization", match=edge.MatchValue(str(organization))
+                                    "shelf", match=edge.MatchValue(shelf(organization, kind))
                                 ),
-                                edge.FieldCondition("kind", match=edge.MatchValue(kind)),
                             ]
                         ),
                         with_payload=True,

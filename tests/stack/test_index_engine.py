@@ -75,15 +75,21 @@ def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
 
 def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
     client = serve(owner, 50)
-    before = ask(client)
+    before, said = ask(client), client.info()
+    assert said.points == 50
     (engine,) = owner.engines()
     engine.suspend()
     hurried = RemoteIndex(owner.socket, timeout_s=0.5)
     with pytest.raises(IndexUnavailable, match="no answer within"):
         ask(hurried)
     hurried.ping()
+    assert hurried.info() == said, "what is known of the index waits for no search"
+    with pytest.raises(IndexUnavailable, match="no answer within"):
+        hurried.upsert(gallery(1))
     engine.resume()
     assert ask(client) == before
+    client.upsert(gallery(51)[50:])
+    assert client.info().points == client.count() == 51
     assert owner.engines() == [engine]
     engine.suspend()
     owner.kill()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import qdrant_edge as edge
 
 from index_gallery import ORG_A, SPEC, FolderSource, gallery, identity
 from pinpoint.errors import BadBundle, IndexUnavailable
@@ -17,6 +19,41 @@ WIDE = {"image": 1_024}
 
 
 @pytest.mark.timeout(120)
+def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
+    """Its points have no field `shelf`, and nothing says that they have; new ones get it."""
+    index = EdgeIndex(tmp_path / "build")
+    index.ensure(SPEC)
+    points = gallery(300)
+    index.upsert(points[:200])
+    wheres = [
+        IndexFilter(organization_id=ORG_A, kinds=kinds)
+        for kinds in ((), ("photo",), ("street",), ("photo", "street"))
+    ]
+    asked = [
+        IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=300)
+        for where in wheres
+    ]
+    before = index.search(asked)
+    without = edge.UpdateOperation.delete_payload([each.id for each in points[:200]], ["shelf"])
+    index._open().update(without)
+    assert [len(hits) for hits in index.search(asked)][1:] == [0, 0, 0], "it is what is asked by"
+    index.close()
+    about = tmp_path / "build" / "index.json"
+    said = json.loads(about.read_text())
+    assert said.pop("shelves")
+    about.write_text(json.dumps(said))
+    old = EdgeIndex(tmp_path / "build")
+    assert old.search(asked) == before
+    old.upsert(points[200:])
+    wanted = [
+        sum(one.organization_id == ORG_A and one.kind in (w.kinds or (one.kind,)) for one in points)
+        for w in wheres
+    ]
+    assert [old.count(where) for where in wheres] == wanted
+    assert [len(hits) for hits in old.search(asked)] == wanted
+    old.close()
+
+
 def test_an_optimised_index_holds_recall_and_takes_changes(tmp_path):
     points = gallery(6_000, dims=WIDE)
     index = EdgeIndex(tmp_path / "build", chooser=lambda *_: "acorn")

@@ -34,6 +34,7 @@ class LiveIndex:
         self._lock = threading.RLock()
         self._opening = threading.Lock()
         self._engine: Engine | None = None
+        self._info: IndexInfo | None = None
         self._why_not = "loading"
         self._load_failed = False
         self._replaced_at = -SOON_S
@@ -80,7 +81,8 @@ class LiveIndex:
             return
         with self._lock:
             if self._engine is None and self._builds.current() == name and not self._closing:
-                self._engine, self._load_failed = engine, False
+                self._serve(engine)
+                self._load_failed = False
                 self._why_not = "there is no index yet; it is made when the bundle is known"
             elif engine is not None:
                 engine.kill()
@@ -90,7 +92,8 @@ class LiveIndex:
             # One that was let go, or that has not served yet: a rebuild sees to it.
             if engine is not self._engine or self._closing:
                 return
-            self._engine, self._load_failed = None, True
+            self._serve(None)
+            self._load_failed = True
             self._why_not = f"its engine ended with status {engine.status()}; another one starts"
         logs.get(__name__).error("index.engine_ended", status=engine.status())
         if time.monotonic() - self._replaced_at > SOON_S:
@@ -114,17 +117,26 @@ class LiveIndex:
             # Before the write: what fails half-way is compared again, what is noted twice is cheap.
             if self._touched is not None:
                 self._touched.update(ids)
+            self._info = None
             return engine.exchange(frame)
 
     def info(self) -> IndexInfo:
-        """What the index holds; `ready` is false while it loads."""
+        """What the index holds; `ready` is false while it loads.
+
+        Every question asks for this before and after it searches. What was said last stays true
+        until something is written or another engine serves, so it waits for no search then.
+        """
+        known = self._info
+        if known is not None:
+            return known
         with self._lock:
             if self._engine is None:
                 return no_index("qdrant-edge", self._why_not)
             try:
-                return self.served.info()
+                self._info = self.served.info()
             except IndexUnavailable as error:
                 return no_index("qdrant-edge", error.message)
+            return self._info
 
     def ensure(self, spec: IndexSpec) -> None:
         """Make an empty index if there is none.
@@ -134,8 +146,9 @@ class LiveIndex:
         """
         with self._lock:
             if self._engine is None and self._builds.current() is None:
-                self._engine = self._first(spec)
+                self._serve(self._first(spec))
             self.served.ensure(spec)
+            self._info = None
 
     def _first(self, spec: IndexSpec) -> Engine:
         name = new_build()
@@ -189,7 +202,7 @@ class LiveIndex:
             EngineIndex(fresh.exchange).flush()
             before = self._builds.current()
             self._builds.point_to(name)
-            old, self._engine = self._engine, fresh
+            old = self._serve(fresh)
             self._touched = None
         if old is not None:
             # Not asked to flush: its build goes, and whoever is served now needs the disk.
@@ -207,6 +220,11 @@ class LiveIndex:
         self._closing = True
         self._why_not = "the owner is shutting down"
         # Without the lock, which is held while an engine answers: one that hangs must end too.
-        engine, self._engine = self._engine, None
+        engine = self._serve(None)
         if engine is not None:
             engine.end()
+
+    def _serve(self, engine: Engine | None) -> Engine | None:
+        """Let an engine answer from now on, or none; returns the one before."""
+        before, self._engine, self._info = self._engine, engine, None
+        return before

@@ -170,8 +170,8 @@ class OwnedIndex(LiveIndex):
             verb = str(fields.get("verb"))
             if verb in BROUGHT and self._fresh is not None:
                 # After the swap it is the one that serves, which has one caller at a time.
-                to = self.exchange if self.serves(self._fresh) else self._fresh.exchange
-                return to(frame)
+                serving = self.serves(self._fresh)
+                return self.write((), frame) if serving else self._fresh.exchange(frame)
             return wire.encode(named(asked, fields)(fields))
 
         try:

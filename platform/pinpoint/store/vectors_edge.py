@@ -111,7 +111,8 @@ class EdgeIndex:
             shard.update(edge.UpdateOperation.create_field_index(name, index))
         shard.flush()
         self._shard = shard
-        self._about |= {"contract": spec.contract, "dims": dict(spec.dims)}
+        # Builds of earlier versions do not say that their points have the field `shelf`.
+        self._about |= {"contract": spec.contract, "dims": dict(spec.dims), "shelves": True}
         draft = self._folder / "index.json.new"
         with draft.open("w") as file:
             json.dump(self._about, file)
@@ -178,7 +179,7 @@ class EdgeIndex:
             edge.QueryRequest(
                 limit=limit,
                 query=edge.Query.Nearest(query.vector.tolist(), using=query.channel),
-                filter=filter_of(plan(query.filter)),
+                filter=self._filter(query.filter),
                 with_payload=True,
                 params=search_params(way(query, self._chooser, self.count, points), limit),
             )
@@ -219,7 +220,7 @@ class EdgeIndex:
         start = None if after is None else UUID(int=after.int + 1)
         where = None
         if organization_id is not None:
-            where = filter_of(plan(IndexFilter(organization_id=organization_id)))
+            where = self._filter(IndexFilter(organization_id=organization_id))
         request = edge.ScrollRequest(
             offset=start,
             limit=limit,
@@ -235,7 +236,10 @@ class EdgeIndex:
         with self._lock:
             if where is None:
                 return self._alive()
-            return int(self._open().count(edge.CountRequest(True, filter_of(plan(where)))))
+            return int(self._open().count(edge.CountRequest(True, self._filter(where))))
+
+    def _filter(self, where: IndexFilter) -> edge.Filter:
+        return filter_of(plan(where, shelves=bool(self._about.get("shelves"))))
 
     def _alive(self) -> int:
         shard = self._open()

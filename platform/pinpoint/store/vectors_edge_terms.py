@@ -24,8 +24,8 @@ def payload_indexes() -> dict[str, Any]:
     seldom = {"on_disk": True}
     made: dict[str, tuple[Any, dict[str, Any]]] = {
         "organization": (edge.UuidIndexParams, {"is_tenant": True}),
+        "shelf": (edge.KeywordIndexParams, {"is_tenant": True}),
         "source": (edge.UuidIndexParams, {}),
-        "kind": (edge.KeywordIndexParams, {}),
         "location": (edge.GeoIndexParams, {}),
         "captured_at": (edge.DatetimeIndexParams, {}),
         "cell": (edge.IntegerIndexParams, {"lookup": True, "range": False, **seldom}),

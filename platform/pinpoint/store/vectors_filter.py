@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pinpoint.errors import BadRequest
 from pinpoint.records import Box, Circle, IndexFilter, Point
-from pinpoint.store.vectors_payload import inside, moment
+from pinpoint.store.vectors_payload import inside, moment, shelf
 
 _EDGE_DEG: Final = 1e-8
 _SHAPE_DEG: Final = 1e-9
@@ -74,15 +74,23 @@ class Plan:
     not_groups: tuple[str, ...]
 
 
-def plan(where: IndexFilter) -> Plan:
+def plan(where: IndexFilter, *, shelves: bool = True) -> Plan:
     """Translate a filter; tombstones never match, they have no organisation.
+
+    Args:
+        where: What is wanted.
+        shelves: Whether the points have the field `shelf`; those of earlier versions have none.
 
     Raises:
         BadRequest: A shape or time is unusable; the message says which.
     """
-    must: list[Condition] = [Terms("organization", (str(where.organization_id),))]
-    if where.kinds:
-        must.append(Terms("kind", tuple(where.kinds)))
+    owner = where.organization_id
+    must: list[Condition] = []
+    if where.kinds and shelves:
+        must.append(Terms("shelf", tuple(shelf(owner, kind) for kind in where.kinds)))
+    else:
+        must.append(Terms("organization", (str(owner),)))
+        must += [Terms("kind", tuple(where.kinds))] if where.kinds else []
     if where.source_ids:
         must.append(Terms("source", tuple(str(each) for each in where.source_ids)))
     if where.circle is not None:

@@ -53,10 +53,20 @@ def moment(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat()
 
 
+def shelf(organization_id: UUID, kind: str) -> str:
+    """Name of an organisation's images of one kind, as one value of one field.
+
+    Nearly every question is for one of these. Two conditions, on organisation and kind, are looked
+    up for each image; of one the engine has the list, and lays the vectors of a list side by side.
+    """
+    return f"{organization_id.hex}/{kind}"
+
+
 def payload(point: IndexPoint) -> dict[str, Any]:
     """What is stored with a live point."""
     fields: dict[str, Any] = {
         "organization": str(point.organization_id),
+        "shelf": shelf(point.organization_id, point.kind),
         "source": str(point.source_id),
         "kind": point.kind,
         "location": {

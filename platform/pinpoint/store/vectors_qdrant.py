@@ -197,7 +197,7 @@ class QdrantIndex:
             m.QueryRequest(
                 query=query.vector.tolist(),
                 using=query.channel,
-                filter=filter_of(plan(query.filter)),
+                filter=self._filter(name, query.filter),
                 limit=limit,
                 params=None
                 if self._alias.local
@@ -238,7 +238,8 @@ class QdrantIndex:
         if limit < 1 or after == rules.LAST_ID:
             return []
         start = None if after is None else str(UUID(int=after.int + 1))
-        where = organization_id and filter_of(plan(IndexFilter(organization_id=organization_id)))
+        owner = organization_id and IndexFilter(organization_id=organization_id)
+        where = owner and self._filter(name, owner)
         with self._alias.asking() as client:
             rows, _ = client.scroll(
                 name, where or None, limit, offset=start, with_payload=["version", "deleted"]
@@ -250,9 +251,13 @@ class QdrantIndex:
         return self._alias.in_live(lambda name: self._count(name, where))
 
     def _count(self, name: str, where: IndexFilter | None) -> int:
-        condition = m.Filter(must_not=[buried()]) if where is None else filter_of(plan(where))
+        alive = m.Filter(must_not=[buried()])
+        condition = alive if where is None else self._filter(name, where)
         with self._alias.asking() as client:
             return client.count(name, condition, exact=True).count
+
+    def _filter(self, name: str, where: IndexFilter) -> m.Filter:
+        return filter_of(plan(where, shelves=self._alias.shelves(name)))
 
     def close(self) -> None:
         """Close the client."""

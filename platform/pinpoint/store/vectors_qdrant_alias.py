@@ -33,6 +33,7 @@ class Alias:
         self.local = url == ":memory:"
         self.name = name
         self._known_dims: dict[str, dict[str, int]] = {}
+        self._shelved: dict[str, bool] = {}
         # The in-memory engine is plain numpy without locks.
         self._lock: Any = threading.RLock() if self.local else contextlib.nullcontext()
         self._client = (
@@ -95,6 +96,15 @@ class Alias:
             self._known_dims[name] = {channel: each.size for channel, each in named.items()}
         return self._known_dims[name]
 
+    def shelves(self, name: str) -> bool:
+        """Whether the points of a collection have the field `shelf`: not in earlier versions'."""
+        if self.local:
+            return True  # it keeps no list of fields, and nothing from before
+        if name not in self._shelved:
+            with self.asking() as client:
+                self._shelved[name] = "shelf" in client.get_collection(name).payload_schema
+        return self._shelved[name]
+
     def switch(self, name: str) -> None:
         """Let a collection serve, in one request: there is no moment without one."""
         create = m.CreateAlias(collection_name=name, alias_name=self.name)
@@ -108,6 +118,7 @@ class Alias:
     def remove(self, name: str) -> None:
         """Delete a collection."""
         self._known_dims.pop(name, None)
+        self._shelved.pop(name, None)
         with self.asking() as client:
             client.delete_collection(name)
 

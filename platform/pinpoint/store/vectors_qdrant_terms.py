@@ -14,8 +14,8 @@ from pinpoint.store.vectors_plan import GRAPH_EF, Way
 
 PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
     "organization": m.UuidIndexParams(type=m.UuidIndexType.UUID, is_tenant=True),
+    "shelf": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD, is_tenant=True),
     "source": m.UuidIndexParams(type=m.UuidIndexType.UUID),
-    "kind": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD),
     "location": m.GeoIndexParams(type=m.GeoIndexType.GEO),
     "captured_at": m.DatetimeIndexParams(type=m.DatetimeIndexType.DATETIME),
     "cell": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
