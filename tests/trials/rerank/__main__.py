@@ -23,8 +23,9 @@ parser.add_argument(
     help="home of another planet's run, whose bundle is asked about this one",
 )
 parser.add_argument("--at-once", type=int, default=2, help="questions asked at a time")
+parser.add_argument("--every", type=int, default=1, help="ablations ask every so manieth only")
 given = parser.parse_args()
-size = {"preset": given.preset, "seed": given.seed, "at_once": given.at_once}
+size = {name: getattr(given, name) for name in ("preset", "seed", "at_once", "every")}
 ground = Ground(
     home=given.home.absolute(),
     trained=given.trained and Ground(home=given.trained.absolute(), **size),

@@ -76,7 +76,7 @@ class OneKind:
 
 def asked(ground: Ground) -> dict[str, int]:
     """Ask all searches, and keep what each arm chose; the number of questions by search."""
-    learners = questions(ground.planet)
+    learners = questions(ground)
     services = bootstrap.build(ground.settings, "api")
     try:
         for search in SEARCHES:
@@ -96,15 +96,12 @@ def picks_file(ground: Ground, search: Search) -> Path:
     return ground.home / "ablations" / f"{search.name}.npz"
 
 
-def questions(planet: Path) -> list[Learner]:
-    """Of the role `test`, in the order of the labels."""
-    labelled = read_labels(PROTOCOLS["world"], planet / "queries" / "labels.csv")
-    images = planet / "queries" / "images"
-    return [
-        Learner(question=each, images=images)
-        for each in labelled.questions
-        if each.strata["role"] == "test"
-    ]
+def questions(ground: Ground) -> list[Learner]:
+    """Of the role `test` those that ablations ask, in the order of the labels: of every town."""
+    queries = ground.planet / "queries"
+    labelled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
+    own = [each for each in labelled.questions if each.strata["role"] == "test"]
+    return [Learner(question=each, images=queries / "images") for each in own[:: ground.every]]
 
 
 def _examples(

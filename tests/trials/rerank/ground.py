@@ -35,6 +35,8 @@ class Ground:
     preset: str
     seed: int
     at_once: int
+    every: int = 1
+    """Of the test's questions the ablations ask each so manieth."""
     trained: Ground | None = None
     """Another planet's run, whose bundle and calibrations are asked here, untouched."""
 

@@ -7,6 +7,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,13 @@ def calibrate(ground: Ground) -> Any:
     """Both rankers, on the calibration split and on regions without a gallery."""
     if not ground.calibrates:
         return "left out: this planet has too few authors"
-    found = []
-    for ranker in RANKERS:
-        out = _evaluated(ground, "calibration", ranker, ("calibration", "null-train"))
-        found.append(ground.command("calibrate", out, bundle=RERANKED))
-    return found
+    runs = _evaluated(ground, "calibration", ("calibration", "null-train"))
+    return [ground.command("calibrate", run, bundle=RERANKED) for run in runs]
 
 
 def test(ground: Ground) -> Any:
     """Both rankers in the open setting, and in regions without a gallery."""
-    return [str(_evaluated(ground, "test", each, ("test", "null-test"))) for each in RANKERS]
+    return list(map(str, _evaluated(ground, "test", ("test", "null-test"))))
 
 
 def ablate(ground: Ground) -> Any:
@@ -79,7 +77,7 @@ def ablate(ground: Ground) -> Any:
 def closed(ground: Ground) -> Any:
     """Both rankers where the embedder was trained, over all of that gallery."""
     _ingested(ground, "train")
-    return [str(_evaluated(ground, "train", each, ("train",))) for each in RANKERS]
+    return list(map(str, _evaluated(ground, "train", ("train",))))
 
 
 def tabled(ground: Ground) -> Any:
@@ -202,8 +200,14 @@ def _trained(ground: Ground, name: str, text: str) -> Any:
     return made["validation"]
 
 
-def _evaluated(ground: Ground, role: str, ranker: str, asked: tuple[str, ...]) -> Path:
-    """Ask a role's gallery; a run that was broken off goes on."""
+def _evaluated(ground: Ground, role: str, asked: tuple[str, ...]) -> list[Path]:
+    """Ask a role's gallery with both rankers at a time, for a question keeps no core busy."""
+    with ThreadPoolExecutor(len(RANKERS)) as pool:
+        return list(pool.map(lambda ranker: _evaluated_by(ranker, ground, role, asked), RANKERS))
+
+
+def _evaluated_by(ranker: str, ground: Ground, role: str, asked: tuple[str, ...]) -> Path:
+    """With one of them; a run that was broken off goes on."""
     out = ground.run(f"{role}-{ranker}")
     if (out / "report.md").is_file():
         say(f"{out.name}: asked already")

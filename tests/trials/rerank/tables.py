@@ -115,8 +115,8 @@ def ablation(found: Ablation) -> list[str]:
                 rows.append([kind, _searched(search.name), _arm(arm), *said, against])
     head = ["questions", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
     return [
-        "Before calibration: the refined place of the candidate with the highest score; of the"
-        " vote with the evidence that the reranker sees.",
+        f"{len(found.kind):,} of the test's questions. Before calibration: the refined place of the"
+        " candidate with the highest score; of the vote with the evidence that the reranker sees.",
         table([*head, "less no evidence, points @25 km"], rows),
         table(["questions", "one less another, points @25 km", "difference"], _changes(found)),
     ]
