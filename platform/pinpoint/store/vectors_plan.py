@@ -27,17 +27,17 @@ with links of single fields, and 0.997 at 256; without them it gets 0.998."""
 def choose(matched: int) -> Way:
     """The way to search for a filter, from the table below.
 
-    100,000 images of 384 values, one optimised segment, two busy cores: recall@48 against exact
+    100,000 images of 384 values, one optimised segment, two cores: recall@48 against exact
     and median milliseconds with payload:
 
     | filter                 | matched | exact       | plain HNSW   | ACORN       |
-    | organisation           |  57,811 | 1.000 11.2  | 0.948 17.9   | 0.989 18.5  |
-    | + kind                 |  31,338 | 1.000 20.4  | 0.939  8.7   | 0.989 15.4  |
-    | + time range           |  32,276 | 0.999 47.8  | 0.862 23.8   | 0.990 41.8  |
-    | + radius               |  37,559 | 0.999 29.0  | 0.932 20.1   | 0.992 24.4  |
-    | + kind, time, radius   |  11,453 | 1.000 10.5  | 0.857  9.0   | 0.991 41.5  |
-    | organisation of 1 %    |   1,039 | 1.000  3.8  | 1.000  1.1   | 1.000  1.0  |
-    | 96 % of 20,000         |  19,208 | 1.000  6.6  | 0.997  5.4   | 0.998  5.3  |
+    | organisation           |  57,811 | 1.000 10.1  | 0.917 12.0   | 0.992 16.2  |
+    | + kind                 |  31,338 | 1.000  6.3  | 0.946  7.5   | 0.990 11.1  |
+    | + time range           |  32,276 | 0.999 20.7  | 0.878 14.0   | 0.991 19.2  |
+    | + radius               |  37,559 | 0.999 13.8  | 0.898 12.6   | 0.990 18.6  |
+    | + kind, time, radius   |  11,453 | 1.000  7.6  | 0.842  7.4   | 0.987 16.5  |
+    | organisation of 1 %    |   1,039 | 1.000  1.3  | 1.000  1.0   | 1.000  1.2  |
+    | 96 % of 20,000         |  19,208 | 1.000  4.2  | 0.998  5.1   | 0.998  5.7  |
 
     So exact up to a size, whatever the shape: it loses nothing and its answers do not depend on
     what other organisations add. Beyond it ACORN: plain HNSW falls under 0.98 where a filter is
