@@ -15,10 +15,11 @@ import pytest
 from index_gallery import SPEC, gallery
 from index_process import BUILDER, ENGINE, TESTS, Owner, ask, children_of, owner, until
 from pinpoint.errors import IndexUnavailable
-from pinpoint.stack import index_engine, index_swap
+from pinpoint.stack import index_engine, index_live, index_swap
 from pinpoint.stack.index_engine import Engine
 from pinpoint.stack.index_live import LiveIndex
 from pinpoint.stack.index_swap import OwnedIndex
+from pinpoint.store import vectors_wire as wire
 from pinpoint.store.vectors_remote import EngineIndex, RemoteIndex
 
 __all__ = ["owner"]
@@ -75,26 +76,47 @@ def test_an_engine_that_ends_again_soon_is_started_after_a_pause(tmp_path):
 
 def test_a_stopped_engine_goes_on_and_ends_with_a_killed_owner(owner):
     client = serve(owner, 50)
-    before, said = ask(client), client.info()
-    assert said.points == 50
+    before = ask(client)
     (engine,) = owner.engines()
     engine.suspend()
     hurried = RemoteIndex(owner.socket, timeout_s=0.5)
     with pytest.raises(IndexUnavailable, match="no answer within"):
         ask(hurried)
     hurried.ping()
-    assert hurried.info() == said, "what is known of the index waits for no search"
-    with pytest.raises(IndexUnavailable, match="no answer within"):
-        hurried.upsert(gallery(1))
     engine.resume()
     assert ask(client) == before
-    client.upsert(gallery(51)[50:])
-    assert client.info().points == client.count() == 51
     assert owner.engines() == [engine]
     engine.suspend()
     owner.kill()
     gone, _ = psutil.wait_procs([engine], timeout=10)
     assert gone
+
+
+def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
+    index = LiveIndex(tmp_path)
+    index.load()
+    index.ensure(SPEC)
+    fields, arrays = wire.pack_points(gallery(50))
+    frame = wire.encode({"verb": "upsert", "contract": None, **fields}, arrays)
+    assert index.info().points == 0
+    index.write((), frame)
+    said = index.info()
+    assert said.points == 50, "a write is seen at once"
+    (engine,) = engines()
+    monkeypatch.setattr(index_live, "KNOWN_S", 60.0)
+    engine.suspend()
+    assert index.info() == said
+    monkeypatch.setattr(index_live, "KNOWN_S", 0.0)
+    waited = []
+    asking = threading.Thread(target=lambda: waited.append(index.info()))
+    asking.start()
+    asking.join(0.3)
+    assert waited == [], "one that hangs is not said to serve for long"
+    engine.resume()
+    asking.join(20)
+    assert waited == [said]
+    index.close()
+    assert not index.info().ready
 
 
 @pytest.mark.timeout(120)

@@ -18,6 +18,8 @@ from pinpoint.stack.places import contract_of_build
 from pinpoint.store.vectors_payload import new_build, no_index
 from pinpoint.store.vectors_remote import EngineIndex
 
+KNOWN_S: Final = 1.0
+"""How long `info` says what it was told last; then the engine is asked, also whether it lives."""
 SOON_S: Final = 5.0
 """An engine that ends sooner after another one is not replaced at once, but by `load_again`."""
 
@@ -35,6 +37,7 @@ class LiveIndex:
         self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._info: IndexInfo | None = None
+        self._asked_at = 0.0
         self._why_not = "loading"
         self._load_failed = False
         self._replaced_at = -SOON_S
@@ -127,13 +130,13 @@ class LiveIndex:
         until something is written or another engine serves, so it waits for no search then.
         """
         known = self._info
-        if known is not None:
+        if known is not None and time.monotonic() - self._asked_at < KNOWN_S:
             return known
         with self._lock:
             if self._engine is None:
                 return no_index("qdrant-edge", self._why_not)
             try:
-                self._info = self.served.info()
+                self._info, self._asked_at = self.served.info(), time.monotonic()
             except IndexUnavailable as error:
                 return no_index("qdrant-edge", error.message)
             return self._info
