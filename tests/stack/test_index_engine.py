@@ -20,6 +20,7 @@ from pinpoint.stack.index_engine import Engine
 from pinpoint.stack.index_live import LiveIndex
 from pinpoint.stack.index_swap import OwnedIndex
 from pinpoint.store import vectors_wire as wire
+from pinpoint.store.vectors_payload import new_build
 from pinpoint.store.vectors_remote import EngineIndex, RemoteIndex
 
 __all__ = ["owner"]
@@ -115,6 +116,17 @@ def test_what_is_known_of_the_index_waits_for_no_search(tmp_path, monkeypatch):
     engine.resume()
     asking.join(20)
     assert waited == [said]
+    monkeypatch.setattr(index_live, "KNOWN_S", 60.0)
+    assert index.info() == said
+    kill(engine)
+    until(lambda: engines() != [engine] and index.info().ready)
+    assert index.info() == said
+    other = tmp_path / "builds" / new_build()
+    other.mkdir()
+    fresh = Engine(other, lambda _: None)
+    EngineIndex(fresh.exchange).ensure(SPEC)
+    index.swap(other.name, fresh, lambda _: None)
+    assert (index.info().build, index.info().points) == (other.name, 0), "at once"
     index.close()
     assert not index.info().ready
 

@@ -129,17 +129,28 @@ class LiveIndex:
         Every question asks for this before and after it searches. What was said last stays true
         until something is written or another engine serves, so it waits for no search then.
         """
-        known = self._info
-        if known is not None and time.monotonic() - self._asked_at < KNOWN_S:
+        known = self._known()
+        if known is not None:
             return known
         with self._lock:
-            if self._engine is None:
+            # Whoever had the lock may just have asked.
+            known, engine = self._known(), self._engine
+            if known is not None:
+                return known
+            if engine is None:
                 return no_index("qdrant-edge", self._why_not)
             try:
-                self._info, self._asked_at = self.served.info(), time.monotonic()
+                said = self.served.info()
             except IndexUnavailable as error:
                 return no_index("qdrant-edge", error.message)
-            return self._info
+            self._asked_at = time.monotonic()
+            # `close` takes the engine away without the lock.
+            self._info = said if self._engine is engine else None
+            return said
+
+    def _known(self) -> IndexInfo | None:
+        """What was said last, while it may be said again."""
+        return self._info if time.monotonic() - self._asked_at < KNOWN_S else None
 
     def ensure(self, spec: IndexSpec) -> None:
         """Make an empty index if there is none.

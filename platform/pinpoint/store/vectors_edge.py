@@ -26,6 +26,7 @@ from pinpoint.store.vectors_edge_terms import (
     payload_indexes,
     search_params,
     shard_config,
+    without_shelf,
 )
 from pinpoint.store.vectors_filter import plan
 from pinpoint.store.vectors_plan import Chooser, choose, way
@@ -50,6 +51,7 @@ class EdgeIndex:
         self._chooser = chooser
         self._lock = threading.RLock()
         self._shard: edge.EdgeShard | None = None
+        self._shelved = True
         self.unflushed = 0
         """Writes that only the write-ahead log has."""
         self._about: dict[str, Any] = {"build": build or folder.name}
@@ -61,6 +63,8 @@ class EdgeIndex:
         try:
             self._about = json.loads(about.read_text())
             self._shard = edge.EdgeShard.load(str(self._folder / "shard"))
+            # Looked for and not written down: an earlier version may have gone on with this build.
+            self._shelved = not self._shard.count(edge.CountRequest(True, without_shelf()))
         # The binding raises bare Exception for everything.
         except Exception as error:
             raise IndexUnavailable(
@@ -111,8 +115,7 @@ class EdgeIndex:
             shard.update(edge.UpdateOperation.create_field_index(name, index))
         shard.flush()
         self._shard = shard
-        # Builds of earlier versions do not say that their points have the field `shelf`.
-        self._about |= {"contract": spec.contract, "dims": dict(spec.dims), "shelves": True}
+        self._about |= {"contract": spec.contract, "dims": dict(spec.dims)}
         draft = self._folder / "index.json.new"
         with draft.open("w") as file:
             json.dump(self._about, file)
@@ -239,7 +242,7 @@ class EdgeIndex:
             return int(self._open().count(edge.CountRequest(True, self._filter(where))))
 
     def _filter(self, where: IndexFilter) -> edge.Filter:
-        return filter_of(plan(where, shelves=bool(self._about.get("shelves"))))
+        return filter_of(plan(where, shelves=self._shelved))
 
     def _alive(self) -> int:
         shard = self._open()

@@ -73,6 +73,15 @@ def may_replace(version: int, *, tombstone: bool) -> edge.Filter:
     return edge.Filter(must=[older], must_not=[buried])
 
 
+def without_shelf() -> edge.Filter:
+    """Live points that an earlier version wrote: they lack the field `shelf`."""
+    none, dead = (
+        edge.FieldCondition("shelf", is_empty=True),
+        edge.FieldCondition("deleted", match=edge.MatchValue(1)),
+    )
+    return edge.Filter(must=[none], must_not=[dead])
+
+
 def filter_of(plan: Plan) -> edge.Filter:
     """A plan as the engine's filter."""
     must_not: list[Any] = []

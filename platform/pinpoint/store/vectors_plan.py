@@ -27,7 +27,7 @@ with links of single fields, and 0.997 at 256; without them it gets 0.998."""
 def choose(matched: int) -> Way:
     """The way to search for a filter, from the table below.
 
-    100,000 images of 384 values, one optimised segment, two cores: recall@48 against exact
+    100,000 images of 512 values, one optimised segment, two cores: recall@48 against exact
     and median milliseconds with payload:
 
     | filter                 | matched | exact       | plain HNSW   | ACORN       |
@@ -40,9 +40,9 @@ def choose(matched: int) -> Way:
     | 96 % of 20,000         |  19,208 | 1.000  4.2  | 0.998  5.1   | 0.998  5.7  |
 
     So exact up to a size, whatever the shape: it loses nothing and its answers do not depend on
-    what other organisations add. Beyond it ACORN: plain HNSW falls under 0.98 where a filter is
-    narrow, and where none is (the last line) it is no quicker, because ACORN then has nothing to
-    look past. There the points in sight decide, so they are 256.
+    what other organisations add. Beyond it ACORN: plain HNSW falls under 0.98 wherever a filter
+    cuts links, and where it hardly does (the last line) it is not much quicker, because ACORN then
+    has little to look past. There the points in sight decide, so they are 256.
     `tests/trials/test_recall.py` prints such a table.
 
     Args:

@@ -100,10 +100,12 @@ class Alias:
         """Whether the points of a collection have the field `shelf`: not in earlier versions'."""
         if self.local:
             return True  # it keeps no list of fields, and nothing from before
-        if name not in self._shelved:
+        known = self._shelved.get(name)
+        if known is None:
             with self.asking() as client:
-                self._shelved[name] = "shelf" in client.get_collection(name).payload_schema
-        return self._shelved[name]
+                known = "shelf" in client.get_collection(name).payload_schema
+            self._shelved[name] = known
+        return known
 
     def switch(self, name: str) -> None:
         """Let a collection serve, in one request: there is no moment without one."""

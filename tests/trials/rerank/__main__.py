@@ -22,8 +22,12 @@ parser.add_argument(
     type=Path,
     help="home of another planet's run, whose bundle is asked about this one",
 )
-parser.add_argument("--at-once", type=int, default=2, help="questions asked at a time")
-parser.add_argument("--every", type=int, default=1, help="ablations ask every so manieth only")
+parser.add_argument(
+    "--at-once", type=int, default=2, help="questions asked at a time, of each ranker"
+)
+parser.add_argument(
+    "--every", type=int, default=1, help="ablations ask every so manieth of each kind"
+)
 given = parser.parse_args()
 size = {name: getattr(given, name) for name in ("preset", "seed", "at_once", "every")}
 ground = Ground(

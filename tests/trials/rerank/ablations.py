@@ -93,15 +93,17 @@ def asked(ground: Ground) -> dict[str, int]:
 
 def picks_file(ground: Ground, search: Search) -> Path:
     """What the arms of a search chose."""
-    return ground.home / "ablations" / f"{search.name}.npz"
+    return ground.ablations / f"{search.name}.npz"
 
 
 def questions(ground: Ground) -> list[Learner]:
-    """Of the role `test` those that ablations ask, in the order of the labels: of every town."""
+    """Of the role `test` those that ablations ask, of each kind in the order of the labels."""
     queries = ground.planet / "queries"
     labelled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
     own = [each for each in labelled.questions if each.strata["role"] == "test"]
-    return [Learner(question=each, images=queries / "images") for each in own[:: ground.every]]
+    of_kind = [[each for each in own if each.kind == kind] for kind in KINDS]
+    asked = [each for questions_ in of_kind for each in questions_[:: ground.every]]
+    return [Learner(question=each, images=queries / "images") for each in asked]
 
 
 def _examples(
@@ -130,7 +132,7 @@ def _examples(
         evidence_per_kind=part.evidence_per_kind,
         at_once=ground.at_once,
     )
-    folder = ground.home / "ablations" / f"examples-{search.name}"
+    folder = ground.ablations / f"examples-{search.name}"
     told = _telling(f"ablation {search.name}")
     return cache_examples(folder, learners, table_of(learners, 3), gallery, told)
 

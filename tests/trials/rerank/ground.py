@@ -11,12 +11,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pinpoint.settings import EncoderSettings, Places, Settings
 from pinpoint.stack import lifecycle
@@ -25,6 +26,8 @@ PRESETS = ("tiny", "small", "bench")
 BUNDLE, RERANKED, ALONE = "world-tiny", "world-tiny-reranked", "world-tiny-alone"
 """The shipped bundle, the trained one, and the one whose candidates do not see each other."""
 KINDS = ("photo", "street")
+Process = subprocess.Popen[bytes]
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Ground:
     seed: int
     at_once: int
     every: int = 1
-    """Of the test's questions the ablations ask each so manieth."""
+    """Of the test's questions of a kind the ablations ask each so manieth."""
     trained: Ground | None = None
     """Another planet's run, whose bundle and calibrations are asked here, untouched."""
 
@@ -64,6 +67,11 @@ class Ground:
             places=Places(home=self.stack), encoder=EncoderSettings(bundle=BUNDLE, device="cpu")
         )
 
+    @property
+    def ablations(self) -> Path:
+        """What ablations leave; those of other questions lie elsewhere."""
+        return self.home / ("ablations" if self.every == 1 else f"ablations-every-{self.every}")
+
     def run(self, name: str) -> Path:
         """Folder of an evaluation."""
         return self.home / "runs" / name
@@ -82,8 +90,33 @@ class Ground:
         Raises:
             RuntimeError: It failed.
         """
+        (said,) = self.commands(words, bundle=bundle)
+        return said
+
+    def commands(self, *together: Sequence[str | Path], bundle: str = BUNDLE) -> list[Any]:
+        """Several commands at a time; where one fails, or this is broken off, all of them end.
+
+        Raises:
+            RuntimeError: One failed.
+        """
+        with ExitStack() as ends:
+            running = []
+            for words in together:
+                said = ends.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+                process = self._begun(words, said, bundle)
+                ends.callback(_end, process)
+                running.append((words, process, said))
+            while any(process.poll() is None for _, process, _ in running):
+                _check(running)
+                time.sleep(_LOOK_S)
+            _check(running)
+            for _, _, said in running:
+                said.seek(0)
+            return [json.load(said) for _, _, said in running]
+
+    def _begun(self, words: Sequence[str | Path], said: IO[str], bundle: str) -> Process:
         plain = {name: value for name, value in os.environ.items() if "PINPOINT_" not in name}
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "pinpoint.cli", *map(str, words), "--json"],
             env={
                 **plain,
@@ -95,13 +128,8 @@ class Ground:
                 "OMP_WAIT_POLICY": "passive",
             },
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
+            stdout=said,
         )
-        if done.returncode:
-            raise RuntimeError(f"pinpoint {' '.join(map(str, words))} left {done.returncode}")
-        return json.loads(done.stdout)
 
     @contextmanager
     def standing(self) -> Iterator[None]:
@@ -114,6 +142,17 @@ class Ground:
         finally:
             lifecycle.down(self.settings)
             signal.signal(signal.SIGTERM, before)
+
+
+def _check(running: Iterable[tuple[Sequence[str | Path], Process, IO[str]]]) -> None:
+    for words, process, _ in running:
+        if process.poll():
+            raise RuntimeError(f"pinpoint {' '.join(map(str, words))} left {process.poll()}")
+
+
+def _end(process: Process) -> None:
+    process.kill()
+    process.wait()
 
 
 def say(text: str) -> None:

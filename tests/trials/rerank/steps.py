@@ -7,7 +7,6 @@ import resource
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -138,7 +137,8 @@ def _play(ground: Ground, name: str) -> None:
 
 
 def _mark(ground: Ground, name: str) -> Path:
-    return ground.home / "done" / f"{name}.json"
+    folder = ground.ablations if name == "ablate" else ground.home / "done"
+    return folder / f"{name}.json"
 
 
 def _cpu_s() -> float:
@@ -201,19 +201,20 @@ def _trained(ground: Ground, name: str, text: str) -> Any:
 
 
 def _evaluated(ground: Ground, role: str, asked: tuple[str, ...]) -> list[Path]:
-    """Ask a role's gallery with both rankers at a time, for a question keeps no core busy."""
-    with ThreadPoolExecutor(len(RANKERS)) as pool:
-        return list(pool.map(lambda ranker: _evaluated_by(ranker, ground, role, asked), RANKERS))
+    """Ask a role's gallery with both rankers at a time, for one does not keep two cores busy.
 
-
-def _evaluated_by(ranker: str, ground: Ground, role: str, asked: tuple[str, ...]) -> Path:
-    """With one of them; a run that was broken off goes on."""
-    out = ground.run(f"{role}-{ranker}")
-    if (out / "report.md").is_file():
-        say(f"{out.name}: asked already")
-        return out
-    say(f"{out.name}: begins")
+    A run that was broken off goes on.
+    """
+    runs = {ranker: ground.run(f"{role}-{ranker}") for ranker in RANKERS}
     words = [f"--source={role}-{kind}" for kind in KINDS] + [f"--only=role={one}" for one in asked]
-    how = ("--ranker", ranker, "--no-served", "--out", out, "--at-once", str(ground.at_once))
-    ground.command("evaluate", "world", "--images", ground.planet, *words, *how, bundle=RERANKED)
-    return out
+    words += ["--no-served", f"--at-once={ground.at_once}"]
+    todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}
+    say(f"{role}: to be asked with {' and '.join(todo) or 'nobody, it is done'}")
+    ground.commands(
+        *(
+            ("evaluate", "world", "--images", ground.planet, *words, "--ranker", each, "--out", out)
+            for each, out in todo.items()
+        ),
+        bundle=RERANKED,
+    )
+    return list(runs.values())
