@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 import qdrant_edge as edge
 
-from index_gallery import ORG_A, SPEC, FolderSource, gallery, identity
+from index_gallery import ORG_A, SPEC, START, FolderSource, gallery, identity
 from pinpoint.errors import BadBundle, IndexUnavailable
 from pinpoint.records import IndexFilter, IndexQuery, IndexSpec, Point
 from pinpoint.store.vectors_edge import EdgeIndex
@@ -17,7 +18,6 @@ from pinpoint.store.vectors_qdrant import QdrantIndex
 WIDE = {"image": 1_024}
 
 
-@pytest.mark.timeout(120)
 def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
     """Its points have no field `shelf`; those that are written into it now get one."""
     index = EdgeIndex(tmp_path / "build")
@@ -69,6 +69,26 @@ def test_a_collection_of_an_earlier_version_answers_the_same():
     index.close()
 
 
+def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
+    index = EdgeIndex(tmp_path / "build")
+    index.ensure(SPEC)
+    points = gallery(600)
+    index.upsert(points)
+    index.optimize()
+    index.upsert([replace(each, version=2) for each in points[:90]])
+    index.upsert([replace(each, version=2, kind="street") for each in points[90:120]])
+    index.delete({each.id: 3 for each in points[100:150]})
+    owner = IndexFilter(organization_id=ORG_A)
+    for kinds in ((), ("photo",), ("street",), ("photo", "street")):
+        where = replace(owner, kinds=kinds)
+        assert index._listed(where) == (index.count(where), True)
+        early = replace(where, until=START + timedelta(hours=200))
+        assert index._listed(early) == (index.count(where), False)
+        assert index.count(early) < index.count(where)
+    index.close()
+
+
+@pytest.mark.timeout(120)
 def test_an_optimised_index_holds_recall_and_takes_changes(tmp_path):
     points = gallery(6_000, dims=WIDE)
     index = EdgeIndex(tmp_path / "build", chooser=lambda *_: "acorn")

@@ -57,15 +57,35 @@ def test_a_question_that_asks_for_exactness_gets_it_uncounted():
 
     where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5, exact=True)
-    assert vectors_plan.way(query, never, never) == "exact"
-    counts = {where: vectors_plan.EXACT_BELOW}
-    assert vectors_plan.way(replace(query, exact=False), vectors_plan.choose, counts.get) == "acorn"
+    assert vectors_plan.way(query, never, never, never) == "exact"
+    limit = vectors_plan.EXACT_BELOW
+    asked, choose = replace(query, exact=False), vectors_plan.choose
+    assert vectors_plan.way(asked, choose, never, lambda _: (limit, True)) == "acorn"
 
 
 def test_a_small_index_needs_no_count():
     where = IndexFilter(organization_id=ORG_A)
     query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
     limit = vectors_plan.EXACT_BELOW
-    assert vectors_plan.way(query, vectors_plan.choose, {}.__getitem__, limit - 1) == "exact"
-    for own, wanted in ((limit - 1, "exact"), (limit, "acorn")):
-        assert vectors_plan.way(query, vectors_plan.choose, {where: own}.get, limit) == wanted
+    unasked = {}.__getitem__
+    assert vectors_plan.way(query, vectors_plan.choose, unasked, unasked, limit - 1) == "exact"
+
+
+@pytest.mark.parametrize(
+    ("most", "whole", "own", "wanted"),
+    [
+        (vectors_plan.EXACT_BELOW - 1, True, None, "exact"),
+        (vectors_plan.EXACT_BELOW, True, None, "acorn"),
+        (vectors_plan.EXACT_BELOW - 1, False, None, "exact"),
+        (vectors_plan.EXACT_BELOW, False, vectors_plan.EXACT_BELOW - 1, "exact"),
+        (vectors_plan.EXACT_BELOW, False, vectors_plan.EXACT_BELOW, "acorn"),
+    ],
+)
+def test_only_a_narrowed_filter_over_long_lists_is_counted(most, whole, own, wanted):
+    where = IndexFilter(organization_id=ORG_A, kinds=("photo",))
+    query = IndexQuery(channel="image", vector=np.ones(4), filter=where, limit=5)
+    counts = {} if own is None else {where: own}
+    found = vectors_plan.way(
+        query, vectors_plan.choose, counts.__getitem__, lambda _: (most, whole), 10**9
+    )
+    assert found == wanted

@@ -28,8 +28,8 @@ from pinpoint.store.vectors_edge_terms import (
     shard_config,
     without_shelf,
 )
-from pinpoint.store.vectors_filter import plan
-from pinpoint.store.vectors_plan import Chooser, choose, way
+from pinpoint.store.vectors_filter import lists, plan
+from pinpoint.store.vectors_plan import Chooser, Way, choose, way
 
 
 class EdgeIndex:
@@ -184,7 +184,7 @@ class EdgeIndex:
                 query=edge.Query.Nearest(query.vector.tolist(), using=query.channel),
                 filter=self._filter(query.filter),
                 with_payload=True,
-                params=search_params(way(query, self._chooser, self.count, points), limit),
+                params=search_params(self._way(query, points), limit),
             )
             for query, limit in questions
         ]
@@ -240,6 +240,15 @@ class EdgeIndex:
             if where is None:
                 return self._alive()
             return int(self._open().count(edge.CountRequest(True, self._filter(where))))
+
+    def _way(self, query: IndexQuery, points: int) -> Way:
+        return way(query, self._chooser, self.count, self._listed, points)
+
+    def _listed(self, where: IndexFilter) -> tuple[int, bool]:
+        each, whole = lists(where, shelves=self._shelved)
+        # Not counted one by one: of a single list the engine's estimate is its length.
+        known = [self._open().count(edge.CountRequest(False, self._filter(one))) for one in each]
+        return int(sum(known)), whole
 
     def _filter(self, where: IndexFilter) -> edge.Filter:
         return filter_of(plan(where, shelves=self._shelved))

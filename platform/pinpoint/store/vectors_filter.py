@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -102,6 +102,26 @@ def plan(where: IndexFilter, *, shelves: bool = True) -> Plan:
     if where.since is not None or where.until is not None:
         must.append(Period(moment(where.since), moment(where.until)))
     return Plan(tuple(must), tuple(where.exclude_ids), tuple(where.exclude_groups))
+
+
+def lists(where: IndexFilter, *, shelves: bool = True) -> tuple[tuple[IndexFilter, ...], bool]:
+    """Whole lists of the index that hold all that a filter lets through, and whether no more.
+
+    How long a list is the engines know without looking at its images. What is excluded by id or
+    group is a few images, and counts as let through.
+
+    Args:
+        where: What is wanted.
+        shelves: As `plan`.
+    """
+    owner = IndexFilter(organization_id=where.organization_id)
+    more = (where.source_ids, where.circle, where.box, where.polygon, where.since, where.until)
+    whole = not any(more)
+    if not where.kinds:
+        return (owner,), whole
+    if not shelves:
+        return (owner,), False
+    return tuple(replace(owner, kinds=(kind,)) for kind in dict.fromkeys(where.kinds)), whole
 
 
 def _disc(circle: Circle) -> Disc:

@@ -18,7 +18,7 @@ from pinpoint.errors import BadBundle
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
-from pinpoint.store.vectors_filter import plan
+from pinpoint.store.vectors_filter import lists, plan
 from pinpoint.store.vectors_plan import Chooser, choose, way
 from pinpoint.store.vectors_qdrant_alias import Alias, contract_of
 from pinpoint.store.vectors_qdrant_terms import (
@@ -192,7 +192,7 @@ class QdrantIndex:
     def _ask(
         self, name: str, chooser: Chooser, questions: Sequence[tuple[IndexQuery, int]]
     ) -> list[list[Hit]]:
-        count = partial(self._count, name)
+        count, listed = partial(self._count, name), partial(self._listed, name)
         requests = [
             m.QueryRequest(
                 query=query.vector.tolist(),
@@ -201,7 +201,7 @@ class QdrantIndex:
                 limit=limit,
                 params=None
                 if self._alias.local
-                else search_params(way(query, chooser, count), limit),
+                else search_params(way(query, chooser, count, listed), limit),
                 with_payload=True,
             )
             for query, limit in questions
@@ -255,6 +255,12 @@ class QdrantIndex:
         condition = alive if where is None else self._filter(name, where)
         with self._alias.asking() as client:
             return client.count(name, condition, exact=True).count
+
+    def _listed(self, name: str, where: IndexFilter) -> tuple[int, bool]:
+        each, whole = lists(where, shelves=self._alias.shelves(name))
+        with self._alias.asking() as client:
+            known = [client.count(name, self._filter(name, one), exact=False) for one in each]
+        return sum(one.count for one in known), whole
 
     def _filter(self, name: str, where: IndexFilter) -> m.Filter:
         return filter_of(plan(where, shelves=self._alias.shelves(name)))
