@@ -46,11 +46,12 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
     assert said["file"] == str(home / "calibration-vote.json")
     assert (said["authors"], said["licence"], said["ranker"]) == (12, "CC0-1.0", "vote")
     assert list(said["strata"]) == ["all"]
-    assert not list(shipped.glob("calibration-*"))
-    assert pinpoint("bundles", "show", "world-tiny", "--json")["calibrated"] == ["vote"]
+    assert [path.name for path in shipped.glob("calibration-*")] == ["calibration-rerank.json"]
+    shown = pinpoint("bundles", "show", "world-tiny", "--json")["calibrated"]
+    assert shown == ["rerank", "vote"], "the one that came along is kept"
     # What is copied on takes it along, and what fits no longer is said in words.
     other = copy_bundle(home, tmp_path / "other")
-    assert list(other.calibrations) == ["vote"]
+    assert list(other.calibrations) == ["rerank", "vote"]
     assert "withheld where elsewhere is above" in pinpoint("calibrate", run).out
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from pinpoint.nets.bundles import SHIPPED, find_bundle, read_bundle
+from pinpoint.nets.bundles import SHIPPED, copy_bundle, find_bundle, read_bundle
+from pinpoint.nets.calibrations import write_calibration
+from pinpoint.nets.reranker import Reranker
+from pinpoint.nets.rerankers import write_reranked
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.settings import EncoderSettings
+from pinpoint.settings import EncoderSettings, SearchSettings
+from pinpoint.training.reranker_config import read_reranker_config
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from trials.embedder.tables import made
+from trials.rerank.shipped import ship
 
 PAGES = Path(__file__).parents[2]
 README = (PAGES / "README.md").read_text(encoding="utf-8")
@@ -32,6 +39,46 @@ def test_it_is_small_and_says_what_made_it(tmp_path):
     assert f"{GENERATOR}, preset bench" in contract.note
     assert preset_digest(PRESETS["bench"], 7) in contract.note
     assert find_bundle("world-tiny", tmp_path).contract == contract
+
+
+def test_it_judges_and_states_probabilities_by_its_recipe(tmp_path):
+    config = read_reranker_config(PAGES / "docs" / "configs" / "world-tiny-reranked.toml")
+    bundle = read_bundle(SHIPPED / "world-tiny")
+    part, found = bundle.contract.reranker, bundle.calibrations["rerank"]
+    assert part.network == config.network.spec(256)
+    assert part.evidence_radius_m == config.gallery.evidence_radius_m
+    assert part.evidence_per_kind == config.gallery.evidence_per_kind
+    assert 0 < part.training.steps <= config.schedule.steps
+    assert (found.weights, found.bundle) == (part.weights.sha256, "world-tiny")
+    assert found.data["planet"] == preset_digest(PRESETS["bench"], 7)
+    eye = open_encoder(EncoderSettings(bundle="world-tiny", device="cpu"), tmp_path, 512)
+    assert eye.contract.calibrations == {"rerank": found}, "with the settings as they come"
+    served = SearchSettings().model_dump(mode="json")
+    assert {name: served[name] for name in found.search} == dict(found.search)
+
+
+def test_what_a_run_has_trained_is_shipped_under_the_name_that_is_there(tmp_path):
+    there = read_bundle(copy_bundle(SHIPPED / "world-tiny", tmp_path / "there").weights.parent)
+    torch.manual_seed(3)
+    trained = write_reranked(
+        tmp_path / "trained",
+        name="trained",
+        bundle=there,
+        network=Reranker(replace(there.contract.reranker.network, width=8, heads=2)),
+        evidence_radius_m=500.0,
+        evidence_per_kind=2,
+        licence="CC0-1.0",
+    )
+    weights = read_bundle(trained).contract.reranker.weights.sha256
+    found = replace(there.calibrations["rerank"], weights=weights, bundle="trained")
+    write_calibration(trained, found)
+    ship(trained, tmp_path / "there")
+    made = read_bundle(tmp_path / "there")
+    assert made.contract.name == "world-tiny"
+    assert made.contract.reranker.weights.sha256 == weights
+    assert made.calibrations == {"rerank": replace(found, bundle="world-tiny")}
+    assert made.contract.heads == there.contract.heads
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there", "trained"]
 
 
 def test_it_serves_both_channels(tmp_path):

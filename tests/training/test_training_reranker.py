@@ -116,8 +116,8 @@ def test_the_bundle_serves_and_the_index_stays(world, planet, reranked):
     settings = Settings(encoder=EncoderSettings(bundle=str(made.bundle), device="cpu"))
     encoder = LazyEncoder(settings)
     assert encoder.contract.digest == wanted
-    assert rig.encoder.reranker is None
     judge = encoder.reranker
+    assert judge.digest != rig.encoder.reranker.digest, "beside it lies the shipped one"
     assert judge is encoder.reranker, "loaded once"
     unseen = next(each for each in planet.unseen if each.role == "rerank" and each.kind == "photo")
     ask = {

@@ -1,0 +1,55 @@
+"""The trained reranker and its calibration, into the bundle that comes with the package.
+
+`PYTHONPATH=tests python -m trials.rerank.shipped --home FOLDER`, after `trials.rerank` there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pinpoint.nets.bundles import SHIPPED, read_bundle
+from pinpoint.nets.calibrations import write_calibration
+from pinpoint.nets.rerankers import load_reranker, write_reranked
+from pinpoint.search.pipeline import RERANK
+from trials.rerank.ground import BUNDLE, RERANKED, Ground
+
+
+def ship(trained: Path, shipped: Path) -> None:
+    """Make the shipped bundle anew, under its own name, with what was trained for its vectors.
+
+    Args:
+        trained: Folder of the bundle that a run has made and calibrated.
+        shipped: Folder of the one that comes along; it is replaced.
+    """
+    of, plain = read_bundle(trained), read_bundle(shipped)
+    network, part = load_reranker(of), of.contract.reranker
+    if network is None or part is None:
+        raise RuntimeError(f"{trained} has no reranker")
+    with TemporaryDirectory(dir=shipped.parent) as folder:
+        made = write_reranked(
+            Path(folder) / shipped.name,
+            name=plain.contract.name,
+            bundle=plain,
+            network=network,
+            evidence_radius_m=part.evidence_radius_m,
+            evidence_per_kind=part.evidence_per_kind,
+            licence=part.weights.licence,
+            training=part.training,
+        )
+        found = replace(of.calibrations[RERANK], bundle=plain.contract.name)
+        write_calibration(made, found)
+        read_bundle(made)
+        shutil.rmtree(shipped)
+        made.rename(shipped)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="trials.rerank.shipped", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="of the run")
+    given = parser.parse_args()
+    ground = Ground(home=given.home.absolute(), preset="bench", seed=7, at_once=1)
+    ship(ground.bundle(RERANKED), SHIPPED / BUNDLE)
