@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pinpoint.geo.distance import geodesic_m, haversine_m
-from pinpoint.records import Believed, Candidate, Evidence, Point, Ranked
+from pinpoint.records import Belief, Believed, Candidate, Evidence, Point, Ranked, Region
 from pinpoint.search import answer
 from search.in_memory import US, DictDatabase, gallery
 
@@ -125,6 +125,23 @@ def test_citations_say_who_under_which_licence_and_how_far(points):
         assert citation.attribution == f"people of {citation.kind}"
         exact = geodesic_m(decision.point, citation.point)
         assert citation.distance_m == pytest.approx(exact, abs=5e-4)
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_who_says_where_the_answer_is_is_cited_however_far_it_was_moved(points, calibrated):
+    ranked = ranked_of(points[:4], [0.7, 0.1, 0.1, 0.1])
+    moved = Point(points[0].point.lat + 0.04, points[0].point.lon)
+    ranked[0] = replace(ranked[0], refined=moved)
+    sure = Belief(
+        stratum="all", point=moved, within={25.0: 0.9}, elsewhere=0.0, unsupported=None,
+        regions=(Region(mass=0.9, radius_m=50.0),), areas=(), names=(), abstained=None,
+    )  # fmt: skip
+    believed = Believed(belief=sure) if calibrated else Believed()
+    with DictDatabase(points).read(US) as reader:
+        decision = answer.decide(ranked, believed, reader=reader, cited=3)
+    assert decision.point == moved
+    assert [c.image_id for c in decision.citations] == [points[0].id]
+    assert decision.citations[0].distance_m == pytest.approx(4_450, rel=0.01)
 
 
 def test_what_has_gone_is_not_cited_and_leaves_no_gap(points):

@@ -69,7 +69,9 @@ def decide(
     """
     if not ranked:
         return Decision(point=None, regions=(), considered=0, believed=believed)
-    positions = lat_lon([each.candidate.point for each in ranked])
+    # Where each says that the photo was taken: a reranker moves that by kilometres. Who says where
+    # the answer is must be cited, so the answer and the citations are made of the same places.
+    positions = lat_lon([each.refined or each.candidate.point for each in ranked])
     mass = np.array([each.mass for each in ranked])
     if believed.belief is None:
         point, regions = _settled(positions, mass, seats=len(ranked))
@@ -170,7 +172,8 @@ def _citations(
 ) -> tuple[Citation, ...]:
     """The best candidates of the place and the best evidence around them, for each kind.
 
-    Photos that have gone from the catalogue since the index was asked are not cited.
+    `away_m` is how far from the answer each candidate says that the photo was taken, `[K]`. Photos
+    that have gone from the catalogue since the index was asked are not cited.
     """
     here = [each for each, distance_m in zip(ranked, away_m, strict=True) if distance_m <= PLACE_M]
     candidates = {each.candidate.id: each.candidate.score for each in here}
