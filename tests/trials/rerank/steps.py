@@ -56,10 +56,15 @@ def train(ground: Ground) -> Any:
 
 
 def calibrate(ground: Ground) -> Any:
-    """Both rankers, on the calibration split and on regions without a gallery."""
+    """Both rankers, on the calibration split and on regions without a gallery.
+
+    The gallery is about as large as the test's: among fewer images the right one stands out more,
+    and 90 % areas fitted there hold less often in a larger one.
+    """
     if not ground.calibrates:
         return "left out: this planet has too few authors"
-    runs = _evaluated(ground, "calibration", ("calibration", "null-train"))
+    wide = ("calibration", "rerank")
+    runs = _evaluated(ground, "calibration", ("calibration", "null-train"), galleries=wide)
     return [ground.command("calibrate", run, bundle=RERANKED) for run in runs]
 
 
@@ -200,13 +205,16 @@ def _trained(ground: Ground, name: str, text: str) -> Any:
     return made["validation"]
 
 
-def _evaluated(ground: Ground, role: str, asked: tuple[str, ...]) -> list[Path]:
-    """Ask a role's gallery with both rankers at a time, for one does not keep two cores busy.
+def _evaluated(
+    ground: Ground, role: str, asked: tuple[str, ...], *, galleries: tuple[str, ...] = ()
+) -> list[Path]:
+    """Ask a role's gallery, or those of several roles, with both rankers at a time.
 
-    A run that was broken off goes on.
+    One of them does not keep two cores busy. A run that was broken off goes on.
     """
     runs = {ranker: ground.run(f"{role}-{ranker}") for ranker in RANKERS}
-    words = [f"--source={role}-{kind}" for kind in KINDS] + [f"--only=role={one}" for one in asked]
+    words = [f"--source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
+    words += [f"--only=role={one}" for one in asked]
     words += ["--no-served", f"--at-once={ground.at_once}"]
     todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}
     say(f"{role}: to be asked with {' and '.join(todo) or 'nobody, it is done'}")
