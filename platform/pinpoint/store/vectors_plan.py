@@ -64,7 +64,7 @@ def way(
     Args:
         query: What is asked.
         chooser: Usually `choose`.
-        count: Exact number of live points under a filter: at a million images 50 ms.
+        count: Exact number of live points under a filter, which looks at each of them.
         listed: How many images the filter's lists hold (`vectors_filter.lists`), known without
             looking, and whether it lets all of them through.
         points: Size of the whole index, where it is known without asking: no filter lets more
