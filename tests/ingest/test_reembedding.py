@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from nets.towers import timm_bundle
 from pinpoint.bootstrap import LazyEncoder
+from pinpoint.errors import DatabaseUnavailable
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.stored import CHANGED, Pace
 from pinpoint.settings import EncoderSettings, Settings
@@ -146,6 +147,29 @@ def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, back
     assert len(stored(rig, tiny.encoder.contract)) == 1
     (left,) = missing(backlog, tiny)
     assert pipeline.reembed_images([left], tiny, backlog).done == 1
+
+
+def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypatch):
+    folder, org = tmp_path / "in", rig.organization()
+    write_photos(folder, 3)
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals="rendition")
+
+    def gone(*_args, **_more):
+        raise DatabaseUnavailable("restarted between rows and vectors")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.parts.ledger, "save_vectors", gone)
+        with pytest.raises(DatabaseUnavailable):
+            rig.ingest(folder, org)
+    contract = rig.encoder.contract
+    asked = contract.digest, contract.dims
+    assert len(backlog.missing(*asked)) == 3, "rows without vectors"
+    assert backlog.missing(*asked, under_way=False) == []
+    with rig.owner.begin() as unit:
+        failed = "UPDATE batch_items SET state = 'failed', outcome = NULL, reason = 'given up'"
+        unit.connection.execute(text(failed))
+    assert len(backlog.missing(*asked, under_way=False)) == 3, "nobody else would make them"
 
 
 def test_a_pace_is_kept():

@@ -83,7 +83,8 @@ def _reembed(here: Services) -> None:
     if here.backlog is None:
         raise RuntimeError("a worker has the owner's role")
     contract = here.encoder.contract
-    ids = here.backlog.missing(contract.digest, contract.dims)
+    # What a batch is at has its uploaded file still, which may be more than what is kept of it.
+    ids = here.backlog.missing(contract.digest, contract.dims, under_way=False)
     if ids:
         # By chance, so that those that cannot be reached do not stand in the others' way for ever.
         some = random.sample(ids, min(len(ids), _REEMBEDDED))

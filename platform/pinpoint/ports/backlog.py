@@ -16,8 +16,16 @@ class Backlog(Protocol):
         """How many live images there are."""
         ...
 
-    def missing(self, contract: str, channels: Collection[str]) -> list[UUID]:
-        """Live images without a vector in each of these channels; those of a file together."""
+    def missing(
+        self, contract: str, channels: Collection[str], *, under_way: bool = True
+    ) -> list[UUID]:
+        """Live images without a vector in each of these channels; those of a file together.
+
+        Args:
+            contract: Digest of the bundle whose vectors are wanted.
+            channels: All of them have to be there.
+            under_way: Also those that an unsettled item of a batch still works on.
+        """
         ...
 
     def outlast(self) -> None:

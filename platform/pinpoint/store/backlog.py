@@ -8,19 +8,25 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, func, select, text, tuple_
+from sqlalchemy import Row, Select, delete, exists, func, select, text, tuple_
 
 from pinpoint.errors import DatabaseUnavailable
 from pinpoint.records import Hint, Point, StoredFile, StoredImage
 from pinpoint.store.database import Transactions
 from pinpoint.store.rows import among
-from pinpoint.store.tables import embeddings, images, sources
+from pinpoint.store.tables import batch_items, embeddings, images, item_images, sources
 
 _LONGEST_S: Final = 180.0
 """Above what the sessions' own timeouts leave a transaction."""
 _LOOK_S: Final = 0.05
 _AT_ONCE: Final = 10_000
 _LIVE = images.c.state.in_(("pending", "indexed"))
+_UNDER_WAY = exists().where(
+    item_images.c.image_id == images.c.id,
+    item_images.c.done.is_(False),
+    batch_items.c.id == item_images.c.item_id,
+    batch_items.c.state.in_(("received", "stored")),
+)
 
 
 class Backlog:
@@ -39,8 +45,16 @@ class Backlog:
             counted = select(func.count()).select_from(images).where(_LIVE)
             return int(unit.connection.execute(counted).scalar_one())
 
-    def missing(self, contract: str, channels: Collection[str]) -> list[UUID]:
-        """Live images without a vector in each of these channels; those of a file together."""
+    def missing(
+        self, contract: str, channels: Collection[str], *, under_way: bool = True
+    ) -> list[UUID]:
+        """Live images without a vector in each of these channels; those of a file together.
+
+        Args:
+            contract: Digest of the bundle whose vectors are wanted.
+            channels: All of them have to be there.
+            under_way: Also those that an unsettled item of a batch still works on.
+        """
         whole = (
             select(embeddings.c.image_id)
             .where(embeddings.c.contract == contract, embeddings.c.channel.in_(channels))
@@ -54,6 +68,8 @@ class Backlog:
             .where(_LIVE, whole.c.image_id.is_(None))
             .order_by(images.c.locator, images.c.id)
         )
+        if not under_way:
+            wanted = wanted.where(~_UNDER_WAY)
         with self._transactions.begin() as unit:
             return list(unit.connection.execute(wanted).scalars())
 
