@@ -114,7 +114,8 @@ def restart_postgres(ground: Ground, dice: random.Random) -> None:
     PostgreSQL 15 that is asked while it recovers from a killed session never ends, with only its
     checkpointer left (seed 4131); whoever stops servers kills such a one, as the supervisor does.
     """
-    pid = _postmaster(ground)
+    if (pid := _postmaster(ground)) is None:
+        return
     _signal(pid, signal.SIGINT)
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
