@@ -51,7 +51,7 @@ def scene(seed: int, shots: Sequence[Shot], preset: Preset, *, blind: Sequence[s
     )
     for scale in blind:
         seen[:, COLUMNS[scale]] = 0.0
-    flat, bell = _noise(seed, shots)
+    flat, bell = noise(seed, shots)
     return looks(
         seen,
         street=np.array([shot.kind == "street" for shot in shots], np.float32),
@@ -63,7 +63,7 @@ def scene(seed: int, shots: Sequence[Shot], preset: Preset, *, blind: Sequence[s
     )
 
 
-def _noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats, Floats]:
+def noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats, Floats]:
     """Each shot's own noise; one that repeats another has most of that one's."""
     flat, bell = draws(seed, [shot.again or shot.name for shot in shots], UNIFORMS, NORMALS)
     again = [row for row, shot in enumerate(shots) if shot.again]

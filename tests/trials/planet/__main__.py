@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from pinpoint.world.presets import PRESETS
+from trials.planet import eye
 from trials.planet.tables import STEPS, made
 
 
@@ -17,5 +18,10 @@ parser = argparse.ArgumentParser(prog="trials.planet")
 parser.add_argument("--preset", choices=tuple(PRESETS), default="bench")
 parser.add_argument("--seed", type=int, default=7)
 parser.add_argument("--steps", type=int, default=STEPS, help="of the probe at most")
+parser.add_argument("--eye", action="store_true", help="what a good eye would reach, instead")
+parser.add_argument("--every", type=int, default=8, help="of the questions of the eye")
 given = parser.parse_args()
-sys.stdout.write(made(given.preset, given.seed, steps=given.steps, say=_say))
+if given.eye:
+    sys.stdout.write(eye.made(given.preset, given.seed, every=given.every, say=_say))
+else:
+    sys.stdout.write(made(given.preset, given.seed, steps=given.steps, say=_say))

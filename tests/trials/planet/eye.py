@@ -1,0 +1,232 @@
+"""How far a good eye would come: what pictures say of their place, whoever looks at them.
+
+An eye reads those factors of a picture that can be seen in it, as the picture has them (their noise
+is in it), and misreads each by `blur` standard deviations. It knows how factors are spread and how
+noisy each kind is, and compares two pictures by how much likelier one place is than two: who only
+looks does no better at the same blur. `PYTHONPATH=tests python -m trials.planet --eye` makes the
+table in docs/planet.md.
+Letters: N pictures, Q questions, G gallery pictures, F factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pinpoint.geo.points import lat_lon, unit_xyz
+from pinpoint.metrics.abstention import abstention_auroc
+from pinpoint.world.chance import Chance
+from pinpoint.world.fields import COLUMNS, WIDTH, factors
+from pinpoint.world.habits import Shot
+from pinpoint.world.looks import Looks
+from pinpoint.world.pictures import noise, scene
+from pinpoint.world.presets import GENERATOR, PRESETS, Preset, preset_digest
+from readme_tables import table
+from trials.planet.ground import EARTH_KM, planned
+
+BLURS = (0.0, 0.3, 0.6, 1.0)
+KINDS = ("photo", "street")
+_SIDES = slice(COLUMNS["corner"].start + 8, COLUMNS["corner"].stop)
+"""Which side of a street looks how: the eye leaves it out, it depends on where the camera turns."""
+_FAR = slice(0, COLUMNS["corner"].start)
+"""What a place shares with all of its town."""
+_AT_ONCE, _DEPTH, _NEAR_KM = 500, 48, 25.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What an eye has read of N pictures."""
+
+    values: np.ndarray
+    """`[N, F]`."""
+    seen: np.ndarray
+    """Which of them can be seen, `[N, F]`."""
+    spread: np.ndarray
+    """How far values are off, in standard deviations of the factors, `[N]`."""
+    shots: list[Shot]
+    xyz: np.ndarray
+
+    def rows(self, *, use: str, role: str, kind: str | None = None) -> np.ndarray:
+        return np.array(
+            [
+                row
+                for row, shot in enumerate(self.shots)
+                if shot.use == use and shot.site.role == role and kind in (None, shot.kind)
+            ],
+            dtype=np.intp,
+        )
+
+    @property
+    def shows(self) -> np.ndarray:
+        """Whether a picture shows anything of its place, `[N]`."""
+        return np.asarray(self.seen.any(axis=1))
+
+
+def read(seed: int, preset: Preset, shots: list[Shot], blur: float) -> Read:
+    """Read pictures without painting them; `blur` is drawn anew for each picture and factor."""
+    values, seen = [], []
+    dice = np.random.default_rng(seed)
+    for first in range(0, len(shots), 2_048):
+        part = shots[first : first + 2_048]
+        countries = [shot.site.city.country for shot in part]
+        own = factors(seed, lat_lon([shot.point for shot in part]), countries)
+        # The first noise that `looks` takes is that of the factors.
+        own = own + _noise(preset, part)[:, None] * Chance(*noise(seed, part)).bell(1.0, WIDTH)
+        values.append(own + blur * dice.standard_normal(own.shape).astype(np.float32))
+        seen.append(visible(scene(seed, part, preset)))
+    spread = np.hypot(_noise(preset, shots), blur)
+    return Read(
+        values=np.concatenate(values),
+        seen=np.concatenate(seen),
+        spread=spread,
+        shots=shots,
+        xyz=unit_xyz(lat_lon([shot.point for shot in shots])),
+    )
+
+
+def _noise(preset: Preset, shots: list[Shot]) -> np.ndarray:
+    of = {"photo": preset.habits.photo_noise, "street": preset.habits.street_noise}
+    return np.array([of[shot.kind] for shot in shots], np.float32)
+
+
+def visible(shown: Looks) -> np.ndarray:
+    """Whose bearers are in the picture, `[N, WIDTH]`: as `world/looks` hands factors out."""
+    built = (shown.houses[:, 1] < 1e4).any(axis=1)
+    road, sign = shown.road_shape[:, 1] > 0, shown.sign_shape[:, 1] > 0
+    country = COLUMNS["country"].start
+    seen = np.zeros((len(built), WIDTH), dtype=bool)
+    seen[:, COLUMNS["climate"]] = seen[:, COLUMNS["region"]] = True
+    seen[:, country : country + 4] = road[:, None]
+    seen[:, country + 2] |= sign
+    seen[:, country + 3] |= built
+    seen[:, country + 4 : country + 8] = built[:, None]
+    seen[:, country + 6 : country + 8] |= sign[:, None]
+    seen[:, COLUMNS["town"]] = seen[:, COLUMNS["corner"]] = built[:, None]
+    seen[:, _SIDES] = False
+    # A radius of 3 half pictures hides everything; close-ups leave the rest of the scene.
+    return np.asarray(seen & (shown.subject_shape[:, 2] < 1.5)[:, None])
+
+
+def likeness(left: Read, lefts: np.ndarray, right: Read, rights: np.ndarray) -> np.ndarray:
+    """Logarithm of how much likelier one place is than two, `[Q, G]`.
+
+    One place is one corner, or one town; a factor is standard normal over places.
+    """
+    found = np.empty((len(lefts), len(rights)), np.float32)
+    for one in np.unique(left.spread[lefts]):
+        for other in np.unique(right.spread[rights]):
+            rows = np.flatnonzero(left.spread[lefts] == one)
+            columns = np.flatnonzero(right.spread[rights] == other)
+            pair = [
+                _ratio(
+                    left.values[lefts[rows], part] * left.seen[lefts[rows], part],
+                    left.seen[lefts[rows], part],
+                    right.values[rights[columns], part] * right.seen[rights[columns], part],
+                    right.seen[rights[columns], part],
+                    1.0 + one**2,
+                    1.0 + other**2,
+                )
+                for part in (slice(0, WIDTH), _FAR)
+            ]
+            found[np.ix_(rows, columns)] = np.logaddexp(*pair)
+    return found
+
+
+def _ratio(
+    x: np.ndarray, x_seen: np.ndarray, y: np.ndarray, y_seen: np.ndarray, a: float, b: float
+) -> np.ndarray:
+    """Of two normal variables of variances a and b: with covariance 1 against with none.
+
+    Summed over the factors that both show; values that are not seen are 0.
+    """
+    left = a * b - 1.0
+    both, x_there, y_there = x_seen @ y_seen.T.astype(np.float32), x_seen * 1.0, y_seen * 1.0
+    square_x = (x**2) @ y_there.T * (b / left - 1.0 / a)
+    square_y = x_there @ (y**2).T * (a / left - 1.0 / b)
+    return np.asarray(
+        -0.5 * (both * np.log(left / (a * b)) + square_x + square_y) + (x @ y.T) / left
+    )
+
+
+def made(preset: str, seed: int, *, every: int, say: Say) -> str:
+    """The table: a line for each blur.
+
+    Args:
+        preset: Of the planet.
+        seed: Of the planet.
+        every: Of the questions of a kind each so manieth is asked.
+        say: Told what is done.
+    """
+    shots = planned(seed, PRESETS[preset], ("test", "null-test"))
+    rows = []
+    for blur in BLURS:
+        eye = read(seed, PRESETS[preset], shots, blur)
+        asked = {
+            (role, kind): _asked(eye, eye.rows(use="query", role=role, kind=kind)[::every])
+            for role in ("test", "null-test")
+            for kind in KINDS
+        }
+        rows.append([f"{blur:g}", *_line(asked)])
+        say(f"blur {blur:g} done")
+    words = (
+        f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {seed}, digest "
+        f"`{preset_digest(PRESETS[preset], seed)}`; galleries of both kinds, one question in "
+        f"{every}."
+    )
+    columns = ["blur"]
+    for kind in KINDS:
+        columns += [
+            f"{kind} questions",
+            f"top-1 / oracle@{_DEPTH}, 25 km: {kind}",
+            f"AUROC: {kind}",
+        ]
+    return f"{words}\n\n{table(columns, rows)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    near_km: np.ndarray
+    """The best one's distance, `[Q]`."""
+    nearest_km: np.ndarray
+    """The nearest of `_DEPTH`."""
+    evidence: np.ndarray
+    """Logarithm of the summed likelihoods of the gallery, `[Q]`."""
+    shows: np.ndarray
+
+
+def _asked(eye: Read, questions: np.ndarray) -> _Asked:
+    gallery = eye.rows(use="gallery", role="test")
+    creators = np.array([shot.creator for shot in eye.shots])
+    parts = [(np.empty(0),) * 3]
+    for first in range(0, len(questions), _AT_ONCE):
+        rows = questions[first : first + _AT_ONCE]
+        like = likeness(eye, rows, eye, gallery)
+        like[creators[rows][:, None] == creators[gallery]] = -np.inf
+        best = np.argsort(-like, axis=1, kind="stable")[:, :_DEPTH]
+        chord = np.linalg.norm(eye.xyz[rows][:, None] - eye.xyz[gallery[best]], axis=2)
+        away_km = 2 * EARTH_KM * np.arcsin(np.clip(chord / 2, 0, 1))
+        parts.append((away_km[:, 0], away_km.min(axis=1), np.logaddexp.reduce(like, axis=1)))
+    near_km, nearest_km, evidence = map(np.concatenate, zip(*parts, strict=True))
+    return _Asked(
+        near_km=near_km, nearest_km=nearest_km, evidence=evidence, shows=eye.shows[questions]
+    )
+
+
+def _line(asked: dict[tuple[str, str], _Asked]) -> list[str]:
+    """Cells of each kind: how many, how often right, and how well no gallery is told from one.
+
+    The last sets all questions without a gallery against those with one that show their place.
+    """
+    cells = []
+    for kind in KINDS:
+        here, nowhere = asked["test", kind], asked["null-test", kind]
+        top = 100 * (here.near_km < _NEAR_KM).mean()
+        oracle = 100 * (here.nearest_km < _NEAR_KM).mean()
+        both = np.concatenate([nowhere.evidence, here.evidence[here.shows]])
+        without = np.arange(len(both)) < len(nowhere.evidence)
+        told = abstention_auroc(-both, without)
+        cells += [f"{len(here.near_km):,}", f"{top:.1f} / {oracle:.1f}", f"{told:.3f}"]
+    return cells
