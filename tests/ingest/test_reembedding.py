@@ -15,6 +15,7 @@ from pinpoint.bootstrap import LazyEncoder
 from pinpoint.errors import DatabaseUnavailable
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.stored import CHANGED, Pace
+from pinpoint.records import Embedded
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.store.backlog import Backlog
 from pinpoint.store.points import Points
@@ -170,6 +171,18 @@ def test_what_a_batch_is_still_at_is_left_to_it(rig, backlog, tmp_path, monkeypa
         failed = "UPDATE batch_items SET state = 'failed', outcome = NULL, reason = 'given up'"
         unit.connection.execute(text(failed))
     assert len(backlog.missing(*asked, under_way=False)) == 3, "nobody else would make them"
+
+
+def test_a_vector_that_a_batch_made_meanwhile_stays(rig, tiny, backlog, tmp_path):
+    write_photos(tmp_path / "in", 1)
+    rig.ingest(tmp_path / "in", rig.organization())
+    (image_id,) = missing(backlog, tiny)
+    contract, (file,) = tiny.encoder.contract, backlog.files([image_id])
+    made = np.full(contract.dims["image"], 0.25, dtype=np.float32)
+    one = Embedded(image_id=image_id, sha256=file.images[0].sha256, vector=made)
+    rig.ledger.save_vectors(contract.digest, [one])
+    pipeline.reembed_images([image_id], tiny, backlog)
+    assert np.array_equal(stored(rig, contract)[image_id], made)
 
 
 def test_a_pace_is_kept():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from pinpoint.errors import BadBundle, OtherContract, PinpointError
+from pinpoint.errors import BadBundle, DatabaseUnavailable, OtherContract, PinpointError
 from pinpoint.ingest import pipeline
 from pinpoint.stack.backup import backup
 from pinpoint_workers import upkeep
@@ -157,6 +157,25 @@ def test_a_worker_makes_good_what_a_killed_command_left(stack, monkeypatch):
     assert waiting == lost
     pipeline.index_images(waiting, stack.worker.ingest_parts())
     assert stack.held() == (stack.live(), digest)
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_leaves_to_a_batch_what_the_batch_is_at(stack, monkeypatch):
+    write_photos(stack.folder, 3, first=300)
+    ids, digest = stack.register(stack.folder), stack.descriptor.contract.digest
+
+    def gone(*_args, **_more):
+        raise DatabaseUnavailable("restarted between rows and vectors")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(stack.worker.ledger, "save_vectors", gone)
+        with pytest.raises(DatabaseUnavailable):
+            pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+    monkeypatch.setattr(upkeep, "services", lambda: stack.worker)
+    upkeep.reconcile_index([])
+    assert len(stack.vectors(digest)) == PHOTOS
+    pipeline.ingest_items(ids, WORKER, stack.worker.ingest_parts())
+    assert len(stack.vectors(digest)) == PHOTOS + 3
 
 
 @pytest.mark.timeout(240)

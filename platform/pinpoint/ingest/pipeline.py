@@ -176,7 +176,7 @@ def reembed_images(
             ]
             vectors, failures = embed(wanted, parts.encoder)
             parts.ledger.save_vectors(
-                contract.digest, vectors, marked=True, encode_places=_placing(parts.encoder)
+                contract.digest, vectors, again=True, encode_places=_placing(parts.encoder)
             )
             unreachable |= lost | failures
             done += len(vectors)

@@ -74,7 +74,7 @@ class Ledger(Protocol):
         contract: str,
         vectors: Sequence[Embedded],
         *,
-        marked: bool = False,
+        again: bool = False,
         encode_places: EncodePlaces | None = None,
     ) -> None:
         """Store vectors as fp16; one whose image has other bytes by now is dropped.
@@ -82,8 +82,9 @@ class Ledger(Protocol):
         Args:
             contract: Digest of the bundle that made them.
             vectors: Good only for the bytes they were made from.
-            marked: The rows count as changed, so that a build of the index that runs sees them.
-                Without it that is the index stage's work.
+            again: Made of what is kept of the files, by no batch: a vector that is there by now
+                stays, and the rows count as changed, so that a build of the index that runs sees
+                them. Without it that is the index stage's work.
             encode_places: Stores vectors of the rows' positions as well, as channel `gps`. Without
                 it that is the index stage's work.
         """

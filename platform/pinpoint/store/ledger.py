@@ -85,7 +85,7 @@ class Ledger:
         contract: str,
         vectors: Sequence[Embedded],
         *,
-        marked: bool = False,
+        again: bool = False,
         encode_places: EncodePlaces | None = None,
     ) -> None:
         """Store vectors as fp16; one whose image has other bytes by now is dropped."""
@@ -110,10 +110,12 @@ class Ledger:
             ]
             if values:
                 statement = insert(embeddings)
+                newer = {"vector": statement.excluded.vector}
                 unit.connection.execute(
-                    statement.on_conflict_do_update(
-                        constraint="pk_embeddings", set_={"vector": statement.excluded.vector}
-                    ),
+                    # Who encodes again may read a rendition; what a batch made meanwhile stays.
+                    statement.on_conflict_do_nothing()
+                    if again
+                    else statement.on_conflict_do_update(constraint="pk_embeddings", set_=newer),
                     values,
                 )
             if values and encode_places is not None:
@@ -121,7 +123,7 @@ class Ledger:
                 found = unit.connection.execute(select_points(contract).where(mine)).all()
                 points = to_points(found)
                 placing.placed(unit.connection, points, contract, encode_places)
-            if values and marked:
+            if values and again:
                 unit.connection.execute(
                     update(images)
                     .where(among(images.c.id, [value["image_id"] for value in values]))

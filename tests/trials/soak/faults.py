@@ -111,18 +111,21 @@ def kill_postgres(ground: Ground, dice: random.Random) -> None:
 def restart_postgres(ground: Ground, dice: random.Random) -> None:
     """PostgreSQL's fast shutdown, as the supervisor asks for it: all sessions are ended.
 
-    PostgreSQL 15 that is asked while it recovers from a killed session never ends, with only its
-    checkpointer left (seed 4131); whoever stops servers kills such a one, as the supervisor does.
+    PostgreSQL 15 that is asked while it recovers from a killed session never ends (seed 4131), with
+    only its checkpointer left; the supervisor kills such a one. Any other that stays is an error.
     """
-    if (pid := _postmaster(ground)) is None:
+    postmaster = PostgresServer(ground.places).postmaster()
+    if postmaster is None:
         return
-    _signal(pid, signal.SIGINT)
+    _signal(postmaster.pid, signal.SIGINT)
     with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
         try:
-            process.wait(STOP_S)
+            postmaster.wait(STOP_S)
         except psutil.TimeoutExpired:
-            process.kill()
+            left = [_title(one) for one in postmaster.children()]
+            if any("checkpointer" not in title for title in left):
+                raise AssertionError(f"PostgreSQL does not stop for {left}") from None
+            postmaster.kill()
 
 
 def kill_backend(ground: Ground, dice: random.Random) -> None:
