@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import multivariate_normal, norm
 
-from pinpoint.world.fields import COLUMNS
-from pinpoint.world.pictures import scene
+from pinpoint.geo.points import lat_lon
+from pinpoint.world.fields import COLUMNS, WIDTH, factors
+from pinpoint.world.looks import looks
+from pinpoint.world.pictures import noise
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import eye
 from trials.planet.ground import planned
@@ -60,17 +62,59 @@ def test_an_eye_compares_by_the_likelihood_of_one_place():
         assert np.isclose(found[left, right], wanted, atol=1e-3)
 
 
-def test_an_eye_knows_what_is_in_a_picture():
+def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
+    """A factor is moved, noise stays; what then looks otherwise, and is there, shows the factor."""
     preset = PRESETS["tiny"]
     shots = planned(7, preset, ("test",))
-    shown, seen = scene(7, shots, preset), eye.read(7, preset, shots, 0.0).seen
-    hidden = shown.subject_shape[:, 2] >= 3.0
+    seen = eye.read(7, preset, shots, 0.0).seen
+    own = factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
+    before = shown_with(own, shots, preset)
+    hidden = before.subject_shape[:, 2] >= 3.0
     assert 0.1 < hidden.mean() < 0.3
     assert not seen[hidden].any()
-    assert seen[~hidden][:, COLUMNS["climate"]].all()
-    built = (shown.houses[:, 1] < 1e4).any(axis=1) & ~hidden
-    assert seen[built][:, COLUMNS["town"]].all()
-    assert not seen[~built][:, COLUMNS["town"]].any()
+    corner, country = COLUMNS["corner"].start, COLUMNS["country"].start
+    left_out = {*range(corner, corner + 4), *range(corner + 8, WIDTH)}
+    for column in range(WIDTH):
+        moved = own.copy()
+        moved[:, column] += 0.3
+        shows = changed(before, shown_with(moved, shots, preset)) & ~hidden
+        assert not (seen[:, column] & ~shows).any(), (
+            f"factor {column} is read where nothing shows it"
+        )
+        if column not in left_out | {country + 3}:
+            assert not (shows & ~seen[:, column]).any(), f"factor {column} shows and is not read"
+
+
+def shown_with(own, shots, preset):
+    flat, bell = noise(7, shots)
+    return looks(
+        own,
+        street=np.array([shot.kind == "street" for shot in shots], np.float32),
+        rural=np.array([shot.rural for shot in shots], np.float32),
+        heading_deg=np.array([shot.heading_deg for shot in shots], np.float32),
+        flat=flat,
+        bell=bell,
+        habits=preset.habits,
+    )
+
+
+def changed(before, after):
+    """Where something looks otherwise that is there in both, `[N]`."""
+    built = (before.houses[:, 1] < 1e4).any(axis=1)
+    there = {
+        ("road", "paint", "road_shape"): before.road_shape[:, 1] > 0,
+        ("sign", "sign_shape"): before.sign_shape[:, 1] > 0,
+        ("sky", "zenith", "ridge", "ridge_shape", "ground", "leaves"): np.ones(len(built), bool),
+        ("trees",): ((before.trees[:, 2] > 0) | (after.trees[:, 2] > 0)).any(axis=1),
+        ("houses", "walls", "fronts", "front_height", "bands", "band_shape"): built,
+        ("windows", "roof", "roof_height"): built,
+    }
+    found = np.zeros(len(built), bool)
+    for names, present in there.items():
+        for name in names:
+            gap = np.abs(getattr(after, name) - getattr(before, name)).reshape(len(built), -1)
+            found |= present & (gap.max(axis=1) > 1e-6)
+    return found
 
 
 def test_the_page_quotes_this_planet():
