@@ -10,8 +10,7 @@ from scipy.stats import multivariate_normal, norm
 
 from pinpoint.geo.points import lat_lon
 from pinpoint.world.fields import COLUMNS, WIDTH, factors
-from pinpoint.world.looks import looks
-from pinpoint.world.pictures import noise
+from pinpoint.world.pictures import shown
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import eye
 from trials.planet.ground import planned
@@ -42,9 +41,9 @@ def test_the_command_makes_the_table_of_the_eye():
 def test_an_eye_compares_by_the_likelihood_of_one_place():
     """Against the densities themselves, factor by factor."""
     preset = PRESETS["tiny"]
-    some = eye.read(7, preset, planned(7, preset, ("test",))[:60:3], 0.3)
+    some = eye.blurred(eye.read(7, preset, planned(7, preset, ("test",))[:60:3]), 0.3, 7)
     rows = np.arange(len(some.shots))
-    found = eye.likeness(some, rows, some, rows)
+    found = eye.likeness(some, rows, rows)
     for left, right in ((0, 5), (3, 19), (7, 7), (12, 2)):
         one, other = (1.0 + some.spread[row] ** 2 for row in (left, right))
         joint = multivariate_normal(cov=[[one, 1.0], [1.0, other]])
@@ -66,9 +65,9 @@ def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
     """A factor is moved, noise stays; what then looks otherwise, and is there, shows the factor."""
     preset = PRESETS["tiny"]
     shots = planned(7, preset, ("test",))
-    seen = eye.read(7, preset, shots, 0.0).seen
+    seen = eye.read(7, preset, shots).seen
     own = factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
-    before = shown_with(own, shots, preset)
+    before = shown(7, shots, preset, own)
     hidden = before.subject_shape[:, 2] >= 3.0
     assert 0.1 < hidden.mean() < 0.3
     assert not seen[hidden].any()
@@ -77,25 +76,12 @@ def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
     for column in range(WIDTH):
         moved = own.copy()
         moved[:, column] += 0.3
-        shows = changed(before, shown_with(moved, shots, preset)) & ~hidden
+        shows = changed(before, shown(7, shots, preset, moved)) & ~hidden
         assert not (seen[:, column] & ~shows).any(), (
             f"factor {column} is read where nothing shows it"
         )
         if column not in left_out | {country + 3}:
             assert not (shows & ~seen[:, column]).any(), f"factor {column} shows and is not read"
-
-
-def shown_with(own, shots, preset):
-    flat, bell = noise(7, shots)
-    return looks(
-        own,
-        street=np.array([shot.kind == "street" for shot in shots], np.float32),
-        rural=np.array([shot.rural for shot in shots], np.float32),
-        heading_deg=np.array([shot.heading_deg for shot in shots], np.float32),
-        flat=flat,
-        bell=bell,
-        habits=preset.habits,
-    )
 
 
 def changed(before, after):

@@ -31,6 +31,8 @@ from pinpoint.stack.places import (
 from pinpoint.stack.postgres_binaries import find_binaries, server_account
 from pinpoint.stack.processes import die_with_parent
 
+STOP_S: Final = 30
+"""How long its fast shutdown may take before it is killed."""
 _CONFIG: Final[Mapping[str, str]] = {
     "listen_addresses": "''",
     "unix_socket_permissions": "0700",

@@ -13,7 +13,7 @@ import pinpoint
 from pinpoint.jobs import LEARNING
 from pinpoint.settings import Settings
 from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.postgres import STOP_S, PostgresServer
 from pinpoint.stack.processes import MARKER
 from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.supervise import Program
@@ -45,7 +45,7 @@ def programs(settings: Settings, places: StackPlaces) -> list[Program]:
         server = PostgresServer(places)
         # INT is PostgreSQL's fast shutdown; TERM would wait for every client to leave.
         found.append(
-            Program("postgres", tuple(server.command), server.user, 1, "INT", stop_wait_s=30)
+            Program("postgres", tuple(server.command), server.user, 1, "INT", stop_wait_s=STOP_S)
         )
     if "broker" not in elsewhere:
         found.append(Program("redis", tuple(RedisServer(places).command)))

@@ -48,13 +48,7 @@ class Backlog:
     def missing(
         self, contract: str, channels: Collection[str], *, under_way: bool = True
     ) -> list[UUID]:
-        """Live images without a vector in each of these channels; those of a file together.
-
-        Args:
-            contract: Digest of the bundle whose vectors are wanted.
-            channels: All of them have to be there.
-            under_way: Also those that an unsettled item of a batch still works on.
-        """
+        """Live images without a vector in each of these channels; those of a file together."""
         whole = (
             select(embeddings.c.image_id)
             .where(embeddings.c.contract == contract, embeddings.c.channel.in_(channels))

@@ -110,14 +110,14 @@ class Ledger:
             ]
             if values:
                 statement = insert(embeddings)
-                newer = {"vector": statement.excluded.vector}
-                unit.connection.execute(
-                    # Who encodes again may read a rendition; what a batch made meanwhile stays.
-                    statement.on_conflict_do_nothing()
-                    if again
-                    else statement.on_conflict_do_update(constraint="pk_embeddings", set_=newer),
-                    values,
-                )
+                if again:
+                    # It may be made of a rendition; what a batch made meanwhile is not.
+                    statement = statement.on_conflict_do_nothing()
+                else:
+                    statement = statement.on_conflict_do_update(
+                        constraint="pk_embeddings", set_={"vector": statement.excluded.vector}
+                    )
+                unit.connection.execute(statement, values)
             if values and encode_places is not None:
                 mine = among(images.c.id, [value["image_id"] for value in values])
                 found = unit.connection.execute(select_points(contract).where(mine)).all()

@@ -51,6 +51,11 @@ def scene(seed: int, shots: Sequence[Shot], preset: Preset, *, blind: Sequence[s
     )
     for scale in blind:
         seen[:, COLUMNS[scale]] = 0.0
+    return shown(seed, shots, preset, seen)
+
+
+def shown(seed: int, shots: Sequence[Shot], preset: Preset, seen: Floats) -> Looks:
+    """What the shots show if their spots have the factors `[B, WIDTH]`."""
     flat, bell = noise(seed, shots)
     return looks(
         seen,

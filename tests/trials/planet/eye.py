@@ -12,7 +12,7 @@ Letters: N pictures, Q questions, G gallery pictures, F factors.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from pinpoint.world.looks import Looks
 from pinpoint.world.pictures import noise, scene
 from pinpoint.world.presets import GENERATOR, PRESETS, Preset, preset_digest
 from readme_tables import table
-from trials.planet.ground import EARTH_KM, planned
+from trials.planet.ground import apart_km, best_columns, planned
 
 BLURS = (0.0, 0.3, 0.6, 1.0)
 KINDS = ("photo", "street")
@@ -69,26 +69,31 @@ class Read:
         return np.asarray(self.seen.any(axis=1))
 
 
-def read(seed: int, preset: Preset, shots: list[Shot], blur: float) -> Read:
-    """Read pictures without painting them; `blur` is drawn anew for each picture and factor."""
+def read(seed: int, preset: Preset, shots: list[Shot]) -> Read:
+    """Read pictures without painting them, and without a mistake."""
     values, seen = [], []
-    dice = np.random.default_rng(seed)
     for first in range(0, len(shots), 2_048):
         part = shots[first : first + 2_048]
         countries = [shot.site.city.country for shot in part]
         own = factors(seed, lat_lon([shot.point for shot in part]), countries)
         # The first noise that `looks` takes is that of the factors.
-        own = own + _noise(preset, part)[:, None] * Chance(*noise(seed, part)).bell(1.0, WIDTH)
-        values.append(own + blur * dice.standard_normal(own.shape).astype(np.float32))
+        values.append(
+            own + _noise(preset, part)[:, None] * Chance(*noise(seed, part)).bell(1.0, WIDTH)
+        )
         seen.append(visible(scene(seed, part, preset)))
-    spread = np.hypot(_noise(preset, shots), blur)
     return Read(
         values=np.concatenate(values),
         seen=np.concatenate(seen),
-        spread=spread,
+        spread=_noise(preset, shots),
         shots=shots,
         xyz=unit_xyz(lat_lon([shot.point for shot in shots])),
     )
+
+
+def blurred(eye: Read, blur: float, seed: int) -> Read:
+    """The same, misread by `blur` standard deviations, of each picture and factor anew."""
+    missed = np.random.default_rng(seed).standard_normal(eye.values.shape).astype(np.float32)
+    return replace(eye, values=eye.values + blur * missed, spread=np.hypot(eye.spread, blur))
 
 
 def _noise(preset: Preset, shots: list[Shot]) -> np.ndarray:
@@ -117,24 +122,22 @@ def visible(shown: Looks) -> np.ndarray:
     return np.asarray(seen & (shown.subject_shape[:, 2] < 1.5)[:, None])
 
 
-def likeness(left: Read, lefts: np.ndarray, right: Read, rights: np.ndarray) -> np.ndarray:
+def likeness(eye: Read, questions: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """Logarithm of how much likelier one place is than two, `[Q, G]`.
 
     One place is one corner, or one town; a factor is standard normal over places.
     """
-    found = np.empty((len(lefts), len(rights)), np.float32)
-    for one in np.unique(left.spread[lefts]):
-        for other in np.unique(right.spread[rights]):
-            rows = np.flatnonzero(left.spread[lefts] == one)
-            columns = np.flatnonzero(right.spread[rights] == other)
+    found = np.empty((len(questions), len(gallery)), np.float32)
+    values, seen = eye.values * eye.seen, eye.seen.astype(np.float32)
+    for one in np.unique(eye.spread[questions]):
+        for other in np.unique(eye.spread[gallery]):
+            rows = np.flatnonzero(eye.spread[questions] == one)
+            columns = np.flatnonzero(eye.spread[gallery] == other)
+            left, right = questions[rows], gallery[columns]
             pair = [
                 _ratio(
-                    left.values[lefts[rows], part] * left.seen[lefts[rows], part],
-                    left.seen[lefts[rows], part],
-                    right.values[rights[columns], part] * right.seen[rights[columns], part],
-                    right.seen[rights[columns], part],
-                    1.0 + one**2,
-                    1.0 + other**2,
+                    (values[left, part], seen[left, part], 1.0 + one**2),
+                    (values[right, part], seen[right, part], 1.0 + other**2),
                 )
                 for part in (slice(0, WIDTH), _FAR)
             ]
@@ -142,20 +145,17 @@ def likeness(left: Read, lefts: np.ndarray, right: Read, rights: np.ndarray) -> 
     return found
 
 
-def _ratio(
-    x: np.ndarray, x_seen: np.ndarray, y: np.ndarray, y_seen: np.ndarray, a: float, b: float
-) -> np.ndarray:
-    """Of two normal variables of variances a and b: with covariance 1 against with none.
+_Side = tuple[np.ndarray, np.ndarray, float]
+"""Values, 0 where not seen; which are seen, 1 or 0; their variance."""
 
-    Summed over the factors that both show; values that are not seen are 0.
-    """
+
+def _ratio(one: _Side, other: _Side) -> np.ndarray:
+    """Of two normal variables: with covariance 1 against with none, summed over what both show."""
+    (x, x_seen, a), (y, y_seen, b) = one, other
     left = a * b - 1.0
-    both, x_there, y_there = x_seen @ y_seen.T.astype(np.float32), x_seen * 1.0, y_seen * 1.0
-    square_x = (x**2) @ y_there.T * (b / left - 1.0 / a)
-    square_y = x_there @ (y**2).T * (a / left - 1.0 / b)
-    return np.asarray(
-        -0.5 * (both * np.log(left / (a * b)) + square_x + square_y) + (x @ y.T) / left
-    )
+    both = np.log(left / (a * b)) * (x_seen @ y_seen.T)
+    squares = (b / left - 1.0 / a) * (x**2 @ y_seen.T) + (a / left - 1.0 / b) * (x_seen @ (y**2).T)
+    return np.asarray((x @ y.T) / left - 0.5 * (both + squares))
 
 
 def made(preset: str, seed: int, *, every: int, say: Say) -> str:
@@ -168,9 +168,9 @@ def made(preset: str, seed: int, *, every: int, say: Say) -> str:
         say: Told what is done.
     """
     shots = planned(seed, PRESETS[preset], ("test", "null-test"))
-    rows = []
+    plain, rows = read(seed, PRESETS[preset], shots), []
     for blur in BLURS:
-        eye = read(seed, PRESETS[preset], shots, blur)
+        eye = blurred(plain, blur, seed)
         asked = {
             (role, kind): _asked(eye, eye.rows(use="query", role=role, kind=kind)[::step])
             for role, step in (("test", every), ("null-test", 1))
@@ -210,11 +210,9 @@ def _asked(eye: Read, questions: np.ndarray) -> _Asked:
     parts = [(np.empty(0),) * 3]
     for first in range(0, len(questions), _AT_ONCE):
         rows = questions[first : first + _AT_ONCE]
-        like = likeness(eye, rows, eye, gallery)
+        like = likeness(eye, rows, gallery)
         like[creators[rows][:, None] == creators[gallery]] = -np.inf
-        best = np.argsort(-like, axis=1, kind="stable")[:, :_DEPTH]
-        chord = np.linalg.norm(eye.xyz[rows][:, None] - eye.xyz[gallery[best]], axis=2)
-        away_km = 2 * EARTH_KM * np.arcsin(np.clip(chord / 2, 0, 1))
+        away_km = apart_km(eye.xyz[rows], eye.xyz[gallery[best_columns(like, _DEPTH)]])
         parts.append((away_km[:, 0], away_km.min(axis=1), np.logaddexp.reduce(like, axis=1)))
     near_km, nearest_km, evidence = map(np.concatenate, zip(*parts, strict=True))
     return _Asked(

@@ -85,13 +85,18 @@ def candidates_km(
         score = vectors[part] @ known[rows].T
         if asked == "photo":
             score[planet.creator[part][:, None] == planet.creator[rows][None, :]] = -2.0
-        best = _best(score, depth)
-        chord = np.linalg.norm(planet.xyz[part][:, None] - planet.xyz[rows[best]], axis=2)
-        found[first : first + 1_000] = 2 * EARTH_KM * np.arcsin(np.clip(chord / 2, 0, 1))
+        best = best_columns(score, depth)
+        found[first : first + 1_000] = apart_km(planet.xyz[part], planet.xyz[rows[best]])
     return found, questions
 
 
-def _best(score: np.ndarray, depth: int) -> np.ndarray:
+def apart_km(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """From unit vectors `[Q, 3]` to those of their candidates `[Q, K, 3]`: `[Q, K]`."""
+    chord = np.linalg.norm(here[:, None] - there, axis=2)
+    return np.asarray(2 * EARTH_KM * np.arcsin(np.clip(chord / 2, 0, 1)))
+
+
+def best_columns(score: np.ndarray, depth: int) -> np.ndarray:
     """Columns `[B, depth]` of the highest scores, highest first, ties in the gallery's order."""
     if score.shape[1] <= depth:
         return np.argsort(-score, axis=1, kind="stable")

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.postgres import STOP_S, PostgresServer
 from trials.soak.ground import LEASE_S, Ground
 
 Fault = Callable[[Ground, random.Random], None]
-STOP_S = 30.0
-"""How long the supervisor waits for PostgreSQL to stop."""
 
 
 def _kill(name: str) -> Fault:
@@ -105,7 +103,8 @@ def broker_away(ground: Ground, dice: random.Random) -> None:
 
 def kill_postgres(ground: Ground, dice: random.Random) -> None:
     """SIGKILL to the postmaster."""
-    _signal(_postmaster(ground), signal.SIGKILL)
+    if (postmaster := _postmaster(ground)) is not None:
+        _signal(postmaster.pid, signal.SIGKILL)
 
 
 def restart_postgres(ground: Ground, dice: random.Random) -> None:
@@ -114,8 +113,7 @@ def restart_postgres(ground: Ground, dice: random.Random) -> None:
     PostgreSQL 15 that is asked while it recovers from a killed session never ends (seed 4131), with
     only its checkpointer left; the supervisor kills such a one. Any other that stays is an error.
     """
-    postmaster = PostgresServer(ground.places).postmaster()
-    if postmaster is None:
+    if (postmaster := _postmaster(ground)) is None:
         return
     _signal(postmaster.pid, signal.SIGINT)
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -130,9 +128,10 @@ def restart_postgres(ground: Ground, dice: random.Random) -> None:
 
 def kill_backend(ground: Ground, dice: random.Random) -> None:
     """SIGKILL to one session: PostgreSQL ends all the others and recovers."""
-    pid = _postmaster(ground)
+    if (postmaster := _postmaster(ground)) is None:
+        return
     with contextlib.suppress(psutil.NoSuchProcess):
-        sessions = [one for one in psutil.Process(pid).children() if "local" in _title(one)]
+        sessions = [one for one in postmaster.children() if "local" in _title(one)]
         if sessions:
             _signal(dice.choice(sessions).pid, signal.SIGKILL)
 
@@ -144,9 +143,8 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def _postmaster(ground: Ground) -> int | None:
-    found = PostgresServer(ground.places).postmaster()
-    return None if found is None else found.pid
+def _postmaster(ground: Ground) -> psutil.Process | None:
+    return PostgresServer(ground.places).postmaster()
 
 
 def _full(folder: str) -> Fault:
