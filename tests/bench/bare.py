@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from uuid import UUID
@@ -91,7 +92,7 @@ class Bare:
         parts = ("search", "choose", "evidence", "vote", "cited")
         took = {name: float(ms) for name, ms in zip(parts, np.diff(marks) * 1e3, strict=True)}
         best = UUID(str(chosen[order[0]].id)) if len(order) else None
-        return BareAnswer(best, len(rows), took)
+        return BareAnswer(best, sum(len(row[8]) for row in rows), took)
 
     def _search(
         self, vector: np.ndarray, organization: UUID, exact: bool, channels: tuple = ("image",)
@@ -184,7 +185,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     Args:
         vector: Query `[D]`.
         chosen: Hits of the index, `[K]`.
-        rows: Rows of the evidence statement, `[E]`.
+        rows: Rows of the evidence statement, one for each photo.
 
     Returns:
         Candidates best first, and evidence photos by similarity.
@@ -196,31 +197,33 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     worth = np.exp(_standard(score) / vote.TEMPERATURE)
     worth /= worth.sum()
     total = (worth * _carry(_metres(places, places))).sum(axis=1)
-    photos = {row[1]: row for row in rows}
-    if not photos:
+    if not rows:
         return np.argsort(-worth * total), []
-    number = {photo: u for u, photo in enumerate(photos)}
-    # The statement sends the vector of a photo once, with its first row.
-    sent = {row[1]: row[10] for row in rows if row[10] is not None}
-    data = np.frombuffer(b"".join(sent[photo] for photo in photos), dtype="<f2")
+    photos = [row[0] for row in rows]
+    data = np.frombuffer(b"".join(row[10] for row in rows), dtype="<f2")
     matrix = data.reshape(len(photos), -1).astype(np.float64)
     query = vector.astype(np.float64)
     cosine = np.vecdot(matrix, query) / np.sqrt(np.vecdot(matrix, matrix) * (query @ query))
-    of_kind = np.array([row[3] == KINDS[0] for row in photos.values()])
+    of_kind = np.array([row[2] == KINDS[0] for row in rows])
     silent = np.array([photo in seat for photo in photos])
     said = np.zeros(len(photos))
     for these in (of_kind & ~silent, ~of_kind & ~silent):
         if these.any():
             said[these] = _standard(cosine[these])
-    owner = np.array([row[0] - 1 for row in rows])
-    photo = np.array([number[row[1]] for row in rows])
+    owner, photo, away_m = pairs(rows)
     loud = np.maximum(np.expm1(np.minimum(said, vote.Z_MOST) - vote.Z_LEAST), 0.0)[photo]
     loud *= np.where(of_kind[photo] != kinds[owner], 1.0, vote.SAME_KIND_SHARE)
-    loud *= _carry(np.array([row[9] for row in rows])) * ~silent[photo]
+    loud *= _carry(away_m) * ~silent[photo]
     heard = np.bincount(owner, weights=loud, minlength=len(chosen))
     mass = worth * total * (1.0 + vote.EVIDENCE_WEIGHT * heard)
-    names = list(photos)
-    return np.argsort(-mass, kind="stable"), [names[u] for u in np.argsort(-cosine)]
+    return np.argsort(-mass, kind="stable"), [photos[u] for u in np.argsort(-cosine)]
+
+
+def pairs(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the evidence statement as pairs: seat of the candidate, row, metres, `[E]` each."""
+    photo = np.repeat(np.arange(len(rows)), [len(row[8]) for row in rows])
+    owner = np.fromiter(chain.from_iterable(row[8] for row in rows), dtype=np.intp) - 1
+    return owner, photo, np.fromiter(chain.from_iterable(row[9] for row in rows), dtype=np.float64)
 
 
 def _carry(distance_m: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.bare import Bare, BareAnswer, apart, fair
+from bench.bare import Bare, BareAnswer, apart, fair, pairs
 from pinpoint.bootstrap import LazyEncoder
 from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.gazetteer import likeliest
@@ -72,11 +72,11 @@ class BareJudged(Bare):
         marks.append(perf_counter())
         order = np.argsort(-scores).tolist()
         names = [UUID(str(chosen[seat].id)) for seat in order]
-        around = [row[1] for row in rows if row[0] - 1 == order[0]]
+        around = [row[0] for row in rows if order[0] + 1 in row[8]]
         self._cite([*names[: 4 * self._settings.cited], *around[: 4 * self._settings.cited]])
         marks.append(perf_counter())
         took = {name: float(ms) for name, ms in zip(_PARTS, np.diff(marks) * 1e3, strict=True)}
-        return BareAnswer(names[0], len(rows), took, point)
+        return BareAnswer(names[0], sum(len(row[8]) for row in rows), took, point)
 
     def _choose(self, found: list[list]) -> list:
         """The pictures' seats, then what the places bring anew, then what both have left."""
@@ -111,7 +111,7 @@ def tensors(
         found: Hits of both channels, of each those of each kind.
         chosen: Hits that became candidates, `[K]`.
         stored: Their vectors, in any order.
-        rows: Rows of the evidence statement, `[E]`, by candidate and kind.
+        rows: Rows of the evidence statement, one for each photo.
         per_kind: Seats of each candidate for evidence of a kind.
     """
     vectors = {row.id: row.vector for row in stored}
@@ -122,22 +122,21 @@ def tensors(
     away, bearing, age = (np.zeros(shape, dtype=np.float32) for _ in range(3))
     there = np.zeros(shape, dtype=bool)
     if rows:
-        place, ids, _, kinds, _, _, times, lats, lons, away_m, sent = zip(*rows, strict=True)
-        owner, code = np.array(place) - 1, np.array([KINDS.index(kind) for kind in kinds])
+        _, _, kinds, _, _, times, lats, lons, _, _, sent = zip(*rows, strict=True)
+        owner, photo, away_m = pairs(rows)
+        code = np.array([KINDS.index(kind) for kind in kinds])[photo]
+        order = np.lexsort((away_m, code, owner))
+        owner, photo, away_m, code = owner[order], photo[order], away_m[order], code[order]
         _, first, count = np.unique(
             owner * len(KINDS) + code, return_index=True, return_counts=True
         )
-        seat = (owner, code * per_kind + np.arange(len(rows)) - np.repeat(first, count))
-        # The statement sends the vector of a photo once, with its first row.
-        known = {id_: data for id_, data in zip(ids, sent, strict=True) if data is not None}
-        number = {id_: u for u, id_ in enumerate(known)}
-        matrix = np.frombuffer(b"".join(known.values()), dtype="<f2").reshape(len(known), -1)
-        near[seat] = matrix[[number[id_] for id_ in ids]]
+        seat = (owner, code * per_kind + np.arange(len(owner)) - np.repeat(first, count))
+        near[seat] = np.frombuffer(b"".join(sent), dtype="<f2").reshape(len(rows), -1)[photo]
         away[seat] = away_m
-        bearing[seat] = bearing_deg(places[owner], np.column_stack([lats, lons]))
+        bearing[seat] = bearing_deg(places[owner], np.column_stack([lats, lons])[photo])
         taken = [datetime.fromisoformat(row.payload["captured_at"]).timestamp() for row in chosen]
         then = np.array([each.timestamp() for each in times])
-        age[seat] = np.abs(np.array(taken)[owner] - then) / _YEAR_S
+        age[seat] = np.abs(np.array(taken)[owner] - then[photo]) / _YEAR_S
         there[seat] = True
 
     def one(array: np.ndarray) -> torch.Tensor:

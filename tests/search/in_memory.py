@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from types import SimpleNamespace
 from uuid import UUID, uuid5
 
@@ -19,6 +20,7 @@ from pinpoint.errors import NotFound
 from pinpoint.geo.distance import geodesic_bearing_deg, geodesic_m, haversine_m
 from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import (
+    KINDS,
     Contract,
     Evidence,
     Face,
@@ -176,12 +178,11 @@ class DictReader:
     def evidence(self, candidates, *, contract, radius_m, per_kind, excluded=()):
         self.database.log.append("evidence")
         assert contract == CONTRACT.digest
-        return [
-            row
-            for candidate in candidates
-            for kind in ("street", "photo")
-            for row in self._near(candidate, kind, radius_m, excluded)[:per_kind]
-        ]
+        found = []
+        for candidate in candidates:
+            own = [self._near(candidate, k, radius_m, excluded)[:per_kind] for k in KINDS]
+            found += sorted(chain(*own), key=lambda row: (row.distance_m, row.id.int))
+        return found
 
     def _near(self, candidate, kind, radius_m, excluded):
         at = np.array([candidate.point.lat, candidate.point.lon])

@@ -21,7 +21,7 @@ from pinpoint.errors import BadRequest
 from pinpoint.evaluation import fitting, withholding
 from pinpoint.evaluation.asked import read_run
 from pinpoint.evaluation.protocols import PROTOCOLS
-from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows
+from pinpoint.evaluation.rows import EXCLUDED, SERVED, asked_of, read_rows
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.conformal import conformal_level, one_per_author
@@ -147,7 +147,7 @@ def _read(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
         if "asked" not in answer or set(answer["asked"] or _KNOWN) != _KNOWN:
             raise BadRequest(f"{folder} was asked by an earlier version: ask again in a new folder")
         if answer["asked"] is not None:
-            found.append((_question(answer["asked"]), row))
+            found.append((asked_of(answer["asked"]), row))
     if rows < run["labels"]["asked"]:
         raise BadRequest(
             f"{folder} has {rows} of {run['labels']['asked']} rows: let the run finish first"
@@ -162,11 +162,6 @@ def _read(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
         [row["creator"] for _, row in found],
         np.array([row["strata"].get("covered") != "false" for _, row in found]),
     )
-
-
-def _question(said: Mapping[str, Any]) -> Asked:
-    points = tuple((float(lat), float(lon)) for lat, lon in said["points"])
-    return Asked(**{**said, "points": points, "logits": tuple(said["logits"])})
 
 
 def _cuts(known: Questions) -> dict[str, float]:

@@ -246,6 +246,12 @@ def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
     return np.fromfile(folder / VECTORS, dtype="<f2").reshape(-1, width)
 
 
+def asked_of(said: Mapping[str, Any]) -> Asked:
+    """What a decision was made from, as a row keeps it."""
+    points = tuple((float(lat), float(lon)) for lat, lon in said["points"])
+    return Asked(**{**said, "points": points, "logits": tuple(said["logits"])})
+
+
 def _survey(path: Path) -> tuple[set[int], int, int]:
     """Numbers of the rows, how many vectors they name, and where the last whole line ends.
 

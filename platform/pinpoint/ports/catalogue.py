@@ -78,7 +78,7 @@ class CatalogueReader(Protocol):
     ) -> list[Evidence]:
         """Neighbours of all candidates in one statement: up to `per_kind` of each kind.
 
-        Those `excluded` take nobody's place.
+        By candidate, nearest first, ties by id. Those `excluded` take nobody's place.
         """
         ...
 

@@ -55,10 +55,7 @@ def gather(
         for row in ask() if exclusions is None else _without(exclusions, vector, ask):
             if row.id != row.candidate_id and _allowed(row, limits):
                 found[row.candidate_id].append(row)
-    return {
-        each.id: tuple(sorted(found[each.id], key=lambda row: (row.distance_m, row.id.int)))
-        for each in candidates
-    }
+    return {each.id: tuple(found[each.id]) for each in candidates}
 
 
 def _without(

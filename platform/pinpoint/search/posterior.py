@@ -132,12 +132,17 @@ def best_point(
         nodes: Of the posterior.
         objective_km: Choose for accuracy within so many kilometres instead.
     """
-    points = np.array(of.points)
     if objective_km is not None:
-        worth = kernels.masses_within(belief, points, objective_km)
-    else:
-        worth = kernels.expected_scores(*nodes, points, SCORE_SCALE_KM)
+        return best_within(of, belief, objective_km)
+    points = np.array(of.points)
+    worth = kernels.expected_scores(*nodes, points, SCORE_SCALE_KM)
     return np.asarray(points[np.argmax(worth)])
+
+
+def best_within(of: Asked, belief: kernels.Mixture, km: float) -> Floats:
+    """The candidate's place `[2]` with the most mass within some km; of equal ones the first."""
+    points = np.array(of.points)
+    return np.asarray(points[np.argmax(kernels.masses_within(belief, points, km))])
 
 
 def believe(of: Asked, calibration: Calibration, objective_km: float | None = None) -> Belief:

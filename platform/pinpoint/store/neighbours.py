@@ -9,6 +9,7 @@ those within 0.5 km wherever m stand so near, and steps of radius would bring th
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -50,24 +51,24 @@ _NEAREST = """
                  FETCH FIRST (:per_kind) ROWS WITH TIES) AS t
               ORDER BY t.sphere_m, t.id LIMIT :per_kind)"""
 
-# LATERAL makes one side of `<->` constant in each loop. A photo near several candidates comes
-# several times, its vector only once.
+# LATERAL makes one side of `<->` constant in each loop. A photo is near several candidates as often
+# as not, so it comes once, with the candidates that it is near: reading rows is most of the work.
 EVIDENCE = text(
     """
-    WITH near AS MATERIALIZED (
-        SELECT c.place, n.*, row_number() OVER (PARTITION BY n.id ORDER BY c.place) AS turn
+    WITH near AS (
+        SELECT n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
+               array_agg(c.place) AS places, array_agg(n.distance_m) AS distances_m
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
                WITH ORDINALITY AS c(id, lat, lon, place)
           CROSS JOIN LATERAL ("""
     + "\n            UNION ALL".join(_NEAREST.format(here=_HERE, kind=kind) for kind in KINDS)
-    + """) n)
-    SELECT near.place, near.id, near.source_id, near.kind, near.panorama_id, near.sequence,
-           near.captured_at, near.lat, near.lon, near.distance_m,
-           CASE near.turn WHEN 1 THEN e.vector END AS vector
+    + """) n
+         GROUP BY n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon)
+    SELECT near.*, e.vector
       FROM near
       JOIN embeddings e
         ON e.image_id = near.id AND e.contract = :contract AND e.channel = 'image'
-     ORDER BY near.place, near.kind, near.distance_m, near.id
+     ORDER BY near.id
 """
 )
 
@@ -107,7 +108,7 @@ def evidence(
     per_kind: int,
     excluded: Collection[UUID] = (),
 ) -> list[Evidence]:
-    """Neighbours of all candidates, in one round trip, in the candidates' order."""
+    """Neighbours of all candidates, in one round trip: by candidate, nearest first, ties by id."""
     if not candidates or per_kind == 0:
         return []
     rows = connection.execute(
@@ -129,39 +130,36 @@ def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evi
     if not rows:
         return []
     # By columns: asking each of a thousand rows for its fields by name took as long as all else.
-    places, ids, sources, kinds, panoramas, sequences, times, lats, lons, away_m, vectors = zip(
-        *rows, strict=True
+    ids, sources, kinds, panoramas, sequences, times, lats, lons, places, distances_m, vectors = (
+        zip(*rows, strict=True)
     )
-    # A photo near several candidates comes several times; one reading of it is enough.
-    photos = {
-        id_: (Point(lat=lat, lon=lon), group_of(id_, panorama, sequence), unpack(vector))
-        for id_, lat, lon, panorama, sequence, vector in zip(
-            ids, lats, lons, panoramas, sequences, vectors, strict=True
+    points = [Point(lat=lat, lon=lon) for lat, lon in zip(lats, lons, strict=True)]
+    groups = list(map(group_of, ids, panoramas, sequences))
+    vector = unpack(b"".join(vectors)).reshape(len(ids), -1)
+    photo = np.repeat(np.arange(len(ids)), [len(own) for own in places])
+    owner = np.fromiter(chain.from_iterable(places), dtype=np.intp) - 1
+    away_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
+    order = np.lexsort((photo, away_m, owner))  # rows come by id
+    photo, owner, away_m = photo[order], owner[order], away_m[order]
+    origins = lat_lon([each.point for each in candidates])[owner]
+    bearings = bearing_deg(origins, np.column_stack([lats, lons])[photo])
+    return [
+        Evidence(
+            id=ids[at],
+            candidate_id=candidates[near].id,
+            source_id=sources[at],
+            kind=kinds[at],
+            point=points[at],
+            captured_at=times[at],
+            group=groups[at],
+            distance_m=distance_m,
+            bearing_deg=bearing,
+            vector=vector[at],
         )
-        if vector is not None
-    }
-    origins = lat_lon([each.point for each in candidates])[np.array(places) - 1]
-    bearings = bearing_deg(origins, np.column_stack([lats, lons])).tolist()
-    found = []
-    for place, id_, source_id, kind, captured_at, distance_m, bearing in zip(
-        places, ids, sources, kinds, times, away_m, bearings, strict=True
-    ):
-        point, group, vector = photos[id_]
-        found.append(
-            Evidence(
-                id=id_,
-                candidate_id=candidates[place - 1].id,
-                source_id=source_id,
-                kind=kind,
-                point=point,
-                captured_at=captured_at,
-                group=group,
-                distance_m=distance_m,
-                bearing_deg=bearing,
-                vector=vector,
-            )
+        for at, near, distance_m, bearing in zip(
+            photo.tolist(), owner.tolist(), away_m.tolist(), bearings.tolist(), strict=True
         )
-    return found
+    ]
 
 
 def evidence_parameters(

@@ -1,9 +1,9 @@
 """What the reranker's choice rests on: the test's questions, searched and shown in other ways.
 
 Candidates come by the real search flow, with all exclusions, as in training; evidence is taken away
-afterwards, by masking it. The choice is the candidate of the highest score at its refined place,
-before any calibration: so arms differ in what was shown, and in nothing else.
-Letters: N questions, K candidates, B questions at a time.
+afterwards, by masking it. The choice is the refined place with most of the scores' mass within the
+radius that is looked at, before any calibration: so arms differ in what was shown, and in nothing
+else. Letters: N questions, K candidates, B questions at a time, R radii.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pinpoint.cli.session import DEFAULT_ORGANIZATION
 from pinpoint.evaluation.labels import read_labels
 from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.run import Parts, Plan
+from pinpoint.geo.distance import pairwise_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.nets.bundles import read_bundle
 from pinpoint.nets.rerank_inputs import moved
@@ -35,6 +36,7 @@ from trials.rerank.ground import ALONE, KINDS, RERANKED, Ground, say
 NONE, SAME, OTHER, BOTH = EVIDENCE = ("none", "same kind", "other kind", "both")
 """Of the question's own kind, of the other, of both."""
 BEST, VOTE, ORACLE, BY_THEMSELVES = "best picture", "vote", "oracle", "candidates alone"
+RADII_KM = (1.0, 25.0)
 _AT_ONCE, _TELL = 32, 20
 
 
@@ -138,7 +140,7 @@ def _examples(
 
 
 def picks(ground: Ground, search: Search, examples: Examples) -> dict[str, np.ndarray]:
-    """Places `[N, 2]` by arm, and the truth."""
+    """Places by arm, `[N, 2]` or, where a radius is chosen for, `[N, R, 2]`; and the truth."""
     nets = {name: load_reranker(read_bundle(ground.bundle(name))) for name in (RERANKED, ALONE)}
     found = {"truth": np.array(examples.rows["truth"])}
     found |= _unlearned(examples)
@@ -166,8 +168,8 @@ def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
 
 @torch.inference_mode()
 def _chosen(net: Reranker, examples: Examples, evidence: str) -> np.ndarray:
-    """Refined places of the candidates of the highest scores, `[N, 2]`."""
-    found = np.empty((len(examples.rows), 2))
+    """Refined places with the most mass within each radius, `[N, R, 2]`."""
+    found = np.empty((len(examples.rows), len(RADII_KM), 2))
     for start in range(0, len(found), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(found)))
         given = plain(examples, rows).asked
@@ -175,9 +177,14 @@ def _chosen(net: Reranker, examples: Examples, evidence: str) -> np.ndarray:
         every = torch.ones_like(own)
         kept = {NONE: ~every, SAME: own, OTHER: ~own, BOTH: every}[evidence]
         said = net(replace(given, near_present=given.near_present & kept))
-        seats, best = torch.arange(len(rows)), said.scores.argmax(1)
-        offset_km = said.offset_km[seats, best].double().numpy()
-        found[rows] = lat_lon(moved(given.position[seats, best].numpy(), offset_km))
+        mass, offset_km = said.scores.double().softmax(1).numpy(), said.offset_km.double().numpy()
+        for row, at, own_mass, way in zip(
+            rows, given.position.numpy(), mass, offset_km, strict=True
+        ):
+            places = lat_lon(moved(at, way))
+            away_km = pairwise_m(places, places) / 1_000.0
+            held = [(away_km <= km) @ own_mass for km in RADII_KM]
+            found[row] = places[np.argmax(held, axis=1)]
     return found
 
 

@@ -5,7 +5,7 @@ Letters: N questions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -23,11 +23,11 @@ from pinpoint.world.habits import shots
 from pinpoint.world.pictures import scene
 from pinpoint.world.presets import PRESETS
 from pinpoint.world.regions import sites
-from trials.rerank.ablations import SEARCHES, picks_file, questions
+from trials.rerank.ablations import RADII_KM, SEARCHES, picks_file, questions
+from trials.rerank.decided import answers_within
 from trials.rerank.ground import KINDS, Ground
 
 CONVENTION = CONVENTIONS["pinpoint"]
-RADII_KM = (1.0, 25.0)
 CITY_KM = 25.0
 EVERYTHING = "all"
 
@@ -38,6 +38,8 @@ class Run:
 
     of: Measured
     files: list[str]
+    truth: np.ndarray
+    """`[N, 2]`."""
     role: np.ndarray
     kind: np.ndarray
 
@@ -59,9 +61,18 @@ def read_run(ground: Ground, name: str) -> Run:
     return Run(
         of=of,
         files=list(arm.files),
+        truth=arm.truth,
         role=np.array([own["role"] for own in of.strata]),
         kind=np.array([own["kind"] for own in of.strata]),
     )
+
+
+@cache
+def read_decided(ground: Ground, name: str, km: float) -> Run:
+    """The same, had its answers been chosen for accuracy within a radius."""
+    run = read_run(ground, name)
+    answers = answers_within(ground, name, km)
+    return replace(run, of=replace(run.of, error_km=distances_km(run.truth, answers, CONVENTION)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +121,14 @@ class Ablation:
     """How far off each arm of each search was, and whose question it was, `[N]` each."""
 
     off_km: dict[tuple[str, str], np.ndarray]
-    """By name of search and arm."""
+    """By name of search and arm, `[N, R]` where each radius has its own choice, else `[N, 1]`."""
     kind: np.ndarray
     clusters: np.ndarray
 
     def hits(self, search: str, arm: str, km: float) -> np.ndarray:
-        return within(self.off_km[search, arm], km, CONVENTION).astype(np.float64)
+        off_km = self.off_km[search, arm]
+        own = off_km[:, RADII_KM.index(km) if off_km.shape[1] > 1 else 0]
+        return within(own, km, CONVENTION).astype(np.float64)
 
     def share(self, search: str, arm: str, kind: str, km: float) -> Interval:
         rows = self.kind == kind
@@ -142,7 +155,8 @@ def read_ablation(ground: Ground) -> Ablation:
             if not np.array_equal(found["truth"], truth):
                 raise RuntimeError(f"{search.name} was asked other questions")
             for arm in found.files:
-                off_km[search.name, arm] = distances_km(truth, found[arm], CONVENTION.distance)
+                places = found[arm].reshape(len(truth), -1, 2)
+                off_km[search.name, arm] = distances_km(truth[:, None], places, CONVENTION)
     return Ablation(
         off_km=off_km,
         kind=np.array([one.kind for one in asked]),

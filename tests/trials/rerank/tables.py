@@ -34,6 +34,7 @@ from trials.rerank.measured import (
     gap,
     kept_promises,
     read_ablation,
+    read_decided,
     read_run,
     showing,
 )
@@ -41,6 +42,8 @@ from trials.rerank.measured import (
 SETTINGS = {"open": "test", "closed": "train"}
 """Setting, and the role whose gallery and questions it is."""
 RANKERS = ("vote", "rerank")
+GEOSCORE, WITHIN = AIMS = ("GeoScore", "within km")
+"""What an answer is chosen for: as it is by default, or accuracy within the row's radius."""
 
 
 def made(ground: Ground) -> str:
@@ -67,17 +70,23 @@ def words(ground: Ground) -> str:
     )
 
 
-def gaps(ground: Ground) -> dict[tuple[str, str, float], Gap]:
-    """By setting, kind of the question and radius."""
+def gaps(ground: Ground) -> dict[tuple[str, str, float, str], Gap]:
+    """By setting, kind of the question, radius, and what answers were chosen for."""
     found = {}
     for setting, role in SETTINGS.items():
-        if all((ground.run(f"{role}-{each}") / "report.md").is_file() for each in RANKERS):
-            vote, rerank = (read_run(ground, f"{role}-{each}") for each in RANKERS)
-            for kind in KINDS:
-                rows = (rerank.role == role) & (rerank.kind == kind)
-                if rows.any():
-                    for km in RADII_KM:
-                        found[setting, kind, km] = gap(vote, rerank, rows, km)
+        names = [f"{role}-{each}" for each in RANKERS]
+        if not all((ground.run(name) / "report.md").is_file() for name in names):
+            continue
+        for km in RADII_KM:
+            for aim in AIMS if ground.calibrates else AIMS[:1]:
+                vote, rerank = (
+                    read_run(ground, name) if aim == GEOSCORE else read_decided(ground, name, km)
+                    for name in names
+                )
+                for kind in KINDS:
+                    rows = (rerank.role == role) & (rerank.kind == kind)
+                    if rows.any():
+                        found[setting, kind, km, aim] = gap(vote, rerank, rows, km)
     return found
 
 
@@ -89,14 +98,20 @@ def headline(ground: Ground) -> str:
             kind,
             f"{found.questions:,} ({found.authors:,})",
             f"{km:g}",
+            aim,
             *map(percent, (found.top1, found.vote, found.rerank, found.oracle)),
             *map(percent, (found.closed_by_vote, found.closed, found.ahead, found.gained)),
         ]
-        for (setting, kind, km), found in gaps(ground).items()
+        for (setting, kind, km, aim), found in sorted(gaps(ground).items(), key=_in_order)
     ]
-    head = ["setting", "questions", "number (authors)", "km", BEST, VOTE, "rerank", ORACLE]
+    head = ["setting", "questions", "number (authors)", "km", "chosen for", BEST, VOTE, "rerank"]
     shares = ["gap closed by the vote", "by rerank", "rerank − vote", "rerank − best, points"]
-    return table([*head, *shares], rows)
+    return table([*head, ORACLE, *shares], rows)
+
+
+def _in_order(one: tuple[tuple[str, str, float, str], Gap]) -> tuple[bool, str, float, str]:
+    (setting, kind, km, aim), _ = one
+    return setting != "open", kind, km, aim
 
 
 def ablation(found: Ablation) -> list[str]:
@@ -115,8 +130,9 @@ def ablation(found: Ablation) -> list[str]:
                 rows.append([kind, _searched(search.name), _arm(arm), *said, against])
     head = ["questions", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
     return [
-        f"{len(found.kind):,} of the test's questions. Before calibration: the refined place of the"
-        " candidate with the highest score; of the vote with the evidence that the reranker sees.",
+        f"{len(found.kind):,} of the test's questions. Before calibration: the refined place with"
+        " most of the scores' mass within the column's radius; the vote's first candidate, with the"
+        " evidence that the reranker sees.",
         table([*head, "less no evidence, points @25 km"], rows),
         table(["questions", "one less another, points @25 km", "difference"], _changes(found)),
     ]

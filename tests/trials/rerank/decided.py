@@ -1,0 +1,36 @@
+"""Where a run's answers would stand, had they been chosen for accuracy within a radius.
+
+`PINPOINT_SEARCH_OBJECTIVE_KM` chooses so in serving. It leaves the posterior as it is, and a row
+keeps all that the posterior is made from, so nothing is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from pinpoint.evaluation.rows import EXCLUDED, asked_of, read_rows
+from pinpoint.geo import posteriors
+from pinpoint.nets.bundles import read_bundle
+from pinpoint.records import Asked, Calibration
+from pinpoint.search.posterior import best_within
+from trials.rerank.ground import RERANKED, Ground
+
+
+def answers_within(ground: Ground, name: str, km: float) -> np.ndarray:
+    """Places `[N, 2]` of an evaluation's answers in the order of its questions, NaN without one."""
+    folder = ground.run(name)
+    ranker = json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]["ranker"]
+    fitted = read_bundle(ground.bundle(RERANKED)).calibrations[ranker]
+    rows = sorted(read_rows(folder), key=lambda row: int(row["number"]))
+    asked = [row["arms"][EXCLUDED]["asked"] for row in rows]
+    return np.array(
+        [(np.nan, np.nan) if one is None else _place(asked_of(one), fitted, km) for one in asked]
+    )
+
+
+def _place(of: Asked, fitted: Calibration, km: float) -> np.ndarray:
+    _, fit = posteriors.chosen(of, fitted.strata, fitted.density_cuts)
+    belief = posteriors.mixture(of, fit, fitted.kernels_km, fitted.elsewhere_km)
+    return best_within(of, belief, km)
