@@ -26,10 +26,12 @@ parser.add_argument(
     "--at-once", type=int, default=2, help="questions asked at a time, of each ranker"
 )
 parser.add_argument(
-    "--every", type=int, default=1, help="ablations ask every so manieth of each kind"
+    "--of-each",
+    type=int,
+    help="so many of the test's questions of each kind, for ablations and for other planets",
 )
 given = parser.parse_args()
-size = {name: getattr(given, name) for name in ("preset", "seed", "at_once", "every")}
+size = {name: getattr(given, name) for name in ("preset", "seed", "at_once", "of_each")}
 ground = Ground(
     home=given.home.absolute(),
     trained=given.trained and Ground(home=given.trained.absolute(), **size),

@@ -99,13 +99,22 @@ def picks_file(ground: Ground, search: Search) -> Path:
 
 
 def questions(ground: Ground) -> list[Learner]:
-    """Of the role `test` those that ablations ask, of each kind in the order of the labels."""
+    """Of the role `test` those that ablations ask, in the order of the labels."""
     queries = ground.planet / "queries"
     labelled = read_labels(PROTOCOLS["world"], queries / "labels.csv")
     own = [each for each in labelled.questions if each.strata["role"] == "test"]
-    of_kind = [[each for each in own if each.kind == kind] for kind in KINDS]
-    asked = [each for questions_ in of_kind for each in questions_[:: ground.every]]
-    return [Learner(question=each, images=queries / "images") for each in asked]
+    kept = some([each.kind or "" for each in own], ground.of_each)
+    return [Learner(question=own[row], images=queries / "images") for row in kept]
+
+
+def some(kinds: Sequence[str], of_each: int | None) -> list[int]:
+    """Rows of questions in their order; of each kind no more than so many, evenly apart."""
+    kept: list[int] = []
+    for kind in KINDS:
+        rows = [row for row, own in enumerate(kinds) if own == kind]
+        few = len(rows) if of_each is None else min(of_each, len(rows))
+        kept += [rows[number * len(rows) // few] for number in range(few)]
+    return sorted(kept)
 
 
 def _examples(

@@ -38,8 +38,9 @@ class Ground:
     preset: str
     seed: int
     at_once: int
-    every: int = 1
-    """Of the test's questions of a kind the ablations ask each so manieth."""
+    of_each: int | None = None
+    """So many of the test's questions of each kind are asked in ablations, and about a planet whose
+    bundle comes from another; None asks all."""
     trained: Ground | None = None
     """Another planet's run, whose bundle and calibrations are asked here, untouched."""
 
@@ -70,7 +71,7 @@ class Ground:
     @property
     def ablations(self) -> Path:
         """What ablations leave; those of other questions lie elsewhere."""
-        return self.home / ("ablations" if self.every == 1 else f"ablations-every-{self.every}")
+        return self.home / ("ablations" if self.of_each is None else f"ablations-{self.of_each}")
 
     def run(self, name: str) -> Path:
         """Folder of an evaluation."""

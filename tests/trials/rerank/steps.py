@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import resource
 import shutil
@@ -70,7 +71,11 @@ def calibrate(ground: Ground) -> Any:
 
 def test(ground: Ground) -> Any:
     """Both rankers in the open setting, and in regions without a gallery."""
-    return list(map(str, _evaluated(ground, "test", ("test", "null-test"))))
+    asked = ("test", "null-test")
+    if ground.trained and ground.of_each:
+        labels = _fewer(ground, "test")
+        return list(map(str, _evaluated(ground, "test", asked[:1], labels=labels)))
+    return list(map(str, _evaluated(ground, "test", asked)))
 
 
 def ablate(ground: Ground) -> Any:
@@ -205,8 +210,29 @@ def _trained(ground: Ground, name: str, text: str) -> Any:
     return made["validation"]
 
 
+def _fewer(ground: Ground, role: str) -> Path:
+    """Labels of some of a role's questions, beside the others, where the planet is found."""
+    queries = ground.planet / "queries"
+    with (queries / "labels.csv").open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if row["role"] == role]
+        names = reader.fieldnames or ()
+    found = queries / f"labels-{role}-{ground.of_each}.csv"
+    with found.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        kept = ablations.some([row["kind"] for row in rows], ground.of_each)
+        writer.writerows(rows[row] for row in kept)
+    return found
+
+
 def _evaluated(
-    ground: Ground, role: str, asked: tuple[str, ...], *, galleries: tuple[str, ...] = ()
+    ground: Ground,
+    role: str,
+    asked: tuple[str, ...],
+    *,
+    galleries: tuple[str, ...] = (),
+    labels: Path | None = None,
 ) -> list[Path]:
     """Ask a role's gallery, or those of several roles, with both rankers at a time.
 
@@ -216,11 +242,13 @@ def _evaluated(
     words = [f"--source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
     words += [f"--only=role={one}" for one in asked]
     words += ["--no-served", f"--at-once={ground.at_once}"]
+    words += ["--images", str(ground.planet if labels is None else labels.parent / "images")]
+    words += [] if labels is None else ["--labels", str(labels)]
     todo = {ranker: out for ranker, out in runs.items() if not (out / "report.md").is_file()}
     say(f"{role}: to be asked with {' and '.join(todo) or 'nobody, it is done'}")
     ground.commands(
         *(
-            ("evaluate", "world", "--images", ground.planet, *words, "--ranker", each, "--out", out)
+            ("evaluate", "world", *words, "--ranker", each, "--out", out)
             for each, out in todo.items()
         ),
         bundle=RERANKED,

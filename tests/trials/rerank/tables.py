@@ -52,7 +52,9 @@ def made(ground: Ground) -> str:
     if all(picks_file(ground, search).is_file() for search in SEARCHES):
         parts += ["## What the choice rests on", *ablation(read_ablation(ground))]
     if ground.calibrates:
-        parts += ["## Calibration", calibration(ground), "## No support", support(ground)]
+        parts += ["## Calibration", calibration(ground)]
+        if (read_run(ground, "test-rerank").role == "null-test").any():
+            parts += ["## No support", support(ground)]
     return "\n\n".join(parts) + "\n"
 
 
