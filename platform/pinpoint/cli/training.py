@@ -186,6 +186,8 @@ def _bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
 
 
 def _show_reranker(bundle: Path, report: Any) -> None:
+    from pinpoint.training.short_evidence import warning
+
     said = report["validation"]
     ways = ("top1", "vote", "rerank", "oracle")
     output.table(
@@ -201,6 +203,8 @@ def _show_reranker(bundle: Path, report: Any) -> None:
         ],
     )
     output.say(f"questions left out: {report['dropped'] or 'none'}; split: {report['split']}")
+    if told := warning(report["short_evidence"]):
+        output.note(told)
     output.say(
         f"bundle in {bundle}; the index stays as it is: export PINPOINT_BUNDLE={bundle.name}, and "
         "start the API again"

@@ -41,9 +41,12 @@ from pinpoint.training.reranker_objective import batch_loss
 from pinpoint.training.reranker_validation import measured, tried
 from pinpoint.training.runs import REPORT
 from pinpoint.training.samples import Rows, Samples
+from pinpoint.training.short_evidence import short_evidence
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 
 EXAMPLES: Final = "examples"
+_LOOKED_AT: Final = 2_000
+"""So many questions tell whether their evidence is short."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is done, how much of it, and of how much."""
@@ -247,6 +250,7 @@ def _report(
     said: Mapping[str, float],
     took_s: float,
 ) -> dict[str, Any]:
+    some = examples.rows[train[:: max(1, len(train) // _LOOKED_AT)]]
     return {
         "config": config.model_dump(mode="json"),
         "questions": {"train": len(train), "validation": len(validation)},
@@ -254,6 +258,7 @@ def _report(
         "split": {**split.counts, "fingerprint": split.fingerprint},
         "photos": len(examples.photos.ids),
         "validation": dict(said),
+        "short_evidence": short_evidence(some),
         "seconds_of_steps": round(took_s, 1),
         "threads": torch.get_num_threads(),
     }
