@@ -31,6 +31,7 @@ from pinpoint.nets.rerank_inputs import Photos, Row, Shape, row_type, write_row
 from pinpoint.records import GPS_CHANNEL, KINDS, Circle, Exclusions
 from pinpoint.search import builds, evidence, exclude, pipeline, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.training.as_if import Makers
 from pinpoint.training.example_photos import photos_of
 from pinpoint.training.feature_files import FeatureFiles, claim
 from pinpoint.training.samples import Samples, texts
@@ -38,7 +39,7 @@ from pinpoint.training.seats import Seats
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a question if it holds an image this near to the truth."""
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _CHUNK: Final = 32
 
 Progress = Callable[[int, int], None]
@@ -64,6 +65,7 @@ class Gallery:
     """Candidates as its search settings have them."""
     evidence_radius_m: float
     evidence_per_kind: int
+    """As many as are kept; `seats` says how many are shown."""
     at_once: int = 1
     """Questions asked at a time; changes no row."""
 
@@ -76,11 +78,11 @@ class Gallery:
             per_kind=self.evidence_per_kind,
         )
 
-    def seats(self, candidates: int) -> Seats:
-        """Seats of so many candidates, as the search gives them."""
+    def seats(self, candidates: int, per_kind: int) -> Seats:
+        """Seats of so many candidates, as the search gives them, and of their evidence."""
         gps = GPS_CHANNEL in self.parts.encoder.contract.dims
         of_gps = retrieve.gps_seats(self.parts.search, candidates) if gps else 0
-        return Seats(candidates=candidates, of_gps=of_gps)
+        return Seats(candidates=candidates, of_gps=of_gps, per_kind=per_kind)
 
     def said(self) -> dict[str, Any]:
         """What names the gallery and how it is searched."""
@@ -108,7 +110,9 @@ class Examples:
     hidden: NDArray[np.bool_]
     """Candidates that training does not see, `[N, K]`."""
     seats: Seats | None = None
-    """How many of them a question shows; None shows all."""
+    """How many of them, and of their evidence, a question shows; None shows all."""
+    makers: Makers | None = None
+    """Whose the photos are, where other towns shall lose what the truth's has lost."""
 
     def hiding(self, places: LatLon, radius_m: float) -> Examples:
         """The same, with every candidate hidden that stands within a radius of one of the places.
@@ -126,6 +130,7 @@ def example_type(shape: Shape) -> np.dtype[Any]:
     """A row of serving, and what is known of the truth; an even number of bytes."""
     fields = [(name, *_plain(row_type(shape)[name])) for name in row_type(shape).names or ()]
     fields += [("truth", "f8", 2), ("supported", "?", len(KINDS)), ("voted", "i2")]
+    fields += [("kept_out", "?")]
     odd = np.dtype(fields).itemsize % 2
     return np.dtype([*fields, ("even", "u1", 1)] if odd else fields)
 
@@ -263,6 +268,7 @@ def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
         )
     write_row(row, vector, question.kind, candidates, near)
     row["truth"] = (question.truth.lat, question.truth.lon)
+    row["kept_out"] = bool((left or exclusions).ids)
     row["supported"] = _supported(question, left or exclusions, gallery)
     best = vote.rank(vector, candidates, near)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1

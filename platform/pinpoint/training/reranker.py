@@ -27,6 +27,7 @@ from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.reranker import Reranker
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.training import loop
+from pinpoint.training.as_if import makers_of
 from pinpoint.training.embedder import Trained, claimed, write_report
 from pinpoint.training.examples import (
     SUPPORT_M,
@@ -41,6 +42,7 @@ from pinpoint.training.reranker_objective import batch_loss
 from pinpoint.training.reranker_validation import measured, tried
 from pinpoint.training.runs import REPORT
 from pinpoint.training.samples import Rows, Samples
+from pinpoint.training.seats import nearest
 from pinpoint.training.short_evidence import short_evidence
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 
@@ -99,7 +101,11 @@ def train_reranker(
         train, validation = _usable(split, examples)
         radius_m = min(SUPPORT_M, config.split.buffer_m / 2.0)
         examples = examples.hiding(table.positions[split.validation], radius_m)
-        examples = replace(examples, seats=gallery.seats(config.gallery.candidates))
+        seats = gallery.seats(config.gallery.candidates, config.gallery.evidence_per_kind)
+        makers = makers_of(
+            folder / EXAMPLES, examples.photos, gallery.parts, gallery.plan.organization_id
+        )
+        examples = replace(examples, seats=seats, makers=makers)
         identity = _identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
         said = measured(tried(state.average.eval(), examples, validation, config))
@@ -251,6 +257,7 @@ def _report(
     took_s: float,
 ) -> dict[str, Any]:
     some = examples.rows[train[:: max(1, len(train) // _LOOKED_AT)]]
+    some = nearest(some, config.gallery.evidence_per_kind)
     return {
         "config": config.model_dump(mode="json"),
         "questions": {"train": len(train), "validation": len(validation)},

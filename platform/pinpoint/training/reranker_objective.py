@@ -19,12 +19,13 @@ from pinpoint.nets.rerank_inputs import Row, asked
 from pinpoint.nets.rerank_numbers import Asked
 from pinpoint.nets.reranker import Judged, Reranker
 from pinpoint.records import KINDS
+from pinpoint.training.as_if import thinned
 from pinpoint.training.examples import SUPPORT_M, Examples
 from pinpoint.training.reranker_config import DropConfig, RerankerConfig, TargetConfig
 from pinpoint.training.samples import Rows
 
-_ORDER, _DROPS = 1, 2
-"""Set draws of one seed apart: of questions, and of what is dropped."""
+_ORDER, _DROPS, _AS_IF = 1, 2, 3
+"""Set draws of one seed apart: of questions, of what is dropped, of what other towns lose."""
 _REFINED_KM: Final = 25.0
 """Candidates beyond this are wrong, not inexact."""
 _HUBER_KM: Final = 1.0
@@ -69,6 +70,9 @@ def plain(examples: Examples, rows: Rows) -> Shown:
 def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropConfig) -> Shown:
     """Questions from which something was taken; a pure function of rows, seed and step."""
     own, dice = np.array(examples.rows[rows]), np.random.default_rng([seed, _DROPS, step])
+    if examples.makers is not None:
+        others = np.random.default_rng([seed, _AS_IF, step])
+        thinned(own, examples.photos, examples.makers, others)
     count = len(rows)
 
     def chosen(share: float) -> NDArray[np.bool_]:
@@ -78,7 +82,6 @@ def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropCon
     present &= ~examples.hidden[rows]
     supported = np.array(own["supported"])
     near[chosen(drops.evidence)] = False
-    near &= dice.random(near.shape) >= drops.photo
     without, code = chosen(drops.kind), dice.integers(supported.shape[1], size=count)
     gone = np.where(without, code, -1)
     present &= own["kind"] != gone[:, None]
@@ -95,7 +98,10 @@ def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropCon
     near &= present[..., None]
     left = _seated(examples, own, np.any(supported, axis=1))
     gps = left.asked.gps * torch.from_numpy(~unplaced)[:, None, None]
-    return replace(left, asked=replace(left.asked, gps=gps))
+    # Last, for these seats stay empty: galleries are thin in places.
+    stays = torch.from_numpy(dice.random(left.asked.near_present.shape) >= drops.photo)
+    near_present = left.asked.near_present & stays
+    return replace(left, asked=replace(left.asked, gps=gps, near_present=near_present))
 
 
 def _seated(examples: Examples, own: Row, supported: NDArray[np.bool_]) -> Shown:

@@ -8,8 +8,9 @@ Letters: B questions, R candidates that there is room for, K that are shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,8 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 _IMAGE, _GPS = 0, 1
-_OF_CANDIDATES: Final = (
-    *("id", "position", "kind", "found", "present"),
-    *("near_id", "away_m", "bearing_deg", "age_years", "near_present"),
-)
+_OF_EVIDENCE: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
+_OF_CANDIDATES: Final = ("id", "position", "kind", "found", "present", *_OF_EVIDENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,8 @@ class Seats:
     candidates: int
     of_gps: int
     """Seats kept for what the channel `gps` finds."""
+    per_kind: int | None = None
+    """Evidence of each kind; None leaves all that is there."""
 
     def taken(self, rows: Row, photos: Photos) -> Row:
         """Questions with those candidates that the search would seat of what is present.
@@ -44,7 +45,8 @@ class Seats:
         """
         _, known = photos.seats(rows["id"])
         chosen = seated(rows, rows["present"] & known, likenesses(rows, photos), self)
-        return shown(rows, chosen, self.candidates)
+        made = shown(rows, chosen, self.candidates)
+        return made if self.per_kind is None else nearest(made, self.per_kind)
 
 
 def likenesses(rows: Row, photos: Photos) -> tuple[Floats, Floats]:
@@ -102,6 +104,29 @@ def shown(rows: Row, chosen: Flags, candidates: int) -> Row:
         picked[name] = np.take_along_axis(values, seats, axis=1)
     picked["present"] = there
     picked["near_present"] = picked["near_present"] & there[..., None]
+    return _with(rows, picked)
+
+
+def nearest(rows: Row, per_kind: int) -> Row:
+    """The rows with the nearest evidence of each kind that is left, and room for no more.
+
+    Args:
+        rows: Questions, evidence nearest first.
+        per_kind: Seats of a kind, no more than there are.
+    """
+    count, candidates, room = rows["near_present"].shape
+    shape = (count, candidates, len(KINDS), room // len(KINDS))
+    order = np.argsort(~rows["near_present"].reshape(shape), axis=-1, kind="stable")
+    picked = {
+        name: np.take_along_axis(rows[name].reshape(shape), order[..., :per_kind], axis=-1)
+        for name in _OF_EVIDENCE
+    }
+    flat = (count, candidates, len(KINDS) * per_kind)
+    return _with(rows, {name: values.reshape(flat) for name, values in picked.items()})
+
+
+def _with(rows: Row, picked: Mapping[str, NDArray[Any]]) -> Row:
+    """The rows with other values, and the room that these need, in some of their fields."""
     kind = [
         (name, picked[name].dtype, picked[name].shape[1:])
         if name in picked
