@@ -55,7 +55,7 @@ def note(text: str) -> None:
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; columns whose name begins with `>` are numbers and stand right."""
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
         right = column.startswith(">")
         drawn.add_column(
@@ -67,6 +67,9 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     # Ids are to be copied: a line that is too long may wrap, but nothing in it is cut.
     unbounded = console.options.update(max_width=_UNBOUNDED)
     console.width = max(console.width, console.measure(drawn, options=unbounded).maximum)
+    if title:
+        # By itself: as the table's own it would wrap where the table happens to end.
+        console.print(title, style="italic", soft_wrap=True)
     console.print(drawn)
 
 
