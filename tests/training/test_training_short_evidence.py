@@ -34,6 +34,12 @@ def test_short_sets_are_counted_on_both_sides_of_25_km(kind):
     assert "evidence_per_kind" in warning(found)
 
 
+def test_sets_that_are_short_elsewhere_tell_the_truth_as_well():
+    found = short_evidence(questions("photo", near=[2, 2], elsewhere=[1, 1]))
+    assert found == {"photo": {NEAR: 0.0, ELSEWHERE: 1.0}}
+    assert "0% and 100%" in warning(found)
+
+
 def test_sets_that_are_short_everywhere_tell_nothing():
     found = short_evidence(questions("photo", near=[1, 2, 0, 1], elsewhere=[0, 1, 1, 2]))
     assert found["photo"][NEAR] == found["photo"][ELSEWHERE]

@@ -105,6 +105,8 @@ def test_evidence_is_what_an_obvious_loop_finds(owner, as_api, where):
     )
     compared = 0
     for candidate in candidates:
+        both = [(one.distance_m, one.id) for one in found if one.candidate_id == candidate.id]
+        assert both == sorted(both), "nearest first, whatever the kind"
         for kind in KINDS:
             got = [one for one in found if one.candidate_id == candidate.id and one.kind == kind]
             compared += same(got, by_hand(rows, candidate, ours[0], kind), candidate)

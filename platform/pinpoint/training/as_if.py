@@ -9,7 +9,6 @@ Letters: B questions, R candidates, E evidence photos of a candidate, U photos.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from pinpoint.evaluation.run import Parts
 from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.nets.rerank_inputs import Photos, Row
 from pinpoint.records import KINDS
+from pinpoint.training.example_photos import open_column, save_column
 
 TOWN_M: Final = 30_000.0
 """Candidates so near to an earlier one are of its town; as far as a photo supports the truth, and a
@@ -50,7 +50,11 @@ class Makers:
 
 
 def makers_of(folder: Path, photos: Photos, parts: Parts, organization_id: UUID) -> Makers:
-    """Whose the photos of a cache of examples are; read once, then kept beside them."""
+    """Whose the photos of a cache of examples are; read once, then kept beside them.
+
+    Raises:
+        Conflict: What was kept cannot be read.
+    """
     path = folder / _FILE
     if not path.is_file():
         ids = [UUID(bytes=each.ljust(16, b"\0")) for each in photos.ids.tolist()]
@@ -63,11 +67,8 @@ def makers_of(folder: Path, photos: Photos, parts: Parts, organization_id: UUID)
                     (images[each].creator, images[each].sequence) if each in images else (None,) * 2
                     for each in own
                 ]
-        part = path.with_name(f"{path.name}.part")
-        with part.open("wb") as stream:
-            np.save(stream, np.stack([_coded([one[at] for one in said]) for at in (0, 1)]))
-        os.replace(part, path)
-    creator, sequence = np.load(path, allow_pickle=False)
+        save_column(path, np.stack([_coded([one[at] for one in said]) for at in (0, 1)]))
+    creator, sequence = open_column(path)
     return Makers(creator=creator, sequence=sequence)
 
 
@@ -88,9 +89,10 @@ def thinned(rows: Row, photos: Photos, makers: Makers, dice: np.random.Generator
         makers: Whose they are.
         dice: Chooses the photos.
     """
-    own, near = makers.of(photos, rows["id"]), makers.of(photos, rows["near_id"])
-    for at in np.flatnonzero(rows["kept_out"]):
-        _thin(rows[at], own[:, at], near[:, at], dice)
+    asked = np.flatnonzero(rows["kept_out"])
+    own, near = (makers.of(photos, rows[name][asked]) for name in ("id", "near_id"))
+    for number, at in enumerate(asked):
+        _thin(rows[at], own[:, number], near[:, number], dice)
 
 
 def _thin(

@@ -50,11 +50,12 @@ def photos_of(folder: Path, rows: Row, dim: int, parts: Parts) -> Photos:
         builds.fitting(parts.index, parts.encoder.contract)
         made = Photos.of(vectors, dim, np.float16)
         for column in _COLUMNS:
-            _save(folder / _PHOTOS.format(column), getattr(made, column))
-    return Photos(**{column: _open(folder / _PHOTOS.format(column)) for column in _COLUMNS})
+            save_column(folder / _PHOTOS.format(column), getattr(made, column))
+    return Photos(**{column: open_column(folder / _PHOTOS.format(column)) for column in _COLUMNS})
 
 
-def _save(path: Path, values: NDArray[Any]) -> None:
+def save_column(path: Path, values: NDArray[Any]) -> None:
+    """Put a column beside the examples, whole or not at all."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as stream:
         np.save(stream, values)
@@ -63,7 +64,12 @@ def _save(path: Path, values: NDArray[Any]) -> None:
     os.replace(part, path)
 
 
-def _open(path: Path) -> NDArray[Any]:
+def open_column(path: Path) -> NDArray[Any]:
+    """A column, memory-mapped.
+
+    Raises:
+        Conflict: It cannot be read.
+    """
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:

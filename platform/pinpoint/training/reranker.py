@@ -27,7 +27,7 @@ from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.reranker import Reranker
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.training import loop
-from pinpoint.training.as_if import makers_of
+from pinpoint.training.as_if import makers_of, thinned
 from pinpoint.training.embedder import Trained, claimed, write_report
 from pinpoint.training.examples import (
     SUPPORT_M,
@@ -256,7 +256,10 @@ def _report(
     said: Mapping[str, float],
     took_s: float,
 ) -> dict[str, Any]:
-    some = examples.rows[train[:: max(1, len(train) // _LOOKED_AT)]]
+    some = np.array(examples.rows[train[:: max(1, len(train) // _LOOKED_AT)]])
+    if examples.makers is not None:
+        dice = np.random.default_rng(config.schedule.seed)
+        thinned(some, examples.photos, examples.makers, dice)
     some = nearest(some, config.gallery.evidence_per_kind)
     return {
         "config": config.model_dump(mode="json"),

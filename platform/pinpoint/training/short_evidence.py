@@ -27,7 +27,7 @@ def short_evidence(rows: Row) -> Mapping[str, Mapping[str, float]]:
     """Share of candidates whose evidence of the question's own kind leaves seats empty.
 
     Args:
-        rows: `[N]` of `examples.example_type`.
+        rows: `[N]` of `examples.example_type`, after other towns have lost theirs.
 
     Returns:
         By kind of the question, within 25 km of the truth and elsewhere; kinds that nobody asked
@@ -52,12 +52,12 @@ def warning(found: Mapping[str, Mapping[str, float]]) -> str | None:
     seen = [
         f"{kind} {own[NEAR]:.0%} and {own[ELSEWHERE]:.0%}"
         for kind, own in found.items()
-        if own[NEAR] - own[ELSEWHERE] > MUCH
+        if abs(own[NEAR] - own[ELSEWHERE]) > MUCH
     ]
     if not seen:
         return None
     return (
-        "evidence is short more often near the truth than elsewhere, because the question's own "
-        f"author and sequence are left out ({', '.join(seen)}): the network can tell the truth by "
-        "that, and will not in serving; set a lower gallery.evidence_per_kind"
+        "near the truth evidence leaves seats empty more often, or less, than elsewhere "
+        f"({', '.join(seen)}), because authors and sequences are left out: the network can tell "
+        "the truth by that, and will not in serving; set a lower gallery.evidence_per_kind"
     )
