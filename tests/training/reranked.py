@@ -61,7 +61,7 @@ def gallery(world, config):
             max_bytes=10_000_000,
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,
-        evidence_per_kind=config.gallery.evidence_kept,
+        evidence_per_kind=config.gallery.evidence_per_kind,
     )
 
 

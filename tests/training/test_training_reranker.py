@@ -80,11 +80,10 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
         assert row["supported"].any() == (not null)
         near = row["near_present"]
         assert (row["away_m"][near] <= 10_000 * 1.001).all()
-        of_kind = (48, 2, 6)
-        assert (np.diff(np.where(near, row["away_m"], np.inf).reshape(of_kind)) >= 0)[
+        of_kind = (48, 2, 3)
+        assert (np.diff(np.where(near, row["away_m"], 1e9).reshape(of_kind)) >= 0)[
             near.reshape(of_kind)[..., 1:]
         ].all(), "nearest first"
-        assert row["kept_out"] == (learner.question.creator in creators.values())
     assert own > 20, "many questions are about the gallery's own authors"
     shown = plain(found, np.arange(len(asked)))
     assert shown.asked.present.sum() == found.rows["present"].sum(), "every vector is known"

@@ -168,7 +168,7 @@ def _asked_gallery(session: Session, services: Services, asked: RerankerConfig) 
             max_bytes=services.settings.media.max_bytes,
         ),
         evidence_radius_m=asked.gallery.evidence_radius_m,
-        evidence_per_kind=asked.gallery.evidence_kept,
+        evidence_per_kind=asked.gallery.evidence_per_kind,
     )
 
 

@@ -50,11 +50,11 @@ def photos_of(folder: Path, rows: Row, dim: int, parts: Parts) -> Photos:
         builds.fitting(parts.index, parts.encoder.contract)
         made = Photos.of(vectors, dim, np.float16)
         for column in _COLUMNS:
-            save_column(folder / _PHOTOS.format(column), getattr(made, column))
-    return Photos(**{column: open_column(folder / _PHOTOS.format(column)) for column in _COLUMNS})
+            _save(folder / _PHOTOS.format(column), getattr(made, column))
+    return Photos(**{column: _opened(folder / _PHOTOS.format(column)) for column in _COLUMNS})
 
 
-def save_column(path: Path, values: NDArray[Any]) -> None:
+def _save(path: Path, values: NDArray[Any]) -> None:
     """Put a column beside the examples, whole or not at all."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as stream:
@@ -64,7 +64,7 @@ def save_column(path: Path, values: NDArray[Any]) -> None:
     os.replace(part, path)
 
 
-def open_column(path: Path) -> NDArray[Any]:
+def _opened(path: Path) -> NDArray[Any]:
     """A column, memory-mapped.
 
     Raises:

@@ -1,6 +1,7 @@
 """What a reranker learns from: questions as the real search flow answers them, kept on disk.
 
-    picture ─encoded→ vector ─retrieve→ candidates ─one read→ evidence ─written→ row
+    picture ─encoded→ vector ─retrieve→ candidates ─as_if→ candidates, evidence ─written→ row
+                       │                             └ other towns lose as much as the truth's
                        └ its own row, author, sequence and copies kept out
 
 Rows name gallery photos; their vectors are fetched once, for all rows, from the index.
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +30,18 @@ from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
 from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.rerank_inputs import Photos, Row, Shape, row_type, write_row
-from pinpoint.records import GPS_CHANNEL, KINDS, Circle, Exclusions
+from pinpoint.records import (
+    GPS_CHANNEL,
+    KINDS,
+    Candidate,
+    Circle,
+    Evidence,
+    Exclusions,
+    Vector,
+)
 from pinpoint.search import builds, evidence, exclude, pipeline, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
-from pinpoint.training.as_if import Makers
+from pinpoint.training.as_if import as_if_elsewhere
 from pinpoint.training.example_photos import photos_of
 from pinpoint.training.feature_files import FeatureFiles, claim
 from pinpoint.training.samples import Samples, texts
@@ -39,7 +49,7 @@ from pinpoint.training.seats import Seats
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a question if it holds an image this near to the truth."""
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _CHUNK: Final = 32
 
 Progress = Callable[[int, int], None]
@@ -65,7 +75,6 @@ class Gallery:
     """Candidates as its search settings have them."""
     evidence_radius_m: float
     evidence_per_kind: int
-    """As many as are kept; `seats` says how many are shown."""
     at_once: int = 1
     """Questions asked at a time; changes no row."""
 
@@ -78,11 +87,11 @@ class Gallery:
             per_kind=self.evidence_per_kind,
         )
 
-    def seats(self, candidates: int, per_kind: int) -> Seats:
-        """Seats of so many candidates, as the search gives them, and of their evidence."""
+    def seats(self, candidates: int) -> Seats:
+        """Seats of so many candidates, as the search gives them."""
         gps = GPS_CHANNEL in self.parts.encoder.contract.dims
         of_gps = retrieve.gps_seats(self.parts.search, candidates) if gps else 0
-        return Seats(candidates=candidates, of_gps=of_gps, per_kind=per_kind)
+        return Seats(candidates=candidates, of_gps=of_gps)
 
     def said(self) -> dict[str, Any]:
         """What names the gallery and how it is searched."""
@@ -110,9 +119,7 @@ class Examples:
     hidden: NDArray[np.bool_]
     """Candidates that training does not see, `[N, K]`."""
     seats: Seats | None = None
-    """How many of them, and of their evidence, a question shows; None shows all."""
-    makers: Makers | None = None
-    """Whose the photos are, where other towns shall lose what the truth's has lost."""
+    """How many of them a question shows; None shows all."""
 
     def hiding(self, places: LatLon, radius_m: float) -> Examples:
         """The same, with every candidate hidden that stands within a radius of one of the places.
@@ -130,7 +137,6 @@ def example_type(shape: Shape) -> np.dtype[Any]:
     """A row of serving, and what is known of the truth; an even number of bytes."""
     fields = [(name, *_plain(row_type(shape)[name])) for name in row_type(shape).names or ()]
     fields += [("truth", "f8", 2), ("supported", "?", len(KINDS)), ("voted", "i2")]
-    fields += [("kept_out", "?")]
     odd = np.dtype(fields).itemsize % 2
     return np.dtype([*fields, ("even", "u1", 1)] if odd else fields)
 
@@ -238,41 +244,59 @@ def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
         )
     except (Refused, BadPhoto, TooLarge) as error:
         return error.reason
-    contract, organization_id = parts.encoder.contract, plan.organization_id
     exclusions = exclude.resolve(
         exclusions_for(question, sha256(data), plan),
-        organization_id=organization_id,
+        organization_id=plan.organization_id,
         database=parts.database,
     )
     find = partial(
         retrieve.candidates,
         vector,
         index=parts.index,
-        organization_id=organization_id,
+        organization_id=plan.organization_id,
         limits=plan.limits,
         settings=parts.search,
         exclusions=exclusions,
-        gps=GPS_CHANNEL in contract.dims,
+        gps=GPS_CHANNEL in parts.encoder.contract.dims,
     )
-    _, (candidates, left) = builds.of_one_build(parts.index, contract, lambda info: find(info=info))
-    with parts.database.read(organization_id) as reader:
-        near = evidence.gather(
-            candidates,
-            vector=vector,
-            reader=reader,
-            contract=contract.digest,
-            limits=plan.limits,
-            radius_m=gallery.evidence_radius_m,
-            per_kind=gallery.evidence_per_kind,
-            exclusions=left,
-        )
+    _, (found, left) = builds.of_one_build(
+        parts.index, parts.encoder.contract, lambda info: find(info=info)
+    )
+    candidates, near, out = _as_if(question, vector, found, left or exclusions, gallery)
     write_row(row, vector, question.kind, candidates, near)
     row["truth"] = (question.truth.lat, question.truth.lon)
-    row["kept_out"] = bool((left or exclusions).ids)
-    row["supported"] = _supported(question, left or exclusions, gallery)
+    row["supported"] = _supported(question, out, gallery)
     best = vote.rank(vector, candidates, near)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1
     return None
+
+
+def _as_if(
+    question: Question,
+    vector: Vector,
+    candidates: Sequence[Candidate],
+    exclusions: Exclusions,
+    gallery: Gallery,
+) -> tuple[Sequence[Candidate], Mapping[UUID, Sequence[Evidence]], Exclusions]:
+    """Candidates and evidence, once every town has lost what the truth's has, and all that went."""
+    plan, parts = gallery.plan, gallery.parts
+    with parts.database.read(plan.organization_id) as reader:
+        gather = partial(
+            evidence.gather,
+            vector=vector,
+            reader=reader,
+            contract=parts.encoder.contract.digest,
+            limits=plan.limits,
+            radius_m=gallery.evidence_radius_m,
+            per_kind=gallery.evidence_per_kind,
+        )
+        near = gather(candidates, exclusions=exclusions)
+        out = as_if_elsewhere(question, candidates, near, exclusions=exclusions, reader=reader)
+        if out == exclusions:
+            return candidates, near, out
+        gone = frozenset(out.ids)
+        candidates = [each for each in candidates if each.id not in gone]
+        return candidates, gather(candidates, exclusions=out), out
 
 
 def _supported(question: Question, exclusions: Exclusions, gallery: Gallery) -> list[bool]:

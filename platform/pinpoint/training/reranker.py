@@ -27,7 +27,6 @@ from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.reranker import Reranker
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.training import loop
-from pinpoint.training.as_if import makers_of, thinned
 from pinpoint.training.embedder import Trained, claimed, write_report
 from pinpoint.training.examples import (
     SUPPORT_M,
@@ -42,7 +41,6 @@ from pinpoint.training.reranker_objective import batch_loss
 from pinpoint.training.reranker_validation import measured, tried
 from pinpoint.training.runs import REPORT
 from pinpoint.training.samples import Rows, Samples
-from pinpoint.training.seats import nearest
 from pinpoint.training.short_evidence import short_evidence
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 
@@ -101,11 +99,7 @@ def train_reranker(
         train, validation = _usable(split, examples)
         radius_m = min(SUPPORT_M, config.split.buffer_m / 2.0)
         examples = examples.hiding(table.positions[split.validation], radius_m)
-        seats = gallery.seats(config.gallery.candidates, config.gallery.evidence_per_kind)
-        makers = makers_of(
-            folder / EXAMPLES, examples.photos, gallery.parts, gallery.plan.organization_id
-        )
-        examples = replace(examples, seats=seats, makers=makers)
+        examples = replace(examples, seats=gallery.seats(config.gallery.candidates))
         identity = _identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
         said = measured(tried(state.average.eval(), examples, validation, config))
@@ -256,11 +250,6 @@ def _report(
     said: Mapping[str, float],
     took_s: float,
 ) -> dict[str, Any]:
-    some = np.array(examples.rows[train[:: max(1, len(train) // _LOOKED_AT)]])
-    if examples.makers is not None:
-        dice = np.random.default_rng(config.schedule.seed)
-        thinned(some, examples.photos, examples.makers, dice)
-    some = nearest(some, config.gallery.evidence_per_kind)
     return {
         "config": config.model_dump(mode="json"),
         "questions": {"train": len(train), "validation": len(validation)},
@@ -268,7 +257,7 @@ def _report(
         "split": {**split.counts, "fingerprint": split.fingerprint},
         "photos": len(examples.photos.ids),
         "validation": dict(said),
-        "short_evidence": short_evidence(some),
+        "short_evidence": short_evidence(examples.rows[train[:: max(1, len(train) // _LOOKED_AT)]]),
         "seconds_of_steps": round(took_s, 1),
         "threads": torch.get_num_threads(),
     }

@@ -85,11 +85,6 @@ class GalleryConfig(BaseModel):
     def _kinds_known(cls, kinds: tuple[SourceKind, ...]) -> tuple[SourceKind, ...]:
         return tuple(_known(kind) for kind in kinds)
 
-    @property
-    def evidence_kept(self) -> int:
-        """Evidence of a candidate and kind that a row keeps: what is left out leaves seats."""
-        return 2 * self.evidence_per_kind
-
     def searched(self, serving: SearchSettings) -> SearchSettings:
         """Settings that keep all that serving would bring before it gives seats.
 

@@ -19,13 +19,12 @@ from pinpoint.nets.rerank_inputs import Row, asked
 from pinpoint.nets.rerank_numbers import Asked
 from pinpoint.nets.reranker import Judged, Reranker
 from pinpoint.records import KINDS
-from pinpoint.training.as_if import thinned
 from pinpoint.training.examples import SUPPORT_M, Examples
 from pinpoint.training.reranker_config import DropConfig, RerankerConfig, TargetConfig
 from pinpoint.training.samples import Rows
 
-_ORDER, _DROPS, _AS_IF = 1, 2, 3
-"""Set draws of one seed apart: of questions, of what is dropped, of what other towns lose."""
+_ORDER, _DROPS = 1, 2
+"""Set draws of one seed apart: of questions, of what is dropped."""
 _REFINED_KM: Final = 25.0
 """Candidates beyond this are wrong, not inexact."""
 _HUBER_KM: Final = 1.0
@@ -70,9 +69,6 @@ def plain(examples: Examples, rows: Rows) -> Shown:
 def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropConfig) -> Shown:
     """Questions from which something was taken; a pure function of rows, seed and step."""
     own, dice = np.array(examples.rows[rows]), np.random.default_rng([seed, _DROPS, step])
-    if examples.makers is not None:
-        others = np.random.default_rng([seed, _AS_IF, step])
-        thinned(own, examples.photos, examples.makers, others)
     count = len(rows)
 
     def chosen(share: float) -> NDArray[np.bool_]:

@@ -8,9 +8,8 @@ Letters: B questions, R candidates that there is room for, K that are shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,6 @@ class Seats:
     candidates: int
     of_gps: int
     """Seats kept for what the channel `gps` finds."""
-    per_kind: int | None = None
-    """Evidence of each kind; None leaves all that is there."""
 
     def taken(self, rows: Row, photos: Photos) -> Row:
         """Questions with those candidates that the search would seat of what is present.
@@ -45,8 +42,7 @@ class Seats:
         """
         _, known = photos.seats(rows["id"])
         chosen = seated(rows, rows["present"] & known, likenesses(rows, photos), self)
-        made = shown(rows, chosen, self.candidates)
-        return made if self.per_kind is None else nearest(made, self.per_kind)
+        return shown(rows, chosen, self.candidates)
 
 
 def likenesses(rows: Row, photos: Photos) -> tuple[Floats, Floats]:
@@ -104,33 +100,10 @@ def shown(rows: Row, chosen: Flags, candidates: int) -> Row:
         picked[name] = np.take_along_axis(values, seats, axis=1)
     picked["present"] = there
     picked["near_present"] = picked["near_present"] & there[..., None]
-    return _with(rows, picked)
-
-
-def nearest(rows: Row, per_kind: int) -> Row:
-    """The rows with the nearest evidence of each kind that is left, and room for no more.
-
-    Args:
-        rows: Questions, evidence nearest first.
-        per_kind: Seats of a kind, no more than there are.
-    """
-    count, candidates, room = rows["near_present"].shape
-    shape = (count, candidates, len(KINDS), room // len(KINDS))
-    order = np.argsort(~rows["near_present"].reshape(shape), axis=-1, kind="stable")
-    picked = {
-        name: np.take_along_axis(rows[name].reshape(shape), order[..., :per_kind], axis=-1)
-        for name in _OF_EVIDENCE
-    }
-    flat = (count, candidates, len(KINDS) * per_kind)
-    return _with(rows, {name: values.reshape(flat) for name, values in picked.items()})
-
-
-def _with(rows: Row, picked: Mapping[str, NDArray[Any]]) -> Row:
-    """The rows with other values, and the room that these need, in some of their fields."""
     kind = [
-        (name, picked[name].dtype, picked[name].shape[1:])
-        if name in picked
-        else (name, rows.dtype[name])
+        (name, rows.dtype[name])
+        if name not in picked
+        else (name, picked[name].dtype, picked[name].shape[1:])
         for name in rows.dtype.names or ()
     ]
     made = np.zeros(len(rows), dtype=kind)
