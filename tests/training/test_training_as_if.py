@@ -154,12 +154,14 @@ def test_rows_are_written_without_what_other_towns_lose(
         return found
 
     monkeypatch.setattr(examples_of, "as_if_elsewhere", spies)
-    table = reranker.table_of(asked, 3)
-    found = reranker.cache_examples(
-        tmp_path / "examples", asked, table, gallery(world, reranked[0])
-    )
+    table, even = reranker.table_of(asked, 3), gallery(world, reranked[0])
+    found = reranker.cache_examples(tmp_path / "even", asked, table, even)
     assert len(told) == len(asked)
     assert all(own < every for own, every in told)
     for row, (_, every) in zip(found.rows, told, strict=True):
         named = [*row["id"][row["present"]], *row["near_id"][row["near_present"]].ravel()]
         assert not every & {UUID(bytes=each.ljust(16, b"\0")) for each in named}
+    as_served = replace(even, evened=False)
+    whole = reranker.cache_examples(tmp_path / "whole", asked, table, as_served)
+    assert len(told) == len(asked), "nobody is asked for more"
+    assert whole.rows["near_present"].sum() > found.rows["near_present"].sum()

@@ -75,6 +75,9 @@ class Gallery:
     """Candidates as its search settings have them."""
     evidence_radius_m: float
     evidence_per_kind: int
+    evened: bool = True
+    """Whether other towns lose what the truth's has lost (`as_if`). A measurement leaves the
+    gallery as it is."""
     at_once: int = 1
     """Questions asked at a time; changes no row."""
 
@@ -104,6 +107,7 @@ class Gallery:
             "points": info.points,
             "search": self.parts.search.model_dump(),
             "evidence": [self.evidence_radius_m, self.evidence_per_kind],
+            "evened": self.evened,
         }
 
 
@@ -291,6 +295,8 @@ def _as_if(
             per_kind=gallery.evidence_per_kind,
         )
         near = gather(candidates, exclusions=exclusions)
+        if not gallery.evened:
+            return candidates, near, exclusions
         out = as_if_elsewhere(question, candidates, near, exclusions=exclusions, reader=reader)
         if out == exclusions:
             return candidates, near, out

@@ -1,9 +1,9 @@
 """What the reranker's choice rests on: the test's questions, searched and shown in other ways.
 
-Candidates come by the real search flow, with all exclusions, as in training; evidence is taken away
-afterwards, by masking it. The choice is the refined place with most of the scores' mass within the
-radius that is looked at, before any calibration: so arms differ in what was shown, and in nothing
-else. Letters: N questions, K candidates, B questions at a time, R radii.
+Candidates come by the real search flow, with all exclusions and nothing else left out; evidence is
+taken away afterwards, by masking it. The choice is the refined place with most of the scores' mass
+within the radius that is looked at, before any calibration: so arms differ in what was shown,
+and in nothing else. Letters: N questions, K candidates, B questions at a time, R radii.
 """
 
 from __future__ import annotations
@@ -141,6 +141,7 @@ def _examples(
         ),
         evidence_radius_m=part.evidence_radius_m,
         evidence_per_kind=part.evidence_per_kind,
+        evened=False,
         at_once=ground.at_once,
     )
     folder = ground.ablations / f"examples-{search.name}"
