@@ -62,6 +62,7 @@ def gallery(world, config):
         ),
         evidence_radius_m=config.gallery.evidence_radius_m,
         evidence_per_kind=config.gallery.evidence_per_kind,
+        evened=True,
     )
 
 

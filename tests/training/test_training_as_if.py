@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -12,14 +13,12 @@ import pytest
 
 from pinpoint.evaluation.labels import Question
 from pinpoint.geo.distance import haversine_m
-from pinpoint.records import KINDS, Candidate, Exclusions, Limits
+from pinpoint.records import KINDS, Candidate, Exclusions, Limits, Point
 from pinpoint.search import evidence, exclude
 from pinpoint.training import examples as examples_of
 from pinpoint.training import reranker
-from pinpoint.training.as_if import TOWN_M, as_if_elsewhere
+from pinpoint.training.as_if import TOWN_M, evened
 from training.reranked import gallery
-
-NOBODY = SimpleNamespace(images=lambda ids: {}, ids_by=lambda **asked: [])
 
 
 @pytest.fixture(scope="module")
@@ -30,37 +29,20 @@ def images(world):
         return reader.images([each for each, _, _ in rig.index.scroll(None, 1_000)])
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def case(request, world, images):
-    """The gallery asked about a picture of its own: candidates, evidence, what is out."""
+@pytest.fixture
+def gathering(world):
+    """Reads evidence of the gallery."""
     rig, org = world
-    own = next(each for each in images.values() if each.kind == request.param)
-    question = Question(
-        file=own.external_id,
-        truth=own.point,
-        creator=own.creator,
-        sequence=own.sequence,
-        kind=own.kind,
-        areas={},
-        strata={},
-    )
-    out = exclude.resolve(
-        Exclusions(creators=(question.creator,)), organization_id=org, database=rig.database
-    )
-    candidates = [candidate(each, seat) for seat, each in enumerate(images.values())]
-    candidates = [each for each in candidates if each.id not in out.ids]
     with rig.database.read(org) as reader:
-        near = evidence.gather(
-            candidates,
+        yield partial(
+            evidence.gather,
             vector=np.ones(rig.encoder.contract.dims["image"], dtype=np.float32),
             reader=reader,
             contract=rig.encoder.contract.digest,
             limits=Limits(),
             radius_m=10_000.0,
             per_kind=5,
-            exclusions=out,
         )
-    return question, candidates, near, out
 
 
 def candidate(image, seat):
@@ -76,92 +58,161 @@ def candidate(image, seat):
     )
 
 
-def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
-    world, images, case
-):
+@pytest.fixture(params=KINDS)
+def case(request, world, images, gathering):
+    """The gallery asked about a picture of its own: how it is asked, candidates, evidence."""
     rig, org = world
-    question, candidates, near, out = case
-    with rig.database.read(org) as reader:
-        every = as_if_elsewhere(question, candidates, near, exclusions=out, reader=reader)
-        again = as_if_elsewhere(question, candidates, near, exclusions=out, reader=reader)
-    assert every == again
-    assert set(out.ids) < set(every.ids)
-    gone = set(every.ids) - set(out.ids)
-    towns = defaultdict(list)
+    own = next(each for each in images.values() if each.kind == request.param)
+    question = Question(
+        file=own.external_id,
+        truth=own.point,
+        creator=own.creator,
+        sequence=own.sequence,
+        kind=own.kind,
+        areas={},
+        strata={},
+    )
+    asked = Exclusions(creators=(own.creator,))
+    out = exclude.resolve(asked, organization_id=org, database=rig.database)
+    every = [candidate(each, seat) for seat, each in enumerate(images.values())]
+    candidates = tuple(each for each in every if each.id not in out.ids)
+    near = gathering(candidates, exclusions=out)
+    return question, candidates, near, {"asked": asked, "out": out, "gather": gathering}
+
+
+def towns(images):
+    found = defaultdict(list)
     for each in images.values():
-        towns[each.external_id.split("/")[0]].append(each)
-    here = [question.truth.lat, question.truth.lon]
-    assert len(towns) > 2
-    for there in towns.values():
-        place = [there[0].point.lat, there[0].point.lon]
-        at_truth = haversine_m(np.array([place]), np.array([here]))[0] < TOWN_M
+        found[each.external_id.split("/")[0]].append(each)
+    return found
+
+
+def away_m(question, image):
+    places = ([[one.lat, one.lon]] for one in (question.truth, image.point))
+    return haversine_m(*map(np.array, places))[0]
+
+
+def beside(near):
+    return {(each, photo.id) for each, photos in near.items() for photo in photos}
+
+
+def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
+    world, images, case, gathering
+):
+    question, candidates, near, how = case
+    reader = gathering.keywords["reader"]
+    left, found = evened(question, candidates, near, reader=reader, **how)
+    gone = {each.id for each in candidates} - {each.id for each in left}
+    assert len(towns(images)) > 2
+    for there in towns(images).values():
+        at_truth = away_m(question, there[0]) < TOWN_M
         lost = [each for each in there if each.id in gone]
         makers = {each.creator for each in lost}
         assert len(makers) == (0 if at_truth else 1)
         assert {each.id for each in there if each.creator in makers} == {e.id for e in lost}
         assert at_truth or question.kind in {each.kind for each in lost}
+    every = replace(how["out"], ids=tuple(sorted({*how["out"].ids, *gone})))
+    assert beside(found) == beside(gathering(left, exclusions=every))
+    assert beside(found) - beside(near), "who stood behind has moved up"
+    assert evened(question, candidates, near, reader=reader, **how)[0] == left, "the same again"
 
 
-def test_other_questions_choose_other_photos(world, case):
-    rig, org = world
-    question, candidates, near, out = case
-    with rig.database.read(org) as reader:
-        found = {
-            as_if_elsewhere(
-                replace(question, file=f"{number}.jpg"),
-                candidates,
-                near,
-                exclusions=out,
-                reader=reader,
-            ).ids
-            for number in range(8)
-        }
+def test_other_questions_choose_other_photos(case, gathering):
+    question, candidates, near, how = case
+    reader = gathering.keywords["reader"]
+    found = {
+        tuple(each.id for each in evened(one, candidates, near, reader=reader, **how)[0])
+        for one in (replace(question, file=f"{number}.jpg") for number in range(8))
+    }
     assert len(found) > 1
 
 
-def test_a_photo_of_nobody_is_left_out_by_itself(case):
-    question, candidates, near, out = case
-    every = as_if_elsewhere(question, candidates, near, exclusions=out, reader=NOBODY)
-    gone = set(every.ids) - set(out.ids)
-    seen = {photo.id: photo.kind for photos in near.values() for photo in photos}
-    assert gone
-    assert {seen[each] for each in gone} == {question.kind}
+def told_otherwise(images, **changes):
+    """A catalogue of the same images with something changed, and what it was asked."""
+    rows = {each.id: replace(each, **changes) for each in images.values()}
+    asked = []
+
+    def ids_by(*, hashes, creators, sequences):
+        asked.append((list(creators), list(sequences)))
+        return [
+            id_
+            for id_, each in rows.items()
+            if each.creator in creators or each.sequence in sequences
+        ]
+
+    return SimpleNamespace(
+        images=lambda ids: {each: rows[each] for each in ids}, ids_by=ids_by
+    ), asked
 
 
-def test_nothing_is_taken_where_nothing_was_kept_out(case):
-    question, candidates, near, _ = case
-    nothing = Exclusions(near_duplicate_cosine=0.95)
-    found = as_if_elsewhere(question, candidates, near, exclusions=nothing, reader=NOBODY)
-    assert found == nothing
+def test_of_one_author_everywhere_a_town_loses_its_own_and_the_truth_nothing(images, case):
+    question, candidates, near, how = case
+    reader, asked = told_otherwise(images, creator="a survey")
+    left, _ = evened(question, candidates, near, reader=reader, **how)
+    stay = {images[each.id].external_id for each in left}
+    assert asked == [(["a survey"], [])]
+    assert stay == {
+        images[each.id].external_id
+        for each in candidates
+        if away_m(question, images[each.id]) < TOWN_M
+    }
 
 
-def test_a_question_without_candidates_loses_what_it_lost(case):
-    question, _, _, out = case
-    assert as_if_elsewhere(question, [], {}, exclusions=out, reader=NOBODY) == out
+def test_whom_the_question_was_not_asked_without_no_town_loses(images, case):
+    question, candidates, near, how = case
+    reader, asked = told_otherwise(images, creator="a survey", sequence="a drive")
+    by_drive = Exclusions(sequences=("a drive",))
+    left, _ = evened(question, candidates, near, reader=reader, **{**how, "asked": by_drive})
+    assert asked == [([], ["a drive"])]
+    assert len(left) < len(candidates)
+    alone, _ = evened(question, candidates, near, reader=reader, **{**how, "asked": Exclusions()})
+    gone = [each for each in candidates if each not in alone]
+    others = [own for own in towns(images).values() if away_m(question, own[0]) > TOWN_M]
+    assert len(gone) == len(others), "one photo of each town, by itself"
+    assert {each.kind for each in gone} == {question.kind}
 
 
-def test_rows_are_written_without_what_other_towns_lose(
+def test_nothing_is_taken_where_the_town_of_the_truth_has_lost_nothing(images, case):
+    question, candidates, near, how = case
+    reader, _ = told_otherwise(images, point=Point(lat=-89.0, lon=0.0))
+    found = evened(question, candidates, near, reader=reader, **how)
+    assert found == (candidates, near)
+    reader, _ = told_otherwise(images)
+    none = {**how, "out": Exclusions(near_duplicate_cosine=0.95)}
+    assert evened(question, candidates, near, reader=reader, **none) == (candidates, near)
+
+
+def test_a_question_without_candidates_stays_without(images, case):
+    question, _, _, how = case
+    reader, _ = told_otherwise(images)
+    assert evened(question, (), {}, reader=reader, **how) == ((), {})
+
+
+def test_rows_are_written_from_what_is_left(
     world, images, examples, reranked, tmp_path, monkeypatch
 ):
-    """And the seats of evidence are taken by who stands behind, as near the truth."""
     makers = {each.creator for each in images.values()}
     asked = [each for each in examples[0] if each.question.creator in makers][:12]
     told = []
 
-    def spies(question, candidates, near, *, exclusions, reader):
-        found = as_if_elsewhere(question, candidates, near, exclusions=exclusions, reader=reader)
-        told.append((set(exclusions.ids), set(found.ids)))
-        return found
+    def spies(question, candidates, near, **how):
+        told.append((len(candidates), evened(question, candidates, near, **how)))
+        return told[-1][1]
 
-    monkeypatch.setattr(examples_of, "as_if_elsewhere", spies)
+    monkeypatch.setattr(examples_of, "evened", spies)
     table, even = reranker.table_of(asked, 3), gallery(world, reranked[0])
     found = reranker.cache_examples(tmp_path / "even", asked, table, even)
     assert len(told) == len(asked)
-    assert all(own < every for own, every in told)
-    for row, (_, every) in zip(found.rows, told, strict=True):
-        named = [*row["id"][row["present"]], *row["near_id"][row["near_present"]].ravel()]
-        assert not every & {UUID(bytes=each.ljust(16, b"\0")) for each in named}
+    for row, (before, (left, near)) in zip(found.rows, told, strict=True):
+        assert len(left) < before
+        assert [each.id.bytes for each in left] == [
+            each.ljust(16, b"\0") for each in row["id"][row["present"]].tolist()
+        ]
+        assert beside(near) == {
+            (left[seat].id, UUID(bytes=row["near_id"][seat, at].ljust(16, b"\0")))
+            for seat, at in np.argwhere(row["near_present"])
+        }
     as_served = replace(even, evened=False)
     whole = reranker.cache_examples(tmp_path / "whole", asked, table, as_served)
     assert len(told) == len(asked), "nobody is asked for more"
-    assert whole.rows["near_present"].sum() > found.rows["near_present"].sum()
+    assert whole.rows["present"].sum() > found.rows["present"].sum()

@@ -30,9 +30,7 @@ from pinpoint.search import pipeline
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training import reranker
 from pinpoint.training.reranker_config import read_reranker_config
-from pinpoint.training.reranker_objective import (
-    plain,
-)
+from pinpoint.training.reranker_objective import plain
 from training.reranked import TEXT, gallery, train
 
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"

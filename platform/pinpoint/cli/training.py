@@ -169,6 +169,7 @@ def _asked_gallery(session: Session, services: Services, asked: RerankerConfig) 
         ),
         evidence_radius_m=asked.gallery.evidence_radius_m,
         evidence_per_kind=asked.gallery.evidence_per_kind,
+        evened=True,
     )
 
 

@@ -1,6 +1,6 @@
 """What a reranker learns from: questions as the real search flow answers them, kept on disk.
 
-    picture ─encoded→ vector ─retrieve→ candidates ─as_if→ candidates, evidence ─written→ row
+    picture ─encoded→ vector ─retrieve→ candidates ─evened→ candidates, evidence ─written→ row
                        │                             └ other towns lose as much as the truth's
                        └ its own row, author, sequence and copies kept out
 
@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +29,11 @@ from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, lat_lon, unit_xyz
 from pinpoint.media.checks import Refused
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.rerank_inputs import Photos, Row, Shape, row_type, write_row
-from pinpoint.records import (
-    GPS_CHANNEL,
-    KINDS,
-    Candidate,
-    Circle,
-    Evidence,
-    Exclusions,
-    Vector,
-)
+from pinpoint.ports import CatalogueReader
+from pinpoint.records import GPS_CHANNEL, KINDS, Circle, Exclusions, Vector
 from pinpoint.search import builds, evidence, exclude, pipeline, retrieve, vote
 from pinpoint.search.stopwatch import Stopwatch
-from pinpoint.training.as_if import as_if_elsewhere
+from pinpoint.training.as_if import Gather, evened
 from pinpoint.training.example_photos import photos_of
 from pinpoint.training.feature_files import FeatureFiles, claim
 from pinpoint.training.samples import Samples, texts
@@ -75,9 +67,8 @@ class Gallery:
     """Candidates as its search settings have them."""
     evidence_radius_m: float
     evidence_per_kind: int
-    evened: bool = True
-    """Whether other towns lose what the truth's has lost (`as_if`). A measurement leaves the
-    gallery as it is."""
+    evened: bool
+    """Whether other towns lose as much as the truth's (`as_if`): to learn from, not to measure."""
     at_once: int = 1
     """Questions asked at a time; changes no row."""
 
@@ -248,10 +239,9 @@ def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
         )
     except (Refused, BadPhoto, TooLarge) as error:
         return error.reason
+    asked = exclusions_for(question, sha256(data), plan)
     exclusions = exclude.resolve(
-        exclusions_for(question, sha256(data), plan),
-        organization_id=plan.organization_id,
-        database=parts.database,
+        asked, organization_id=plan.organization_id, database=parts.database
     )
     find = partial(
         retrieve.candidates,
@@ -263,10 +253,17 @@ def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
         exclusions=exclusions,
         gps=GPS_CHANNEL in parts.encoder.contract.dims,
     )
-    _, (found, left) = builds.of_one_build(
+    _, (candidates, left) = builds.of_one_build(
         parts.index, parts.encoder.contract, lambda info: find(info=info)
     )
-    candidates, near, out = _as_if(question, vector, found, left or exclusions, gallery)
+    out = left or exclusions
+    with parts.database.read(plan.organization_id) as reader:
+        gather = _gather(gallery, vector, reader)
+        near = gather(candidates, exclusions=out)
+        if gallery.evened:
+            candidates, near = evened(
+                question, candidates, near, asked=asked, out=out, reader=reader, gather=gather
+            )
     write_row(row, vector, question.kind, candidates, near)
     row["truth"] = (question.truth.lat, question.truth.lon)
     row["supported"] = _supported(question, out, gallery)
@@ -275,34 +272,17 @@ def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
     return None
 
 
-def _as_if(
-    question: Question,
-    vector: Vector,
-    candidates: Sequence[Candidate],
-    exclusions: Exclusions,
-    gallery: Gallery,
-) -> tuple[Sequence[Candidate], Mapping[UUID, Sequence[Evidence]], Exclusions]:
-    """Candidates and evidence, once every town has lost what the truth's has, and all that went."""
-    plan, parts = gallery.plan, gallery.parts
-    with parts.database.read(plan.organization_id) as reader:
-        gather = partial(
-            evidence.gather,
-            vector=vector,
-            reader=reader,
-            contract=parts.encoder.contract.digest,
-            limits=plan.limits,
-            radius_m=gallery.evidence_radius_m,
-            per_kind=gallery.evidence_per_kind,
-        )
-        near = gather(candidates, exclusions=exclusions)
-        if not gallery.evened:
-            return candidates, near, exclusions
-        out = as_if_elsewhere(question, candidates, near, exclusions=exclusions, reader=reader)
-        if out == exclusions:
-            return candidates, near, out
-        gone = frozenset(out.ids)
-        candidates = [each for each in candidates if each.id not in gone]
-        return candidates, gather(candidates, exclusions=out), out
+def _gather(gallery: Gallery, vector: Vector, reader: CatalogueReader) -> Gather:
+    """How evidence is read for one question."""
+    return partial(
+        evidence.gather,
+        vector=vector,
+        reader=reader,
+        contract=gallery.parts.encoder.contract.digest,
+        limits=gallery.plan.limits,
+        radius_m=gallery.evidence_radius_m,
+        per_kind=gallery.evidence_per_kind,
+    )
 
 
 def _supported(question: Question, exclusions: Exclusions, gallery: Gallery) -> list[bool]:

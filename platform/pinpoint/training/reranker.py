@@ -235,7 +235,7 @@ def _words(config: RerankerConfig, table: Samples) -> str:
         f"{own.share:g} of the questions for validation, in H3 cells of resolution"
         f" {own.resolution}, disjoint by sequence and by author (known for {known:.0%}),"
         f" {own.buffer_m:g} m apart; no question is helped by its own row, its author, its"
-        " sequence or a near-duplicate;"
+        " sequence or a near-duplicate, and other towns have lost as much;"
         f" {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of each "
         f"kind within {gallery.evidence_radius_m:g} m"
     )
