@@ -141,7 +141,9 @@ def upgrade() -> None:
         sa.Column("creator", sa.Text(), nullable=True),
         sa.Column("sequence", sa.Text(), nullable=True),
         sa.Column("licence", sa.Text(), nullable=True),
-        sa.Column("position_from", sa.Text(), nullable=False),
+        sa.Column("position_source", sa.Text(), nullable=False),
+        sa.Column("time_source", sa.Text(), nullable=True),
+        sa.Column("warnings", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("format", sa.Text(), nullable=False),
@@ -157,7 +159,9 @@ def upgrade() -> None:
             server_default=sa.text("'{}'"),
             nullable=False,
         ),
-        sa.Column("fixed", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column(
+            "manual_fields", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),

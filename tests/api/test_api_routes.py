@@ -115,7 +115,7 @@ def test_a_batch_from_open_to_complete(api):
     assert sorted(api.parts.blobs.kept.values()) == [b"one", b"two"]
     new = api.rows().all_batches[UUID(done["id"])]["new"]
     assert [one.hint and one.hint.lat for one in new] == [None, 1.5]
-    assert new[1].hint.position_from == "caller"
+    assert new[1].hint.position_source == "caller"
 
 
 def test_pages_of_batches(api):

@@ -165,7 +165,7 @@ def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
         None,
     ]
     assert found["walked.png"].capture is not None
-    assert found["walked.png"].capture.position_from == "gpx"
+    assert found["walked.png"].capture.position_source == "gpx"
     assert single.capture == found["walked.png"].capture
 
 
@@ -182,7 +182,7 @@ def test_a_manifest(tmp_path: Path) -> None:
         "out_of_range",
         None,
     ]
-    positions = [one.capture and one.capture.position_from for one in found]
+    positions = [one.capture and one.capture.position_source for one in found]
     assert positions == ["manifest", None, None, "exif"]
 
 

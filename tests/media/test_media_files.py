@@ -88,7 +88,7 @@ def test_a_csv_with_everything(tree: Path, delimiter: str) -> None:
         "p",
     )
     assert hint.attributes == {"floor": "3", "x y": "\u00fc"}
-    assert hint.position_from == "manifest"
+    assert hint.position_source == "manifest"
 
 
 @pytest.mark.parametrize(

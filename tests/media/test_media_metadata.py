@@ -46,7 +46,7 @@ def test_every_format_gives_its_position(decoder: ChildDecoder, kind: str) -> No
     pillow_heif.register_heif_opener()
     capture = capture_of(decoder, saved(noise(), kind, exif=exif(gps=PARIS)))
     assert capture.format == {"HEIF": "heic"}.get(kind, kind.lower())
-    assert capture.position_from == "exif"
+    assert capture.position_source == "exif"
     assert capture.point.lat == pytest.approx(PARIS_LAT, abs=1e-6)
     assert (capture.width_px, capture.height_px) == (64, 48)
 
@@ -79,14 +79,14 @@ def test_seconds_written_as_nothing_are_no_seconds(decoder: ChildDecoder) -> Non
 def test_xmp_positions(decoder: ChildDecoder, lat: str, lon: str) -> None:
     packet = xmp(exif__GPSLatitude=lat, exif__GPSLongitude=lon)
     capture = capture_of(decoder, saved(noise(), xmp=packet))
-    assert capture.position_from == "xmp"
+    assert capture.position_source == "xmp"
     assert capture.point.lat == pytest.approx(PARIS_LAT, abs=1e-5)
     assert capture.point.lon == pytest.approx(PARIS_LON, abs=1e-5)
 
 
 def test_exif_speaks_before_xmp_and_xmp_for_half_an_exif(decoder: ChildDecoder) -> None:
     packet = xmp(exif__GPSLatitude="10,0N", exif__GPSLongitude="20,0W")
-    assert capture_of(decoder, photo(xmp=packet)).position_from == "exif"
+    assert capture_of(decoder, photo(xmp=packet)).position_source == "exif"
     half = saved(noise(), exif=exif(gps={1: "N", 2: (1.0, 0.0, 0.0)}), xmp=packet)
     assert capture_of(decoder, half).point.lon == -20.0
 
@@ -189,14 +189,14 @@ def test_hint_fields_win(decoder: ChildDecoder) -> None:
     )
     capture = capture_of(decoder, data, hint)
     assert (capture.point.lat, capture.point.lon) == (-1.5, 179.0)
-    assert capture.position_from == "manifest"
+    assert capture.position_source == "manifest"
     assert capture.captured_at == hint.captured_at
     assert (capture.heading_deg, capture.altitude_m) == (350.0, 99.0)
     assert (capture.creator, capture.sequence) == ("Berta", "s1")
     assert (capture.licence, capture.panorama_id) == ("CC0", "p1")
     assert capture.attributes == {"floor": 3}
     partial = capture_of(decoder, data, Hint(creator="Berta"))
-    assert partial.position_from == "exif"
+    assert partial.position_source == "exif"
     assert (partial.creator, partial.heading_deg) == ("Berta", 20.0)
     result = decoder.read("a.jpg", data, Hint(lat=1.0))
     assert isinstance(result, Rejected)

@@ -145,7 +145,7 @@ def test_a_query_photo_gives_nothing_away(decoder: ChildDecoder) -> None:
     )
     reading = read(decoder, data, query=True)
     capture = reading.capture
-    assert (capture.point, capture.position_from) == (Point(0.0, 0.0), "none")
+    assert (capture.point, capture.position_source) == (Point(0.0, 0.0), "none")
     assert reading.faces[0].thumbnail == b""
     assert reading.faces[0].heading_deg is None
     told = {f.name: getattr(capture, f.name) for f in dataclasses.fields(capture)}

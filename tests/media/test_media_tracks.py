@@ -31,7 +31,7 @@ def test_a_track_places_a_photo(tmp_path: Path) -> None:
     with ChildDecoder(MediaSettings()) as decoder:
         reading = decoder.read("a.jpg", taken("12:01:00"), hint)
         assert isinstance(reading, Reading)
-        assert reading.capture.position_from == "gpx"
+        assert reading.capture.position_source == "gpx"
         assert reading.capture.point.lat == pytest.approx(10.25)
         assert reading.capture.point.lon == pytest.approx(179.95)
         for clock in ("12:30:00", "11:59:59", "13:00:01"):
@@ -41,7 +41,7 @@ def test_a_track_places_a_photo(tmp_path: Path) -> None:
             assert "walk.gpx" in result.detail
         own = decoder.read("a.jpg", photo(), hint)
         assert isinstance(own, Reading)
-        assert own.capture.position_from == "exif"
+        assert own.capture.position_source == "exif"
         timeless = decoder.read("a.jpg", saved(noise()), hint)
         assert isinstance(timeless, Rejected)
 

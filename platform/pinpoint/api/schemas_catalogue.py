@@ -175,7 +175,7 @@ class HintIn(_Sent):
     def record(self) -> Hint:
         """The same as the flows know it."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return Hint(position_from="caller", **fields)
+        return Hint(position_source="caller", **fields)
 
 
 class FixIn(_Sent):

@@ -90,4 +90,4 @@ def _row(one: Inspected) -> tuple[object, ...]:
         return (one.file, None, None, None, None, seconds, why)
     heading = None if capture.heading_deg is None else f"{capture.heading_deg:.0f}"
     place = f"{capture.point.lat:.5f}, {capture.point.lon:.5f}"
-    return (one.file, place, capture.position_from, capture.captured_at, heading, seconds, "")
+    return (one.file, place, capture.position_source, capture.captured_at, heading, seconds, "")

@@ -30,7 +30,7 @@ BYTES: Final = 64_000_000
 MAX_NAME: Final = 512
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
-_NOT_SENT: Final = frozenset({"track", "position_from"})
+_NOT_SENT: Final = frozenset({"track", "position_source"})
 
 Json = dict[str, Any]
 Progress = Callable[[Json], None] | None

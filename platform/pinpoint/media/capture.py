@@ -29,7 +29,7 @@ def query_capture(picture: Picture) -> Capture:
     """A photo to locate: nothing it says of itself goes on, least of all its position."""
     return Capture(
         point=Point(0.0, 0.0),
-        position_from="none",
+        position_source="none",
         panorama=_panorama(picture, None),
         format=picture.format,
         width_px=picture.width_px,
@@ -46,7 +46,7 @@ def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> C
         Refused: The position or the time cannot be used; `checks.REASONS` lists why.
     """
     captured_at = facts.captured_at if hint.captured_at is None else _utc(hint.captured_at)
-    point, position_from, more = _position(facts, hint, captured_at)
+    point, position_source, more = _position(facts, hint, captured_at)
     check_time(captured_at, now)
     attributes: dict[str, Scalar] = {**facts.attributes, **more}
     if hint.captured_at is None and captured_at is not None and facts.time_assumed_utc:
@@ -56,7 +56,7 @@ def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> C
     heading = _first(wrap_heading(hint.heading_deg), pose, facts.heading_deg)
     return Capture(
         point=point,
-        position_from=position_from,
+        position_source=position_source,
         captured_at=captured_at,
         heading_deg=heading,
         altitude_m=_first(hint.altitude_m, facts.altitude_m),
@@ -80,7 +80,7 @@ def _position(
 ) -> tuple[Point, str, dict[str, Scalar]]:
     """The point, where it comes from, and attributes about it."""
     if hint.lat is not None or hint.lon is not None:
-        return Point(*check_position(hint.lat, hint.lon)), hint.position_from, {}
+        return Point(*check_position(hint.lat, hint.lon)), hint.position_source, {}
     whole = facts.lat is not None and facts.lon is not None
     if not whole and hint.track is not None and captured_at is not None:
         found = position_at(Path(hint.track), captured_at)
@@ -90,7 +90,7 @@ def _position(
     lat, lon = check_position(
         facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
     )
-    return Point(lat, lon), facts.position_from, {}
+    return Point(lat, lon), facts.position_source, {}
 
 
 def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:

@@ -34,7 +34,7 @@ class Facts:
 
     lat: float | None = None
     lon: float | None = None
-    position_from: str = "none"
+    position_source: str = "none"
     """`exif`, `xmp` or `none`."""
     position_note: str = ""
     """Why a position that is there cannot be read."""
@@ -114,13 +114,13 @@ def from_wire(wire: object) -> Facts:
         raise ValueError("facts are no map")
     if unknown := set(wire) - {f.name for f in fields(Facts)}:
         raise ValueError(f"unknown facts {sorted(map(str, unknown))}")
-    position_from = wire.get("position_from", "none")
-    if position_from not in ("exif", "xmp", "none"):
-        raise ValueError("unknown position_from")
+    position_source = wire.get("position_source", "none")
+    if position_source not in ("exif", "xmp", "none"):
+        raise ValueError("unknown position_source")
     return Facts(
         lat=_number(wire, "lat"),
         lon=_number(wire, "lon"),
-        position_from=position_from,
+        position_source=position_source,
         position_note=_text(wire, "position_note") or "",
         position_partial=wire.get("position_partial") is True,
         captured_at=_time(wire.get("captured_at")),

@@ -14,7 +14,7 @@ from pinpoint.media.xmp import Xmp, read_xmp
 def read_facts(image: Image.Image) -> Facts:
     """What an opened picture says of itself. EXIF speaks first, XMP where EXIF is silent."""
     exif, xmp = read_exif(image), read_xmp(image.info.get("xmp"))
-    position, position_from = _position(exif, xmp)
+    position, position_source = _position(exif, xmp)
     captured_at, assumed = _captured_at(exif, xmp)
     attributes: dict[str, Scalar] = {}
     for name, damage in (("exif_damaged", exif.damaged), ("xmp_damaged", xmp.damaged)):
@@ -26,7 +26,7 @@ def read_facts(image: Image.Image) -> Facts:
     return Facts(
         lat=position.lat,
         lon=position.lon,
-        position_from=position_from,
+        position_source=position_source,
         position_note=position.note[:150],
         position_partial=position.partial and not position.whole,
         captured_at=captured_at,

@@ -95,7 +95,7 @@ def _hint(row: Mapping[str, Any]) -> Hint:
         sequence=_text(row, "sequence"),
         licence=_text(row, "licence"),
         panorama_id=_text(row, "panorama"),
-        position_from="manifest",
+        position_source="manifest",
         attributes=attributes,
     )
 

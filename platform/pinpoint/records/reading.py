@@ -25,8 +25,12 @@ class Capture:
     """What a file, or its manifest row, says of itself."""
 
     point: Point
-    position_from: str
+    position_source: str
     """`exif`, `xmp`, `gpx`, `manifest` or `caller`."""
+    time_source: str | None = None
+    """Where `captured_at` comes from, None without a time."""
+    warnings: tuple[str, ...] = ()
+    """One sentence for each value that was chosen over another one or ignored."""
     captured_at: datetime | None = None
     heading_deg: float | None = None
     altitude_m: float | None = None
@@ -95,5 +99,5 @@ class Hint:
     panorama_id: str | None = None
     track: str | None = None
     """Path of a GPX file; used where neither hint nor file has a position but a time is known."""
-    position_from: str = "manifest"
+    position_source: str = "manifest"
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)

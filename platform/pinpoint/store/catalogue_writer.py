@@ -226,7 +226,9 @@ class Writer(Reader):
                 state=case((images.c.state == "indexed", "pending"), else_=images.c.state),
                 version=images.c.version + 1,
                 updated_at=func.now(),
-                fixed=func.array_cat(images.c.fixed, sorted(_FIELDS & values.keys())),
+                manual_fields=func.array_cat(
+                    images.c.manual_fields, sorted(_FIELDS & values.keys())
+                ),
             )
         )
         self._send(jobs.INDEX_IMAGES, [image_id])
@@ -275,7 +277,7 @@ def _fixed_values(fix: ImageFix) -> dict[str, Any]:
         cells = cells_of(fix.point)
         values |= {
             "geog": geography(fix.point),
-            "position_from": "caller",
+            "position_source": "caller",
             "cell_r5": cells.r5,
             "cell_r7": cells.r7,
             "cell_r9": cells.r9,

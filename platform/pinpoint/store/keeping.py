@@ -209,16 +209,16 @@ def _insert(connection: Connection, fresh: Sequence[dict[str, Any]]) -> None:
 
 def _replace(connection: Connection, values: dict[str, Any], row: Any, changed: set[str]) -> None:
     """Write a row again; what a person has fixed stays, unless the image had been deleted."""
-    fixed = set() if row.state == "deleted" else set(row.fixed)
+    fixed = set() if row.state == "deleted" else set(row.manual_fields)
     untouched = fixed | {"id", "lat", "lon"}
     if "geog" in fixed:
-        untouched |= {"position_from", "cell_r5", "cell_r7", "cell_r9"}
+        untouched |= {"position_source", "cell_r5", "cell_r7", "cell_r9"}
     connection.execute(
         update(images)
         .where(images.c.id == row.id)
         .values(
             **{name: value for name, value in values.items() if name not in untouched},
-            fixed=sorted(fixed & FIXABLE),
+            manual_fields=sorted(fixed & FIXABLE),
             failure=None,
             version=images.c.version + 1,
             updated_at=func.now(),

@@ -75,7 +75,7 @@ def _changes(row: Any, values: dict[str, Any]) -> set[str]:
     """Columns in which a stored row differs; all of them for a row that is new, dead or failed."""
     if row is None or row.state in ("deleted", "failed"):
         return set(values)
-    fixed = set(row.fixed)
+    fixed = set(row.manual_fields)
     changed = {
         name for name in METADATA if name not in fixed and getattr(row, name) != values[name]
     }

@@ -111,7 +111,10 @@ images = Table(
     Column("creator", Text),
     Column("sequence", Text),
     Column("licence", Text),
-    Column("position_from", Text, nullable=False),
+    Column("position_source", Text, nullable=False),
+    Column("time_source", Text),
+    # One sentence for each value that was chosen over another one, or ignored.
+    Column("warnings", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("sha256", LargeBinary, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("format", Text, nullable=False),
@@ -123,7 +126,7 @@ images = Table(
     Column("cell_r9", BigInteger, nullable=False),
     Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
     # Fields a person has fixed by hand; a second ingest of the same file does not undo them.
-    Column("fixed", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("manual_fields", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("state", Text, nullable=False),
     Column("failure", Text),
     Column("version", Integer, nullable=False),

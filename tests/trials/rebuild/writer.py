@@ -133,7 +133,7 @@ def _reading(run: str, number: int) -> Reading:
     """What a decoder would have said of the file: on a line through the gallery's cities."""
     capture = Capture(
         point=Point(lat=47.0, lon=5.0 + number % 2_800 / 100),
-        position_from="exif",
+        position_source="exif",
         format="jpeg",
         width_px=640,
         height_px=480,
