@@ -60,7 +60,7 @@ def test_tracks_beside_photos(tree: Path) -> None:
     (tree / "a" / "z.gpx").write_bytes(gpx())
     track_of = tracks(tree)
     assert track_of(tree / "a" / "z.JPG") == tree / "a" / "z.gpx"
-    assert track_of(tree / "a" / "other.jpg") is None
+    assert track_of(tree / "a" / "other.jpg") == tree / "a"
 
 
 def rows(path: Path, text: str, settings: MediaSettings = SETTINGS) -> list[ManifestRow | Rejected]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pinpoint.media.checks import Refused, check_position, check_time
+from pinpoint.media.clocks import CaptureTime, read_capture_time
 from pinpoint.media.facts import Facts, Scalar, wrap_heading
-from pinpoint.media.tracks import position_at
+from pinpoint.media.tracks import explain_gap, position_at
 from pinpoint.records import Capture, Hint, Panorama, Point
 
 
@@ -45,18 +46,20 @@ def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> C
     Raises:
         Refused: The position or the time cannot be used; `checks.REASONS` lists why.
     """
-    captured_at = facts.captured_at if hint.captured_at is None else _utc(hint.captured_at)
-    point, position_source, more = _position(facts, hint, captured_at)
+    taken = read_capture_time(facts, hint)
+    captured_at = taken.moment
+    point, position_source, more = _position(facts, hint, taken)
     check_time(captured_at, now)
     attributes: dict[str, Scalar] = {**facts.attributes, **more}
-    if hint.captured_at is None and captured_at is not None and facts.time_assumed_utc:
-        attributes["time_zone"] = "assumed_utc"
+    if taken.zone is not None:
+        attributes["time_zone"] = taken.zone
     attributes.update(hint.attributes)
     pose = facts.pose_heading_deg if picture.panorama else None
     heading = _first(wrap_heading(hint.heading_deg), pose, facts.heading_deg)
     return Capture(
         point=point,
         position_source=position_source,
+        warnings=(taken.note,) if taken.note else (),
         captured_at=captured_at,
         heading_deg=heading,
         altitude_m=_first(hint.altitude_m, facts.altitude_m),
@@ -75,22 +78,35 @@ def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> C
     )
 
 
-def _position(
-    facts: Facts, hint: Hint, captured_at: datetime | None
-) -> tuple[Point, str, dict[str, Scalar]]:
+def _position(facts: Facts, hint: Hint, taken: CaptureTime) -> tuple[Point, str, dict[str, Scalar]]:
     """The point, where it comes from, and attributes about it."""
     if hint.lat is not None or hint.lon is not None:
         return Point(*check_position(hint.lat, hint.lon)), hint.position_source, {}
     whole = facts.lat is not None and facts.lon is not None
-    if not whole and hint.track is not None and captured_at is not None:
-        found = position_at(Path(hint.track), captured_at)
-        if found is not None:
-            return Point(*check_position(*found)), "gpx", {"track": Path(hint.track).name}
-        raise Refused("no_position", f"the track {Path(hint.track).name} has a gap at that time")
+    if not whole and hint.track is not None and taken.moment is not None:
+        point, label = _position_on_track(Path(hint.track), hint.track_name, taken)
+        return point, "gpx", {"track": label}
     lat, lon = check_position(
         facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
     )
     return Point(lat, lon), facts.position_source, {}
+
+
+def _position_on_track(path: Path, name: str | None, taken: CaptureTime) -> tuple[Point, str]:
+    """The point of a photo on its track, and the track's label.
+
+    Raises:
+        Refused: `time_zone_unknown`, `ambiguous_track`, or `no_position` where no track reaches.
+    """
+    if taken.moment is None:
+        raise Refused("no_position", "neither the file nor its hint says when it was taken")
+    if taken.zone_problem:
+        raise Refused("time_zone_unknown", f"beside the track {path.name}: {taken.zone_problem}")
+    found = position_at(path, taken.moment, name)
+    if found is None:
+        raise Refused("no_position", explain_gap(path, taken.moment, name))
+    lat, lon, label = found
+    return Point(*check_position(lat, lon)), label
 
 
 def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
@@ -101,10 +117,6 @@ def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
         full_width_px=picture.panorama[0],
         full_height_px=picture.panorama[1],
     )
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _first(*values: float | None) -> float | None:

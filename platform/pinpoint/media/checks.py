@@ -12,6 +12,8 @@ from pinpoint.records import Rejected
 Stage = Literal["find", "read", "check", "decode"]
 
 REASONS: Final[Mapping[str, str]] = {
+    "ambiguous_track": "GPX tracks that overlap in time could each place the photo; `--track` "
+    "chooses one.",
     "bad_name": "The file's name is not UTF-8.",
     "bad_row": "A manifest row has a value that cannot be read.",
     "decoder_crashed": "The file brought the decoding process down.",
@@ -27,6 +29,8 @@ REASONS: Final[Mapping[str, str]] = {
     "out_of_range": "The latitude is beyond 90 degrees or the longitude beyond 180.",
     "outside_root": "A manifest row names a file outside the manifest's folder.",
     "timeout": "Reading the file takes longer than PINPOINT_MEDIA_TIMEOUT_S.",
+    "time_zone_unknown": "The time has no offset from UTC, so a GPX track cannot place the photo; "
+    "`--time-zone` says what it means.",
     "too_large": "The file is larger than PINPOINT_MEDIA_MAX_BYTES.",
     "too_many_frames": "The file holds more frames than PINPOINT_MEDIA_MAX_FRAMES.",
     "too_many_pixels": "The picture has more pixels than PINPOINT_MEDIA_MAX_PIXELS.",
@@ -46,11 +50,13 @@ STAGES: Final[Mapping[str, Stage]] = {
     "too_many_frames": "read",
     "too_many_pixels": "read",
     "unsupported_format": "read",
+    "ambiguous_track": "check",
     "future_date": "check",
     "half_position": "check",
     "no_position": "check",
     "null_island": "check",
     "out_of_range": "check",
+    "time_zone_unknown": "check",
     "decoder_crashed": "decode",
     "out_of_memory": "decode",
     "timeout": "decode",

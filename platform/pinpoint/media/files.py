@@ -56,9 +56,10 @@ def check_name(name: str) -> None:
 
 
 def tracks(root: Path) -> Callable[[Path], Path | None]:
-    """A look-up from a photo below `root` to its GPX track, if it has one.
+    """A look-up from a photo below `root` to its GPX tracks, if it has any.
 
-    The track of a photo is the `.gpx` of the same stem beside it, else the only `.gpx` there.
+    They are the `.gpx` of the same stem beside it, else the only `.gpx` there, else its folder,
+    where there are several.
     """
     resolved = root.resolve()
 
@@ -75,7 +76,7 @@ def tracks(root: Path) -> Callable[[Path], Path | None]:
         for path in found.values():
             if path.stem == photo.stem:
                 return path
-        return next(iter(found.values())) if len(found) == 1 else None
+        return next(iter(found.values())) if len(found) == 1 else photo.parent if found else None
 
     return track_of
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pinpoint.errors import BadManifest, TooLarge
+from pinpoint.errors import BadManifest, PinpointError
 from pinpoint.media.checks import Refused, rejected
-from pinpoint.media.facts import clean_text
+from pinpoint.media.columns import Columns, find_column, resolve_columns
+from pinpoint.media.features import (
+    list_properties,
+    load_features,
+    read_feature,
+    resolve_properties,
+)
 from pinpoint.media.files import list_files
-from pinpoint.media.rows import COLUMNS, ManifestRow, canonical, row_of
-from pinpoint.media.tables import read_cells, read_header, too_many_rows
-from pinpoint.records import Rejected
+from pinpoint.media.rows import Cells, ManifestRow, name_finder, read_row
+from pinpoint.media.tables import (
+    explain_bad_row,
+    find_delimiter,
+    read_cells,
+    read_header,
+    too_many_rows,
+)
+from pinpoint.records import ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".geojson", ".json"})
 """What `is_manifest` takes for a manifest."""
-MAX_GEOJSON_BYTES: Final = 64_000_000
-"""GeoJSON is read whole; more rows than fit in this belong in a CSV."""
+_FEATURES: Final = frozenset({".geojson", ".json"})
 _MAX_COLUMNS: Final = 256
-_MAX_SHOWN: Final = 12
 
 
 def is_manifest(path: Path) -> bool:
@@ -46,160 +56,163 @@ def find_manifests(folder: Path) -> list[Path]:
     return [path for path in list_files(folder) if is_manifest(path) and names_files(path)]
 
 
+def choose_manifest(folder: Path) -> Path | None:
+    """The manifest of a folder, or None where it has none.
+
+    Raises:
+        BadManifest: There are several; the message names them.
+        NotADirectoryError: `folder` is not a folder.
+    """
+    found = find_manifests(folder)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:5])
+        raise BadManifest(
+            f"the folder holds {len(found)} manifests ({names}): choose one with --manifest, or "
+            "give --no-manifest"
+        )
+    return found[0] if found else None
+
+
 def names_files(path: Path) -> bool:
     """Whether a table has a column, or a GeoJSON a property, that names files.
 
-    Reads the header of a table and the whole of a JSON document of at most `MAX_GEOJSON_BYTES`.
-    What cannot be read at all names no files.
+    Reads the header of a table and the whole of a JSON document. What cannot be read at all names
+    no files.
     """
     try:
-        if path.suffix.lower() in (".geojson", ".json"):
-            return _feature_names_files(path)
-        return "file" in {canonical(cell) for cell in read_header(path)}
-    except (OSError, ValueError, RecursionError, csv.Error):
+        if path.suffix.lower() in _FEATURES:
+            names = list_properties(load_features(path))
+        else:
+            names = read_header(path)
+    except (OSError, PinpointError, csv.Error):
         return False
+    return any(find_column(name) == "file" for name in names)
 
 
-def _feature_names_files(path: Path) -> bool:
-    if path.stat().st_size > MAX_GEOJSON_BYTES:
-        return False
-    document = json.loads(path.read_bytes())
-    features = document.get("features") if isinstance(document, dict) else None
-    return isinstance(features, list) and any(
-        canonical(name) == "file"
-        for feature in features
-        if isinstance(feature, dict) and isinstance(feature.get("properties"), dict)
-        for name in feature["properties"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestSummary:
+    """How the columns of a manifest are read."""
+
+    name: str
+    understood: dict[str, str]
+    """Column → its name in the manifest."""
+    attributes: tuple[str, ...]
+    """Names that are not understood; their values are kept as attributes."""
+
+
+def describe_manifest(
+    path: Path, settings: MediaSettings, options: ReadOptions | None = None
+) -> ManifestSummary:
+    """How the columns of a manifest are read; only its header or its properties are looked at.
+
+    Raises:
+        BadManifest: As `read_manifest`.
+        TooLarge: As `read_manifest`.
+    """
+    asked = (options or ReadOptions()).columns
+    _check_exists(path)
+    if path.suffix.lower() in _FEATURES:
+        columns = resolve_properties(path, load_features(path), asked)
+    else:
+        columns = _read_header(path, next(read_cells(path, settings), (0, []))[1], asked)
+    return ManifestSummary(
+        name=path.name, understood=columns.understood, attributes=columns.attributes
     )
 
 
-def read_manifest(path: Path, settings: MediaSettings) -> Iterator[ManifestRow | Rejected]:
+def read_manifest(
+    path: Path, settings: MediaSettings, options: ReadOptions | None = None
+) -> Iterator[ManifestRow | Rejected]:
     """Rows of a manifest in its order; a bad row is a `Rejected` and stops nothing.
 
     Args:
         path: CSV or GeoJSON (FeatureCollection of Points); files are named relative to its folder.
         settings: `max_manifest_rows` holds.
+        options: What columns and times without an offset mean.
 
     Raises:
-        BadManifest: It cannot be read at all, or does not name files.
+        BadManifest: It cannot be read at all, does not name files, or has columns that look like
+            a position or a time and are not understood.
         TooLarge: More rows than allowed.
     """
-    if not path.is_file():
-        raise BadManifest(f"there is no manifest at {path}")
+    _check_exists(path)
+    options = options or ReadOptions()
     root = path.parent.resolve()
-    reader = _geojson if path.suffix.lower() in (".geojson", ".json") else _csv
-    rows = reader(path, settings)
-    for number, row in enumerate(rows, start=1):
+    find_file = name_finder(root)
+    reader = _read_features if path.suffix.lower() in _FEATURES else _read_table
+    for number, row in enumerate(reader(path, settings, options), start=1):
         if number > settings.max_manifest_rows:
             raise too_many_rows(path, settings)
         if isinstance(row, Rejected):
             yield row
             continue
         try:
-            yield row_of(row, root)
+            yield read_row(row, root, find_file, options.time_zone)
         except Refused as refused:
-            name = str(row.get("file") or f"row {number}")[:300]
+            name = str(row.values.get("file") or f"row {number}")[:300]
             yield rejected(name, refused.reason, f"row {number}: {refused.detail}", stage="find")
 
 
-def _csv(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Rejected]:
-    """Rows of a CSV with canonical names; refused before the first row where it is too long."""
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise BadManifest(f"there is no manifest at {path}")
+
+
+def _read_table(
+    path: Path, settings: MediaSettings, options: ReadOptions
+) -> Iterator[Cells | Rejected]:
+    """Rows of a CSV; refused before the first row where it is too long."""
     rows = read_cells(path, settings)
     _, head = next(rows, (0, []))
-    if isinstance(head, csv.Error):
-        raise BadManifest(f"{path.name}: {head}") from head
-    names = _header(path, head)
+    columns = _read_header(path, head, options.columns)
+    names, meanings = columns.names, columns.meanings
+    comma = find_delimiter(path) != ","
     for line, cells in rows:
         if isinstance(cells, csv.Error):
             where = f"line {line}"
-            yield rejected(where, "bad_row", f"{where}: {cells}")
+            yield rejected(where, "bad_row", f"{where}: {explain_bad_row(cells)}")
             continue
-        if len(cells) > len(names):
+        if any(cell.strip() for cell in cells[len(names) :]):
             detail = f"line {line} has {len(cells)} cells for {len(names)} names"
-            name = cells[names.index("file")]
+            name = cells[meanings.index("file")]
             yield rejected(name[:300] or f"row {line}", "bad_row", detail)
             continue
-        yield dict(zip(names, cells, strict=False))
+        values: dict[str, Any] = {}
+        attributes: dict[str, Any] = {}
+        for name, meaning, cell in zip(names, meanings, cells, strict=False):
+            if meaning is None:
+                attributes[name] = cell
+            else:
+                values[meaning] = cell
+        yield Cells(values=values, attributes=attributes, decimal_comma=comma)
 
 
-def _header(path: Path, cells: list[str]) -> list[str]:
-    """Canonical column names.
+def _read_header(path: Path, head: Sequence[str] | csv.Error, asked: Mapping[str, str]) -> Columns:
+    """What the first row means.
 
     Raises:
-        BadManifest: `file` is missing, or a column is there twice.
+        BadManifest: See `columns.resolve_columns`; or there are too many columns.
     """
-    names = [canonical(cell) for cell in cells]
-    found = _shown(cells)
-    if "file" not in names:
-        raise BadManifest(
-            f"{path.name} names no files: its columns are {found}; wanted is `file`, and any of "
-            f"{', '.join(name for name in COLUMNS if name != 'file')}"
-        )
-    if len(names) > _MAX_COLUMNS:
-        raise BadManifest(f"{path.name} has {len(names)} columns; at most {_MAX_COLUMNS}")
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise BadManifest(f"{path.name} has the column {_shown(twice)} twice: {found}")
-    return names
+    if isinstance(head, csv.Error):
+        raise BadManifest(f"the first row of {path.name} cannot be read: {explain_bad_row(head)}")
+    if len(head) > _MAX_COLUMNS:
+        raise BadManifest(f"{path.name} has {len(head)} columns; at most {_MAX_COLUMNS}")
+    return resolve_columns(path.name, list(head), asked)
 
 
-def _shown(names: list[str]) -> str:
-    """Names from a hostile file, for people."""
-    return ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN]) or "nothing"
-
-
-def _geojson(path: Path, settings: MediaSettings) -> Iterator[Mapping[str, Any] | Rejected]:
-    """Features as rows; a geometry's position wins over properties of the same name."""
-    if path.stat().st_size > MAX_GEOJSON_BYTES:
-        raise TooLarge(f"{path.name} is over {MAX_GEOJSON_BYTES} bytes; give a CSV instead")
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise BadManifest(f"{path.name} is no JSON: {error}") from error
-    features = document.get("features") if isinstance(document, dict) else None
-    if not isinstance(features, list) or document.get("type") != "FeatureCollection":
-        raise BadManifest(f"{path.name} is no GeoJSON FeatureCollection")
-    _check_features(path, features)
+def _read_features(
+    path: Path, settings: MediaSettings, options: ReadOptions
+) -> Iterator[Cells | Rejected]:
+    """Features as rows."""
+    features = load_features(path)
+    if not features:
+        return
+    columns = resolve_properties(path, features, options.columns)
     if len(features) > settings.max_manifest_rows:
         raise too_many_rows(path, settings)
     for number, feature in enumerate(features, start=1):
         try:
-            yield _feature(feature)
-        except (ValueError, TypeError) as error:
-            yield rejected(f"feature {number}", "bad_row", f"feature {number}: {error}")
-
-
-def _check_features(path: Path, features: list[Any]) -> None:
-    """As for a CSV: a collection of which nothing names a file is no manifest."""
-    names = {
-        key
-        for feature in features
-        if isinstance(feature, dict) and isinstance(feature.get("properties"), dict)
-        for key in feature["properties"]
-    }
-    if features and "file" not in {canonical(name) for name in names}:
-        raise BadManifest(
-            f"{path.name} names no files: its properties are {_shown(sorted(names))}; wanted is "
-            f"`file`, and any of {', '.join(name for name in COLUMNS if name != 'file')}"
-        )
-
-
-def _feature(feature: object) -> Mapping[str, Any]:
-    if not isinstance(feature, dict) or not isinstance(feature.get("properties"), dict):
-        raise ValueError("no feature with properties")
-    row: dict[str, Any] = {}
-    for name, value in feature["properties"].items():
-        row.setdefault(canonical(name), value)
-    if "id" in feature and feature["id"] is not None:
-        row.setdefault("external_id", feature["id"])
-    geometry = feature.get("geometry")
-    if geometry is not None:
-        if not isinstance(geometry, dict) or geometry.get("type") != "Point":
-            raise ValueError("the geometry is no Point")
-        coordinates = geometry.get("coordinates")
-        if not isinstance(coordinates, list) or len(coordinates) not in (2, 3):
-            raise ValueError("a Point has two or three coordinates")
-        row["longitude"], row["latitude"] = coordinates[:2]
-        if len(coordinates) == 3:
-            row.setdefault("altitude_m", coordinates[2])
-    return row
+            yield read_feature(feature, columns)
+        except Refused as refused:
+            named = f"feature {number}"
+            yield rejected(named, refused.reason, f"{named}: {refused.detail}", stage="find")

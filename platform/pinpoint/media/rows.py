@@ -1,17 +1,30 @@
-"""One manifest row: from named cells to a file and a hint."""
+"""One manifest row: from cells to a file and a hint."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import os
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pinpoint.media.checks import Refused, check_position
-from pinpoint.media.facts import Scalar, clean_text, finite, storable, wrap_heading
+from pinpoint.media.columns import TIME_OF_DAY
+from pinpoint.media.facts import Scalar, storable, wrap_heading
 from pinpoint.media.files import check_name, is_below
+from pinpoint.media.times import join_date_and_time, read_time
+from pinpoint.media.values import (
+    is_empty,
+    is_missing,
+    read_altitude,
+    read_attribute,
+    read_coordinate,
+    read_name,
+    read_number,
+    read_text,
+)
 from pinpoint.records import Hint
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -27,10 +40,20 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "altitude_m": ("altitude",),
     "external_id": ("id",),
 }
-"""Column → other names it may have; every other column becomes an attribute."""
+"""Column of a table of labels → other names it may have. Manifests: `columns.COLUMN_NAMES`."""
 
 _ALIASES: Final = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
-_MAX_TEXT: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """One row as it stands in a manifest, by the meaning of its columns."""
+
+    values: Mapping[str, Any]
+    """Column → cell."""
+    attributes: Mapping[str, Any]
+    """Name of any other column → cell."""
+    decimal_comma: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,123 +70,147 @@ class ManifestRow:
 
 
 def canonical(name: str) -> str:
-    """The column a header cell means; unknown ones stay as they are."""
+    """The column that a name means in a table of labels; unknown ones stay as they are."""
     plain = name.strip()
     lowered = plain.casefold().replace(" ", "_")
     return _ALIASES.get(lowered, lowered if lowered in COLUMNS else plain)
 
 
-def row_of(row: Mapping[str, Any], root: Path) -> ManifestRow:
-    """A row with canonical names as a record.
+def read_row(
+    row: Cells, root: Path, find_file: Callable[[str], str | None], zone: str | None = None
+) -> ManifestRow:
+    """A row as a record.
 
     Args:
-        row: Cells by column.
+        row: Its cells.
         root: The manifest's folder, resolved.
+        find_file: See `name_finder`.
+        zone: What a time without an offset means, unless the row says it; without both UTC.
 
     Raises:
         Refused: `bad_row`, `half_position`, `out_of_range`, `null_island`, `outside_root`,
             `missing_file`.
     """
-    name = _text(row, "file")
+    name = read_name(row.values.get("file"), "file")
     if name is None:
         raise Refused("bad_row", "no file is named")
-    hint = _hint(row)
-    path, relative = _file(name, root)
-    external_id = _text(row, "external_id") or relative
+    hint = _read_hint(row, zone)
+    path, relative = _locate_file(name, root, find_file)
+    external_id = read_text(row.values.get("external_id"), "external_id") or relative
     return ManifestRow(external_id=external_id, file=path, name=relative, hint=hint)
 
 
-def _hint(row: Mapping[str, Any]) -> Hint:
-    lat, lon = _number(row, "latitude"), _number(row, "longitude")
+def name_finder(root: Path) -> Callable[[str], str | None]:
+    """A look-up from a relative name in any Unicode form to the name on the disk.
+
+    macOS writes `é` as two characters, most other systems as one; both are the same name. None
+    where no file has the name.
+
+    Raises:
+        Refused: `missing_file`, from the look-up, where several files have names that only differ
+            in their form and none is exactly the one that is asked for.
+    """
+
+    @lru_cache(maxsize=1024)
+    def list_names(folder: Path) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return found
+        for name in names:
+            found.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+        return found
+
+    def find(name: str) -> str | None:
+        folder, parts = root, []
+        for part in PurePosixPath(name).parts:
+            if part == ".." or (folder / part).exists():
+                own = part
+            else:
+                alike = list_names(folder).get(unicodedata.normalize("NFC", part), [])
+                if len(alike) > 1:
+                    raise Refused(
+                        "missing_file", f"several files have the name {name} in other Unicode forms"
+                    )
+                if not alike:
+                    return None
+                own = alike[0]
+            parts.append(own)
+            folder = folder / own
+        return str(PurePosixPath(*parts))
+
+    return find
+
+
+def _read_hint(row: Cells, zone: str | None) -> Hint:
+    cells, comma = row.values, row.decimal_comma
+    lat = read_coordinate(cells.get("latitude"), cells.get("latitude_ref"), "latitude")
+    lon = read_coordinate(cells.get("longitude"), cells.get("longitude_ref"), "longitude")
     if lat is not None or lon is not None:
+        for name, value in (("latitude", lat), ("longitude", lon)):
+            if value is None and cells.get(name) not in (None, "") and str(cells[name]).strip():
+                raise Refused("bad_row", f"{name} is {str(cells[name]).strip()[:40]!r}")
         lat, lon = check_position(lat, lon)
-    moment, assumed = _time(row)
     attributes: dict[str, Scalar] = {
-        storable(key): _scalar(key, value)
-        for key, value in row.items()
-        if key and key not in COLUMNS and value not in (None, "")
+        storable(name.strip()): read_attribute(name.strip(), value)
+        for name, value in row.attributes.items()
+        if name.strip() and not is_empty(value)
     }
-    if assumed:
-        attributes["time_zone"] = "assumed_utc"
+    text = _read_time_text(cells)
+    taken = None
+    if text is not None:
+        taken = read_time(text, read_text(cells.get("time_zone"), "time_zone") or zone)
+        if taken.zone is not None:
+            attributes["time_zone"] = taken.zone
+    heading = read_number(cells.get("heading_deg"), "heading_deg", decimal_comma=comma)
     return Hint(
         lat=lat,
         lon=lon,
-        captured_at=moment,
-        heading_deg=wrap_heading(_number(row, "heading_deg")),
-        altitude_m=_number(row, "altitude_m"),
-        creator=_text(row, "creator"),
-        sequence=_text(row, "sequence"),
-        licence=_text(row, "licence"),
-        panorama_id=_text(row, "panorama"),
+        captured_at=None if taken is None else taken.moment,
+        heading_deg=wrap_heading(heading),
+        altitude_m=read_altitude(cells.get("altitude_m"), decimal_comma=comma),
+        creator=read_text(cells.get("creator"), "creator"),
+        sequence=read_text(cells.get("sequence"), "sequence"),
+        licence=read_text(cells.get("licence"), "licence"),
+        panorama_id=read_text(cells.get("panorama"), "panorama"),
         position_source="manifest",
         attributes=attributes,
     )
 
 
-def _file(name: str, root: Path) -> tuple[Path, str]:
+def _read_time_text(cells: Mapping[str, Any]) -> str | None:
+    """The cell of the time, with that of the time of day where they are apart."""
+    text = read_text(cells.get("captured_at"), "captured_at")
+    clock = cells.get(TIME_OF_DAY)
+    if text is None or is_missing(clock):
+        return text
+    return join_date_and_time(text, read_text(clock, "time") or "")
+
+
+def _locate_file(name: str, root: Path, find_file: Callable[[str], str | None]) -> tuple[Path, str]:
     """Absolute path and relative name; the file is there and nowhere else."""
     if "\x00" in name:
         raise Refused("bad_row", "the file's name holds a zero byte")
     check_name(name)
-    path = root / PurePosixPath(name.replace("\\", "/"))
+    plain = name.replace("\\", "/")
+    path = root / PurePosixPath(plain)
     if not is_below(path, root):
         raise Refused("outside_root", f"{name} does not lie below the manifest's folder")
-    try:
-        there = path.is_file()
-    except OSError:
-        there = False
-    if not there:
-        raise Refused("missing_file", f"there is no file {name}")
+    if not _is_file(path):
+        own = None if path.is_absolute() and plain.startswith("/") else find_file(plain)
+        if own is None or not _is_file(root / own) or not is_below(root / own, root):
+            raise Refused("missing_file", f"there is no file {name}")
+        path = root / own
     # Without `..` and `.`, so that one file has one name.
-    plain = Path(*(part for part in path.relative_to(root).parts if part != "."))
-    if ".." in plain.parts:
-        plain = path.resolve().relative_to(root)
-    return root / plain, plain.as_posix()
+    short = Path(*(part for part in path.relative_to(root).parts if part != "."))
+    if ".." in short.parts:
+        short = path.resolve().relative_to(root)
+    return root / short, short.as_posix()
 
 
-def _text(row: Mapping[str, Any], key: str) -> str | None:
-    value = row.get(key)
-    if value is None or value == "":
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise Refused("bad_row", f"{key} is no text of at most {_MAX_TEXT} characters")
-    return value.strip() if key == "file" else clean_text(value, _MAX_TEXT)
-
-
-def _number(row: Mapping[str, Any], key: str) -> float | None:
-    value = row.get(key)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    number = finite(value) if isinstance(value, int | float | str) else None
-    if number is None:
-        raise Refused("bad_row", f"{key} is no number: {str(value)[:40]!r}")
-    return number
-
-
-def _time(row: Mapping[str, Any]) -> tuple[datetime | None, bool]:
-    """UTC, and whether the offset was missing and UTC assumed."""
-    text = _text(row, "captured_at")
-    if text is None:
-        return None, False
+def _is_file(path: Path) -> bool:
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=UTC), True
-        return moment.astimezone(UTC), False
-    except (ValueError, OverflowError) as error:
-        raise Refused("bad_row", f"captured_at is no ISO 8601 time: {text[:40]!r}") from error
-
-
-def _scalar(key: str, value: object) -> Scalar:
-    """An extra column's value; what is nested travels as JSON text."""
-    if isinstance(value, str | int | float | bool):
-        text = value
-    else:
-        text = json.dumps(value, ensure_ascii=False)
-    if isinstance(text, float) and finite(text) is None:
-        raise Refused("bad_row", f"{key} is not finite")
-    if len(key) > 100 or (isinstance(text, str) and len(text) > _MAX_TEXT):
-        raise Refused("bad_row", f"{key[:40]} is longer than {_MAX_TEXT} characters")
-    return storable(text) if isinstance(text, str) else text
+        return path.is_file()
+    except OSError:
+        return False

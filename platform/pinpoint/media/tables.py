@@ -7,8 +7,10 @@ row costs that row.
 from __future__ import annotations
 
 import csv
+import re
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +19,10 @@ from pinpoint.settings import MediaSettings
 
 MAX_LINE_BYTES: Final = 8 << 20
 """A table is read line by line; one endless line would be read whole."""
+_SAMPLE_BYTES: Final = 65_536
 _DELIMITERS: Final = ",;\t|"
+_SEP_LINE = re.compile(r'"?sep=(?P<mark>[,;|\t])"?[,;|\t]*', re.ASCII | re.IGNORECASE)
+"""What Excel writes and reads as the first line of a table: `sep=;`."""
 
 
 def read_cells(
@@ -25,11 +30,14 @@ def read_cells(
 ) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Rows of a table, the header being one of them; rows without a letter are left out.
 
+    Blank first lines and Excel's `sep=;` in front of the header are no rows either.
+
     Args:
         path: UTF-8, with or without a byte order mark.
         settings: `max_manifest_rows` holds.
         delimiter: What stands between cells. Without it: comma, semicolon, tab or bar, whichever
-            the first line has most of. A tab asked for by name separates plainly, without quotes.
+            `sep=` names or the first line with a letter has most of. A tab that is asked for
+            separates plainly, without quotes.
 
     Yields:
         Number of the row's last line in the file, from 1; its cells, or what is wrong with it.
@@ -40,12 +48,13 @@ def read_cells(
     """
     _check_lines(path, settings)
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        dialect = _dialect(stream.read(65_536), delimiter)
+        dialect = _dialect(stream.read(_SAMPLE_BYTES), delimiter)
         stream.seek(0)
-        reader = csv.reader(stream, dialect)
+        skipped, lines = _skip_preamble(stream)
+        reader = csv.reader(lines, dialect)
         while (cells := _next(reader)) is not None:
             if isinstance(cells, csv.Error) or any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
+                yield skipped + reader.line_num, cells
 
 
 def read_header(path: Path) -> list[str]:
@@ -55,10 +64,27 @@ def read_header(path: Path) -> list[str]:
         OSError: The file cannot be opened.
         csv.Error: The row cannot be split.
     """
-    with path.open("rb") as stream:
-        sample = stream.read(65_536).decode("utf-8-sig", "replace")
-    rows = csv.reader(sample.splitlines(), _dialect(sample, None))
+    sample = _read_sample(path)
+    _, lines = _skip_preamble(iter(sample.splitlines(keepends=True)))
+    rows = csv.reader(lines, _dialect(sample, None))
     return next((cells for cells in rows if any(cell.strip() for cell in cells)), [])
+
+
+def find_delimiter(path: Path) -> str:
+    """What stands between the cells of a table, as `read_cells` finds it.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    return _dialect(_read_sample(path), None).delimiter
+
+
+def explain_bad_row(error: csv.Error) -> str:
+    """What is wrong with a row that cannot be split, for people."""
+    limit = csv.field_size_limit()
+    if "field larger" in str(error):
+        return f"a cell is longer than {limit} characters"
+    return "it cannot be split into cells; is a quotation mark missing?"
 
 
 def too_many_rows(path: Path, settings: MediaSettings) -> TooLarge:
@@ -78,9 +104,12 @@ def _next(reader: Iterator[list[str]]) -> list[str] | csv.Error | None:
 
 
 def _dialect(sample: str, asked: str | None) -> type[csv.Dialect]:
-    """The delimiter asked for, or the one that the first line has most of."""
-    first = sample.splitlines()[0] if sample.strip() else ""
-    best = asked or max(_DELIMITERS, key=first.count)
+    """The delimiter asked for, else that of `sep=`, else the one the first line has most of."""
+    first = next((line for line in sample.splitlines() if line.strip()), "")
+    match = _SEP_LINE.fullmatch(first.strip("\r\n "))
+    # Names in quotation marks may hold any of them.
+    bare = re.sub(r'"[^"]*"', "", first)
+    best = asked or (match["mark"] if match else max(_DELIMITERS, key=bare.count))
     plain = asked == "\t"
 
     class Sniffed(csv.excel):
@@ -89,6 +118,23 @@ def _dialect(sample: str, asked: str | None) -> type[csv.Dialect]:
         strict = False
 
     return Sniffed
+
+
+def _read_sample(path: Path) -> str:
+    with path.open("rb") as stream:
+        return stream.read(_SAMPLE_BYTES).decode("utf-8-sig", "replace")
+
+
+def _skip_preamble(stream: Iterator[str]) -> tuple[int, Iterator[str]]:
+    """How many lines stand in front of the header, and the lines from it on."""
+    skipped = 0
+    for line in stream:
+        if line.strip() and not _SEP_LINE.fullmatch(line.strip("\r\n ")):
+            return skipped, chain([line], stream)
+        skipped += 1
+        if line.strip():
+            break
+    return skipped, stream
 
 
 def _check_lines(path: Path, settings: MediaSettings) -> None:
@@ -105,8 +151,9 @@ def _check_lines(path: Path, settings: MediaSettings) -> None:
             try:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                where = f"{error.reason} after line {lines + 1}"
-                raise BadManifest(f"{path.name} is not UTF-8 ({where})") from error
+                raise BadManifest(
+                    f"{path.name} is not UTF-8 (after line {lines + 1}); save it as UTF-8"
+                ) from error
             # The reader ends lines at either; a file from an old Mac has no line feeds at all.
             found = max(block.count(b"\n"), block.count(b"\r"))
             lines, length = lines + found, 0 if found else length + len(block)

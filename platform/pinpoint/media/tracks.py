@@ -1,97 +1,274 @@
-"""GPX tracks: where the photographer was at a moment. GPX is hostile XML like any other."""
+"""Where the photographer was at a moment, from GPX tracks (docs/manifests.md).
+
+A position is interpolated between two neighboring points of one segment, never across segments.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
-from xml.etree.ElementTree import ParseError
 
-import gpxpy
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+import numpy as np
 
+from pinpoint.geo.distance import haversine_m
 from pinpoint.media.checks import Refused
-from pinpoint.media.files import read_bytes
+from pinpoint.media.files import list_files, read_bytes
+from pinpoint.media.files import tracks as find_beside
+from pinpoint.media.gpx import MAX_TRACK_BYTES, GpxFile, Segment, Track, read_gpx
+from pinpoint.records import Hint, ReadOptions
 
-MAX_TRACK_BYTES: Final = 20_000_000
 MAX_GAP_S: Final = 300.0
 """Between track points further apart than this nobody knows where the photographer was."""
+MAX_SPEED_M_S: Final = 1_000.0
+"""Faster than any aircraft: two such points are not of one traveler."""
+MAX_APART_M: Final = 100.0
+"""Two segments of one track that overlap in time may differ by this."""
+_MAX_SHOWN: Final = 5
+
+LatLon = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
-    """Points with a time, in order of time; seconds since 1970, degrees."""
+def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path | None]:
+    """A look-up from a photo below `root` to its GPX file, or its folder with several.
 
-    times_s: tuple[float, ...]
-    lats: tuple[float, ...]
-    lons: tuple[float, ...]
+    Args:
+        root: The folder that is read.
+        chosen: What `--track` says. A GPX file of that name beside the photo, else in `root`, else
+            at that path, holds for every photo; any other text is the name of a track.
+    """
+    beside = find_beside(root)
+    file = (chosen or "").partition("#")[0]
+    is_file = file.lower().endswith(".gpx")
+    shared = next((p for p in (root / file, Path(file)) if is_file and p.is_file()), None)
+
+    def track_of(photo: Path) -> Path | None:
+        own = photo.parent / Path(file).name
+        return own if is_file and own.is_file() else shared or beside(photo)
+
+    return track_of
 
 
-def position_at(path: Path, moment: datetime) -> tuple[float, float] | None:
-    """Latitude and longitude at a moment; None outside the track or inside a gap over 5 minutes.
+def add_options(hint: Hint | None, track: Path | None, options: ReadOptions) -> Hint | None:
+    """The hint with a photo's track and what a person said about clock and zone; None for none."""
+    if track is None and options.time_zone is None and options.camera_clock_offset_s is None:
+        return hint
+    return replace(
+        hint or Hint(),
+        track=None if track is None else str(track.absolute()),
+        track_name=None if track is None else options.track,
+        time_zone=options.time_zone,
+        camera_clock_offset_s=options.camera_clock_offset_s,
+    )
+
+
+def position_at(
+    path: Path, moment: datetime, name: str | None = None
+) -> tuple[float, float, str] | None:
+    """Latitude, longitude and the track's label at a moment; None outside every track and in gaps.
+
+    A gap is the time between two segments, between points over `MAX_GAP_S` apart, and between
+    points that only something faster than `MAX_SPEED_M_S` can connect.
+
+    Args:
+        path: A GPX file, or a folder whose GPX files are read.
+        moment: Aware.
+        name: Of one track: its name, its file's name, or `FILE#2` for the second of a file.
 
     Raises:
-        Refused: The track cannot be read.
+        Refused: `no_position` for files that cannot be read and a name that no track has;
+            `ambiguous_track` where two tracks, or two segments that differ, overlap in time.
     """
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise Refused("no_position", f"the track {path.name} cannot be read: {error}") from error
-    return interpolate(_load(path, stat.st_mtime_ns, stat.st_size), moment.timestamp())
-
-
-def interpolate(track: Track, time_s: float) -> tuple[float, float] | None:
-    """Position at a time between two points that are at most `MAX_GAP_S` apart."""
-    after = bisect_left(track.times_s, time_s)
-    if after == len(track.times_s):
+    tracks = _choose(_read_tracks(path, name), name, path)
+    time_s = moment.timestamp()
+    covering = [track for track in tracks if any(covers(s, time_s) for s in track.segments)]
+    if not covering:
         return None
-    if track.times_s[after] == time_s:
-        return track.lats[after], track.lons[after]
+    track = covering[0]
+    rivals = [other for other in tracks if other is not track and overlap(track, other)]
+    if rivals:
+        labels = ", ".join(one.label for one in [track, *rivals][:_MAX_SHOWN])
+        raise Refused(
+            "ambiguous_track",
+            f"{len(rivals) + 1} tracks overlap in time ({labels}): choose one with --track NAME",
+        )
+    found = _position_in(track, time_s)
+    return None if found is None else (*found, track.label)
+
+
+def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
+    """Why `position_at` gave None, and what to do.
+
+    Raises:
+        Refused: As `position_at`.
+    """
+    tracks = _choose(_read_tracks(path, name), name, path)
+    times_s = [
+        time_s
+        for one in tracks
+        for s in one.segments
+        for time_s in s.times_s[:: len(s.times_s) - 1 or 1]
+    ]
+    when = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if not times_s:
+        return f"the track {path.name} holds no points with a time and a position"
+    time_s = moment.timestamp()
+    if min(times_s) <= time_s <= max(times_s):
+        return (
+            f"the track {path.name} has a gap at {when}: between two segments, or between points "
+            f"more than {MAX_GAP_S:.0f} s apart"
+        )
+    first, last = (datetime.fromtimestamp(t, UTC) for t in (min(times_s), max(times_s)))
+    return (
+        f"the track {path.name} does not reach {when} (it covers {first:%Y-%m-%d %H:%M:%S} to "
+        f"{last:%Y-%m-%d %H:%M:%S}): if the camera's clock was wrong, give --camera-clock-offset "
+        "or --time-zone"
+    )
+
+
+def interpolate(segment: Segment, time_s: float) -> LatLon | None:
+    """Position at a time between two neighboring points; None in gaps (see `position_at`)."""
+    times_s, lats, lons = segment.times_s, segment.lats, segment.lons
+    after = bisect_left(times_s, time_s)
+    if after == len(times_s):
+        return None
+    if times_s[after] == time_s:
+        return lats[after], lons[after]
     if after == 0:
         return None
     before = after - 1
-    gap_s = track.times_s[after] - track.times_s[before]
-    if gap_s > MAX_GAP_S:
+    gap_s = times_s[after] - times_s[before]
+    start, end = (lats[before], lons[before]), (lats[after], lons[after])
+    if gap_s > MAX_GAP_S or _apart_m(start, end) > MAX_SPEED_M_S * gap_s:
         return None
-    share = (time_s - track.times_s[before]) / gap_s
-    east = (track.lons[after] - track.lons[before] + 180.0) % 360.0 - 180.0
-    lon = (track.lons[before] + share * east + 180.0) % 360.0 - 180.0
-    return track.lats[before] + share * (track.lats[after] - track.lats[before]), lon
+    share = (time_s - times_s[before]) / gap_s
+    east = (end[1] - start[1] + 180.0) % 360.0 - 180.0
+    lon = (start[1] + share * east + 180.0) % 360.0 - 180.0
+    return start[0] + share * (end[0] - start[0]), lon
+
+
+def covers(segment: Segment, time_s: float) -> bool:
+    """Whether a time is between the first and the last point of a segment."""
+    return segment.times_s[0] <= time_s <= segment.times_s[-1]
+
+
+def overlap(track: Track, other: Track) -> bool:
+    """Whether two tracks overlap in time; a moment that ends one and begins the other does not."""
+    return any(_share_time(a, b) for a in track.segments for b in other.segments)
+
+
+def _share_time(a: Segment, b: Segment) -> bool:
+    start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
+    if start < end:
+        return True
+    lone = min(len(a.times_s), len(b.times_s)) == 1
+    return lone and start == end
+
+
+def _position_in(track: Track, time_s: float) -> LatLon | None:
+    """Position in the segment that covers a time.
+
+    Raises:
+        Refused: `ambiguous_track`; the segments of this track contradict each other.
+    """
+    segment = next(one for one in track.segments if covers(one, time_s))
+    unclear = segment.mixed or any(
+        _share_time(segment, other) and not _agree(segment, other)
+        for other in track.segments
+        if other is not segment
+    )
+    if unclear:
+        raise Refused(
+            "ambiguous_track",
+            f"the track {track.label} holds the ways of several travelers at one time, or of a "
+            "clock that was set back: put them into files of their own",
+        )
+    positions = (interpolate(one, time_s) for one in track.segments if covers(one, time_s))
+    return next((position for position in positions if position is not None), None)
+
+
+def _agree(a: Segment, b: Segment) -> bool:
+    """Whether two segments give the same way where they overlap."""
+    start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
+    for time_s in (start, (start + end) / 2, end):
+        first, second = interpolate(a, time_s), interpolate(b, time_s)
+        if first is None or second is None or _apart_m(first, second) > MAX_APART_M:
+            return False
+    return True
+
+
+def _apart_m(a: LatLon, b: LatLon) -> float:
+    return float(haversine_m(np.array([a]), np.array([b]))[0])
+
+
+def _choose(tracks: Sequence[Track], name: str | None, path: Path) -> list[Track]:
+    """The tracks that a name means, each way once: a copy of a file overlaps nobody."""
+    if name is None:
+        chosen = list(tracks)
+    else:
+        file, _, number = name.rpartition("/")[2].partition("#")
+        chosen = [
+            one
+            for one in tracks
+            if one.name == name or (one.file == file and number in ("", str(one.number)))
+        ]
+        if not chosen:
+            there = ", ".join(one.label for one in tracks[:_MAX_SHOWN]) or "no track"
+            raise Refused("no_position", f"there is no track {name[:60]!r}; there is {there}")
+    # By the hash alone: comparing every point for every photo would take too long.
+    unlike = {one.fingerprint: one for one in reversed(chosen) if one.segments}
+    return sorted(unlike.values(), key=lambda one: (one.file, one.number))
+
+
+def _read_tracks(path: Path, name: str | None) -> list[Track]:
+    """Tracks of a file, or of every GPX file of a folder.
+
+    Raises:
+        Refused: `no_position`; one of the files cannot be read.
+    """
+    return [track for file in _list_gpx(path, name) for track in _read_file(file).tracks]
+
+
+def _list_gpx(path: Path, name: str | None) -> list[Path]:
+    """The GPX files to read: the one that the name is of, else all of them."""
+    try:
+        files = list_files(path) if path.is_dir() else [path]
+    except OSError as error:
+        why = error.strerror or "it is gone"
+        raise Refused(
+            "no_position", f"the tracks of {path.name} cannot be listed: {why}"
+        ) from error
+    if path.is_dir():
+        files = [file for file in files if file.name.lower().endswith(".gpx")]
+    wanted = Path((name or "").partition("#")[0]).name
+    return [file for file in files if file.name == wanted] or files
+
+
+def _read_file(file: Path) -> GpxFile:
+    try:
+        stat = file.stat()
+    except OSError as error:
+        why = error.strerror or "it is gone"
+        raise Refused("no_position", f"the track {file.name} cannot be read: {why}") from error
+    found = _load(file, stat.st_mtime_ns, stat.st_size)
+    if isinstance(found, Refused):
+        raise Refused(found.reason, found.detail)
+    return found
 
 
 @lru_cache(maxsize=16)
-def _load(path: Path, _mtime_ns: int, _size: int) -> Track:
-    """A whole folder shares one track, so the last ones are kept while they do not change."""
+def _load(file: Path, _mtime_ns: int, _size: int) -> GpxFile | Refused:
+    """A whole folder shares its tracks, so the last ones are kept while they do not change."""
     try:
-        data = read_bytes(path, MAX_TRACK_BYTES)
+        data = read_bytes(file, MAX_TRACK_BYTES)
     except Refused as refused:
-        why = f"the track {path.name} cannot be read: {refused.detail}"
-        raise Refused("no_position", why) from refused
+        why = f"the track {file.name} cannot be read: {refused.detail}"
+        return Refused("no_position", why)
     try:
-        # gpxpy's own parser would expand entities; this one refuses any document type.
-        fromstring(data, forbid_dtd=True)
-        gpx = gpxpy.parse(data.decode("utf-8-sig"))
-    except (
-        ParseError,
-        DefusedXmlException,
-        gpxpy.gpx.GPXException,
-        ValueError,
-        LookupError,
-        RecursionError,
-    ) as error:
-        raise Refused("no_position", f"the track {path.name} cannot be read: {error}") from error
-    points: list[tuple[float, float, float]] = []
-    for one in gpx.walk(only_points=True):
-        if one.time is not None and abs(one.latitude) <= 90 and abs(one.longitude) <= 180:
-            time = one.time if one.time.tzinfo else one.time.replace(tzinfo=UTC)
-            points.append((time.timestamp(), one.latitude, one.longitude))
-    points.sort()
-    return Track(
-        times_s=tuple(p[0] for p in points),
-        lats=tuple(p[1] for p in points),
-        lons=tuple(p[2] for p in points),
-    )
+        return read_gpx(file.name, data)
+    except Refused as refused:
+        return refused

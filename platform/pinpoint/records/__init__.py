@@ -77,7 +77,15 @@ from pinpoint.records.ingesting import (
     StoredFile,
     StoredImage,
 )
-from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rejected
+from pinpoint.records.reading import (
+    Capture,
+    Face,
+    Hint,
+    Panorama,
+    Reading,
+    ReadOptions,
+    Rejected,
+)
 from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
 __all__ = [
@@ -139,6 +147,7 @@ __all__ = [
     "Ranked",
     "RankedPlace",
     "Ranking",
+    "ReadOptions",
     "Reading",
     "Reembedded",
     "Refused",

@@ -98,6 +98,27 @@ class Hint:
     licence: str | None = None
     panorama_id: str | None = None
     track: str | None = None
-    """Path of a GPX file; used where neither hint nor file has a position but a time is known."""
+    """Path of a GPX file, or of a folder with several; used where neither hint nor file has a
+    position but a time is known."""
+    track_name: str | None = None
+    """Which track: its name, a file name, or `FILE#2` for the second track of a file."""
+    time_zone: str | None = None
+    """What a time of the file without an offset means: an IANA name or an offset."""
+    camera_clock_offset_s: float | None = None
+    """Seconds to add to times of the camera's clock, never to those of satellites."""
     position_source: str = "manifest"
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What a person says about a whole folder or manifest, where its files do not say enough."""
+
+    track: str | None = None
+    """See `Hint.track_name`; also the path of a GPX file."""
+    time_zone: str | None = None
+    """See `Hint.time_zone`; holds for the times of a manifest, too."""
+    camera_clock_offset_s: float | None = None
+    """See `Hint.camera_clock_offset_s`."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Name of a manifest's column → the column that it means, or `attribute`."""
