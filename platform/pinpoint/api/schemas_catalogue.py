@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pinpoint.api.schemas_basics import GeoPoint, thumbnail_url
+from pinpoint.media.clocks import MAX_CLOCK_OFFSET_S, find_zone
 from pinpoint.records import Batch, BatchItem, Hint, Image, ImageFix, OriginalsPolicy, Point, Source
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -16,6 +17,16 @@ NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
 Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
 """As much as a manifest's cell may hold."""
+
+
+def _check_zone(text: str) -> str:
+    if find_zone(text) is None:
+        raise ValueError("not an IANA time zone such as Europe/Paris, or an offset such as +02:00")
+    return text
+
+
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_check_zone)]
+ClockOffset = Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_S, le=MAX_CLOCK_OFFSET_S)]
 
 
 class _Sent(BaseModel):
@@ -168,6 +179,16 @@ class HintIn(_Sent):
     sequence: Cell | None = None
     licence: Cell | None = None
     panorama_id: Cell | None = None
+    time_zone: Zone | None = Field(
+        default=None,
+        description="What a time of the file without an offset means: an IANA name or an offset.",
+        examples=["Europe/Paris"],
+    )
+    camera_clock_offset_s: ClockOffset | None = Field(
+        default=None,
+        description="Seconds to add to times of the camera's clock.",
+        examples=[200.0],
+    )
     attributes: dict[Text, Cell | Finite | int | bool | None] = Field(
         default_factory=dict, max_length=256
     )

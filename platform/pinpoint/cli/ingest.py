@@ -13,10 +13,22 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.batches import show_counts
 from pinpoint.cli.exits import FAILED_ITEMS
+from pinpoint.cli.reading import (
+    ClockOption,
+    ColumnOption,
+    TimeZoneOption,
+    TrackOption,
+    describe_columns,
+    describe_sidecars,
+    find_beside,
+    note_lines,
+    read_options,
+)
+from pinpoint.cli.reading import as_dict as others_as_dict
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.client.folders import with_tracks
 from pinpoint.errors import BadRequest, NotFound
-from pinpoint.records import Batch, OriginalsPolicy
+from pinpoint.records import Batch, OriginalsPolicy, ReadOptions
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -53,6 +65,10 @@ def ingest(
         Path | None,
         typer.Option("--manifest", help="CSV or GeoJSON whose rows name files below PATH."),
     ] = None,
+    track: TrackOption = None,
+    time_zone: TimeZoneOption = None,
+    camera_clock_offset: ClockOption = None,
+    column: ColumnOption = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when every file has its verdict.")
     ] = False,
@@ -65,10 +81,14 @@ def ingest(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if originals is not None and originals not in ORIGINALS:
         raise BadRequest(f"--originals must be one of {', '.join(ORIGINALS)}")
+    options = read_options(track, time_zone, camera_clock_offset, column)
+    _note_manifest(path, manifest, options)
     if session.server is not None or session.key is not None:
-        batch = _upload(session, path, source, kind, originals, manifest, wait)
+        batch = _upload(session, path, source, kind, originals, manifest, options, wait)
     else:
-        batch = _register(session, path, source, kind, originals, manifest, wait)
+        batch = _register(session, path, source, kind, originals, manifest, options, wait)
+    others = find_beside(path)
+    batch["sidecars_not_read"] = others_as_dict(others)["sidecars_not_read"]
     if session.as_json:
         output.show_json(batch)
     else:
@@ -76,6 +96,7 @@ def ingest(
         _show_not_sent(batch["not_sent"])
         if batch["repeated"]:
             output.note(f"{batch['repeated']} requests were sent again: the server was away")
+        note_lines(describe_sidecars(others))
     if batch["failed"]:
         raise typer.Exit(FAILED_ITEMS)
 
@@ -95,9 +116,14 @@ def _upload(
     kind: str | None,
     originals: str | None,
     manifest: Path | None,
+    options: ReadOptions,
     wait: bool,
 ) -> dict[str, Any]:
     listed = None if manifest is None else _manifest(path, manifest)
+    if options.track is not None:
+        raise BadRequest(
+            "GPX tracks are not sent: --track works on the machine of the stack, without --server"
+        )
     tracked = 0 if listed else with_tracks(path)
     if tracked:
         output.note(
@@ -118,6 +144,7 @@ def _upload(
                 path,
                 source=source,
                 manifest=listed,
+                options=options,
                 wait=wait,
                 on_progress=lambda batch: bar.update(
                     task, completed=settled(batch), total=max(batch["items"], 1)
@@ -132,6 +159,7 @@ def _register(
     kind: str | None,
     originals: str | None,
     manifest: Path | None,
+    options: ReadOptions,
     wait: bool,
 ) -> dict[str, Any]:
     from pinpoint.ingest import intake
@@ -147,10 +175,22 @@ def _register(
             organization_id=organization_id,
             database=services.database,
             settings=services.settings,
+            options=options,
         )
         if wait:
             batch = _follow(services, organization_id, batch)
     return as_dict(batch)
+
+
+def _note_manifest(path: Path, manifest: Path | None, options: ReadOptions) -> None:
+    """Name the columns of a manifest that are not understood, before anything is registered."""
+    from pinpoint.media.manifests import describe_manifest, is_manifest
+    from pinpoint.settings import Settings
+
+    listed = path if manifest is None else _manifest(path, manifest)
+    if listed.is_file() and is_manifest(listed):
+        summary = describe_manifest(listed, Settings.from_environment().media, options)
+        note_lines(describe_columns(summary))
 
 
 def _manifest(folder: Path, manifest: Path) -> Path:

@@ -9,12 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.reading import (
+    ClockOption,
+    ColumnOption,
+    TimeZoneOption,
+    TrackOption,
+    as_dict,
+    describe_columns,
+    describe_others,
+    find_beside,
+    note_lines,
+    read_options,
+)
 from pinpoint.cli.session import Json, Session
 from pinpoint.errors import BadRequest
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
     from pinpoint.ingest.inspect import Inspected
+    from pinpoint.media.manifests import ManifestSummary
+    from pinpoint.media.sidecars import OtherFile
+    from pinpoint.records import ReadOptions
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,40 +40,123 @@ def add_to(app: typer.Typer) -> None:
 def inspect(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files, folders or manifests.")],
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", help="CSV or GeoJSON in PATH whose rows name files."),
+    ] = None,
+    no_manifest: Annotated[
+        bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
+    ] = False,
+    track: TrackOption = None,
+    time_zone: TimeZoneOption = None,
+    camera_clock_offset: ClockOption = None,
+    column: ColumnOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say of every file what would be read of it, or why it would be rejected."""
-    from pinpoint.ingest import inspect as inspection
-    from pinpoint.media.decoder import ChildDecoder
+    """Say of every photo what would be read of it, or why it would be rejected."""
+    from pinpoint.media.manifests import describe_manifest
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    for path in paths:
-        if not path.exists():
-            raise BadRequest(f"nothing at {path}: give files, folders or manifests")
+    options = read_options(track, time_zone, camera_clock_offset, column)
+    listed = [(path, _choose_manifest(path, manifest, no_manifest)) for path in paths]
+    summaries = [
+        describe_manifest(chosen, settings.media, options) for _, chosen in listed if chosen
+    ]
+    found = _inspect_all(listed, settings, options)
+    others = [(path, find_beside(path)) for path in paths]
+    if session.as_json:
+        output.show_json(_document(found, summaries, others))
+    else:
+        _show(found, summaries, [other for _, files in others for other in files])
+
+
+def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Path | None:
+    """The manifest that holds for a path.
+
+    Raises:
+        BadRequest: There is no such path or manifest, or both options were given.
+        BadManifest: The folder holds several.
+    """
+    from pinpoint.ingest.inspect import used_manifest
+
+    if not path.exists():
+        raise BadRequest(f"nothing at {path}: give files, folders or manifests")
+    if manifest is None:
+        return None if no_manifest and path.is_dir() else used_manifest(path)
+    if no_manifest:
+        raise BadRequest("give either --manifest or --no-manifest")
+    chosen = manifest if manifest.exists() else path / manifest
+    if not path.is_dir() or chosen.resolve().parent != path.resolve():
+        raise BadRequest(
+            f"a manifest's rows name files below its own folder: put {manifest} into {path}, or "
+            "give its folder as PATH"
+        )
+    return chosen
+
+
+def _inspect_all(
+    listed: list[tuple[Path, Path | None]], settings: Settings, options: ReadOptions
+) -> list[tuple[Path, Inspected]]:
+    from pinpoint.ingest import inspect as inspection
+    from pinpoint.media.decoder import ChildDecoder
+
     found: list[tuple[Path, Inspected]] = []
     threads = min(2, os.cpu_count() or 1)
     decoder = ChildDecoder(settings.media, children=threads)
     bar, task = output.progress("inspecting")
     try:
         with bar:
-            for path in paths:
-                for one in inspection.inspect(path, decoder, settings.media, threads=threads):
+            for path, manifest in listed:
+                for one in inspection.inspect(
+                    path,
+                    decoder,
+                    settings.media,
+                    manifest=manifest,
+                    options=options,
+                    threads=threads,
+                ):
                     found.append((path, one))
                     bar.update(task, completed=len(found), total=len(found))
     finally:
         decoder.close()
+    return found
+
+
+def _document(
+    found: list[tuple[Path, Inspected]],
+    summaries: list[ManifestSummary],
+    others: list[tuple[Path, list[OtherFile]]],
+) -> dict[str, Any]:
     accepted = sum(one.capture is not None for _, one in found)
-    if session.as_json:
-        files = [_entry(path, one) for path, one in found]
-        output.show_json({"files": files, "accepted": accepted, "rejected": len(found) - accepted})
-        return
+    return {
+        "files": [_entry(path, one) for path, one in found],
+        "accepted": accepted,
+        "rejected": len(found) - accepted,
+        "manifests": [
+            {"manifest": one.name, "columns": one.understood, "attributes": list(one.attributes)}
+            for one in summaries
+        ],
+        "other_files": as_dict([other for _, files in others for other in files]),
+    }
+
+
+def _show(
+    found: list[tuple[Path, Inspected]],
+    summaries: list[ManifestSummary],
+    others: list[OtherFile],
+) -> None:
+    accepted = sum(one.capture is not None for _, one in found)
     output.table(
         None,
         ("file", "lat, lon (°)", "from", "taken (UTC)", ">heading °", ">s", "rejected"),
         [_row(one) for _, one in found],
     )
     output.say(f"{len(found)} files: {accepted} accepted, {len(found) - accepted} rejected")
+    for one in summaries:
+        output.say(f"used the manifest {one.name}")
+    note_lines(line for one in summaries for line in describe_columns(one))
+    note_lines(describe_others(others))
 
 
 def _entry(path: Path, one: Inspected) -> dict[str, Any]:

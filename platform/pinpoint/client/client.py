@@ -12,6 +12,7 @@ from uuid import UUID
 from pinpoint.client import folders
 from pinpoint.client.wire import Wire, form_of, plain
 from pinpoint.errors import BadRequest
+from pinpoint.records import ReadOptions
 
 Json = dict[str, Any]
 Photo = str | Path | bytes
@@ -206,6 +207,7 @@ class Client:
         *,
         source: str,
         manifest: str | Path | None = None,
+        options: ReadOptions | None = None,
         wait: bool = False,
         on_progress: Callable[[Json], None] | None = None,
     ) -> Json:
@@ -215,6 +217,7 @@ class Client:
             path: A folder, one file, or a manifest. GPX tracks are not sent.
             source: Name or id of the source.
             manifest: CSV or GeoJSON in the folder; only files that its rows name are sent.
+            options: Clock, time zone and columns; a track is not sent.
             wait: Return only when every file has its verdict.
             on_progress: Told the batch after every request.
 
@@ -229,6 +232,7 @@ class Client:
             wait=wait,
             on_progress=on_progress,
             manifest=None if manifest is None else Path(manifest),
+            options=options,
         )
 
     # --- images ------------------------------------------------------------------------------

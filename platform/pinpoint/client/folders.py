@@ -19,7 +19,8 @@ from pinpoint.errors import BadRequest, NotAllowed, TooLarge
 from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, tracks
 from pinpoint.media.manifests import is_manifest, read_manifest
-from pinpoint.records import Hint, Rejected
+from pinpoint.media.tracks import add_options
+from pinpoint.records import Hint, ReadOptions, Rejected
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ BYTES: Final = 64_000_000
 MAX_NAME: Final = 512
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
-_NOT_SENT: Final = frozenset({"track", "position_source"})
+_NOT_SENT: Final = frozenset({"track", "track_name", "position_source"})
 
 Json = dict[str, Any]
 Progress = Callable[[Json], None] | None
@@ -53,6 +54,7 @@ def ingest(
     wait: bool,
     on_progress: Progress,
     manifest: Path | None = None,
+    options: ReadOptions | None = None,
 ) -> Json:
     """See `Client.ingest_folder`.
 
@@ -61,7 +63,7 @@ def ingest(
         BadManifest: The manifest cannot be read at all.
         Unavailable: The server was away for longer than `Patience` has.
     """
-    sendable, refused = _sorted_out(find(path, manifest))
+    sendable, refused = _sorted_out(find(path, manifest, options))
     if not sendable and not refused:
         raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
     # Not made again: if only its answer was lost, an empty batch would stay open.
@@ -81,25 +83,30 @@ def ingest(
     }
 
 
-def find(path: Path, manifest: Path | None = None) -> Iterator[Upload | Rejected]:
+def find(
+    path: Path, manifest: Path | None = None, options: ReadOptions | None = None
+) -> Iterator[Upload | Rejected]:
     """Every file to upload, in a stable order; a bad row of a manifest is a `Rejected`.
 
     Args:
         path: A folder, a file or a manifest; names are paths below the folder.
         manifest: Names the files below `path`, its own folder.
+        options: Clock, time zone and columns, as a person said; tracks are not sent.
 
     Raises:
         BadRequest: There is no such path.
     """
+    options = options or ReadOptions()
+    hint = _hint(add_options(None, None, options) or Hint())
     if manifest is None and path.is_file() and is_manifest(path):
         manifest = path
     if manifest is not None:
-        yield from _rows(manifest)
+        yield from _rows(manifest, options)
     elif path.is_file():
-        yield Upload(name=path.name, path=path)
+        yield Upload(name=path.name, path=path, hint=hint)
     elif path.is_dir():
         for file in find_photos(path):
-            yield Upload(name=file.relative_to(path).as_posix(), path=file)
+            yield Upload(name=file.relative_to(path).as_posix(), path=file, hint=hint)
     else:
         raise BadRequest(f"there is no file or folder {path}", reason="no_files")
 
@@ -203,12 +210,16 @@ class _Sender:
         return {one["file"] for one in page["items"]}
 
 
-def _rows(manifest: Path) -> Iterator[Upload | Rejected]:
-    for row in read_manifest(manifest, Settings.from_environment().media):
+def _rows(manifest: Path, options: ReadOptions) -> Iterator[Upload | Rejected]:
+    for row in read_manifest(manifest, Settings.from_environment().media, options):
         if isinstance(row, Rejected):
             yield row
         else:
-            yield Upload(name=row.external_id, path=row.file, hint=_hint(row.hint))
+            yield Upload(
+                name=row.external_id,
+                path=row.file,
+                hint=_hint(add_options(row.hint, None, options) or row.hint),
+            )
 
 
 def _hint(hint: Hint) -> Json:

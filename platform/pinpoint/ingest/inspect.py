@@ -1,5 +1,5 @@
 # ruff: noqa: A005 - the command is called inspect, and so is its flow
-"""What would be read: every file of a folder or a manifest, accepted or refused, nothing stored."""
+"""What would be read: every photo of a folder or manifest, accepted or refused; stores nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinpoint.media.checks import Refused, rejected
-from pinpoint.media.files import check_name, find_files, tracks
-from pinpoint.media.manifests import is_manifest, read_manifest
+from pinpoint.media.files import check_name, find_photos
+from pinpoint.media.manifests import choose_manifest, is_manifest, read_manifest
+from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import Decoder
-from pinpoint.records import Capture, Hint, Rejected
+from pinpoint.records import Capture, Hint, ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
 
@@ -40,23 +41,33 @@ class _Work:
 
 
 def inspect(
-    path: Path, decoder: Decoder, settings: MediaSettings, *, threads: int = 1
+    path: Path,
+    decoder: Decoder,
+    settings: MediaSettings,
+    *,
+    manifest: Path | None = None,
+    options: ReadOptions | None = None,
+    threads: int = 1,
 ) -> Iterator[Inspected]:
-    """Read one file, every file of a folder, or every row of a manifest, in order.
+    """Read one file, every photo of a folder, or every row of a manifest, in order.
 
-    One bad file never stops it.
+    One bad file never stops it. Files that are known not to be photos are left out; see
+    `media.sidecars`.
 
     Args:
         path: What to look at.
         decoder: Who reads; give it as many children as there are `threads`.
         settings: The limits of manifests.
+        manifest: Of the folder at `path`: its rows come first, then the photos that it does not
+            name. `used_manifest` finds one.
+        options: Track, clock, time zone and columns, as a person said.
         threads: How many files are read at once.
 
     Raises:
         BadManifest: A manifest cannot be read at all.
         TooLarge: A manifest has too many rows.
     """
-    work = _work(path, settings)
+    work = _list_work(path, manifest, settings, options or ReadOptions())
     if threads == 1:
         yield from (_look(one, decoder) for one in work)
         return
@@ -74,37 +85,62 @@ def inspect(
                 future.cancel()
 
 
-def _work(path: Path, settings: MediaSettings) -> Iterable[_Work]:
+def used_manifest(path: Path) -> Path | None:
+    """The manifest that holds for a path: itself, or the only one of a folder.
+
+    Raises:
+        BadManifest: The folder holds several.
+    """
     if path.is_dir():
-        return _folder(path)
-    if is_manifest(path):
-        return _manifest(path, settings)
-    return [_Work(file=path.name, path=path, hint=_track_hint(tracks(path.parent)(path)))]
+        return choose_manifest(path)
+    return path if is_manifest(path) else None
 
 
-def _folder(root: Path) -> Iterator[_Work]:
-    track_of = tracks(root)
-    for path in find_files(root):
+def _list_work(
+    path: Path, manifest: Path | None, settings: MediaSettings, options: ReadOptions
+) -> Iterable[_Work]:
+    if path.is_dir():
+        named: set[str] = set()
+        if manifest is not None:
+            yield from _list_rows(manifest, settings, options, named)
+        yield from _list_folder(path, options, named)
+    elif is_manifest(path):
+        yield from _list_rows(path, settings, options, set())
+    else:
+        track = find_tracks(path.parent, options.track)(path)
+        yield _Work(file=path.name, path=path, hint=add_options(None, track, options))
+
+
+def _list_folder(root: Path, options: ReadOptions, named: set[str]) -> Iterator[_Work]:
+    """Photos below a folder that no manifest has named."""
+    track_of = find_tracks(root, options.track)
+    for path in find_photos(root):
         name = path.relative_to(root).as_posix()
+        if name in named:
+            continue
         try:
             check_name(name)
         except Refused as refused:
             what = rejected(name, refused.reason, refused.detail)
             yield _Work(file=what.file, rejected=what)
             continue
-        yield _Work(file=name, path=path, hint=_track_hint(track_of(path)))
+        yield _Work(file=name, path=path, hint=add_options(None, track_of(path), options))
 
 
-def _manifest(path: Path, settings: MediaSettings) -> Iterator[_Work]:
-    for row in read_manifest(path, settings):
+def _list_rows(
+    path: Path, settings: MediaSettings, options: ReadOptions, named: set[str]
+) -> Iterator[_Work]:
+    """Rows of a manifest; adds to `named` the files that they name, refused ones too."""
+    root = path.parent
+    track_of = find_tracks(root, options.track)
+    for row in read_manifest(path, settings, options):
         if isinstance(row, Rejected):
+            named.add(row.file)
             yield _Work(file=row.file, rejected=row)
         else:
-            yield _Work(file=row.name, path=row.file, hint=row.hint)
-
-
-def _track_hint(track: Path | None) -> Hint | None:
-    return None if track is None else Hint(track=str(track))
+            named.add(row.name)
+            hint = add_options(row.hint, track_of(row.file), options)
+            yield _Work(file=row.name, path=row.file, hint=hint)
 
 
 def _look(work: _Work, decoder: Decoder) -> Inspected:

@@ -10,10 +10,19 @@ from uuid import UUID
 from pinpoint.errors import BadRequest, NotFound
 from pinpoint.media.checks import Refused, rejected
 from pinpoint.media.facts import storable
-from pinpoint.media.files import check_name, find_photos, tracks
+from pinpoint.media.files import check_name, find_photos
 from pinpoint.media.manifests import is_manifest, read_manifest
+from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import CatalogueWriter, Database
-from pinpoint.records import Batch, Hint, NewItem, OriginalsPolicy, Rejected, Source, SourceKind
+from pinpoint.records import (
+    Batch,
+    NewItem,
+    OriginalsPolicy,
+    ReadOptions,
+    Rejected,
+    Source,
+    SourceKind,
+)
 from pinpoint.settings import Settings
 
 _PAGE = 1024
@@ -29,6 +38,7 @@ def register_folder(
     settings: Settings,
     kind: SourceKind | None = None,
     originals: OriginalsPolicy = "reference",
+    options: ReadOptions | None = None,
     on_registered: Callable[[int], None] | None = None,
 ) -> Batch:
     """Open a batch over a folder or a manifest of this machine, register its files, close it.
@@ -41,6 +51,7 @@ def register_folder(
         settings: Limits of manifests.
         kind: Kind of a source that is made now.
         originals: Policy of a source that is made now.
+        options: Track, clock, time zone and columns, as a person said.
         on_registered: Told how many files each page held.
 
     Raises:
@@ -61,7 +72,7 @@ def register_folder(
                 "below the root, so ingest from there or add a source of its own"
             )
         batch = catalogue.open_batch(found.id)
-    for page in _pages(_items(path, root, base, settings)):
+    for page in _pages(_items(path, root, base, settings, options or ReadOptions())):
         with database.write(organization_id) as catalogue:
             catalogue.add_items(batch.id, page)
         if on_registered is not None:
@@ -89,17 +100,19 @@ def _source(
         return catalogue.add_source(name, kind, originals=originals, root=str(root))
 
 
-def _items(path: Path, root: Path, base: Path, settings: Settings) -> Iterator[NewItem]:
+def _items(
+    path: Path, root: Path, base: Path, settings: Settings, options: ReadOptions
+) -> Iterator[NewItem]:
     """What the folder or manifest lists, refused rows included."""
     if path.is_dir():
-        return _folder_items(path, base)
+        return _folder_items(path, base, options)
     if not is_manifest(path):
         raise BadRequest(f"{path.name} is no folder, CSV or GeoJSON: give one of these")
-    return _manifest_items(path, root, base, settings)
+    return _manifest_items(path, root, base, settings, options)
 
 
-def _folder_items(folder: Path, base: Path) -> Iterator[NewItem]:
-    track_of = tracks(folder)
+def _folder_items(folder: Path, base: Path, options: ReadOptions) -> Iterator[NewItem]:
+    track_of = find_tracks(folder, options.track)
     for photo in find_photos(folder):
         name, file = photo.relative_to(base).as_posix(), photo.relative_to(folder).as_posix()
         try:
@@ -108,17 +121,19 @@ def _folder_items(folder: Path, base: Path) -> Iterator[NewItem]:
             what = rejected(file, refused.reason, refused.detail)
             yield NewItem(external_id=storable(name), file=what.file, locator="", rejected=what)
             continue
-        track = track_of(photo)
         yield NewItem(
             external_id=name,
             file=file,
             locator=photo.as_uri(),
-            hint=Hint(track=str(track)) if track else None,
+            hint=add_options(None, track_of(photo), options),
         )
 
 
-def _manifest_items(path: Path, root: Path, base: Path, settings: Settings) -> Iterator[NewItem]:
-    for row in read_manifest(path, settings.media):
+def _manifest_items(
+    path: Path, root: Path, base: Path, settings: Settings, options: ReadOptions
+) -> Iterator[NewItem]:
+    track_of = find_tracks(root, options.track)
+    for row in read_manifest(path, settings.media, options):
         if isinstance(row, Rejected):
             yield NewItem(external_id=row.file, file=row.file, locator="", rejected=row)
             continue
@@ -128,7 +143,7 @@ def _manifest_items(path: Path, root: Path, base: Path, settings: Settings) -> I
             external_id=row.external_id if row.external_id != row.name else default_id,
             file=row.name,
             locator=row.file.as_uri(),
-            hint=row.hint,
+            hint=add_options(row.hint, track_of(row.file), options),
         )
 
 

@@ -14,7 +14,7 @@ from pinpoint.media.checks import Refused, check_position
 from pinpoint.media.columns import TIME_OF_DAY
 from pinpoint.media.facts import Scalar, storable, wrap_heading
 from pinpoint.media.files import check_name, is_below
-from pinpoint.media.times import join_date_and_time, read_time
+from pinpoint.media.manifest_times import join_date_and_time, read_time
 from pinpoint.media.values import (
     is_empty,
     is_missing,

@@ -1,0 +1,145 @@
+"""What `inspect` and `ingest` share: options of reading, and notes about files beside photos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.media.clocks import check_zone, read_clock_offset
+from pinpoint.media.columns import check_asked
+from pinpoint.media.manifests import ManifestSummary, is_manifest
+from pinpoint.media.sidecars import LABELS, SIDECAR_KINDS, OtherFile, find_other_files
+from pinpoint.records import ReadOptions
+
+TrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        help="Which GPX track places photos, where several overlap in time: its name, a GPX file, "
+        "or `FILE#2` for the second track of a file.",
+        show_default=False,
+    ),
+]
+TimeZoneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-zone",
+        help="What times without an offset mean: an IANA name (`Europe/Paris`) or an offset "
+        "(`+02:00`).",
+        show_default=False,
+    ),
+]
+ClockOption = Annotated[
+    str | None,
+    typer.Option(
+        "--camera-clock-offset",
+        help="Added to times of the camera: `+HH:MM:SS`, `-HH:MM:SS` or seconds; positive for a "
+        "clock that is slow.",
+        show_default=False,
+    ),
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="What a manifest's column means, for example `x=longitude`; `=attribute` keeps it "
+        "without a meaning. May be given several times.",
+        show_default=False,
+    ),
+]
+_MAX_NAMES: Final = 100
+_MAX_SHOWN: Final = 5
+
+
+def read_options(
+    track: str | None, time_zone: str | None, clock: str | None, columns: Sequence[str] | None
+) -> ReadOptions:
+    """The options as a record.
+
+    Raises:
+        BadRequest: A zone, an offset or a column cannot be read.
+    """
+    return ReadOptions(
+        track=track,
+        time_zone=None if time_zone is None else check_zone(time_zone),
+        camera_clock_offset_s=None if clock is None else read_clock_offset(clock),
+        columns=check_asked(columns or ()),
+    )
+
+
+def find_beside(path: Path) -> list[OtherFile]:
+    """Files below a folder that are not tried as photos; of a single photo those of its name."""
+    if path.is_dir():
+        return list(find_other_files(path))
+    if is_manifest(path):
+        return list(find_other_files(path.parent))
+    stem = f"{path.stem}."
+    return [one for one in find_other_files(path.parent) if one.name.startswith(stem)]
+
+
+def as_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
+    """Counts and names, by what the files are."""
+    sidecars = [one for one in others if one.kind in SIDECAR_KINDS]
+    groups = {
+        "tracks": [one for one in others if one.kind == "track"],
+        "manifests": [one for one in others if one.kind == "manifest"],
+        "sidecars_not_read": sidecars,
+        "other": [one for one in others if one.kind == "other"],
+    }
+    fields: dict[str, Any] = {
+        name: {"count": len(group), "names": [one.name for one in group[:_MAX_NAMES]]}
+        for name, group in groups.items()
+    }
+    fields["sidecars_not_read"]["kinds"] = dict(Counter(one.kind for one in sidecars))
+    return fields
+
+
+def describe_others(others: Sequence[OtherFile]) -> list[str]:
+    """Lines about files beside photos: how many of each kind, and which sidecars are not read."""
+    counts: Counter[str] = Counter(one.kind for one in others)
+    parts = [
+        f"{counts[kind]} {word if counts[kind] == 1 else word + 's'}"
+        for kind, word in (("track", "GPX file"), ("manifest", "manifest"), ("other", "other file"))
+        if counts[kind]
+    ]
+    lines = [f"not photos: {', '.join(parts)}"] if parts else []
+    return lines + describe_sidecars(others)
+
+
+def describe_sidecars(others: Sequence[OtherFile]) -> list[str]:
+    """A line about sidecars that may say where photos were taken and are not read, if any."""
+    sidecars = [one for one in others if one.kind in SIDECAR_KINDS]
+    if not sidecars:
+        return []
+    counts: Counter[str] = Counter(one.kind for one in sidecars)
+    kinds = ", ".join(f"{counts[kind]} {LABELS[kind]}" for kind in SIDECAR_KINDS if counts[kind])
+    noun = "sidecar is" if len(sidecars) == 1 else "sidecars are"
+    return [
+        f"{len(sidecars)} {noun} not read ({kinds}): {_list_names(o.name for o in sidecars)}; "
+        "positions and times in them are not used, a manifest can give them"
+    ]
+
+
+def describe_columns(summary: ManifestSummary) -> list[str]:
+    """A line about the names of a manifest that are not understood, if any."""
+    if not summary.attributes:
+        return []
+    names = _list_names(summary.attributes, limit=20)
+    return [f"{summary.name}: columns kept as attributes, without a meaning: {names}"]
+
+
+def note_lines(lines: Iterable[str]) -> None:
+    """Print lines on stderr."""
+    for line in lines:
+        output.note(line)
+
+
+def _list_names(names: Iterable[str], limit: int = _MAX_SHOWN) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

@@ -1,0 +1,111 @@
+"""What else a folder holds beside photos: tracks, manifests, and sidecars that are not read yet."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pinpoint.media.files import SIDECARS, find_files
+from pinpoint.media.manifests import is_manifest, names_files
+
+OtherKind = Literal["track", "manifest", "xmp", "takeout", "mapillary", "json", "other"]
+"""`xmp`: Adobe's and exiftool's sidecars; `takeout`: Google Photos; `mapillary`: the descriptions
+of mapillary_tools; `json`: any other JSON that is named after a photo."""
+
+SIDECAR_KINDS: Final[tuple[OtherKind, ...]] = ("xmp", "takeout", "mapillary", "json")
+"""Kinds that may say where and when photos were taken, and are not read."""
+LABELS: Final = {
+    "xmp": "XMP",
+    "takeout": "Google Takeout",
+    "mapillary": "Mapillary description",
+    "json": "JSON named after a photo",
+}
+MAX_SIDECAR_BYTES: Final = 16_000_000
+"""Larger JSON files are not opened to find out what they are."""
+
+_PHOTO_NAME = re.compile(
+    r".+\.(?:jpe?g|jpe|hei[cf]|avif|webp|png|tiff?|dng|gif|mp4|mov|insp|360|cr2|cr3|nef|arw|rw2|orf"
+    r"|raf)(?:[.(_-].*)?",
+    re.IGNORECASE,
+)
+_SUPPLEMENT: Final = "supplemental-metadata"
+_TAKEOUT_KEYS: Final = frozenset({"photoTakenTime", "geoData", "geoDataExif", "photoLastModified"})
+_MAPILLARY_KEYS: Final = frozenset({"MAPLatitude", "MAPLongitude", "MAPCaptureTime"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherFile:
+    """A file below a folder that is not tried as a photo."""
+
+    name: str
+    """Relative to the folder."""
+    kind: OtherKind
+
+
+def find_other_files(root: Path) -> Iterator[OtherFile]:
+    """Files that are not tried as photos, sorted, each with what it is.
+
+    JSON files are opened, up to `MAX_SIDECAR_BYTES`, where their names do not say enough.
+
+    Raises:
+        NotADirectoryError: `root` is not a folder.
+    """
+    for path in find_files(root):
+        if path.suffix.lower() in SIDECARS:
+            name = path.relative_to(root).as_posix()
+            yield OtherFile(name=name, kind=classify_file(path))
+
+
+def classify_file(path: Path) -> OtherKind:
+    """What a file is that is not tried as a photo."""
+    suffix = path.suffix.lower()
+    if suffix == ".gpx":
+        return "track"
+    if suffix == ".xmp":
+        return "xmp"
+    if suffix in (".json", ".geojson"):
+        return _classify_json(path)
+    return "manifest" if is_manifest(path) and names_files(path) else "other"
+
+
+def is_takeout_name(name: str) -> bool:
+    """Whether Google Takeout names sidecars so: `a.jpg.json`, `a.jpg.supplemental-metadata.json`.
+
+    The second part is cut at any place where the whole name would be too long, and a number in
+    parentheses may follow: `a.jpg.supplemental-me(1).json`.
+    """
+    stem = re.sub(r"\(\d+\)$", "", name.removesuffix(".json"))
+    photo, _, rest = stem.rpartition(".")
+    return bool(rest) and _SUPPLEMENT.startswith(rest) and bool(_PHOTO_NAME.fullmatch(photo))
+
+
+def _classify_json(path: Path) -> OtherKind:
+    """What a JSON document is: by its name where that is certain, else by its keys."""
+    if path.name.lower().startswith("mapillary_image_description"):
+        return "mapillary"
+    if is_takeout_name(path.name):
+        return "takeout"
+    keys = _read_keys(path)
+    if keys & _TAKEOUT_KEYS:
+        return "takeout"
+    if keys & _MAPILLARY_KEYS:
+        return "mapillary"
+    if names_files(path):
+        return "manifest"
+    return "json" if _PHOTO_NAME.fullmatch(path.stem) else "other"
+
+
+def _read_keys(path: Path) -> set[str]:
+    """Keys of an object, or of the first objects of a list; empty where it cannot be read."""
+    try:
+        if path.stat().st_size > MAX_SIDECAR_BYTES:
+            return set()
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return set()
+    objects = document if isinstance(document, list) else [document]
+    return {key for one in objects[:10] if isinstance(one, dict) for key in one}
