@@ -1,88 +1,316 @@
-"""GPX tracks give a position where nothing else does."""
+"""GPX tracks give a position where nothing else does, and only where it is certain."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from media.pictures import exif, gpx, noise, photo, saved
+from media.gpx_files import START, Gpx, Trk, clock, one_track, render, walk
+from media.pictures import exif, noise, photo, saved
+from pinpoint.media.checks import Refused
 from pinpoint.media.decoder import ChildDecoder
-from pinpoint.media.tracks import Track, interpolate, position_at
-from pinpoint.records import Hint, Reading, Rejected
+from pinpoint.media.gpx import Segment
+from pinpoint.media.tracks import (
+    add_options,
+    explain_gap,
+    find_tracks,
+    interpolate,
+    position_at,
+)
+from pinpoint.records import Hint, Reading, ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
-POINTS = (
-    (10.0, 179.9, "2020-02-03T12:00:00Z"),
-    (11.0, -179.9, "2020-02-03T12:04:00Z"),
-    (20.0, 0.0, "2020-02-03T13:00:00Z"),
-)
+HELSINKI = (60.17, 24.94)
+TALLINN = (59.44, 24.75)
 
 
-def taken(clock: str) -> bytes:
-    return saved(noise(), exif=exif(detail={0x9003: f"2020:02:03 {clock}", 0x9011: "+00:00"}))
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
 
 
-def test_a_track_places_a_photo(tmp_path: Path) -> None:
-    track = tmp_path / "walk.gpx"
-    track.write_bytes(gpx(*POINTS))
-    hint = Hint(track=str(track))
-    with ChildDecoder(MediaSettings()) as decoder:
-        reading = decoder.read("a.jpg", taken("12:01:00"), hint)
-        assert isinstance(reading, Reading)
-        assert reading.capture.position_source == "gpx"
-        assert reading.capture.point.lat == pytest.approx(10.25)
-        assert reading.capture.point.lon == pytest.approx(179.95)
-        for clock in ("12:30:00", "11:59:59", "13:00:01"):
-            result = decoder.read("a.jpg", taken(clock), hint)
-            assert isinstance(result, Rejected)
-            assert result.reason == "no_position"
-            assert "walk.gpx" in result.detail
-        own = decoder.read("a.jpg", photo(), hint)
-        assert isinstance(own, Reading)
-        assert own.capture.position_source == "exif"
-        timeless = decoder.read("a.jpg", saved(noise()), hint)
-        assert isinstance(timeless, Rejected)
+def taken(minutes: float, offset: str | None = "+00:00", *, ahead_h: int = 0) -> bytes:
+    """A photo without a position, whose clock shows the time so many minutes after `START`."""
+    wall = at(minutes) + timedelta(hours=ahead_h)
+    detail = {0x9003: wall.strftime("%Y:%m:%d %H:%M:%S")}
+    if offset is not None:
+        detail[0x9011] = offset
+    return saved(noise(), exif=exif(detail=detail))
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    with ChildDecoder(MediaSettings()) as made:
+        yield made
+
+
+def read(decoder: ChildDecoder, data: bytes, hint: Hint) -> Reading | Rejected:
+    return decoder.read("a.jpg", data, hint)
+
+
+def placed(result: Reading | Rejected) -> tuple[float, float]:
+    assert isinstance(result, Reading), result
+    assert result.capture.position_source == "gpx"
+    return result.capture.point.lat, result.capture.point.lon
+
+
+def test_position_at_two_people_in_one_file_refused_unless_named(tmp_path: Path) -> None:
+    tracks = [
+        Trk(segments=[walk(*HELSINKI, every=2)], name="Aino"),
+        Trk(segments=[walk(*TALLINN, start=1, every=2)], name="Mart"),
+    ]
+    path = tmp_path / "both.gpx"
+    path.write_bytes(render(Gpx(tracks=tracks)))
+    with pytest.raises(Refused, match=r"both\.gpx#1 \(Aino\), both\.gpx#2 \(Mart\)") as refused:
+        position_at(path, at(10.5))
+    assert refused.value.reason == "ambiguous_track"
+    assert position_at(path, at(10.5), "Aino")[:2] == pytest.approx((60.1805, 24.94))
+    assert position_at(path, at(10.5), "both.gpx#2")[:2] == pytest.approx((59.4495, 24.75))
+    with pytest.raises(Refused, match=r"no track 'Eve'; there is both\.gpx#1 \(Aino\)"):
+        position_at(path, at(10.5), "Eve")
+    # A file's name means all of its tracks.
+    with pytest.raises(Refused, match="overlap"):
+        position_at(path, at(10.5), "both.gpx")
+
+
+def test_position_at_two_files_of_a_folder_follow_the_same_rule(tmp_path: Path) -> None:
+    (tmp_path / "aino.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
+    (tmp_path / "mart.GPX").write_bytes(render(one_track(walk(*TALLINN, start=5))))
+    with pytest.raises(Refused, match=r"2 tracks overlap in time \(aino\.gpx#1, mart\.GPX#1\)"):
+        position_at(tmp_path, at(10))
+    # Also where only one of them reaches: the photographer may have been with the other.
+    with pytest.raises(Refused, match="overlap"):
+        position_at(tmp_path, at(2))
+    assert position_at(tmp_path, at(10), "mart.GPX")[0] == pytest.approx(59.445)
+
+
+def test_position_at_tracks_one_after_the_other_are_all_used(tmp_path: Path) -> None:
+    (tmp_path / "day1.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
+    (tmp_path / "day2.gpx").write_bytes(render(one_track(walk(*TALLINN, start=20))))
+    (tmp_path / "day2 copy.gpx").write_bytes(render(one_track(walk(*TALLINN, start=20))))
+    assert position_at(tmp_path, at(10))[0] == pytest.approx(60.18)
+    assert position_at(tmp_path, at(30))[0] == pytest.approx(59.45)
+
+
+def test_position_at_an_unreadable_file_of_a_folder_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "good.gpx").write_bytes(render(one_track(walk(*HELSINKI))))
+    (tmp_path / "bad.gpx").write_bytes(b"<gpx")
+    with pytest.raises(Refused, match=r"bad\.gpx cannot be read"):
+        position_at(tmp_path, at(10))
+    assert position_at(tmp_path, at(10), "good.gpx")[0] == pytest.approx(60.18)
+
+
+def test_position_at_between_segments_none(tmp_path: Path) -> None:
+    path = tmp_path / "walk.gpx"
+    parts = [walk(*HELSINKI, minutes=2), walk(60.3, 24.94, start=4, minutes=2)]
+    path.write_bytes(render(one_track(*parts)))
+    assert position_at(path, at(3)) is None
+    assert position_at(path, at(1.5))[0] == pytest.approx(60.1715)
+    assert position_at(path, at(4.5))[0] == pytest.approx(60.3005)
+    assert "between two segments" in explain_gap(path, at(3))
+    assert "does not reach 2023-09-10 10:00:00 UTC" in explain_gap(path, at(120))
+    assert "--camera-clock-offset" in explain_gap(path, at(120))
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"<gpx", gpx(*POINTS, head='<!DOCTYPE x [<!ENTITY a "b">]>'), b"<gpx>\xff</gpx>", None],
+    ("gap_min", "found"), [(4.9, True), (5.0, True), (5.1, False), (60.0, False)]
 )
-def test_a_bad_track_is_told(tmp_path: Path, data: bytes | None) -> None:
-    track = tmp_path / "bad.gpx"
-    if data is not None:
-        track.write_bytes(data)
-    with ChildDecoder(MediaSettings()) as decoder:
-        result = decoder.read("a.jpg", taken("12:01:00"), Hint(track=str(track)))
-        assert isinstance(result, Rejected)
-        assert (result.reason, result.stage) == ("no_position", "check")
-        assert "bad.gpx" in result.detail
+def test_position_at_within_a_segment_gap_limit(
+    tmp_path: Path, gap_min: float, found: bool
+) -> None:
+    path = tmp_path / "walk.gpx"
+    points = [(60.0, 24.0, clock(0)), (60.01, 24.0, clock(gap_min))]
+    path.write_bytes(render(one_track(points)))
+    assert (position_at(path, at(gap_min / 2)) is not None) == found
+    assert position_at(path, at(0))[:2] == (60.0, 24.0)
 
 
-def test_interpolation_against_a_plain_loop() -> None:
-    track = Track(
-        times_s=(0.0, 100.0, 250.0, 900.0), lats=(0.0, 1.0, 4.0, 9.0), lons=(10.0, 12.0, 9.0, 0.0)
+def test_position_at_impossible_speed_none(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.gpx"
+    # In order of time and in one segment: only the speed tells that these are two people.
+    points = sorted(
+        [*walk(*HELSINKI, every=2), *walk(52.5, 13.4, start=1, every=2)], key=lambda p: p[2]
+    )
+    path.write_bytes(render(one_track(points)))
+    assert position_at(path, at(10.5)) is None
+    assert position_at(path, at(10))[:2] == pytest.approx((60.18, 24.94))
+
+
+def test_position_at_mixed_segment_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.gpx"
+    path.write_bytes(render(one_track([*walk(*HELSINKI), *walk(*TALLINN)])))
+    with pytest.raises(Refused, match="several travelers") as refused:
+        position_at(path, at(10))
+    assert refused.value.reason == "ambiguous_track"
+
+
+def test_position_at_segments_that_differ_refused_and_that_agree_used(tmp_path: Path) -> None:
+    path = tmp_path / "walk.gpx"
+    path.write_bytes(render(one_track(walk(*HELSINKI), walk(*TALLINN, start=10))))
+    with pytest.raises(Refused, match="several travelers"):
+        position_at(path, at(5))
+    # A logger that starts a new segment two minutes before it ends the old one.
+    path.write_bytes(render(one_track(walk(60.0, 24.0, minutes=10), walk(60.008, 24.0, start=8))))
+    assert position_at(path, at(9))[:2] == pytest.approx((60.009, 24.0))
+
+
+def test_position_at_without_timed_points_none(tmp_path: Path) -> None:
+    path = tmp_path / "plan.gpx"
+    path.write_bytes(render(one_track([(60.0, 24.0, None), (60.1, 24.0, None)])))
+    assert position_at(path, at(0)) is None
+    assert "holds no points with a time" in explain_gap(path, at(0))
+
+
+def test_position_at_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpx"
+    path.write_bytes(render(one_track([(1.0, 2.0, clock(0))])))
+    assert position_at(path, at(0)) == (1.0, 2.0, "a.gpx#1")
+    path.write_bytes(render(one_track([(1.5, 2.25, clock(0))])))
+    assert position_at(path, at(0)) == (1.5, 2.25, "a.gpx#1")
+
+
+def test_interpolate_against_a_plain_loop() -> None:
+    segment = Segment(
+        times_s=(0.0, 100.0, 250.0, 900.0),
+        lats=(0.1, 0.2, 0.5, 0.9),
+        lons=(179.9, -179.9, 179.7, 179.0),
     )
     for time_s in range(-10, 910, 7):
         expected = None
         for i in range(3):
-            start, end = track.times_s[i], track.times_s[i + 1]
+            start, end = segment.times_s[i], segment.times_s[i + 1]
             if start <= time_s <= end and (end - start <= 300 or time_s in (start, end)):
                 share = (time_s - start) / (end - start)
+                first, second = segment.lons[i] % 360, segment.lons[i + 1] % 360
+                lon = first * (1 - share) + second * share
                 expected = (
-                    track.lats[i] * (1 - share) + track.lats[i + 1] * share,
-                    track.lons[i] * (1 - share) + track.lons[i + 1] * share,
+                    segment.lats[i] * (1 - share) + segment.lats[i + 1] * share,
+                    lon if lon <= 180 else lon - 360,
                 )
-        found = interpolate(track, float(time_s))
+        found = interpolate(segment, float(time_s))
         assert (found is None) == (expected is None)
         assert found is None or found == pytest.approx(expected)
 
 
-def test_a_changed_track_is_read_again(tmp_path: Path) -> None:
-    track, moment = tmp_path / "a.gpx", datetime(2020, 2, 3, 12, tzinfo=UTC)
-    track.write_bytes(gpx((1.0, 2.0, "2020-02-03T12:00:00Z")))
-    assert position_at(track, moment) == (1.0, 2.0)
-    track.write_bytes(gpx((1.5, 2.25, "2020-02-03T12:00:00Z")))
-    assert position_at(track, moment) == (1.5, 2.25)
+def test_decoder_a_time_without_an_offset_beside_a_track_refused(
+    decoder: ChildDecoder, tmp_path: Path
+) -> None:
+    path = tmp_path / "walk.gpx"
+    path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
+    hint = Hint(track=str(path))
+    result = read(decoder, taken(30, None, ahead_h=3), hint)
+    assert isinstance(result, Rejected)
+    assert (result.stage, result.reason) == ("check", "time_zone_unknown")
+    assert "--time-zone" in result.detail
+    assert placed(read(decoder, taken(30, "+03:00", ahead_h=3), hint)) == pytest.approx(
+        (60.2, 24.94)
+    )
+    # A position of its own needs no track.
+    own = decoder.read("b.jpg", photo(detail={0x9003: "2023:09:10 08:30:00"}), hint)
+    assert isinstance(own, Reading)
+    assert (own.capture.position_source, own.capture.attributes["time_zone"]) == (
+        "exif",
+        "assumed_utc",
+    )
+
+
+@pytest.mark.parametrize("zone", ["Europe/Helsinki", "+03:00", "+0300", "UTC+3", "+3"])
+def test_decoder_a_given_time_zone_is_used(
+    decoder: ChildDecoder, tmp_path: Path, zone: str
+) -> None:
+    path = tmp_path / "walk.gpx"
+    path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
+    result = read(decoder, taken(30, None, ahead_h=3), Hint(track=str(path), time_zone=zone))
+    assert placed(result) == pytest.approx((60.2, 24.94))
+    assert isinstance(result, Reading)
+    assert result.capture.captured_at == at(30)
+    assert result.capture.attributes["time_zone"] == zone
+    # The file's own offset counts before the option.
+    other = read(decoder, taken(30), Hint(track=str(path), time_zone="-08:00"))
+    assert placed(other) == pytest.approx((60.2, 24.94))
+
+
+@pytest.mark.parametrize(
+    ("wall", "why"),
+    [("2023:10:29 03:30:00", "comes twice"), ("2023:03:26 03:30:00", "does not exist")],
+)
+def test_decoder_a_wall_clock_where_the_clock_changes_refused(
+    decoder: ChildDecoder, tmp_path: Path, wall: str, why: str
+) -> None:
+    path = tmp_path / "walk.gpx"
+    path.write_bytes(render(one_track(walk(*HELSINKI))))
+    data = saved(noise(), exif=exif(detail={0x9003: wall}))
+    result = read(decoder, data, Hint(track=str(path), time_zone="Europe/Helsinki"))
+    assert isinstance(result, Rejected)
+    assert result.reason == "time_zone_unknown"
+    assert why in result.detail
+
+
+def test_decoder_a_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path: Path) -> None:
+    path = tmp_path / "walk.gpx"
+    path.write_bytes(render(one_track(walk(*HELSINKI, minutes=300))))
+    slow = Hint(track=str(path), camera_clock_offset_s=600.0)
+    result = read(decoder, taken(30), slow)
+    assert placed(result) == pytest.approx((60.21, 24.94))
+    assert isinstance(result, Reading)
+    assert result.capture.captured_at == at(40)
+    assert result.capture.warnings == ("+600 s were added to the camera's time",)
+    fast = Hint(track=str(path), camera_clock_offset_s=-600.0, time_zone="+03:00")
+    assert placed(read(decoder, taken(30, None, ahead_h=3), fast)) == pytest.approx((60.19, 24.94))
+    # The time of a manifest is not the camera's.
+    given = Hint(track=str(path), captured_at=at(5), camera_clock_offset_s=600.0)
+    assert placed(read(decoder, taken(30), given)) == pytest.approx((60.175, 24.94))
+
+
+def test_decoder_a_manifest_time_without_an_offset_beside_a_track_refused(
+    decoder: ChildDecoder, tmp_path: Path
+) -> None:
+    path = tmp_path / "walk.gpx"
+    path.write_bytes(render(one_track(walk(*HELSINKI))))
+    hint = Hint(track=str(path), captured_at=at(5), attributes={"time_zone": "assumed_utc"})
+    result = read(decoder, saved(noise()), hint)
+    assert isinstance(result, Rejected)
+    assert result.reason == "time_zone_unknown"
+
+
+@pytest.mark.parametrize("data", [b"", b"<gpx", b"<kml/>", None])
+def test_decoder_a_bad_track_refused_by_name(
+    decoder: ChildDecoder, tmp_path: Path, data: bytes | None
+) -> None:
+    track = tmp_path / "bad.gpx"
+    if data is not None:
+        track.write_bytes(data)
+    result = read(decoder, taken(1), Hint(track=str(track)))
+    assert isinstance(result, Rejected)
+    assert (result.reason, result.stage) == ("no_position", "check")
+    assert "bad.gpx" in result.detail
+    assert str(tmp_path) not in result.detail
+    assert "Errno" not in result.detail
+
+
+def test_find_tracks_by_stem_by_folder_and_by_choice(tmp_path: Path) -> None:
+    for name in ("a.gpx", "walk.gpx", "deep/other.gpx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(render(one_track(walk(*HELSINKI))))
+    photos = [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "deep" / "c.jpg"]
+    track_of = find_tracks(tmp_path)
+    wanted = [tmp_path / "a.gpx", tmp_path, tmp_path / "deep" / "other.gpx"]
+    assert [track_of(one) for one in photos] == wanted
+    assert {find_tracks(tmp_path, "walk.gpx")(one) for one in photos} == {tmp_path / "walk.gpx"}
+    assert find_tracks(tmp_path, str(tmp_path / "a.gpx#1"))(photos[2]) == tmp_path / "a.gpx"
+    # A name of a track leaves the files as they are.
+    assert [find_tracks(tmp_path, "Aino")(one) for one in photos] == wanted
+
+
+def test_add_options_without_anything_gives_no_hint(tmp_path: Path) -> None:
+    assert add_options(None, None, ReadOptions(track="walk.gpx")) is None
+    hint = add_options(Hint(lat=1.0, lon=2.0), tmp_path, ReadOptions(track="x", time_zone="+01:00"))
+    assert hint == Hint(lat=1.0, lon=2.0, track=str(tmp_path), track_name="x", time_zone="+01:00")
+
+
+def test_position_at_moment_in_other_zones_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "walk.gpx"
+    path.write_bytes(render(one_track(walk(*HELSINKI))))
+    moment = at(10)
+    assert position_at(path, moment) == position_at(path, moment.astimezone(UTC))

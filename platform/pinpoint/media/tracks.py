@@ -94,7 +94,8 @@ def position_at(
         labels = ", ".join(one.label for one in [track, *rivals][:_MAX_SHOWN])
         raise Refused(
             "ambiguous_track",
-            f"{len(rivals) + 1} tracks overlap in time ({labels}): choose one with --track NAME",
+            f"{len(rivals) + 1} tracks overlap in time ({labels}): choose one by its name or "
+            f"number, for example --track '{track.file}#{track.number}'",
         )
     found = _position_in(track, time_s)
     return None if found is None else (*found, track.label)
