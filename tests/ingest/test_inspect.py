@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from media.pictures import exif, gpx, noise, photo, saved
-from pinpoint.ingest.inspect import Inspected, inspect
+from pinpoint.ingest.inspect import Inspected, inspect, used_manifest
 from pinpoint.media.checks import REASONS
 from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.files import SIDECARS
+from pinpoint.records import ReadOptions
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 
@@ -46,13 +48,13 @@ def key() -> dict[str, dict[str, str]]:
         return {row["path"]: row for row in csv.DictReader(stream)}
 
 
-def test_every_file_appears_once(found: dict[str, Inspected]) -> None:
+def test_every_photo_appears_once(found: dict[str, Inspected]) -> None:
     root = shared_data()
     there = {
         path.relative_to(root).as_posix()
         for top in ("photos", "odd")
         for path in (root / top).rglob("*")
-        if path.is_file()
+        if path.is_file() and path.suffix.lower() not in SIDECARS
     }
     assert set(found) == there
     for one in found.values():
@@ -157,13 +159,7 @@ def test_a_folder_with_all_sorts(tmp_path: Path) -> None:
     with ChildDecoder(settings) as decoder:
         found = {one.file: one for one in inspect(tmp_path, decoder, settings)}
         (single,) = inspect(tmp_path / "walked.png", decoder, settings)
-    assert list(found) == ["good.jpg", "note.txt", "walk.gpx", "walked.png"]
-    assert [one.rejected and one.rejected.reason for one in found.values()] == [
-        None,
-        "unsupported_format",
-        "unsupported_format",
-        None,
-    ]
+    assert list(found) == ["good.jpg", "walked.png"]
     assert found["walked.png"].capture is not None
     assert found["walked.png"].capture.position_source == "gpx"
     assert single.capture == found["walked.png"].capture
@@ -184,6 +180,37 @@ def test_a_manifest(tmp_path: Path) -> None:
     ]
     positions = [one.capture and one.capture.position_source for one in found]
     assert positions == ["manifest", None, None, "exif"]
+
+
+def test_inspect_folder_with_a_manifest_reads_its_rows_and_the_other_photos(
+    tmp_path: Path,
+) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(photo())
+    path = tmp_path / "m.csv"
+    path.write_text("file,y,x\nb.jpg,-33.4,-70.6\nc.jpg,99,1\n")
+    settings = MediaSettings()
+    options = ReadOptions(columns={"y": "latitude", "x": "longitude"})
+    assert used_manifest(tmp_path) == path
+    with ChildDecoder(settings) as decoder:
+        found = list(inspect(tmp_path, decoder, settings, manifest=path, options=options))
+        plain = list(inspect(tmp_path, decoder, settings))
+    assert [one.file for one in found] == ["b.jpg", "c.jpg", "a.jpg"]
+    sources = [one.capture and one.capture.position_source for one in found]
+    assert sources == ["manifest", None, "exif"]
+    assert [one.file for one in plain] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_inspect_manifest_rows_without_a_position_use_the_track(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(saved(noise()))
+    (tmp_path / "m.csv").write_text("file,captured_at\na.jpg,2020-02-03T14:00:00+02:00\n")
+    (tmp_path / "walk.gpx").write_bytes(gpx((5.0, 6.0, "2020-02-03T12:00:00Z")))
+    settings = MediaSettings()
+    with ChildDecoder(settings) as decoder:
+        (one,) = inspect(tmp_path / "m.csv", decoder, settings)
+    assert one.capture is not None
+    assert one.capture.position_source == "gpx"
+    assert (one.capture.point.lat, one.capture.point.lon) == (5.0, 6.0)
 
 
 def _peak_mb(pid: int) -> float:

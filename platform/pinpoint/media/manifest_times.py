@@ -25,6 +25,7 @@ LAST_YEAR: Final = 2200
 _MAX_LENGTH: Final = 64
 
 _DIGITS = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
+_WHOLE = re.compile(r"\d+", re.ASCII)
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE][+-]?\d+", re.ASCII)
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T?(\d\d)(\d\d)(\d\d)?)?(.*)", re.ASCII | re.DOTALL)
 _CALENDAR = re.compile(
@@ -70,8 +71,9 @@ def read_time(text: str, zone: str | None = None) -> ManifestTime:
         raise _refuse(
             text, "its last digits were cut off; format the column as text or as a number"
         )
-    compact = text.isdigit() and len(text) in (8, 12, 14)
-    if _DIGITS.fullmatch(text) and not compact:
+    # Digits of a calendar date are no count: the ranges of counts do not hold such numbers.
+    compact = len(text) in (8, 12, 14) and _WHOLE.fullmatch(text) is not None
+    if _DIGITS.fullmatch(text) and not (compact and FIRST_YEAR <= int(text[:4]) <= LAST_YEAR):
         return ManifestTime(moment=_read_epoch(text))
     wall, rest = _read_wall_clock(text)
     offset = read_offset(rest) if rest else None

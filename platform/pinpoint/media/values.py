@@ -26,7 +26,7 @@ _PART = r"\d+(?:[.,]\d+)?"
 _DEGREES = re.compile(
     rf"(?P<before>[a-z]*)\s*(?P<sign>[+-]?)\s*(?P<deg>{_PART})\s*(?:°|º|deg(?:rees)?|d|:)?"
     rf"(?:\s*(?P<min>{_PART})\s*(?:'|′|’|m(?:in)?|:)?"
-    rf"(?:\s*(?P<sec>{_PART})\s*(?:\"|″|”|''|′′|s(?:ec)?)?)?)?"
+    rf"(?:\s*(?P<sec>{_PART})\s*(?:\"|″|”|''|′′|sec)?)?)?"
     r"\s*(?P<after>[a-z]*)",
     re.ASCII | re.IGNORECASE,
 )
@@ -151,7 +151,8 @@ def read_attribute(name: str, value: object) -> Scalar:
 
 def is_empty(value: object) -> bool:
     """Whether an attribute is left out: empty, null or not a number. `none` may mean something."""
-    return is_missing(value) and str(value).strip().casefold() not in ("none", "na", "-", "--")
+    words = ("none", "na", "-", "--")
+    return is_missing(value) and not (isinstance(value, str) and value.strip().casefold() in words)
 
 
 def _nested(value: Any) -> str:

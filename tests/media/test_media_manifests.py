@@ -1,0 +1,483 @@
+"""Manifests as other programs write them: names, numbers, positions and times."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.pictures import photo
+from pinpoint.errors import BadManifest, BadRequest
+from pinpoint.media.columns import COLUMN_NAMES, check_asked, find_column
+from pinpoint.media.manifests import (
+    ManifestRow,
+    choose_manifest,
+    describe_manifest,
+    find_manifests,
+    read_manifest,
+)
+from pinpoint.records import Hint, ReadOptions, Rejected
+from pinpoint.settings import MediaSettings
+
+SETTINGS = MediaSettings()
+QUITO = (-0.2202, -78.5123)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("p.jpg", "q.jpg"):
+        (tmp_path / name).write_bytes(photo())
+    return tmp_path
+
+
+def read_text(folder: Path, text: str, options: ReadOptions | None = None) -> list[Any]:
+    path = folder / "list.csv"
+    path.write_text(text, encoding="utf-8")
+    return list(read_manifest(path, SETTINGS, options))
+
+
+def read_hint(folder: Path, head: str, row: str, options: ReadOptions | None = None) -> Hint:
+    """The hint of a manifest with one good row."""
+    (found,) = read_text(folder, f"{head}\n{row}\n", options)
+    assert isinstance(found, ManifestRow), found
+    return found.hint
+
+
+def reject(folder: Path, head: str, row: str) -> Rejected:
+    (found,) = read_text(folder, f"{head}\n{row}\n")
+    assert isinstance(found, Rejected), found
+    return found
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "file,latitude,longitude",
+        "FILE,Latitude,Longitude",
+        "filename,lat,lng",
+        "File Name,GPS Latitude,GPS Longitude",
+        "SourceFile,GPSLatitude,GPSLongitude",
+        "SourceFile,EXIF:GPSLatitude,EXIF:GPSLongitude",
+        "System:FileName,Composite:GPSLatitude,Composite:GPSLongitude",
+        "path,lat,long",
+        "image,gps_lat,gps_lng",
+        "image_path,Latitude (deg),Longitude (deg)",
+        "photo,Latitude [°],Longitude [°]",
+        "img,latitude_deg,longitude_deg",
+        "file-path,decimalLatitude,decimalLongitude",
+        "file,lat_wgs84,lon_wgs84",
+        '"file","lat","lon"',
+        "\ufefffile,lat,lon",
+        "filename,MAPLatitude,MAPLongitude",
+    ],
+)
+def test_read_manifest_common_names_give_the_position(folder: Path, head: str) -> None:
+    hint = read_hint(folder, head, "p.jpg,-0.2202,-78.5123")
+    assert (hint.lat, hint.lon) == QUITO
+    assert hint.attributes == {}
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_read_manifest_decimal_comma_beside_other_delimiters(folder: Path, delimiter: str) -> None:
+    head = "file,lat,lon,heading,altitude".replace(",", delimiter)
+    row = delimiter.join(["p.jpg", "-0,2202", "-78,5123", "271,5", "2850,25"])
+    hint = read_hint(folder, head, row)
+    assert (hint.lat, hint.lon) == QUITO
+    assert (hint.heading_deg, hint.altitude_m) == (271.5, 2850.25)
+
+
+def test_read_manifest_decimal_comma_in_quotation_marks(folder: Path) -> None:
+    hint = read_hint(folder, "file,lat,lon", 'p.jpg,"-0,2202","-78,5123"')
+    assert (hint.lat, hint.lon) == QUITO
+    # Without them the row has two cells too many, and is never read as another position.
+    assert reject(folder, "file,lat,lon", "p.jpg,-0,2202,-78,5123").reason == "bad_row"
+    # Beside commas a number with one may have thousands.
+    assert reject(folder, "file,altitude", 'p.jpg,"1,234"').reason == "bad_row"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\n\n", "  \n", "\n sep=;\n\n", "\ufeffsep=;\n", ";;\n"],
+)
+def test_read_manifest_lines_before_the_header_skipped(folder: Path, before: str) -> None:
+    found = read_text(folder, f"{before}file;lat;lon\np.jpg;-0,2202;-78,5123\nq.jpg;99;1\n")
+    assert isinstance(found[0], ManifestRow)
+    assert (found[0].hint.lat, found[0].hint.lon) == QUITO
+    assert found[1].reason == "out_of_range"
+
+
+def test_read_manifest_sep_line_decides_the_delimiter(folder: Path) -> None:
+    found = read_text(folder, 'sep=|\nfile|lat|lon|"a,b,c,d,e"\np.jpg|-0.2202|-78.5123|x,y\n')
+    assert found[0].hint.attributes == {"a,b,c,d,e": "x,y"}
+
+
+def test_read_manifest_delimiters_inside_names_do_not_count(folder: Path) -> None:
+    hint = read_hint(folder, 'file;lat;lon;"a, b, c, d, e"', "p.jpg;-0,2202;-78,5123;f")
+    assert (hint.lat, hint.lon) == QUITO
+
+
+def test_read_manifest_line_numbers_count_skipped_lines(folder: Path) -> None:
+    (bad,) = read_text(folder, "sep=,\n\nfile,lat,lon\np.jpg,1,2,3,4\n")
+    assert bad.detail.startswith("line 4 has 5 cells")
+
+
+MISSING = ["", " ", "NaN", "nan", "NA", "n/a", "#N/A", "null", "NULL", "None", "\\N", "-", "\u2013"]
+
+
+@pytest.mark.parametrize("empty", MISSING)
+def test_read_manifest_missing_markers_cost_nothing(folder: Path, empty: str) -> None:
+    head = "file,lat,lon,heading,altitude,captured_at,creator,sequence,licence,panorama,id,note"
+    row = ",".join(["p.jpg", "-0.2202", "-78.5123", *[empty] * 8, "x"])
+    hint = read_hint(folder, head, row)
+    assert hint == Hint(lat=-0.2202, lon=-78.5123, attributes={"note": "x"})
+    # Both coordinates may be missing, too: then the file's own count.
+    assert read_hint(folder, "file,lat,lon", f"p.jpg,{empty},{empty}") == Hint()
+
+
+def test_read_manifest_one_missing_coordinate_refused(folder: Path) -> None:
+    assert reject(folder, "file,lat,lon", "p.jpg,NaN,2").reason == "bad_row"
+    assert reject(folder, "file,lat,lon", "p.jpg,,2").reason == "half_position"
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon"),
+    [
+        ("0.2202 S", "78.5123 W"),
+        ("S 0.2202", "W 78.5123"),
+        ("0.2202S", "78.5123w"),
+        ("-0.2202", "\u221278.5123"),
+        ("0°13'12.72\"S", "78°30'44.28\"W"),
+        ("0 deg 13' 12.72\" S", "78 deg 30' 44.28\" W"),
+        ("0 13 12.72 S", "78 30 44.28 W"),
+        ("0:13:12.72 South", "78:30:44.28 West"),
+        ("0°13,212′ S", "78°30,738′ W"),
+        ("-0.2202 S", "-78.5123 W"),
+        ("-2.202e-1", "-7.85123E1"),
+    ],
+)
+def test_read_manifest_degrees_in_other_notations(folder: Path, lat: str, lon: str) -> None:
+    hint = read_hint(
+        folder, "file\tlat\tlon", f'p.jpg\t{lat}\t"{lon.replace(chr(34), chr(34) * 2)}"'
+    )
+    assert (hint.lat, hint.lon) == pytest.approx(QUITO)
+
+
+@pytest.mark.parametrize("latitude_ref", ["S", "s", "South"])
+def test_read_manifest_hemisphere_columns_count(folder: Path, latitude_ref: str) -> None:
+    head = "SourceFile,GPSLatitude,GPSLatitudeRef,GPSLongitude,GPSLongitudeRef"
+    for sign in ("", "-"):
+        hint = read_hint(folder, head, f"p.jpg,{sign}0.2202,{latitude_ref},{sign}78.5123,W")
+        assert (hint.lat, hint.lon) == QUITO
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        "0.2202 N S,78.5",
+        "0.2202 E,78.5",
+        "-0.2202 N,78.5",
+        "0 61 0 S,78.5",
+        "0.5 30 S,78.5",
+        "48.85 2.35,78.5",
+        "1_0,78.5",
+        "0x10,78.5",
+        "inf,78.5",
+        "north,78.5",
+        '"48,51N",78.5',
+        '"1,234,567",78.5',
+        "\u0663,78.5",
+    ],
+)
+def test_read_manifest_unclear_coordinates_refused(folder: Path, cells: str) -> None:
+    rejected = reject(folder, "file,lat,lon", f"p.jpg,{cells}")
+    assert (rejected.stage, rejected.reason) == ("find", "bad_row")
+    assert "latitude" in rejected.detail
+
+
+def test_read_manifest_hemisphere_that_contradicts_refused(folder: Path) -> None:
+    head = "file,lat,lat_ref,lon"
+    for cells in ("-0.2202,N,1", "0.2202,Q,1", "0.2202 N,S,1"):
+        assert reject(folder, head, f"p.jpg,{cells}").reason == "bad_row"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "file,x,y",
+        "file,X,Y",
+        "file,easting,northing",
+        "file,position",
+        "file,GPSPosition",
+        "file,coordinates",
+        "file,geom",
+        "file,WKT",
+        "file,latlon",
+        "file,geohash",
+        "file,photo_latitude,photo_longitude",
+        "file,photoLat,photoLon",
+        "file,Latitude (rad),Longitude (rad)",
+        "file,latitudeE7,longitudeE7",
+        "file,lat,lon_rad",
+        "file,coord_x,coord_y",
+    ],
+)
+def test_read_manifest_position_not_understood_refused_by_name(folder: Path, head: str) -> None:
+    name = head.split(",")[-1]
+    with pytest.raises(BadManifest, match="look like a position and are not understood") as refused:
+        read_text(folder, f"{head}\np.jpg,1,2\n")
+    assert name in refused.value.message
+    assert "--column" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "name", ["local_time", "photo date", "utc_timestamp", "shot", "exifDateTime2", "unix time"]
+)
+def test_read_manifest_time_not_understood_refused_by_name(folder: Path, name: str) -> None:
+    with pytest.raises(BadManifest, match=f"look like a time and are not understood: {name}"):
+        read_text(folder, f"file,lat,lon,{name}\np.jpg,1,2,3\n")
+    # With a time that is understood, it is an attribute.
+    head = f"file,lat,lon,captured_at,{name}"
+    hint = read_hint(folder, head, "p.jpg,1,2,2019-11-24T12:00:00Z,3")
+    assert hint.attributes == {name: "3"}
+
+
+def test_read_manifest_one_axis_only_refused(folder: Path) -> None:
+    with pytest.raises(BadManifest, match=r"has a latitude \(lat\) but not both"):
+        read_text(folder, "file,lat\np.jpg,1\n")
+
+
+def test_read_manifest_columns_as_a_person_says(folder: Path) -> None:
+    asked = check_asked(
+        ["x=longitude", " y = latitude", "shot=captured_at", "time of day=attribute"]
+    )
+    options = ReadOptions(columns=asked)
+    head, row = "file,x,y,shot,time of day", "p.jpg,-78.5123,-0.2202,2019-11-24T12:00:00Z,noon"
+    hint = read_hint(folder, head, row, options)
+    assert (hint.lat, hint.lon) == QUITO
+    assert hint.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
+    assert hint.attributes == {"time of day": "noon"}
+    # What a person says wins over what a name means by itself.
+    swapped = ReadOptions(columns={"lat": "longitude", "lon": "latitude"})
+    hint = read_hint(folder, "file,lat,lon", "p.jpg,-78.5123,-0.2202", swapped)
+    assert (hint.lat, hint.lon) == QUITO
+
+
+@pytest.mark.parametrize("text", ["x", "x=", "=latitude", "x=nothing"])
+def test_check_asked_other_forms_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="is not NAME=COLUMN"):
+        check_asked([text])
+
+
+def test_read_manifest_harmless_names_are_attributes(folder: Path) -> None:
+    names = ["ExposureTime", "FileModifyDate", "updated_at", "longest_edge", "platform", "Model"]
+    hint = read_hint(folder, ",".join(["file", *names]), "p.jpg,a,b,c,d,e,f")
+    assert list(hint.attributes) == names
+
+
+def test_describe_manifest_lists_unknown_names(folder: Path) -> None:
+    path = folder / "list.csv"
+    path.write_text("SourceFile,GPSLatitude,GPSLongitude,Model,,floor\np.jpg,1,2,a,b,c\n")
+    summary = describe_manifest(path, SETTINGS)
+    assert summary.understood == {
+        "file": "SourceFile",
+        "latitude": "GPSLatitude",
+        "longitude": "GPSLongitude",
+    }
+    assert summary.attributes == ("Model", "floor")
+
+
+def test_read_manifest_without_a_file_column_lists_what_is_there(folder: Path) -> None:
+    with pytest.raises(BadManifest, match=r"names no files: its columns are nr, lat, lon; wanted"):
+        read_text(folder, "nr,lat,lon\n1,1,2\n")
+
+
+def test_read_manifest_preferred_name_of_several(folder: Path) -> None:
+    head = "FileName,SourceFile,CreateDate,DateTimeOriginal"
+    row = "other.jpg,./p.jpg,2020:01:01 00:00:00,2019:11:24 12:00:00"
+    hint = read_hint(folder, head, row)
+    assert hint.captured_at == datetime(2019, 11, 24, 12, tzinfo=UTC)
+    assert hint.attributes == {
+        "FileName": "other.jpg",
+        "CreateDate": "2020:01:01 00:00:00",
+        "time_zone": "assumed_utc",
+    }
+    with pytest.raises(BadManifest, match="latitude twice: lat, latitude; choose one with"):
+        read_text(folder, "file,lat,latitude,lon\np.jpg,1,1,2\n")
+
+
+def test_read_manifest_time_zone_of_the_row_and_of_the_options(folder: Path) -> None:
+    head, row = "file,DateTimeOriginal,OffsetTimeOriginal", "p.jpg,2019:11:24 12:00:00,-05:00"
+    paris = ReadOptions(time_zone="Europe/Paris")
+    assert read_hint(folder, head, row, paris).captured_at == datetime(2019, 11, 24, 17, tzinfo=UTC)
+    hint = read_hint(folder, "file,date,time", "p.jpg,2019-11-24,12:00:00", paris)
+    assert hint.captured_at == datetime(2019, 11, 24, 11, tzinfo=UTC)
+    assert hint.attributes == {"time_zone": "Europe/Paris"}
+
+
+def test_read_manifest_altitude_as_exiftool_prints_it(folder: Path) -> None:
+    for text, altitude_m in (
+        ("35.5 m Above Sea Level", 35.5),
+        ("3 m Below Sea Level", -3.0),
+        ("7 m", 7),
+    ):
+        assert read_hint(folder, "file,GPSAltitude", f"p.jpg,{text}").altitude_m == altitude_m
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_manifest", ["NFC", "NFD"])
+def test_read_manifest_unicode_forms_meet(tmp_path: Path, on_disk: str, in_manifest: str) -> None:
+    name = "Été à Málaga/Žluťoučký.jpg"
+    path = tmp_path / unicodedata.normalize(on_disk, name)
+    path.parent.mkdir()
+    path.write_bytes(photo())
+    (row,) = read_text(tmp_path, f"file\n{unicodedata.normalize(in_manifest, name)}\n")
+    assert isinstance(row, ManifestRow)
+    assert row.file == path.resolve()
+    assert row.external_id == row.name == path.relative_to(tmp_path).as_posix()
+
+
+def test_read_manifest_both_unicode_forms_on_disk_take_the_exact_one(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")]
+    for name in names:
+        (tmp_path / name).write_bytes(photo())
+    found = read_text(tmp_path, "\n".join(["file", *names]))
+    assert [row.external_id for row in found] == names
+
+
+def test_read_manifest_unicode_forms_do_not_lead_outside(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.jpg").write_bytes(photo())
+    (root / unicodedata.normalize("NFD", "é")).symlink_to(tmp_path / "out")
+    (bad,) = read_text(root, f"file\n{unicodedata.normalize('NFC', 'é')}/b.jpg\n")
+    assert bad.reason == "missing_file"
+
+
+def write_geojson(folder: Path, geometry: object, **more: object) -> Path:
+    path = folder / "list.geojson"
+    feature = {"type": "Feature", "properties": {"file": "p.jpg"}, "geometry": geometry}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], **more}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "Point", "coordinates": [-78.5123, -0.2202]},
+        {"type": "MultiPoint", "coordinates": [[-78.5123, -0.2202]]},
+        {"type": "MultiPoint", "coordinates": [[-78.5123, -0.2202, 2850]]},
+        {
+            "type": "GeometryCollection",
+            "geometries": [{"type": "Point", "coordinates": [-78.5123, -0.2202]}],
+        },
+    ],
+)
+def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -> None:
+    (row,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
+    assert isinstance(row, ManifestRow)
+    assert (row.hint.lat, row.hint.lon) == QUITO
+
+
+@pytest.mark.parametrize(
+    ("geometry", "words"),
+    [
+        ({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}, "MultiPoint of 2"),
+        ({"type": "MultiPoint", "coordinates": []}, "MultiPoint of 0"),
+        ({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "LineString; a Point"),
+        ({"type": "GeometryCollection", "geometries": []}, "GeometryCollection of 0"),
+        ({"type": "Point", "coordinates": [1]}, "two or three"),
+        ({"type": "Point", "coordinates": ["a", "b"]}, "is no number"),
+        ({"type": ["x"]}, "nothing; a Point"),
+        ("POINT (1 2)", "not a GeoJSON geometry"),
+    ],
+)
+def test_read_manifest_other_geometries_refused_by_name(
+    folder: Path, geometry: object, words: str
+) -> None:
+    (bad,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
+    assert isinstance(bad, Rejected)
+    assert (bad.stage, bad.reason) == ("find", "bad_row")
+    assert words in bad.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("urn:ogc:def:crs:OGC:1.3:CRS84", True),
+        ("urn:ogc:def:crs:EPSG::4326", True),
+        ("EPSG:4326", True),
+        ("urn:ogc:def:crs:EPSG::3857", False),
+        ("EPSG:25832", False),
+        (None, False),
+    ],
+)
+def test_read_manifest_other_reference_systems_refused(
+    folder: Path, name: str | None, read: bool
+) -> None:
+    crs = {"type": "name", "properties": {"name": name}}
+    path = write_geojson(folder, {"type": "Point", "coordinates": [1, 2]}, crs=crs)
+    if read:
+        assert len(list(read_manifest(path, SETTINGS))) == 1
+    else:
+        with pytest.raises(BadManifest, match="coordinate reference system"):
+            list(read_manifest(path, SETTINGS))
+
+
+def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
+    path = folder / "list.geojson"
+    path.write_text(
+        '{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": null, '
+        '"properties": {"file": "p.jpg", "heading": NaN, "altitude": null, "a": Infinity, '
+        f'"b": {10**400}, "c": null, "timestamp": 1574598615000}}}}]}}'
+    )
+    (row,) = read_manifest(path, SETTINGS)
+    assert isinstance(row, ManifestRow)
+    assert row.hint == Hint(
+        captured_at=datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC), attributes={"b": str(10**400)}
+    )
+
+
+def test_read_manifest_messages_hold_no_exception_text(folder: Path) -> None:
+    path = folder / "list.geojson"
+    for text, words in (
+        ("{", "line 1, column 2"),
+        ("[" * 200_000, "too deep"),
+        (f"[{'9' * 5000}]", "digits"),
+    ):
+        path.write_text(text)
+        with pytest.raises(BadManifest) as refused:
+            list(read_manifest(path, SETTINGS))
+        assert words in refused.value.message
+        assert "Expecting" not in refused.value.message
+        assert "Exceeds" not in refused.value.message
+
+
+def test_find_manifests_names_files_only(folder: Path) -> None:
+    (folder / "a.csv").write_text("\n\nsep=;\nImage;Lat;Lon\np.jpg;1;2\n")
+    (folder / "cities.csv").write_text("city,lat,lon\nQuito,-0.2,-78.5\n")
+    (folder / "broken.geojson").write_text("{")
+    (folder / "p.jpg.json").write_text('{"photoTakenTime": {}}')
+    (folder / "deep").mkdir()
+    (folder / "deep" / "b.csv").write_text("file\nq.jpg\n")
+    assert find_manifests(folder) == [folder / "a.csv"]
+    assert choose_manifest(folder) == folder / "a.csv"
+    assert choose_manifest(folder / "deep") == folder / "deep" / "b.csv"
+    write_geojson(folder, None)
+    with pytest.raises(BadManifest, match=r"2 manifests \(a\.csv, list\.geojson\)"):
+        choose_manifest(folder)
+    with pytest.raises(NotADirectoryError):
+        find_manifests(folder / "a.csv")
+
+
+def test_column_names_mean_themselves() -> None:
+    for column, names in COLUMN_NAMES.items():
+        assert names[0] == column
+        for name in names:
+            camel = "".join(word.title() for word in name.split("_"))
+            for text in (name, name.upper(), name.replace("_", " "), camel, f"EXIF:{camel}"):
+                assert find_column(text) == column
