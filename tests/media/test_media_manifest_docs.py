@@ -1,0 +1,54 @@
+"""docs/manifests.md says what the code does: names, units, markers and limits."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pinpoint.media import clocks, gpx, manifest_times, tracks
+from pinpoint.media.columns import COLUMN_NAMES, UNITS
+from pinpoint.media.values import MISSING
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "manifests.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def columns_table() -> str:
+    """The table of columns as the code has it."""
+    lines = ["| column | names that are read | units in the name |", "| --- | --- | --- |"]
+    for column, names in COLUMN_NAMES.items():
+        units = ", ".join(f"`{unit}`" for unit in sorted(UNITS.get(column, ())))
+        named = ", ".join(f"`{name}`" for name in names)
+        lines.append(f"| `{column}` | {named} | {units} |")
+    return "\n".join(lines)
+
+
+def test_page_table_of_columns_is_as_the_code_has_it() -> None:
+    match = re.search(r"<!-- table: columns -->\n(.*?)\n<!-- end of table -->", TEXT, re.DOTALL)
+    assert match is not None
+    assert match[1] == columns_table()
+
+
+def test_page_names_every_marker_of_a_missing_value() -> None:
+    (listed,) = re.findall(
+        r"These cells hold no value, in any case: empty, (.*?)\. A missing", TEXT, re.DOTALL
+    )
+    assert {word.casefold() for word in re.findall(r"`([^`]+)`", listed)} == MISSING - {""}
+
+
+def test_page_limits_are_those_of_the_code() -> None:
+    for sentence in (
+        f"at most **{tracks.MAX_GAP_S:.0f} s** apart",
+        f"faster than **{tracks.MAX_SPEED_M_S:,.0f} m/s**",
+        f"more than {tracks.MAX_APART_M:.0f} m apart there",
+        f"more than {gpx.MAX_SAME_TIME_M:.0f} m apart, that moment",
+        f"{manifest_times.FIRST_EPOCH_S:,} to {manifest_times.LAST_EPOCH_S:,} are seconds",
+        f"Years are {manifest_times.FIRST_YEAR} to {manifest_times.LAST_YEAR}",
+        f"up to {clocks.MAX_OFFSET.total_seconds() / 3600:.0f} hours",
+        f"`time_zone: {clocks.ASSUMED_UTC}`",
+    ):
+        assert sentence in " ".join(TEXT.split()), sentence
+
+
+def test_page_is_linked_from_the_readme() -> None:
+    assert "(docs/manifests.md)" in (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
