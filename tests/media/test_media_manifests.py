@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
@@ -348,6 +347,13 @@ def test_read_manifest_both_unicode_forms_on_disk_take_the_exact_one(tmp_path: P
     assert [row.external_id for row in found] == names
 
 
+def test_read_manifest_names_that_no_file_can_have_cost_their_row(folder: Path) -> None:
+    names = ["a" * 600, "é" * 200, "a/" * 400 + "b", "p.jpg/x", ".", "..", "./.."]
+    found = read_text(folder, "\n".join(["file", *names]))
+    reasons = [row.reason for row in found]
+    assert reasons == [*["missing_file"] * 5, *["outside_root"] * 2]
+
+
 def test_read_manifest_unicode_forms_do_not_lead_outside(tmp_path: Path) -> None:
     root = tmp_path / "in"
     root.mkdir()
@@ -356,105 +362,6 @@ def test_read_manifest_unicode_forms_do_not_lead_outside(tmp_path: Path) -> None
     (root / unicodedata.normalize("NFD", "é")).symlink_to(tmp_path / "out")
     (bad,) = read_text(root, f"file\n{unicodedata.normalize('NFC', 'é')}/b.jpg\n")
     assert bad.reason == "missing_file"
-
-
-def write_geojson(folder: Path, geometry: object, **more: object) -> Path:
-    path = folder / "list.geojson"
-    feature = {"type": "Feature", "properties": {"file": "p.jpg"}, "geometry": geometry}
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], **more}))
-    return path
-
-
-@pytest.mark.parametrize(
-    "geometry",
-    [
-        {"type": "Point", "coordinates": [-78.5123, -0.2202]},
-        {"type": "MultiPoint", "coordinates": [[-78.5123, -0.2202]]},
-        {"type": "MultiPoint", "coordinates": [[-78.5123, -0.2202, 2850]]},
-        {
-            "type": "GeometryCollection",
-            "geometries": [{"type": "Point", "coordinates": [-78.5123, -0.2202]}],
-        },
-    ],
-)
-def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -> None:
-    (row,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
-    assert isinstance(row, ManifestRow)
-    assert (row.hint.lat, row.hint.lon) == QUITO
-
-
-@pytest.mark.parametrize(
-    ("geometry", "words"),
-    [
-        ({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}, "MultiPoint of 2"),
-        ({"type": "MultiPoint", "coordinates": []}, "MultiPoint of 0"),
-        ({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "LineString; a Point"),
-        ({"type": "GeometryCollection", "geometries": []}, "GeometryCollection of 0"),
-        ({"type": "Point", "coordinates": [1]}, "two or three"),
-        ({"type": "Point", "coordinates": ["a", "b"]}, "is no number"),
-        ({"type": ["x"]}, "nothing; a Point"),
-        ("POINT (1 2)", "not a GeoJSON geometry"),
-    ],
-)
-def test_read_manifest_other_geometries_refused_by_name(
-    folder: Path, geometry: object, words: str
-) -> None:
-    (bad,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
-    assert isinstance(bad, Rejected)
-    assert (bad.stage, bad.reason) == ("find", "bad_row")
-    assert words in bad.detail
-
-
-@pytest.mark.parametrize(
-    ("name", "read"),
-    [
-        ("urn:ogc:def:crs:OGC:1.3:CRS84", True),
-        ("urn:ogc:def:crs:EPSG::4326", True),
-        ("EPSG:4326", True),
-        ("urn:ogc:def:crs:EPSG::3857", False),
-        ("EPSG:25832", False),
-        (None, False),
-    ],
-)
-def test_read_manifest_other_reference_systems_refused(
-    folder: Path, name: str | None, read: bool
-) -> None:
-    crs = {"type": "name", "properties": {"name": name}}
-    path = write_geojson(folder, {"type": "Point", "coordinates": [1, 2]}, crs=crs)
-    if read:
-        assert len(list(read_manifest(path, SETTINGS))) == 1
-    else:
-        with pytest.raises(BadManifest, match="coordinate reference system"):
-            list(read_manifest(path, SETTINGS))
-
-
-def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
-    path = folder / "list.geojson"
-    path.write_text(
-        '{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": null, '
-        '"properties": {"file": "p.jpg", "heading": NaN, "altitude": null, "a": Infinity, '
-        f'"b": {10**400}, "c": null, "timestamp": 1574598615000}}}}]}}'
-    )
-    (row,) = read_manifest(path, SETTINGS)
-    assert isinstance(row, ManifestRow)
-    assert row.hint == Hint(
-        captured_at=datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC), attributes={"b": str(10**400)}
-    )
-
-
-def test_read_manifest_messages_hold_no_exception_text(folder: Path) -> None:
-    path = folder / "list.geojson"
-    for text, words in (
-        ("{", "line 1, column 2"),
-        ("[" * 200_000, "too deep"),
-        (f"[{'9' * 5000}]", "digits"),
-    ):
-        path.write_text(text)
-        with pytest.raises(BadManifest) as refused:
-            list(read_manifest(path, SETTINGS))
-        assert words in refused.value.message
-        assert "Expecting" not in refused.value.message
-        assert "Exceeds" not in refused.value.message
 
 
 def test_find_manifests_names_files_only(folder: Path) -> None:
@@ -467,8 +374,8 @@ def test_find_manifests_names_files_only(folder: Path) -> None:
     assert find_manifests(folder) == [folder / "a.csv"]
     assert choose_manifest(folder) == folder / "a.csv"
     assert choose_manifest(folder / "deep") == folder / "deep" / "b.csv"
-    write_geojson(folder, None)
-    with pytest.raises(BadManifest, match=r"2 manifests \(a\.csv, list\.geojson\)"):
+    (folder / "b.tsv").write_text("path\tlat\tlon\n")
+    with pytest.raises(BadManifest, match=r"2 manifests \(a\.csv, b\.tsv\)"):
         choose_manifest(folder)
     with pytest.raises(NotADirectoryError):
         find_manifests(folder / "a.csv")

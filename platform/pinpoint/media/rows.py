@@ -125,17 +125,17 @@ def name_finder(root: Path) -> Callable[[str], str | None]:
     def find(name: str) -> str | None:
         folder, parts = root, []
         for part in PurePosixPath(name).parts:
-            if part == ".." or (folder / part).exists():
+            alike = list_names(folder).get(unicodedata.normalize("NFC", part), [])
+            if part == ".." or part in alike:
                 own = part
-            else:
-                alike = list_names(folder).get(unicodedata.normalize("NFC", part), [])
-                if len(alike) > 1:
-                    raise Refused(
-                        "missing_file", f"several files have the name {name} in other Unicode forms"
-                    )
-                if not alike:
-                    return None
+            elif len(alike) > 1:
+                raise Refused(
+                    "missing_file", f"several files have the name {name} in other Unicode forms"
+                )
+            elif alike:
                 own = alike[0]
+            else:
+                return None
             parts.append(own)
             folder = folder / own
         return str(PurePosixPath(*parts))

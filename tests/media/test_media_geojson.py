@@ -1,0 +1,123 @@
+"""GeoJSON manifests: features with one position each, everything else refused by name."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from media.pictures import photo
+from pinpoint.errors import BadManifest
+from pinpoint.media.manifests import ManifestRow, read_manifest
+from pinpoint.records import Hint, Rejected
+from pinpoint.settings import MediaSettings
+
+SETTINGS = MediaSettings()
+QUITO = (-0.2202, -78.5123)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "p.jpg").write_bytes(photo())
+    return tmp_path
+
+
+def write_geojson(folder: Path, geometry: object, **more: object) -> Path:
+    path = folder / "list.geojson"
+    feature = {"type": "Feature", "properties": {"file": "p.jpg"}, "geometry": geometry}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature], **more}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "Point", "coordinates": [-78.5123, -0.2202]},
+        {"type": "MultiPoint", "coordinates": [[-78.5123, -0.2202]]},
+        {"type": "MultiPoint", "coordinates": [[-78.5123, -0.2202, 2850]]},
+        {
+            "type": "GeometryCollection",
+            "geometries": [{"type": "Point", "coordinates": [-78.5123, -0.2202]}],
+        },
+    ],
+)
+def test_read_manifest_geometries_of_one_point(folder: Path, geometry: object) -> None:
+    (row,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
+    assert isinstance(row, ManifestRow)
+    assert (row.hint.lat, row.hint.lon) == QUITO
+
+
+@pytest.mark.parametrize(
+    ("geometry", "words"),
+    [
+        ({"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}, "MultiPoint of 2"),
+        ({"type": "MultiPoint", "coordinates": []}, "MultiPoint of 0"),
+        ({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "LineString; a Point"),
+        ({"type": "GeometryCollection", "geometries": []}, "GeometryCollection of 0"),
+        ({"type": "Point", "coordinates": [1]}, "two or three"),
+        ({"type": "Point", "coordinates": ["a", "b"]}, "is no number"),
+        ({"type": ["x"]}, "nothing; a Point"),
+        ("POINT (1 2)", "not a GeoJSON geometry"),
+    ],
+)
+def test_read_manifest_other_geometries_refused_by_name(
+    folder: Path, geometry: object, words: str
+) -> None:
+    (bad,) = read_manifest(write_geojson(folder, geometry), SETTINGS)
+    assert isinstance(bad, Rejected)
+    assert (bad.stage, bad.reason) == ("find", "bad_row")
+    assert words in bad.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("urn:ogc:def:crs:OGC:1.3:CRS84", True),
+        ("urn:ogc:def:crs:EPSG::4326", True),
+        ("EPSG:4326", True),
+        ("urn:ogc:def:crs:EPSG::3857", False),
+        ("EPSG:25832", False),
+        (None, False),
+    ],
+)
+def test_read_manifest_other_reference_systems_refused(
+    folder: Path, name: str | None, read: bool
+) -> None:
+    crs = {"type": "name", "properties": {"name": name}}
+    path = write_geojson(folder, {"type": "Point", "coordinates": [1, 2]}, crs=crs)
+    if read:
+        assert len(list(read_manifest(path, SETTINGS))) == 1
+    else:
+        with pytest.raises(BadManifest, match="coordinate reference system"):
+            list(read_manifest(path, SETTINGS))
+
+
+def test_read_manifest_properties_with_odd_numbers(folder: Path) -> None:
+    path = folder / "list.geojson"
+    path.write_text(
+        '{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": null, '
+        '"properties": {"file": "p.jpg", "heading": NaN, "altitude": null, "a": Infinity, '
+        f'"b": {10**400}, "c": null, "timestamp": 1574598615000}}}}]}}'
+    )
+    (row,) = read_manifest(path, SETTINGS)
+    assert isinstance(row, ManifestRow)
+    assert row.hint == Hint(
+        captured_at=datetime(2019, 11, 24, 12, 30, 15, tzinfo=UTC), attributes={"b": str(10**400)}
+    )
+
+
+def test_read_manifest_messages_hold_no_exception_text(folder: Path) -> None:
+    path = folder / "list.geojson"
+    for text, words in (
+        ("{", "line 1, column 2"),
+        ("[" * 200_000, "too deep"),
+        (f"[{'9' * 5000}]", "digits"),
+    ):
+        path.write_text(text)
+        with pytest.raises(BadManifest) as refused:
+            list(read_manifest(path, SETTINGS))
+        assert words in refused.value.message
+        assert "Expecting" not in refused.value.message
+        assert "Exceeds" not in refused.value.message
