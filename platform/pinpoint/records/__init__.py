@@ -77,7 +77,16 @@ from pinpoint.records.ingesting import (
     StoredFile,
     StoredImage,
 )
-from pinpoint.records.reading import Capture, Face, Hint, Panorama, Reading, Rejected
+from pinpoint.records.reading import (
+    TIME_SOURCES,
+    Capture,
+    Face,
+    Hint,
+    Panorama,
+    Reading,
+    Rejected,
+    TimeSource,
+)
 from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
 __all__ = [
@@ -86,6 +95,7 @@ __all__ = [
     "KINDS",
     "NEAR_DUPLICATE_COSINE",
     "SCOPES",
+    "TIME_SOURCES",
     "SCORE_DIGITS",
     "VERDICTS",
     "Abstention",
@@ -155,6 +165,7 @@ __all__ = [
     "StratumFit",
     "Swept",
     "Totals",
+    "TimeSource",
     "TrainingRow",
     "TrainingSource",
     "Vector",
