@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC
 from typing import Final
 
 from pinpoint.media.facts import clean_text
@@ -32,7 +34,9 @@ def read_iptc_clocks(data: bytes | None) -> tuple[Clock, ...]:
             continue
         clock = parse_time(f"{day} {clock_text}", source, name)
         if clock is not None:
-            clocks.append(clock)
+            # Programs write +0000 where they know no zone: it is no evidence of one.
+            known = clock.offset if clock.offset != UTC else None
+            clocks.append(replace(clock, offset=known))
     return tuple(clocks)
 
 

@@ -74,9 +74,12 @@ def _damage(blocks: Blocks, exifs: Sequence[Exif], xmps: Sequence[Xmp]) -> dict[
 def _choose_time(blocks: Sequence[Exif | Xmp], iptc: Sequence[Clock]) -> ChosenTime:
     """The time by the order of `TIME_SOURCES`, with what could not be read among its warnings."""
     clocks = [clock for block in blocks for clock in block.clocks]
-    clocks = sorted((*clocks, *iptc), key=lambda clock: TIME_SOURCES.index(clock.source))
-    satellites = [b.satellite for b in blocks if b.satellite is not None]
-    time = choose_time(clocks, satellites)
+    clocks = sorted((*clocks, *iptc), key=_rank)
+    # EXIF and XMP often repeat one fix.
+    fixes = {
+        b.satellite.wall.replace(microsecond=0): b.satellite for b in blocks[::-1] if b.satellite
+    }
+    time = choose_time(clocks, list(fixes.values())[::-1])
     notes = [note for block in blocks for note in block.notes]
     return ChosenTime(
         captured_at=time.captured_at,
@@ -84,6 +87,10 @@ def _choose_time(blocks: Sequence[Exif | Xmp], iptc: Sequence[Clock]) -> ChosenT
         assumed_utc=time.assumed_utc,
         warnings=(*time.warnings, *notes),
     )
+
+
+def _rank(clock: Clock) -> int:
+    return len(TIME_SOURCES) if clock.source is None else TIME_SOURCES.index(clock.source)
 
 
 def _choose_heading(

@@ -50,7 +50,8 @@ _WEEKS: Final = timedelta(weeks=1024)
 class Clock:
     """One time of a file: a wall clock, with its own offset where one is written."""
 
-    source: TimeSource
+    source: TimeSource | None
+    """None for a time that is never taken; its offset may be."""
     tag: str
     """The tag or property, for messages."""
     wall: datetime
@@ -60,6 +61,11 @@ class Clock:
     """What is unusual about how it is written."""
     void: bool = False
     """The receiver itself states that it has no fix (GPSStatus V)."""
+
+    @property
+    def is_change(self) -> bool:
+        """It is the time of the last change of the file, or of no use but for its offset."""
+        return self.source in (None, "exif_modified")
 
     @property
     def instant(self) -> datetime | None:
@@ -127,7 +133,7 @@ def write_offset(offset: timezone) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
-def parse_time(text: str | None, source: TimeSource, tag: str) -> Clock | None:
+def parse_time(text: str | None, source: TimeSource | None, tag: str) -> Clock | None:
     """A time as EXIF, XMP or IPTC write it, with a fraction and an offset where they are there.
 
     Hour 24 is the next day's hour 0 and second 60 the next minute; both are noted. A date alone
@@ -188,9 +194,9 @@ def choose_time(clocks: Sequence[Clock], satellites: Sequence[Clock] = ()) -> Ch
     """
     notes = _Notes()
     clocks = [clock for clock in clocks if _is_usable(clock, notes)]
-    taken = next((clock for clock in clocks if not clock.source.endswith("_modified")), None)
+    taken = next((clock for clock in clocks if not clock.is_change), None)
     if taken is None:
-        modified = clocks[0] if clocks else None
+        modified = next((clock for clock in clocks if clock.source is not None), None)
         fix = next((s for s in satellites if _is_alone_credible(s, modified, notes)), None)
         if fix is not None:
             notes.add(fix.note)
@@ -222,12 +228,11 @@ def _place(
             if abs(fix.wall - taken.instant) > _QUARTER:
                 notes.add(f"the satellite clock differs: {fix} UTC; {taken} was used")
         return _result(taken.instant, taken.source, notes)
-    for other in others:
-        if other.offset is not None and abs(other.wall - taken.wall) <= _SAME:
-            own = other.offset.utcoffset(None) or timedelta()
-            if (moment := _minus(taken.wall, own)) is not None:
-                notes.add(f"{taken.tag} has no time zone; that of {other.tag} was used")
-                return _result(moment, taken.source, notes)
+    same = [o for o in others if o.offset and abs(o.wall - taken.wall) <= _SAME]
+    for other in same:
+        if (other.source or "").startswith("exif"):
+            placed = _borrow(taken, other, notes)
+            return _place(placed, others, satellites, notes)
     for fix in satellites:
         zone = _zone_between(taken.wall, fix.wall, _SAME if _is_midnight(fix) else _FIX_AGE)
         if zone is None:
@@ -237,6 +242,8 @@ def _place(
         if abs(taken.wall - zone - fix.wall) <= _SAME:
             return _result(taken.wall - zone, taken.source, notes)
         return _result(fix.wall, fix.source, notes)
+    if same:
+        return _place(_borrow(taken, same[0], notes), (), (), notes)
     for other in others:
         moment = other.instant
         if moment is not None and _zone_between(taken.wall, moment, _SAME) is not None:
@@ -245,7 +252,15 @@ def _place(
     return replace(_result(taken.wall, taken.source, notes), assumed_utc=True)
 
 
-def _result(moment: datetime, source: TimeSource, notes: _Notes) -> ChosenTime:
+def _borrow(taken: Clock, other: Clock, notes: _Notes) -> Clock:
+    """The chosen wall clock with the offset of another tag that has the same one."""
+    notes.add(f"{taken.tag} has no time zone; that of {other.tag} was used")
+    # Its own wall clock may be a second beyond the calendar in that zone; the other one is not.
+    placed = replace(taken, offset=other.offset)
+    return placed if placed.instant is not None else replace(placed, wall=other.wall)
+
+
+def _result(moment: datetime, source: TimeSource | None, notes: _Notes) -> ChosenTime:
     return ChosenTime(
         captured_at=moment.replace(tzinfo=UTC), source=source, warnings=tuple(notes.texts)
     )
@@ -297,7 +312,7 @@ def _is_alone_credible(fix: Clock, modified: Clock | None, notes: _Notes) -> boo
 
 def _report_difference(taken: Clock, other: Clock, chosen: ChosenTime, notes: _Notes) -> None:
     """A note where another time of the file says something else."""
-    if other.source.endswith("_modified"):
+    if other.is_change:
         # Files are changed after they are taken; only an offset left aside is worth a word.
         if other.offset is not None and taken.offset is None and chosen.assumed_utc:
             notes.add(f"the time zone of {other} belongs to another time; not used")

@@ -43,14 +43,15 @@ _DRONES: Final = (
 in lower case, because each maker spells them in its own way."""
 _DRONE_HEADINGS: Final = ("gimbalyawdegree", "camerayawdegree", "camerayaw", "yaw")
 """Where the camera looks; the direction of flight is another thing."""
-_TIMES: Final[tuple[tuple[TimeSource, str, str], ...]] = (
+_TIMES: Final[tuple[tuple[TimeSource | None, str, str], ...]] = (
     ("xmp_original", "exif:DateTimeOriginal", "exif:OffsetTimeOriginal"),
     ("xmp_created", "photoshop:DateCreated", ""),
     ("xmp_created", "xmp:CreateDate", ""),
     ("xmp_digitized", "exif:DateTimeDigitized", "exif:OffsetTimeDigitized"),
-    ("xmp_modified", "xmp:ModifyDate", ""),
+    (None, "xmp:ModifyDate", ""),
 )
-"""(source, property, property of its offset)."""
+"""(source, property, property of its offset). No camera writes xmp:ModifyDate: only its offset
+counts."""
 _SPHERE: Final = (
     "FullPanoWidthPixels",
     "FullPanoHeightPixels",

@@ -20,7 +20,6 @@ TimeSource = Literal[
     "exif_gps",
     "xmp_gps",
     "exif_modified",
-    "xmp_modified",
 ]
 """Which time of a file `captured_at` is, in order of precedence; docs/metadata.md has the tags."""
 
