@@ -234,8 +234,8 @@ def _place(
             placed = _borrow(taken, other, notes)
             return _place(placed, others, satellites, notes)
     for fix in satellites:
-        zone = _zone_between(taken.wall, fix.wall, _SAME if _is_midnight(fix) else _FIX_AGE)
-        if zone is None:
+        zone = _zone_between(taken.wall, fix.wall, _FIX_AGE)
+        if zone is None or _is_midnight(fix):
             notes.add(_reject_fix(taken, fix))
             continue
         notes.add(fix.note)
@@ -288,7 +288,8 @@ def _is_midnight(fix: Clock) -> bool:
 
 
 def _reject_fix(taken: Clock, fix: Clock) -> str:
-    why = "does not fit any time zone"
+    fits = _zone_between(taken.wall, fix.wall, _FIX_AGE) is not None
+    why = "has only a date" if fits else "does not fit any time zone"
     for weeks in (_WEEKS, 2 * _WEEKS):
         if abs(abs(taken.wall - fix.wall) - weeks) <= _MAX_OFFSET:
             why = f"is {weeks.days // 7} weeks off"
