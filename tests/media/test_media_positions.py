@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 import pytest
 
-from media.containers import tags
 from media.pictures import PARIS, exif, noise, photo, ratio, saved, xmp
-from media.written import facts_of
+from media.written import facts_of, sign_rationals
 from pinpoint.media.decoder import ChildDecoder
 from pinpoint.media.facts import Facts
 from pinpoint.media.xmp import read_xmp
@@ -42,19 +40,8 @@ def near(lat: float, lon: float) -> tuple[object, object]:
 
 
 def signed(gps: dict, *negative: tuple[int, int]) -> bytes:
-    """A JPEG whose coordinates are signed rationals; `negative` names (tag, number) pairs."""
-    block = bytearray(exif(gps=gps))
-    tiff = block[6:]
-    for tag, entry in tags(bytes(tiff)).items():
-        if tag not in (2, 4) or entry.order not in "<>":
-            continue
-        struct.pack_into(entry.order + "H", tiff, entry.at + 2, 10)
-        _, _, count, at = struct.unpack_from(entry.order + "HHII", tiff, entry.at)
-        for number in range(count):
-            (top,) = struct.unpack_from(entry.order + "i", tiff, at + 8 * number)
-            if (tag, number) in negative:
-                struct.pack_into(entry.order + "i", tiff, at + 8 * number, -top)
-    return saved(noise(), exif=bytes(block[:6]) + bytes(tiff))
+    """A JPEG whose coordinates are signed rationals."""
+    return saved(noise(), exif=sign_rationals(exif(gps=gps), *negative))
 
 
 ALL_OF = {2: [(2, 0), (2, 1), (2, 2)], 4: [(4, 0), (4, 1), (4, 2)]}

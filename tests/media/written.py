@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from PIL import Image
 
+from media.containers import tags
 from media.pictures import PARIS, exif, noise, saved, xmp
 from pinpoint.media.facts import Facts
 from pinpoint.media.metadata import read_facts
@@ -50,3 +51,18 @@ def iptc(**records: str) -> bytes:
 def facts_of(data: bytes) -> Facts:
     """What is read of a file, without the decoding child."""
     return read_facts(Image.open(io.BytesIO(data)))
+
+
+def sign_rationals(block: bytes, *negative: tuple[int, int]) -> bytes:
+    """An EXIF block whose coordinates are SRATIONAL; `negative` names (tag, number) pairs."""
+    tiff = bytearray(block[6:])
+    for tag, entry in tags(bytes(tiff)).items():
+        if tag not in (2, 4):
+            continue
+        struct.pack_into(entry.order + "H", tiff, entry.at + 2, 10)
+        _, _, count, at = struct.unpack_from(entry.order + "HHII", tiff, entry.at)
+        for number in range(count):
+            (top,) = struct.unpack_from(entry.order + "i", tiff, at + 8 * number)
+            if (tag, number) in negative:
+                struct.pack_into(entry.order + "i", tiff, at + 8 * number, -top)
+    return block[:6] + bytes(tiff)
