@@ -206,6 +206,13 @@ def test_png_metadata_is_read_from_every_chunk(
     assert (capture.width_px, capture.height_px) == ((48, 64) if source == "exif" else (64, 48))
 
 
+def test_bytes_behind_a_raw_profile_are_left_out() -> None:
+    text = b"\nexif\n%8d\n%s\n}$\x1d\xd1" % (len(BLOCK), BLOCK.hex().encode())
+    body = b"Raw profile type exif\x00\x00" + zlib.compress(text)
+    found = facts_of(with_chunk(saved(noise(), "PNG"), b"zTXt", body))
+    assert in_paris(found.lat, found.lon)
+
+
 @pytest.mark.parametrize("digits", [b"zz", b"abc", b""])
 def test_a_raw_profile_that_is_none_is_left_aside(digits: bytes) -> None:
     body = b"Raw profile type APP1\x00\x00" + zlib.compress(b"\napp1\n 4\n" + digits)

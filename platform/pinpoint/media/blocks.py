@@ -136,8 +136,12 @@ def _read_profiles(image: Image.Image) -> list[tuple[str, bytes]]:
         if not isinstance(key, str) or not key.lower().startswith("raw profile type "):
             continue
         lines = value.split() if isinstance(value, str) else []
+        # The second line has the number of bytes; what follows them is none of the profile.
+        digits = "".join(lines[2:])
+        if len(lines) > 1 and lines[1].isdecimal() and len(lines[1]) < 12:
+            digits = digits[: 2 * int(lines[1])]
         try:
-            data = bytes.fromhex("".join(lines[2:]))
+            data = bytes.fromhex(digits)
         except ValueError:
             data = b""
         if data.startswith(_XMP):
