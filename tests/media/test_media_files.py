@@ -140,6 +140,9 @@ def test_manifests_that_cannot_be_read(tree: Path) -> None:
     (tree / "m.csv").write_bytes(b"file\n\xff\xfe\n")
     with pytest.raises(BadManifest, match="UTF-8"):
         list(read_manifest(tree / "m.csv", SETTINGS))
+    (tree / "m.csv").write_bytes("file,lat,lon\nb.jpg,1,2\n".encode("utf-16"))
+    with pytest.raises(BadManifest, match="save it as UTF-8"):
+        list(read_manifest(tree / "m.csv", SETTINGS))
     for text in ("{", "[]", '{"type": "Feature"}'):
         with pytest.raises(BadManifest):
             rows(tree / "m.geojson", text)

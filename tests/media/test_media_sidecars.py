@@ -33,6 +33,9 @@ FILES: dict[str, tuple[bytes | str, str]] = {
     "deep/mapillary_image_description_2.json": (MAPILLARY, "mapillary"),
     "descriptions.json": (MAPILLARY, "mapillary"),
     "c.png.meta.json": ('{"a": 1}', "json"),
+    "exiftool.json": ('[{"SourceFile": "a.jpg", "GPSLatitude": 1}]', "json"),
+    "walk.kml": ("<kml/>", "other_track"),
+    "ride.FIT": (b"\x0e\x10", "other_track"),
     "list.json": (MANIFEST, "manifest"),
     "list.geojson": (MANIFEST, "manifest"),
     "list.csv": ("file,lat,lon\na.jpg,1,2\n", "manifest"),
@@ -43,6 +46,7 @@ FILES: dict[str, tuple[bytes | str, str]] = {
     "deep.json": ("[" * 100_000, "other"),
     "walk.gpx": (render(one_track(walk(1.0, 2.0))), "track"),
     "note.txt": ("hello", "other"),
+    "utf16.csv": ("file,lat,lon\na.jpg,1,2\n".encode("utf-16"), "manifest"),
     "a.aae": ("<plist/>", "other"),
 }
 

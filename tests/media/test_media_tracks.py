@@ -258,7 +258,11 @@ def test_decoder_a_camera_clock_offset_is_added(decoder: ChildDecoder, tmp_path:
     assert result.capture.warnings == ("+600 s were added to the camera's time",)
     fast = Hint(track=str(path), camera_clock_offset_s=-600.0, time_zone="+03:00")
     assert placed(read(decoder, taken(30, None, ahead_h=3), fast)) == pytest.approx((60.19, 24.94))
-    # The time of a manifest is not the camera's.
+    # The satellites' time is not the camera's.
+    gps = {29: "2023:09:10", 7: (8.0, 30.0, 0.0)}
+    result = read(decoder, saved(noise(), exif=exif(gps=gps)), slow)
+    assert placed(result) == pytest.approx((60.2, 24.94))
+    # Nor is the time of a manifest.
     given = Hint(track=str(path), captured_at=at(5), camera_clock_offset_s=600.0)
     assert placed(read(decoder, taken(30), given)) == pytest.approx((60.175, 24.94))
 

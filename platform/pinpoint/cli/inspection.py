@@ -149,13 +149,19 @@ def _show(
     accepted = sum(one.capture is not None for _, one in found)
     output.table(
         None,
-        ("file", "lat, lon (°)", "from", "taken (UTC)", ">heading °", ">s", "rejected"),
+        (
+            *("file", "lat, lon (°)", "position from", "taken (UTC)", "time from"),
+            *(">heading °", ">s", "rejected"),
+        ),
         [_row(one) for _, one in found],
     )
+    for _, one in found:
+        for warning in one.capture.warnings if one.capture else ():
+            output.say(f"{one.file}: {warning}")
     output.say(f"{len(found)} files: {accepted} accepted, {len(found) - accepted} rejected")
-    for one in summaries:
-        output.say(f"used the manifest {one.name}")
-    note_lines(line for one in summaries for line in describe_columns(one))
+    for summary in summaries:
+        output.say(f"used the manifest {summary.name}")
+    note_lines(line for summary in summaries for line in describe_columns(summary))
     note_lines(describe_others(others))
 
 
@@ -185,7 +191,11 @@ def _row(one: Inspected) -> tuple[object, ...]:
     seconds = f"{one.seconds:.2f}"
     if capture is None:
         why = "" if rejected is None else f"{rejected.stage}: {rejected.reason}"
-        return (one.file, None, None, None, None, seconds, why)
+        return (one.file, None, None, None, None, None, seconds, why)
     heading = None if capture.heading_deg is None else f"{capture.heading_deg:.0f}"
     place = f"{capture.point.lat:.5f}, {capture.point.lon:.5f}"
-    return (one.file, place, capture.position_source, capture.captured_at, heading, seconds, "")
+    time_source = capture.time_source
+    if capture.attributes.get("time_zone") == "assumed_utc":
+        time_source = f"{time_source}, no zone"
+    sources = (capture.position_source, capture.captured_at, time_source)
+    return (one.file, place, *sources, heading, seconds, "")

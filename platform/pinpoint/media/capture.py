@@ -59,7 +59,8 @@ def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> C
     return Capture(
         point=point,
         position_source=position_source,
-        warnings=(taken.note,) if taken.note else (),
+        time_source=facts.time_source if hint.captured_at is None else hint.position_source,
+        warnings=(*facts.warnings, taken.note) if taken.note else facts.warnings,
         captured_at=captured_at,
         heading_deg=heading,
         altitude_m=_first(hint.altitude_m, facts.altitude_m),

@@ -20,6 +20,9 @@ MAX_OFFSET: Final = timedelta(hours=14)
 MAX_CLOCK_OFFSET_S: Final = 20 * 366 * 86_400.0
 """A camera whose year was never set is off by this at most."""
 
+_SATELLITES: Final = frozenset({"exif_gps", "xmp_gps"})
+"""Values of `Facts.time_source` that are not the camera's clock."""
+
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?(?::00)?", re.ASCII)
 _CLOCK = re.compile(r"([+-]?)(\d{1,5}):([0-5]\d):([0-5]\d(?:\.\d{1,6})?)", re.ASCII)
 _SECONDS = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,6})?", re.ASCII)
@@ -140,17 +143,17 @@ def read_capture_time(facts: Facts, hint: Hint) -> CaptureTime:
     if facts.captured_at is None:
         return CaptureTime(moment=None)
     try:
-        return _correct(facts.captured_at, facts.time_assumed_utc, hint)
+        return _correct(facts.captured_at, facts, hint)
     except OverflowError:
         return CaptureTime(moment=None, note="the corrected time is beyond the calendar")
 
 
-def _correct(moment: datetime, assumed_utc: bool, hint: Hint) -> CaptureTime:
+def _correct(moment: datetime, facts: Facts, hint: Hint) -> CaptureTime:
     note = ""
-    if hint.camera_clock_offset_s:
+    if hint.camera_clock_offset_s and facts.time_source not in _SATELLITES:
         moment += timedelta(seconds=hint.camera_clock_offset_s)
         note = f"{hint.camera_clock_offset_s:+g} s were added to the camera's time"
-    if not assumed_utc:
+    if not facts.time_assumed_utc:
         return CaptureTime(moment=moment, note=note)
     if hint.time_zone is None:
         problem = _no_offset(moment, "file")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pinpoint.media.facts import clean_text, finite, wrap_heading
+from pinpoint.media.positions import NO_POSITION, Position, gps_position
+from pinpoint.media.times import Clock, is_blank_time, parse_offset, parse_time
+from pinpoint.records import TimeSource
 
 # What Pillow raises on a damaged directory; the picture itself may be whole.
 DAMAGE: Final = (
@@ -31,41 +35,28 @@ DAMAGE: Final = (
 
 _GPS_IFD: Final = 0x8825
 _EXIF_IFD: Final = 0x8769
-_TIMES: Final = ((0x9003, 0x9011, 0x9291), (0x9004, 0x9012, 0x9292), (0x0132, 0x9010, 0x9290))
-"""(time, offset, sub-second) tags: original, digitised, changed."""
-
-_NO_SIDE: Final = "has no hemisphere"
+_ZONE_HOURS: Final = 0x882A
+"""TimeZoneOffset of TIFF/EP: whole hours, for the original and for the changed time."""
+_TIMES: Final[tuple[tuple[TimeSource, str, int, int, int], ...]] = (
+    ("exif_original", "DateTimeOriginal", 0x9003, 0x9011, 0x9291),
+    ("exif_digitized", "DateTimeDigitized", 0x9004, 0x9012, 0x9292),
+    ("exif_modified", "DateTime", 0x0132, 0x9010, 0x9290),
+)
+"""(source, name, time, offset, sub-second) tags."""
 
 Tags = Mapping[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """A position as one of the two metadata blocks has it."""
-
-    lat: float | None = None
-    lon: float | None = None
-    note: str = ""
-    partial: bool = False
-    """One coordinate is missing, or a hemisphere is."""
-
-    @property
-    def whole(self) -> bool:
-        """Both coordinates can be read."""
-        return self.lat is not None and self.lon is not None
-
-
-NO_POSITION: Final = Position()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Exif:
-    """The tags that matter here. `local` is a wall-clock time without an offset."""
+    """The tags of one EXIF block that matter here."""
 
     position: Position = NO_POSITION
-    moment: datetime | None = None
-    local: datetime | None = None
-    gps_time: datetime | None = None
+    clocks: tuple[Clock, ...] = ()
+    satellite: Clock | None = None
+    """UTC of the satellite fix."""
+    notes: tuple[str, ...] = ()
+    """What cannot be read of the times."""
     heading_deg: float | None = None
     heading_magnetic: bool = False
     altitude_m: float | None = None
@@ -74,19 +65,20 @@ class Exif:
     damaged: str | None = None
 
 
-def read_exif(image: Image.Image) -> Exif:
-    """All that matters from an opened picture's EXIF; damage is told, never raised."""
+def read_exif(base: Image.Exif) -> Exif:
+    """All that matters of one block; damage is told, never raised."""
     try:
-        base = image.getexif()
-        gps, detail = base.get_ifd(_GPS_IFD), base.get_ifd(_EXIF_IFD)
+        detail = base.get_ifd(_EXIF_IFD)
+        gps = _find_gps(base, detail)
     except DAMAGE as error:
         return Exif(damaged=f"{type(error).__name__}: {error}"[:150])
-    moment, local = _moment(base, detail)
+    clocks, notes = _read_clocks(base, detail)
+    satellite, satellite_note = _read_satellite(gps)
     return Exif(
         position=gps_position(gps),
-        moment=moment,
-        local=local,
-        gps_time=gps_time(gps),
+        clocks=tuple(clocks),
+        satellite=satellite,
+        notes=tuple(note for note in (*notes, satellite_note) if note),
         heading_deg=wrap_heading(_first(gps.get(17))),
         heading_magnetic=clean_text(gps.get(16)) == "M",
         altitude_m=_altitude(gps),
@@ -95,93 +87,95 @@ def read_exif(image: Image.Image) -> Exif:
     )
 
 
-def gps_position(gps: Tags) -> Position:
-    """Position from the GPS directory; a hemisphere that is missing is not guessed."""
-    lat, lat_note = _coordinate(gps, "latitude", 2, 1, "NS")
-    lon, lon_note = _coordinate(gps, "longitude", 4, 3, "EW")
-    partial = (lat is None) != (lon is None) or _NO_SIDE in lat_note + lon_note
-    note = "; ".join(n for n in (lat_note, lon_note) if n)
-    return Position(lat=lat, lon=lon, note=note, partial=partial)
+def _find_gps(base: Image.Exif, detail: Tags) -> Tags:
+    """The GPS directory, where it belongs or below the Exif directory, where some programs put it.
+
+    Raises:
+        One of `DAMAGE`: The directory is broken.
+    """
+    below = detail.get(_GPS_IFD)
+    if _GPS_IFD not in base and isinstance(below, int):
+        base[_GPS_IFD] = below
+    gps = base.get_ifd(_GPS_IFD)
+    if 2 in gps or 4 in gps or not isinstance(below, int) or base.get(_GPS_IFD) == below:
+        return gps
+    directory = ImageFileDirectory_v2(base.head, group=_GPS_IFD)
+    base.fp.seek(below)
+    directory.load(base.fp)
+    return {**{tag: _unpack_one(value) for tag, value in directory.items()}, **gps}
 
 
-def _coordinate(
-    gps: Tags, name: str, tag: int, ref_tag: int, hemispheres: str
-) -> tuple[float | None, str]:
-    """Degrees with sign, or None and why."""
-    raw = gps.get(tag)
-    if raw is None:
-        return None, ""
-    parts = [finite(part) for part in (raw if isinstance(raw, tuple | list) else (raw,))]
-    # Programs that know no seconds write 0/0 for them.
-    while len(parts) > 1 and parts[-1] is None:
-        parts.pop()
-    numbers = [part for part in parts if part is not None]
-    if not numbers or len(numbers) != len(parts) or len(parts) > 3:
-        return None, f"the {name} cannot be read"
-    ref = clean_text(gps.get(ref_tag))
-    ref = ref[0].upper() if ref else ""
-    if len(ref) != 1 or ref not in hemispheres:
-        return None, f"the {name} {_NO_SIDE}"
-    value = sum(part / 60**i for i, part in enumerate(numbers))
-    return (-value if ref == hemispheres[1] else value), ""
+def _unpack_one(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
-def gps_time(gps: Tags) -> datetime | None:
-    """UTC time of the satellite fix: GPSDateStamp and GPSTimeStamp."""
-    date, clock = clean_text(gps.get(29)), gps.get(7)
-    if date is None or not isinstance(clock, tuple | list) or len(clock) != 3:
-        return None
-    hms = [finite(part) for part in clock]
-    try:
-        day = datetime.strptime(date.replace("-", ":")[:10], "%Y:%m:%d").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    if any(part is None or part < 0 for part in hms):
-        return None
-    seconds = sum((part or 0.0) * 60 ** (2 - i) for i, part in enumerate(hms))
-    return day + timedelta(seconds=seconds) if seconds < 86_401 else None
-
-
-def _moment(base: Tags, detail: Tags) -> tuple[datetime | None, datetime | None]:
-    """The best time: (with offset, without one), at most one of them set."""
-    naive: datetime | None = None
-    for tag, offset_tag, part_tag in _TIMES:
+def _read_clocks(base: Tags, detail: Tags) -> tuple[list[Clock], list[str]]:
+    """Times with what belongs to each: its own offset and its own sub-seconds; and notes."""
+    clocks: list[Clock] = []
+    notes: list[str] = []
+    for number, (source, name, tag, offset_tag, part_tag) in enumerate(_TIMES):
         text = clean_text(detail.get(tag) or base.get(tag))
-        local = exif_time(text)
-        if local is None:
+        stated = clean_text(detail.get(offset_tag) or base.get(offset_tag))
+        clock = parse_time(text, source, name)
+        if clock is None:
+            if text is not None and not is_blank_time(text):
+                notes.append(f"{name} {text[:40]!r} is no time; not used")
             continue
-        fraction = clean_text(detail.get(part_tag))
-        if fraction and fraction.isdecimal():
-            local += timedelta(seconds=float(f"0.{fraction}"))
-        offset = exif_offset(clean_text(detail.get(offset_tag)))
-        if offset is not None:
-            return local.replace(tzinfo=offset), None
-        naive = naive or local
-    return None, naive
+        if not clock.wall.microsecond:
+            clock = replace(clock, wall=_add_part(clock.wall, detail.get(part_tag)))
+        if clock.offset is None:
+            offset = parse_offset(stated)
+            if offset is None and not is_blank_time(stated):
+                notes.append(f"the time zone {str(stated)[:20]!r} of {name} cannot be read")
+            hours = detail.get(_ZONE_HOURS, base.get(_ZONE_HOURS))
+            clock = replace(clock, offset=offset or _read_zone_hours(hours, number))
+        clocks.append(clock)
+    return clocks, notes
 
 
-def exif_time(text: str | None) -> datetime | None:
-    """`YYYY:MM:DD HH:MM:SS` (or with dashes, or T) without an offset."""
-    if text is None or len(text) < 19:
+def _add_part(wall: datetime, value: object) -> datetime:
+    """The sub-seconds of a time: decimal digits behind the point."""
+    digits = (clean_text(value) or "").strip()
+    if not digits.isdecimal() or not digits.isascii():
+        return wall
+    return wall.replace(microsecond=int(digits.ljust(6, "0")[:6]))
+
+
+def _read_zone_hours(value: object, number: int) -> timezone | None:
+    """TimeZoneOffset: the first number for the original, the second for the changed time."""
+    hours = list(value) if isinstance(value, tuple | list) else [value]
+    at = {0: 0, 2: 1}.get(number)
+    hour = hours[at] if at is not None and at < len(hours) else None
+    if not isinstance(hour, int):
         return None
+    hour = hour - 65_536 if hour > 32_767 else hour  # written as an unsigned number
+    return timezone(timedelta(hours=hour)) if -12 <= hour <= 14 else None
+
+
+def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
+    """UTC of the satellite fix, of GPSDateStamp and GPSTimeStamp; and why it cannot be used."""
+    date, raw = clean_text(gps.get(29)), gps.get(7)
+    if date is None:
+        return None, ""
+    parts = [finite(part) for part in raw] if isinstance(raw, tuple | list) else []
+    if isinstance(raw, str):
+        parts = [finite(part) for part in raw.split(":")]
+    if len(parts) != 3:
+        return None, f"GPSDateStamp {date[:20]!r} has no time of day; not used"
+    seconds = 0.0
+    for part, most in zip(parts, (24, 59, 60), strict=True):
+        if part is None or not 0 <= part < most + 1:
+            return None, "GPSTimeStamp is no time of day; not used"
+        seconds = seconds * 60 + part
+    midnight = parse_time(f"{date[:10]} 00:00:00", "exif_gps", "GPSTimeStamp")
+    if midnight is None:
+        known = not is_blank_time(date)
+        return None, f"GPSDateStamp {date[:20]!r} is no date; not used" if known else ""
     try:
-        return datetime.strptime(text[:19].replace("-", ":").replace("T", " "), "%Y:%m:%d %H:%M:%S")
-    except ValueError:
-        return None
-
-
-def exif_offset(text: str | None) -> timezone | None:
-    """`+HH:MM`, `-HH:MM` or `Z`."""
-    if text in ("Z", "z"):
-        return UTC
-    if text is None or len(text) != 6 or text[0] not in "+-" or text[3] != ":":
-        return None
-    if not (text[1:3].isdecimal() and text[4:6].isdecimal()):
-        return None
-    minutes = int(text[1:3]) * 60 + int(text[4:6])
-    if minutes > 14 * 60 or int(text[4:6]) > 59:
-        return None
-    return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes))
+        wall = midnight.wall + timedelta(seconds=seconds)
+    except OverflowError:
+        return None, f"GPSDateStamp {date[:20]!r} is no date; not used"
+    return replace(midnight, wall=wall, void=clean_text(gps.get(9)) == "V"), ""
 
 
 def _altitude(gps: Tags) -> float | None:

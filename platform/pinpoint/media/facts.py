@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from typing import Final
+
+from pinpoint.records import TIME_SOURCES, TimeSource
 
 Scalar = str | float | int | bool | None
 
 MAX_TEXT: int = 200
 """Longest text taken from a file."""
+MAX_WARNINGS: Final = 10
+"""A file has at most this many warnings of `MAX_TEXT` characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,11 @@ class Facts:
     position_partial: bool = False
     """There is something of a position, but not enough."""
     captured_at: datetime | None = None
+    time_source: TimeSource | None = None
+    """Which time of the file `captured_at` is; None without one."""
     time_assumed_utc: bool = False
+    warnings: tuple[str, ...] = ()
+    """One sentence for each value that was chosen over another, or ignored."""
     heading_deg: float | None = None
     pose_heading_deg: float | None = None
     """GPano's direction of the centre column of a panorama."""
@@ -63,6 +72,12 @@ def clean_text(value: object, limit: int = MAX_TEXT) -> str | None:
     return value[:limit].strip() or None
 
 
+def limit_warnings(texts: Iterable[str]) -> tuple[str, ...]:
+    """The first warnings, each once, clean and cut to what travels."""
+    clean = (clean_text(text) for text in texts)
+    return tuple(dict.fromkeys(text for text in clean if text))[:MAX_WARNINGS]
+
+
 def storable(text: str) -> str:
     """The same text as a database keeps it: without NUL, halves of surrogates written out."""
     return text.replace("\x00", "").encode("utf-8", "backslashreplace").decode()
@@ -77,6 +92,15 @@ def finite(value: object) -> float | None:
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def read_ratio(text: str | None) -> float | None:
+    """`a/b` or a decimal number in text; None for anything else, and where b is 0."""
+    if not text:
+        return None
+    top, slash, bottom = text.partition("/")
+    a, b = finite(top), finite(bottom) if slash else 1.0
+    return finite(a / b) if a is not None and b else None
 
 
 def wrap_heading(value: object) -> float | None:
@@ -98,10 +122,11 @@ def to_wire(facts: Facts) -> dict[str, object]:
         [getattr(facts.sphere, f.name) for f in fields(Sphere)] if facts.sphere else None
     )
     wire["attributes"] = dict(facts.attributes)
+    wire["warnings"] = list(facts.warnings)
     return wire
 
 
-_SPECIAL = frozenset({"captured_at", "sphere", "attributes"})
+_SPECIAL = frozenset({"captured_at", "sphere", "attributes", "warnings"})
 
 
 def from_wire(wire: object) -> Facts:
@@ -124,7 +149,9 @@ def from_wire(wire: object) -> Facts:
         position_note=_text(wire, "position_note") or "",
         position_partial=wire.get("position_partial") is True,
         captured_at=_time(wire.get("captured_at")),
+        time_source=_time_source(wire),
         time_assumed_utc=wire.get("time_assumed_utc") is True,
+        warnings=_warnings(wire.get("warnings")),
         heading_deg=wrap_heading(_number(wire, "heading_deg")),
         pose_heading_deg=wrap_heading(_number(wire, "pose_heading_deg")),
         altitude_m=_number(wire, "altitude_m"),
@@ -165,6 +192,27 @@ def _time(value: object) -> datetime | None:
         return moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("captured_at is beyond the calendar") from error
+
+
+def _time_source(wire: Mapping[object, object]) -> TimeSource | None:
+    value = wire.get("time_source")
+    if (value is None) != (wire.get("captured_at") is None):
+        raise ValueError("captured_at and time_source do not belong together")
+    if value is None:
+        return None
+    for source in TIME_SOURCES:
+        if source == value:
+            return source
+    raise ValueError("unknown time_source")
+
+
+def _warnings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_WARNINGS:
+        raise ValueError("warnings are no short list")
+    for text in value:
+        if not isinstance(text, str) or len(text) > MAX_TEXT or not text.isprintable():
+            raise ValueError("a warning is no short text")
+    return tuple(value)
 
 
 def _sphere(value: object) -> Sphere | None:

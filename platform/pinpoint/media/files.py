@@ -16,6 +16,7 @@ from pinpoint.media.facts import storable
 SIDECARS: Final = frozenset(
     {".gpx", ".xmp", ".aae", ".csv", ".tsv", ".json", ".geojson", ".xml"}
     | {".txt", ".md", ".html", ".yaml", ".yml", ".ini", ".log", ".db"}
+    | {".kml", ".kmz", ".tcx", ".fit", ".nmea", ".igc", ".pp3", ".dop"}
 )
 """What lies beside photos and is none; everything else is tried, and refused with a reason."""
 

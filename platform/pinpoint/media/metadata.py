@@ -1,77 +1,122 @@
-"""EXIF and XMP of one opened picture, weighed against each other into `Facts`."""
+"""EXIF, XMP and IPTC of one opened picture, weighed against each other into `Facts`.
+
+docs/metadata.md has the order of precedence and its reasons.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 from PIL import Image
 
-from pinpoint.media.exif import Exif, Position, read_exif
-from pinpoint.media.facts import Facts, Scalar
+from pinpoint.media.blocks import Blocks, collect_blocks
+from pinpoint.media.exif import Exif, read_exif
+from pinpoint.media.facts import Facts, Scalar, limit_warnings
+from pinpoint.media.iptc import read_iptc_clocks
+from pinpoint.media.positions import choose_position
+from pinpoint.media.times import ChosenTime, Clock, choose_time
 from pinpoint.media.xmp import Xmp, read_xmp
+from pinpoint.records import TIME_SOURCES
+
+T = TypeVar("T")
+
+_HEADING_DIFFERENCE_DEG: Final = 10.0
+"""Two headings of one file farther apart than this are reported."""
 
 
 def read_facts(image: Image.Image) -> Facts:
-    """What an opened picture says of itself. EXIF speaks first, XMP where EXIF is silent."""
-    exif, xmp = read_exif(image), read_xmp(image.info.get("xmp"))
-    position, position_source = _position(exif, xmp)
-    captured_at, assumed = _captured_at(exif, xmp)
-    attributes: dict[str, Scalar] = {}
-    for name, damage in (("exif_damaged", exif.damaged), ("xmp_damaged", xmp.damaged)):
-        if damage:
-            attributes[name] = damage
-    if exif.heading_deg is not None and exif.heading_magnetic:
+    """What an opened picture says of itself. EXIF comes first, XMP where EXIF is silent."""
+    blocks = collect_blocks(image)
+    exifs = [read_exif(block) for block in blocks.exif]
+    xmps = [read_xmp(*packet) for packet in blocks.xmp]
+    both: list[Exif | Xmp] = [*exifs, *xmps]
+    position, position_notes = choose_position(
+        [exif.position for exif in exifs] + [p for xmp in xmps for p in xmp.positions]
+    )
+    time = _choose_time(both, read_iptc_clocks(blocks.iptc))
+    heading, magnetic, heading_notes = _choose_heading(exifs, xmps)
+    attributes = _damage(blocks, exifs, xmps)
+    if magnetic:
         attributes["heading_reference"] = "magnetic"
-    headings = (exif.heading_deg, xmp.heading_deg, xmp.pose_heading_deg)
+    if any(xmp.equirectangular for xmp in xmps):
+        attributes["projection"] = "equirectangular"
+    several = [f"the file has {len(exifs)} EXIF blocks; all were read"] if len(exifs) > 1 else []
     return Facts(
         lat=position.lat,
         lon=position.lon,
-        position_source=position_source,
+        position_source=position.source if position.whole or position.partial else "none",
         position_note=position.note[:150],
         position_partial=position.partial and not position.whole,
-        captured_at=captured_at,
-        time_assumed_utc=assumed,
-        heading_deg=next((h for h in headings if h is not None), None),
-        pose_heading_deg=xmp.pose_heading_deg,
-        altitude_m=exif.altitude_m if exif.altitude_m is not None else xmp.altitude_m,
-        camera=exif.camera,
-        creator=exif.creator or xmp.creator,
-        sphere=xmp.sphere,
-        attributes=attributes | _projection(xmp),
+        captured_at=time.captured_at,
+        time_source=time.source,
+        time_assumed_utc=time.assumed_utc,
+        warnings=limit_warnings([*position_notes, *time.warnings, *heading_notes, *several]),
+        heading_deg=heading,
+        pose_heading_deg=_first([xmp.pose_heading_deg for xmp in xmps]),
+        altitude_m=_first([block.altitude_m for block in both]),
+        camera=_first([exif.camera for exif in exifs]),
+        creator=_first([block.creator for block in both]),
+        sphere=_first([xmp.sphere for xmp in xmps]),
+        attributes=attributes,
     )
 
 
-def _projection(xmp: Xmp) -> dict[str, Scalar]:
-    return {"projection": "equirectangular"} if xmp.equirectangular else {}
+def _damage(blocks: Blocks, exifs: Sequence[Exif], xmps: Sequence[Xmp]) -> dict[str, Scalar]:
+    """Attributes that tell of blocks that cannot be read."""
+    found = {
+        "exif_damaged": _first([*(exif.damaged for exif in exifs), blocks.damaged]),
+        "xmp_damaged": _first([xmp.damaged for xmp in xmps]),
+    }
+    return {name: text for name, text in found.items() if text is not None}
 
 
-def _position(exif: Exif, xmp: Xmp) -> tuple[Position, str]:
-    """The first whole position; else the first part, so that the refusal can say so."""
-    both = ((exif.position, "exif"), (xmp.position, "xmp"))
-    for position, name in both:
-        if position.whole:
-            return position, name
-    for position, name in both:
-        if position.partial:
-            return position, name
-    return Position(note=exif.position.note or xmp.position.note), "none"
+def _choose_time(blocks: Sequence[Exif | Xmp], iptc: Sequence[Clock]) -> ChosenTime:
+    """The time by the order of `TIME_SOURCES`, with what could not be read among its warnings."""
+    clocks = [clock for block in blocks for clock in block.clocks]
+    clocks = sorted((*clocks, *iptc), key=_rank)
+    # EXIF and XMP often repeat one fix.
+    fixes = {
+        b.satellite.wall.replace(microsecond=0): b.satellite for b in blocks[::-1] if b.satellite
+    }
+    time = choose_time(clocks, list(fixes.values())[::-1])
+    notes = [note for block in blocks for note in block.notes]
+    return ChosenTime(
+        captured_at=time.captured_at,
+        source=time.source,
+        assumed_utc=time.assumed_utc,
+        warnings=(*time.warnings, *notes),
+    )
 
 
-def _captured_at(exif: Exif, xmp: Xmp) -> tuple[datetime | None, bool]:
-    """The time in UTC, and whether UTC had to be assumed for it.
-
-    A time with an offset is best; then the satellites' UTC; a wall clock without either is
-    taken as UTC, and said to be.
-    """
-    for moment in (exif.moment, exif.gps_time, xmp.moment, xmp.gps_time):
-        if moment is not None and (utc := _utc(moment)) is not None:
-            return utc, False
-    local = exif.local or xmp.local
-    return (local.replace(tzinfo=UTC), True) if local else (None, False)
+def _rank(clock: Clock) -> int:
+    return len(TIME_SOURCES) if clock.source is None else TIME_SOURCES.index(clock.source)
 
 
-def _utc(moment: datetime) -> datetime | None:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        return None
+def _choose_heading(
+    exifs: Sequence[Exif], xmps: Sequence[Xmp]
+) -> tuple[float | None, bool, list[str]]:
+    """Degrees, whether they are magnetic, and a warning where a drone's gimbal says otherwise."""
+    written = next((exif for exif in exifs if exif.heading_deg is not None), None)
+    gimbal = _first([xmp.gimbal_heading_deg for xmp in xmps])
+    heading = _first(
+        [
+            written.heading_deg if written else None,
+            *(xmp.heading_deg for xmp in xmps),
+            gimbal,
+            *(xmp.pose_heading_deg for xmp in xmps),
+        ]
+    )
+    notes = []
+    if heading is not None and gimbal is not None:
+        apart = abs((heading - gimbal + 180.0) % 360.0 - 180.0)
+        if apart > _HEADING_DIFFERENCE_DEG:
+            notes.append(
+                f"the gimbal's heading is {gimbal:.0f} degrees; the heading {heading:.0f} of "
+                "the image direction was used"
+            )
+    return heading, bool(written and written.heading_magnetic), notes
+
+
+def _first(values: Sequence[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)

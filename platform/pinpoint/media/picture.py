@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pinpoint.media import jpeg_end
 from pinpoint.media.checks import Refused
-from pinpoint.media.facts import Facts, to_wire
+from pinpoint.media.facts import Facts, limit_warnings, to_wire
 from pinpoint.media.metadata import read_facts
 from pinpoint.media.panoramas import (
     OVERSAMPLING,
@@ -23,7 +24,7 @@ from pinpoint.media.panoramas import (
 )
 from pinpoint.media.renditions import Upright, orientation_of, rendition_size, thumbnail, upright
 from pinpoint.media.request import Ask
-from pinpoint.media.sniff import webp_size
+from pinpoint.media.sniff import webp_size, with_known_brand
 from pinpoint.records import Pixels
 
 _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -46,6 +47,8 @@ def open_picture(data: bytes, ask: Ask) -> Image.Image:
     """
     if ask.format == "webp" and (size := webp_size(data[:64])) is not None:
         _check_pixels(size, ask)
+    if ask.format in ("avif", "heic"):
+        data = with_known_brand(data, ask.format)
     try:
         image = Image.open(BytesIO(data), formats=_PLUGINS[ask.format])
     except MemoryError:
@@ -74,6 +77,8 @@ def read_picture(image: Image.Image, ask: Ask) -> tuple[dict[str, object], list[
     position = facts.lat is not None and facts.lon is not None
     if ask.need_position and not position:
         return _header(ask, facts, full), []
+    if ask.format == "jpeg" and _complete_jpeg(image):
+        facts = replace(facts, warnings=limit_warnings([jpeg_end.NOTE, *facts.warnings]))
     part = window(facts, *full) if orientation_of(image) == 1 else None
     plain, faces = _faces(image, part, ask)
     size = (full[1], full[0]) if plain.sideways else full
@@ -124,6 +129,30 @@ def _faces(
     if part is None:
         return plain, [(None, pixels)]
     return plain, list(cut_faces(pixels, part, side))
+
+
+def _complete_jpeg(image: Image.Image) -> bool:
+    """Give an opened JPEG the end marker that it lacks; False where it has one.
+
+    Raises:
+        Refused: `undecodable`, where pixels are missing.
+    """
+    stream = getattr(image, "fp", None)
+    if not isinstance(stream, BytesIO):
+        return False
+    data = stream.getvalue()
+    header_bytes = sum(len(segment) for _, segment in getattr(image, "applist", ()))
+    if not jpeg_end.may_lack_end(data, header_bytes):
+        return False
+    whole, cut_short = jpeg_end.complete(data)
+    if cut_short:
+        raise Refused("undecodable", "the JPEG is cut short: it has no end, and pixels are missing")
+    if whole is None:
+        return False
+    for name in ("fp", "_fp"):  # `_fp`: of files with several pictures
+        if hasattr(image, name):
+            setattr(image, name, BytesIO(whole))
+    return True
 
 
 def _load(image: Image.Image) -> None:

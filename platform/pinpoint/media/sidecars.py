@@ -12,17 +12,27 @@ from typing import Final, Literal
 from pinpoint.media.files import SIDECARS, find_files
 from pinpoint.media.manifests import is_manifest, names_files
 
-OtherKind = Literal["track", "manifest", "xmp", "takeout", "mapillary", "json", "other"]
+OtherKind = Literal[
+    "track", "manifest", "xmp", "takeout", "mapillary", "json", "other_track", "other"
+]
 """`xmp`: Adobe's and exiftool's sidecars; `takeout`: Google Photos; `mapillary`: the descriptions
-of mapillary_tools; `json`: any other JSON that is named after a photo."""
+of mapillary_tools; `json`: any other JSON that is named after a photo, or exiftool's;
+`other_track`: tracks in formats other than GPX."""
 
-SIDECAR_KINDS: Final[tuple[OtherKind, ...]] = ("xmp", "takeout", "mapillary", "json")
+SIDECAR_KINDS: Final[tuple[OtherKind, ...]] = (
+    "xmp",
+    "takeout",
+    "mapillary",
+    "json",
+    "other_track",
+)
 """Kinds that may say where and when photos were taken, and are not read."""
 LABELS: Final = {
     "xmp": "XMP",
     "takeout": "Google Takeout",
     "mapillary": "Mapillary description",
-    "json": "JSON named after a photo",
+    "json": "other JSON",
+    "other_track": "track that is not GPX",
 }
 MAX_SIDECAR_BYTES: Final = 16_000_000
 """Larger JSON files are not opened to find out what they are."""
@@ -34,6 +44,8 @@ _PHOTO_NAME = re.compile(
 )
 _SUPPLEMENT: Final = "supplemental-metadata"
 _TAKEOUT_KEYS: Final = frozenset({"photoTakenTime", "geoData", "geoDataExif", "photoLastModified"})
+_EXIFTOOL_KEYS: Final = frozenset({"SourceFile"})
+_TRACKS: Final = frozenset({".kml", ".kmz", ".tcx", ".fit", ".nmea", ".igc"})
 _MAPILLARY_KEYS: Final = frozenset({"MAPLatitude", "MAPLongitude", "MAPCaptureTime"})
 
 
@@ -67,6 +79,8 @@ def classify_file(path: Path) -> OtherKind:
         return "track"
     if suffix == ".xmp":
         return "xmp"
+    if suffix in _TRACKS:
+        return "other_track"
     if suffix in (".json", ".geojson"):
         return _classify_json(path)
     return "manifest" if is_manifest(path) and names_files(path) else "other"
@@ -96,7 +110,7 @@ def _classify_json(path: Path) -> OtherKind:
         return "mapillary"
     if names_files(path):
         return "manifest"
-    return "json" if _PHOTO_NAME.fullmatch(path.stem) else "other"
+    return "json" if keys & _EXIFTOOL_KEYS or _PHOTO_NAME.fullmatch(path.stem) else "other"
 
 
 def _read_keys(path: Path) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-HEAD_BYTES: Final = 64
+HEAD_BYTES: Final = 256
 """How much of a file `sniff` looks at."""
 
 FORMATS: Final[tuple[str, ...]] = ("avif", "heic", "jpeg", "png", "tiff", "webp")
@@ -14,6 +14,8 @@ _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
+_HEIF_PROFILES: Final = frozenset({b"miaf", b"mif2", b"mif3", b"MiHB", b"MiHE", b"MiHA", b"heif"})
+"""Structure and profiles of still images: such files have a picture, whatever codec it has."""
 _OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
@@ -50,11 +52,34 @@ def sniff(head: bytes) -> str | None:
 
 def _isobmff(head: bytes) -> str | None:
     """AVIF or HEIC, by major and compatible brands."""
-    end = min(int.from_bytes(head[:4], "big"), len(head))
-    brands = {head[8:12]} | {head[at : at + 4] for at in range(16, end - 3, 4)}
-    if brands & _AVIF_BRANDS:
+    brands = _brands(head)
+    if _AVIF_BRANDS.intersection(brands):
         return "avif"
-    return "heic" if brands & _HEIF_BRANDS else None
+    return "heic" if (_HEIF_BRANDS | _HEIF_PROFILES).intersection(brands) else None
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """The major brand, then the compatible ones."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return [head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))]
+
+
+def with_known_brand(data: bytes, kind: str) -> bytes:
+    """The same HEIC or AVIF file under a major brand that its decoder knows.
+
+    Decoders look at the major brand only; writers may put any brand there and the one that counts
+    among the compatible ones.
+
+    Args:
+        data: The file.
+        kind: `heic` or `avif`, as `sniff` has it.
+    """
+    known = _AVIF_BRANDS if kind == "avif" else _HEIF_BRANDS
+    brands = _brands(data[:HEAD_BYTES])
+    if brands[0] in known:
+        return data
+    brand = next((brand for brand in brands if brand in known), min(known))
+    return data[:8] + brand + data[12:]
 
 
 def guess(head: bytes) -> str:

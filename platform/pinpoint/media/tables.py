@@ -6,9 +6,9 @@ row costs that row.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
-from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -122,7 +122,10 @@ def _dialect(sample: str, asked: str | None) -> type[csv.Dialect]:
 
 def _read_sample(path: Path) -> str:
     with path.open("rb") as stream:
-        return stream.read(_SAMPLE_BYTES).decode("utf-8-sig", "replace")
+        sample = stream.read(_SAMPLE_BYTES)
+    # UTF-16 is not read, but its header must be known: such a table is refused, never passed over.
+    marked = sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return sample.decode("utf-16" if marked else "utf-8-sig", "replace")
 
 
 def _skip_preamble(stream: Iterator[str]) -> tuple[int, Iterator[str]]:
@@ -143,7 +146,7 @@ def _check_lines(path: Path, settings: MediaSettings) -> None:
     There are never more rows than lines, so counting lines usually settles their number.
     """
     lines = length = 0
-    decoder = getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as stream:
         block = b"\n"
         while block:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from pinpoint.media.exif import NO_POSITION, Position
-from pinpoint.media.facts import Sphere, clean_text, finite, wrap_heading
+from pinpoint.media.facts import Sphere, clean_text, finite, read_ratio, wrap_heading
+from pinpoint.media.positions import Position, drone_position, xmp_position
+from pinpoint.media.times import Clock, is_blank_time, parse_offset, parse_time
+from pinpoint.records import TimeSource
 
+_RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 MAX_DEPTH: Final = 64
 MAX_ELEMENTS: Final = 20_000
 """Real packets are about five deep; long edit histories hold some thousand elements."""
@@ -28,12 +29,29 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "http://purl.org/dc/elements/1.1/": "dc",
     "http://www.w3.org/1999/02/22-rdf-syntax-ns#": "rdf",
 }
-_TIMES: Final = (
-    "exif:DateTimeOriginal",
-    "photoshop:DateCreated",
-    "xmp:CreateDate",
-    "exif:DateTimeDigitized",
+_DRONES: Final = (
+    "drone",
+    "dji.com",
+    "autel",
+    "skydio",
+    "parrot.com",
+    "yuneec",
+    "pix4d",
+    "sensefly",
 )
+"""Name spaces of drone makers have one of these in their address; properties become `drone:name`,
+in lower case, because each maker spells them in its own way."""
+_DRONE_HEADINGS: Final = ("gimbalyawdegree", "camerayawdegree", "camerayaw", "yaw")
+"""Where the camera looks; the direction of flight is another thing."""
+_TIMES: Final[tuple[tuple[TimeSource | None, str, str], ...]] = (
+    ("xmp_original", "exif:DateTimeOriginal", "exif:OffsetTimeOriginal"),
+    ("xmp_created", "photoshop:DateCreated", ""),
+    ("xmp_created", "xmp:CreateDate", ""),
+    ("xmp_digitized", "exif:DateTimeDigitized", "exif:OffsetTimeDigitized"),
+    (None, "xmp:ModifyDate", ""),
+)
+"""(source, property, property of its offset). No camera writes xmp:ModifyDate: only its offset
+counts."""
 _SPHERE: Final = (
     "FullPanoWidthPixels",
     "FullPanoHeightPixels",
@@ -42,23 +60,21 @@ _SPHERE: Final = (
     "CroppedAreaImageWidthPixels",
     "CroppedAreaImageHeightPixels",
 )
-_DEGREES: Final = re.compile(
-    r"^\s*(?P<d>\d{1,10}(?:\.\d+)?)"
-    r"(?:[,\s]\s*(?P<m>\d{1,3}(?:\.\d+)?))?(?:[,\s]\s*(?P<s>\d{1,3}(?:\.\d+)?))?"
-    r"\s*(?P<h>[NSEW])\s*$",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Xmp:
     """What an XMP packet says; empty where there is none."""
 
-    position: Position = NO_POSITION
-    moment: datetime | None = None
-    local: datetime | None = None
-    gps_time: datetime | None = None
+    positions: tuple[Position, ...] = ()
+    """By the properties of EXIF, then by those of a drone's maker."""
+    clocks: tuple[Clock, ...] = ()
+    satellite: Clock | None = None
+    notes: tuple[str, ...] = ()
+    """What cannot be read of the times."""
     heading_deg: float | None = None
+    gimbal_heading_deg: float | None = None
+    """Direction of a drone's camera."""
     pose_heading_deg: float | None = None
     altitude_m: float | None = None
     creator: str | None = None
@@ -68,29 +84,38 @@ class Xmp:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_xmp(packet: bytes | str | None) -> Xmp:
-    """The properties of one XMP packet; damage is told, never raised."""
-    if not packet:
-        return Xmp()
-    if isinstance(packet, str):
-        packet = packet.encode("utf-8", "replace")
-    try:
-        root = _parse(packet.strip(b"\x00 \t\r\n"))
-    except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
-        return Xmp(damaged=f"{type(error).__name__}: {error}"[:150])
-    found = _properties(root)
-    moment, local = _moment(found)
+def read_xmp(*packets: bytes | str | None) -> Xmp:
+    """The properties of one XMP packet, in one part or several; damage is told, never raised.
+
+    Args:
+        packets: The packet, then its extension where it has one. The first part to have a
+            property wins.
+    """
+    found: dict[str, str] = {}
+    damaged = None
+    for packet in packets:
+        try:
+            for name, value in _parse_properties(packet).items():
+                found.setdefault(name, value)
+        except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
+            damaged = damaged or f"{type(error).__name__}: {error}"[:150]
+    if not found:
+        return Xmp(damaged=damaged)
+    clocks, notes = _read_clocks(found)
+    altitudes = (_altitude(found), _drone_altitude(found))
     return Xmp(
-        position=_position(found),
-        moment=moment,
-        local=local,
-        gps_time=_aware(found.get("exif:GPSTimeStamp")),
-        heading_deg=wrap_heading(_ratio(found.get("exif:GPSImgDirection"))),
+        positions=(xmp_position(found), drone_position(found)),
+        clocks=tuple(clocks),
+        satellite=_read_satellite(found),
+        notes=tuple(notes),
+        heading_deg=wrap_heading(read_ratio(found.get("exif:GPSImgDirection"))),
+        gimbal_heading_deg=_first_heading(found),
         pose_heading_deg=wrap_heading(finite(found.get("GPano:PoseHeadingDegrees"))),
-        altitude_m=_altitude(found),
+        altitude_m=next((a for a in altitudes if a is not None), None),
         creator=clean_text(found.get("dc:creator")),
         equirectangular=found.get("GPano:ProjectionType", "").lower() == "equirectangular",
         sphere=_sphere(found),
+        damaged=damaged,
         properties=found,
     )
 
@@ -121,10 +146,22 @@ def _parse(packet: bytes) -> Element:
     return root
 
 
-def _properties(root: Element) -> dict[str, str]:
-    """`prefix:Name` → text, from attributes and elements of every rdf:Description."""
+def _parse_properties(packet: bytes | str | None) -> dict[str, str]:
+    """`prefix:Name` → text, from attributes and elements of every rdf:Description.
+
+    Descriptions inside properties speak of other pictures (ingredients, history), not of this one.
+
+    Raises:
+        ParseError, DefusedXmlException, ValueError, LookupError, RecursionError: It is no XMP.
+    """
+    if not packet:
+        return {}
+    if isinstance(packet, str):
+        packet = packet.encode("utf-8", "replace")
+    root = _parse(packet.strip(b"\x00 \t\r\n"))
     found: dict[str, str] = {}
-    for description in root.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"):
+    where = "" if root.tag == f"{_RDF}RDF" else f".//{_RDF}RDF/"
+    for description in root.iterfind(f"{where}{_RDF}Description"):
         for key, value in description.attrib.items():
             _put(found, key, value)
         for child in description:
@@ -136,75 +173,56 @@ def _properties(root: Element) -> dict[str, str]:
 def _put(found: dict[str, str], tag: str, value: str) -> None:
     space, _, name = tag.removeprefix("{").partition("}")
     prefix = _PREFIXES.get(space)
+    if prefix is None and any(maker in space.lower() for maker in _DRONES):
+        prefix, name = "drone", name.lower()
     if prefix and len(value) <= 1_000:
         found.setdefault(f"{prefix}:{name}", value.strip())
 
 
-def _position(found: Mapping[str, str]) -> Position:
-    lat, lat_note = _coordinate(found.get("exif:GPSLatitude"), "latitude", "NS")
-    lon, lon_note = _coordinate(found.get("exif:GPSLongitude"), "longitude", "EW")
-    note = "; ".join(n for n in (lat_note, lon_note) if n)
-    return Position(lat=lat, lon=lon, note=note, partial=(lat is None) != (lon is None))
-
-
-def _coordinate(text: str | None, name: str, hemispheres: str) -> tuple[float | None, str]:
-    """`DDD,MM,SSk`, `DDD,MM.mmk`, or signed decimal degrees."""
-    if not text:
-        return None, ""
-    if match := _DEGREES.match(text):
-        side = match["h"].upper()
-        if side not in hemispheres:
-            return None, f"the XMP {name} has the hemisphere {side}"
-        value = float(match["d"]) + float(match["m"] or 0) / 60 + float(match["s"] or 0) / 3600
-        return (-value if side == hemispheres[1] else value), ""
-    value_or_none = finite(text)
-    return value_or_none, "" if value_or_none is not None else f"the XMP {name} cannot be read"
-
-
-def _ratio(text: str | None) -> float | None:
-    """`a/b` or a decimal number."""
-    if not text:
-        return None
-    top, slash, bottom = text.partition("/")
-    if not slash:
-        return finite(text)
-    a, b = finite(top), finite(bottom)
-    return a / b if a is not None and b else None
-
-
 def _altitude(found: Mapping[str, str]) -> float | None:
-    value = _ratio(found.get("exif:GPSAltitude"))
+    value = read_ratio(found.get("exif:GPSAltitude"))
     if value is None or not -12_000 <= value <= 100_000:
         return None
-    return -abs(value) if found.get("exif:GPSAltitudeRef") in ("1", "3") else value
+    ref = found.get("exif:GPSAltitudeRef", "").lower()
+    return -abs(value) if ref in ("1", "3") or ref.startswith("below") else value
 
 
-def _moment(found: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
-    """The best time: (with offset, without one), at most one of them set."""
-    naive: datetime | None = None
-    for name in _TIMES:
-        moment = _iso(found.get(name))
-        if moment is None:
+def _drone_altitude(found: Mapping[str, str]) -> float | None:
+    """Metres above sea level by a drone's maker; heights above the take-off are another thing."""
+    value = finite(found.get("drone:absolutealtitude"))
+    return value if value is not None and -12_000 <= value <= 100_000 else None
+
+
+def _first_heading(found: Mapping[str, str]) -> float | None:
+    headings = (wrap_heading(found.get(f"drone:{name}")) for name in _DRONE_HEADINGS)
+    return next((heading for heading in headings if heading is not None), None)
+
+
+def _read_clocks(found: Mapping[str, str]) -> tuple[list[Clock], list[str]]:
+    """Times with the offset that belongs to each, and notes."""
+    clocks: list[Clock] = []
+    notes: list[str] = []
+    for source, name, offset_name in _TIMES:
+        text = found.get(name)
+        clock = parse_time(text, source, name)
+        if clock is None:
+            if not is_blank_time(text):
+                notes.append(f"{name} {clean_text(text, 40)!r} is no time; not used")
             continue
-        if moment.tzinfo is not None:
-            return moment, None
-        naive = naive or moment
-    return None, naive
+        if clock.offset is None:
+            clock = replace(clock, offset=parse_offset(found.get(offset_name)))
+        clocks.append(clock)
+    return clocks, notes
 
 
-def _iso(text: str | None) -> datetime | None:
-    """An ISO 8601 time to the second; a date alone says too little."""
-    if not text or len(text) < 16:
+def _read_satellite(found: Mapping[str, str]) -> Clock | None:
+    """exif:GPSTimeStamp: date and time in one, UTC where it does not say."""
+    clock = parse_time(found.get("exif:GPSTimeStamp"), "xmp_gps", "exif:GPSTimeStamp")
+    if clock is None:
         return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _aware(text: str | None) -> datetime | None:
-    moment = _iso(text)
-    return moment if moment is not None and moment.tzinfo is not None else None
+    moment = clock.wall if clock.offset is None else clock.instant
+    void = found.get("exif:GPSStatus") == "V"
+    return None if moment is None else replace(clock, wall=moment, offset=None, void=void)
 
 
 def _sphere(found: Mapping[str, str]) -> Sphere | None:

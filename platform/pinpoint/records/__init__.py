@@ -78,6 +78,7 @@ from pinpoint.records.ingesting import (
     StoredImage,
 )
 from pinpoint.records.reading import (
+    TIME_SOURCES,
     Capture,
     Face,
     Hint,
@@ -85,6 +86,7 @@ from pinpoint.records.reading import (
     Reading,
     ReadOptions,
     Rejected,
+    TimeSource,
 )
 from pinpoint.records.upkeep import Refused, StageSum, Swept, Totals
 
@@ -94,6 +96,7 @@ __all__ = [
     "KINDS",
     "NEAR_DUPLICATE_COSINE",
     "SCOPES",
+    "TIME_SOURCES",
     "SCORE_DIGITS",
     "VERDICTS",
     "Abstention",
@@ -164,6 +167,7 @@ __all__ = [
     "StratumFit",
     "Swept",
     "Totals",
+    "TimeSource",
     "TrainingRow",
     "TrainingSource",
     "Vector",

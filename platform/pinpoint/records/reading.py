@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from pinpoint.records.basics import Pixels, Point
+
+TimeSource = Literal[
+    "exif_original",
+    "xmp_original",
+    "xmp_created",
+    "iptc_created",
+    "exif_digitized",
+    "xmp_digitized",
+    "iptc_digitized",
+    "exif_gps",
+    "xmp_gps",
+    "exif_modified",
+]
+"""Which time of a file `captured_at` is, in order of precedence; docs/metadata.md has the tags."""
+
+TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)
+"""Values of `Capture.time_source` that come from the file itself. From outside come `manifest`
+(a row), `caller` (fields of an upload) and `manual` (a person's correction)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +46,7 @@ class Capture:
     position_source: str
     """`exif`, `xmp`, `gpx`, `manifest` or `caller`."""
     time_source: str | None = None
-    """Where `captured_at` comes from, None without a time."""
+    """One of `TIME_SOURCES`, `manifest`, `caller` or `manual`; None without a time."""
     warnings: tuple[str, ...] = ()
     """One sentence for each value that was chosen over another one or ignored."""
     captured_at: datetime | None = None

@@ -1,0 +1,216 @@
+"""JPEG files without an end marker: whether all their pixels are there nevertheless.
+
+Cameras and phones sometimes leave the marker out, and phones append data of their own. Such a file
+is whole where bytes appended to its scan change no pixel: the decoder has had all it needs. Where
+they do change pixels, the file was cut short, and nothing of it is used. Runs in the child.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
+
+from PIL import Image
+
+END: Final = b"\xff\xd9"
+_START: Final = b"\xff\xd8\xff"
+NOTE: Final = "the JPEG's end marker is missing; all of its pixels are there"
+MAX_CHECKED_PIXELS: Final = 50_000_000
+"""Above this the pixels are compared at an eighth of their size: time for one file is limited."""
+
+_SCAN: Final = 0xDA
+_DRI: Final = 0xDD
+_FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_BETWEEN_SCANS: Final = frozenset({0xC4, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+"""Tables, restart interval, comments and application data may come between scans."""
+_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
+_PADDING: Final = b"\x00\r\n \xff"
+_MAX_SEGMENTS: Final = 10_000
+_STRIP_ROWS: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scans:
+    """The scans of a JPEG as far as its syntax holds."""
+
+    start: int
+    """Offset of the first start-of-scan marker."""
+    end: int
+    """Where the last scan ends: at a marker of something else, or at the end of the file."""
+    restarts: bool
+    covered: bool
+    """Every coefficient of every component has been sent to its last bit."""
+
+
+def may_lack_end(data: bytes, header_bytes: int) -> bool:
+    """A cheap first look: no end marker at the file's end, or another JPEG behind the header.
+
+    Args:
+        data: A JPEG file.
+        header_bytes: At least so many bytes are not scan data; previews in them do not count.
+    """
+    if data.find(_START, header_bytes) >= 0:
+        return True
+    return data[-2:] != END and data[-4096:].rstrip(b"\x00\r\n ")[-2:] != END
+
+
+def complete(data: bytes) -> tuple[bytes | None, bool]:
+    """The same JPEG with an end marker where it lacks only that.
+
+    Args:
+        data: A JPEG file whose header has passed all checks.
+
+    Returns:
+        The completed file or None, and whether pixels are missing for certain. `(None, False)`
+        means that the file has an end marker or is damaged in another way.
+    """
+    scans = _walk(data)
+    if scans is None:
+        return None, False
+    end = min([scans.end, *_trailers(data, scans.start)])
+    if data.find(END, scans.start, end) >= 0 or data[end : end + 2] == END:
+        return None, False
+    known = end == len(data) or end < scans.end or data[end : end + 3] == _START
+    if not known:
+        return None, False
+    if scans.covered:
+        for body in _bodies(data[scans.start : end]):
+            whole = data[: scans.start] + body
+            if _has_all_pixels(whole, scans):
+                return whole + END, False
+    return None, True
+
+
+def _bodies(body: bytes) -> Iterator[bytes]:
+    """The scans without padding behind them; with it where it is short, it may be data."""
+    plain = body.rstrip(_PADDING)
+    if 0 < len(body) - len(plain) <= 2:
+        yield body.rstrip(b"\xff")
+    yield plain
+
+
+def _walk(data: bytes) -> Scans | None:
+    """The segments of a JPEG from its start to the end of its last scan."""
+    at, start, restarts = 2, -1, False
+    left: dict[int, list[int]] = {}
+    for _ in range(_MAX_SEGMENTS):
+        match = (
+            _MARKER.search(data, at) if start >= 0 else _MARKER.match(data, _skip_fill(data, at))
+        )
+        if match is None:
+            if start < 0:
+                return None
+            return _scans(start, len(data), restarts, left)
+        at = match.start()
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + size]
+        known = marker in _FRAMES or marker in _BETWEEN_SCANS or marker == _SCAN
+        if not known or size < 2 or at + 2 + size > len(data):
+            return _scans(start, at, restarts, left) if start >= 0 else None
+        if marker in _FRAMES:
+            if left or start >= 0:
+                return None
+            left = {body[i]: [99] * 64 for i in range(6, len(body) - 2, 3)}
+        elif marker == _DRI:
+            restarts = restarts or any(body)
+        elif marker == _SCAN:
+            start = at if start < 0 else start
+            _cover(left, body)
+        at += 2 + size
+    return None
+
+
+def _skip_fill(data: bytes, at: int) -> int:
+    """Past fill bytes before a marker."""
+    while data[at : at + 2] == b"\xff\xff":
+        at += 1
+    return at
+
+
+def _scans(start: int, end: int, restarts: bool, left: dict[int, list[int]]) -> Scans:
+    covered = bool(left) and not any(any(bits) for bits in left.values())
+    return Scans(start=start, end=end, restarts=restarts, covered=covered)
+
+
+def _cover(left: dict[int, list[int]], header: bytes) -> None:
+    """Note which coefficients a scan sends, and how many of their bits are left after it."""
+    if len(header) < 4 or len(header) < 4 + 2 * header[0]:
+        return
+    first, last, bits = header[-3], header[-2], header[-1] & 0x0F
+    for at in range(1, 1 + 2 * header[0], 2):
+        for coefficient in range(first, min(last, 63) + 1):
+            if header[at] in left:
+                left[header[at]][coefficient] = bits
+
+
+def _trailers(data: bytes, start: int) -> list[int]:
+    """Where data of phones begins behind a picture: a film, Samsung's records, another JPEG."""
+    found = []
+    film = data.find(b"ftyp", start)
+    if film >= start + 4 and 8 <= int.from_bytes(data[film - 4 : film], "big") <= 256:
+        found.append(film - 4)
+    if (other := data.find(_START, start)) >= 0:
+        found.append(other)
+    if data.endswith(b"SEFT"):
+        head = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        if head > start and data[head : head + 4] == b"SEFH":
+            count = min(int.from_bytes(data[head + 8 : head + 12], "little"), 256)
+            entries = [data[head + 12 + 12 * i : head + 24 + 12 * i] for i in range(count)]
+            back = max((int.from_bytes(e[4:8], "little") for e in entries), default=0)
+            if head - back > start:
+                found.append(head - back)
+    return found
+
+
+def _has_all_pixels(whole: bytes, scans: Scans) -> bool:
+    """Nothing that follows the scans changes a pixel. Compared small first, which is fast."""
+    endings = [_noise(whole, scans, seed) for seed in (1, 2)]
+    for scale in (8, 1):
+        checksum = _checksum(whole + END, scale)
+        if checksum is None:
+            return False
+        if any(_checksum(whole + ending + END, scale) != checksum for ending in endings):
+            return False
+    return True
+
+
+def _noise(whole: bytes, scans: Scans, seed: int) -> bytes:
+    """Scan data that changes whatever pixels are missing, behind restart markers too."""
+    generator = random.Random(seed)
+
+    def noise(size: int) -> bytes:
+        first = b"\x5a" if seed % 2 else b"\xa5"
+        return first + bytes(generator.randrange(0xFF) for _ in range(size))
+
+    if not scans.restarts:
+        return noise(2_000)
+    last = None
+    for match in _RESTART.finditer(whole, scans.start):
+        last = match
+    following = (last.group()[1] - 0xD0 + 1) % 8 if last else 0
+    pieces = [b"\xff" + bytes([0xD0 + (following + i) % 8]) + noise(300) for i in range(8)]
+    return noise(300) + b"".join(pieces)
+
+
+def _checksum(data: bytes, scale: int) -> int | None:
+    """Of all pixels; None where they cannot be decoded or are not to be compared at this scale."""
+    try:
+        image = Image.open(BytesIO(data), formats=("JPEG",))
+        if scale > 1 or image.width * image.height > MAX_CHECKED_PIXELS:
+            image.draft(image.mode, (image.width // 8, image.height // 8))
+        image.load()
+    except MemoryError:
+        raise
+    except Exception:  # decoders raise nearly anything on hostile bytes
+        return None
+    checksum = 0
+    for top in range(0, image.height, _STRIP_ROWS):
+        strip = image.crop((0, top, image.width, min(image.height, top + _STRIP_ROWS)))
+        checksum = zlib.crc32(strip.tobytes(), checksum)
+    return checksum

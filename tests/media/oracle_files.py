@@ -1,0 +1,269 @@
+"""A seeded program that makes files with metadata in many styles, for comparison with exiftool.
+
+Every file knows its traits: the styles of its container, position, time and the rest. Positions and
+times are random, faults included.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pillow_heif
+
+from media.containers import with_chunk
+from media.pictures import exif, noise, ratio, saved, xmp
+from media.written import sign_rationals
+
+pillow_heif.register_heif_opener()
+
+CONTAINERS = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF")
+WITH_XMP = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")
+ORIGINAL, DIGITIZED, CHANGED = 0x9003, 0x9004, 0x0132
+DJI = "http://www.dji.com/drone-dji/1.0/"
+
+
+@dataclass(slots=True)
+class Made:
+    """A file in the making: its tags, properties and traits."""
+
+    rng: random.Random
+    base: dict[int, Any] = field(default_factory=dict)
+    detail: dict[int, Any] = field(default_factory=dict)
+    gps: dict[int, Any] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    drone: dict[str, str] = field(default_factory=dict)
+    negative: list[tuple[int, int]] = field(default_factory=list)
+    traits: set[str] = field(default_factory=set)
+
+    @property
+    def lat(self) -> float:
+        return self.rng.uniform(1.0, 80.0)
+
+    @property
+    def lon(self) -> float:
+        return self.rng.uniform(1.0, 170.0)
+
+    @property
+    def moment(self) -> datetime:
+        return datetime(2005, 1, 1) + timedelta(seconds=self.rng.randrange(6 * 10**8))
+
+    def place(self, lat: Any, lon: Any) -> None:
+        """Coordinates in the GPS directory, in a random hemisphere."""
+        self.gps.update({1: self.rng.choice("NS"), 2: lat, 3: self.rng.choice("EW"), 4: lon})
+
+
+def dms(degrees: float) -> tuple:
+    """Degrees, minutes and hundredths of seconds, as cameras write them."""
+    whole, rest = divmod(degrees, 1)
+    minutes, seconds = divmod(rest * 60, 1)
+    return ratio(int(whole), 1), ratio(int(minutes), 1), ratio(int(seconds * 6_000), 100)
+
+
+def exif_text(moment: datetime) -> str:
+    return moment.strftime("%Y:%m:%d %H:%M:%S")
+
+
+def xmp_text(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+# --- positions -----------------------------------------------------------------------------------
+
+
+def plain(made: Made) -> None:
+    made.place(dms(made.lat), dms(made.lon))
+
+
+def decimal(made: Made) -> None:
+    made.place((ratio(int(made.lat * 10**6), 10**6),), (ratio(int(made.lon * 10**6), 10**6),))
+
+
+def decimal_minutes(made: Made) -> None:
+    def minutes(degrees: float) -> tuple:
+        return ratio(int(degrees), 1), ratio(int(degrees % 1 * 60_000) | 1, 1_000), ratio(0, 0)
+
+    made.place(minutes(made.lat), minutes(made.lon))
+
+
+def signed(made: Made) -> None:
+    made.place(dms(made.lat), dms(made.lon))
+    made.gps[1], made.gps[3] = "S", "W"
+    made.negative = [(tag, number) for tag in (2, 4) for number in range(3)]
+
+
+def contradiction(made: Made) -> None:
+    signed(made)
+    made.gps[1] = "N"
+
+
+def no_reference(made: Made) -> None:
+    plain(made)
+    del made.gps[3]
+
+
+def no_minutes(made: Made) -> None:
+    plain(made)
+    made.gps[2] = (ratio(36, 1), ratio(48, 0), ratio(14, 0))
+
+
+def many_minutes(made: Made) -> None:
+    plain(made)
+    made.gps[4] = (ratio(12, 1), ratio(75, 1), ratio(0, 1))
+
+
+def zero(made: Made) -> None:
+    made.place(dms(0.0), dms(0.0))
+
+
+def in_xmp(made: Made) -> None:
+    lat = f"{int(made.lat)},{made.rng.uniform(0, 59.9):.5f}{made.rng.choice('NS')}"
+    lon = f"{int(made.lon)},{made.rng.uniform(0, 59.9):.5f}{made.rng.choice('EW')}"
+    made.properties |= {"exif__GPSLatitude": lat, "exif__GPSLongitude": lon}
+
+
+def in_xmp_with_reference(made: Made) -> None:
+    made.properties |= {
+        "exif__GPSLatitude": f"{made.lat:.6f}",
+        "exif__GPSLatitudeRef": made.rng.choice(("South", "S")),
+        "exif__GPSLongitude": f"{made.lon:.6f}",
+        "exif__GPSLongitudeRef": made.rng.choice(("West", "W")),
+    }
+
+
+def zero_and_xmp(made: Made) -> None:
+    zero(made)
+    in_xmp(made)
+
+
+def both(made: Made) -> None:
+    plain(made)
+    in_xmp(made)
+
+
+def by_drone(made: Made) -> None:
+    made.gps[0] = b"\x02\x03\x00\x00"
+    made.drone = {"GpsLatitude": f"{made.lat:+.7f}", "GpsLongitude": f"{-made.lon:+.7f}"}
+
+
+def no_position(made: Made) -> None:
+    made.gps[0] = b"\x02\x03\x00\x00"
+
+
+# --- times ---------------------------------------------------------------------------------------
+
+
+def own_offset(made: Made) -> None:
+    made.detail |= {ORIGINAL: exif_text(made.moment), 0x9011: "+05:45", 0x9291: "25"}
+
+
+def no_offset(made: Made) -> None:
+    made.detail[ORIGINAL] = exif_text(made.moment)
+
+
+def offset_in_text(made: Made) -> None:
+    made.detail[ORIGINAL] = f"{exif_text(made.moment)}-03:00"
+
+
+def short_offset(made: Made) -> None:
+    made.detail |= {ORIGINAL: exif_text(made.moment), 0x9011: made.rng.choice(("+2:00", "+0200"))}
+
+
+def changed_later(made: Made) -> None:
+    made.detail |= {ORIGINAL: exif_text(made.moment), 0x9010: "+01:00"}
+    made.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
+
+
+def changed_at_once(made: Made) -> None:
+    text = exif_text(made.moment)
+    made.detail |= {ORIGINAL: text, 0x9010: "+01:00"}
+    made.base[CHANGED] = text
+
+
+def with_satellites(made: Made) -> None:
+    moment = made.moment.replace(hour=12, minute=30, second=15)
+    made.detail[ORIGINAL] = exif_text(moment)
+    made.gps |= {29: moment.strftime("%Y:%m:%d"), 7: (10.0, 30.0, 15.0)}
+
+
+def satellites_at_epoch(made: Made) -> None:
+    made.detail[ORIGINAL] = exif_text(made.moment)
+    made.gps |= {29: "1980:01:06", 7: (0.0, 0.0, 13.0)}
+
+
+def only_satellites(made: Made) -> None:
+    made.gps |= {29: made.moment.strftime("%Y:%m:%d"), 7: (10.0, 30.0, 15.0)}
+
+
+def hour_24(made: Made) -> None:
+    made.detail |= {ORIGINAL: "2015:08:22 24:08:19", 0x9011: "+02:00"}
+
+
+def created_in_xmp(made: Made) -> None:
+    made.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
+    made.properties["photoshop__DateCreated"] = f"{xmp_text(made.moment)}+09:00"
+
+
+def digitized(made: Made) -> None:
+    made.detail[DIGITIZED] = exif_text(made.moment)
+    made.base[CHANGED] = exif_text(datetime(2024, 2, 3, 4, 5, 6))
+
+
+def only_changed(made: Made) -> None:
+    made.base[CHANGED] = exif_text(made.moment)
+
+
+def blank(made: Made) -> None:
+    made.detail[ORIGINAL] = "0000:00:00 00:00:00"
+
+
+Style = Callable[[Made], None]
+POSITIONS: tuple[Style, ...] = (
+    *(plain, decimal, decimal_minutes, signed, contradiction, no_reference, no_minutes),
+    *(many_minutes, zero, in_xmp, in_xmp_with_reference, zero_and_xmp, both, by_drone, no_position),
+)
+TIMES: tuple[Style, ...] = (
+    *(own_offset, no_offset, offset_in_text, short_offset, changed_later, changed_at_once),
+    *(with_satellites, satellites_at_epoch, only_satellites, hour_24, created_in_xmp),
+    *(digitized, only_changed, blank),
+)
+
+
+def make_file(seed: int) -> tuple[str, bytes, set[str]]:
+    """File name, bytes and traits of the file with this number."""
+    made = Made(random.Random(seed))
+    styles = (POSITIONS[seed % len(POSITIONS)], TIMES[seed % len(TIMES)])
+    for style in styles:
+        style(made)
+        made.traits.add(style.__name__)
+    if made.rng.random() < 0.5:
+        made.gps |= {
+            5: made.rng.choice((b"\x00", b"\x01")),
+            6: ratio(made.rng.randrange(9_000), 10),
+        }
+        made.gps |= {16: made.rng.choice("TM"), 17: ratio(made.rng.randrange(36_000), 100)}
+    made.base |= {0x010F: "Maker", 0x0110: f"Model {seed}"}
+    # Pillow writes no XMP and no signed rationals into TIFF files.
+    special = made.properties or made.drone or made.negative
+    container = made.rng.choice(WITH_XMP if special else CONTAINERS)
+    made.traits.add(container)
+    return f"{seed:02d}.{container.lower()}", _write(made, container), made.traits
+
+
+def _write(made: Made, container: str) -> bytes:
+    block = exif(base=made.base, detail=made.detail, gps=made.gps)
+    if made.negative:
+        block = sign_rationals(block, *made.negative)
+    packet = xmp(**made.properties)
+    if made.drone:
+        values = " ".join(f'd:{name}="{value}"' for name, value in made.drone.items())
+        about = b'rdf:about=""'
+        packet = packet.replace(about, about + f' xmlns:d="{DJI}" {values}'.encode())
+    if container == "PNG":
+        data = saved(noise(), "PNG", exif=block)
+        return with_chunk(data, b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + packet)
+    more = {"xmp": packet} if container in WITH_XMP else {}
+    return saved(noise(), container, exif=block, **more)

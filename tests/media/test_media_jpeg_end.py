@@ -1,0 +1,145 @@
+"""JPEG files whose end marker is missing: read where all pixels are there, refused where not."""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from media.pictures import PARIS, exif, noise, saved
+from pinpoint.media import jpeg_end
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.records import Reading, Rejected
+from pinpoint.settings import MediaSettings
+
+KINDS = {
+    "baseline": {"quality": 85},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+    "full_color": {"subsampling": 0},
+    "optimized": {"optimize": True, "quality": 40},
+}
+
+
+def busy(seed: int = 3) -> Image.Image:
+    """A picture whose last blocks are not empty."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize((320, 240))
+
+
+def jpeg_of(kind: str) -> bytes:
+    return saved(busy(), exif=exif(gps=PARIS), **KINDS[kind])
+
+
+def film(size: int = 5_000) -> bytes:
+    """What a phone appends for a motion photo: an MP4 file."""
+    head = struct.pack(">I4s", 24, b"ftyp") + b"mp42\x00\x00\x00\x00isommp42"
+    return head + random.Random(1).randbytes(size)
+
+
+def samsung(*records: bytes) -> bytes:
+    """Samsung's trailer: records, their directory and its length."""
+    body, entries = b"", b""
+    total = sum(8 + len(record) for record in records)
+    for record in records:
+        entries += struct.pack("<HHII", 0, 0x0A01, total - len(body), 8 + len(record))
+        body += b"\x00\x00\x01\x0a" + struct.pack("<I", len(record)) + record
+    directory = b"SEFH" + struct.pack("<II", 106, len(records)) + entries
+    return body + directory + struct.pack("<I", len(directory)) + b"SEFT"
+
+
+TRAILERS = {
+    "nothing": b"",
+    "film": film(),
+    "samsung": samsung(b"Image_UTC_Data1234567890123", b"MotionPhoto_Data" + film()),
+    "zeros": bytes(50_000),
+    "another JPEG": saved(noise(), quality=50),
+    "half a marker": b"\xff",
+}
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[ChildDecoder]:
+    with ChildDecoder(MediaSettings()) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trailer", TRAILERS)
+def test_jpeg_without_an_end_marker_is_read_with_a_note(
+    decoder: ChildDecoder, kind: str, trailer: str
+) -> None:
+    whole = jpeg_of(kind)
+    result = decoder.read("a.jpg", whole[:-2] + TRAILERS[trailer])
+    assert isinstance(result, Reading), result
+    assert result.capture.warnings == (jpeg_end.NOTE,)
+    expected = decoder.read("a.jpg", whole)
+    assert isinstance(expected, Reading)
+    assert expected.capture.warnings == ()
+    assert np.array_equal(result.faces[0].pixels, expected.faces[0].pixels)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trailer", TRAILERS)
+def test_jpeg_with_its_end_marker_is_left_as_it_is(
+    decoder: ChildDecoder, kind: str, trailer: str
+) -> None:
+    result = decoder.read("a.jpg", jpeg_of(kind) + TRAILERS[trailer])
+    assert isinstance(result, Reading), result
+    assert result.capture.warnings == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trailer", TRAILERS)
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_jpeg_that_is_cut_short_stays_undecodable(
+    decoder: ChildDecoder, kind: str, trailer: str, share: float
+) -> None:
+    whole = jpeg_of(kind)
+    start = whole.index(b"\xff\xda")
+    data = whole[: start + int((len(whole) - start) * share)] + TRAILERS[trailer]
+    result = decoder.read("a.jpg", data)
+    assert isinstance(result, Rejected), result
+    assert result.reason == "undecodable"
+
+
+def test_jpeg_cut_at_a_restart_marker_is_undecodable() -> None:
+    whole = jpeg_of("restarts")
+    for marker in list(re.finditer(rb"\xff[\xd0-\xd7]", whole))[-3:]:
+        for at in (marker.start(), marker.end()):
+            assert jpeg_end.complete(whole[:at]) == (None, True)
+
+
+def test_progressive_jpeg_without_its_last_scan_is_undecodable() -> None:
+    whole = jpeg_of("progressive")
+    last = whole.rindex(b"\xff\xda")
+    tables = whole.rindex(b"\xff\xc4")
+    assert jpeg_end.complete(whole[: min(last, tables)]) == (None, True)
+
+
+def test_a_few_missing_bytes_are_missing_pixels() -> None:
+    for kind in KINDS:
+        whole = jpeg_of(kind)
+        for missing in (6, 12, 30):
+            assert jpeg_end.complete(whole[: -2 - missing]) == (None, True), (kind, missing)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xdb\x00", b"\xff\xd8\xff\xda"])
+def test_complete_of_no_jpeg_is_none(data: bytes) -> None:
+    assert jpeg_end.complete(data) == (None, False)
+
+
+def test_complete_of_seeded_damage_never_raises() -> None:
+    rng = random.Random(11)
+    whole = jpeg_of("progressive")
+    for _ in range(60):
+        data = bytearray(whole[: rng.randrange(2, len(whole))])
+        for _ in range(rng.choice((1, 4))):
+            data[rng.randrange(2, len(data))] = rng.randrange(256)
+        completed, cut_short = jpeg_end.complete(bytes(data))
+        assert completed is None or (completed.endswith(jpeg_end.END) and not cut_short)

@@ -1,0 +1,292 @@
+"""Signs, hemispheres, denominators and drones: every position is right or refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from media.pictures import PARIS, exif, noise, photo, ratio, saved, xmp
+from media.written import facts_of, sign_rationals
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.media.facts import Facts
+from pinpoint.media.xmp import read_xmp
+from pinpoint.records import Reading, Rejected
+from pinpoint.settings import MediaSettings
+
+LIMA = {1: "S", 2: (12.0, 2.0, 47.04), 3: "W", 4: (77.0, 2.0, 34.08)}
+LIMA_LAT, LIMA_LON = -12.0464, -77.0428
+ZERO = {1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)}
+SYDNEY = {"exif__GPSLatitude": "33,51.408S", "exif__GPSLongitude": "151,12.918E"}
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[ChildDecoder]:
+    with ChildDecoder(MediaSettings()) as made:
+        yield made
+
+
+def verdict(decoder: ChildDecoder, data: bytes) -> tuple[float, float] | str:
+    """The position, or the reason of the refusal."""
+    result = decoder.read("a.jpg", data)
+    if isinstance(result, Rejected):
+        return result.reason
+    assert isinstance(result, Reading)
+    return result.capture.point.lat, result.capture.point.lon
+
+
+def near(lat: float, lon: float) -> tuple[object, object]:
+    return pytest.approx(lat, abs=1e-6), pytest.approx(lon, abs=1e-6)
+
+
+def signed(gps: dict, *negative: tuple[int, int]) -> bytes:
+    """A JPEG whose coordinates are signed rationals."""
+    return saved(noise(), exif=sign_rationals(exif(gps=gps), *negative))
+
+
+ALL_OF = {2: [(2, 0), (2, 1), (2, 2)], 4: [(4, 0), (4, 1), (4, 2)]}
+DECIMAL = {1: "S", 2: (12.0464,), 3: "W", 4: (77.0428,)}
+
+
+# --- F3: the sign in the numbers and in the reference --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gps", "negative", "expected"),
+    [
+        (LIMA, [], (LIMA_LAT, LIMA_LON)),
+        (LIMA, [*ALL_OF[2], *ALL_OF[4]], (LIMA_LAT, LIMA_LON)),
+        (LIMA, [(2, 0), (4, 0)], (LIMA_LAT, LIMA_LON)),
+        (LIMA, ALL_OF[4], (LIMA_LAT, LIMA_LON)),
+        (DECIMAL, [(2, 0), (4, 0)], (LIMA_LAT, LIMA_LON)),
+        (DECIMAL, [(4, 0)], (LIMA_LAT, LIMA_LON)),
+        ({**LIMA, 2: (0.0, 2.0, 47.04)}, ALL_OF[2], (-0.0464, LIMA_LON)),
+        # The two signs contradict each other: refused, not guessed.
+        ({**LIMA, 1: "N"}, ALL_OF[2], "half_position"),
+        ({**LIMA, 1: "N", 3: "E"}, [*ALL_OF[2], *ALL_OF[4]], "half_position"),
+        ({**DECIMAL, 3: "E"}, [(4, 0)], "half_position"),
+        (LIMA, [(2, 1)], "half_position"),
+    ],
+)
+def test_sign_in_numbers_and_reference_counts_once(
+    decoder: ChildDecoder, gps: dict, negative: list, expected: tuple | str
+) -> None:
+    found = verdict(decoder, signed(gps, *negative))
+    assert found == (expected if isinstance(expected, str) else near(*expected))
+
+
+@pytest.mark.parametrize(
+    ("ref", "value", "expected"),
+    [(b"\x01", 12.5, -12.5), (b"\x00", 12.5, 12.5), (b"\x03", 12.5, -12.5), (1, 12.5, -12.5)],
+)
+def test_altitude_reference_below_the_sea_is_negative(
+    ref: object, value: float, expected: float
+) -> None:
+    assert facts_of(photo(gps={5: ref, 6: value})).altitude_m == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [("S", -1), ("s", -1), ("South", -1), ("SOUTH", -1), ("N", 1), ("North", 1), (b"S\x00", -1)],
+)
+def test_reference_in_words(side: str, expected: int) -> None:
+    lat = facts_of(photo(gps={1: side})).lat
+    assert lat is not None
+    assert lat * expected > 0
+
+
+@pytest.mark.parametrize("side", ["", "X", "Sonst", "NS", "1", "W"])
+def test_reference_that_is_none_is_refused(decoder: ChildDecoder, side: str) -> None:
+    assert verdict(decoder, photo(gps={1: side})) == "half_position"
+
+
+# --- F4: XMP with the hemisphere in a property of its own ----------------------------------------
+
+
+def element_form(properties: dict[str, str]) -> bytes:
+    """The same packet with elements instead of attributes."""
+    packet = xmp()
+    inner = "".join(f"<exif:{name}>{value}</exif:{name}>" for name, value in properties.items())
+    return packet.replace(b"/></rdf:RDF>", b">" + inner.encode() + b"</rdf:Description></rdf:RDF>")
+
+
+@pytest.mark.parametrize("form", ["attributes", "elements"])
+@pytest.mark.parametrize(
+    ("lat", "lat_ref", "lon", "lon_ref", "expected"),
+    [
+        ("33.8568", "S", "151.2153", "E", (-33.8568, 151.2153)),
+        ("43.0764", "North", "79.0770", "West", (43.0764, -79.077)),
+        ("43.0764", "north", "79.0770", "west", (43.0764, -79.077)),
+        ("33.8568", "s", "79.0770", "w", (-33.8568, -79.077)),
+        ("-33.8568", "S", "-79.0770", "W", (-33.8568, -79.077)),
+        ("-33.8568", None, "-79.0770", None, (-33.8568, -79.077)),
+        ("33,51,24.48", "S", "151,12.918", "E", (-33.8568, 151.2153)),
+        ("33,51,24.48S", "S", "151,12.918E", "East", (-33.8568, 151.2153)),
+        ("33/1,51/1,2448/100", "S", "151,12.918E", None, (-33.8568, 151.2153)),
+        ("33\u00b0 51' 24.48&quot; S", None, "E 151.2153", None, (-33.8568, 151.2153)),
+        ("-33.8568", "N", "151.2153", "E", "half_position"),
+        ("33,51,24.48S", "N", "151.2153", "E", "half_position"),
+        ("33.8568", "X", "151.2153", "E", "half_position"),
+        ("33,51,24.48", None, "151,12.918E", None, "half_position"),
+        ("33.8568", "E", "151.2153", "E", "half_position"),
+        ("33,61.0S", None, "151,12.918E", None, "half_position"),
+        ("33,1/0S", None, "151,12.918E", None, "half_position"),
+    ],
+)
+def test_xmp_hemisphere_in_its_own_property(
+    decoder: ChildDecoder,
+    form: str,
+    lat: str,
+    lat_ref: str | None,
+    lon: str,
+    lon_ref: str | None,
+    expected: tuple | str,
+) -> None:
+    names = ("GPSLatitude", "GPSLatitudeRef", "GPSLongitude", "GPSLongitudeRef")
+    values = {n: v for n, v in zip(names, (lat, lat_ref, lon, lon_ref), strict=True) if v}
+    packet = (
+        element_form(values)
+        if form == "elements"
+        else xmp(**{f"exif__{name}": value for name, value in values.items()})
+    )
+    found = verdict(decoder, saved(noise(), xmp=packet))
+    assert found == (expected if isinstance(expected, str) else near(*expected))
+
+
+# --- F5: parts without a value -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lat", "expected"),
+    [
+        ((ratio(36, 1), ratio(48, 0), ratio(14, 0)), "half_position"),
+        ((ratio(36, 1), ratio(48, 0), ratio(14, 1)), "half_position"),
+        ((ratio(36, 1), ratio(48, 1), ratio(14, 0)), "half_position"),
+        ((ratio(36, 0), ratio(48, 1), ratio(14, 1)), "half_position"),
+        ((ratio(36, 1), ratio(0, 0), ratio(14, 1)), "half_position"),
+        ((ratio(36, 1), ratio(0, 0), ratio(0, 0)), "half_position"),
+        ((ratio(36, 1), ratio(60, 1), ratio(0, 1)), "half_position"),
+        ((ratio(36, 1), ratio(75, 1), ratio(0, 1)), "half_position"),
+        ((ratio(36, 1), ratio(48, 1), ratio(61, 1)), "half_position"),
+        ((ratio(36, 1), ratio(48, 1), ratio(2400, 1)), "half_position"),
+        # Rounded up by the program that wrote it.
+        ((ratio(36, 1), ratio(48, 1), ratio(60, 1)), 36 + 49 / 60),
+        # Programs that know no seconds write 0/0; the part before has the fraction.
+        ((ratio(36, 1), ratio(4854, 100), ratio(0, 0)), 36 + 48.54 / 60),
+        ((ratio(368091, 10000), ratio(0, 0), ratio(0, 0)), 36.8091),
+        ((ratio(368091, 10000), ratio(0, 1), ratio(0, 1)), 36.8091),
+    ],
+)
+def test_parts_without_a_value_are_refused(
+    decoder: ChildDecoder, lat: tuple, expected: float | str
+) -> None:
+    found = verdict(decoder, photo(gps={1: "S", 2: lat}))
+    assert found == (expected if isinstance(expected, str) else near(-expected, 2.350833333))
+
+
+def test_whole_minutes_without_seconds_are_noted() -> None:
+    found = facts_of(photo(gps={2: (ratio(48, 1), ratio(51, 1), ratio(0, 0))}))
+    assert found.lat == pytest.approx(48.85)
+    assert found.warnings == ("the latitude has no seconds: precise to one minute of arc",)
+
+
+# --- which position is taken ---------------------------------------------------------------------
+
+
+def read(gps: dict | None, **properties: str) -> Facts:
+    more = {"xmp": xmp(**properties)} if properties else {}
+    return facts_of(saved(noise(), exif=exif(gps=gps or {0: b"\x02\x03\x00\x00"}), **more))
+
+
+@pytest.mark.parametrize(
+    ("gps", "why"),
+    [
+        (ZERO, "0/0"),
+        ({1: "N", 2: (ratio(0, 0),) * 3, 3: "E", 4: (ratio(0, 0),) * 3}, "cannot be read"),
+        ({2: (0.0, 0.0, 0.0), 4: (0.0, 0.0, 0.0)}, "has no hemisphere"),
+        ({**PARIS, 2: (95.0, 0.0, 0.0)}, "beyond 90 degrees"),
+        ({1: "N", 2: (48.0, 0.0, 0.0)}, "without a usable longitude"),
+    ],
+)
+def test_exif_position_that_is_of_no_use_does_not_hide_that_of_xmp(gps: dict, why: str) -> None:
+    found = read(gps, **SYDNEY)
+    assert (found.lat, found.lon) == near(-33.8568, 151.2153)
+    assert found.position_source == "xmp"
+    assert len(found.warnings) == 1
+    assert "the EXIF position was not used" in found.warnings[0]
+    assert why in found.warnings[0]
+
+
+def test_exif_position_comes_first_and_the_other_is_noted_where_it_is_far() -> None:
+    found = read(PARIS, **SYDNEY)
+    assert found.position_source == "exif"
+    assert found.warnings[0].startswith("the XMP position is 169")
+    same = read(PARIS, exif__GPSLatitude="48,51.4N", exif__GPSLongitude="2,21.05E")
+    assert (same.position_source, same.warnings) == ("exif", ())
+
+
+def test_without_a_usable_position_the_first_reason_stays(decoder: ChildDecoder) -> None:
+    both_zero = xmp(exif__GPSLatitude="0,0N", exif__GPSLongitude="0,0E")
+    assert verdict(decoder, saved(noise(), exif=exif(gps=ZERO), xmp=both_zero)) == "null_island"
+    assert verdict(decoder, saved(noise(), exif=exif(gps=ZERO))) == "null_island"
+
+
+# --- F12: drones ---------------------------------------------------------------------------------
+
+
+def drone(space: str, **properties: str) -> bytes:
+    values = " ".join(f'd:{name}="{value}"' for name, value in properties.items())
+    return xmp().replace(b'rdf:about=""', f'rdf:about="" xmlns:d="{space}" {values}'.encode())
+
+
+DJI = "http://www.dji.com/drone-dji/1.0/"
+
+
+@pytest.mark.parametrize(
+    ("space", "names"),
+    [
+        (DJI, ("GpsLatitude", "GpsLongitude")),
+        (DJI, ("GpsLatitude", "GpsLongtitude")),
+        (DJI, ("GPSLatitude", "GPSLongitude")),
+        ("http://www.autelrobotics.com/drone/1.0/", ("GpsLatitude", "GpsLongitude")),
+        ("https://www.skydio.com/drone-skydio/1.0/", ("Latitude", "Longitude")),
+        ("http://www.yuneec.com/1.0/", ("GpsLatitude", "GpsLongitude")),
+    ],
+)
+@pytest.mark.parametrize("gps", [{0: b"\x02\x03\x00\x00"}, ZERO])
+def test_drone_position_is_read_where_exif_has_none(
+    space: str, names: tuple[str, str], gps: dict
+) -> None:
+    packet = drone(space, **dict(zip(names, ("+44.5135795", "-64.3007844"), strict=True)))
+    found = facts_of(saved(noise(), exif=exif(gps=gps), xmp=packet))
+    assert (found.lat, found.lon) == near(44.5135795, -64.3007844)
+    assert found.position_source == "xmp"
+
+
+def test_drone_position_comes_after_exif_and_xmp() -> None:
+    packet = drone(DJI, GpsLatitude="44.5", GpsLongitude="-64.3")
+    assert facts_of(saved(noise(), exif=exif(gps=PARIS), xmp=packet)).position_source == "exif"
+    both = packet.replace(
+        b"/></rdf:RDF>", b' exif:GPSLatitude="10,0S" exif:GPSLongitude="20,0W"/></rdf:RDF>'
+    )
+    assert facts_of(saved(noise(), xmp=both)).lat == -10.0
+
+
+@pytest.mark.parametrize("value", ["0.0", "+0.000000", "", "nan"])
+def test_drone_without_a_fix_has_no_position(decoder: ChildDecoder, value: str) -> None:
+    packet = drone(DJI, GpsLatitude=value, GpsLongitude=value)
+    assert verdict(decoder, saved(noise(), xmp=packet)) in ("null_island", "no_position")
+
+
+def test_gimbal_heading_stands_in_for_the_image_direction() -> None:
+    packet = drone(DJI, GimbalYawDegree="-84.20", FlightYawDegree="+12.0", AbsoluteAltitude="+81.5")
+    found = facts_of(saved(noise(), exif=exif(gps=PARIS), xmp=packet))
+    assert found.heading_deg == pytest.approx(275.8)
+    assert found.altitude_m == 81.5
+    written = facts_of(saved(noise(), exif=exif(gps={**PARIS, 17: 90.0}), xmp=packet))
+    assert written.heading_deg == 90.0
+    assert written.warnings == (
+        "the gimbal's heading is 276 degrees; the heading 90 of the image direction was used",
+    )
+    assert not facts_of(saved(noise(), exif=exif(gps={**PARIS, 17: 280.0}), xmp=packet)).warnings
+    assert read_xmp(drone(DJI, FlightYawDegree="+12.0")).gimbal_heading_deg is None
