@@ -124,6 +124,7 @@ def test_inspect_tracks_with_options(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(timed("11:20:00"))
     found = by_name(pinpoint("inspect", tmp_path, "--json"))
     assert found["a.jpg"]["reason"] == "time_zone_unknown"
+    assert "say which zone it is in: --time-zone" in pinpoint("inspect", tmp_path).out
     zone = ("--time-zone", "Europe/Helsinki", "--json")
     assert by_name(pinpoint("inspect", tmp_path, *zone))["a.jpg"]["reason"] == "ambiguous_track"
     one = by_name(pinpoint("inspect", tmp_path, "--track", "Aino", *zone))["a.jpg"]

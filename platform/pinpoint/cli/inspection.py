@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pinpoint.media.manifests import ManifestSummary
     from pinpoint.media.sidecars import OtherFile
     from pinpoint.records import ReadOptions
+
+
+_MAX_DETAILS: Final = 20
+"""Details of rejections that are printed below the table."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -158,6 +162,11 @@ def _show(
     for _, one in found:
         for warning in one.capture.warnings if one.capture else ():
             output.say(f"{one.file}: {warning}")
+    refused = [(one.file, one.rejected.detail) for _, one in found if one.rejected]
+    for file, detail in refused[:_MAX_DETAILS]:
+        output.say(f"{file}: {detail}")
+    if len(refused) > _MAX_DETAILS:
+        output.say(f"{len(refused) - _MAX_DETAILS} more rejections: --json gives their details")
     output.say(f"{len(found)} files: {accepted} accepted, {len(found) - accepted} rejected")
     for summary in summaries:
         output.say(f"used the manifest {summary.name}")
