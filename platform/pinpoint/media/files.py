@@ -34,6 +34,16 @@ def find_files(root: Path) -> Iterator[Path]:
     yield from _walk(root, root.resolve())
 
 
+def list_files(folder: Path) -> list[Path]:
+    """Visible files directly in a folder, by name; a link counts if its target is inside it.
+
+    Raises:
+        NotADirectoryError: `folder` is not a folder.
+    """
+    resolved = folder.resolve()
+    return [folder / entry.name for entry in _entries(folder) if _is_ours(entry, resolved)]
+
+
 def find_photos(root: Path) -> Iterator[Path]:
     """As `find_files`, without the files known to lie beside photos (`SIDECARS`)."""
     return (path for path in find_files(root) if path.suffix.lower() not in SIDECARS)

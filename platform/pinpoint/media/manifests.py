@@ -11,8 +11,9 @@ from typing import Any, Final
 from pinpoint.errors import BadManifest, TooLarge
 from pinpoint.media.checks import Refused, rejected
 from pinpoint.media.facts import clean_text
+from pinpoint.media.files import list_files
 from pinpoint.media.rows import COLUMNS, ManifestRow, canonical, row_of
-from pinpoint.media.tables import read_cells, too_many_rows
+from pinpoint.media.tables import read_cells, read_header, too_many_rows
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
 
@@ -27,6 +28,49 @@ _MAX_SHOWN: Final = 12
 def is_manifest(path: Path) -> bool:
     """A file whose name says that it lists others."""
     return path.suffix.lower() in SUFFIXES
+
+
+def find_manifests(folder: Path) -> list[Path]:
+    """Manifests directly in a folder, sorted by name.
+
+    A file counts when its suffix is one of `SUFFIXES` and its header or its features name files.
+    Sidecars (`a.jpg.json`), other tables and other JSON documents do not count; neither do files
+    in subfolders, because the rows of a manifest are relative to its own folder. A caller that
+    finds several has to refuse them by name: nothing says which one is meant.
+
+    Raises:
+        NotADirectoryError: `folder` is not a folder.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    return [path for path in list_files(folder) if is_manifest(path) and names_files(path)]
+
+
+def names_files(path: Path) -> bool:
+    """Whether a table has a column, or a GeoJSON a property, that names files.
+
+    Reads the header of a table and the whole of a JSON document of at most `MAX_GEOJSON_BYTES`.
+    What cannot be read at all names no files.
+    """
+    try:
+        if path.suffix.lower() in (".geojson", ".json"):
+            return _feature_names_files(path)
+        return "file" in {canonical(cell) for cell in read_header(path)}
+    except (OSError, ValueError, RecursionError, csv.Error):
+        return False
+
+
+def _feature_names_files(path: Path) -> bool:
+    if path.stat().st_size > MAX_GEOJSON_BYTES:
+        return False
+    document = json.loads(path.read_bytes())
+    features = document.get("features") if isinstance(document, dict) else None
+    return isinstance(features, list) and any(
+        canonical(name) == "file"
+        for feature in features
+        if isinstance(feature, dict) and isinstance(feature.get("properties"), dict)
+        for name in feature["properties"]
+    )
 
 
 def read_manifest(path: Path, settings: MediaSettings) -> Iterator[ManifestRow | Rejected]:

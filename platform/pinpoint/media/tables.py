@@ -48,6 +48,19 @@ def read_cells(
                 yield reader.line_num, cells
 
 
+def read_header(path: Path) -> list[str]:
+    """Cells of the first row that holds a letter, from the first 64 kB; empty without one.
+
+    Raises:
+        OSError: The file cannot be opened.
+        csv.Error: The row cannot be split.
+    """
+    with path.open("rb") as stream:
+        sample = stream.read(65_536).decode("utf-8-sig", "replace")
+    rows = csv.reader(sample.splitlines(), _dialect(sample, None))
+    return next((cells for cells in rows if any(cell.strip() for cell in cells)), [])
+
+
 def too_many_rows(path: Path, settings: MediaSettings) -> TooLarge:
     """The refusal of a table with more rows than allowed."""
     return TooLarge(
