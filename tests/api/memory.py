@@ -96,14 +96,12 @@ class Rows:
                 return one
         raise NotFound(f"no source {name_or_id}")
 
-    def add_source(
-        self, name, kind, *, licence=None, attribution=None, originals="copy", root=None
-    ):
+    def add_source(self, name, kind, *, licence=None, attribution=None, originals="copy"):
         if any(one.name == name for one in self.all_sources.values()):
             raise Conflict(f"there is a source {name} already")
         made = Source(
             id=uuid4(), name=name, kind=kind, licence=licence, attribution=attribution,
-            originals=originals, root=root, created_at=NOW,
+            originals=originals, created_at=NOW,
         )  # fmt: skip
         self.all_sources[made.id] = made
         return made

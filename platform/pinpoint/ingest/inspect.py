@@ -84,7 +84,17 @@ def _work(path: Path, settings: MediaSettings) -> Iterable[_Work]:
 
 def _folder(root: Path) -> Iterator[_Work]:
     track_of = tracks(root)
-    for path in find_files(root):
+    unreadable: list[_Work] = []
+
+    def refuse(folder: Path, error: OSError) -> None:
+        name = f"{folder.relative_to(root).as_posix()}/"
+        detail = f"the folder cannot be opened ({error.strerror}); nothing below it was read"
+        what = rejected(name, "unreadable_folder", detail)
+        unreadable.append(_Work(file=what.file, rejected=what))
+
+    for path in find_files(root, refuse):
+        yield from unreadable
+        unreadable.clear()
         name = path.relative_to(root).as_posix()
         try:
             check_name(name)
@@ -93,6 +103,7 @@ def _folder(root: Path) -> Iterator[_Work]:
             yield _Work(file=what.file, rejected=what)
             continue
         yield _Work(file=name, path=path, hint=_track_hint(track_of(path)))
+    yield from unreadable
 
 
 def _manifest(path: Path, settings: MediaSettings) -> Iterator[_Work]:

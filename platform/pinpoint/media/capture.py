@@ -1,15 +1,28 @@
-"""What the file says, what the outside says, and what comes of it: a `Capture` or a verdict."""
+"""What the file says and what the outside says become layers, and these a `Capture` or a verdict.
+
+Which layer's value counts is decided by `pinpoint.records.merge_layers` and nowhere else.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pinpoint.media.checks import Refused, check_position, check_time
 from pinpoint.media.facts import Facts, Scalar, wrap_heading
 from pinpoint.media.tracks import position_at
-from pinpoint.records import Capture, Hint, Panorama, Point
+from pinpoint.records import (
+    Capture,
+    Hint,
+    Layer,
+    LayerName,
+    MergedFields,
+    Panorama,
+    Point,
+    merge_layers,
+    update_layers,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,57 +53,162 @@ def query_capture(picture: Picture) -> Capture:
 
 
 def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> Capture:
-    """Weigh file and hint: the hint's fields win.
+    """Weigh the file, the hint and what the catalog has already.
+
+    Args:
+        picture: The decoded file.
+        facts: What it says about itself.
+        hint: A manifest row or upload fields, a track, and the catalog's layers.
+        now: Current time, UTC.
 
     Raises:
-        Refused: The position or the time cannot be used; `checks.REASONS` lists why.
+        Refused: The position or the time that counts cannot be used; `checks.REASONS` lists why.
     """
-    captured_at = facts.captured_at if hint.captured_at is None else _utc(hint.captured_at)
-    point, position_source, more = _position(facts, hint, captured_at)
-    check_time(captured_at, now)
-    attributes: dict[str, Scalar] = {**facts.attributes, **more}
-    if hint.captured_at is None and captured_at is not None and facts.time_assumed_utc:
-        attributes["time_zone"] = "assumed_utc"
-    attributes.update(hint.attributes)
+    given: dict[LayerName, Layer] = {}
+    given["file"], refusals = _read_file_layer(picture, facts, now)
+    manifest = _read_manifest_layer(hint)
+    if manifest is not None:
+        given["manifest"] = manifest
+    if facts.lat is None or facts.lon is None:
+        without = merge_layers(update_layers(hint.stored_layers, given, same_bytes=False))
+        track, refusal = _read_track_layer(hint, without.captured_at)
+        if track is not None:
+            given["track"] = track
+        if refusal is not None:
+            refusals["position"] = refusal
+    # A stored track position holds for the bytes it was found for; `keep` compares the bytes.
+    merged = merge_layers(update_layers(hint.stored_layers, given, same_bytes=True))
+    if merged.position is None:
+        raise refusals["position"]
+    if merged.captured_at is None and "captured_at" in refusals:
+        raise refusals["captured_at"]
+    if merged.time_source != "manual":
+        check_time(merged.captured_at, now)
+    given["file"] = _add_refusals(given["file"], refusals)
+    merged = merge_layers(update_layers(hint.stored_layers, given, same_bytes=True))
+    return _build_capture(picture, facts, hint, given, merged)
+
+
+def _read_file_layer(
+    picture: Picture, facts: Facts, now: datetime
+) -> tuple[Layer, dict[str, Refused]]:
+    """What the file says, and why its position or time cannot be used."""
+    refusals: dict[str, Refused] = {}
+    point, captured_at = None, facts.captured_at
+    try:
+        point = Point(
+            *check_position(
+                facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
+            )
+        )
+    except Refused as refused:
+        refusals["position"] = refused
+    try:
+        check_time(captured_at, now)
+    except Refused as refused:
+        refusals["captured_at"], captured_at = refused, None
     pose = facts.pose_heading_deg if picture.panorama else None
-    heading = _first(wrap_heading(hint.heading_deg), pose, facts.heading_deg)
-    return Capture(
-        point=point,
-        position_source=position_source,
+    layer = Layer(
+        position=point,
+        position_source=facts.position_source if point else None,
         captured_at=captured_at,
-        heading_deg=heading,
-        altitude_m=_first(hint.altitude_m, facts.altitude_m),
-        camera=facts.camera,
-        creator=hint.creator or facts.creator,
+        heading_deg=facts.heading_deg if pose is None else pose,
+        altitude_m=facts.altitude_m,
+        creator=facts.creator,
+    )
+    return layer, refusals
+
+
+def _read_manifest_layer(hint: Hint) -> Layer | None:
+    """What a manifest row or upload fields say; None where they say nothing.
+
+    Raises:
+        Refused: The position is not whole or not on Earth.
+    """
+    point = None
+    if hint.lat is not None or hint.lon is not None:
+        point = Point(*check_position(hint.lat, hint.lon))
+    layer = Layer(
+        position=point,
+        position_source=hint.position_source if point else None,
+        captured_at=None if hint.captured_at is None else _to_utc(hint.captured_at),
+        time_source=None if hint.captured_at is None else hint.position_source,
+        heading_deg=wrap_heading(hint.heading_deg),
+        altitude_m=hint.altitude_m,
+        creator=hint.creator or None,
         sequence=hint.sequence,
         licence=hint.licence,
         panorama_id=hint.panorama_id,
-        panorama=_panorama(picture, heading),
+        attributes=dict(hint.attributes),
+    )
+    return None if layer.empty else layer
+
+
+def _read_track_layer(
+    hint: Hint, captured_at: datetime | None
+) -> tuple[Layer | None, Refused | None]:
+    """Where the track was at that time, or why nobody knows."""
+    if hint.track is None or captured_at is None:
+        return None, None
+    track = Path(hint.track)
+    try:
+        position = position_at(track, captured_at)
+        if position is None:
+            return None, Refused("no_position", f"the track {track.name} has a gap at that time")
+        return Layer(position=Point(*check_position(*position))), None
+    except Refused as refused:
+        return None, refused
+
+
+def _add_refusals(layer: Layer, refusals: dict[str, Refused]) -> Layer:
+    """The file's layer with a sentence for each value of its own that is ignored."""
+    ignored = tuple(
+        f"{name}: the file's own value is ignored: {refused.detail}"
+        for name, refused in refusals.items()
+        if refused.reason != "no_position"
+    )
+    return replace(layer, warnings=(*layer.warnings, *ignored))
+
+
+def _build_capture(
+    picture: Picture,
+    facts: Facts,
+    hint: Hint,
+    given: dict[LayerName, Layer],
+    merged: MergedFields,
+) -> Capture:
+    if merged.position is None:
+        raise ValueError("a capture needs a position")
+    attributes: dict[str, Scalar] = dict(facts.attributes)
+    if merged.position_source == "gpx" and hint.track is not None:
+        attributes["track"] = Path(hint.track).name
+    if merged.captured_at == given["file"].captured_at and facts.time_assumed_utc:
+        attributes["time_zone"] = "assumed_utc"
+    stored = hint.stored_layers.get("manifest")
+    attributes.update(stored.attributes if stored else {})
+    attributes.update(hint.attributes)
+    return Capture(
+        point=merged.position,
+        position_source=merged.position_source,
+        captured_at=merged.captured_at,
+        time_source=merged.time_source,
+        warnings=merged.warnings,
+        heading_deg=merged.heading_deg,
+        altitude_m=merged.altitude_m,
+        camera=facts.camera,
+        creator=merged.creator,
+        sequence=merged.sequence,
+        licence=merged.licence,
+        panorama_id=merged.panorama_id,
+        panorama=_panorama(picture, merged.heading_deg),
         format=picture.format,
         width_px=picture.width_px,
         height_px=picture.height_px,
         sha256=picture.sha256,
         size_bytes=picture.size_bytes,
         attributes=attributes,
+        layers=given,
     )
-
-
-def _position(
-    facts: Facts, hint: Hint, captured_at: datetime | None
-) -> tuple[Point, str, dict[str, Scalar]]:
-    """The point, where it comes from, and attributes about it."""
-    if hint.lat is not None or hint.lon is not None:
-        return Point(*check_position(hint.lat, hint.lon)), hint.position_source, {}
-    whole = facts.lat is not None and facts.lon is not None
-    if not whole and hint.track is not None and captured_at is not None:
-        found = position_at(Path(hint.track), captured_at)
-        if found is not None:
-            return Point(*check_position(*found)), "gpx", {"track": Path(hint.track).name}
-        raise Refused("no_position", f"the track {Path(hint.track).name} has a gap at that time")
-    lat, lon = check_position(
-        facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
-    )
-    return Point(lat, lon), facts.position_source, {}
 
 
 def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
@@ -103,9 +221,5 @@ def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
     )
 
 
-def _utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _first(*values: float | None) -> float | None:
-    return next((value for value in values if value is not None), None)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from pinpoint.records.basics import Pixels, Point
+from pinpoint.records.field_layers import Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +23,11 @@ class Panorama:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """What a file, or its manifest row, says of itself."""
+    """The values that count for one file, and the layers they were chosen from."""
 
     point: Point
     position_source: str
-    """`exif`, `xmp`, `gpx`, `manifest` or `caller`."""
+    """`exif`, `xmp`, `gpx`, `manifest`, `caller` or `manual`."""
     time_source: str | None = None
     """Where `captured_at` comes from, None without a time."""
     warnings: tuple[str, ...] = ()
@@ -47,6 +48,9 @@ class Capture:
     sha256: str
     size_bytes: int
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    """What else the file says; a manifest's attributes are in its layer."""
+    layers: Layers = field(default_factory=dict)
+    """What this reading brought: the file, and where they are there a manifest row and a track."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,8 @@ class Face:
     name: str | None
     """None for a plain photo; `front`, `right`, `back`, `left` for panorama faces."""
     heading_deg: float | None
+    turn_deg: float = 0.0
+    """Angle from the capture's heading to this face's, clockwise."""
     pixels: Pixels
     """Rendition `[H, W, 3]`: upright sRGB, shorter side at most the reading's `rendition_px`."""
     thumbnail: bytes
@@ -85,7 +91,7 @@ class Reading:
 class Hint:
     """What the outside says of a file: a manifest row, upload fields, a GPX track. All optional.
 
-    A hint's field wins over what the file says of itself.
+    A hint's field counts before what the file says of itself (`records.field_layers`).
     """
 
     lat: float | None = None
@@ -101,3 +107,5 @@ class Hint:
     """Path of a GPX file; used where neither hint nor file has a position but a time is known."""
     position_source: str = "manifest"
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    stored_layers: Layers = field(default_factory=dict)
+    """What the catalog has about the file already; set when an item is claimed, never stored."""
