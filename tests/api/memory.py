@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -137,6 +138,10 @@ class Rows:
         held = self._get(self.all_batches, batch_id, "batch")["items"]
         return [i for i in held if i.seq > after and state in (None, i.state)][:limit]
 
+    def refused_counts(self, batch_id):
+        refused = [i for i in self.batch_items(batch_id) if i.state in ("rejected", "failed")]
+        return dict(Counter(i.reason or "unknown" for i in refused))
+
     def add_items(self, batch_id, items):
         held = self._get(self.all_batches, batch_id, "batch")
         if not held["open"]:
@@ -177,7 +182,8 @@ class Rows:
 
     def fix_image(self, image_id, fix):
         own = self.image(image_id)
-        given = {f.name: getattr(fix, f.name) for f in dataclasses.fields(fix)}
+        names = [f.name for f in dataclasses.fields(fix) if f.name != "clear"]
+        given = {name: getattr(fix, name) for name in names}
         changes = {name: value for name, value in given.items() if value is not None}
         self.all_images[image_id] = dataclasses.replace(own, version=own.version + 1, **changes)
         return self.all_images[image_id]

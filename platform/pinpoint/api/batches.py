@@ -185,7 +185,9 @@ def list_batches(
 def get_batch(batch_id: BatchId, caller: Reader, parts: Parts) -> BatchOut:
     """One upload set with its counts."""
     with parts.database.read(caller.organization_id) as catalogue:
-        return BatchOut.of(catalogue.batch(batch_id))
+        batch = catalogue.batch(batch_id)
+        refused = batch.rejected + batch.failed
+        return BatchOut.of(batch, catalogue.refused_counts(batch_id) if refused else {})
 
 
 @router.get(
@@ -226,10 +228,20 @@ def retry_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> RetriedOut
 
 
 def _external_id(name: str | None) -> str:
+    """The id that a form's file name is, letter by letter: two names never become one id.
+
+    Raises:
+        BadRequest: The name is empty, too long, or cannot be an id.
+    """
     # Clients write a quotation mark in a form's file name as browsers do.
-    cleaned = (name or "").replace("%22", '"').replace("\\", "/").lstrip("/")
+    cleaned = (name or "").replace("%22", '"')
     if not cleaned or len(cleaned) > MAX_NAME:
         raise BadRequest(f"every file needs a name of 1 to {MAX_NAME} characters")
+    if "\\" in cleaned or cleaned.startswith("/"):
+        raise BadRequest(
+            f"the file name {cleaned[:80]!r} cannot be used: name the file by its path below its "
+            "folder, with / between folders and no backslash"
+        )
     if not cleaned.isprintable() or ".." in cleaned.split("/"):
         raise BadRequest(f"the file name {cleaned[:80]!r} cannot be used: control characters or ..")
     return cleaned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.batches import show_counts
+from pinpoint.cli.batches import show_counts, show_reasons
 from pinpoint.cli.exits import FAILED_ITEMS
 from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.client.folders import with_tracks
+from pinpoint.client.folders import check_upload, with_tracks
 from pinpoint.errors import BadRequest, NotFound
 from pinpoint.records import Batch, OriginalsPolicy
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
+    from pinpoint.ingest.missing_files import MissingFiles
 
 ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
     "reference": "reference",
@@ -51,8 +53,26 @@ def ingest(
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", help="CSV or GeoJSON whose rows name files below PATH."),
+        typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files it names are read."),
     ] = None,
+    no_manifest: Annotated[
+        bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
+    ] = False,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            "--root",
+            help="Name of a new root, the first part of its files' ids; without it the folder's "
+            "name. With --server names have no root unless one is given.",
+        ),
+    ] = None,
+    remove_missing: Annotated[
+        bool,
+        typer.Option("--remove-missing", help="Remove images whose file below PATH is gone."),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before many images are removed.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when every file has its verdict.")
     ] = False,
@@ -65,19 +85,74 @@ def ingest(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if originals is not None and originals not in ORIGINALS:
         raise BadRequest(f"--originals must be one of {', '.join(ORIGINALS)}")
-    if session.server is not None or session.key is not None:
-        batch = _upload(session, path, source, kind, originals, manifest, wait)
-    else:
-        batch = _register(session, path, source, kind, originals, manifest, wait)
+    if manifest is not None and no_manifest:
+        raise BadRequest("--manifest and --no-manifest exclude each other")
+    what = _Intake(
+        path=path,
+        source=source,
+        kind=kind,
+        originals=originals,
+        manifest=None if manifest is None else _manifest(path, manifest),
+        use_manifest=not no_manifest,
+        root=root,
+        remove_missing=remove_missing,
+        yes=yes,
+        wait=wait,
+    )
+    remote = session.server is not None or session.key is not None
+    batch = _upload(session, what) if remote else _register(session, what)
     if session.as_json:
         output.show_json(batch)
     else:
-        show_counts([batch])
-        _show_not_sent(batch["not_sent"])
-        if batch["repeated"]:
-            output.note(f"{batch['repeated']} requests were sent again: the server was away")
+        _show(batch)
     if batch["failed"]:
         raise typer.Exit(FAILED_ITEMS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Intake:
+    """What the options say."""
+
+    path: Path
+    source: str
+    kind: str | None
+    originals: str | None
+    manifest: Path | None
+    use_manifest: bool
+    root: str | None
+    remove_missing: bool
+    yes: bool
+    wait: bool
+
+
+def _show(batch: dict[str, Any]) -> None:
+    if batch["manifest"]:
+        output.say(f"manifest {batch['manifest']} is used (--no-manifest reads without it)")
+    if batch.get("root_is_new"):
+        output.say(f"new root {batch['root']} of source {batch['source']}")
+    show_counts([batch])
+    show_reasons(batch, how_to_list=True)
+    _show_missing(batch)
+    _show_not_sent(batch["not_sent"])
+    if batch["repeated"]:
+        output.note(f"{batch['repeated']} requests were sent again: the server was away")
+
+
+def _show_missing(batch: dict[str, Any]) -> None:
+    """Files that were ingested before and are gone."""
+    if not batch.get("missing"):
+        return
+    if batch["removed"]:
+        output.say(
+            f"{batch['missing']} files of this folder are gone: {batch['removed']} images are "
+            "being removed"
+        )
+        return
+    output.say(
+        f"{batch['missing']} files of this folder are gone and their images stay; list them: "
+        f"pinpoint sources missing {batch['source']}; remove them: pinpoint ingest with "
+        "--remove-missing"
+    )
 
 
 def _show_not_sent(refused: list[dict[str, str]]) -> None:
@@ -88,17 +163,13 @@ def _show_not_sent(refused: list[dict[str, str]]) -> None:
         output.table(None, names, [[one[name] for name in names] for one in refused])
 
 
-def _upload(
-    session: Session,
-    path: Path,
-    source: str,
-    kind: str | None,
-    originals: str | None,
-    manifest: Path | None,
-    wait: bool,
-) -> dict[str, Any]:
-    listed = None if manifest is None else _manifest(path, manifest)
-    tracked = 0 if listed else with_tracks(path)
+def _upload(session: Session, what: _Intake) -> dict[str, Any]:
+    if what.remove_missing:
+        raise BadRequest(
+            "--remove-missing works on the machine of the stack, which knows the folders of a "
+            "source; over a server delete images one by one"
+        )
+    tracked = 0 if what.manifest else with_tracks(what.path)
     if tracked:
         output.note(
             f"GPX tracks are not sent: {tracked} photos lie beside one, and those without a "
@@ -107,50 +178,76 @@ def _upload(
         )
     with session.client() as client:
         try:
-            client.source(source)
+            client.source(what.source)
         except NotFound:
-            if kind is None:
+            if what.kind is None:
                 raise
-            client.add_source(source, kind, originals=originals or "copy")
+            check_upload(what.path, manifest=what.manifest, use_manifest=what.use_manifest)
+            client.add_source(what.source, what.kind, originals=what.originals or "copy")
         bar, task = output.progress("ingest")
         with bar:
             return client.ingest_folder(
-                path,
-                source=source,
-                manifest=listed,
-                wait=wait,
+                what.path,
+                source=what.source,
+                manifest=what.manifest,
+                use_manifest=what.use_manifest,
+                root=what.root,
+                wait=what.wait,
                 on_progress=lambda batch: bar.update(
                     task, completed=settled(batch), total=max(batch["items"], 1)
                 ),
             )
 
 
-def _register(
-    session: Session,
-    path: Path,
-    source: str,
-    kind: str | None,
-    originals: str | None,
-    manifest: Path | None,
-    wait: bool,
-) -> dict[str, Any]:
+def _register(session: Session, what: _Intake) -> dict[str, Any]:
     from pinpoint.ingest import intake
 
-    what = path if manifest is None else _manifest(path, manifest)
+    def confirm(missing: MissingFiles) -> bool:
+        return _confirm_removal(session, missing, yes=what.yes)
+
     with session.services() as services:
         organization_id = session.own(services).id
-        batch = intake.register_folder(
-            what,
-            source=source,
-            kind=kind,
-            originals=ORIGINALS[originals or "reference"],
+        registered = intake.register(
+            what.path,
+            source=what.source,
+            kind=what.kind,
+            originals=ORIGINALS[what.originals or "reference"],
+            manifest=what.manifest,
+            use_manifest=what.use_manifest,
+            root_name=what.root,
+            confirm_removal=confirm if what.remove_missing else None,
             organization_id=organization_id,
             database=services.database,
             settings=services.settings,
         )
-        if wait:
+        batch = registered.batch
+        if what.wait:
             batch = _follow(services, organization_id, batch)
-    return as_dict(batch)
+        with services.database.read(organization_id) as catalogue:
+            reasons = catalogue.refused_counts(batch.id)
+    manifest, missing = registered.manifest, registered.missing
+    return as_dict(batch) | {
+        "reasons": reasons,
+        "manifest": None if manifest is None else manifest.name,
+        "root": registered.root.name,
+        "root_is_new": registered.root_is_new,
+        "missing": None if missing is None else len(missing.external_ids),
+        "removed": registered.removed,
+    }
+
+
+def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> bool:
+    """Whether images of files that are gone may be removed; many only if somebody says so."""
+    if yes or not missing.many:
+        return True
+    gone = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
+    if session.as_json or not sys.stdin.isatty():
+        raise BadRequest(
+            f"{gone} are gone; give --yes to remove their images, or look whether the folder is "
+            "the right one"
+        )
+    typer.confirm(f"{gone} are gone. Remove their images?", abort=True)
+    return True
 
 
 def _manifest(folder: Path, manifest: Path) -> Path:

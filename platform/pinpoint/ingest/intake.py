@@ -13,7 +13,8 @@ from pinpoint.ingest.missing_files import MissingFiles, find_missing_files
 from pinpoint.media.checks import Refused, rejected
 from pinpoint.media.facts import storable
 from pinpoint.media.files import check_name, find_photos, tracks
-from pinpoint.media.manifests import find_manifests, is_manifest, read_manifest
+from pinpoint.media.manifest_choice import find_one_manifest
+from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.ports import CatalogueWriter, Database
 from pinpoint.records import (
     Batch,
@@ -174,25 +175,6 @@ def _remove_missing(
         return 0
     with database.write(organization_id) as catalogue:
         return catalogue.remove_files(source_id, missing.external_ids)
-
-
-def find_one_manifest(folder: Path) -> Path | None:
-    """The manifest of a folder, None where there is none.
-
-    Raises:
-        BadRequest: There are several, and nothing says which one is meant.
-    """
-    try:
-        found = find_manifests(folder)
-    except OSError as error:
-        raise BadRequest(f"cannot open {folder}: {error.strerror}", reason="no_files") from error
-    if len(found) > 1:
-        names = ", ".join(one.name for one in found[:12])
-        raise BadRequest(
-            f"{folder} holds several manifests: {names}; choose one with --manifest, or read the "
-            "files without any by --no-manifest"
-        )
-    return found[0] if found else None
 
 
 def _find_or_add_source(
