@@ -138,7 +138,7 @@ def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, back
     files = backlog.files(ids)
     (folder / "0000.jpg").write_bytes(jpeg(500, 10.0, 2.35))
     rig.ingest(folder, org)
-    gone = next(file.images[0].id for file in files if file.file == "0001.jpg")
+    gone = next(file.images[0].id for file in files if file.file == "in/0001.jpg")
     with rig.database.write(org) as catalogue:
         catalogue.delete_image(gone)
     rig.run()

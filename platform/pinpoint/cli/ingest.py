@@ -21,7 +21,7 @@ from pinpoint.records import Batch, OriginalsPolicy
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
-    from pinpoint.ingest.missing_files import MissingFiles
+    from pinpoint.media.missing_files import MissingFiles
 
 ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
     "reference": "reference",
@@ -32,6 +32,42 @@ _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 1.0
 
 
+IntakePath = Annotated[
+    Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
+]
+SourceOption = Annotated[str, typer.Option("--source", help="Name of the source.")]
+KindOption = Annotated[
+    str | None,
+    typer.Option("--kind", help="`photo` or `street`; makes the source if it is new."),
+]
+OriginalsOption = Annotated[
+    str | None,
+    typer.Option("--originals", help="`reference`, `copy` or `rendition`, for a new source."),
+]
+ManifestOption = Annotated[
+    Path | None,
+    typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files it names are read."),
+]
+NoManifestOption = Annotated[
+    bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
+]
+RootOption = Annotated[
+    str | None,
+    typer.Option(
+        "--root",
+        help="Name of a new root, the first part of its files' ids; without it the folder's name. "
+        "With --server names have no root unless one is given.",
+    ),
+]
+RemoveMissingOption = Annotated[
+    bool, typer.Option("--remove-missing", help="Remove images whose file below PATH is gone.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do not ask before many images are removed.")
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Return when every file has its verdict.")]
+
+
 def add_to(app: typer.Typer) -> None:
     """Hang this command into the tree."""
     app.command()(ingest)
@@ -39,43 +75,16 @@ def add_to(app: typer.Typer) -> None:
 
 def ingest(
     context: typer.Context,
-    path: Annotated[
-        Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
-    ],
-    source: Annotated[str, typer.Option("--source", help="Name of the source.")],
-    kind: Annotated[
-        str | None,
-        typer.Option("--kind", help="`photo` or `street`; makes the source if it is new."),
-    ] = None,
-    originals: Annotated[
-        str | None,
-        typer.Option("--originals", help="`reference`, `copy` or `rendition`, for a new source."),
-    ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files it names are read."),
-    ] = None,
-    no_manifest: Annotated[
-        bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
-    ] = False,
-    root: Annotated[
-        str | None,
-        typer.Option(
-            "--root",
-            help="Name of a new root, the first part of its files' ids; without it the folder's "
-            "name. With --server names have no root unless one is given.",
-        ),
-    ] = None,
-    remove_missing: Annotated[
-        bool,
-        typer.Option("--remove-missing", help="Remove images whose file below PATH is gone."),
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before many images are removed.")
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Return when every file has its verdict.")
-    ] = False,
+    path: IntakePath,
+    source: SourceOption,
+    kind: KindOption = None,
+    originals: OriginalsOption = None,
+    manifest: ManifestOption = None,
+    no_manifest: NoManifestOption = False,
+    root: RootOption = None,
+    remove_missing: RemoveMissingOption = False,
+    yes: YesOption = False,
+    wait: WaitOption = False,
     server: Server = None,
     key: Key = None,
     org: Org = None,

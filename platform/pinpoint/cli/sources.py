@@ -120,7 +120,7 @@ def list_missing(
     as_json: Json = False,
 ) -> None:
     """List files of a source that are gone from its folders on this machine."""
-    from pinpoint.ingest.missing_files import find_missing_files, has_visible_entries
+    from pinpoint.media.missing_files import find_missing_files, has_visible_entries
 
     session = Session.of(context, org=org, as_json=as_json)
     gone: list[tuple[str, str]] = []

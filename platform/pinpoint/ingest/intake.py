@@ -9,12 +9,12 @@ from pathlib import Path
 from uuid import UUID
 
 from pinpoint.errors import BadRequest, NotFound
-from pinpoint.ingest.missing_files import MissingFiles, find_missing_files
 from pinpoint.media.checks import Refused, rejected
 from pinpoint.media.facts import storable
 from pinpoint.media.files import check_name, find_photos, tracks
 from pinpoint.media.manifest_choice import find_one_manifest
 from pinpoint.media.manifests import is_manifest, read_manifest
+from pinpoint.media.missing_files import MissingFiles, find_missing_files
 from pinpoint.ports import CatalogueWriter, Database
 from pinpoint.records import (
     Batch,

@@ -20,6 +20,7 @@ from pinpoint.records import (
     MergedFields,
     Panorama,
     Point,
+    merge_attributes,
     merge_layers,
     update_layers,
 )
@@ -115,8 +116,13 @@ def _read_file_layer(
         heading_deg=facts.heading_deg if pose is None else pose,
         altitude_m=facts.altitude_m,
         creator=facts.creator,
+        attributes=_explain_time(facts) if captured_at else {},
     )
     return layer, refusals
+
+
+def _explain_time(facts: Facts) -> dict[str, Scalar]:
+    return {"time_zone": "assumed_utc"} if facts.time_assumed_utc else {}
 
 
 def _read_manifest_layer(hint: Hint) -> Layer | None:
@@ -155,7 +161,8 @@ def _read_track_layer(
         position = position_at(track, captured_at)
         if position is None:
             return None, Refused("no_position", f"the track {track.name} has a gap at that time")
-        return Layer(position=Point(*check_position(*position))), None
+        point = Point(*check_position(*position))
+        return Layer(position=point, attributes={"track": track.name}), None
     except Refused as refused:
         return None, refused
 
@@ -179,14 +186,7 @@ def _build_capture(
 ) -> Capture:
     if merged.position is None:
         raise ValueError("a capture needs a position")
-    attributes: dict[str, Scalar] = dict(facts.attributes)
-    if merged.position_source == "gpx" and hint.track is not None:
-        attributes["track"] = Path(hint.track).name
-    if merged.captured_at == given["file"].captured_at and facts.time_assumed_utc:
-        attributes["time_zone"] = "assumed_utc"
-    stored = hint.stored_layers.get("manifest")
-    attributes.update(stored.attributes if stored else {})
-    attributes.update(hint.attributes)
+    layers = update_layers(hint.stored_layers, given, same_bytes=True)
     return Capture(
         point=merged.position,
         position_source=merged.position_source,
@@ -206,7 +206,8 @@ def _build_capture(
         height_px=picture.height_px,
         sha256=picture.sha256,
         size_bytes=picture.size_bytes,
-        attributes=attributes,
+        attributes=merge_attributes(facts.attributes, layers),
+        file_attributes=dict(facts.attributes),
         layers=given,
     )
 

@@ -54,6 +54,11 @@ SAME_SECONDS: Final = 1.0
 _TRACK_ORIGIN: Final = "gpx"
 
 
+Attribute = str | float | int | bool | None
+Attributes = Mapping[str, Attribute]
+_OUTSIDE: Final[tuple[LayerName, ...]] = ("manifest", "sidecar")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """What one origin says about an image; None where it says nothing."""
@@ -72,8 +77,9 @@ class Layer:
     """Origin of the time inside the layer; None: the layer's name."""
     warnings: tuple[str, ...] = ()
     """Sentences about values that this layer could not use."""
-    attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
-    """Further names and values; only a manifest's are kept here, the file's are read again."""
+    attributes: Attributes = field(default_factory=dict)
+    """Further names and values of a manifest row; of a file those that explain its time, of a track
+    those that explain the position. What else a file says is read again with it."""
 
     def named_values(self) -> Iterator[tuple[FieldName, Any]]:
         """Fields that have a value."""
@@ -146,6 +152,28 @@ def merge_layers(layers: Layers) -> MergedFields:
             if other != "track" and not values_agree(value, theirs)
         ]
     return MergedFields(**values, sources=sources, warnings=tuple(warnings))
+
+
+def merge_attributes(file_attributes: Attributes, layers: Layers) -> dict[str, Attribute]:
+    """The attributes of an image: the file's, and above them a manifest's.
+
+    Values that a person set do not matter here: attributes explain what the file was found with.
+
+    Args:
+        file_attributes: What the file says besides its fields.
+        layers: The image's layers.
+    """
+    outside = [layers[name] for name in _OUTSIDE if name in layers]
+    merged = dict(file_attributes)
+    if all(layer.captured_at is None for layer in outside):
+        merged.update(layers.get("file", _NOTHING).attributes)
+    if layers.get("file", _NOTHING).position is None and all(
+        layer.position is None for layer in outside
+    ):
+        merged.update(layers.get("track", _NOTHING).attributes)
+    for layer in reversed(outside):
+        merged.update(layer.attributes)
+    return merged
 
 
 def name_origin(name: LayerName, layer: Layer, of: FieldName) -> str:

@@ -48,7 +48,9 @@ class Capture:
     sha256: str
     size_bytes: int
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
-    """What else the file says; a manifest's attributes are in its layer."""
+    """The attributes that count: the file's, and above them a manifest's."""
+    file_attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    """What the file says besides its fields."""
     layers: Layers = field(default_factory=dict)
     """What this reading brought: the file, and where they are there a manifest row and a track."""
 

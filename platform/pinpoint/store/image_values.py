@@ -13,6 +13,7 @@ from pinpoint.records import (
     LayerName,
     Layers,
     Reading,
+    merge_attributes,
     merge_layers,
     update_layers,
 )
@@ -65,6 +66,7 @@ def image_values(
         "state": "pending",
         "arrival": item.arrival,
     }
+    file_attributes = jsonable(capture.file_attributes)
     wanted = []
     for face in reading.faces:
         own_id = image_id(item.organization_id, item.source.id, item.external_id, face.name)
@@ -76,7 +78,6 @@ def image_values(
         merged = merge_layers(layers)
         if merged.position is None:
             return None
-        manifest = layers.get("manifest", Layer())
         wanted.append(
             shared
             | columns_of(layers, merged.position, merged)
@@ -86,7 +87,7 @@ def image_values(
                 "lat": merged.position.lat,
                 "lon": merged.position.lon,
                 "panorama_id": merged.panorama_id or _name_panorama(item, reading),
-                "attributes": jsonable(capture.attributes) | dict(manifest.attributes),
+                "attributes": merge_attributes(file_attributes, layers),
             }
         )
     return wanted
