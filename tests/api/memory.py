@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -96,14 +97,12 @@ class Rows:
                 return one
         raise NotFound(f"no source {name_or_id}")
 
-    def add_source(
-        self, name, kind, *, licence=None, attribution=None, originals="copy", root=None
-    ):
+    def add_source(self, name, kind, *, licence=None, attribution=None, originals="copy"):
         if any(one.name == name for one in self.all_sources.values()):
             raise Conflict(f"there is a source {name} already")
         made = Source(
             id=uuid4(), name=name, kind=kind, licence=licence, attribution=attribution,
-            originals=originals, root=root, created_at=NOW,
+            originals=originals, created_at=NOW,
         )  # fmt: skip
         self.all_sources[made.id] = made
         return made
@@ -138,6 +137,10 @@ class Rows:
     def batch_items(self, batch_id, *, state=None, after=0, limit=200):
         held = self._get(self.all_batches, batch_id, "batch")["items"]
         return [i for i in held if i.seq > after and state in (None, i.state)][:limit]
+
+    def refused_counts(self, batch_id):
+        refused = [i for i in self.batch_items(batch_id) if i.state in ("rejected", "failed")]
+        return dict(Counter(i.reason or "unknown" for i in refused))
 
     def add_items(self, batch_id, items):
         held = self._get(self.all_batches, batch_id, "batch")
@@ -179,7 +182,8 @@ class Rows:
 
     def fix_image(self, image_id, fix):
         own = self.image(image_id)
-        given = {f.name: getattr(fix, f.name) for f in dataclasses.fields(fix)}
+        names = [f.name for f in dataclasses.fields(fix) if f.name != "clear"]
+        given = {name: getattr(fix, name) for name in names}
         changes = {name: value for name, value in given.items() if value is not None}
         self.all_images[image_id] = dataclasses.replace(own, version=own.version + 1, **changes)
         return self.all_images[image_id]

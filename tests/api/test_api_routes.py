@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from uuid import UUID, uuid4
 
 import pytest
 
 from api import memory
+from pinpoint.api.schemas_catalogue import FixIn
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 
@@ -118,6 +120,58 @@ def test_a_batch_from_open_to_complete(api):
     assert new[1].hint.position_source == "caller"
 
 
+@pytest.mark.parametrize(
+    "name", [b"x\\y.jpg", b"x\\\\y.jpg", b"C:\\a\\y.jpg", b"\\\\host\\y.jpg", b"/y.jpg"]
+)
+def test_upload_name_that_could_become_another_is_refused(api, name):
+    api.rows().add_source("walk", "photo")
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="' + name + b'"\r\n\r\n'
+        b"data\r\n--b--\r\n"
+    )
+    with api.http() as http:
+        batch = http.post("/v1/batches", json={"source": "walk"}).json()
+        answer = http.post(
+            f"/v1/batches/{batch['id']}/images",
+            content=body,
+            headers={"Content-Type": "multipart/form-data; boundary=b"},
+        )
+        kept = http.get(f"/v1/batches/{batch['id']}/items").json()["items"]
+    assert (answer.status_code, answer.json()["reason"], kept) == (400, "bad_request", [])
+    assert "backslash" in answer.json()["detail"]
+    assert api.parts.blobs.kept == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "cleared"),
+    [
+        ({"creator": None}, {"creator"}),
+        ({"lat": None, "lon": None}, {"position"}),
+        ({"clear": ["position", "captured_at"]}, {"position", "captured_at"}),
+        ({"licence": "CC0", "clear": ["creator"]}, {"creator"}),
+    ],
+)
+def test_patch_with_null_or_clear_clears_manual_values(body, cleared):
+    assert FixIn.model_validate(body).record().clear == cleared
+
+
+def test_image_out_shows_origins_and_warnings(api):
+    rows = api.rows()
+    one = dataclasses.replace(
+        memory.image(rows.add_source("walk", "photo")),
+        position_source="manual",
+        time_source="manifest",
+        field_sources={"position": "manual", "captured_at": "manifest"},
+        warnings=("position: manual 1, 2 is used; exif has 3, 4",),
+    )
+    rows.all_images[one.id] = one
+    with api.http() as http:
+        shown = http.get(f"/v1/images/{one.id}").json()
+    assert (shown["position_source"], shown["time_source"]) == ("manual", "manifest")
+    assert shown["field_sources"] == {"position": "manual", "captured_at": "manifest"}
+    assert shown["warnings"] == ["position: manual 1, 2 is used; exif has 3, 4"]
+
+
 def test_pages_of_batches(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
@@ -159,6 +213,9 @@ def test_an_image_is_shown_fixed_and_deleted(api):
         {"lat": 91, "lon": 0},
         {"heading_deg": 360},
         {"x": 1},
+        {"lat": None},
+        {"clear": ["altitude_m"]},
+        {"creator": "me", "clear": ["creator"]},
         {"captured_at": "2026-01-01T00:00:00"},
     ],
 )

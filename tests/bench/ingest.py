@@ -39,7 +39,6 @@ _SOURCE = Source(
     licence=None,
     attribution=None,
     originals="reference",
-    root=None,
     created_at=datetime(2025, 1, 1, tzinfo=UTC),
 )
 

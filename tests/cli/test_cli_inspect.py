@@ -154,12 +154,12 @@ def test_inspect_several_manifests_refused_by_name(pinpoint, tmp_path):
     (tmp_path / "a.jpg").write_bytes(photo())
     for name in ("one.csv", "two.csv"):
         (tmp_path / name).write_text("file,lat,lon\na.jpg,1,2\n")
-    refused = pinpoint("inspect", tmp_path, code=65)
-    assert "2 manifests (one.csv, two.csv)" in refused.err
+    refused = pinpoint("inspect", tmp_path, code=64)
+    assert "several manifests: one.csv, two.csv" in refused.err
     (one,) = pinpoint("inspect", tmp_path, "--manifest", "two.csv", "--json")["files"]
     assert (one["lat"], one["lon"]) == (1.0, 2.0)
     both = pinpoint("inspect", tmp_path, "--manifest", "two.csv", "--no-manifest", code=64)
-    assert "either" in both.err
+    assert "exclude each other" in both.err
 
 
 def test_inspect_one_photo_names_its_sidecars(pinpoint, tmp_path):

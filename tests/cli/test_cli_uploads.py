@@ -7,8 +7,10 @@ import json
 import pytest
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
+from pinpoint.cli.exits import EXIT
 from pinpoint.client import Client
 from pinpoint.client.folders import FILES, Upload, chunks
+from pinpoint.errors import BadRequest
 
 ROWS = """file,lat,lon,captured_at,creator,weather
 a/p.png,48.5,2.5,2024-05-01T10:00:00Z,ann,"sunny,
@@ -74,12 +76,55 @@ def test_what_was_not_sent_is_printed(pinpoint, api, folder):  # noqa: F811
 def test_tracks_are_not_sent_and_that_is_said(pinpoint, api, folder):  # noqa: F811
     api.rows().add_source("walk", "photo")
     (folder / "a" / "walk.gpx").write_text("<gpx/>")
-    said = pinpoint("ingest", folder, "--source", "walk", "--json")
-    assert (said["items"], said["not_sent"]) == (4, [])
-    text = pinpoint("ingest", folder, "--source", "walk").err
-    assert "GPX tracks are not sent: 2 photos lie beside one" in text
+    plain = ["ingest", folder, "--source", "walk", "--no-manifest"]
+    said = pinpoint(*plain, "--json")
+    assert (said["items"], said["not_sent"], said["manifest"]) == (4, [], None)
+    assert "GPX tracks are not sent: 2 photos lie beside one" in pinpoint(*plain).err
     (folder / "a" / "walk.gpx").unlink()
-    assert "GPX" not in pinpoint("ingest", folder, "--source", "walk").err
+    assert "GPX" not in pinpoint(*plain).err
+
+
+def test_ingest_of_a_folder_with_a_manifest_uses_it_and_says_so(pinpoint, api, folder):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    picture(folder / "b" / "unnamed.png")
+    said = pinpoint("ingest", folder, "--source", "walk", "--json")
+    # Four rows that can be read and the file that no row names; a/far.png's row was refused.
+    assert (said["items"], said["manifest"], len(said["not_sent"])) == (5, "m.csv", 3)
+    assert sent(api)[-1] == ("b/unnamed.png", None)
+    text = pinpoint("ingest", folder, "--source", "walk").out
+    assert "manifest m.csv is used (--no-manifest reads without it)" in text
+    (folder / "other.csv").write_text("file,lat,lon\n")
+    refused = pinpoint("ingest", folder, "--source", "walk", code=EXIT[BadRequest]).err
+    assert "m.csv, other.csv; choose one with --manifest" in refused
+
+
+def test_ingest_with_a_root_puts_its_name_before_the_names(pinpoint, api, folder):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    pinpoint("ingest", folder / "a", "--source", "walk", "--root", "card 1", "--json")
+    assert [name for name, _ in sent(api)] == ["card 1/far.png", "card 1/p.png"]
+    for name in ("a/b", "..", " "):
+        refused = pinpoint(
+            "ingest", folder, "--source", "walk", "--root", name, code=EXIT[BadRequest]
+        )
+        assert "cannot name a root" in refused.err
+
+
+def test_empty_folder_makes_no_source_on_a_server(pinpoint, api, tmp_path):  # noqa: F811
+    (tmp_path / "empty").mkdir()
+    asked = ["ingest", tmp_path / "empty", "--source", "new", "--kind", "photo"]
+    assert "no files to upload" in pinpoint(*asked, code=EXIT[BadRequest]).err
+    assert api.rows().sources() == []
+
+
+def test_names_that_the_wire_could_change_are_rejected_here(api, tmp_path):
+    api.rows().add_source("walk", "photo")
+    for name in ("x\\y.png", "a%22b.png", "ok.png"):
+        picture(tmp_path / name)
+    with Client.open(api.url) as client:
+        said = client.ingest_folder(tmp_path, source="walk")
+    assert said["items"] == 1
+    assert {one["reason"] for one in said["not_sent"]} == {"bad_name"}
+    assert len(said["not_sent"]) == 2
 
 
 def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):

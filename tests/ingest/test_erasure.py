@@ -181,7 +181,7 @@ def test_an_erased_image_leaves_its_batch_whole_and_nameless(rig, org, tmp_path)
     (folder / "twin.jpg").write_bytes((folder / "0001.jpg").read_bytes())
     batch = rig.ingest(folder, org)
     rig.ingest(folder, org)
-    victim = rig.scalar("SELECT id FROM images WHERE external_id = '0001.jpg'")
+    victim = rig.scalar("SELECT id FROM images WHERE external_id = 'in/0001.jpg'")
     with rig.operator.write(org) as catalogue:
         catalogue.delete_image(victim)
     rig.run()

@@ -60,7 +60,7 @@ def test_poison_that_was_uploaded_keeps_its_bytes_for_another_try(rig, tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "poison.png").write_bytes(poison())
     with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy", root=str(tmp_path / "in"))
+        catalogue.add_source("photos", "photo", originals="copy")
         batch = catalogue.open_batch(catalogue.source("photos").id)
     from pinpoint.records import NewItem
 

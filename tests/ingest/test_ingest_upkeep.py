@@ -190,10 +190,10 @@ def test_a_late_worker_does_not_put_an_older_file_over_a_newer(rig, org, folder)
     (folder / "0000.jpg").write_bytes(jpeg(500, 48.85, 2.35))
     newer = register(rig, org, folder)
     rig.run()
-    held = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = '0000.jpg'")
+    held = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'")
     (folder / "0000.jpg").write_bytes(jpeg(0, 48.85, 2.35))
     pipeline.ingest_items(slow, WORKER, rig.parts)
-    now = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = '0000.jpg'")
+    now = rig.scalar("SELECT encode(sha256, 'hex') FROM images WHERE external_id = 'in/0000.jpg'")
     assert now == held
     assert batch_of(rig, org, newer).indexed == 6
     assert rig.scalar("SELECT count(*) FROM batch_items WHERE reason = 'superseded'") == 6

@@ -33,7 +33,7 @@ def folder(rig, tmp_path):
     write_photos(tmp_path / "in", 4)
     rig.org = rig.organization()
     with rig.operator.write(rig.org) as catalogue:
-        catalogue.add_source("photos", "photo", originals="copy", root=str(tmp_path / "in"))
+        catalogue.add_source("photos", "photo", originals="copy")
     return tmp_path / "in"
 
 
@@ -147,9 +147,7 @@ def test_no_lock_is_held_while_bytes_are_moved(rig, tmp_path, monkeypatch, polic
     write_photos(tmp_path / "in", 3)
     org = rig.organization()
     with rig.operator.write(org) as catalogue:
-        source = catalogue.add_source(
-            "photos", "photo", originals=policy, root=str(tmp_path / "in")
-        )
+        source = catalogue.add_source("photos", "photo", originals=policy)
     free, put = [], rig.blobs.put
     asked = "SELECT pg_try_advisory_xact_lock(hashtextextended(:source, 0))::int"
 

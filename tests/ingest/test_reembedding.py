@@ -58,7 +58,7 @@ def test_every_policy_of_originals_can_be_encoded_again(rig, tiny, backlog, tmp_
     write_photos(tmp_path / "in", 5)
     org = rig.organization()
     with rig.operator.write(org) as catalogue:
-        catalogue.add_source("photos", "photo", originals=originals, root=str(tmp_path / "in"))
+        catalogue.add_source("photos", "photo", originals=originals)
     assert rig.ingest(tmp_path / "in", org).indexed == 5
     old = stored(rig, rig.encoder.contract)
     ids = missing(backlog, tiny)
@@ -82,7 +82,7 @@ def test_the_vectors_are_those_that_an_ingest_would_have_made(rig, tiny, backlog
     for image_id, vector in stored(rig, tiny.encoder.contract).items():
         with rig.database.read(org) as catalogue:
             name = catalogue.image(image_id).external_id
-        read = tiny.decoder.read(name, str(tmp_path / "in" / name), query=True)
+        read = tiny.decoder.read(name, str(tmp_path / name), query=True)
         wanted = tiny.encoder.encode([read.faces[0].pixels], "photo")[0]
         assert np.abs(vector - wanted).max() < 1e-3
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_reached_is_said_image_by_image(rig, tiny, backlog, tmp_p
     (folder / "0002.jpg").write_bytes(jpeg(99, 1.0, 1.0))
     (folder / "0003.jpg").write_bytes(b"no picture")
     with rig.owner.begin() as unit:
-        nowhere = "UPDATE images SET locator = NULL WHERE external_id = '0004.jpg'"
+        nowhere = "UPDATE images SET locator = NULL WHERE external_id = 'in/0004.jpg'"
         unit.connection.execute(text(nowhere))
     found = pipeline.reembed_images(missing(backlog, tiny), tiny, backlog)
     assert found.done == 1
@@ -138,7 +138,7 @@ def test_new_bytes_and_deletions_meanwhile_leave_no_wrong_vector(rig, tiny, back
     files = backlog.files(ids)
     (folder / "0000.jpg").write_bytes(jpeg(500, 10.0, 2.35))
     rig.ingest(folder, org)
-    gone = next(file.images[0].id for file in files if file.file == "0001.jpg")
+    gone = next(file.images[0].id for file in files if file.file == "in/0001.jpg")
     with rig.database.write(org) as catalogue:
         catalogue.delete_image(gone)
     rig.run()

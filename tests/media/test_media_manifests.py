@@ -12,9 +12,9 @@ import pytest
 from media.pictures import photo
 from pinpoint.errors import BadManifest, BadRequest
 from pinpoint.media.columns import COLUMN_NAMES, check_asked, find_column
+from pinpoint.media.manifest_choice import find_one_manifest
 from pinpoint.media.manifests import (
     ManifestRow,
-    choose_manifest,
     describe_manifest,
     find_manifests,
     read_manifest,
@@ -372,11 +372,11 @@ def test_find_manifests_names_files_only(folder: Path) -> None:
     (folder / "deep").mkdir()
     (folder / "deep" / "b.csv").write_text("file\nq.jpg\n")
     assert find_manifests(folder) == [folder / "a.csv"]
-    assert choose_manifest(folder) == folder / "a.csv"
-    assert choose_manifest(folder / "deep") == folder / "deep" / "b.csv"
+    assert find_one_manifest(folder) == folder / "a.csv"
+    assert find_one_manifest(folder / "deep") == folder / "deep" / "b.csv"
     (folder / "b.tsv").write_text("path\tlat\tlon\n")
-    with pytest.raises(BadManifest, match=r"2 manifests \(a\.csv, b\.tsv\)"):
-        choose_manifest(folder)
+    with pytest.raises(BadRequest, match=r"several manifests: a\.csv, b\.tsv"):
+        find_one_manifest(folder)
     with pytest.raises(NotADirectoryError):
         find_manifests(folder / "a.csv")
 

@@ -100,7 +100,7 @@ def stored_views(client, folder, places):
         panoramas=np.array([row.panorama_id for row in stored]),
         positions=np.array([(row.lat, row.lon) for row in stored]),
         vectors=np.stack([unpack(row.vector) for row in stored]),
-        photos=[folder / row.external_id for row in stored],
+        photos=[folder.parent / row.external_id for row in stored],
     )
 
 

@@ -83,7 +83,7 @@ def case(request, world, images, gathering):
 def towns(images):
     found = defaultdict(list)
     for each in images.values():
-        found[each.external_id.split("/")[0]].append(each)
+        found[each.external_id.split("/")[-2]].append(each)
     return found
 
 

@@ -250,7 +250,7 @@ def _no_answer_is_wrong(load_, old, new):
 
 
 def _nothing_is_lost(ground, services, contract):
-    real = ground.sql("SELECT count(*) FROM images WHERE external_id NOT LIKE '_______.jpg'")
+    real = ground.sql("SELECT count(*) FROM images WHERE external_id !~ '^[0-9]{7}[.]jpg$'")
     indexed = ground.sql("SELECT count(*) FROM images WHERE state = 'indexed'")
     services.ensure_index()
     drift = reconcile(

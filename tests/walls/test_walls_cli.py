@@ -38,6 +38,7 @@ OPERATOR = {
     "train embedder", "train reranker", "train status", "train resume",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
     "bundles use", "bundles forget",
+    "sources roots", "sources move-root", "sources missing",
     "orgs create", "orgs list", "orgs revoke", "orgs erase",
     "keys create", "keys list", "keys revoke",
     "index info", "index rebuild", "index reconcile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -31,6 +32,7 @@ from pinpoint.records import Caller, NewItem
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
 
 MAX_NAME: Final = 512
+_DRIVE: Final = re.compile(r'filename="?[A-Za-z]:\\')
 _CAN_INGEST = needs("ingest")
 _HINTS: Final = TypeAdapter(dict[str, HintIn])
 
@@ -103,9 +105,15 @@ def upload_images(
     form: Annotated[FormData, Depends(upload_form)],
     count: Annotated[Meters, Depends(meters)],
 ) -> UploadedOut:
-    """Keep the files and ask for their ingest; each file's name is its identity in the source."""
+    """Keep the files and ask for their ingest; each file's name is its identity in the source.
+
+    A name is a path with `/`. Names with a backslash or a leading `/` are refused, so that two
+    names never become one.
+    """
     files = forms.files(form, "files")
-    names = [_external_id(file.filename) for file in files]
+    names = [
+        _external_id(file.filename, file.headers.get("content-disposition", "")) for file in files
+    ]
     hints = _hints(forms.fields(form, UploadForm).hints, names)
     if not files:
         raise BadRequest("the form has no file in the field 'files'")
@@ -185,7 +193,9 @@ def list_batches(
 def get_batch(batch_id: BatchId, caller: Reader, parts: Parts) -> BatchOut:
     """One upload set with its counts."""
     with parts.database.read(caller.organization_id) as catalogue:
-        return BatchOut.of(catalogue.batch(batch_id))
+        batch = catalogue.batch(batch_id)
+        refused = batch.rejected + batch.failed
+        return BatchOut.of(batch, catalogue.refused_counts(batch_id) if refused else None)
 
 
 @router.get(
@@ -225,11 +235,25 @@ def retry_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> RetriedOut
     return RetriedOut(retried=retried, batch=BatchOut.of(batch))
 
 
-def _external_id(name: str | None) -> str:
+def _external_id(name: str | None, disposition: str) -> str:
+    """The id that a form's file name is, letter by letter: two names never become one id.
+
+    Args:
+        name: As the form's parser gives it.
+        disposition: The header that it was read from: the parser cuts a path of Windows to its end.
+
+    Raises:
+        BadRequest: The name is empty, too long, or cannot be an id.
+    """
     # Clients write a quotation mark in a form's file name as browsers do.
-    cleaned = (name or "").replace("%22", '"').replace("\\", "/").lstrip("/")
+    cleaned = (name or "").replace("%22", '"')
     if not cleaned or len(cleaned) > MAX_NAME:
         raise BadRequest(f"every file needs a name of 1 to {MAX_NAME} characters")
+    if "\\" in cleaned or cleaned.startswith("/") or _DRIVE.search(disposition):
+        raise BadRequest(
+            f"the file name {cleaned[:80]!r} cannot be used: name the file by its path below its "
+            "folder, with / between folders and no backslash"
+        )
     if not cleaned.isprintable() or ".." in cleaned.split("/"):
         raise BadRequest(f"the file name {cleaned[:80]!r} cannot be used: control characters or ..")
     return cleaned

@@ -41,7 +41,10 @@ def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
 def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) -> ImageOut:
-    """Correct a position or another field; the version rises and the index follows."""
+    """Set or clear a position or another field by hand; such a value counts before every other.
+
+    The version rises and the index follows.
+    """
     with parts.database.write(caller.organization_id) as catalogue:
         return ImageOut.of(catalogue.fix_image(image_id, body.record()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
@@ -10,7 +11,18 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from pinpoint.api.schemas_basics import GeoPoint, thumbnail_url
 from pinpoint.media.clocks import MAX_CLOCK_OFFSET_S, find_zone
-from pinpoint.records import Batch, BatchItem, Hint, Image, ImageFix, OriginalsPolicy, Point, Source
+from pinpoint.records import (
+    MANUAL_FIELDS,
+    Batch,
+    BatchItem,
+    Hint,
+    Image,
+    ImageFix,
+    ManualField,
+    OriginalsPolicy,
+    Point,
+    Source,
+)
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
@@ -64,14 +76,18 @@ class SourceOut(_Row):
     licence: str | None
     attribution: str | None
     originals: OriginalsPolicy
-    root: str | None
+    roots: list[str] = Field(
+        description="Names of the folders that were ingested on the stack's machine; ids of their "
+        "files begin with them."
+    )
     created_at: datetime
     images: int
 
     @classmethod
     def of(cls, source: Source) -> SourceOut:
-        """One source."""
-        return cls.model_validate(source)
+        """One source; paths of its roots are for the operator only."""
+        own = {name: getattr(source, name) for name in cls.model_fields if name != "roots"}
+        return cls(**own, roots=[root.name for root in source.roots if root.name])
 
 
 class SourcesOut(BaseModel):
@@ -113,11 +129,18 @@ class BatchOut(_Row):
     duplicate: int
     rejected: int
     failed: int
+    reasons: dict[str, int] | None = Field(
+        default=None,
+        description="Files that ended `rejected` or `failed`, by reason; only where one batch is "
+        "asked for.",
+        examples=[{"no_position": 3}],
+    )
 
     @classmethod
-    def of(cls, batch: Batch) -> BatchOut:
+    def of(cls, batch: Batch, reasons: Mapping[str, int] | None = None) -> BatchOut:
         """One batch."""
-        return cls.model_validate(batch)
+        shown = cls.model_validate(batch)
+        return shown if reasons is None else shown.model_copy(update={"reasons": dict(reasons)})
 
 
 class BatchesOut(BaseModel):
@@ -139,6 +162,10 @@ class ItemOut(_Row):
     detail: str | None
     image_ids: list[UUID]
     attempts: int
+    notes: list[str] = Field(
+        description="What else there is to know about the file: bytes that were replaced, values "
+        "that were set manually and kept."
+    )
 
     @classmethod
     def of(cls, item: BatchItem) -> ItemOut:
@@ -168,7 +195,7 @@ class RetriedOut(BaseModel):
 
 
 class HintIn(_Sent):
-    """What a caller knows of a file; wins over what the file says of itself."""
+    """What a caller knows of a file; counts as a manifest does, before the file itself."""
 
     lat: Finite | None = None
     lon: Finite | None = None
@@ -200,7 +227,7 @@ class HintIn(_Sent):
 
 
 class FixIn(_Sent):
-    """A correction; what is left out stays as it is."""
+    """A correction; what is left out stays as it is, and null clears the manual value."""
 
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
         default=None, description="Goes together with lon.", examples=[48.8566]
@@ -213,16 +240,39 @@ class FixIn(_Sent):
     creator: Text | None = None
     sequence: Text | None = None
     licence: Text | None = None
+    clear: list[ManualField] = Field(
+        default_factory=list,
+        max_length=len(MANUAL_FIELDS),
+        description="Fields whose manual value is removed; the value with the next precedence "
+        "comes back. A field given as null is cleared as well.",
+        examples=[["position"]],
+    )
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_whole(self) -> Self:
         if (self.lat is None) != (self.lon is None):
             raise ValueError("lat and lon go together")
         if self.lat == 0 and self.lon == 0:
             raise ValueError("0/0 is no position that a photo has")
-        if all(getattr(self, name) is None for name in type(self).model_fields):
+        given = self._list_given()
+        if not given and not self._list_cleared():
             raise ValueError("nothing to correct; give at least one field")
+        if both := given & self._list_cleared():
+            raise ValueError(f"{sorted(both)[0]} is given and cleared at once; do one of them")
         return self
+
+    def _list_given(self) -> set[ManualField]:
+        values = {name: getattr(self, name) for name in MANUAL_FIELDS if name != "position"}
+        given: set[ManualField] = {name for name, value in values.items() if value is not None}
+        return given | ({"position"} if self.lat is not None else set())
+
+    def _list_cleared(self) -> set[ManualField]:
+        cleared: set[ManualField] = set(self.clear)
+        for name in MANUAL_FIELDS:
+            sent = {"lat", "lon"} if name == "position" else {name}
+            if sent <= self.model_fields_set and name not in self._list_given():
+                cleared.add(name)
+        return cleared
 
     def record(self) -> ImageFix:
         """The same as the catalogue knows it."""
@@ -230,6 +280,7 @@ class FixIn(_Sent):
         if self.lat is not None and self.lon is not None:
             point = Point(self.lat, self.lon)
         return ImageFix(
+            clear=frozenset(self._list_cleared()),
             point=point,
             captured_at=self.captured_at,
             heading_deg=self.heading_deg,
@@ -272,21 +323,36 @@ class ImageOut(BaseModel):
     created_at: datetime
     updated_at: datetime
     thumbnail_url: str
+    position_source: str = Field(
+        description="Origin of the position: `manual`, `manifest`, `caller` (upload fields), a tag "
+        "of the file, or `gpx`."
+    )
+    time_source: str | None = Field(description="Origin of captured_at; null without a time.")
+    field_sources: dict[str, str] = Field(
+        description="Field → origin of its value, for each field that has one.",
+        examples=[{"position": "manual", "captured_at": "exif", "creator": "manifest"}],
+    )
+    warnings: list[str] = Field(
+        description="One sentence for each value that was chosen over another one or ignored."
+    )
 
     @classmethod
     def of(cls, image: Image) -> ImageOut:
         """One image."""
-        own = {name: getattr(image, name) for name in _SAME if name != "attributes"}
+        own = {name: getattr(image, name) for name in _SAME if name not in _COPIED}
         return cls(
             **own,
             lat=image.point.lat,
             lon=image.point.lon,
             geometry=GeoPoint.of(image.point),
             attributes=dict(image.attributes),
+            field_sources=dict(image.field_sources),
+            warnings=list(image.warnings),
             thumbnail_url=thumbnail_url(image.id),
         )
 
 
+_COPIED: Final = ("attributes", "field_sources", "warnings")
 _SAME = tuple(name for name in ImageOut.model_fields if name in Image.__dataclass_fields__)
 
 

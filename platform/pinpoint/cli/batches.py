@@ -57,8 +57,12 @@ def show(
         output.show_json({"batch": batch, **page})
         return
     show_counts([batch])
+    show_reasons(batch)
     columns = ("seq", "file", "state", "stage", "reason", "detail")
-    rows = [[item[name] for name in columns] for item in page["items"]]
+    rows = []
+    for item in page["items"]:
+        rows.append([item[name] for name in columns])
+        rows += [["", "", "", "", "note", note] for note in item["notes"]]
     output.table(None, (">seq", *columns[1:]), rows)
     if page["next"] is not None:
         output.note(f"more: --after {page['next']}")
@@ -97,6 +101,18 @@ def show_counts(batches: list[dict[str, Any]]) -> None:
         for batch in batches
     ]
     output.table(None, ("id", "source", "created (UTC)", ">files", "where they stand"), rows)
+
+
+def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
+    """Print how many files ended without an image, by reason."""
+    if not batch.get("reasons"):
+        return
+    counts = ", ".join(f"{count} {reason}" for reason, count in batch["reasons"].items())
+    output.say(f"not taken: {counts}")
+    if how_to_list:
+        for state in ("rejected", "failed"):
+            if batch[state]:
+                output.say(f"list them: pinpoint batches show {batch['id']} --state {state}")
 
 
 def standing(batch: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.errors import BadRequest
+from pinpoint.records import MANUAL_FIELDS
 
 app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
 
@@ -50,12 +51,20 @@ def fix(
     creator: Annotated[str | None, typer.Option("--creator", help="Who took it.")] = None,
     sequence: Annotated[str | None, typer.Option("--sequence", help="Sequence it is of.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--clear",
+            help="Remove the value set by hand of `position`, `captured_at`, `heading_deg`, "
+            "`creator`, `sequence` or `licence`; repeat for several.",
+        ),
+    ] = None,
     server: Server = None,
     key: Key = None,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Correct an image; what is not given stays as it is."""
+    """Set or clear an image's values by hand; what is not given stays as it is."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     fields = {
         "lat": lat,
@@ -66,7 +75,12 @@ def fix(
         "sequence": sequence,
         "licence": licence,
     }
-    given = {name: value for name, value in fields.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))
+    if unknown:
+        raise BadRequest(f"--clear {unknown[0]}: it takes {', '.join(MANUAL_FIELDS)}")
+    if clear:
+        given["clear"] = list(dict.fromkeys(clear))
     if not given:
         raise BadRequest("nothing to correct; give at least one of the options")
     with session.client() as client:
@@ -97,8 +111,9 @@ def _show(session: Session, image: dict[str, Any]) -> None:
     if session.as_json:
         output.show_json(image)
         return
-    rows = [
-        (name, value) for name, value in image.items() if name not in ("geometry", "attributes")
-    ]
+    nested = ("geometry", "attributes", "field_sources", "warnings")
+    rows = [(name, value) for name, value in image.items() if name not in nested]
+    rows += [(f"source of {name}", value) for name, value in sorted(image["field_sources"].items())]
+    rows += [("warning", text) for text in image["warnings"]]
     rows += [(f"attributes.{name}", value) for name, value in sorted(image["attributes"].items())]
     output.table(None, ("field", "value"), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.batches import show_counts
+from pinpoint.cli.batches import show_counts, show_reasons
 from pinpoint.cli.exits import FAILED_ITEMS
 from pinpoint.cli.reading import (
     ClockOption,
@@ -26,12 +27,13 @@ from pinpoint.cli.reading import (
 )
 from pinpoint.cli.reading import as_dict as others_as_dict
 from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.client.folders import with_tracks
+from pinpoint.client.folders import check_upload, choose_manifest, with_tracks
 from pinpoint.errors import BadRequest, NotFound
 from pinpoint.records import Batch, OriginalsPolicy, ReadOptions
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
+    from pinpoint.media.missing_files import MissingFiles
 
 ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
     "reference": "reference",
@@ -42,6 +44,42 @@ _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 1.0
 
 
+IntakePath = Annotated[
+    Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
+]
+SourceOption = Annotated[str, typer.Option("--source", help="Name of the source.")]
+KindOption = Annotated[
+    str | None,
+    typer.Option("--kind", help="`photo` or `street`; makes the source if it is new."),
+]
+OriginalsOption = Annotated[
+    str | None,
+    typer.Option("--originals", help="`reference`, `copy` or `rendition`, for a new source."),
+]
+ManifestOption = Annotated[
+    Path | None,
+    typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files it names are read."),
+]
+NoManifestOption = Annotated[
+    bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
+]
+RootOption = Annotated[
+    str | None,
+    typer.Option(
+        "--root",
+        help="Name of a new root, the first part of its files' ids; without it the folder's name. "
+        "With --server names have no root unless one is given.",
+    ),
+]
+RemoveMissingOption = Annotated[
+    bool, typer.Option("--remove-missing", help="Remove images whose file below PATH is gone.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do not ask before many images are removed.")
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Return when every file has its verdict.")]
+
+
 def add_to(app: typer.Typer) -> None:
     """Hang this command into the tree."""
     app.command()(ingest)
@@ -49,29 +87,20 @@ def add_to(app: typer.Typer) -> None:
 
 def ingest(
     context: typer.Context,
-    path: Annotated[
-        Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
-    ],
-    source: Annotated[str, typer.Option("--source", help="Name of the source.")],
-    kind: Annotated[
-        str | None,
-        typer.Option("--kind", help="`photo` or `street`; makes the source if it is new."),
-    ] = None,
-    originals: Annotated[
-        str | None,
-        typer.Option("--originals", help="`reference`, `copy` or `rendition`, for a new source."),
-    ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option("--manifest", help="CSV or GeoJSON whose rows name files below PATH."),
-    ] = None,
+    path: IntakePath,
+    source: SourceOption,
+    kind: KindOption = None,
+    originals: OriginalsOption = None,
+    manifest: ManifestOption = None,
+    no_manifest: NoManifestOption = False,
+    root: RootOption = None,
+    remove_missing: RemoveMissingOption = False,
+    yes: YesOption = False,
     track: TrackOption = None,
     time_zone: TimeZoneOption = None,
     camera_clock_offset: ClockOption = None,
     column: ColumnOption = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Return when every file has its verdict.")
-    ] = False,
+    wait: WaitOption = False,
     server: Server = None,
     key: Key = None,
     org: Org = None,
@@ -81,24 +110,80 @@ def ingest(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if originals is not None and originals not in ORIGINALS:
         raise BadRequest(f"--originals must be one of {', '.join(ORIGINALS)}")
-    options = read_options(track, time_zone, camera_clock_offset, column)
-    _note_manifest(path, manifest, options)
-    if session.server is not None or session.key is not None:
-        batch = _upload(session, path, source, kind, originals, manifest, options, wait)
-    else:
-        batch = _register(session, path, source, kind, originals, manifest, options, wait)
+    if manifest is not None and no_manifest:
+        raise BadRequest("--manifest and --no-manifest exclude each other")
+    what = _Intake(
+        path=path,
+        source=source,
+        kind=kind,
+        originals=originals,
+        manifest=None if manifest is None else _manifest(path, manifest),
+        use_manifest=not no_manifest,
+        root=root,
+        remove_missing=remove_missing,
+        yes=yes,
+        options=read_options(track, time_zone, camera_clock_offset, column),
+        wait=wait,
+    )
+    _note_columns(what)
+    remote = session.server is not None or session.key is not None
+    batch = _upload(session, what) if remote else _register(session, what)
     others = find_beside(path)
     batch["sidecars_not_read"] = others_as_dict(others)["sidecars_not_read"]
     if session.as_json:
         output.show_json(batch)
     else:
-        show_counts([batch])
-        _show_not_sent(batch["not_sent"])
-        if batch["repeated"]:
-            output.note(f"{batch['repeated']} requests were sent again: the server was away")
+        _show(batch)
         note_lines(describe_sidecars(others))
     if batch["failed"]:
         raise typer.Exit(FAILED_ITEMS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Intake:
+    """What the options say."""
+
+    path: Path
+    source: str
+    kind: str | None
+    originals: str | None
+    manifest: Path | None
+    use_manifest: bool
+    root: str | None
+    remove_missing: bool
+    yes: bool
+    options: ReadOptions
+    wait: bool
+
+
+def _show(batch: dict[str, Any]) -> None:
+    if batch["manifest"]:
+        output.say(f"manifest {batch['manifest']} is used (--no-manifest reads without it)")
+    if batch.get("root_is_new"):
+        output.say(f"new root {batch['root']} of source {batch['source']}")
+    show_counts([batch])
+    show_reasons(batch, how_to_list=True)
+    _show_missing(batch)
+    _show_not_sent(batch["not_sent"])
+    if batch["repeated"]:
+        output.note(f"{batch['repeated']} requests were sent again: the server was away")
+
+
+def _show_missing(batch: dict[str, Any]) -> None:
+    """Files that were ingested before and are gone."""
+    if not batch.get("missing"):
+        return
+    if batch["removed"]:
+        output.say(
+            f"{batch['missing']} files of this folder are gone: {batch['removed']} images are "
+            "being removed"
+        )
+        return
+    output.say(
+        f"{batch['missing']} files of this folder are gone and their images stay; list them: "
+        f"pinpoint sources missing {batch['source']}; remove them: pinpoint ingest with "
+        "--remove-missing"
+    )
 
 
 def _show_not_sent(refused: list[dict[str, str]]) -> None:
@@ -109,22 +194,17 @@ def _show_not_sent(refused: list[dict[str, str]]) -> None:
         output.table(None, names, [[one[name] for name in names] for one in refused])
 
 
-def _upload(
-    session: Session,
-    path: Path,
-    source: str,
-    kind: str | None,
-    originals: str | None,
-    manifest: Path | None,
-    options: ReadOptions,
-    wait: bool,
-) -> dict[str, Any]:
-    listed = None if manifest is None else _manifest(path, manifest)
-    if options.track is not None:
+def _upload(session: Session, what: _Intake) -> dict[str, Any]:
+    if what.remove_missing:
+        raise BadRequest(
+            "--remove-missing works on the machine of the stack, which knows the folders of a "
+            "source; over a server delete images one by one"
+        )
+    if what.options.track is not None:
         raise BadRequest(
             "GPX tracks are not sent: --track works on the machine of the stack, without --server"
         )
-    tracked = 0 if listed else with_tracks(path)
+    tracked = 0 if what.manifest else with_tracks(what.path)
     if tracked:
         output.note(
             f"GPX tracks are not sent: {tracked} photos lie beside one, and those without a "
@@ -133,63 +213,88 @@ def _upload(
         )
     with session.client() as client:
         try:
-            client.source(source)
+            client.source(what.source)
         except NotFound:
-            if kind is None:
+            if what.kind is None:
                 raise
-            client.add_source(source, kind, originals=originals or "copy")
+            check_upload(what.path, manifest=what.manifest, use_manifest=what.use_manifest)
+            client.add_source(what.source, what.kind, originals=what.originals or "copy")
         bar, task = output.progress("ingest")
         with bar:
             return client.ingest_folder(
-                path,
-                source=source,
-                manifest=listed,
-                options=options,
-                wait=wait,
+                what.path,
+                source=what.source,
+                manifest=what.manifest,
+                use_manifest=what.use_manifest,
+                root=what.root,
+                options=what.options,
+                wait=what.wait,
                 on_progress=lambda batch: bar.update(
                     task, completed=settled(batch), total=max(batch["items"], 1)
                 ),
             )
 
 
-def _register(
-    session: Session,
-    path: Path,
-    source: str,
-    kind: str | None,
-    originals: str | None,
-    manifest: Path | None,
-    options: ReadOptions,
-    wait: bool,
-) -> dict[str, Any]:
+def _register(session: Session, what: _Intake) -> dict[str, Any]:
     from pinpoint.ingest import intake
 
-    what = path if manifest is None else _manifest(path, manifest)
+    def confirm(missing: MissingFiles) -> bool:
+        return _confirm_removal(session, missing, yes=what.yes)
+
     with session.services() as services:
         organization_id = session.own(services).id
-        batch = intake.register_folder(
-            what,
-            source=source,
-            kind=kind,
-            originals=ORIGINALS[originals or "reference"],
+        registered = intake.register(
+            what.path,
+            source=what.source,
+            kind=what.kind,
+            originals=ORIGINALS[what.originals or "reference"],
+            manifest=what.manifest,
+            use_manifest=what.use_manifest,
+            root_name=what.root,
+            confirm_removal=confirm if what.remove_missing else None,
             organization_id=organization_id,
             database=services.database,
             settings=services.settings,
-            options=options,
+            options=what.options,
         )
-        if wait:
+        batch = registered.batch
+        if what.wait:
             batch = _follow(services, organization_id, batch)
-    return as_dict(batch)
+        with services.database.read(organization_id) as catalogue:
+            reasons = catalogue.refused_counts(batch.id)
+    manifest, missing = registered.manifest, registered.missing
+    return as_dict(batch) | {
+        "reasons": reasons,
+        "manifest": None if manifest is None else manifest.name,
+        "root": registered.root.name,
+        "root_is_new": registered.root_is_new,
+        "missing": None if missing is None else len(missing.external_ids),
+        "removed": registered.removed,
+    }
 
 
-def _note_manifest(path: Path, manifest: Path | None, options: ReadOptions) -> None:
-    """Name the columns of a manifest that are not understood, before anything is registered."""
-    from pinpoint.media.manifests import describe_manifest, is_manifest
+def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> bool:
+    """Whether images of files that are gone may be removed; many only if somebody says so."""
+    if yes or not missing.many:
+        return True
+    gone = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
+    if session.as_json or not sys.stdin.isatty():
+        raise BadRequest(
+            f"{gone} are gone; give --yes to remove their images, or look whether the folder is "
+            "the right one"
+        )
+    typer.confirm(f"{gone} are gone. Remove their images?", abort=True)
+    return True
+
+
+def _note_columns(what: _Intake) -> None:
+    """Name the columns of the manifest that are not understood, before anything is registered."""
+    from pinpoint.media.manifests import describe_manifest
     from pinpoint.settings import Settings
 
-    listed = path if manifest is None else _manifest(path, manifest)
-    if listed.is_file() and is_manifest(listed):
-        summary = describe_manifest(listed, Settings.from_environment().media, options)
+    listed = what.manifest or choose_manifest(what.path, use_manifest=what.use_manifest)
+    if listed is not None:
+        summary = describe_manifest(listed, Settings.from_environment().media, what.options)
         note_lines(describe_columns(summary))
 
 

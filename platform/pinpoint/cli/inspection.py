@@ -64,6 +64,9 @@ def inspect(
     settings = Settings.from_environment()
     options = read_options(track, time_zone, camera_clock_offset, column)
     listed = [(path, _choose_manifest(path, manifest, no_manifest)) for path in paths]
+    if manifest is not None:
+        # As `ingest` does: of a manifest that is named only the rows are read.
+        listed = [(chosen or path, chosen) for path, chosen in listed]
     summaries = [
         describe_manifest(chosen, settings.media, options) for _, chosen in listed if chosen
     ]
@@ -79,8 +82,8 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     """The manifest that holds for a path.
 
     Raises:
-        BadRequest: There is no such path or manifest, or both options were given.
-        BadManifest: The folder holds several.
+        BadRequest: There is no such path or manifest, the folder holds several, or both options
+            were given.
     """
     from pinpoint.ingest.inspect import used_manifest
 
@@ -89,7 +92,7 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     if manifest is None:
         return None if no_manifest and path.is_dir() else used_manifest(path)
     if no_manifest:
-        raise BadRequest("give either --manifest or --no-manifest")
+        raise BadRequest("--manifest and --no-manifest exclude each other")
     chosen = manifest if manifest.exists() else path / manifest
     if not path.is_dir() or chosen.resolve().parent != path.resolve():
         raise BadRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.errors import BadRequest
 
 app = typer.Typer(help="Sources: collections of images of one kind.", no_args_is_help=True)
+
+SourceName = Annotated[str, typer.Argument(help="Name or id of the source.")]
 
 
 @app.command("add")
@@ -59,8 +62,88 @@ def list_sources(
     if session.as_json:
         output.show_json({"sources": found})
         return
-    columns = ("name", "kind", ">images", "originals", "id", "licence", "attribution")
+    columns = ("name", "kind", ">images", "originals", "id", "roots", "licence", "attribution")
     output.table(None, columns, [[one[name.lstrip(">")] for name in columns] for one in found])
+
+
+@app.command("roots")
+def list_roots(
+    context: typer.Context,
+    name: SourceName,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """List the folders of this machine whose files belong to a source."""
+    session = Session.of(context, org=org, as_json=as_json)
+    with (
+        session.services() as services,
+        services.database.read(session.own(services).id) as catalogue,
+    ):
+        source = catalogue.source(name)
+    if session.as_json:
+        output.show_json({"source": source.name, "roots": source.roots})
+    else:
+        output.table(None, ("root", "path"), [[one.name, one.path] for one in source.roots])
+
+
+@app.command("move-root")
+def move_root(
+    context: typer.Context,
+    name: SourceName,
+    root: Annotated[str, typer.Argument(help="Name of the root, see `pinpoint sources roots`.")],
+    path: Annotated[Path, typer.Argument(help="Where its folder is now.")],
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Say that a root's folder is somewhere else now; all ids stay."""
+    session = Session.of(context, org=org, as_json=as_json)
+    folder = path.expanduser().resolve()
+    if not folder.is_dir():
+        raise BadRequest(f"there is no folder {folder}")
+    with (
+        session.services() as services,
+        services.database.write(session.own(services).id) as catalogue,
+    ):
+        source = catalogue.source(name)
+        moved = catalogue.move_root(source.id, root, str(folder))
+    if session.as_json:
+        output.show_json({"source": source.name, "root": root, "path": folder, "images": moved})
+    else:
+        output.say(f"root {root} of source {source.name} is {folder} ({moved} images kept there)")
+
+
+@app.command("missing")
+def list_missing(
+    context: typer.Context,
+    name: SourceName,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """List files of a source that are gone from its folders on this machine."""
+    from pinpoint.media.missing_files import find_missing_files, has_visible_entries
+
+    session = Session.of(context, org=org, as_json=as_json)
+    gone: list[tuple[str, str]] = []
+    unread: list[str] = []
+    with (
+        session.services() as services,
+        services.database.read(session.own(services).id) as catalogue,
+    ):
+        source = catalogue.source(name)
+        for root in source.roots:
+            folder = Path(root.path)
+            if not has_visible_entries(folder):
+                unread.append(root.name)
+                continue
+            missing = find_missing_files(catalogue, source, root, folder)
+            gone += [(root.name, external_id) for external_id in missing.external_ids]
+    if session.as_json:
+        shown = [{"root": root, "external_id": external_id} for root, external_id in gone]
+        output.show_json({"source": source.name, "missing": shown, "unread_roots": unread})
+        return
+    output.table(None, ("root", "id of the file"), gone)
+    for root_name in unread:
+        output.note(f"root {root_name} is empty or cannot be opened; none of its files is counted")
 
 
 @app.command("erase")

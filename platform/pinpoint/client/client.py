@@ -207,6 +207,8 @@ class Client:
         *,
         source: str,
         manifest: str | Path | None = None,
+        use_manifest: bool = True,
+        root: str | None = None,
         options: ReadOptions | None = None,
         wait: bool = False,
         on_progress: Callable[[Json], None] | None = None,
@@ -217,13 +219,17 @@ class Client:
             path: A folder, one file, or a manifest. GPX tracks are not sent.
             source: Name or id of the source.
             manifest: CSV or GeoJSON in the folder; only files that its rows name are sent.
+            use_manifest: Whether a manifest that is found in the folder is used; files that it
+                does not name are sent as well.
+            root: First part of the names, so that two folders may hold files of one name.
             options: Clock, time zone and columns; a track is not sent.
             wait: Return only when every file has its verdict.
             on_progress: Told the batch after every request.
 
         Returns:
-            The batch, in `not_sent` the files and rows that could not be sent, with reasons, and in
-            `repeated` how many requests were made again because the server was away.
+            The batch, in `not_sent` the files and rows that could not be sent, with reasons, in
+            `repeated` how many requests were made again because the server was away, and in
+            `manifest` the name of the manifest that was used.
         """
         return folders.ingest(
             self,
@@ -232,6 +238,8 @@ class Client:
             wait=wait,
             on_progress=on_progress,
             manifest=None if manifest is None else Path(manifest),
+            use_manifest=use_manifest,
+            root=root,
             options=options,
         )
 
@@ -243,7 +251,10 @@ class Client:
         return image
 
     def fix(self, image_id: Id, **fields: Any) -> Json:
-        """Correct an image: `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on."""
+        """Correct an image: `lat` and `lon`, `captured_at`, `heading_deg`, `creator` and so on.
+
+        `clear` is a list of fields (`position`, `captured_at`, …) whose manual value is removed.
+        """
         body = json.loads(json.dumps(fields, default=plain))
         image: Json = self._wire.call("PATCH", f"/v1/images/{_segment(image_id)}", body=body)
         return image

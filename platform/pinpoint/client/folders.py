@@ -18,6 +18,7 @@ from pinpoint.client.patience import Patience
 from pinpoint.errors import BadRequest, NotAllowed, TooLarge
 from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, tracks
+from pinpoint.media.manifest_choice import find_one_manifest
 from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options
 from pinpoint.records import Hint, ReadOptions, Rejected
@@ -31,7 +32,7 @@ BYTES: Final = 64_000_000
 MAX_NAME: Final = 512
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
-_NOT_SENT: Final = frozenset({"track", "track_name", "position_source"})
+_NOT_SENT: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
 
 Json = dict[str, Any]
 Progress = Callable[[Json], None] | None
@@ -54,6 +55,8 @@ def ingest(
     wait: bool,
     on_progress: Progress,
     manifest: Path | None = None,
+    use_manifest: bool = True,
+    root: str | None = None,
     options: ReadOptions | None = None,
 ) -> Json:
     """See `Client.ingest_folder`.
@@ -63,7 +66,14 @@ def ingest(
         BadManifest: The manifest cannot be read at all.
         Unavailable: The server was away for longer than `Patience` has.
     """
-    sendable, refused = _sorted_out(find(path, manifest, options))
+    check_root_name(root)
+    if manifest is None:
+        manifest = choose_manifest(path, use_manifest=use_manifest)
+        only_rows = manifest == path
+    else:
+        only_rows = True
+    found = find(path, manifest, only_rows=only_rows, root=root, options=options)
+    sendable, refused = _sorted_out(found)
     if not sendable and not refused:
         raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
     # Not made again: if only its answer was lost, an empty batch would stay open.
@@ -80,35 +90,92 @@ def ingest(
         **batch,
         "not_sent": [dataclasses.asdict(one) for one in refused],
         "repeated": patience.repeated,
+        "manifest": None if manifest is None else manifest.name,
     }
 
 
+def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
+    """The manifest to read: `path` itself, or the one in the folder.
+
+    Raises:
+        BadRequest: The folder holds several.
+    """
+    if path.is_file() and is_manifest(path):
+        return path
+    return find_one_manifest(path) if use_manifest and path.is_dir() else None
+
+
+def check_root_name(root: str | None) -> None:
+    """Raise `BadRequest` for a root's name that cannot be the first part of an id."""
+    if root is not None and (not root.strip() or "/" in root or root in (".", "..")):
+        raise BadRequest(f"{root!r} cannot name a root: give one folder name without a /")
+
+
 def find(
-    path: Path, manifest: Path | None = None, options: ReadOptions | None = None
+    path: Path,
+    manifest: Path | None = None,
+    *,
+    only_rows: bool = True,
+    root: str | None = None,
+    options: ReadOptions | None = None,
 ) -> Iterator[Upload | Rejected]:
     """Every file to upload, in a stable order; a bad row of a manifest is a `Rejected`.
 
     Args:
         path: A folder, a file or a manifest; names are paths below the folder.
-        manifest: Names the files below `path`, its own folder.
+        manifest: Names files below `path`, its own folder.
+        only_rows: Whether files that the manifest does not name are left out.
+        root: First part of the names, but for those that a manifest gives.
         options: Clock, time zone and columns, as a person said; tracks are not sent.
 
     Raises:
         BadRequest: There is no such path.
     """
     options = options or ReadOptions()
-    hint = _hint(add_options(None, None, options) or Hint())
-    if manifest is None and path.is_file() and is_manifest(path):
-        manifest = path
+    named: set[str] = set()
     if manifest is not None:
-        yield from _rows(manifest, options)
-    elif path.is_file():
-        yield Upload(name=path.name, path=path, hint=hint)
+        yield from _rows(manifest, root, options, named)
+        if only_rows:
+            return
+    if path.is_file():
+        yield Upload(name=_below_root(path.name, root), path=path, hint=_say_options(options))
     elif path.is_dir():
-        for file in find_photos(path):
-            yield Upload(name=file.relative_to(path).as_posix(), path=file, hint=hint)
+        yield from _walk_folder(path, root, options, named)
     else:
         raise BadRequest(f"there is no file or folder {path}", reason="no_files")
+
+
+def _walk_folder(
+    folder: Path, root: str | None, options: ReadOptions, named: set[str]
+) -> Iterator[Upload | Rejected]:
+    """Files below the folder but for those that a manifest has named."""
+    hint = _say_options(options)
+    unreadable: list[Rejected] = []
+
+    def refuse(below: Path, error: OSError) -> None:
+        name = f"{below.relative_to(folder).as_posix()}/"
+        detail = f"the folder cannot be opened ({error.strerror}); nothing below it was read"
+        unreadable.append(rejected(name, "unreadable_folder", detail))
+
+    for file in find_photos(folder, refuse):
+        yield from unreadable
+        unreadable.clear()
+        name = file.relative_to(folder).as_posix()
+        if name not in named:
+            yield Upload(name=_below_root(name, root), path=file, hint=hint)
+    yield from unreadable
+
+
+def _below_root(name: str, root: str | None) -> str:
+    return name if root is None else f"{root}/{name}"
+
+
+def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> None:
+    """Raise `BadRequest` where there is nothing to upload, before anything is made for it."""
+    only_rows = manifest is not None
+    manifest = manifest or choose_manifest(path, use_manifest=use_manifest)
+    if next(find(path, manifest, only_rows=only_rows or manifest == path), None) is None:
+        raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
 
 
 def with_tracks(path: Path) -> int:
@@ -210,16 +277,25 @@ class _Sender:
         return {one["file"] for one in page["items"]}
 
 
-def _rows(manifest: Path, options: ReadOptions) -> Iterator[Upload | Rejected]:
+def _rows(
+    manifest: Path, root: str | None, options: ReadOptions, named: set[str]
+) -> Iterator[Upload | Rejected]:
+    """Rows of a manifest; adds to `named` the files that they name."""
     for row in read_manifest(manifest, Settings.from_environment().media, options):
         if isinstance(row, Rejected):
+            named.add(row.file)
             yield row
-        else:
-            yield Upload(
-                name=row.external_id,
-                path=row.file,
-                hint=_hint(add_options(row.hint, None, options) or row.hint),
-            )
+            continue
+        named.add(row.file.relative_to(manifest.parent.resolve()).as_posix())
+        given = row.external_id != row.name
+        name = row.external_id if given else _below_root(row.name, root)
+        hint = add_options(row.hint, None, options) or row.hint
+        yield Upload(name=name, path=row.file, hint=_hint(hint))
+
+
+def _say_options(options: ReadOptions) -> Json:
+    """What options say about a file that no manifest names."""
+    return _hint(add_options(None, None, options) or Hint())
 
 
 def _hint(hint: Hint) -> Json:
@@ -250,6 +326,10 @@ def _unsendable(file: Upload) -> Rejected | None:
     if not file.name.isprintable() or len(file.name) > MAX_NAME:
         detail = f"its name has control characters or is longer than {MAX_NAME}; rename it"
         return rejected(shown, "missing_file", detail)
+    if "\\" in file.name or "%22" in file.name:
+        # Over HTTP a backslash may stand for a slash, and %22 stands for a quotation mark.
+        detail = "a name with a backslash or %22 would become another one; rename it"
+        return rejected(shown, "bad_name", detail)
     try:
         with file.path.open("rb"):
             return None

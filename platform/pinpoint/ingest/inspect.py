@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pinpoint.media.checks import Refused, rejected
 from pinpoint.media.files import check_name, find_photos
-from pinpoint.media.manifests import choose_manifest, is_manifest, read_manifest
+from pinpoint.media.manifest_choice import find_one_manifest
+from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import Decoder
 from pinpoint.records import Capture, Hint, ReadOptions, Rejected
@@ -89,10 +90,10 @@ def used_manifest(path: Path) -> Path | None:
     """The manifest that holds for a path: itself, or the only one of a folder.
 
     Raises:
-        BadManifest: The folder holds several.
+        BadRequest: The folder holds several.
     """
     if path.is_dir():
-        return choose_manifest(path)
+        return find_one_manifest(path)
     return path if is_manifest(path) else None
 
 
@@ -114,7 +115,17 @@ def _list_work(
 def _list_folder(root: Path, options: ReadOptions, named: set[str]) -> Iterator[_Work]:
     """Photos below a folder that no manifest has named."""
     track_of = find_tracks(root, options.track)
-    for path in find_photos(root):
+    unreadable: list[_Work] = []
+
+    def refuse(folder: Path, error: OSError) -> None:
+        name = f"{folder.relative_to(root).as_posix()}/"
+        detail = f"the folder cannot be opened ({error.strerror}); nothing below it was read"
+        what = rejected(name, "unreadable_folder", detail)
+        unreadable.append(_Work(file=what.file, rejected=what))
+
+    for path in find_photos(root, refuse):
+        yield from unreadable
+        unreadable.clear()
         name = path.relative_to(root).as_posix()
         if name in named:
             continue
@@ -125,6 +136,7 @@ def _list_folder(root: Path, options: ReadOptions, named: set[str]) -> Iterator[
             yield _Work(file=what.file, rejected=what)
             continue
         yield _Work(file=name, path=path, hint=add_options(None, track_of(path), options))
+    yield from unreadable
 
 
 def _list_rows(

@@ -1,16 +1,32 @@
-"""What the file says, what the outside says, and what comes of it: a `Capture` or a verdict."""
+"""What the file says and what the outside says become layers, and these a `Capture` or a verdict.
+
+Which layer's value counts is decided by `pinpoint.records.merge_layers` and nowhere else.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pinpoint.media.checks import Refused, check_position, check_time
-from pinpoint.media.clocks import CaptureTime, read_capture_time
-from pinpoint.media.facts import Facts, Scalar, wrap_heading
+from pinpoint.media.clocks import CaptureTime, explain_manifest_zone, read_file_time
+from pinpoint.media.facts import Facts, Scalar, limit_warnings, wrap_heading
 from pinpoint.media.tracks import explain_gap, position_at
-from pinpoint.records import Capture, Hint, Panorama, Point
+from pinpoint.records import (
+    LAYERS,
+    Capture,
+    Hint,
+    Layer,
+    LayerName,
+    Layers,
+    MergedFields,
+    Panorama,
+    Point,
+    merge_attributes,
+    merge_layers,
+    update_layers,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,73 +57,187 @@ def query_capture(picture: Picture) -> Capture:
 
 
 def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> Capture:
-    """Weigh file and hint: the hint's fields win.
+    """Weigh the file, the hint and what the catalog has already.
+
+    Args:
+        picture: The decoded file.
+        facts: What it says about itself.
+        hint: A manifest row or upload fields, a track, and the catalog's layers.
+        now: Current time, UTC.
 
     Raises:
-        Refused: The position or the time cannot be used; `checks.REASONS` lists why.
+        Refused: The position or the time that counts cannot be used; `checks.REASONS` lists why.
     """
-    taken = read_capture_time(facts, hint)
-    captured_at = taken.moment
-    point, position_source, more = _position(facts, hint, taken)
-    check_time(captured_at, now)
-    attributes: dict[str, Scalar] = {**facts.attributes, **more}
-    if taken.zone is not None:
-        attributes["time_zone"] = taken.zone
-    attributes.update(hint.attributes)
+    given: dict[LayerName, Layer] = {}
+    taken = read_file_time(facts, hint)
+    given["file"], refusals = _read_file_layer(picture, facts, taken, now)
+    manifest = _read_manifest_layer(hint)
+    if manifest is not None:
+        given["manifest"] = manifest
+    refusal = None
+    if facts.lat is None or facts.lon is None:
+        without = update_layers(hint.stored_layers, given, same_bytes=False)
+        track, refusal = _read_track_layer(hint, without, taken)
+        if track is not None:
+            given["track"] = track
+    # A stored track position holds for the bytes it was found for; `keep` compares the bytes.
+    merged = merge_layers(update_layers(hint.stored_layers, given, same_bytes=True))
+    if merged.position is None:
+        raise refusal or refusals["position"]
+    if merged.captured_at is None and "captured_at" in refusals:
+        raise refusals["captured_at"]
+    if merged.time_source != "manual":
+        check_time(merged.captured_at, now)
+    given["file"] = _add_refusals(given["file"], refusals)
+    merged = merge_layers(update_layers(hint.stored_layers, given, same_bytes=True))
+    return _build_capture(picture, facts, hint, given, merged)
+
+
+def _read_file_layer(
+    picture: Picture, facts: Facts, taken: CaptureTime, now: datetime
+) -> tuple[Layer, dict[str, Refused]]:
+    """What the file says, and why its position or time cannot be used."""
+    refusals: dict[str, Refused] = {}
+    point, captured_at = None, taken.moment
+    try:
+        point = Point(
+            *check_position(
+                facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
+            )
+        )
+    except Refused as refused:
+        refusals["position"] = refused
+    try:
+        check_time(captured_at, now)
+    except Refused as refused:
+        refusals["captured_at"], captured_at = refused, None
     pose = facts.pose_heading_deg if picture.panorama else None
-    heading = _first(wrap_heading(hint.heading_deg), pose, facts.heading_deg)
-    return Capture(
-        point=point,
-        position_source=position_source,
-        time_source=facts.time_source if hint.captured_at is None else hint.position_source,
-        warnings=(*facts.warnings, taken.note) if taken.note else facts.warnings,
+    layer = Layer(
+        position=point,
+        position_source=facts.position_source if point else None,
         captured_at=captured_at,
-        heading_deg=heading,
-        altitude_m=_first(hint.altitude_m, facts.altitude_m),
-        camera=facts.camera,
-        creator=hint.creator or facts.creator,
+        time_source=facts.time_source if captured_at else None,
+        heading_deg=facts.heading_deg if pose is None else pose,
+        altitude_m=facts.altitude_m,
+        creator=facts.creator,
+        warnings=limit_warnings([*([taken.note] if taken.note else []), *facts.warnings]),
+        attributes=_explain_time(taken) if captured_at else {},
+    )
+    return layer, refusals
+
+
+def _explain_time(taken: CaptureTime) -> dict[str, Scalar]:
+    return {} if taken.zone is None else {"time_zone": taken.zone}
+
+
+def _read_manifest_layer(hint: Hint) -> Layer | None:
+    """What a manifest row or upload fields say; None where they say nothing.
+
+    Raises:
+        Refused: The position is not whole or not on Earth.
+    """
+    point = None
+    if hint.lat is not None or hint.lon is not None:
+        point = Point(*check_position(hint.lat, hint.lon))
+    layer = Layer(
+        position=point,
+        position_source=hint.position_source if point else None,
+        captured_at=None if hint.captured_at is None else _to_utc(hint.captured_at),
+        time_source=None if hint.captured_at is None else hint.position_source,
+        heading_deg=wrap_heading(hint.heading_deg),
+        altitude_m=hint.altitude_m,
+        creator=hint.creator or None,
         sequence=hint.sequence,
         licence=hint.licence,
         panorama_id=hint.panorama_id,
-        panorama=_panorama(picture, heading),
+        attributes=dict(hint.attributes),
+    )
+    return None if layer.empty else layer
+
+
+def _read_track_layer(
+    hint: Hint, layers: Layers, taken: CaptureTime
+) -> tuple[Layer | None, Refused | None]:
+    """Where the track was when the photo was taken, or why nobody knows.
+
+    Args:
+        hint: The track and its name.
+        layers: All that is known without the track; the time that counts is theirs.
+        taken: The file's time.
+    """
+    captured_at = merge_layers(layers).captured_at
+    if hint.track is None or captured_at is None:
+        return None, None
+    path = Path(hint.track)
+    problem = _find_zone_problem(layers, taken)
+    if problem:
+        return None, Refused("time_zone_unknown", f"beside the track {path.name}: {problem}")
+    try:
+        found = position_at(path, captured_at, hint.track_name)
+        if found is None:
+            return None, Refused("no_position", explain_gap(path, captured_at, hint.track_name))
+        lat, lon, label = found
+        point = Point(*check_position(lat, lon))
+        return Layer(position=point, attributes={"track": label}), None
+    except Refused as refused:
+        return None, refused
+
+
+def _find_zone_problem(layers: Layers, taken: CaptureTime) -> str:
+    """Why the time that counts may be hours off; empty where its offset is known."""
+    for name in LAYERS:
+        layer = layers.get(name)
+        if layer is None or layer.captured_at is None:
+            continue
+        if name == "manual":
+            return ""
+        return taken.zone_problem if name == "file" else explain_manifest_zone(layer)
+    return ""
+
+
+def _add_refusals(layer: Layer, refusals: dict[str, Refused]) -> Layer:
+    """The file's layer with a sentence for each value of its own that is ignored."""
+    ignored = tuple(
+        f"{name}: the file's own value is ignored: {refused.detail}"
+        for name, refused in refusals.items()
+        if refused.reason != "no_position"
+    )
+    return replace(layer, warnings=(*layer.warnings, *ignored))
+
+
+def _build_capture(
+    picture: Picture,
+    facts: Facts,
+    hint: Hint,
+    given: dict[LayerName, Layer],
+    merged: MergedFields,
+) -> Capture:
+    if merged.position is None:
+        raise ValueError("a capture needs a position")
+    layers = update_layers(hint.stored_layers, given, same_bytes=True)
+    return Capture(
+        point=merged.position,
+        position_source=merged.position_source,
+        captured_at=merged.captured_at,
+        time_source=merged.time_source,
+        warnings=merged.warnings,
+        heading_deg=merged.heading_deg,
+        altitude_m=merged.altitude_m,
+        camera=facts.camera,
+        creator=merged.creator,
+        sequence=merged.sequence,
+        licence=merged.licence,
+        panorama_id=merged.panorama_id,
+        panorama=_panorama(picture, merged.heading_deg),
         format=picture.format,
         width_px=picture.width_px,
         height_px=picture.height_px,
         sha256=picture.sha256,
         size_bytes=picture.size_bytes,
-        attributes=attributes,
+        attributes=merge_attributes(facts.attributes, layers),
+        file_attributes=dict(facts.attributes),
+        layers=given,
     )
-
-
-def _position(facts: Facts, hint: Hint, taken: CaptureTime) -> tuple[Point, str, dict[str, Scalar]]:
-    """The point, where it comes from, and attributes about it."""
-    if hint.lat is not None or hint.lon is not None:
-        return Point(*check_position(hint.lat, hint.lon)), hint.position_source, {}
-    whole = facts.lat is not None and facts.lon is not None
-    if not whole and hint.track is not None and taken.moment is not None:
-        point, label = _position_on_track(Path(hint.track), hint.track_name, taken)
-        return point, "gpx", {"track": label}
-    lat, lon = check_position(
-        facts.lat, facts.lon, facts.position_note, partial=facts.position_partial
-    )
-    return Point(lat, lon), facts.position_source, {}
-
-
-def _position_on_track(path: Path, name: str | None, taken: CaptureTime) -> tuple[Point, str]:
-    """The point of a photo on its track, and the track's label.
-
-    Raises:
-        Refused: `time_zone_unknown`, `ambiguous_track`, or `no_position` where no track reaches.
-    """
-    if taken.moment is None:
-        raise Refused("no_position", "neither the file nor its hint says when it was taken")
-    if taken.zone_problem:
-        raise Refused("time_zone_unknown", f"beside the track {path.name}: {taken.zone_problem}")
-    found = position_at(path, taken.moment, name)
-    if found is None:
-        raise Refused("no_position", explain_gap(path, taken.moment, name))
-    lat, lon, label = found
-    return Point(*check_position(lat, lon)), label
 
 
 def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
@@ -120,5 +250,5 @@ def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
     )
 
 
-def _first(*values: float | None) -> float | None:
-    return next((value for value in values if value is not None), None)
+def _to_utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

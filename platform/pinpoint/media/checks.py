@@ -35,6 +35,7 @@ REASONS: Final[Mapping[str, str]] = {
     "too_many_frames": "The file holds more frames than PINPOINT_MEDIA_MAX_FRAMES.",
     "too_many_pixels": "The picture has more pixels than PINPOINT_MEDIA_MAX_PIXELS.",
     "undecodable": "The file is damaged or cut short.",
+    "unreadable_folder": "A folder cannot be opened; nothing below it was read.",
     "unsupported_format": "The file is not JPEG, HEIC, AVIF, WebP, PNG or TIFF.",
 }
 """Stable reason → one line for people. Files, manifests and decoder use no other word."""
@@ -43,6 +44,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     "bad_name": "find",
     "bad_row": "find",
     "outside_root": "find",
+    "unreadable_folder": "find",
     "empty_file": "read",
     "metadata_too_large": "read",
     "missing_file": "read",

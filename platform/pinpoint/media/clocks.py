@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pinpoint.errors import BadRequest
 from pinpoint.media.facts import Facts
-from pinpoint.records import Hint
+from pinpoint.records import Hint, Layer
 
 ASSUMED_UTC: Final = "assumed_utc"
 """Value of the attribute `time_zone` of a time whose offset nobody gave."""
@@ -129,23 +129,21 @@ def place_in_zone(wall: datetime, zone: tzinfo) -> tuple[datetime, str]:
     return first, f"{wall:%Y-%m-%d %H:%M} {when} in {zone}, where the clock changes; give an offset"
 
 
-def read_capture_time(facts: Facts, hint: Hint) -> CaptureTime:
-    """The hint's time, else the file's with the clock offset and the zone of the hint.
-
-    A time of the hint is taken as it is: both options speak of the camera's clock.
-    """
-    if hint.captured_at is not None:
-        given = hint.captured_at
-        moment = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-        if hint.attributes.get("time_zone") == ASSUMED_UTC:
-            return CaptureTime(moment=moment, zone_problem=_no_offset(moment, "manifest"))
-        return CaptureTime(moment=moment)
+def read_file_time(facts: Facts, hint: Hint) -> CaptureTime:
+    """The file's time, with the clock offset and the zone of the hint."""
     if facts.captured_at is None:
         return CaptureTime(moment=None)
     try:
         return _correct(facts.captured_at, facts, hint)
     except OverflowError:
         return CaptureTime(moment=None, note="the corrected time is beyond the calendar")
+
+
+def explain_manifest_zone(layer: Layer) -> str:
+    """Why the time of a manifest may be hours off; empty where its offset is known."""
+    if layer.captured_at is None or layer.attributes.get("time_zone") != ASSUMED_UTC:
+        return ""
+    return _no_offset(layer.captured_at, "manifest")
 
 
 def _correct(moment: datetime, facts: Facts, hint: Hint) -> CaptureTime:

@@ -130,7 +130,9 @@ class ChildDecoder:
 
     def _ask(self, size: int, kind: str, hint: Hint, query: bool) -> Ask:
         settings = self._settings
-        elsewhere = (hint.lat, hint.lon, hint.track) != (None, None, None)
+        elsewhere = (hint.lat, hint.lon, hint.track) != (None, None, None) or any(
+            layer.position is not None for layer in hint.stored_layers.values()
+        )
         return Ask(
             size=size,
             format=kind,
@@ -200,6 +202,7 @@ class _Answer:
             Face(
                 name=name,
                 heading_deg=_face_heading(name, capture.heading_deg),
+                turn_deg=0.0 if name is None else _TURNS[name],
                 pixels=pixels,
                 thumbnail=small,
             )

@@ -20,19 +20,27 @@ SIDECARS: Final = frozenset(
 )
 """What lies beside photos and is none; everything else is tried, and refused with a reason."""
 
+Unreadable = Callable[[Path, OSError], None]
 
-def find_files(root: Path) -> Iterator[Path]:
+
+def find_files(root: Path, on_unreadable: Unreadable | None = None) -> Iterator[Path]:
     """Every file below `root`, sorted; hidden folders and files are left out.
 
     Folders behind symbolic links are not entered; a linked file counts only where its target lies
     below `root`.
 
+    Args:
+        root: The folder.
+        on_unreadable: Called with each subfolder that cannot be opened; the walk goes on. Without
+            it such a folder ends the walk.
+
     Raises:
         NotADirectoryError: `root` is no folder.
+        OSError: `root`, or without `on_unreadable` a subfolder, cannot be opened.
     """
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is no folder")
-    yield from _walk(root, root.resolve())
+    yield from _walk(root, root.resolve(), _entries(root), on_unreadable)
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -45,9 +53,10 @@ def list_files(folder: Path) -> list[Path]:
     return [folder / entry.name for entry in _entries(folder) if _is_ours(entry, resolved)]
 
 
-def find_photos(root: Path) -> Iterator[Path]:
+def find_photos(root: Path, on_unreadable: Unreadable | None = None) -> Iterator[Path]:
     """As `find_files`, without the files known to lie beside photos (`SIDECARS`)."""
-    return (path for path in find_files(root) if path.suffix.lower() not in SIDECARS)
+    found = find_files(root, on_unreadable)
+    return (path for path in found if path.suffix.lower() not in SIDECARS)
 
 
 def check_name(name: str) -> None:
@@ -127,10 +136,23 @@ def is_below(path: Path, resolved_root: Path) -> bool:
         return False
 
 
-def _walk(folder: Path, resolved_root: Path) -> Iterator[Path]:
-    for entry in _entries(folder):
+def _walk(
+    folder: Path,
+    resolved_root: Path,
+    entries: list[os.DirEntry[str]],
+    on_unreadable: Unreadable | None,
+) -> Iterator[Path]:
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(folder / entry.name, resolved_root)
+            below = folder / entry.name
+            try:
+                inside = _entries(below)
+            except OSError as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(below, error)
+                continue
+            yield from _walk(below, resolved_root, inside, on_unreadable)
         elif _is_ours(entry, resolved_root):
             yield folder / entry.name
 
@@ -143,6 +165,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _is_ours(entry: os.DirEntry[str], resolved_root: Path) -> bool:
     """A file, or a link to one below the root; devices, sockets and FIFOs are none."""
-    if not entry.is_file():
+    try:
+        if not entry.is_file():
+            return False
+    except OSError:  # a link into a folder that cannot be opened
         return False
     return not entry.is_symlink() or is_below(Path(entry.path), resolved_root)

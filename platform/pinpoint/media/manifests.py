@@ -56,23 +56,6 @@ def find_manifests(folder: Path) -> list[Path]:
     return [path for path in list_files(folder) if is_manifest(path) and names_files(path)]
 
 
-def choose_manifest(folder: Path) -> Path | None:
-    """The manifest of a folder, or None where it has none.
-
-    Raises:
-        BadManifest: There are several; the message names them.
-        NotADirectoryError: `folder` is not a folder.
-    """
-    found = find_manifests(folder)
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found[:5])
-        raise BadManifest(
-            f"the folder holds {len(found)} manifests ({names}): choose one with --manifest, or "
-            "give --no-manifest"
-        )
-    return found[0] if found else None
-
-
 def names_files(path: Path) -> bool:
     """Whether a table has a column, or a GeoJSON a property, that names files.
 

@@ -61,12 +61,13 @@ class OtherFile:
 def find_other_files(root: Path) -> Iterator[OtherFile]:
     """Files that are not tried as photos, sorted, each with what it is.
 
-    JSON files are opened, up to `MAX_SIDECAR_BYTES`, where their names do not say enough.
+    JSON files are opened, up to `MAX_SIDECAR_BYTES`, where their names do not say enough. Folders
+    that cannot be opened are left out: whoever reads the photos reports them.
 
     Raises:
         NotADirectoryError: `root` is not a folder.
     """
-    for path in find_files(root):
+    for path in find_files(root, lambda folder, error: None):
         if path.suffix.lower() in SIDECARS:
             name = path.relative_to(root).as_posix()
             yield OtherFile(name=name, kind=classify_file(path))

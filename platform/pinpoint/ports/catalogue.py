@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
@@ -18,6 +18,7 @@ from pinpoint.records import (
     OriginalsPolicy,
     Source,
     SourceKind,
+    SourceRoot,
 )
 
 
@@ -33,6 +34,14 @@ class CatalogueReader(Protocol):
 
     def source(self, name_or_id: str | UUID) -> Source:
         """One source."""
+        ...
+
+    def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
+        """External id and locator of each live file whose id begins with `prefix`, by id."""
+        ...
+
+    def refused_counts(self, batch_id: UUID) -> dict[str, int]:
+        """Items of a batch that ended without an image, by reason, most frequent first."""
         ...
 
     def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
@@ -100,7 +109,6 @@ class CatalogueWriter(CatalogueReader, Protocol):
         licence: str | None = None,
         attribution: str | None = None,
         originals: OriginalsPolicy = "copy",
-        root: str | None = None,
     ) -> Source:
         """Add a source.
 
@@ -110,12 +118,25 @@ class CatalogueWriter(CatalogueReader, Protocol):
         """
         ...
 
-    def set_root(self, source_id: UUID, root: str) -> Source:
-        """Say which folder the ids of a source are relative to; it is set once.
+    def add_root(self, source_id: UUID, root: SourceRoot) -> Source:
+        """Add a folder to a source.
 
         Raises:
-            Conflict: The source has another root already.
+            Conflict: The source has a root of that name.
+            BadRequest: The name cannot be part of an id.
         """
+        ...
+
+    def move_root(self, source_id: UUID, name: str, path: str) -> int:
+        """Say where a root's folder is now; ids stay. Returns how many kept files move along.
+
+        Raises:
+            NotFound: The source has no root of that name.
+        """
+        ...
+
+    def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
+        """Leave tombstones on the images of these files; returns how many images."""
         ...
 
     def erase_source(self, source_id: UUID) -> int:
@@ -143,7 +164,11 @@ class CatalogueWriter(CatalogueReader, Protocol):
         ...
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
-        """Correct a row; its version rises and a worker carries it to the index."""
+        """Set or clear manual values; the version rises and a worker carries it to the index.
+
+        Raises:
+            BadRequest: Nothing would change, or no position would be left.
+        """
         ...
 
     def delete_image(self, image_id: UUID) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from pinpoint.records.basics import ImageState, ItemState, OriginalsPolicy, Point, Scope, SourceKind
+from pinpoint.records.field_layers import ManualField
 from pinpoint.records.reading import Hint, Rejected
 
 
@@ -45,6 +46,19 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRoot:
+    """A folder of this machine whose files belong to a source."""
+
+    name: str
+    """First part of the ids of its files; empty: an id is the path below the root alone."""
+    path: str
+
+    def external_id(self, relative: str) -> str:
+        """Id of the file at a POSIX path below the root."""
+        return f"{self.name}/{relative}" if self.name else relative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A collection of images of one kind, with its licence and originals policy."""
 
@@ -54,10 +68,10 @@ class Source:
     licence: str | None
     attribution: str | None
     originals: OriginalsPolicy
-    root: str | None
-    """Folder that external ids of folder ingests are relative to."""
     created_at: datetime
     images: int = 0
+    roots: tuple[SourceRoot, ...] = ()
+    """Folders that were ingested on the stack's machine, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +105,12 @@ class Image:
     attributes: Mapping[str, object]
     created_at: datetime
     updated_at: datetime
+    position_source: str = "none"
+    time_source: str | None = None
+    field_sources: Mapping[str, str] = field(default_factory=dict)
+    """Field → origin of its value, for each field that has one."""
+    warnings: tuple[str, ...] = ()
+    """One sentence for each value that was chosen over another one or ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +147,9 @@ class TrainingSource:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFix:
     """A correction by a person; None leaves a field as it is."""
+
+    clear: frozenset[ManualField] = frozenset()
+    """Fields whose manual value is removed; the value with the next precedence comes back."""
 
     point: Point | None = None
     captured_at: datetime | None = None
@@ -181,6 +204,8 @@ class BatchItem:
     detail: str | None
     image_ids: tuple[UUID, ...]
     attempts: int
+    notes: tuple[str, ...] = ()
+    """What else a user should know, whatever became of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

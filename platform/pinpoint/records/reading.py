@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Literal, get_args
 
 from pinpoint.records.basics import Pixels, Point
+from pinpoint.records.field_layers import Layers
 
 TimeSource = Literal[
     "exif_original",
@@ -40,11 +41,11 @@ class Panorama:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """What a file, or its manifest row, says of itself."""
+    """The values that count for one file, and the layers they were chosen from."""
 
     point: Point
     position_source: str
-    """`exif`, `xmp`, `gpx`, `manifest` or `caller`."""
+    """`exif`, `xmp`, `gpx`, `manifest`, `caller` or `manual`."""
     time_source: str | None = None
     """One of `TIME_SOURCES`, `manifest`, `caller` or `manual`; None without a time."""
     warnings: tuple[str, ...] = ()
@@ -65,6 +66,11 @@ class Capture:
     sha256: str
     size_bytes: int
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    """The attributes that count: the file's, and above them a manifest's."""
+    file_attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    """What the file says besides its fields."""
+    layers: Layers = field(default_factory=dict)
+    """What this reading brought: the file, and where they are there a manifest row and a track."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,8 @@ class Face:
     name: str | None
     """None for a plain photo; `front`, `right`, `back`, `left` for panorama faces."""
     heading_deg: float | None
+    turn_deg: float = 0.0
+    """Angle from the capture's heading to this face's, clockwise."""
     pixels: Pixels
     """Rendition `[H, W, 3]`: upright sRGB, shorter side at most the reading's `rendition_px`."""
     thumbnail: bytes
@@ -103,7 +111,7 @@ class Reading:
 class Hint:
     """What the outside says of a file: a manifest row, upload fields, a GPX track. All optional.
 
-    A hint's field wins over what the file says of itself.
+    A hint's field counts before what the file says of itself (`records.field_layers`).
     """
 
     lat: float | None = None
@@ -126,6 +134,8 @@ class Hint:
     """Seconds to add to times of the camera's clock, never to those of satellites."""
     position_source: str = "manifest"
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
+    stored_layers: Layers = field(default_factory=dict)
+    """What the catalog has about the file already; set when an item is claimed, never stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from pinpoint.records import (
 from pinpoint.store import neighbours
 from pinpoint.store.database import UnitOfWork
 from pinpoint.store.rows import among, to_batch, to_image, to_item, to_source
+from pinpoint.store.source_roots import list_files, list_roots
 from pinpoint.store.tables import (
     batch_items,
     batches,
@@ -91,7 +92,9 @@ class Reader:
             .where(self._mine(sources), sources.c.erased_at.is_(None))
             .order_by(sources.c.name)
         )
-        return [to_source(row, int(row.images)) for row in rows]
+        found = rows.all()
+        roots = list_roots(self._connection, [row.id for row in found])
+        return [to_source(row, int(row.images), roots.get(row.id, [])) for row in found]
 
     def source(self, name_or_id: str | UUID) -> Source:
         """One source."""
@@ -109,7 +112,12 @@ class Reader:
                 self._mine(neighbourhoods), neighbourhoods.c.source_id == row.id
             )
         ).scalar_one()
-        return to_source(row, int(counted))
+        roots = list_roots(self._connection, [row.id])
+        return to_source(row, int(counted), roots.get(row.id, []))
+
+    def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
+        """External id and locator of each live file whose id begins with `prefix`, by id."""
+        return list_files(self._connection, self._mine(images), source_id, prefix)
 
     def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
         """Newest first; `before` is the last id of the page before."""
@@ -151,6 +159,21 @@ class Reader:
         ):
             counts.setdefault(row.batch_id, {})[row.state] = row.items
         return counts
+
+    def refused_counts(self, batch_id: UUID) -> dict[str, int]:
+        """Items of a batch that ended without an image, by reason, most frequent first."""
+        counted = func.count().label("items")
+        rows = self._connection.execute(
+            select(batch_items.c.reason, counted)
+            .where(
+                self._mine(batch_items),
+                batch_items.c.batch_id == batch_id,
+                batch_items.c.state.in_(("rejected", "failed")),
+            )
+            .group_by(batch_items.c.reason)
+            .order_by(counted.desc(), batch_items.c.reason)
+        )
+        return {row.reason or "unknown": row.items for row in rows}
 
     def batch_items(
         self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Text, case, func, insert, select, update
+from sqlalchemy import Text, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint import jobs
 from pinpoint.errors import BadRequest, Conflict, NotFound
-from pinpoint.geo.cells import cells_of
 from pinpoint.records import (
     KINDS,
     Batch,
@@ -21,14 +20,17 @@ from pinpoint.records import (
     OriginalsPolicy,
     Source,
     SourceKind,
+    SourceRoot,
 )
-from pinpoint.store import erasing
+from pinpoint.store import correcting, erasing, source_roots
 from pinpoint.store.catalogue import Reader
 from pinpoint.store.database import UnitOfWork
-from pinpoint.store.rows import geography, hint_to_json
+from pinpoint.store.rows import hint_to_json
 from pinpoint.store.tables import batch_items, batches, images, queries, sources
 
 _POLICIES = ("reference", "copy", "rendition")
+_PAGE = 10_000
+"""Files removed with one statement."""
 
 
 class Writer(Reader):
@@ -46,7 +48,6 @@ class Writer(Reader):
         licence: str | None = None,
         attribution: str | None = None,
         originals: OriginalsPolicy = "copy",
-        root: str | None = None,
     ) -> Source:
         """Add a source.
 
@@ -68,7 +69,6 @@ class Writer(Reader):
             "licence": licence,
             "attribution": attribution,
             "originals": originals,
-            "root": root,
         }
         try:
             with self._connection.begin_nested():
@@ -77,19 +77,39 @@ class Writer(Reader):
             raise Conflict(f"a source named {name!r} exists already") from error
         return self.source(name)
 
-    def set_root(self, source_id: UUID, root: str) -> Source:
-        """Say which folder the ids of a source are relative to; it is set once.
+    def add_root(self, source_id: UUID, root: SourceRoot) -> Source:
+        """Add a folder to a source.
 
         Raises:
-            Conflict: The source has another root already.
+            Conflict: The source has a root of that name.
+            BadRequest: The name cannot be part of an id.
         """
-        found = self.source(source_id)
-        if found.root not in (None, root):
-            raise Conflict(f"source {found.name!r} has the root {found.root}")
-        self._connection.execute(
-            update(sources).where(self._mine(sources), sources.c.id == source_id).values(root=root)
-        )
+        self.source(source_id)
+        source_roots.add_root(self._connection, self._organization_id, source_id, root)
         return self.source(source_id)
+
+    def move_root(self, source_id: UUID, name: str, path: str) -> int:
+        """Say where a root's folder is now; ids stay. Returns how many kept files move along.
+
+        Raises:
+            NotFound: The source has no root of that name.
+        """
+        self.source(source_id)
+        return source_roots.move_root(self._connection, source_id, name, path)
+
+    def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
+        """Leave tombstones on the images of these files; returns how many images."""
+        gone: list[UUID] = []
+        for start in range(0, len(external_ids), _PAGE):
+            page = external_ids[start : start + _PAGE]
+            which = and_(
+                self._mine(images),
+                images.c.source_id == source_id,
+                images.c.external_id.in_(page),
+            )
+            gone += erasing.bury(self._connection, which)
+        self._send(jobs.ERASE_IMAGES, gone)
+        return len(gone)
 
     def erase_source(self, source_id: UUID) -> int:
         """Leave tombstones on all its images; a worker removes them, then the source."""
@@ -212,25 +232,12 @@ class Writer(Reader):
         return len(ids)
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
-        """Correct a row; its version rises and a worker carries it to the index."""
-        self.image(image_id)
-        values = _fixed_values(fix)
-        if not values:
-            raise BadRequest("nothing to fix: give at least one field")
-        self._connection.execute(
-            update(images)
-            # Asked again of the locked row: it may have been deleted or indexed since.
-            .where(self._mine(images), images.c.id == image_id, images.c.state != "deleted")
-            .values(
-                **values,
-                state=case((images.c.state == "indexed", "pending"), else_=images.c.state),
-                version=images.c.version + 1,
-                updated_at=func.now(),
-                manual_fields=func.array_cat(
-                    images.c.manual_fields, sorted(_FIELDS & values.keys())
-                ),
-            )
-        )
+        """Set or clear manual values; the version rises and a worker carries it to the index.
+
+        Raises:
+            BadRequest: Nothing would change, or no position would be left.
+        """
+        correcting.correct_image(self._connection, image_id, self._mine(images), fix)
         self._send(jobs.INDEX_IMAGES, [image_id])
         return self.image(image_id)
 
@@ -261,25 +268,3 @@ class Writer(Reader):
                 "index_build": index_build,
             },
         )
-
-
-_FIELDS = {"geog", "captured_at", "heading_deg", "creator", "sequence", "licence"}
-
-
-def _fixed_values(fix: ImageFix) -> dict[str, Any]:
-    """Columns that a correction changes."""
-    values: dict[str, Any] = {
-        name: value
-        for name in ("captured_at", "heading_deg", "creator", "sequence", "licence")
-        if (value := getattr(fix, name)) is not None
-    }
-    if fix.point is not None:
-        cells = cells_of(fix.point)
-        values |= {
-            "geog": geography(fix.point),
-            "position_source": "caller",
-            "cell_r5": cells.r5,
-            "cell_r7": cells.r7,
-            "cell_r9": cells.r9,
-        }
-    return values

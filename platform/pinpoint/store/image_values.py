@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, Final
 
-from pinpoint.geo.cells import cells_of
-from pinpoint.records import ClaimedItem, Reading
-from pinpoint.store.rows import geography, image_id, jsonable
-
-FIXABLE: Final = frozenset({"geog", "captured_at", "heading_deg", "creator", "sequence", "licence"})
-"""Columns that a person may correct; a later ingest of the file leaves a correction alone."""
+from pinpoint.records import (
+    ClaimedItem,
+    Face,
+    Layer,
+    LayerName,
+    Layers,
+    Reading,
+    merge_attributes,
+    merge_layers,
+    update_layers,
+)
+from pinpoint.store.field_layers import clean_layer, clean_text, columns_of
+from pinpoint.store.layer_json import layers_of_row
+from pinpoint.store.rows import image_id, jsonable
 
 METADATA: Final = (
     "sha256",
@@ -26,60 +36,78 @@ METADATA: Final = (
 """Columns besides the position in which a new reading of the same file can differ."""
 
 
-def image_values(item: ClaimedItem, reading: Reading) -> list[dict[str, Any]]:
-    """One row for each face, all but the locator; `lat` and `lon` are there for comparing."""
+def image_values(
+    item: ClaimedItem, reading: Reading, rows: Sequence[Any]
+) -> list[dict[str, Any]] | None:
+    """One row for each face, all but the locator; `lat` and `lon` are there for comparing.
+
+    Args:
+        item: The file's item.
+        reading: What was read of it.
+        rows: What the catalog has under its id; values from outside the file stay.
+
+    Returns:
+        None where no layer of a face has a position: it was cleared while the file was read.
+    """
     capture = reading.capture
-    cells = cells_of(capture.point)
+    old = {row.id: row for row in rows if row.state != "deleted"}
+    sha256 = bytes.fromhex(capture.sha256)
     shared = {
         "organization_id": item.organization_id,
         "source_id": item.source.id,
         "kind": item.source.kind,
         "external_id": item.external_id,
-        "geog": geography(capture.point),
-        "lat": capture.point.lat,
-        "lon": capture.point.lon,
-        "captured_at": capture.captured_at,
-        "altitude_m": capture.altitude_m,
-        "camera": _clean(capture.camera),
-        "creator": _clean(capture.creator),
-        "sequence": _clean(capture.sequence),
-        "licence": _clean(capture.licence),
-        "position_source": capture.position_source,
-        "time_source": capture.time_source,
-        "warnings": list(capture.warnings),
-        "sha256": bytes.fromhex(capture.sha256),
+        "camera": clean_text(capture.camera),
+        "sha256": sha256,
         "size_bytes": capture.size_bytes,
         "format": capture.format,
         "width_px": capture.width_px,
         "height_px": capture.height_px,
-        "cell_r5": cells.r5,
-        "cell_r7": cells.r7,
-        "cell_r9": cells.r9,
-        "attributes": jsonable(capture.attributes),
         "state": "pending",
         "arrival": item.arrival,
     }
-    return [
-        shared
-        | {
-            "id": image_id(item.organization_id, item.source.id, item.external_id, face.name),
-            "face": face.name,
-            "heading_deg": capture.heading_deg if face.heading_deg is None else face.heading_deg,
-            "panorama_id": _panorama(item, reading),
-        }
-        for face in reading.faces
-    ]
+    file_attributes = jsonable(capture.file_attributes)
+    wanted = []
+    for face in reading.faces:
+        own_id = image_id(item.organization_id, item.source.id, item.external_id, face.name)
+        row = old.get(own_id)
+        stored: Layers = {} if row is None else layers_of_row(row)
+        layers = update_layers(
+            stored, face_layers(reading, face), same_bytes=row is not None and row.sha256 == sha256
+        )
+        merged = merge_layers(layers)
+        if merged.position is None:
+            return None
+        wanted.append(
+            shared
+            | columns_of(layers, merged.position, merged)
+            | {
+                "id": own_id,
+                "face": face.name,
+                "lat": merged.position.lat,
+                "lon": merged.position.lon,
+                "panorama_id": merged.panorama_id or _name_panorama(item, reading),
+                "attributes": merge_attributes(file_attributes, layers),
+            }
+        )
+    return wanted
 
 
-def _panorama(item: ClaimedItem, reading: Reading) -> str | None:
-    """Name of the panorama that a face belongs to: the manifest's, or the file's own."""
-    if reading.capture.panorama_id:
-        return _clean(reading.capture.panorama_id)
+def face_layers(reading: Reading, face: Face) -> dict[LayerName, Layer]:
+    """What a reading says about one of its faces: headings are turned with it."""
+    layers = {name: clean_layer(layer) for name, layer in reading.capture.layers.items()}
+    if not face.turn_deg:
+        return layers
+    return {
+        name: layer
+        if layer.heading_deg is None
+        else dataclasses.replace(layer, heading_deg=(layer.heading_deg + face.turn_deg) % 360.0)
+        for name, layer in layers.items()
+    }
+
+
+def _name_panorama(item: ClaimedItem, reading: Reading) -> str | None:
+    """Name of the panorama that the faces belong to, where no manifest names one."""
     if any(face.name for face in reading.faces):
         return f"{item.source.id}/{item.external_id}"
     return None
-
-
-def _clean(value: str | None) -> str | None:
-    """PostgreSQL's text cannot hold NUL, which cameras do write."""
-    return value.replace("\x00", "").strip() or None if value else None

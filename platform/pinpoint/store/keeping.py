@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from pinpoint import jobs
@@ -20,7 +20,8 @@ from pinpoint.ports import OriginalKeeper
 from pinpoint.records import ClaimedItem, Kept, Reading, Rejected
 from pinpoint.store import erasing, leases
 from pinpoint.store.database import UnitOfWork
-from pinpoint.store.image_values import FIXABLE, image_values
+from pinpoint.store.field_layers import PROVENANCE
+from pinpoint.store.image_values import image_values
 from pinpoint.store.keeping_plan import Plan, duplicate, plan_item
 from pinpoint.store.rows import among
 from pinpoint.store.tables import (
@@ -100,6 +101,8 @@ def _keep_round(
     embedded = _embedded(connection, contract, [row.id for rows in known.values() for row in rows])
     kept: dict[UUID, Kept] = {}
     plans: list[Plan] = []
+    settled: list[Plan] = []
+    nowhere: dict[UUID, Rejected] = {}
     for item, reading in entries:
         rows = known.get(item.external_id, [])
         owner = owners.setdefault(reading.capture.sha256, item.external_id)
@@ -111,9 +114,18 @@ def _keep_round(
             twin = duplicate(item, "same_bytes", f"the same bytes are held as {owner}")
             kept[item.id] = Kept(item_id=item.id, duplicate=twin, images=())
             continue
-        plan = plan_item(item, reading, image_values(item, reading), rows)
+        wanted = image_values(item, reading, rows)
+        if wanted is None:
+            nowhere[item.id] = _refuse_without_position(item)
+            kept[item.id] = Kept(item_id=item.id, duplicate=None, images=())
+            continue
+        plan = plan_item(item, reading, wanted, rows)
         if isinstance(plan, Rejected):
             kept[item.id] = Kept(item_id=item.id, duplicate=plan, images=())
+            continue
+        if plan.verdict is not None:
+            settled.append(plan)
+            kept[item.id] = Kept(item_id=item.id, duplicate=plan.verdict, images=())
             continue
         if plan.new_bytes:
             locators = originals(item, reading)
@@ -126,7 +138,46 @@ def _keep_round(
         plans.append(plan)
         kept[item.id] = plan.kept(embedded)
     _carry_out(unit, plans)
+    _record_provenance(connection, settled)
+    _write_notes(connection, [*plans, *settled])
+    leases.settle(connection, nowhere, "rejected")
     return kept
+
+
+def _refuse_without_position(item: ClaimedItem) -> Rejected:
+    """The position that let the file be read was cleared meanwhile, or was of other bytes."""
+    return Rejected(
+        file=item.file,
+        stage="store",
+        reason="no_position",
+        detail="the file has no position, and the one given for it before does not hold any more",
+    )
+
+
+def _record_provenance(connection: Connection, plans: Sequence[Plan]) -> None:
+    """Write where values come from, of rows in which nothing else changes."""
+    for plan in plans:
+        for values in plan.wanted:
+            row = plan.old[values["id"]]
+            if all(getattr(row, name) == values[name] for name in PROVENANCE):
+                continue
+            connection.execute(
+                update(images)
+                .where(images.c.id == row.id)
+                .values({name: values[name] for name in (*PROVENANCE, "arrival")})
+            )
+
+
+def _write_notes(connection: Connection, plans: Sequence[Plan]) -> None:
+    """Keep what users should know about an item beside its verdict."""
+    noted = [plan for plan in plans if plan.notes]
+    if noted:
+        connection.execute(
+            update(batch_items)
+            .where(batch_items.c.id == bindparam("item"))
+            .values(notes=bindparam("said")),
+            [{"item": plan.item.id, "said": list(plan.notes)} for plan in noted],
+        )
 
 
 def _carry_out(unit: UnitOfWork, plans: Sequence[Plan]) -> None:
@@ -208,17 +259,12 @@ def _insert(connection: Connection, fresh: Sequence[dict[str, Any]]) -> None:
 
 
 def _replace(connection: Connection, values: dict[str, Any], row: Any, changed: set[str]) -> None:
-    """Write a row again; what a person has fixed stays, unless the image had been deleted."""
-    fixed = set() if row.state == "deleted" else set(row.manual_fields)
-    untouched = fixed | {"id", "lat", "lon"}
-    if "geog" in fixed:
-        untouched |= {"position_source", "cell_r5", "cell_r7", "cell_r9"}
+    """Write a row again; its layers hold already what persons and manifests gave."""
     connection.execute(
         update(images)
         .where(images.c.id == row.id)
         .values(
-            **{name: value for name, value in values.items() if name not in untouched},
-            manual_fields=sorted(fixed & FIXABLE),
+            **{name: value for name, value in values.items() if name not in ("id", "lat", "lon")},
             failure=None,
             version=images.c.version + 1,
             updated_at=func.now(),

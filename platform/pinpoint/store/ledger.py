@@ -22,6 +22,7 @@ from pinpoint.records import (
 )
 from pinpoint.store import erasing, holding, keeping, leases, placing
 from pinpoint.store.database import Transactions
+from pinpoint.store.field_layers import with_stored_layers
 from pinpoint.store.points import select_points, to_points
 from pinpoint.store.rows import among, pack
 from pinpoint.store.tables import embeddings, images
@@ -53,13 +54,14 @@ class Ledger:
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
         """Take items that nobody else holds; those tried too often are failed instead."""
         with self._transactions.begin() as unit:
-            return leases.claim(
+            items = leases.claim(
                 unit.connection,
                 ids,
                 worker,
                 lease_s=self._lease_s,
                 max_attempts=self._max_attempts,
             )
+            return with_stored_layers(unit.connection, items)
 
     def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Keep a worker's leases from ending until the block is left, an hour at most."""

@@ -12,7 +12,18 @@ from uuid import UUID, uuid5
 import numpy as np
 from sqlalchemy import ARRAY, ColumnElement, Row, Uuid, cast, func
 
-from pinpoint.records import Batch, BatchItem, Hint, Image, Point, Source, Vector
+from pinpoint.records import (
+    Batch,
+    BatchItem,
+    Hint,
+    Image,
+    Point,
+    Source,
+    SourceRoot,
+    Vector,
+    merge_layers,
+)
+from pinpoint.store.layer_json import layers_of_row
 
 _NAMESPACE = UUID("6f1f2d6e-6c0c-5d39-9a4e-2f0d3a5b7c11")
 """Root of all image ids; changing it would rename every image."""
@@ -49,7 +60,12 @@ def hint_to_json(hint: Hint | None) -> dict[str, Any] | None:
     """A hint as JSON, only what is known."""
     if hint is None:
         return None
-    values = {name: value for name, value in asdict(hint).items() if value not in (None, {})}
+    values = {
+        name: value
+        for name, value in asdict(hint).items()
+        # What the catalog has may change before the item is claimed, so it is not kept here.
+        if value not in (None, {}) and name != "stored_layers"
+    }
     if hint.captured_at is not None:
         values["captured_at"] = hint.captured_at.isoformat()
     return values
@@ -65,7 +81,7 @@ def hint_from_json(values: Mapping[str, Any] | None) -> Hint | None:
     return Hint(**known)
 
 
-def to_source(row: Row[Any], images: int = 0) -> Source:
+def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) -> Source:
     """A row of `sources`."""
     return Source(
         id=row.id,
@@ -74,9 +90,9 @@ def to_source(row: Row[Any], images: int = 0) -> Source:
         licence=row.licence,
         attribution=row.attribution,
         originals=row.originals,
-        root=row.root,
         created_at=row.created_at,
         images=images,
+        roots=tuple(roots),
     )
 
 
@@ -111,6 +127,10 @@ def to_image(row: Row[Any]) -> Image:
         attributes=row.attributes,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        position_source=row.position_source,
+        time_source=row.time_source,
+        field_sources={str(k): v for k, v in merge_layers(layers_of_row(row)).sources.items()},
+        warnings=tuple(row.warnings),
     )
 
 
@@ -146,6 +166,7 @@ def to_item(row: Row[Any]) -> BatchItem:
         detail=row.detail,
         image_ids=tuple(row.image_ids or ()),
         attempts=row.attempts,
+        notes=tuple(row.notes),
     )
 
 

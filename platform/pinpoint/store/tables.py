@@ -77,6 +77,7 @@ sources = Table(
     Column("licence", Text),
     Column("attribution", Text),
     Column("originals", Text, nullable=False),
+    # Before 0006 a source had one root; `source_roots` holds them now.
     Column("root", Text),
     when("created_at", stamped=True),
     when("erased_at"),
@@ -84,6 +85,20 @@ sources = Table(
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("kind IN ('photo', 'street')", name="kind"),
     CheckConstraint("originals IN ('reference', 'copy', 'rendition')", name="originals"),
+)
+
+source_roots = Table(
+    "source_roots",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization(),
+    Column("source_id", Uuid, nullable=False),
+    # The first part of the ids of files below the root. Empty: ids are paths below the root alone.
+    Column("name", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    when("created_at", stamped=True),
+    within("sources", "source_id"),
+    UniqueConstraint("source_id", "name"),
 )
 
 images = Table(
@@ -125,7 +140,9 @@ images = Table(
     Column("cell_r7", BigInteger, nullable=False),
     Column("cell_r9", BigInteger, nullable=False),
     Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
-    # Fields a person has fixed by hand; a second ingest of the same file does not undo them.
+    # Values by layer (`records/field_layers.py`); the columns above hold those that count.
+    Column("field_layers", JSONB, nullable=False, server_default=text("'{}'")),
+    # The names of the fields in the layer `manual`.
     Column("manual_fields", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("state", Text, nullable=False),
     Column("failure", Text),
@@ -233,6 +250,8 @@ batch_items = Table(
     Column("stage", Text),
     Column("reason", Text),
     Column("detail", Text),
+    # What else a user should know about the item, whatever became of it.
+    Column("notes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("lease_owner", Text),
     when("lease_until"),

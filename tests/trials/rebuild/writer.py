@@ -19,7 +19,16 @@ from bench.gallery import source_id
 from pinpoint.bootstrap import Services, build
 from pinpoint.errors import Unavailable
 from pinpoint.ingest.pipeline import index_images
-from pinpoint.records import Capture, ClaimedItem, Embedded, Face, NewItem, Point, Reading
+from pinpoint.records import (
+    Capture,
+    ClaimedItem,
+    Embedded,
+    Face,
+    Layer,
+    NewItem,
+    Point,
+    Reading,
+)
 from pinpoint.settings import Places, Settings
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store import leases
@@ -131,9 +140,11 @@ def _sha256(run: str, number: int) -> str:
 
 def _reading(run: str, number: int) -> Reading:
     """What a decoder would have said of the file: on a line through the gallery's cities."""
+    point = Point(lat=47.0, lon=5.0 + number % 2_800 / 100)
     capture = Capture(
-        point=Point(lat=47.0, lon=5.0 + number % 2_800 / 100),
+        point=point,
         position_source="exif",
+        layers={"file": Layer(position=point, position_source="exif")},
         format="jpeg",
         width_px=640,
         height_px=480,

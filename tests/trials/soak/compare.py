@@ -16,8 +16,9 @@ _ROWS = """
 SELECT s.name, i.external_id, coalesce(i.face, ''), encode(i.sha256, 'hex'), i.state,
        round(ST_Y(i.geom)::numeric, 7)::text, round(ST_X(i.geom)::numeric, 7)::text,
        i.captured_at::text, i.heading_deg, i.creator, i.licence, i.position_source, i.size_bytes,
+       i.time_source, i.warnings, i.field_layers::text,
        i.width_px, i.height_px, i.kind, i.failure,
-       ARRAY(SELECT DISTINCT f FROM unnest(i.fixed) f ORDER BY f),
+       ARRAY(SELECT DISTINCT f FROM unnest(i.manual_fields) f ORDER BY f),
        left(coalesce(i.locator, ''), 5),
        (SELECT md5(string_agg(e.vector, '' ORDER BY e.channel)) FROM embeddings e
          WHERE e.image_id = i.id),

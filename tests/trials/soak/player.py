@@ -112,7 +112,11 @@ class Player:
             " WHERE i.organization_id = %s AND i.state <> 'deleted'",
             self.organization_id,
         )
-        return {(source, external): str(image) for source, external, image in rows}
+        # Ids of files from folders begin with the root's name, which is the source's here.
+        return {
+            (source, external.removeprefix(f"{source}/")): str(image)
+            for source, external, image in rows
+        }
 
     def play(self, phase: list[Op], threads: int) -> None:
         """All operations of a phase, several at once."""

@@ -1,0 +1,27 @@
+"""Which manifest of a folder is used where nobody named one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pinpoint.errors import BadRequest
+from pinpoint.media.manifests import find_manifests
+
+
+def find_one_manifest(folder: Path) -> Path | None:
+    """The manifest of a folder, None where there is none.
+
+    Raises:
+        BadRequest: There are several, and nothing says which one is meant.
+    """
+    try:
+        found = find_manifests(folder)
+    except OSError as error:
+        raise BadRequest(f"cannot open {folder}: {error.strerror}", reason="no_files") from error
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found[:12])
+        raise BadRequest(
+            f"{folder} holds several manifests: {names}; choose one with --manifest, or read the "
+            "files without any by --no-manifest"
+        )
+    return found[0] if found else None

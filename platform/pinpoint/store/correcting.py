@@ -1,0 +1,93 @@
+"""Values that a person sets or clears: the layer `manual` of one image, and its columns anew."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
+
+from pinpoint.errors import BadRequest, NotFound
+from pinpoint.records import (
+    ImageFix,
+    Layer,
+    LayerName,
+    clear_fields,
+    merge_layers,
+    overlay_layer,
+)
+from pinpoint.store.field_layers import clean_layer, columns_of
+from pinpoint.store.layer_json import layers_of_row
+from pinpoint.store.tables import images
+
+
+def correct_image(
+    connection: Connection, image_id: UUID, mine: ColumnElement[bool], fix: ImageFix
+) -> None:
+    """Set and clear manual values of an image; its version rises and it waits for the index.
+
+    Args:
+        connection: Of the unit of work.
+        image_id: The image.
+        mine: Whose rows may be changed.
+        fix: What is set and cleared.
+
+    Raises:
+        NotFound: There is no such image, or it is deleted.
+        BadRequest: Nothing would change, or the image would be left without a position.
+    """
+    row = connection.execute(
+        select(images, func.ST_X(images.c.geom).label("lon"), func.ST_Y(images.c.geom).label("lat"))
+        .where(mine, images.c.id == image_id, images.c.state != "deleted")
+        .with_for_update(of=images)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"no image {image_id}")
+    layers = correct_layers(layers_of_row(row), fix)
+    merged = merge_layers(layers)
+    if merged.position is None:
+        raise BadRequest(
+            "the manual position cannot be cleared: neither a manifest nor the file has another "
+            "one; give a new position, or delete the image",
+            reason="no_position",
+        )
+    values = columns_of(layers, merged.position, merged)
+    values["panorama_id"] = merged.panorama_id or row.panorama_id
+    connection.execute(
+        update(images)
+        .where(images.c.id == image_id)
+        .values(
+            **values,
+            state=case((images.c.state == "indexed", "pending"), else_=images.c.state),
+            version=images.c.version + 1,
+            updated_at=func.now(),
+        )
+    )
+
+
+def correct_layers(stored: dict[LayerName, Layer], fix: ImageFix) -> dict[LayerName, Layer]:
+    """A row's layers after a correction.
+
+    Raises:
+        BadRequest: Nothing is set, and none of the fields to clear was set manually.
+    """
+    manual = stored.get("manual", Layer())
+    given = clean_layer(_read_fix(fix))
+    cleared = clear_fields(manual, fix.clear)
+    if given.empty and cleared == manual:
+        if fix.clear:
+            names = ", ".join(sorted(fix.clear))
+            raise BadRequest(f"nothing to clear: {names} was not set manually")
+        raise BadRequest("nothing to fix: give at least one field")
+    changed: dict[LayerName, Layer] = {**stored, "manual": overlay_layer(cleared, given)}
+    return {name: layer for name, layer in changed.items() if not layer.empty}
+
+
+def _read_fix(fix: ImageFix) -> Layer:
+    values: dict[str, Any] = {
+        field.name: getattr(fix, field.name)
+        for field in dataclasses.fields(fix)
+        if field.name not in ("point", "clear")
+    }
+    return Layer(position=fix.point, **values)

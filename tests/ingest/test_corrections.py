@@ -1,0 +1,223 @@
+"""Values that persons and manifests gave stay, name their origin, and come back when cleared."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from ingest.correction_orders import Play, orders
+from media.pictures import exif, noise, saved, xmp
+from pinpoint.errors import BadRequest
+from pinpoint.ingest.intake import register
+from pinpoint.records import ImageFix, IndexFilter, Point
+from rig import degrees, jpeg, plain_jpeg
+
+GPX = """<gpx version="1.1"><trk><trkseg>
+<trkpt lat="45.0" lon="6.0"><time>2024-05-01T09:59:00Z</time></trkpt>
+<trkpt lat="45.2" lon="6.2"><time>2024-05-01T10:01:00Z</time></trkpt>
+</trkseg></trk></gpx>
+"""
+TAKEN, ARTIST = {0x9003: "2024:05:01 10:00:00"}, {0x013B: "file"}
+SIX = list(orders())[::8]
+
+
+@pytest.fixture
+def org(rig):
+    return rig.organization()
+
+
+def ingest(rig, org, folder, **options):
+    """Register a folder and run everything; the batch as it ends and its items by file."""
+    batch = register(
+        folder,
+        source="photos",
+        kind="photo",
+        organization_id=org,
+        database=rig.operator,
+        settings=rig.settings,
+        **options,
+    ).batch
+    rig.run()
+    with rig.database.read(org) as catalogue:
+        items = {item.file: item for item in catalogue.batch_items(batch.id)}
+        return catalogue.batch(batch.id), items
+
+
+def fix(rig, org, image, **fields):
+    with rig.database.write(org) as catalogue:
+        catalogue.fix_image(image.id, ImageFix(**fields))
+    rig.run()
+    return row(rig, org, image.external_id)
+
+
+def row(rig, org, external_id):
+    with rig.owner.begin() as unit:
+        asked = "SELECT id FROM images WHERE external_id = :name AND state <> 'deleted'"
+        image_id = unit.connection.execute(text(asked), {"name": external_id}).scalar_one()
+    with rig.database.read(org) as catalogue:
+        return catalogue.image(image_id)
+
+
+@pytest.mark.parametrize("order", SIX, ids=["-".join(one) for one in SIX])
+def test_precedence_in_an_order_of_events_is_kept(rig, org, tmp_path, order):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for seed in range(3):
+        photo = jpeg(seed, 48.0 + seed, 2.0, detail=TAKEN, base=ARTIST)
+        (folder / f"{seed}.jpg").write_bytes(photo)
+    (folder / "3.jpg").write_bytes(plain_jpeg(3))
+    play = Play(rig=rig, org=org, source="photos", folder=folder)
+    play.read_files()
+    for event in order:
+        play.do(event)
+    play.check_index()
+    play.clear()
+
+
+def test_image_with_layers_names_the_origin_of_every_value(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0, base=ARTIST))
+    (tmp_path / "m.csv").write_text("file,latitude,longitude,sequence\na.jpg,49,3,walk\n")
+    ingest(rig, org, tmp_path)
+    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    assert image.field_sources["position"] == image.position_source == "manifest"
+    assert image.field_sources["sequence"] == "manifest"
+    assert image.field_sources["creator"] == "file"
+    assert image.warnings == (
+        "position: manifest 49.000000, 3.000000 is used; exif has 48.000000, 2.000000",
+    )
+    image = fix(rig, org, image, point=Point(50, 4), creator="me")
+    assert image.field_sources["position"] == image.field_sources["creator"] == "manual"
+    assert image.position_source == "manual"
+    assert any("manifest has 49.000000, 3.000000" in warning for warning in image.warnings)
+
+
+def test_cleared_value_comes_back_without_the_file(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
+    ingest(rig, org, tmp_path)
+    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    moved = fix(
+        rig, org, image, point=Point(-33, 151), captured_at=datetime(2020, 1, 1, tzinfo=UTC)
+    )
+    assert (moved.point, moved.version) == (Point(-33, 151), 2)
+    (tmp_path / "a.jpg").unlink()
+    back = fix(rig, org, image, clear=frozenset({"position"}))
+    assert (back.point, back.position_source, back.version) == (Point(48, 2), "exif", 3)
+    assert back.time_source == "manual"
+    found = rig.index.fetch([image.id])[0]
+    assert (found.version, found.point.lat) == (3, pytest.approx(48, abs=1e-5))
+    cells = "SELECT count(*) FROM neighbourhoods n JOIN images i ON i.cell_r7 = n.cell"
+    assert rig.scalar(cells) == 1
+    assert rig.scalar("SELECT count(*) FROM neighbourhoods") == 1
+
+
+def test_clearing_the_only_position_is_refused(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
+    (tmp_path / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
+    ingest(rig, org, tmp_path)
+    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    with pytest.raises(BadRequest, match="position was not set manually"):
+        fix(rig, org, image, clear=frozenset({"position"}))
+    fix(rig, org, image, point=Point(1, 1))
+    with rig.owner.begin() as unit:
+        unit.connection.execute(text("UPDATE images SET field_layers = field_layers - 'manifest'"))
+    with pytest.raises(BadRequest, match="cannot be cleared"):
+        fix(rig, org, image, clear=frozenset({"position"}))
+    assert row(rig, org, image.external_id).point == Point(1, 1)
+
+
+def test_plain_ingest_of_a_file_without_position_keeps_the_manifests(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
+    (tmp_path / "m.csv").write_text("file,latitude,longitude,weather\na.jpg,49,3,rain\n")
+    _, items = ingest(rig, org, tmp_path, use_manifest=False)
+    assert items["a.jpg"].reason == "no_position"
+    ingest(rig, org, tmp_path)
+    _, items = ingest(rig, org, tmp_path, use_manifest=False)
+    assert (items["a.jpg"].state, items["a.jpg"].reason) == ("duplicate", "unchanged")
+    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    assert (image.point, image.attributes["weather"], image.version) == (Point(49, 3), "rain", 1)
+
+
+def test_second_manifest_keeps_fields_that_only_the_first_gives(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("file,latitude,longitude\na.jpg,49,3\n")
+    ingest(rig, org, tmp_path)
+    manifest.write_text("file,heading_deg\na.jpg,90\n")
+    _, items = ingest(rig, org, tmp_path)
+    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    assert items["a.jpg"].state == "updated"
+    assert (image.point, image.heading_deg) == (Point(49, 3), 90.0)
+
+
+def test_track_fills_a_missing_position_only(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(saved(noise(96, 72, seed=1), exif=exif(detail=TAKEN)))
+    (tmp_path / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0, detail=TAKEN))
+    (tmp_path / "walk.gpx").write_text(GPX)
+    ingest(rig, org, tmp_path)
+    walked = row(rig, org, f"{tmp_path.name}/a.jpg")
+    assert walked.position_source == "gpx"
+    assert walked.point.lat == pytest.approx(45.1, abs=1e-3)
+    assert row(rig, org, f"{tmp_path.name}/b.jpg").position_source == "exif"
+    # The track is gone, the bytes are the same: the position stays, under a correction as well.
+    (tmp_path / "walk.gpx").unlink()
+    _, items = ingest(rig, org, tmp_path)
+    assert items["a.jpg"].reason == "unchanged"
+    fix(rig, org, walked, point=Point(1, 1))
+    assert fix(rig, org, walked, clear=frozenset({"position"})).position_source == "gpx"
+    # With other bytes nobody knows whether the track's position holds.
+    (tmp_path / "a.jpg").write_bytes(saved(noise(96, 72, seed=9), exif=exif(detail=TAKEN)))
+    _, items = ingest(rig, org, tmp_path)
+    assert (items["a.jpg"].state, items["a.jpg"].reason) == ("rejected", "no_position")
+
+
+def test_unusable_value_of_the_file_under_a_manifest_is_told(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg(1, 0.0, 0.0))
+    (tmp_path / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
+    ingest(rig, org, tmp_path)
+    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    assert image.position_source == "manifest"
+    assert any("0/0" in warning for warning in image.warnings)
+
+
+def test_manual_heading_of_a_face_stays_on_that_face(rig, org, tmp_path):
+    gps = {1: "N", 2: degrees(48.0), 3: "E", 4: degrees(2.0)}
+    packet = xmp(GPano__ProjectionType="equirectangular", GPano__PoseHeadingDegrees="90")
+    (tmp_path / "p.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
+    ingest(rig, org, tmp_path)
+    asked = "SELECT id, face, heading_deg FROM images ORDER BY heading_deg"
+
+    def headings():
+        with rig.owner.begin() as unit:
+            return {one.face: one for one in unit.connection.execute(text(asked))}
+
+    faces = headings()
+    assert {name: one.heading_deg for name, one in faces.items()} == {
+        "front": 90.0, "right": 180.0, "back": 270.0, "left": 0.0,
+    }  # fmt: skip
+    with rig.database.write(org) as catalogue:
+        catalogue.fix_image(faces["right"].id, ImageFix(heading_deg=181.5))
+    rig.run()
+    _, items = ingest(rig, org, tmp_path)
+    assert items["p.jpg"].state == "duplicate"
+    assert headings()["right"].heading_deg == 181.5
+    assert headings()["back"].heading_deg == 270.0
+    with rig.database.write(org) as catalogue:
+        catalogue.fix_image(faces["right"].id, ImageFix(clear=frozenset({"heading_deg"})))
+    assert headings()["right"].heading_deg == 180.0
+
+
+def test_row_from_before_layers_keeps_its_correction(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
+    ingest(rig, org, tmp_path)
+    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    fix(rig, org, image, point=Point(5, 5), creator="me")
+    with rig.owner.begin() as unit:
+        unit.connection.execute(
+            text("UPDATE images SET field_layers = '{}', manual_fields = '{geog,creator}'")
+        )
+    ingest(rig, org, tmp_path)
+    kept = row(rig, org, image.external_id)
+    assert (kept.point, kept.creator, kept.position_source) == (Point(5, 5), "me", "manual")
+    assert rig.index.count(IndexFilter(organization_id=org)) == 1

@@ -1,0 +1,284 @@
+"""What a folder becomes: roots, manifests that are found, unreadable folders, files gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import unicodedata
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pinpoint.errors import BadManifest, BadRequest, NotFound
+from pinpoint.ingest.inspect import inspect
+from pinpoint.ingest.intake import register
+from pinpoint.media.missing_files import find_missing_files, has_visible_entries
+from rig import jpeg, plain_jpeg, write_photos
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def org(rig):
+    return rig.organization()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody can reach: that of pytest is its owner's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="pinpoint-test-"))
+    folder.chmod(0o755)
+    yield folder
+    for inside in folder.rglob("*"):
+        if inside.is_dir():
+            inside.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def without_root_rights():
+    """As somebody whom file modes bind."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def take(rig, org, folder, source="photos", **options):
+    """Register a folder, run everything; what was registered and the batch as it ends."""
+    options = {"kind": "photo"} | options
+    registered = register(
+        folder,
+        source=source,
+        organization_id=org,
+        database=rig.operator,
+        settings=rig.settings,
+        **options,
+    )
+    rig.run()
+    with rig.database.read(org) as catalogue:
+        return registered, catalogue.batch(registered.batch.id)
+
+
+def ids(rig, org):
+    """External ids of all live images and their locators."""
+    with rig.database.read(org) as catalogue:
+        return dict(catalogue.source_files(catalogue.source("photos").id, ""))
+
+
+def items(rig, org, batch):
+    with rig.database.read(org) as catalogue:
+        return {item.file: item for item in catalogue.batch_items(batch.id)}
+
+
+def test_two_roots_may_hold_the_same_file_name(rig, org, tmp_path):
+    write_photos(tmp_path / "first", 2)
+    write_photos(tmp_path / "second", 2, lat=10.0)
+    one, _ = take(rig, org, tmp_path / "first")
+    two, batch = take(rig, org, tmp_path / "second")
+    assert (one.root_is_new, two.root_is_new, batch.indexed) == (True, True, 2)
+    assert set(ids(rig, org)) == {f"{r}/000{n}.jpg" for r in ("first", "second") for n in (0, 1)}
+    with rig.database.read(org) as catalogue:
+        assert [root.name for root in catalogue.source("photos").roots] == ["first", "second"]
+
+
+def test_a_folder_below_a_root_belongs_to_it(rig, org, tmp_path):
+    write_photos(tmp_path / "in" / "day", 1)
+    take(rig, org, tmp_path / "in")
+    again, batch = take(rig, org, tmp_path / "in" / "day")
+    assert (again.root.name, again.root_is_new, batch.duplicate) == ("in", False, 1)
+    assert set(ids(rig, org)) == {"in/day/0000.jpg"}
+    with pytest.raises(BadRequest, match="belongs to the root 'in'"):
+        take(rig, org, tmp_path / "in" / "day", root_name="day")
+
+
+def test_a_folder_around_a_root_is_refused(rig, org, tmp_path):
+    write_photos(tmp_path / "in" / "day", 1)
+    take(rig, org, tmp_path / "in" / "day")
+    with pytest.raises(BadRequest, match="is the root 'day'"):
+        take(rig, org, tmp_path / "in")
+
+
+def test_roots_of_one_folder_name_need_names(rig, org, tmp_path):
+    write_photos(tmp_path / "a" / "DCIM", 1)
+    write_photos(tmp_path / "b" / "DCIM", 1, lat=10.0)
+    take(rig, org, tmp_path / "a" / "DCIM")
+    with pytest.raises(BadRequest, match="move-root photos DCIM PATH"):
+        take(rig, org, tmp_path / "b" / "DCIM")
+    with pytest.raises(BadRequest, match="without a /"):
+        take(rig, org, tmp_path / "b" / "DCIM", root_name="b/DCIM")
+    take(rig, org, tmp_path / "b" / "DCIM", root_name="card 2")
+    assert set(ids(rig, org)) == {"DCIM/0000.jpg", "card 2/0000.jpg"}
+
+
+def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, tmp_path):
+    write_photos(tmp_path / "été 1", 3)
+    take(rig, org, tmp_path / "été 1")
+    before = ids(rig, org)
+    (tmp_path / "été 1").rename(tmp_path / "neu")
+    with rig.operator.write(org) as catalogue:
+        source = catalogue.source("photos")
+        assert catalogue.move_root(source.id, "été 1", str(tmp_path / "neu")) == 3
+        with pytest.raises(NotFound):
+            catalogue.move_root(source.id, "neu", str(tmp_path))
+    after = ids(rig, org)
+    assert set(after) == set(before)
+    assert all(Path(rig.blobs.path(locator)).is_file() for locator in after.values())
+    again, batch = take(rig, org, tmp_path / "neu")
+    assert (again.root.name, batch.duplicate, again.missing.external_ids) == ("été 1", 3, ())
+
+
+def test_manifest_in_the_folder_is_used_and_other_files_are_read(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
+    (tmp_path / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0))
+    (tmp_path / "bad.jpg").write_bytes(jpeg(3, 48.0, 2.0))
+    (tmp_path / "m.csv").write_text("file,lat,lon,id\na.jpg,10,20,007\nbad.jpg,99,20,\n")
+    registered, batch = take(rig, org, tmp_path, root_name="in")
+    assert registered.manifest == tmp_path / "m.csv"
+    assert (batch.items, batch.indexed, batch.rejected) == (3, 2, 1)
+    assert set(ids(rig, org)) == {"007", "in/b.jpg"}
+    # A row that was refused is not made good by the file's own position.
+    assert items(rig, org, batch)["bad.jpg"].reason == "out_of_range"
+    without, batch = take(rig, org, tmp_path, use_manifest=False)
+    assert without.manifest is None
+    assert (batch.items, batch.duplicate, batch.indexed) == (3, 2, 1)
+
+
+def test_several_manifests_are_refused_with_their_names(rig, org, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
+    for name in ("m.csv", "n.tsv"):
+        (tmp_path / name).write_text("file\tlat\tlon\na.jpg\t1\t2\n")
+    with pytest.raises(BadRequest, match=r"m\.csv, n\.tsv; choose one with --manifest"):
+        take(rig, org, tmp_path)
+    registered, batch = take(rig, org, tmp_path, manifest=tmp_path / "n.tsv")
+    assert (registered.manifest, batch.indexed) == (tmp_path / "n.tsv", 1)
+
+
+def test_manifest_row_without_position_takes_the_track(rig, org, tmp_path):
+    from ingest.test_corrections import GPX, TAKEN
+    from media.pictures import exif, noise, saved
+
+    (tmp_path / "a.jpg").write_bytes(saved(noise(96, 72), exif=exif(detail=TAKEN)))
+    (tmp_path / "walk.gpx").write_text(GPX)
+    (tmp_path / "m.csv").write_text("file,creator\na.jpg,ann\n")
+    _, batch = take(rig, org, tmp_path)
+    assert (batch.items, batch.indexed) == (1, 1)
+
+
+def test_empty_folder_makes_no_source(rig, org, tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "notes.txt").write_text("nothing here")
+    with pytest.raises(BadRequest, match="no files to ingest"):
+        take(rig, org, tmp_path / "in")
+    (tmp_path / "in" / "m.csv").write_text("lat,lon\n1,2\n")
+    with pytest.raises(BadManifest):
+        take(rig, org, tmp_path / "in" / "m.csv")
+    with rig.database.read(org) as catalogue:
+        assert catalogue.sources() == []
+    assert rig.scalar("SELECT count(*) FROM batches") == 0
+    assert rig.scalar("SELECT count(*) FROM source_roots") == 0
+
+
+def test_unreadable_folder_is_one_rejection(rig, org, open_folder):
+    write_photos(open_folder / "a", 1)
+    write_photos(open_folder / "b" / "closed", 2, first=1)
+    write_photos(open_folder / "c", 1, first=3)
+    take(rig, org, open_folder, root_name="in")
+    (open_folder / "b" / "closed").chmod(0)
+    with without_root_rights():
+        registered = register(
+            open_folder,
+            source="photos",
+            organization_id=org,
+            database=rig.operator,
+            settings=rig.settings,
+        )
+        found = list(inspect(open_folder, rig.parts.decoder, rig.settings.media))
+    rig.run()
+    told = items(rig, org, registered.batch)
+    assert {file: (item.state, item.reason) for file, item in told.items()} == {
+        "a/0000.jpg": ("duplicate", "unchanged"),
+        "b/closed/": ("rejected", "unreadable_folder"),
+        "c/0003.jpg": ("duplicate", "unchanged"),
+    }
+    assert [one.rejected.reason for one in found if one.rejected] == ["unreadable_folder"]
+    assert len(found) == 3
+    # What cannot be looked at is not gone.
+    assert (registered.missing.known, registered.missing.external_ids) == (4, ())
+
+
+def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, tmp_path):
+    folder = tmp_path / "in"
+    write_photos(folder, 4)
+    write_photos(tmp_path / "other", 1, first=9)
+    take(rig, org, folder)
+    take(rig, org, tmp_path / "other")
+    (folder / "0001.jpg").unlink()
+    (folder / "0002.jpg").rename(folder / "renamed.jpg")
+    told, batch = take(rig, org, folder)
+    assert told.missing.external_ids == ("in/0001.jpg", "in/0002.jpg")
+    assert (told.missing.known, told.removed) == (4, None)
+    assert items(rig, org, batch)["renamed.jpg"].reason == "same_bytes"
+    assert len(ids(rig, org)) == 5
+    asked = []
+    refused, _ = take(rig, org, folder, confirm_removal=lambda m: bool(asked.append(m)))
+    assert (asked, refused.removed) == ([told.missing], 0)
+    done, batch = take(rig, org, folder, confirm_removal=lambda _: True)
+    assert done.removed == 2
+    # The renamed file is no duplicate any more: the old name went first.
+    assert items(rig, org, batch)["renamed.jpg"].state == "indexed"
+    assert set(ids(rig, org)) == {
+        "in/0000.jpg", "in/0003.jpg", "in/renamed.jpg", "other/0009.jpg",
+    }  # fmt: skip
+    assert len(rig.index.scroll(None, 10)) >= 4
+
+
+def test_empty_root_loses_nothing(rig, org, tmp_path):
+    folder = tmp_path / "in"
+    write_photos(folder, 2)
+    registered, _ = take(rig, org, folder)
+    for photo in folder.iterdir():
+        photo.unlink()
+    with pytest.raises(BadRequest, match="nothing was changed"):
+        take(rig, org, folder, confirm_removal=lambda _: True)
+    assert len(ids(rig, org)) == 2
+    assert not has_visible_entries(folder)
+    assert not has_visible_entries(tmp_path / "nowhere")
+    assert registered.missing.many is False
+
+
+def test_missing_files_of_either_unicode_form_are_there(rig, org, tmp_path):
+    folder = tmp_path / "in"
+    write_photos(folder, 1)
+    name = unicodedata.normalize("NFD", "é.jpg")
+    (folder / name).write_bytes(jpeg(5, 48.0, 2.0))
+    (folder / "m.csv").write_text("file,creator\né.jpg,ann\n", encoding="utf-8")
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo", originals="copy")
+    take(rig, org, folder, use_manifest=False)
+    with rig.owner.begin() as unit:
+        from sqlalchemy import text
+
+        renamed = "UPDATE images SET external_id = normalize(external_id, NFC)"
+        unit.connection.execute(text(renamed))
+    with rig.database.read(org) as catalogue:
+        source = catalogue.source("photos")
+        found = find_missing_files(catalogue, source, source.roots[0], folder)
+    assert (found.known, found.external_ids) == (2, ())
+
+
+def test_replacement_is_told_as_updated(rig, org, tmp_path):
+    folder = tmp_path / "in"
+    write_photos(folder, 1)
+    take(rig, org, folder)
+    (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))
+    _, batch = take(rig, org, folder)
+    item = items(rig, org, batch)["0000.jpg"]
+    assert item.state == "updated"
+    assert item.notes == ("the file's bytes replace those stored before",)
