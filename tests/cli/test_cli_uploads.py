@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
+from pinpoint.api.schemas_catalogue import HintIn
 from pinpoint.cli.exits import EXIT
 from pinpoint.client import Client
 from pinpoint.client.folders import FILES, Upload, chunks
@@ -125,6 +127,32 @@ def test_names_that_the_wire_could_change_are_rejected_here(api, tmp_path):
     assert said["items"] == 1
     assert {one["reason"] for one in said["not_sent"]} == {"bad_name"}
     assert len(said["not_sent"]) == 2
+
+
+def test_ingest_options_travel_with_uploads_and_tracks_are_refused(pinpoint, api, folder):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    (folder / "a.jpg.xmp").write_text("<x/>")
+    (folder / "a.jpg.supplemental-metadata.json").write_text("{}")
+    options = ("--time-zone", "Asia/Tokyo", "--camera-clock-offset", "-00:00:30")
+    said = pinpoint("ingest", folder, "--source", "walk", *options, "--no-manifest", "--json")
+    assert said["sidecars_not_read"]["kinds"] == {"takeout": 1, "xmp": 1}
+    (held,) = api.rows().all_batches.values()
+    hints = [item.hint for item in held["new"]]
+    assert {(hint.time_zone, hint.camera_clock_offset_s) for hint in hints} == {
+        ("Asia/Tokyo", -30.0)
+    }
+    text = pinpoint("ingest", folder, "--source", "walk", "--no-manifest").err
+    assert "2 sidecars are not read (1 XMP, 1 Google Takeout)" in text
+    refused = pinpoint("ingest", folder, "--source", "walk", "--track", "Aino", code=64)
+    assert "GPX tracks are not sent" in refused.err
+
+
+@pytest.mark.parametrize(
+    "hint", [{"time_zone": "Nowhere"}, {"camera_clock_offset_s": 1e12}, {"track": "/etc/a.gpx"}]
+)
+def test_hints_of_uploads_that_cannot_be_used_refused(hint):
+    with pytest.raises(ValidationError):
+        HintIn.model_validate(hint)
 
 
 def test_a_file_too_large_for_the_server_stops_nothing(api, tmp_path):
