@@ -65,7 +65,7 @@ def test_a_folder_is_uploaded_and_its_batch_shown(pinpoint, api, tmp_path):
     assert (batch["items"], batch["state"], batch["complete"]) == (2, "closed", False)
     shown = pinpoint("batches", "show", batch["id"], "--json")
     assert [item["file"] for item in shown["items"]] == ["a.png", "deep/b.png"]
-    assert (batch.pop("not_sent"), batch.pop("repeated")) == ([], 0)
+    assert (batch.pop("not_sent"), batch.pop("repeated"), batch.pop("manifest")) == ([], 0, None)
     assert pinpoint("batches", "list", "--json")["batches"] == [batch]
     (line,) = pinpoint("batches", "list").out.splitlines()[1:]
     assert line.split() == [batch["id"], "walk", *line.split()[2:4], "2", "2", "waiting"]
