@@ -216,6 +216,24 @@ def test_manual_heading_of_a_face_stays_on_that_face(rig, org, ground):
     assert headings()["right"].heading_deg == 180.0
 
 
+def test_notes_go_with_an_erased_image(rig, org, ground):
+    (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
+    ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
+    fix(rig, org, image, point=Point(5, 5))
+    (ground / "m.csv").write_text("file,latitude,longitude\na.jpg,10,20\n")
+    batch, items = ingest(rig, org, ground)
+    assert items["a.jpg"].notes == (
+        "position: set manually; kept (the manifest gives 10.000000, 20.000000)",
+    )
+    with rig.database.write(org) as catalogue:
+        catalogue.delete_image(image.id)
+    rig.run()
+    with rig.database.read(org) as catalogue:
+        (item,) = catalogue.batch_items(batch.id)
+    assert (item.file, item.notes) == ("", ())
+
+
 def test_row_from_before_layers_keeps_its_correction(rig, org, ground):
     (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
     ingest(rig, org, ground)
