@@ -185,6 +185,7 @@ class Rows:
         names = [f.name for f in dataclasses.fields(fix) if f.name != "clear"]
         given = {name: getattr(fix, name) for name in names}
         changes = {name: value for name, value in given.items() if value is not None}
+        changes |= dict.fromkeys(fix.clear - {"position"})
         self.all_images[image_id] = dataclasses.replace(own, version=own.version + 1, **changes)
         return self.all_images[image_id]
 

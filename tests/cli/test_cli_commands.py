@@ -84,6 +84,12 @@ def test_images(pinpoint, api):
     fixed = pinpoint("images", "fix", one.id, "--lat", "-1", "--lon", "2", "--json")
     assert (fixed["lat"], fixed["version"]) == (-1.0, 2)
     assert "48.85" not in pinpoint("images", "show", one.id).out
+    cleared = pinpoint(
+        "images", "fix", one.id, "--clear", "heading_deg", "--clear", "licence", "--json"
+    )
+    assert (cleared["heading_deg"], cleared["licence"], cleared["lat"]) == (None, None, -1.0)
+    unknown = pinpoint("images", "fix", one.id, "--clear", "altitude_m", code=64)
+    assert "--clear altitude_m: it takes position, captured_at" in unknown.err
     assert pinpoint("images", "delete", one.id, "--json") == {"deleted": str(one.id)}
     missing = pinpoint("images", "show", one.id, code=66)
     assert missing.out == ""

@@ -19,13 +19,22 @@ GPX = """<gpx version="1.1"><trk><trkseg>
 <trkpt lat="45.2" lon="6.2"><time>2024-05-01T10:01:00Z</time></trkpt>
 </trkseg></trk></gpx>
 """
-TAKEN, ARTIST = {0x9003: "2024:05:01 10:00:00"}, {0x013B: "file"}
+# Beside a track a time needs its offset.
+TAKEN, ARTIST = {0x9003: "2024:05:01 10:00:00", 0x9011: "+00:00"}, {0x013B: "file"}
 SIX = list(orders())[::8]
 
 
 @pytest.fixture
 def org(rig):
     return rig.organization()
+
+
+@pytest.fixture
+def ground(tmp_path):
+    """A folder beside that of the rig."""
+    made = tmp_path / "ground"
+    made.mkdir()
+    return made
 
 
 def ingest(rig, org, folder, **options):
@@ -61,8 +70,8 @@ def row(rig, org, external_id):
 
 
 @pytest.mark.parametrize("order", SIX, ids=["-".join(one) for one in SIX])
-def test_precedence_in_an_order_of_events_is_kept(rig, org, tmp_path, order):
-    folder = tmp_path / "in"
+def test_precedence_in_an_order_of_events_is_kept(rig, org, ground, order):
+    folder = ground / "in"
     folder.mkdir()
     for seed in range(3):
         photo = jpeg(seed, 48.0 + seed, 2.0, detail=TAKEN, base=ARTIST)
@@ -76,11 +85,11 @@ def test_precedence_in_an_order_of_events_is_kept(rig, org, tmp_path, order):
     play.clear()
 
 
-def test_image_with_layers_names_the_origin_of_every_value(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0, base=ARTIST))
-    (tmp_path / "m.csv").write_text("file,latitude,longitude,sequence\na.jpg,49,3,walk\n")
-    ingest(rig, org, tmp_path)
-    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+def test_image_with_layers_names_the_origin_of_every_value(rig, org, ground):
+    (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0, base=ARTIST))
+    (ground / "m.csv").write_text("file,latitude,longitude,sequence\na.jpg,49,3,walk\n")
+    ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
     assert image.field_sources["position"] == image.position_source == "manifest"
     assert image.field_sources["sequence"] == "manifest"
     assert image.field_sources["creator"] == "file"
@@ -93,15 +102,15 @@ def test_image_with_layers_names_the_origin_of_every_value(rig, org, tmp_path):
     assert any("manifest has 49.000000, 3.000000" in warning for warning in image.warnings)
 
 
-def test_cleared_value_comes_back_without_the_file(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
-    ingest(rig, org, tmp_path)
-    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+def test_cleared_value_comes_back_without_the_file(rig, org, ground):
+    (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
+    ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
     moved = fix(
         rig, org, image, point=Point(-33, 151), captured_at=datetime(2020, 1, 1, tzinfo=UTC)
     )
     assert (moved.point, moved.version) == (Point(-33, 151), 2)
-    (tmp_path / "a.jpg").unlink()
+    (ground / "a.jpg").unlink()
     back = fix(rig, org, image, clear=frozenset({"position"}))
     assert (back.point, back.position_source, back.version) == (Point(48, 2), "exif", 3)
     assert back.time_source == "manual"
@@ -112,11 +121,11 @@ def test_cleared_value_comes_back_without_the_file(rig, org, tmp_path):
     assert rig.scalar("SELECT count(*) FROM neighbourhoods") == 1
 
 
-def test_clearing_the_only_position_is_refused(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
-    (tmp_path / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
-    ingest(rig, org, tmp_path)
-    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+def test_clearing_the_only_position_is_refused(rig, org, ground):
+    (ground / "a.jpg").write_bytes(plain_jpeg(1))
+    (ground / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
+    ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
     with pytest.raises(BadRequest, match="position was not set manually"):
         fix(rig, org, image, clear=frozenset({"position"}))
     fix(rig, org, image, point=Point(1, 1))
@@ -127,65 +136,65 @@ def test_clearing_the_only_position_is_refused(rig, org, tmp_path):
     assert row(rig, org, image.external_id).point == Point(1, 1)
 
 
-def test_plain_ingest_of_a_file_without_position_keeps_the_manifests(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
-    (tmp_path / "m.csv").write_text("file,latitude,longitude,weather\na.jpg,49,3,rain\n")
-    _, items = ingest(rig, org, tmp_path, use_manifest=False)
+def test_plain_ingest_of_a_file_without_position_keeps_the_manifests(rig, org, ground):
+    (ground / "a.jpg").write_bytes(plain_jpeg(1))
+    (ground / "m.csv").write_text("file,latitude,longitude,weather\na.jpg,49,3,rain\n")
+    _, items = ingest(rig, org, ground, use_manifest=False)
     assert items["a.jpg"].reason == "no_position"
-    ingest(rig, org, tmp_path)
-    _, items = ingest(rig, org, tmp_path, use_manifest=False)
+    ingest(rig, org, ground)
+    _, items = ingest(rig, org, ground, use_manifest=False)
     assert (items["a.jpg"].state, items["a.jpg"].reason) == ("duplicate", "unchanged")
-    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    image = row(rig, org, f"{ground.name}/a.jpg")
     assert (image.point, image.attributes["weather"], image.version) == (Point(49, 3), "rain", 1)
 
 
-def test_second_manifest_keeps_fields_that_only_the_first_gives(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
-    manifest = tmp_path / "m.csv"
+def test_second_manifest_keeps_fields_that_only_the_first_gives(rig, org, ground):
+    (ground / "a.jpg").write_bytes(plain_jpeg(1))
+    manifest = ground / "m.csv"
     manifest.write_text("file,latitude,longitude\na.jpg,49,3\n")
-    ingest(rig, org, tmp_path)
+    ingest(rig, org, ground)
     manifest.write_text("file,heading_deg\na.jpg,90\n")
-    _, items = ingest(rig, org, tmp_path)
-    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+    _, items = ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
     assert items["a.jpg"].state == "updated"
     assert (image.point, image.heading_deg) == (Point(49, 3), 90.0)
 
 
-def test_track_fills_a_missing_position_only(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(saved(noise(96, 72, seed=1), exif=exif(detail=TAKEN)))
-    (tmp_path / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0, detail=TAKEN))
-    (tmp_path / "walk.gpx").write_text(GPX)
-    ingest(rig, org, tmp_path)
-    walked = row(rig, org, f"{tmp_path.name}/a.jpg")
+def test_track_fills_a_missing_position_only(rig, org, ground):
+    (ground / "a.jpg").write_bytes(saved(noise(96, 72, seed=1), exif=exif(detail=TAKEN)))
+    (ground / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0, detail=TAKEN))
+    (ground / "walk.gpx").write_text(GPX)
+    ingest(rig, org, ground)
+    walked = row(rig, org, f"{ground.name}/a.jpg")
     assert walked.position_source == "gpx"
     assert walked.point.lat == pytest.approx(45.1, abs=1e-3)
-    assert row(rig, org, f"{tmp_path.name}/b.jpg").position_source == "exif"
+    assert row(rig, org, f"{ground.name}/b.jpg").position_source == "exif"
     # The track is gone, the bytes are the same: the position stays, under a correction as well.
-    (tmp_path / "walk.gpx").unlink()
-    _, items = ingest(rig, org, tmp_path)
+    (ground / "walk.gpx").unlink()
+    _, items = ingest(rig, org, ground)
     assert items["a.jpg"].reason == "unchanged"
     fix(rig, org, walked, point=Point(1, 1))
     assert fix(rig, org, walked, clear=frozenset({"position"})).position_source == "gpx"
     # With other bytes nobody knows whether the track's position holds.
-    (tmp_path / "a.jpg").write_bytes(saved(noise(96, 72, seed=9), exif=exif(detail=TAKEN)))
-    _, items = ingest(rig, org, tmp_path)
+    (ground / "a.jpg").write_bytes(saved(noise(96, 72, seed=9), exif=exif(detail=TAKEN)))
+    _, items = ingest(rig, org, ground)
     assert (items["a.jpg"].state, items["a.jpg"].reason) == ("rejected", "no_position")
 
 
-def test_unusable_value_of_the_file_under_a_manifest_is_told(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(jpeg(1, 0.0, 0.0))
-    (tmp_path / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
-    ingest(rig, org, tmp_path)
-    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+def test_unusable_value_of_the_file_under_a_manifest_is_told(rig, org, ground):
+    (ground / "a.jpg").write_bytes(jpeg(1, 0.0, 0.0))
+    (ground / "m.csv").write_text("file,latitude,longitude\na.jpg,49,3\n")
+    ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
     assert image.position_source == "manifest"
     assert any("0/0" in warning for warning in image.warnings)
 
 
-def test_manual_heading_of_a_face_stays_on_that_face(rig, org, tmp_path):
+def test_manual_heading_of_a_face_stays_on_that_face(rig, org, ground):
     gps = {1: "N", 2: degrees(48.0), 3: "E", 4: degrees(2.0)}
     packet = xmp(GPano__ProjectionType="equirectangular", GPano__PoseHeadingDegrees="90")
-    (tmp_path / "p.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
-    ingest(rig, org, tmp_path)
+    (ground / "p.jpg").write_bytes(saved(noise(512, 256), exif=exif(gps=gps), xmp=packet))
+    ingest(rig, org, ground)
     asked = "SELECT id, face, heading_deg FROM images ORDER BY heading_deg"
 
     def headings():
@@ -199,7 +208,7 @@ def test_manual_heading_of_a_face_stays_on_that_face(rig, org, tmp_path):
     with rig.database.write(org) as catalogue:
         catalogue.fix_image(faces["right"].id, ImageFix(heading_deg=181.5))
     rig.run()
-    _, items = ingest(rig, org, tmp_path)
+    _, items = ingest(rig, org, ground)
     assert items["p.jpg"].state == "duplicate"
     assert headings()["right"].heading_deg == 181.5
     assert headings()["back"].heading_deg == 270.0
@@ -208,16 +217,34 @@ def test_manual_heading_of_a_face_stays_on_that_face(rig, org, tmp_path):
     assert headings()["right"].heading_deg == 180.0
 
 
-def test_row_from_before_layers_keeps_its_correction(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
-    ingest(rig, org, tmp_path)
-    image = row(rig, org, f"{tmp_path.name}/a.jpg")
+def test_notes_go_with_an_erased_image(rig, org, ground):
+    (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
+    ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
+    fix(rig, org, image, point=Point(5, 5))
+    (ground / "m.csv").write_text("file,latitude,longitude\na.jpg,10,20\n")
+    batch, items = ingest(rig, org, ground)
+    assert items["a.jpg"].notes == (
+        "position: set manually; kept (the manifest gives 10.000000, 20.000000)",
+    )
+    with rig.database.write(org) as catalogue:
+        catalogue.delete_image(image.id)
+    rig.run()
+    with rig.database.read(org) as catalogue:
+        (item,) = catalogue.batch_items(batch.id)
+    assert (item.file, item.notes) == ("", ())
+
+
+def test_row_from_before_layers_keeps_its_correction(rig, org, ground):
+    (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
+    ingest(rig, org, ground)
+    image = row(rig, org, f"{ground.name}/a.jpg")
     fix(rig, org, image, point=Point(5, 5), creator="me")
     with rig.owner.begin() as unit:
         unit.connection.execute(
             text("UPDATE images SET field_layers = '{}', manual_fields = '{geog,creator}'")
         )
-    ingest(rig, org, tmp_path)
+    ingest(rig, org, ground)
     kept = row(rig, org, image.external_id)
     assert (kept.point, kept.creator, kept.position_source) == (Point(5, 5), "me", "manual")
     assert rig.index.count(IndexFilter(organization_id=org)) == 1

@@ -26,6 +26,14 @@ def org(rig):
 
 
 @pytest.fixture
+def ground(tmp_path):
+    """A folder beside that of the rig."""
+    made = tmp_path / "ground"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
 def open_folder():
     """A folder that everybody can reach: that of pytest is its owner's alone."""
     folder = Path(tempfile.mkdtemp(prefix="pinpoint-test-"))
@@ -77,108 +85,108 @@ def items(rig, org, batch):
         return {item.file: item for item in catalogue.batch_items(batch.id)}
 
 
-def test_two_roots_may_hold_the_same_file_name(rig, org, tmp_path):
-    write_photos(tmp_path / "first", 2)
-    write_photos(tmp_path / "second", 2, lat=10.0)
-    one, _ = take(rig, org, tmp_path / "first")
-    two, batch = take(rig, org, tmp_path / "second")
+def test_two_roots_may_hold_the_same_file_name(rig, org, ground):
+    write_photos(ground / "first", 2)
+    write_photos(ground / "second", 2, lat=10.0)
+    one, _ = take(rig, org, ground / "first")
+    two, batch = take(rig, org, ground / "second")
     assert (one.root_is_new, two.root_is_new, batch.indexed) == (True, True, 2)
     assert set(ids(rig, org)) == {f"{r}/000{n}.jpg" for r in ("first", "second") for n in (0, 1)}
     with rig.database.read(org) as catalogue:
         assert [root.name for root in catalogue.source("photos").roots] == ["first", "second"]
 
 
-def test_a_folder_below_a_root_belongs_to_it(rig, org, tmp_path):
-    write_photos(tmp_path / "in" / "day", 1)
-    take(rig, org, tmp_path / "in")
-    again, batch = take(rig, org, tmp_path / "in" / "day")
+def test_a_folder_below_a_root_belongs_to_it(rig, org, ground):
+    write_photos(ground / "in" / "day", 1)
+    take(rig, org, ground / "in")
+    again, batch = take(rig, org, ground / "in" / "day")
     assert (again.root.name, again.root_is_new, batch.duplicate) == ("in", False, 1)
     assert set(ids(rig, org)) == {"in/day/0000.jpg"}
     with pytest.raises(BadRequest, match="belongs to the root 'in'"):
-        take(rig, org, tmp_path / "in" / "day", root_name="day")
+        take(rig, org, ground / "in" / "day", root_name="day")
 
 
-def test_a_folder_around_a_root_is_refused(rig, org, tmp_path):
-    write_photos(tmp_path / "in" / "day", 1)
-    take(rig, org, tmp_path / "in" / "day")
+def test_a_folder_around_a_root_is_refused(rig, org, ground):
+    write_photos(ground / "in" / "day", 1)
+    take(rig, org, ground / "in" / "day")
     with pytest.raises(BadRequest, match="is the root 'day'"):
-        take(rig, org, tmp_path / "in")
+        take(rig, org, ground / "in")
 
 
-def test_roots_of_one_folder_name_need_names(rig, org, tmp_path):
-    write_photos(tmp_path / "a" / "DCIM", 1)
-    write_photos(tmp_path / "b" / "DCIM", 1, lat=10.0)
-    take(rig, org, tmp_path / "a" / "DCIM")
+def test_roots_of_one_folder_name_need_names(rig, org, ground):
+    write_photos(ground / "a" / "DCIM", 1)
+    write_photos(ground / "b" / "DCIM", 1, lat=10.0)
+    take(rig, org, ground / "a" / "DCIM")
     with pytest.raises(BadRequest, match="move-root photos DCIM PATH"):
-        take(rig, org, tmp_path / "b" / "DCIM")
+        take(rig, org, ground / "b" / "DCIM")
     with pytest.raises(BadRequest, match="without a /"):
-        take(rig, org, tmp_path / "b" / "DCIM", root_name="b/DCIM")
-    take(rig, org, tmp_path / "b" / "DCIM", root_name="card 2")
+        take(rig, org, ground / "b" / "DCIM", root_name="b/DCIM")
+    take(rig, org, ground / "b" / "DCIM", root_name="card 2")
     assert set(ids(rig, org)) == {"DCIM/0000.jpg", "card 2/0000.jpg"}
 
 
-def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, tmp_path):
-    write_photos(tmp_path / "été 1", 3)
-    take(rig, org, tmp_path / "été 1")
+def test_moving_a_root_keeps_ids_and_finds_the_files(rig, org, ground):
+    write_photos(ground / "été 1", 3)
+    take(rig, org, ground / "été 1")
     before = ids(rig, org)
-    (tmp_path / "été 1").rename(tmp_path / "neu")
+    (ground / "été 1").rename(ground / "neu")
     with rig.operator.write(org) as catalogue:
         source = catalogue.source("photos")
-        assert catalogue.move_root(source.id, "été 1", str(tmp_path / "neu")) == 3
+        assert catalogue.move_root(source.id, "été 1", str(ground / "neu")) == 3
         with pytest.raises(NotFound):
-            catalogue.move_root(source.id, "neu", str(tmp_path))
+            catalogue.move_root(source.id, "neu", str(ground))
     after = ids(rig, org)
     assert set(after) == set(before)
     assert all(Path(rig.blobs.path(locator)).is_file() for locator in after.values())
-    again, batch = take(rig, org, tmp_path / "neu")
+    again, batch = take(rig, org, ground / "neu")
     assert (again.root.name, batch.duplicate, again.missing.external_ids) == ("été 1", 3, ())
 
 
-def test_manifest_in_the_folder_is_used_and_other_files_are_read(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
-    (tmp_path / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0))
-    (tmp_path / "bad.jpg").write_bytes(jpeg(3, 48.0, 2.0))
-    (tmp_path / "m.csv").write_text("file,lat,lon,id\na.jpg,10,20,007\nbad.jpg,99,20,\n")
-    registered, batch = take(rig, org, tmp_path, root_name="in")
-    assert registered.manifest == tmp_path / "m.csv"
+def test_manifest_in_the_folder_is_used_and_other_files_are_read(rig, org, ground):
+    (ground / "a.jpg").write_bytes(plain_jpeg(1))
+    (ground / "b.jpg").write_bytes(jpeg(2, 48.0, 2.0))
+    (ground / "bad.jpg").write_bytes(jpeg(3, 48.0, 2.0))
+    (ground / "m.csv").write_text("file,lat,lon,id\na.jpg,10,20,007\nbad.jpg,99,20,\n")
+    registered, batch = take(rig, org, ground, root_name="in")
+    assert registered.manifest == ground / "m.csv"
     assert (batch.items, batch.indexed, batch.rejected) == (3, 2, 1)
     assert set(ids(rig, org)) == {"007", "in/b.jpg"}
     # A row that was refused is not made good by the file's own position.
     assert items(rig, org, batch)["bad.jpg"].reason == "out_of_range"
-    without, batch = take(rig, org, tmp_path, use_manifest=False)
+    without, batch = take(rig, org, ground, use_manifest=False)
     assert without.manifest is None
     assert (batch.items, batch.duplicate, batch.indexed) == (3, 2, 1)
 
 
-def test_several_manifests_are_refused_with_their_names(rig, org, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(plain_jpeg(1))
+def test_several_manifests_are_refused_with_their_names(rig, org, ground):
+    (ground / "a.jpg").write_bytes(plain_jpeg(1))
     for name in ("m.csv", "n.tsv"):
-        (tmp_path / name).write_text("file\tlat\tlon\na.jpg\t1\t2\n")
+        (ground / name).write_text("file\tlat\tlon\na.jpg\t1\t2\n")
     with pytest.raises(BadRequest, match=r"m\.csv, n\.tsv; choose one with --manifest"):
-        take(rig, org, tmp_path)
-    registered, batch = take(rig, org, tmp_path, manifest=tmp_path / "n.tsv")
-    assert (registered.manifest, batch.indexed) == (tmp_path / "n.tsv", 1)
+        take(rig, org, ground)
+    registered, batch = take(rig, org, ground, manifest=ground / "n.tsv")
+    assert (registered.manifest, batch.indexed) == (ground / "n.tsv", 1)
 
 
-def test_manifest_row_without_position_takes_the_track(rig, org, tmp_path):
+def test_manifest_row_without_position_takes_the_track(rig, org, ground):
     from ingest.test_corrections import GPX, TAKEN
     from media.pictures import exif, noise, saved
 
-    (tmp_path / "a.jpg").write_bytes(saved(noise(96, 72), exif=exif(detail=TAKEN)))
-    (tmp_path / "walk.gpx").write_text(GPX)
-    (tmp_path / "m.csv").write_text("file,creator\na.jpg,ann\n")
-    _, batch = take(rig, org, tmp_path)
+    (ground / "a.jpg").write_bytes(saved(noise(96, 72), exif=exif(detail=TAKEN)))
+    (ground / "walk.gpx").write_text(GPX)
+    (ground / "m.csv").write_text("file,creator\na.jpg,ann\n")
+    _, batch = take(rig, org, ground)
     assert (batch.items, batch.indexed) == (1, 1)
 
 
-def test_empty_folder_makes_no_source(rig, org, tmp_path):
-    (tmp_path / "in" / "deep").mkdir(parents=True)
-    (tmp_path / "in" / "notes.txt").write_text("nothing here")
+def test_empty_folder_makes_no_source(rig, org, ground):
+    (ground / "in" / "deep").mkdir(parents=True)
+    (ground / "in" / "notes.txt").write_text("nothing here")
     with pytest.raises(BadRequest, match="no files to ingest"):
-        take(rig, org, tmp_path / "in")
-    (tmp_path / "in" / "m.csv").write_text("lat,lon\n1,2\n")
+        take(rig, org, ground / "in")
+    (ground / "in" / "m.csv").write_text("lat,lon\n1,2\n")
     with pytest.raises(BadManifest):
-        take(rig, org, tmp_path / "in" / "m.csv")
+        take(rig, org, ground / "in" / "m.csv")
     with rig.database.read(org) as catalogue:
         assert catalogue.sources() == []
     assert rig.scalar("SELECT count(*) FROM batches") == 0
@@ -213,12 +221,12 @@ def test_unreadable_folder_is_one_rejection(rig, org, open_folder):
     assert (registered.missing.known, registered.missing.external_ids) == (4, ())
 
 
-def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, tmp_path):
-    folder = tmp_path / "in"
+def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, ground):
+    folder = ground / "in"
     write_photos(folder, 4)
-    write_photos(tmp_path / "other", 1, first=9)
+    write_photos(ground / "other", 1, first=9)
     take(rig, org, folder)
-    take(rig, org, tmp_path / "other")
+    take(rig, org, ground / "other")
     (folder / "0001.jpg").unlink()
     (folder / "0002.jpg").rename(folder / "renamed.jpg")
     told, batch = take(rig, org, folder)
@@ -239,8 +247,8 @@ def test_files_that_are_gone_are_told_and_taken_out_when_asked(rig, org, tmp_pat
     assert len(rig.index.scroll(None, 10)) >= 4
 
 
-def test_empty_root_loses_nothing(rig, org, tmp_path):
-    folder = tmp_path / "in"
+def test_empty_root_loses_nothing(rig, org, ground):
+    folder = ground / "in"
     write_photos(folder, 2)
     registered, _ = take(rig, org, folder)
     for photo in folder.iterdir():
@@ -249,12 +257,12 @@ def test_empty_root_loses_nothing(rig, org, tmp_path):
         take(rig, org, folder, confirm_removal=lambda _: True)
     assert len(ids(rig, org)) == 2
     assert not has_visible_entries(folder)
-    assert not has_visible_entries(tmp_path / "nowhere")
+    assert not has_visible_entries(ground / "nowhere")
     assert registered.missing.many is False
 
 
-def test_missing_files_of_either_unicode_form_are_there(rig, org, tmp_path):
-    folder = tmp_path / "in"
+def test_missing_files_of_either_unicode_form_are_there(rig, org, ground):
+    folder = ground / "in"
     write_photos(folder, 1)
     name = unicodedata.normalize("NFD", "é.jpg")
     (folder / name).write_bytes(jpeg(5, 48.0, 2.0))
@@ -273,8 +281,8 @@ def test_missing_files_of_either_unicode_form_are_there(rig, org, tmp_path):
     assert (found.known, found.external_ids) == (2, ())
 
 
-def test_replacement_is_told_as_updated(rig, org, tmp_path):
-    folder = tmp_path / "in"
+def test_replacement_is_told_as_updated(rig, org, ground):
+    folder = ground / "in"
     write_photos(folder, 1)
     take(rig, org, folder)
     (folder / "0000.jpg").write_bytes(jpeg(900, 48.85, 2.35))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from pinpoint.records import (
     values_agree,
 )
 from pinpoint.store.correcting import correct_layers
-from pinpoint.store.layer_json import layers_from_json, layers_to_json
+from pinpoint.store.layer_json import layers_from_json, layers_to_json, origins_of_row
 
 TEXTS = st.text("abé\u65e5 ", min_size=1, max_size=5)
 NUMBERS = st.floats(-1e4, 1e4)
@@ -73,6 +74,12 @@ def test_merge_layers_where_layers_differ_says_so(layers):
 def test_layers_as_json_come_back_the_same(layers):
     stored = json.loads(json.dumps(layers_to_json(layers)))
     assert layers_from_json(stored) == layers
+
+
+@given(STACK)
+def test_origins_of_row_are_those_of_the_merged_layers(layers):
+    row = SimpleNamespace(field_layers=layers_to_json(layers) or {"file": {}})
+    assert origins_of_row(row) == merge_layers(layers).sources
 
 
 @given(LAYER, LAYER, LAYER, st.permutations(["plain", "manifest", "manual", "again"]))

@@ -17,6 +17,7 @@ from rig import Rig, jpeg, plain_jpeg, write_photos
 
 ROWS = (
     "sources",
+    "source_roots",
     "images",
     "thumbnails",
     "embeddings",

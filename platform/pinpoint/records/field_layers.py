@@ -143,10 +143,10 @@ def merge_layers(layers: Layers) -> MergedFields:
             continue
         (chosen, value), *lower = offers
         values[name] = value
-        sources[name] = name_origin(chosen, layers[chosen], name)
+        sources[name] = _name_origin(chosen, layers[chosen], name)
         warnings += [
             f"{name}: {sources[name]} {show_value(value)} is used; "
-            f"{name_origin(other, layers[other], name)} has {show_value(theirs)}"
+            f"{_name_origin(other, layers[other], name)} has {show_value(theirs)}"
             for other, theirs in lower
             # A track only fills a gap, so it is no second opinion.
             if other != "track" and not values_agree(value, theirs)
@@ -176,13 +176,26 @@ def merge_attributes(file_attributes: Attributes, layers: Layers) -> dict[str, A
     return merged
 
 
-def name_origin(name: LayerName, layer: Layer, of: FieldName) -> str:
-    """The word that `position_source`, `time_source` and `field_sources` show."""
+def name_origin(
+    name: LayerName, of: FieldName, position_source: str | None, time_source: str | None
+) -> str:
+    """The word that `position_source`, `time_source` and `field_sources` show.
+
+    Args:
+        name: The layer.
+        of: The field.
+        position_source: The layer's, see `Layer`.
+        time_source: The layer's, see `Layer`.
+    """
     if of == "position":
-        return layer.position_source or (_TRACK_ORIGIN if name == "track" else name)
+        return position_source or (_TRACK_ORIGIN if name == "track" else name)
     if of == "captured_at":
-        return layer.time_source or name
+        return time_source or name
     return name
+
+
+def _name_origin(name: LayerName, layer: Layer, of: FieldName) -> str:
+    return name_origin(name, of, layer.position_source, layer.time_source)
 
 
 def update_layers(stored: Layers, given: Layers, *, same_bytes: bool) -> dict[LayerName, Layer]:

@@ -221,6 +221,7 @@ class Writer(Reader):
                 stage=None,
                 reason=None,
                 detail=None,
+                notes=[],
                 attempts=0,
                 lease_owner=None,
                 lease_until=None,

@@ -25,6 +25,7 @@ from pinpoint.store.tables import (
     images,
     organizations,
     queries,
+    source_roots,
     sources,
     tombstones,
 )
@@ -149,6 +150,10 @@ def _erase_sources(connection: Connection, organization_id: UUID) -> None:
             attribution=None,
             root=None,
         )
+    )
+    # Paths name people and places; the sources themselves go with their last image.
+    connection.execute(
+        delete(source_roots).where(source_roots.c.organization_id == organization_id)
     )
     erasing.remove_empty_sources(connection)
 

@@ -189,6 +189,8 @@ def _redact_items(connection: Connection, ids: Sequence[UUID]) -> None:
             locator=case((mine, ""), else_=batch_items.c.locator),
             hint=case((mine, null()), else_=batch_items.c.hint),
             detail="the image was erased",
+            # Notes name positions and other values.
+            notes=[],
         )
     )
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pinpoint.records import LAYER_KEYS, LAYERS, Layer, LayerName, Layers, Point
+from pinpoint.records import (
+    FIELDS,
+    LAYER_KEYS,
+    LAYERS,
+    Layer,
+    LayerName,
+    Layers,
+    Point,
+    merge_layers,
+    name_origin,
+)
 
 FIELD_COLUMNS: Final = (
     "captured_at",
@@ -62,6 +72,27 @@ def _layer_from_json(values: Mapping[str, Any]) -> Layer:
     if "warnings" in known:
         known["warnings"] = tuple(known["warnings"])
     return Layer(**known)
+
+
+def origins_of_row(row: Any) -> dict[str, str]:
+    """Field → origin of its value, as `merge_layers` has them, without reading the values.
+
+    An answer shows dozens of rows, so this is read from the JSON as it is.
+    """
+    if not row.field_layers:
+        return {
+            str(name): origin for name, origin in merge_layers(layers_of_row(row)).sources.items()
+        }
+    origins: dict[str, str] = {}
+    for layer in reversed(LAYERS):
+        given = row.field_layers.get(layer)
+        if given is None:
+            continue
+        where, when = given.get("position_source"), given.get("time_source")
+        for name in FIELDS:
+            if name in given:
+                origins[name] = name_origin(layer, name, where, when)
+    return origins
 
 
 def layers_of_row(row: Any) -> dict[LayerName, Layer]:

@@ -21,9 +21,8 @@ from pinpoint.records import (
     Source,
     SourceRoot,
     Vector,
-    merge_layers,
 )
-from pinpoint.store.layer_json import layers_of_row
+from pinpoint.store.layer_json import origins_of_row
 
 _NAMESPACE = UUID("6f1f2d6e-6c0c-5d39-9a4e-2f0d3a5b7c11")
 """Root of all image ids; changing it would rename every image."""
@@ -129,7 +128,7 @@ def to_image(row: Row[Any]) -> Image:
         updated_at=row.updated_at,
         position_source=row.position_source,
         time_source=row.time_source,
-        field_sources={str(k): v for k, v in merge_layers(layers_of_row(row)).sources.items()},
+        field_sources=origins_of_row(row),
         warnings=tuple(row.warnings),
     )
 
