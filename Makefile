@@ -8,9 +8,10 @@ help:  ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup:  ## install what is missing: system packages, .venv, Python packages
-	@deploy/install.sh
+	@deploy/install.sh --for-tests
 
-demo: setup  ## bring the stack up, ingest a small gallery, locate photos it has not seen
+demo:  ## bring the stack up, ingest a small gallery, locate photos it has not seen
+	@deploy/install.sh
 	@.venv/bin/pinpoint demo
 
 test: setup  ## all tests, about ten minutes on two cores; nothing is left running

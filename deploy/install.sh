@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Installs what Pinpoint needs and is missing: system packages, .venv, the pinned Python packages.
 # Safe to repeat; takes a second when all is there. Starts no server and touches none that runs.
+# With `--for-tests` also what only the tests need: exiftool, which they compare with.
 set -euo pipefail
+for_tests=""
+if [ "${1:-}" = --for-tests ]; then for_tests=yes; fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
@@ -81,9 +84,10 @@ install_system_packages() {
     have_postgis || want_postgres=yes
     have_redis || want_redis=yes
     if [ -n "$want_redis" ]; then packages+=(redis-server); fi
+    if [ -n "$for_tests" ] && ! command -v exiftool >/dev/null 2>&1; then packages+=(libimage-exiftool-perl); fi
     if [ -z "${packages[*]}$want_postgres" ]; then return; fi
 
-    local list="Python 3.11 to 3.13 with venv; PostgreSQL 14 or newer with PostGIS 3; Redis 6.2 or newer (or Valkey); make"
+    local list="Python 3.11 to 3.13 with venv; PostgreSQL 14 or newer with PostGIS 3; Redis 6.2 or newer (or Valkey); make; for the tests exiftool"
     command -v apt-get >/dev/null 2>&1 ||
         die "There is no apt-get here. Install these yourself and run this again: $list"
     if [ "$(id -u)" -ne 0 ]; then

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from api import memory
+from media.pictures import photo
 from pinpoint.cli import output
 from pinpoint.cli.main import main
 from pinpoint.client import Client
@@ -138,6 +139,20 @@ def test_inspect_needs_no_stack(pinpoint, tmp_path):
     reasons = {one["file"]: one["reason"] for one in found["files"]}
     assert reasons["plain.png"] == "no_position"
     assert "plain.png" in pinpoint("inspect", tmp_path).out
+
+
+def test_inspect_shows_sources_and_warnings(pinpoint, tmp_path):
+    detail = {0x9003: "2022:10:30 20:30:00"}
+    clock = {29: "1980:01:06", 7: (0.0, 0.0, 13.0)}
+    (tmp_path / "a.jpg").write_bytes(photo(detail=detail, gps=clock))
+    (found,) = pinpoint("inspect", tmp_path, "--json")["files"]
+    assert (found["position_source"], found["time_source"]) == ("exif", "exif_original")
+    assert found["captured_at"] == "2022-10-30T20:30:00+00:00"
+    (warning,) = found["warnings"]
+    assert warning.startswith("the satellite clock does not fit any time zone")
+    out = pinpoint("inspect", tmp_path).out
+    assert "exif_original, no zone" in out
+    assert f"a.jpg: {warning}" in out
 
 
 def test_the_client_waits_and_closes(api, tmp_path):

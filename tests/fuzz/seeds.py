@@ -40,6 +40,13 @@ def _exif() -> list[bytes]:
         exif(gps={**PARIS, **more, **date}, detail=detail, base=base),
         exif(gps={1: "S", 2: (1, 2, 3), 3: "W", 4: (IFDRational(0, 0),) * 3}),
         exif(base={0x9C9D: b"A\x00b\x00"}),
+        exif(
+            gps={**PARIS, **more, 29: "1980:01:06"},
+            detail={**detail, 0x9004: "2020:02:03 24:00:60"},
+        ),
+        exif(
+            detail={0x9003: "9999:12:31 24:00:00", 0x882A: 14}, base={0x0132: "0001:01:01 00:00:00"}
+        ),
     ]
 
 
@@ -53,6 +60,8 @@ def _xmp() -> list[bytes]:
         xmp(GPano__ProjectionType="equirectangular", GPano__PoseHeadingDegrees="90", **sphere),
         xmp(exif__DateTimeOriginal="2020-02-03T12:00:00+02:00", exif__GPSImgDirection="1/0"),
         xmp(xmp__CreateDate="9999-12-31T23:59:59-14:00"),
+        xmp(exif__GPSLatitude="33.8", exif__GPSLatitudeRef="South", exif__GPSLongitude="1/0W"),
+        xmp(photoshop__DateCreated="0001-01-01T00:00:00", xmp__ModifyDate="0001-01-01T00:00:00Z"),
     ]
 
 

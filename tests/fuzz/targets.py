@@ -191,12 +191,15 @@ def _check_capture(capture: Capture) -> None:
     for number in (capture.heading_deg, capture.altitude_m):
         if number is not None and not math.isfinite(number):
             raise Finding(f"{number} is not finite")
+    if (capture.captured_at is None) != (capture.time_source is None):
+        raise Finding(f"{capture.captured_at} is from {capture.time_source}")
     if capture.captured_at is not None:
         capture.captured_at.isoformat()
         wire.pack_time(capture.captured_at)
     for text in (
         capture.camera,
         capture.creator,
+        *capture.warnings,
         *capture.attributes,
         *capture.attributes.values(),
     ):

@@ -65,7 +65,7 @@ def test_first_of_two_exif_positions_is_taken_and_the_other_noted() -> None:
     other = exif(gps={1: "S", 2: (33.0, 0.0, 0.0), 3: "E", 4: (151.0, 0.0, 0.0)})
     found = facts_of(with_segments(exif(gps=PARIS), other))
     assert in_paris(found.lat, found.lon)
-    assert "km away; the EXIF position was used" in found.warnings[0]
+    assert "km away; the EXIF position comes first" in found.warnings[0]
     zero = exif(gps={1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)})
     found = facts_of(with_segments(zero, exif(gps=PARIS)))
     assert in_paris(found.lat, found.lon)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from media.pictures import noise, photo, saved
 from pinpoint.errors import Unavailable
 from pinpoint.media.decoder import ChildDecoder, _take
-from pinpoint.media.facts import Facts, to_wire
+from pinpoint.media.facts import Facts, from_wire, limit_warnings, to_wire
 from pinpoint.media.request import Ask
 from pinpoint.media.wire import BrokenWire, TimedPipes, pack, unpack
 from pinpoint.records import Hint, Reading
@@ -136,6 +138,7 @@ def answer(**changes: object) -> dict[str, object]:
     return told | changes
 
 
+TIMED = Facts(captured_at=datetime(2020, 1, 1, tzinfo=UTC), time_source="exif_original")
 BODY = bytes(12) + b"\xff\xd8\xff"
 
 
@@ -161,6 +164,16 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
         {"facts": {"camera": "x" * 300}},
         {"facts": {"captured_at": "2020-01-01T00:00:00"}},
         {"facts": {"surprise": 1}},
+        {"facts": {**to_wire(Facts()), "warnings": None}},
+        {"facts": {**to_wire(Facts()), "warnings": "text"}},
+        {"facts": {**to_wire(Facts()), "warnings": ["x"] * 11}},
+        {"facts": {**to_wire(Facts()), "warnings": ["x" * 201]}},
+        {"facts": {**to_wire(Facts()), "warnings": [1]}},
+        {"facts": {**to_wire(Facts()), "warnings": ["a\x00b"]}},
+        {"facts": {**to_wire(Facts()), "time_source": "exif_original"}},
+        {"facts": {**to_wire(Facts()), "captured_at": "2020-01-01T00:00:00+00:00"}},
+        {"facts": {**to_wire(TIMED), "time_source": "manual"}},
+        {"facts": {**to_wire(TIMED), "time_source": 1}},
         {"facts": {"attributes": {"a": [1]}}},
         {"faces": None},
         {"faces": [[None, 65, 65, 3]]},
@@ -182,6 +195,11 @@ def test_a_lying_child_is_not_believed(changes: dict[str, object]) -> None:
 
 def test_an_honest_answer_is_taken() -> None:
     take(answer())
+    longest = replace(TIMED, warnings=("\u00e4" * 200,) * 10)
+    take(answer(facts=to_wire(longest)))
+    assert from_wire(unpack(pack(to_wire(longest))[4:])) == longest
+    assert limit_warnings(["a\x00b", " ", "a  b", *(str(n) for n in range(20))])[:2] == ("a", "a b")
+    assert len(limit_warnings(str(n) for n in range(20))) == 10
     with pytest.raises(BrokenWire, match="no JPEG"):
         take(answer(), bytes(15))
     with pytest.raises(BrokenWire, match="gone"):

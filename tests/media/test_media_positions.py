@@ -213,7 +213,7 @@ def test_exif_position_that_is_of_no_use_does_not_hide_that_of_xmp(gps: dict, wh
     assert (found.lat, found.lon) == near(-33.8568, 151.2153)
     assert found.position_source == "xmp"
     assert len(found.warnings) == 1
-    assert "the EXIF position was not used" in found.warnings[0]
+    assert "the EXIF position is not used" in found.warnings[0]
     assert why in found.warnings[0]
 
 
@@ -286,7 +286,7 @@ def test_gimbal_heading_stands_in_for_the_image_direction() -> None:
     written = facts_of(saved(noise(), exif=exif(gps={**PARIS, 17: 90.0}), xmp=packet))
     assert written.heading_deg == 90.0
     assert written.warnings == (
-        "the gimbal's heading is 276 degrees; the heading 90 of the image direction was used",
+        "the gimbal's heading is 276 degrees; the image direction of 90 degrees comes first",
     )
     assert not facts_of(saved(noise(), exif=exif(gps={**PARIS, 17: 280.0}), xmp=packet)).warnings
     assert read_xmp(drone(DJI, FlightYawDegree="+12.0")).gimbal_heading_deg is None

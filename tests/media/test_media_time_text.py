@@ -43,8 +43,15 @@ def test_parse_offset_in_every_spelling(text: str, hours: float) -> None:
     offset = parse_offset(text)
     assert offset is not None
     assert offset.utcoffset(None) == timedelta(hours=hours)
-    found = facts(exif__DateTimeOriginal=f"2024-06-01T12:10:30{text.strip()}")
-    assert found.captured_at == utc("2024-06-01T12:10:30") - timedelta(hours=hours)
+    expected = utc("2024-06-01T12:10:30.25") - timedelta(hours=hours)
+    found = facts(exif__DateTimeOriginal=f"2024-06-01T12:10:30.25{text.strip()}")
+    assert (found.captured_at, found.time_assumed_utc) == (expected, False)
+    if text.isascii():  # EXIF's texts are
+        for detail in (
+            {ORIGINAL: "2024:06:01 12:10:30.25", OFFSET_ORIGINAL: text},
+            {ORIGINAL: f"2024:06:01 12:10:30.25{text}"},
+        ):
+            assert facts(detail=detail).captured_at == expected
 
 
 @pytest.mark.parametrize(
@@ -94,17 +101,21 @@ def test_parse_time_of_no_time_is_noted(text: str) -> None:
     assert "is no time; not used" in found.warnings[0]
 
 
-@pytest.mark.parametrize(
-    "text", ["0000:00:00 00:00:00", "    :  :     :  :  ", "", "0001:01:01 00:00:00"]
-)
-def test_blank_times_are_silent_and_early_ones_are_kept(text: str) -> None:
+@pytest.mark.parametrize("text", ["0000:00:00 00:00:00", "    :  :     :  :  ", ""])
+def test_blank_times_are_silent(text: str) -> None:
     found = facts(detail={ORIGINAL: text})
-    assert not found.warnings
-    assert (found.captured_at is None) == ("0001" not in text)
+    assert (found.captured_at, found.warnings) == (None, ())
+
+
+def test_parse_time_before_the_first_photograph_is_no_time() -> None:
+    found = facts(detail={ORIGINAL: "0001:01:01 00:00:00", OFFSET_ORIGINAL: "+01:00"})
+    assert found.captured_at is None
+    assert "is no time" in found.warnings[0]
+    assert facts(detail={ORIGINAL: "1827:01:01 00:00:00"}).captured_at == utc("1827-01-01T00:00:00")
 
 
 def test_a_time_beyond_the_calendar_is_noted() -> None:
-    found = facts(detail={ORIGINAL: "0001:01:01 00:00:00", OFFSET_ORIGINAL: "+01:00"})
+    found = facts(detail={ORIGINAL: "9999:12:31 23:00:00", OFFSET_ORIGINAL: "-02:00"})
     assert found.captured_at is None
     assert "beyond the calendar" in found.warnings[0]
 

@@ -50,7 +50,7 @@ from pinpoint.settings import MediaSettings
             "2015-06-01T09:00:00",
             "exif_original",
             False,
-            "that of DateTime was used",
+            "that of DateTime fits",
         ),
         (
             {},
@@ -344,6 +344,6 @@ def test_decoder_carries_source_and_warnings(decoder: ChildDecoder) -> None:
     assert capture.time_source == "exif_original"
     assert capture.warnings == (
         "the satellite clock does not fit any time zone: GPSTimeStamp 1970-01-01 00:00:00 UTC; "
-        "DateTimeOriginal 2022-10-30 20:30:00 was used",
+        "DateTimeOriginal 2022-10-30 20:30:00 comes first",
     )
     assert decoder.read("a.jpg", photo(), query=True).capture.warnings == ()

@@ -151,7 +151,7 @@ def from_wire(wire: object) -> Facts:
         captured_at=_time(wire.get("captured_at")),
         time_source=_time_source(wire),
         time_assumed_utc=wire.get("time_assumed_utc") is True,
-        warnings=_warnings(wire.get("warnings")),
+        warnings=_warnings(wire.get("warnings", [])),
         heading_deg=wrap_heading(_number(wire, "heading_deg")),
         pose_heading_deg=wrap_heading(_number(wire, "pose_heading_deg")),
         altitude_m=_number(wire, "altitude_m"),

@@ -112,8 +112,8 @@ def _choose_heading(
         apart = abs((heading - gimbal + 180.0) % 360.0 - 180.0)
         if apart > _HEADING_DIFFERENCE_DEG:
             notes.append(
-                f"the gimbal's heading is {gimbal:.0f} degrees; the heading {heading:.0f} of "
-                "the image direction was used"
+                f"the gimbal's heading is {gimbal:.0f} degrees; the image direction of "
+                f"{heading:.0f} degrees comes first"
             )
     return heading, bool(written and written.heading_magnetic), notes
 

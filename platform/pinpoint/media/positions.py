@@ -79,12 +79,12 @@ def choose_position(candidates: Sequence[Position]) -> tuple[Position, tuple[str
             if apart_m > APART_M:
                 warnings.append(
                     f"the {position.name} position is {apart_m / 1000:.1f} km away; "
-                    f"the {chosen.name} position was used"
+                    f"the {chosen.name} position comes first"
                 )
         elif fault and passed:
             warnings.append(
-                f"the {position.name} position was not used ({fault[:100]}); "
-                f"the {chosen.name} position was"
+                f"the {position.name} position is not used ({fault[:100]}); "
+                f"the {chosen.name} position is"
             )
     return chosen, tuple(warnings)
 

@@ -17,6 +17,9 @@ from pinpoint.records import TimeSource
 MAX_TIME_TEXT: Final = 64
 """A time is at most this many characters long; longer text is not searched."""
 
+FIRST_YEAR: Final = 1826
+"""The oldest photograph that is kept; earlier times are what clocks without a date write."""
+
 _TIME: Final = re.compile(
     r"\s*(?P<year>\d{4})(?:\s?[:/.-]\s?(?P<month>\d{1,2})\s?[:/.-]\s?(?P<day>\d{1,2})|"
     r"(?P<month2>\d\d)(?P<day2>\d\d))(?:\s+|\s*T\s*)"
@@ -140,12 +143,14 @@ def parse_time(text: str | None, source: TimeSource | None, tag: str) -> Clock |
     is no time.
 
     Returns:
-        None where the text is no time or its offset cannot be read together with it.
+        None where the text is no time, or one before the first photographs.
     """
     if not text or len(text) > MAX_TIME_TEXT:
         return None
     match = _TIME.fullmatch(text.strip())
     if match is None:
+        return None
+    if int(match["year"]) < FIRST_YEAR:
         return None
     hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"] or 0)
     if hour > 24 or minute > 59 or second > 60:
@@ -226,7 +231,7 @@ def _place(
     if taken.instant is not None:
         for fix in satellites:
             if abs(fix.wall - taken.instant) > _QUARTER:
-                notes.add(f"the satellite clock differs: {fix} UTC; {taken} was used")
+                notes.add(f"the satellite clock differs: {fix} UTC; {taken} comes first")
         return _result(taken.instant, taken.source, notes)
     same = [o for o in others if o.offset and abs(o.wall - taken.wall) <= _SAME]
     for other in same:
@@ -247,14 +252,14 @@ def _place(
     for other in others:
         moment = other.instant
         if moment is not None and _zone_between(taken.wall, moment, _SAME) is not None:
-            notes.add(f"{taken.tag} has no time zone; {other} was taken as the same instant")
+            notes.add(f"{taken.tag} has no time zone; {other} is the same instant")
             return _result(moment, taken.source, notes)
     return replace(_result(taken.wall, taken.source, notes), assumed_utc=True)
 
 
 def _borrow(taken: Clock, other: Clock, notes: _Notes) -> Clock:
     """The chosen wall clock with the offset of another tag that has the same one."""
-    notes.add(f"{taken.tag} has no time zone; that of {other.tag} was used")
+    notes.add(f"{taken.tag} has no time zone; that of {other.tag} fits")
     # Its own wall clock may be a second beyond the calendar in that zone; the other one is not.
     placed = replace(taken, offset=other.offset)
     return placed if placed.instant is not None else replace(placed, wall=other.wall)
@@ -293,7 +298,7 @@ def _reject_fix(taken: Clock, fix: Clock) -> str:
     for weeks in (_WEEKS, 2 * _WEEKS):
         if abs(abs(taken.wall - fix.wall) - weeks) <= _MAX_OFFSET:
             why = f"is {weeks.days // 7} weeks off"
-    return f"the satellite clock {why}: {fix} UTC; {taken} was used"
+    return f"the satellite clock {why}: {fix} UTC; {taken} comes first"
 
 
 def _is_alone_credible(fix: Clock, modified: Clock | None, notes: _Notes) -> bool:
@@ -320,10 +325,10 @@ def _report_difference(taken: Clock, other: Clock, chosen: ChosenTime, notes: _N
         return
     if abs(other.wall - taken.wall) <= _NOTICED:
         if taken.offset is not None and other.offset not in (None, taken.offset):
-            notes.add(f"the time zone differs: {other}; {taken} was used")
+            notes.add(f"the time zone differs: {other}; {taken} comes first")
         return
     if other.instant is not None and chosen.captured_at is not None and not chosen.assumed_utc:
         apart = abs(other.instant - chosen.captured_at.replace(tzinfo=None))
         if apart <= _NOTICED:
             return
-    notes.add(f"another time is {other}; {taken} was used")
+    notes.add(f"another time is {other}; {taken} comes first")
