@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import pinpoint
 from pinpoint.errors import Unavailable
 from pinpoint.media.checks import Refused
+from pinpoint.media.sandbox import Measure, missing_measures
 from pinpoint.media.wire import BrokenWire, Header, LateWire, TimedPipes
 from pinpoint.settings import MediaSettings
 
@@ -36,11 +37,21 @@ class ChildProcess:
         self._pipes: TimedPipes | None = None
         self._owner = 0
         self._files = 0
+        self._measures: tuple[Measure, ...] = ()
 
     @property
     def pid(self) -> int | None:
         """Process id while a child runs."""
         return self._process.pid if self._process else None
+
+    def start(self) -> tuple[Measure, ...]:
+        """Start the child unless it runs; what holds of its sandbox.
+
+        Raises:
+            Unavailable: No child can be started, or the sandbox is required and incomplete.
+        """
+        self._ready()
+        return self._measures
 
     def exchange(
         self, header: Header, body: bytes, take: Callable[[Header, TimedPipes, float], T]
@@ -111,6 +122,8 @@ class ChildProcess:
             stderr=subprocess.PIPE,
             bufsize=0,
             env=_environment(),
+            # Its own session: no terminal to write to, no signals of our process group.
+            start_new_session=True,
         )
         if process.stdin is None or process.stdout is None:
             raise Unavailable("the decoding child has no pipes", reason="decoder_unavailable")
@@ -119,7 +132,8 @@ class ChildProcess:
             _widen(pipe.fileno())
         self._pipes = TimedPipes(process.stdout.fileno(), process.stdin.fileno())
         try:
-            self._pipes.header(time.monotonic() + _START_S)
+            ready = self._pipes.header(time.monotonic() + _START_S)
+            self._measures = _read_measures(ready.get("sandbox"))
         except (BrokenWire, LateWire) as error:
             process.kill()
             said = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
@@ -128,6 +142,14 @@ class ChildProcess:
             raise Unavailable(
                 f"the decoding child does not start: {last[0][:300]}", reason="decoder_unavailable"
             ) from error
+        missing = missing_measures(self._measures)
+        if missing and self._settings.sandbox == "required":
+            self._end()
+            raise Unavailable(
+                f"the decoder's sandbox is incomplete: {'; '.join(missing)}. Use a system that has "
+                "it (docs/hostile-files.md), or accept this with PINPOINT_MEDIA_SANDBOX=auto",
+                reason="decoder_unavailable",
+            )
         return self._pipes
 
     def _end(self, patience_s: float = 0.0) -> int | None:
@@ -152,12 +174,37 @@ class ChildProcess:
         return status
 
 
+def describe_sandbox(settings: MediaSettings) -> tuple[Measure, ...]:
+    """What holds of the sandbox on this machine, as a child started for this reports it.
+
+    Takes as long as a child's start, about 0.2 s.
+
+    Raises:
+        Unavailable: No child can be started, or the sandbox is required and incomplete.
+    """
+    child = ChildProcess(settings)
+    try:
+        return child.start()
+    finally:
+        child.kill()
+
+
+def _read_measures(value: object) -> tuple[Measure, ...]:
+    try:
+        items = value if isinstance(value, list) else []
+        return tuple(Measure.from_wire(item) for item in items)
+    except (ValueError, AttributeError) as error:
+        raise BrokenWire(f"an unreadable report of the sandbox: {error}") from error
+
+
 def _verdict(status: int | None, error: BrokenWire) -> Refused:
     """Why a child went away in the middle of a file."""
     if status == -signal.SIGXCPU:
         return Refused("timeout", "the file used up its CPU time")
     if status == -signal.SIGKILL:
         return Refused("out_of_memory", "the decoding child was killed, most likely for its memory")
+    if status == -signal.SIGSYS:
+        return Refused("decoder_crashed", "the file made the decoder try what its sandbox forbids")
     if status is None:
         return Refused("decoder_crashed", f"the decoding child lost its way: {error}")
     how = f"signal {-status}" if status < 0 else f"status {status}"
