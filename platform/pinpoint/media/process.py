@@ -19,6 +19,7 @@ from pinpoint.media.sandbox import Measure, missing_measures
 from pinpoint.media.wire import BrokenWire, Header, LateWire, TimedPipes
 from pinpoint.settings import MediaSettings
 
+CHILD_MODULE: Final = "pinpoint.media.child"
 _START_S: Final = 30.0
 _FILES_PER_CHILD: Final = 2_000
 """After so many files a child is replaced: what libraries leak stays bounded."""
@@ -29,10 +30,15 @@ T = TypeVar("T")
 
 
 class ChildProcess:
-    """A child that reads one file at a time; not thread-safe, the pool lends it to one thread."""
+    """A child that reads one file at a time; not thread-safe, the pool lends it to one thread.
 
-    def __init__(self, settings: MediaSettings) -> None:
-        self._settings = settings
+    Args:
+        settings: Limits, and whether the sandbox is required.
+        module: What the child runs. Tests run modules that attack from inside.
+    """
+
+    def __init__(self, settings: MediaSettings, module: str = CHILD_MODULE) -> None:
+        self._settings, self._module = settings, module
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes: TimedPipes | None = None
         self._owner = 0
@@ -116,7 +122,7 @@ class ChildProcess:
             "max_metadata_bytes": self._settings.max_metadata_bytes,
         }
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pinpoint.media.child", json.dumps(limits)],
+            [sys.executable, "-P", "-m", self._module, json.dumps(limits)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

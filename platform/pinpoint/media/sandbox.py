@@ -19,6 +19,8 @@ from pinpoint.media import sandbox_landlock, sandbox_seccomp
 
 State = Literal["active", "unavailable", "not_applicable"]
 
+_STATES: Final[Mapping[str, State]] = {one: one for one in get_args(State)}
+
 CHILD_UID: Final = 65_533
 """User and group of children started as root.
 
@@ -61,8 +63,9 @@ class Measure:
     @classmethod
     def from_wire(cls, value: Mapping[str, Any]) -> Measure:
         """A measure as the parent reads it; raises `ValueError` for what is none."""
-        name, state, detail = (value.get(key) for key in ("name", "state", "detail"))
-        if not isinstance(name, str) or not isinstance(detail, str) or state not in get_args(State):
+        name, detail = value.get("name"), value.get("detail")
+        state: State | None = _STATES.get(str(value.get("state")))
+        if not isinstance(name, str) or not isinstance(detail, str) or state is None:
             raise ValueError("not a measure of the sandbox")
         return cls(name=name, state=state, detail=detail)
 
@@ -125,8 +128,8 @@ _BUILT_IN: Final = frozenset({"BuiltinImporter", "FrozenImporter"})
 def _set_limits(memory_bytes: int, switched: bool) -> str:
     """Limits that this process cannot lift again.
 
-    Open descriptors stay usable with a limit of 0, new ones (files, sockets, pipes) are refused. The
-    task limit counts all processes of a user, so it is set for the children's own user only.
+    Open descriptors stay usable with a limit of 0, new ones (files, sockets, pipes) are refused.
+    The task limit counts all processes of a user, so it is set for the children's own user only.
     """
     limits = {
         resource.RLIMIT_AS: memory_bytes,

@@ -3,8 +3,8 @@
 Four outcomes, chosen by what an honest decoder may do:
 - allowed: memory, threads, clocks, and reading and writing descriptors that are open already;
 - `EPERM`, `EACCES`: what a library may try and live without (open a file, a socket, a process);
-- `ENOSYS`: calls newer than the tables, and `clone3`, whose flags a filter cannot see; the C library
-  then takes an older call;
+- `ENOSYS`: calls newer than the tables, and `clone3`, whose flags a filter cannot see; the C
+  library then takes an older call;
 - the process is killed (SIGSYS): what no decoder does and an exploit needs (exec, ptrace, mount …).
 """
 
@@ -15,7 +15,7 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pinpoint.media.sandbox_syscalls import ARCHITECTURES, NEWEST_KNOWN, Architecture
@@ -66,8 +66,8 @@ _SET_MODE_FILTER: Final = 1
 _ALL_THREADS_AND_NO_SLOWDOWN: Final = 1 | 4
 """SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW.
 
-Kernels before 5.16 turn processor features off for filtered processes unless told not to, which costs
-up to 20 % of decoding. runc and systemd tell them so, too: the child holds one file and no secret."""
+Kernels before 5.16 turn speculation off for filtered processes unless a flag keeps it, which slows
+decoding. runc sets the flag by default, too: the child holds one file and no secret."""
 
 Instruction = tuple[int, int, int, int]
 """`(code, jump if true, jump if false, k)` of `struct sock_filter`."""
@@ -150,13 +150,28 @@ def load_filter() -> str:
         What holds now, in words.
 
     Raises:
-        OSError: The kernel or its architecture has no such filters; `strerror` says what is missing.
+        OSError: The kernel or its architecture has no such filters; `strerror` says why.
     """
+    architecture = running_architecture()
+    install_program(architecture, build_filter(architecture, os.getpid()))
+    return f"allow-list of {architecture.name} system calls"
+
+
+def running_architecture() -> Architecture:
+    """The architecture of this process; raises `OSError` where there is no table for it."""
     name = os.uname().machine
     architecture = ARCHITECTURES.get(name)
     if architecture is None or sys.maxsize < 2**32 or sys.byteorder != "little":
         raise OSError(errno.ENOSYS, f"no table of system calls for this {name} process")
-    program = build_filter(architecture, os.getpid())
+    return architecture
+
+
+def install_program(architecture: Architecture, program: Sequence[Instruction]) -> None:
+    """Have the kernel ask `program` about every system call of this process from now on.
+
+    Raises:
+        OSError: The kernel does not take it.
+    """
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     described = _Program(len(program), ctypes.addressof(buffer))
@@ -169,6 +184,5 @@ def load_filter() -> str:
     )
     if result != 0:
         # A positive result is the id of a thread that could not be confined.
-        code_ = ctypes.get_errno() if result < 0 else errno.EAGAIN
-        raise OSError(code_, "the kernel does not take seccomp filters")
-    return f"allow-list of {name} system calls"
+        number = ctypes.get_errno() if result < 0 else errno.EAGAIN
+        raise OSError(number, "the kernel does not take seccomp filters")
