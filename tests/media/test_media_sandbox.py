@@ -22,7 +22,7 @@ from media import probe_child_user
 from pinpoint.errors import Unavailable
 from pinpoint.media.checks import Refused
 from pinpoint.media.process import ChildProcess, describe_sandbox
-from pinpoint.media.sandbox import CHILD_UID, Measure, missing_measures
+from pinpoint.media.sandbox import CHILD_UID, Measure, missing_measures, summarize_measures
 from pinpoint.media.wire import Header, TimedPipes
 from pinpoint.settings import MediaSettings
 from pinpoint.stack.places import StackPlaces
@@ -272,6 +272,17 @@ def test_describe_sandbox_names_every_measure() -> None:
     assert [Measure.from_wire(one.to_wire()) for one in measures] == list(measures)
     with pytest.raises(ValueError, match="not a measure"):
         Measure.from_wire({"name": "user", "state": "perhaps", "detail": ""})
+
+
+def test_summary_of_measures_names_what_is_missing_and_why() -> None:
+    measures = [
+        Measure(name="user", state="active", detail="uid 65533"),
+        Measure(name="landlock", state="unavailable", detail="the kernel has none"),
+        Measure(name="seccomp", state="active", detail="allow-list"),
+    ]
+    summary = summarize_measures(measures)
+    assert summary == "uid 65533, seccomp; not available: landlock (the kernel has none)"
+    assert missing_measures(measures) == ["landlock (the kernel has none)"]
 
 
 class _Ended:

@@ -75,6 +75,17 @@ def missing_measures(measures: Iterable[Measure]) -> list[str]:
     return [f"{one.name} ({one.detail})" for one in measures if one.state == "unavailable"]
 
 
+def summarize_measures(measures: Iterable[Measure]) -> str:
+    """One line for people: what holds, then what this system lacks and why."""
+    known = list(measures)
+    held = [
+        one.detail if one.name == "user" else one.name for one in known if one.state == "active"
+    ]
+    missing = missing_measures(known)
+    lacking = f"; not available: {', '.join(missing)}" if missing else ""
+    return ", ".join(held) + lacking
+
+
 def confine(memory_bytes: int, after_switch: Callable[[], None]) -> tuple[Measure, ...]:
     """Give up, for good: memory, files, users, privileges, then system calls.
 
