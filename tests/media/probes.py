@@ -218,7 +218,9 @@ def checked(result: int) -> int:
 
 def system_call(name: str, *arguments: Any) -> int:
     number = running_architecture().numbers[name]
-    return checked(int(LIBC.syscall(ctypes.c_long(number), *arguments)))
+    # An int would fill half of a register only.
+    whole = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    return checked(int(LIBC.syscall(ctypes.c_long(number), *whole)))
 
 
 def serve(stream_in: BinaryIO, stream_out: BinaryIO) -> None:

@@ -26,7 +26,7 @@ HERE = Hint(lat=48.0, lon=2.0)
 def _modules() -> Iterator[None]:
     """Children find the modules of these tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]), prepend=os.pathsep)
         yield
 
 

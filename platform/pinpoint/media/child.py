@@ -29,6 +29,8 @@ from pinpoint.media.warmup import load_everything
 from pinpoint.media.wire import read_header, write_all
 
 _PR_SET_PDEATHSIG = 1
+_MANY_FILES = 65_536
+"""Descriptors looked at when all are closed: the system's own limit may be a billion."""
 
 
 def main(argv: list[str]) -> int:
@@ -108,7 +110,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
     first, last = sorted((stream_in.fileno(), stream_out.fileno()))
-    for low, high in ((3, first), (first + 1, last), (last + 1, os.sysconf("SC_OPEN_MAX"))):
+    for low, high in ((3, first), (first + 1, last), (last + 1, _MANY_FILES)):
         os.closerange(low, high)
     return stream_in, stream_out
 
