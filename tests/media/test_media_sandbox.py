@@ -269,6 +269,11 @@ def test_child_on_a_poor_system_with_sandbox_required_does_not_start() -> None:
         assert child.pid is None
 
 
+def test_child_with_sandbox_required_starts_where_the_system_has_all() -> None:
+    _skip_where_missing(describe_sandbox(MediaSettings()))
+    assert describe_sandbox(MediaSettings(sandbox="required"))
+
+
 def test_describe_sandbox_names_every_measure() -> None:
     measures = describe_sandbox(MediaSettings())
     names = ["limits", "user", "capabilities", "no_new_privs", "landlock", "seccomp"]
