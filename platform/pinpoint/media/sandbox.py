@@ -28,8 +28,9 @@ A number that no distribution and no systemd gives to anybody (systemd keeps 65,
 Debian 65,000 to 65,533), so that a child shares its user with other children only; `nobody` owns
 processes and files of other services. Below 65,536: user namespaces often map no higher ids.
 """
-MAX_TASKS: Final = 512
-"""Processes and threads that all children of `CHILD_UID` may have together."""
+MAX_TASKS: Final = 4_096
+"""Threads that all children of `CHILD_UID` on a machine may have together: some 450 children that
+decode HEIC at once."""
 
 _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 5, 6, 7
 _NEEDED_TO_SWITCH: Final = {
