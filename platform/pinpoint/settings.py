@@ -58,6 +58,13 @@ class MediaSettings(BaseSettings):
         2_000
     )
     timeout_s: Annotated[float, Field(gt=0, description="Longest reading of one file.")] = 8.0
+    sandbox: Annotated[
+        Literal["auto", "required"],
+        Field(
+            description="`auto`: the decoding child gives up what this system can take from it; "
+            "`required`: no file is read where a part of the sandbox is missing."
+        ),
+    ] = "auto"
     rendition_px: Annotated[
         int, Field(ge=64, description="Shorter side of the picture given to towers.")
     ] = 512

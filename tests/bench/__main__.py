@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench import (
+    decode,
     geoclip,
     ingest,
     judged,
@@ -57,6 +58,8 @@ def main() -> None:
     if given.only in (None, "training"):
         with TemporaryDirectory() as folder:
             figures["training"] = training.measure(Path(folder), given.repetitions, console.log)
+    if given.only in (None, "decode"):
+        figures["decode"] = decode.measure(max(given.repetitions, 9), console.log)
     if given.only in (None, "ingest"):
         with stack() as running:
             files = ingest.prepare(running, given.files, console.log)
@@ -86,7 +89,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=3, help="of ingest, planet, training")
     parser.add_argument(
         "--only",
-        choices=("locate", "judged", "ingest", "planet", "geoclip", "rerank", "training"),
+        choices=("locate", "judged", "decode", "ingest", "planet", "geoclip", "rerank", "training"),
     )
     parser.add_argument(
         "--bundle",

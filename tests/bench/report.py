@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import geoclip, ingest, judged, locate, planet, rerank, training
+from bench import decode, geoclip, ingest, judged, locate, planet, rerank, training
 from bench.whole import STAGES
 
 Figures = dict[str, Any]
@@ -62,8 +62,25 @@ def show(figures: Figures) -> None:
             f" an epoch of heads over {said['pictures']:,} pictures from cached features"
             f" {said['cached_per_s']:,.0f} images/s, from files {said['decoded_per_s']:,.0f}\n"
         )
+    if "decode" in figures:
+        _decode(out, figures["decode"])
     if "ingest" in figures:
         _ingest(out, figures["ingest"], figures["workers"])
+
+
+def _decode(out: Console, figures: Figures) -> None:
+    start = figures["start_ms"]
+    table = Table(
+        title=f"decoding in the sandbox, one child, median of {figures['repetitions']}; median"
+        f" ratio {figures['ratio']:.3f} (target ≤ {decode.TARGET}), of CPU time"
+        f" {figures['cpu_ratio']:.3f}; start of a child"
+        f" {start['confined']:.0f} ms, with limits only {start['limits']:.0f} ms"
+    )
+    _columns(table, "file", "sandbox ms", "limits only ms", "ratio", "of CPU time")
+    for name, row in figures["files"].items():
+        times = (f"{row[side]:.1f}" for side in ("confined", "limits"))
+        table.add_row(name, *times, f"{row['ratio']:.3f}", f"{row['cpu_ratio']:.3f}")
+    out.print(table, "\n")
 
 
 def _columns(table: Table, *names: str) -> None:

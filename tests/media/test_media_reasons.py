@@ -145,7 +145,12 @@ def test_a_child_that_dies_of_something_else_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"), [(signal.SIGSEGV, "decoder_crashed"), (signal.SIGKILL, "out_of_memory")]
+    ("number", "reason"),
+    [
+        (signal.SIGSEGV, "decoder_crashed"),
+        (signal.SIGSYS, "decoder_crashed"),
+        (signal.SIGKILL, "out_of_memory"),
+    ],
 )
 def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> None:
     with ChildDecoder(MediaSettings()) as decoder, ending_large_children(number) as ended:

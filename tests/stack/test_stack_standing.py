@@ -140,10 +140,13 @@ def test_status_shows_how_the_work_stands(api, running_stack):
     assert done.returncode == 0, done.stderr
     work = json.loads(done.stdout)["work"]
     assert work["silent"] == {}
+    measures = json.loads(done.stdout)["decoder_sandbox"]["measures"]
+    assert {"seccomp", "landlock", "no_new_privs"} <= {one["name"] for one in measures}
     assert work["jobs_waiting"] >= 0
     assert work["totals"]["drift"]["missing"] == 0
     assert {one["reason"] for one in work["totals"]["refused_24h"]} >= {"no_position"}
     done = pinpoint(running_stack, "status")
+    assert "decoder sandbox: limits" in done.stdout, done.stdout
     for word in ("worker", "jobs waiting", "files open", "last sweep", "drift 0", "no_position"):
         assert word in done.stdout, done.stdout
 

@@ -46,11 +46,14 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     session, settings = Session.of(context, as_json=as_json), _settings()
     found = lifecycle.status(settings)
     work = None if found.state == "down" and not found.external else standing.ask(settings)
+    sandbox = standing.ask_sandbox(settings)
     if session.as_json:
         work_shown = None if work is None else standing.as_json(work)
-        output.show_json({**output.wire(found), "work": work_shown})
+        shown = {**output.wire(found), "work": work_shown, "decoder_sandbox": sandbox}
+        output.show_json(shown)
     else:
         _show(session, found)
+        output.say(f"decoder sandbox: {sandbox['summary']}")
         if work is not None:
             standing.show(work)
     if found.state != "up":

@@ -70,6 +70,25 @@ def ask(settings: Settings) -> Standing:
     )
 
 
+def ask_sandbox(settings: Settings) -> dict[str, Any]:
+    """What holds of the decoder's sandbox on this machine, as plain values.
+
+    Returns:
+        `summary` for people, `measures` (name, state, detail).
+    """
+    from pinpoint.media.process import describe_sandbox
+    from pinpoint.media.sandbox import summarize_measures
+
+    try:
+        measures = describe_sandbox(settings.media)
+    except PinpointError as error:
+        return {"summary": error.message, "measures": []}
+    return {
+        "summary": summarize_measures(measures),
+        "measures": [dataclasses.asdict(one) for one in measures],
+    }
+
+
 def _all(asks: dict[str, Callable[[], object]]) -> tuple[dict[str, Any], dict[str, str]]:
     """What each part says, and what is wrong with those that say nothing in time."""
     answers: dict[str, Any] = {}

@@ -1,7 +1,8 @@
 """The decoding child: `python -m pinpoint.media.child LIMITS`, one hostile file after another.
 
 Imports Pillow, pillow-heif, numpy, msgpack and defusedxml; never torch, SQL or settings. It gets
-bytes, never paths, and may neither write files nor use more memory and time than its limits.
+bytes, never paths. Before the first file it gives up everything else (`sandbox.confine`), so code
+that runs here imports nothing inside functions and opens no file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import signal
 import sys
 import warnings
+from collections.abc import Iterable, Mapping
 from types import FrameType
 from typing import BinaryIO
 
@@ -22,20 +24,19 @@ from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 from pinpoint.media.checks import Refused
 from pinpoint.media.picture import open_picture, read_picture
 from pinpoint.media.request import THREADS, Ask
+from pinpoint.media.sandbox import Measure, confine
+from pinpoint.media.warmup import load_everything
 from pinpoint.media.wire import read_header, write_all
 
 _PR_SET_PDEATHSIG = 1
-_OPEN_FILES = 32
+_MANY_FILES = 65_536
+"""Descriptors looked at when all are closed: the system's own limit may be a billion."""
 
 
 def main(argv: list[str]) -> int:
     """Serve files from stdin to stdout until the parent closes."""
-    limits = json.loads(argv[1])
-    _die_with(int(limits["parent"]))
-    _prepare(int(limits["max_metadata_bytes"]))
-    stream_in, stream_out = _take_pipes()
-    _confine(int(limits["memory_mb"]))
-    write_all(stream_out, {"ready": True}, ())
+    stream_in, stream_out, measures = start_confined(json.loads(argv[1]))
+    write_ready(stream_out, measures)
     while (header := read_header(stream_in)) is not None:
         ask = Ask.from_wire(header)
         data = stream_in.read(ask.size)
@@ -45,6 +46,31 @@ def main(argv: list[str]) -> int:
         _answer(stream_out, data, ask)
         del data
     return 0
+
+
+def start_confined(
+    limits: Mapping[str, int],
+) -> tuple[BinaryIO, BinaryIO, tuple[Measure, ...]]:
+    """Load everything, then give up all but two pipes.
+
+    Args:
+        limits: `parent` (process id), `max_metadata_bytes`, `memory_mb`.
+
+    Returns:
+        The pipe to read, the pipe to write, and what holds.
+    """
+    parent = int(limits["parent"])
+    _die_with(parent)
+    _prepare(int(limits["max_metadata_bytes"]))
+    load_everything()
+    stream_in, stream_out = _take_pipes()
+    measures = confine(int(limits["memory_mb"]) * 1_000_000, lambda: _die_with(parent))
+    return stream_in, stream_out, measures
+
+
+def write_ready(stream: BinaryIO, measures: Iterable[Measure]) -> None:
+    """The first message: what holds of the sandbox."""
+    write_all(stream, {"ready": True, "sandbox": [one.to_wire() for one in measures]}, ())
 
 
 def _answer(stream: BinaryIO, data: bytes, ask: Ask) -> None:
@@ -59,7 +85,7 @@ def _answer(stream: BinaryIO, data: bytes, ask: Ask) -> None:
 
 
 def _prepare(max_metadata_bytes: int) -> None:
-    """Pillow's own limits, where they are not ours; plug-ins loaded before the walls close."""
+    """Pillow's own limits, where they are not ours; plug-ins registered."""
     import pillow_heif
 
     threads = min(THREADS, os.cpu_count() or 1)
@@ -74,29 +100,19 @@ def _prepare(max_metadata_bytes: int) -> None:
     pillow_heif.options.DECODE_THREADS = threads
     AvifImagePlugin.DEFAULT_MAX_THREADS = threads
     pillow_heif.register_heif_opener()
-    Image.init()
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The real stdin and stdout; what libraries print goes nowhere."""
+    """The real stdin and stdout, and no other descriptor; what libraries print goes nowhere."""
     stream_in = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
     stream_out = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
+    first, last = sorted((stream_in.fileno(), stream_out.fileno()))
+    for low, high in ((3, first), (first + 1, last), (last + 1, _MANY_FILES)):
+        os.closerange(low, high)
     return stream_in, stream_out
-
-
-def _confine(memory_mb: int) -> None:
-    """Limits that this process cannot lift again (except CPU time, which grows per file)."""
-    memory = memory_mb * 1_000_000
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
 
 
 def _allow_cpu(seconds: float) -> None:

@@ -21,7 +21,7 @@ from pinpoint.media.checks import REASONS, Refused, rejected
 from pinpoint.media.facts import Facts, from_wire
 from pinpoint.media.files import check_size, read_bytes, sha256
 from pinpoint.media.panoramas import FACES
-from pinpoint.media.process import ChildProcess
+from pinpoint.media.process import CHILD_MODULE, ChildProcess
 from pinpoint.media.request import LONGEST_SIDES, THREADS, Ask
 from pinpoint.media.sniff import HEAD_BYTES, guess, sniff
 from pinpoint.media.wire import BrokenWire, Header, TimedPipes
@@ -45,15 +45,18 @@ class ChildDecoder:
     Args:
         settings: Limits and sizes.
         children: How many files are decoded at once. Children start when first needed.
+        module: What the children run.
     """
 
-    def __init__(self, settings: MediaSettings, children: int = 1) -> None:
+    def __init__(
+        self, settings: MediaSettings, children: int = 1, module: str = CHILD_MODULE
+    ) -> None:
         if children < 1:
             raise ValueError("a decoder needs at least one child")
         self._settings = settings
         self._lock = threading.Lock()
         self._closed = False
-        self._all = [ChildProcess(settings) for _ in range(children)]
+        self._all = [ChildProcess(settings, module) for _ in range(children)]
         # Last in, first out: who decodes one file at a time keeps only one child alive.
         self._free: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
         for child in self._all:

@@ -1,0 +1,88 @@
+"""Every format is decoded inside the sandbox as it was without, small, large and real."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from media.formats import MAKERS
+from media.pictures import noise
+from pinpoint.media.decoder import ChildDecoder
+from pinpoint.records import Hint, Reading, Rejected
+from pinpoint.settings import MediaSettings
+from shared_data import shared_data
+
+LARGE = (2_400, 1_800)
+HERE = Hint(lat=48.0, lon=2.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _modules() -> Iterator[None]:
+    """Children find the modules of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="module")
+def confined() -> Iterator[ChildDecoder]:
+    with ChildDecoder(MediaSettings(), children=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def limited() -> Iterator[ChildDecoder]:
+    """Decodes without the sandbox."""
+    with ChildDecoder(MediaSettings(), children=2, module="media.child_limits_only") as made:
+        yield made
+
+
+def digest(result: Reading | Rejected) -> object:
+    """All that is known of a file, pixels as a hash."""
+    if isinstance(result, Rejected):
+        return result
+    faces = hashlib.sha256()
+    for face in result.faces:
+        faces.update(face.pixels.tobytes() + face.thumbnail)
+    return asdict(result.capture), faces.hexdigest()
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_format_in_sandbox_is_decoded_as_without(
+    kind: str, confined: ChildDecoder, limited: ChildDecoder
+) -> None:
+    data = MAKERS[kind](noise(*LARGE))
+    for query in (False, True):
+        result = confined.read(kind, data, HERE, query=query)
+        assert isinstance(result, Reading), result
+        assert digest(result) == digest(limited.read(kind, data, HERE, query=query))
+
+
+def test_real_files_in_sandbox_keep_their_verdicts(
+    confined: ChildDecoder, limited: ChildDecoder
+) -> None:
+    root = shared_data()
+    # All photos; of the 750 files of one project every third, which keeps this under 10 s.
+    files = _files(root / "photos") + _files(root / "odd")[::3]
+    assert files
+
+    def read_all(decoder: ChildDecoder) -> dict[str, object]:
+        with ThreadPoolExecutor(2) as pool:
+            results = pool.map(lambda path: decoder.read(path.name, str(path), HERE), files)
+            return {
+                os.fsdecode(path.relative_to(root)): digest(result)
+                for path, result in zip(files, results, strict=True)
+            }
+
+    inside, outside = read_all(confined), read_all(limited)
+    assert {name: one for name, one in inside.items() if one != outside[name]} == {}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
