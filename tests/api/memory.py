@@ -269,8 +269,8 @@ def answer() -> Answer:
         for rank, one in enumerate(ids)
     ]  # fmt: skip
     cited = Citation(
-        image_id=ids[0], role="candidate", source_id=source, source="s", kind="photo",
-        licence="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
+        image_id=ids[0], file_name="a.jpg", role="candidate", source_id=source, source="s",
+        kind="photo", licence="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
     )  # fmt: skip
     return Answer(
         point=spot, regions=(Region(mass=0.5, radius_m=10.0), Region(mass=0.9, radius_m=99.0)),

@@ -57,6 +57,13 @@ class CatalogueReader(Protocol):
         """Images by id; missing ones are left out."""
         ...
 
+    def copies(self, images: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
+        """By image the other images of identical bytes (and face), by source name and id.
+
+        Images without such copies are left out, and so are copies that failed.
+        """
+        ...
+
     def thumbnail(self, image_id: UUID) -> bytes:
         """JPEG bytes."""
         ...

@@ -92,6 +92,11 @@ class Image:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def file_name(self) -> str:
+        """What people call the file: the last part of its path in the source."""
+        return self.external_id.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:

@@ -187,6 +187,25 @@ class Reader:
         wanted = select_images().where(self._mine(images), among(images.c.id, ids))
         return {row.id: to_image(row) for row in self._connection.execute(wanted)}
 
+    def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
+        """By image the other images of identical bytes (and face), by source name and id."""
+        if not images_:
+            return {}
+        hashes = sorted({bytes.fromhex(each.sha256) for each in images_})
+        rows = self._connection.execute(
+            select_images()
+            .where(self._mine(images), images.c.sha256 == func.any(cast(hashes, _BYTES)))
+            .where(images.c.state.in_(("pending", "indexed")))
+            .order_by(sources.c.name, images.c.id)
+        )
+        same: dict[tuple[str, str | None], list[Image]] = {}
+        for row in rows:
+            image = to_image(row)
+            same.setdefault((image.sha256, image.face), []).append(image)
+        groups = {own.id: same.get((own.sha256, own.face), []) for own in images_}
+        others = {id_: tuple(one for one in all_ if one.id != id_) for id_, all_ in groups.items()}
+        return {id_: copies for id_, copies in others.items() if copies}
+
     def thumbnail(self, image_id: UUID) -> bytes:
         """JPEG bytes."""
         data = self._connection.execute(

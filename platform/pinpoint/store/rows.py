@@ -154,6 +154,15 @@ def group_of(image: UUID, panorama_id: str | None, sequence: str | None) -> str:
     return panorama_id or sequence or str(image)
 
 
+def content_key(sha256: bytes, face: str | None) -> str:
+    """Names an image's bytes, and of a panorama the face: 32 hex digits and the face's name.
+
+    Half of SHA-256: two files of one gallery do not share it by chance (1e-20 at a billion).
+    """
+    digest = sha256[:16].hex()
+    return digest if face is None else f"{digest}/{face}"
+
+
 def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes as JSONB takes them: no NaN, no NUL characters, no halves of surrogates."""
     return {str(_jsonable(name)): _jsonable(value) for name, value in values.items()}
