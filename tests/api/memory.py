@@ -20,6 +20,7 @@ from pinpoint.records import (
     Evidence,
     Hit,
     Image,
+    ImageLabel,
     IndexInfo,
     Point,
     Ranked,
@@ -166,6 +167,35 @@ class Rows:
 
     def image(self, image_id):
         return self._get(self.all_images, image_id, "image")
+
+    def list_images(self, wanted, *, limit, after=None):
+        self.listed = (wanted, limit, after)
+        found = sorted(
+            self.all_images.values(), key=lambda one: (one.source, one.file_name, one.id)
+        )
+        if after is not None:
+            start = (after.source, after.file_name, after.image_id)
+            found = [one for one in found if (one.source, one.file_name, one.id) > start]
+        if wanted.id_prefix is not None:
+            found = [one for one in found if one.id.hex.startswith(wanted.id_prefix)]
+        return found[:limit]
+
+    def image_labels(self, ids):
+        return {
+            id_: ImageLabel(file_name=one.file_name, source=one.source, point=one.point)
+            for id_, one in self.all_images.items()
+            if id_ in ids
+        }
+
+    def cancel_batch(self, batch_id):
+        self.close_batch(batch_id)
+        held = self.all_batches[batch_id]["items"]
+        waiting = [item for item in held if item.state == "received"]
+        held[:] = [
+            dataclasses.replace(item, state="canceled") if item in waiting else item
+            for item in held
+        ]
+        return len(waiting)
 
     def thumbnail(self, image_id):
         return JPEG if self.image(image_id) else b""

@@ -18,6 +18,7 @@ from pinpoint.api.schemas_catalogue import (
     BatchesOut,
     BatchIn,
     BatchOut,
+    CanceledOut,
     HintIn,
     ItemOut,
     ItemsOut,
@@ -41,7 +42,9 @@ BatchId = Annotated[
     UUID,
     Path(description="Id of the batch.", examples=["7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f"]),
 ]
-State = Literal["received", "stored", "indexed", "updated", "duplicate", "rejected", "failed"]
+State = Literal[
+    "received", "stored", "indexed", "updated", "duplicate", "rejected", "failed", "canceled"
+]
 
 
 class UploadForm(BaseModel):
@@ -214,15 +217,29 @@ def list_items(
 @router.post(
     "/{batch_id}/retry",
     operation_id="retry_batch",
-    summary="Send failed and unsettled files again",
+    summary="Send failed, canceled and unsettled files again",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def retry_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> RetriedOut:
-    """Send again what failed or got stuck; what is settled stays as it is."""
+    """Send again what failed, was canceled or got stuck; what is settled stays as it is."""
     with parts.database.write(caller.organization_id) as catalogue:
         retried = catalogue.retry_batch(batch_id)
         batch = catalogue.batch(batch_id)
     return RetriedOut(retried=retried, batch=BatchOut.of(batch))
+
+
+@router.post(
+    "/{batch_id}/cancel",
+    operation_id="cancel_batch",
+    summary="Give up the files that no worker has begun",
+    responses=problems.declared(401, 403, 404, 422, 503),
+)
+def cancel_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> CanceledOut:
+    """Close an upload set and cancel its waiting files; those under work finish."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        canceled = catalogue.cancel_batch(batch_id)
+        batch = catalogue.batch(batch_id)
+    return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
 
 
 def _external_id(name: str | None) -> str:

@@ -85,7 +85,7 @@ class BatchIn(_Sent):
 
 
 class BatchOut(_Row):
-    """An upload set; `received + stored + indexed + … + failed == items`."""
+    """An upload set; `received + stored + indexed + … + canceled == items`."""
 
     id: UUID
     source_id: UUID
@@ -102,6 +102,7 @@ class BatchOut(_Row):
     duplicate: int
     rejected: int
     failed: int
+    canceled: int
 
     @classmethod
     def of(cls, batch: Batch) -> BatchOut:
@@ -153,6 +154,13 @@ class RetriedOut(BaseModel):
     """How many items were sent again."""
 
     retried: int
+    batch: BatchOut
+
+
+class CanceledOut(BaseModel):
+    """How many items were given up; those under work go on to their verdict."""
+
+    canceled: int
     batch: BatchOut
 
 

@@ -200,6 +200,11 @@ class Client:
         """Send failed and unsettled files again; returns how many."""
         return int(self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/retry")["retried"])
 
+    def cancel(self, batch_id: Id) -> Json:
+        """Close a batch and give up the files that no worker has begun: `{canceled, batch}`."""
+        done: Json = self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/cancel")
+        return done
+
     def ingest_folder(
         self,
         path: str | Path,

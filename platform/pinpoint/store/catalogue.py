@@ -16,10 +16,14 @@ from pinpoint.records import (
     Candidate,
     Evidence,
     Image,
+    ImageFilter,
+    ImageLabel,
+    ImagePosition,
+    Point,
     Source,
     SourceKind,
 )
-from pinpoint.store import neighbours
+from pinpoint.store import listing, neighbours
 from pinpoint.store.database import UnitOfWork
 from pinpoint.store.rows import among, to_batch, to_image, to_item, to_source
 from pinpoint.store.tables import (
@@ -186,6 +190,45 @@ class Reader:
         """Images by id; missing ones are left out."""
         wanted = select_images().where(self._mine(images), among(images.c.id, ids))
         return {row.id: to_image(row) for row in self._connection.execute(wanted)}
+
+    def list_images(
+        self, wanted: ImageFilter, *, limit: int, after: ImagePosition | None = None
+    ) -> list[Image]:
+        """A page of images by source name, file name and id, from behind `after` on."""
+        rows = self._connection.execute(
+            select(sources).where(self._mine(sources), sources.c.erased_at.is_(None))
+        )
+        ids = listing.list_ids(
+            self._connection,
+            self._organization_id,
+            [
+                source
+                for source in map(to_source, rows)
+                if source.id in (wanted.source_ids or (source.id,))
+                and source.kind in (wanted.source_kinds or (source.kind,))
+            ],
+            wanted,
+            after=after,
+            limit=limit,
+        )
+        found = self.images(ids)
+        return [found[id_] for id_ in ids if id_ in found]
+
+    def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
+        """What people know images by; missing ones are left out."""
+        if not ids:
+            return {}
+        rows = self._connection.execute(
+            select(images.c.id, images.c.external_id, sources.c.name, _LAT, _LON)
+            .join(sources, sources.c.id == images.c.source_id)
+            .where(self._mine(images), among(images.c.id, ids), images.c.state != "deleted")
+        )
+        return {
+            id_: ImageLabel(
+                file_name=external_id.rpartition("/")[2], source=source, point=Point(lat, lon)
+            )
+            for id_, external_id, source, lat, lon in rows
+        }
 
     def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
         """By image the other images of identical bytes (and face), by source name and id."""

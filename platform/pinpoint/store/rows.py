@@ -131,6 +131,7 @@ def to_batch(row: Row[Any], counts: Mapping[str, int]) -> Batch:
         duplicate=counts.get("duplicate", 0),
         rejected=counts.get("rejected", 0),
         failed=counts.get("failed", 0),
+        canceled=counts.get("canceled", 0),
     )
 
 
