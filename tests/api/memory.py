@@ -131,8 +131,9 @@ class Rows:
             items=len(states), **counts,
         )  # fmt: skip
 
-    def batches(self, limit=50, before=None):
-        found = [self.batch(key) for key in reversed(self.all_batches)]
+    def batches(self, limit=50, before=None, id_prefix=None):
+        keys = [key for key in self.all_batches if key.hex.startswith(id_prefix or "")]
+        found = [self.batch(key) for key in reversed(keys)]
         ids = [one.id for one in found]
         return found[ids.index(before) + 1 if before else 0 :][:limit]
 

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import FormData
 
-from pinpoint.api import forms, problems
+from pinpoint.api import cursors, forms, problems
 from pinpoint.api.callers import needs, services
 from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas_catalogue import (
@@ -44,6 +44,17 @@ BatchId = Annotated[
 ]
 State = Literal[
     "received", "stored", "indexed", "updated", "duplicate", "rejected", "failed", "canceled"
+]
+
+
+IdPrefix = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9a-fA-F-]*$",
+        min_length=6,
+        max_length=36,
+        description="Only batches whose id begins so; at least 6 hex digits.",
+    ),
 ]
 
 
@@ -162,17 +173,18 @@ def complete_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> BatchOu
     "",
     operation_id="list_batches",
     summary="Upload sets, newest first",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
 def list_batches(
     caller: Reader,
     parts: Parts,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     before: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    id_prefix: IdPrefix = None,
 ) -> BatchesOut:
     """A page of upload sets."""
     with parts.database.read(caller.organization_id) as catalogue:
-        page = catalogue.batches(limit, before)
+        page = catalogue.batches(limit, before, cursors.hex_prefix(id_prefix))
     return BatchesOut(
         batches=[BatchOut.of(batch) for batch in page],
         next=page[-1].id if len(page) == limit else None,
@@ -208,8 +220,9 @@ def list_items(
     """A page of files in order of arrival, with the reason where one was not taken."""
     with parts.database.read(caller.organization_id) as catalogue:
         page = catalogue.batch_items(batch_id, state=state, after=after, limit=limit)
+        names = catalogue.image_labels([item.image_ids[0] for item in page if item.image_ids])
     return ItemsOut(
-        items=[ItemOut.of(item) for item in page],
+        items=ItemOut.all_of(page, names),
         next=page[-1].seq if len(page) == limit else None,
     )
 

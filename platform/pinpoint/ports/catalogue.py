@@ -38,8 +38,13 @@ class CatalogueReader(Protocol):
         """One source."""
         ...
 
-    def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
-        """Newest first; `before` is the last id of the page before."""
+    def batches(
+        self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None
+    ) -> list[Batch]:
+        """Newest first; `before` is the last id of the page before.
+
+        `id_prefix` are the first hex digits of an id, without dashes.
+        """
         ...
 
     def batch(self, batch_id: UUID) -> Batch:

@@ -115,9 +115,13 @@ class Reader:
         ).scalar_one()
         return to_source(row, int(counted))
 
-    def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
+    def batches(
+        self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None
+    ) -> list[Batch]:
         """Newest first; `before` is the last id of the page before."""
         wanted = self._batches().order_by(batches.c.created_at.desc(), batches.c.id.desc())
+        if id_prefix is not None:
+            wanted = wanted.where(batches.c.id.between(*listing.id_range(id_prefix)))
         if before is not None:
             edge = self._connection.execute(
                 select(batches.c.created_at).where(self._mine(batches), batches.c.id == before)
