@@ -52,7 +52,6 @@ BY_PREFIX = text(f"""
       FROM images i
      WHERE i.organization_id = :organization_id AND i.id BETWEEN :low AND :high
        AND i.state = ANY (CAST(:states AS text[]))
-       AND i.source_id = ANY (CAST(:source_ids AS uuid[]))
        AND {FILE_NAME} LIKE ANY (CAST(:patterns AS text[]))
      ORDER BY i.id
      LIMIT :limit
@@ -142,11 +141,12 @@ def _ids_by_prefix(
             "patterns": values["patterns"],
             "low": low,
             "high": high,
-            "source_ids": list(names),
             "limit": MAX_BY_PREFIX,
         },
     )
-    ordered = sorted((names[row.source_id], row.file_name, row.id) for row in rows)
+    ordered = sorted(
+        (names[row.source_id], row.file_name, row.id) for row in rows if row.source_id in names
+    )
     if after is not None:
         start = (after.source, after.file_name, after.image_id)
         ordered = [each for each in ordered if each > start]
