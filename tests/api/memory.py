@@ -21,6 +21,7 @@ from pinpoint.records import (
     Evidence,
     Hit,
     Image,
+    ImageLabel,
     IndexInfo,
     Point,
     Ranked,
@@ -129,8 +130,9 @@ class Rows:
             items=len(states), **counts,
         )  # fmt: skip
 
-    def batches(self, limit=50, before=None):
-        found = [self.batch(key) for key in reversed(self.all_batches)]
+    def batches(self, limit=50, before=None, id_prefix=None):
+        keys = [key for key in self.all_batches if key.hex.startswith(id_prefix or "")]
+        found = [self.batch(key) for key in reversed(keys)]
         ids = [one.id for one in found]
         return found[ids.index(before) + 1 if before else 0 :][:limit]
 
@@ -169,6 +171,35 @@ class Rows:
 
     def image(self, image_id):
         return self._get(self.all_images, image_id, "image")
+
+    def list_images(self, wanted, *, limit, after=None):
+        self.listed = (wanted, limit, after)
+        found = sorted(
+            self.all_images.values(), key=lambda one: (one.source, one.file_name, one.id)
+        )
+        if after is not None:
+            start = (after.source, after.file_name, after.image_id)
+            found = [one for one in found if (one.source, one.file_name, one.id) > start]
+        if wanted.id_prefix is not None:
+            found = [one for one in found if one.id.hex.startswith(wanted.id_prefix)]
+        return found[:limit]
+
+    def image_labels(self, ids):
+        return {
+            id_: ImageLabel(file_name=one.file_name, source=one.source, point=one.point)
+            for id_, one in self.all_images.items()
+            if id_ in ids
+        }
+
+    def cancel_batch(self, batch_id):
+        self.close_batch(batch_id)
+        held = self.all_batches[batch_id]["items"]
+        waiting = [item for item in held if item.state == "received"]
+        held[:] = [
+            dataclasses.replace(item, state="canceled") if item in waiting else item
+            for item in held
+        ]
+        return len(waiting)
 
     def thumbnail(self, image_id):
         return JPEG if self.image(image_id) else b""
@@ -274,8 +305,8 @@ def answer() -> Answer:
         for rank, one in enumerate(ids)
     ]  # fmt: skip
     cited = Citation(
-        image_id=ids[0], role="candidate", source_id=source, source="s", kind="photo",
-        licence="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
+        image_id=ids[0], file_name="a.jpg", role="candidate", source_id=source, source="s",
+        kind="photo", licence="CC0", attribution="we", point=spot, distance_m=1.5, similarity=0.9,
     )  # fmt: skip
     return Answer(
         point=spot, regions=(Region(mass=0.5, radius_m=10.0), Region(mass=0.9, radius_m=99.0)),

@@ -16,6 +16,7 @@ import uvicorn
 from api import memory
 from pinpoint import logs
 from pinpoint.api.app import create
+from pinpoint.geo import gazetteer
 from pinpoint.settings import ApiSettings, LogSettings, MediaSettings, Places, Settings
 
 
@@ -61,6 +62,7 @@ class Running:
 @contextmanager
 def serve() -> Iterator[Running]:
     logs.configure(LogSettings())
+    gazetteer.warm()  # as an API does that builds its own parts, before the first question
     parts = SimpleNamespace()
     peer = Peer(create(parts))
     server = uvicorn.Server(

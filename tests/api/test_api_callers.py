@@ -26,6 +26,8 @@ NEEDS = [
     ("POST", f"/v1/batches/{SOME}/images", "ingest", {"files": [("files", ("a", b"x"))]}),
     ("POST", f"/v1/batches/{SOME}/complete", "ingest", {}),
     ("POST", f"/v1/batches/{SOME}/retry", "ingest", {}),
+    ("POST", f"/v1/batches/{SOME}/cancel", "ingest", {}),
+    ("GET", "/v1/images", "read", {}),
     ("GET", f"/v1/images/{SOME}", "read", {}),
     ("GET", f"/v1/images/{SOME}/thumbnail", "read", {}),
     ("GET", f"/v1/images/{SOME}/neighbours", "read", {}),

@@ -204,6 +204,92 @@ def test_an_image_is_shown_fixed_and_deleted(api):
         assert http.get(path).status_code == 404
 
 
+def test_images_are_listed_in_pages_by_links(api):
+    rows = api.rows()
+    source = rows.add_source("walk", "photo")
+    for _ in range(5):
+        one = memory.image(source)
+        rows.all_images[one.id] = one
+    shown, link, links = [], "/v1/images?limit=2&source=walk&state=indexed&file_name=a*", []
+    with api.http() as http:
+        while link is not None:
+            page = http.get(link).json()
+            shown += page["images"]
+            links.append(link := page["next"])
+    assert [one["id"] for one in shown] == sorted(map(str, rows.all_images))
+    assert len(links) == 3
+    assert all("source=walk" in each and "state=indexed" in each for each in links[:-1])
+    wanted, limit, after = rows.listed
+    assert (wanted.source_ids, wanted.states) == ((source.id,), ("indexed",))
+    assert wanted.file_name == "a*"
+    assert (limit, after.source, after.file_name) == (3, "walk", "a.jpg")
+    assert shown[0]["file_name"] == "a.jpg"
+    assert shown[0]["nearest_place"]["name"] == "Paris"
+    assert 0 < shown[0]["nearest_place"]["distance_m"] < 1_000
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status"),
+    [
+        ({"colour": "red"}, 422),
+        ({"limit": 0}, 422),
+        ({"limit": 1001}, 422),
+        ({"state": "deleted"}, 422),
+        ({"source_kind": "drone"}, 422),
+        ({"file_name": "a\x00"}, 422),
+        ({"id_prefix": "xyzxyz"}, 422),
+        ({"id_prefix": "abc"}, 422),
+        ({"id_prefix": "abc-----"}, 400),
+        ({"cursor": "nonsense"}, 400),
+        ({"cursor": "W10"}, 400),
+        ({"cursor": "WyJcdWQ4MDAiLDEsMl0"}, 400),
+        ({"source": "nowhere"}, 404),
+    ],
+)
+def test_a_list_of_images_refuses_what_it_does_not_know(api, parameters, status):
+    with api.http() as http:
+        answer = http.get("/v1/images", params=parameters)
+    assert answer.status_code == status
+    assert "Traceback" not in answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_answers_name_file_source_and_nearest_place(api, asked, monkeypatch):
+    source = api.rows().add_source("walk", "photo")
+    known = memory.image(source)
+    api.rows().all_images[UUID(int=0)] = known
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=PHOTO, data={"top": "2"}).json()
+        found = http.post("/v1/similar", files=PHOTO).json()
+    first, second = answer["candidates"]
+    assert (first["file_name"], first["source"]) == ("a.jpg", "walk")
+    # Deleted since the index was asked: named by its id and its place alone.
+    assert (second["file_name"], second["source"]) == (None, None)
+    assert second["nearest_place"]["name"] == "Paris"
+    assert first["evidence"][0]["file_name"] == "a.jpg"
+    cited = answer["citations"]["photo"][0]
+    assert (cited["file_name"], cited["nearest_place"]["country"]) == ("a.jpg", "FR")
+    assert found["groups"][0]["hits"][0]["nearest_place"]["distance_m"] > 0
+
+
+def test_a_canceled_batch_is_closed_and_its_files_can_be_sent_again(api):
+    api.rows().add_source("walk", "photo")
+    with api.http() as http:
+        batch = http.post("/v1/batches", json={"source": "walk"}).json()
+        path = f"/v1/batches/{batch['id']}"
+        http.post(f"{path}/images", files=[("files", ("a.jpg", b"one"))])
+        done = http.post(f"{path}/cancel").json()
+        again = http.post(f"{path}/cancel").json()
+        late = http.post(f"{path}/images", files=[("files", ("b.jpg", b"two"))])
+        items = http.get(f"{path}/items", params={"state": "canceled"}).json()["items"]
+        retried = http.post(f"{path}/retry").json()["retried"]
+    assert (done["canceled"], again["canceled"]) == (1, 0)
+    assert (done["batch"]["canceled"], done["batch"]["complete"]) == (1, True)
+    assert late.status_code == 409
+    assert [item["file"] for item in items] == ["a.jpg"]
+    assert retried == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from nets.towers import timm_bundle, timm_weights
 from pinpoint.cli.main import main
+from pinpoint.nets.runtime import open_encoder
+from pinpoint.settings import EncoderSettings
+from shared_data import shared_data
 
 
 @pytest.fixture
@@ -64,6 +68,54 @@ def test_a_file_of_weights_becomes_a_bundle_that_can_be_used(pinpoint, tmp_path,
     monkeypatch.setenv("PINPOINT_BUNDLE", "own")
     assert pinpoint("bundles", "show", "own", "--json")[1]["used"] is True
     assert "tiny-timm" not in pinpoint("bundles", "list")[1]
+
+
+def test_bundles_import_tower_arguments_become_part_of_the_contract(pinpoint, tmp_path):
+    """The published weights of MobileNet v1 are right with the padding of their first framework."""
+    weights = shared_data() / "weights" / "mobilenet_v1_imagenet.safetensors"
+    given = ("--tower", "timm:mobilenetv1_100", "--licence", "Apache-2.0")
+    for name, more in (("same", ("--tower-arg", "pad_type=same")), ("plain", ())):
+        code, _, error = pinpoint("bundles", "import", weights, "--name", name, *given, *more)
+        assert code == 0, error
+    code, same, _ = pinpoint("bundles", "show", "same", "--json")
+    plain = pinpoint("bundles", "show", "plain", "--json")[1]
+    assert (same["tower_arguments"], plain["tower_arguments"]) == ({"pad_type": "same"}, {})
+    assert (same["width"], same["input_px"]) == (1024, 224)
+    assert same["preprocess"]["mean"] == same["preprocess"]["std"] == [0.5, 0.5, 0.5]
+    assert same["weights_sha256"] == plain["weights_sha256"]
+    assert same["digest"] != plain["digest"]
+    assert "tower_arguments pad_type same" in pinpoint("bundles", "show", "same")[1]
+    picture = np.asarray(np.random.default_rng(3).integers(0, 255, (240, 320, 3)), dtype=np.uint8)
+    vectors = [
+        open_encoder(EncoderSettings(bundle=name, device="cpu"), tmp_path / "home", 512).encode(
+            [picture]
+        )[0]
+        for name in ("same", "plain")
+    ]
+    assert float(vectors[0] @ vectors[1]) < 0.999  # the padding is in the network, not in a note
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("pad_type", "must be written NAME=VALUE"),
+        ("pad_type=smae", "it takes same or valid"),
+        ("pretrained=x", "not allowed: pretrained"),
+        ("checkpoint_path=x", "not allowed: checkpoint_path"),
+        ("img_size=7", "it takes 8 to 4096"),
+        ("dynamic_img_size=1", "it takes true or false"),
+        ("global_pool=none", "cannot build timm:test_resnet with global_pool=none"),
+    ],
+)
+def test_bundles_import_tower_argument_that_the_library_does_not_take_is_refused(
+    pinpoint, tmp_path, argument, words
+):
+    weights = timm_weights(tmp_path / "w.safetensors")
+    given = ("--tower", "timm:test_resnet", "--name", "own", "--licence", "CC0")
+    code, _, error = pinpoint("bundles", "import", weights, *given, "--tower-arg", argument)
+    assert code in (64, 78)
+    assert words in error
+    assert not (tmp_path / "home" / "bundles" / "own").exists()
 
 
 def test_weights_that_were_changed_are_listed_with_what_is_wrong(pinpoint, tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -95,6 +97,55 @@ def test_images(pinpoint, api):
     missing = pinpoint("images", "show", one.id, code=66)
     assert missing.out == ""
     assert missing.err.startswith("pinpoint: ")
+
+
+def test_images_are_listed_with_names_and_more_pages(pinpoint, api):
+    source = api.rows().add_source("walk", "photo")
+    for _ in range(3):
+        one = memory.image(source)
+        api.rows().all_images[one.id] = one
+    ids = sorted(map(str, api.rows().all_images))
+    first = pinpoint("images", "list", "--limit", 2, "--source", "walk")
+    assert all(word in first.out for word in ("a.jpg", "walk", "Paris, FR (", *ids[:2]))
+    assert ids[2] not in first.out
+    cursor = first.err.split("--cursor ")[1].strip()
+    rest = pinpoint("images", "list", "--limit", 2, "--cursor", cursor, "--json")
+    assert ([one["id"] for one in rest["images"]], rest["next"]) == (ids[2:], None)
+    pinpoint("images", "list", "--state", "deleted", code=64)
+    with Client.open(api.url) as client:
+        page = client.images(limit=2)
+        assert [one["id"] for one in client.images(next=page["next"])["images"]] == ids[2:]
+
+
+def test_ids_by_their_first_digits(pinpoint, api):
+    rows = api.rows()
+    source = rows.add_source("walk", "photo")
+    alike = [UUID(f"abcdef{n}0-9e3a-5ad3-9ee6-87a60f83d975") for n in (1, 2)]
+    for id_ in alike:
+        rows.all_images[id_] = replace(memory.image(source), id=id_)
+    shown = pinpoint("images", "show", "abcdef1", "--json")
+    assert shown["id"] == str(alike[0])
+    assert pinpoint("images", "show", "ABCDEF10-9e", "--json") == shown
+    several = pinpoint("images", "delete", "abcdef", code=64).err
+    assert all(str(id_) in several for id_ in alike)
+    assert "a.jpg, walk" in several
+    assert set(rows.all_images) == set(alike)
+    assert pinpoint("images", "show", "abcdef3", code=66).err == "pinpoint: no image abcdef3\n"
+    assert "at least 6 hex digits" in pinpoint("images", "show", "abc", code=64).err
+    assert pinpoint("images", "delete", "abcdef2", "--json") == {"deleted": str(alike[1])}
+    batch = str(rows.open_batch(source.id).id)
+    assert pinpoint("batches", "show", batch[:9], "--json")["batch"]["id"] == batch
+    assert "0 files canceled" in pinpoint("batches", "cancel", batch[:6]).out
+    assert pinpoint("batches", "retry", batch[:8], "--json")["retried"] == 0
+    assert pinpoint("images", "list", "--source", str(source.id)[:8], "--json")["images"]
+    assert pinpoint("sources", "erase", str(source.id)[:8], "--yes", "--json")["images"] == 1
+
+
+def test_a_sources_name_goes_before_an_id_that_begins_so(pinpoint, api):
+    first = api.rows().add_source("walk", "photo")
+    named = api.rows().add_source(first.id.hex[:8], "street")
+    assert pinpoint("sources", "erase", named.name, "--yes", "--json")["source"] == named.name
+    assert [one.name for one in api.rows().sources()] == ["walk"]
 
 
 def test_locate_answers_each_photo_and_goes_on_after_a_bad_one(pinpoint, asked, tmp_path):

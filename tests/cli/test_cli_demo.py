@@ -29,6 +29,9 @@ def answered(lat, lon, radius_m, *, within=None, abstained=None):
     cited = {
         **dict.fromkeys(("image_id", "source_id"), NEARBY),
         "role": "candidate",
+        "file_name": "a.jpg",
+        "nearest_place": {"name": "N", "region": "", "country": "FR", "distance_m": 1.0},
+        "copies": [],
         "source": "s",
         "kind": "street",
         "licence": "CC0-1.0",

@@ -10,9 +10,11 @@ import pytest
 
 from geo import plainly
 from pinpoint.geo import areas, kernels
-from pinpoint.geo.gazetteer import nearest, positions
+from pinpoint.geo.distance import geodesic_m
+from pinpoint.geo.gazetteer import nearest, nearest_places, positions
 from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
 from pinpoint.geo.points import destination
+from pinpoint.records import Point
 
 KERNELS_KM, ELSEWHERE_KM = (0.1, 1.0, 8.0, 60.0), (500.0, 2_500.0, ANYWHERE_KM)
 
@@ -62,4 +64,11 @@ def test_cities_are_those_of_a_look_at_each():
     towns = positions()[rng.integers(0, len(positions()), 20)] + rng.normal(0, 0.05, (20, 2))
     sea = np.array([(-50.0, -120.0), (89.0, 0.0), (0.0, 180.0), (0.0, -180.0)])
     points = np.concatenate([towns, sea])
-    assert nearest(points) == [plainly.nearest(point) for point in points]
+    expected = [plainly.nearest(point) for point in points]
+    assert nearest(points) == expected
+    named = nearest_places([Point(*point) for point in points.tolist()])
+    assert [(one.name, one.country) for one in named] == [(c.name, c.country) for c in expected]
+    for one, city, point in zip(named, expected, points.tolist(), strict=True):
+        away_m = geodesic_m(city.point, Point(*point))
+        assert one.distance_m == pytest.approx(away_m, rel=0.006, abs=1)
+    assert nearest_places([]) == []

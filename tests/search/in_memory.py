@@ -114,6 +114,7 @@ class NumpyIndex:
                 point=p.point,
                 captured_at=p.captured_at,
                 group=p.group,
+                content_key=p.content_key,
             )
             for p in seen
         ]
@@ -175,6 +176,19 @@ class DictReader:
         self.database.log.append("images")
         return {p.id: image_of(p) for p in self.points if p.id in set(ids)}
 
+    def copies(self, images):
+        self.database.log.append("copies")
+        key = {p.id: p.content_key for p in self.points}
+        found = {
+            one.id: tuple(
+                image_of(p)
+                for p in self.points
+                if key[one.id] and p.content_key == key[one.id] and p.id != one.id
+            )
+            for one in images
+        }
+        return {id_: others for id_, others in found.items() if others}
+
     def evidence(self, candidates, *, contract, radius_m, per_kind, excluded=()):
         self.database.log.append("evidence")
         assert contract == CONTRACT.digest
@@ -204,6 +218,7 @@ class DictReader:
                 distance_m=geodesic_m(candidate.point, p.point),
                 bearing_deg=geodesic_bearing_deg(candidate.point, p.point),
                 vector=p.vectors["image"],
+                content_key=p.content_key,
             )
             for p in near
         ]

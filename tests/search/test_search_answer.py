@@ -109,7 +109,7 @@ def test_citations_say_who_under_which_licence_and_how_far(points):
     }  # fmt: skip
     ranked = ranked_of([photos[0], photos[1], points[9]], [0.5, 0.3, 0.2], evidence)
     decision, log = decide(points, ranked, cited=2)
-    assert log == ["read", "images"]
+    assert log == ["read", "images", "copies"]
     said = [(c.role, c.kind, c.image_id, c.similarity) for c in decision.citations]
     assert said == [
         ("candidate", "photo", photos[0].id, 0.9),

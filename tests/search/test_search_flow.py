@@ -86,7 +86,7 @@ def test_a_photo_is_found_at_its_place_with_its_evidence(stack, place):
 def test_one_index_request_and_one_read_per_question(stack):
     stack.locate(photo(1))
     assert len(stack.ports["index"].requests) == 1
-    assert stack.ports["database"].log == ["read", "evidence", "images"]
+    assert stack.ports["database"].log == ["read", "evidence", "images", "copies"]
 
 
 def test_stages_are_timed(stack):

@@ -32,6 +32,7 @@ FOREIGN = {
     ],
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
     ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
+    ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/batches/{batch_id}/items"): [
         ("batch", lambda one, photo: {}),
@@ -42,6 +43,7 @@ FOREIGN = {
     ],
     ("POST", "/v1/batches/{batch_id}/complete"): [("batch", lambda one, photo: {})],
     ("POST", "/v1/batches/{batch_id}/retry"): [("batch", lambda one, photo: {})],
+    ("POST", "/v1/batches/{batch_id}/cancel"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
@@ -139,6 +141,7 @@ def test_an_own_id_is_found_by_every_route_of_the_matrix(neighbourhood, who):
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
+        ("GET", "/v1/images?source={source}"),
         ("GET", "/v1/sources/{source}"),
     ]
     with asker.http() as http:
@@ -152,7 +155,15 @@ def test_an_own_id_is_found_by_every_route_of_the_matrix(neighbourhood, who):
 def reads(tenant, photo):
     """Everything this organisation can read of itself, as `(what, text)`."""
     with tenant.http() as http:
-        for path in ("/v1/sources", "/v1/batches?limit=500", "/", "/health/live", "/health/ready"):
+        for path in (
+            "/v1/sources",
+            "/v1/batches?limit=500",
+            "/v1/images?limit=1000",
+            "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/",
+            "/health/live",
+            "/health/ready",
+        ):
             yield path, http.get(path)
         batches = http.get("/v1/batches?limit=500").json()["batches"]
         for batch in batches:
@@ -183,6 +194,46 @@ def test_nothing_that_is_read_holds_anything_of_the_other(neighbourhood, who):
     for what, answer in reads(asker, photo_of(stranger)):
         assert answer.status_code == 200 or what == "/health/ready", (what, answer.text)
         assert not neighbourhood.leaks(answer.text + str(answer.headers), stranger), what
+
+
+@BOTH
+def test_a_list_of_images_holds_the_own_ones_and_no_other(neighbourhood, who):
+    asker, stranger = neighbourhood.pair(who)
+    own = asker.column("SELECT id FROM images WHERE organization_id = :org AND state <> 'deleted'")
+    with asker.http() as http:
+        shown, link = [], "/v1/images?limit=3"
+        while link is not None:
+            page = http.get(link).json()
+            shown += [one["id"] for one in page["images"]]
+            link = page["next"]
+        theirs = http.get("/v1/images", params={"file_name": f"{stranger.name}-only*"})
+        names = http.get("/v1/images", params={"source": f"{stranger.name}-only"})
+    with stranger.http() as http:
+        # Where a page of the other organization ended is a position in the own order, and no more.
+        cursor = http.get("/v1/images", params={"limit": 1}).json()["next"].split("cursor=")[1]
+    with asker.http() as http:
+        behind = http.get("/v1/images", params={"limit": 1000, "cursor": cursor})
+    assert sorted(shown) == sorted(map(str, own))
+    assert len(shown) == len(set(shown)) > 6
+    assert theirs.json() == {"images": [], "next": None}
+    assert names.status_code == 404
+    assert behind.status_code == 200
+    assert {one["id"] for one in behind.json()["images"]} <= set(shown)
+
+
+@BOTH
+@pytest.mark.parametrize(("sort", "listed"), [("image", "images"), ("batch", "batches")])
+def test_a_foreign_ids_first_digits_find_nothing(neighbourhood, who, sort, listed):
+    asker, stranger = neighbourhood.pair(who)
+    with asker.http() as http:
+        for length in (6, 13, 36):
+            theirs, own = (
+                http.get(f"/v1/{listed}", params={"id_prefix": one.shared[sort][:length]})
+                for one in (stranger, asker)
+            )
+            assert theirs.status_code == own.status_code == 200
+            assert stranger.shared[sort] not in [one["id"] for one in theirs.json()[listed]]
+            assert asker.shared[sort] in [one["id"] for one in own.json()[listed]]
 
 
 @BOTH

@@ -21,6 +21,8 @@ FOREIGN = {
     "batches list": None,
     "batches show": ("batch", ["{id}"]),
     "batches retry": ("batch", ["{id}"]),
+    "batches cancel": ("batch", ["{id}"]),
+    "images list": ("source", ["--source", "{id}"]),
     "images show": ("image", ["{id}"]),
     "images fix": ("image", ["{id}", "--lat", "1", "--lon", "2"]),
     "images delete": ("image", ["{id}"]),
@@ -135,6 +137,9 @@ def test_lists_and_answers_hold_nothing_of_the_other(neighbourhood, pinpoint, tm
         ["sources", "list", "--json"],
         ["sources", "list"],
         ["images", "show", asker.shared["image"], "--json"],
+        ["images", "show", asker.shared["image"][:8]],
+        ["images", "list", "--limit", "1000", "--json"],
+        ["images", "list", "--limit", "1000"],
         ["similar", str(photo), "--limit", "200", "--json"],
         ["similar", "--image", asker.shared["image"], "--limit", "200", "--json"],
         ["locate", str(photo), "--top", "100", "--json"],
@@ -147,6 +152,17 @@ def test_lists_and_answers_hold_nothing_of_the_other(neighbourhood, pinpoint, tm
         assert code == 0, (call, err)
         assert not neighbourhood.leaks(out + err, stranger), call
         assert any(one in out for one in own), call
+
+
+def test_a_foreign_ids_first_digits_are_as_good_as_none(neighbourhood, pinpoint):
+    asker, stranger = neighbourhood.alder, neighbourhood.birch
+    before = stranger.fingerprint()
+    for command, sort in (("images show", "image"), ("batches cancel", "batch")):
+        for prefix in (stranger.shared[sort][:8], "fffffffe"):
+            code, out, err = pinpoint(asker, *command.split(), prefix, "--json")
+            assert (code, out) == (EXIT[NotFound], ""), (command, err)
+            assert err == f"pinpoint: no {sort} {prefix}\n"
+    assert stranger.fingerprint() == before
 
 
 def test_a_key_opens_no_command_of_the_operator(neighbourhood, pinpoint):

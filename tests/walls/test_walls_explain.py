@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
 from pinpoint.records import KINDS, Candidate, Point
-from pinpoint.store import neighbours
+from pinpoint.store import listing, neighbours
 from walls.rows import COLUMNS, CONTRACT, organizations
 
 
@@ -97,6 +97,45 @@ def test_the_evidence_statement_uses_the_spatial_index_under_the_apis_role(
     walked = [node for node in plan if node.get("Index Name", "").startswith("ix_images_")]
     # In order of distance, so however far it may look, it stops after the nearest few.
     assert max(node["Actual Rows"] for node in walked) <= 10
+
+
+@pytest.mark.parametrize("pattern", [None, "19*", "1999"])
+def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, pattern):
+    with as_api.begin(crowded, read_only=True) as unit:
+        sources = list(unit.connection.execute(text("SELECT id FROM sources")).scalars())
+    values = {
+        "organization_id": crowded,
+        "source_ids": sources,
+        "after_names": ["1500", ""],
+        "after_ids": [uuid4(), UUID(int=0)],
+        "states": list(listing.STATES),
+        "limit": 50,
+        **listing._name_values(pattern),
+    }
+    plan = explained(as_api, crowded, listing.PAGE, values)
+    assert "Seq Scan" not in {node["Node Type"] for node in plan if "Relation Name" in node}
+    walked = [node for node in plan if node.get("Index Name") == "ix_images_listing"]
+    assert walked
+    # Of each source and state, in order: so it stops after a page.
+    assert max(node["Actual Rows"] for node in walked) <= 50
+    assert not {"Sort"} & {node["Node Type"] for node in plan[2:] if node["Actual Rows"] > 300}
+
+
+def test_an_id_prefix_is_a_range_of_an_index_of_ids(as_api, crowded):
+    low, high = listing.id_range("abcdef")
+    values = {
+        "organization_id": crowded,
+        "low": low,
+        "high": high,
+        "states": list(listing.STATES),
+        "patterns": ["%"],
+        "limit": 10,
+    }
+    plan = explained(as_api, crowded, listing.BY_PREFIX, values)
+    # Either holds ids in their order.
+    (used,) = [node for node in plan if "Index Name" in node]
+    assert used["Index Name"] in ("pk_images", "uq_images_organization_id_id")
+    assert "id >=" in used["Index Cond"]
 
 
 def test_the_neighbours_statement_uses_the_spatial_index_under_the_apis_role(as_api, crowded):

@@ -15,7 +15,7 @@ from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import batches, health, images, locate, metrics, problems, sources
 from pinpoint.api.tracing import Tracing
 from pinpoint.errors import PinpointError
-from pinpoint.search import posterior
+from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
 
 _log = logs.get(__name__)
@@ -69,8 +69,8 @@ def _warm(services: bootstrap.Services) -> None:
     try:
         services.encoder.warm()
         _ = services.encoder.reranker
-        if services.encoder.contract.calibrations:
-            posterior.warm()
+        # Every list and answer names the place that is nearest to an image.
+        gazetteer.warm()
         # What is loaded now stays. Libraries and 145,000 cities are half a million objects: each
         # full collection walked them, and held all questions up for 0.17 s (measured).
         gc.collect()

@@ -12,13 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import FormData
 
-from pinpoint.api import forms, problems
+from pinpoint.api import cursors, forms, problems
 from pinpoint.api.callers import needs, services
 from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas_catalogue import (
     BatchesOut,
     BatchIn,
     BatchOut,
+    CanceledOut,
     HintIn,
     ItemOut,
     ItemsOut,
@@ -43,7 +44,20 @@ BatchId = Annotated[
     UUID,
     Path(description="Id of the batch.", examples=["7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f"]),
 ]
-State = Literal["received", "stored", "indexed", "updated", "duplicate", "rejected", "failed"]
+State = Literal[
+    "received", "stored", "indexed", "updated", "duplicate", "rejected", "failed", "canceled"
+]
+
+
+IdPrefix = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9a-fA-F-]*$",
+        min_length=6,
+        max_length=36,
+        description="Only batches whose id begins so; at least 6 hex digits.",
+    ),
+]
 
 
 class UploadForm(BaseModel):
@@ -167,17 +181,18 @@ def complete_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> BatchOu
     "",
     operation_id="list_batches",
     summary="Upload sets, newest first",
-    responses=problems.declared(401, 403, 404, 422, 503),
+    responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
 def list_batches(
     caller: Reader,
     parts: Parts,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     before: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    id_prefix: IdPrefix = None,
 ) -> BatchesOut:
     """A page of upload sets."""
     with parts.database.read(caller.organization_id) as catalogue:
-        page = catalogue.batches(limit, before)
+        page = catalogue.batches(limit, before, cursors.hex_prefix(id_prefix))
     return BatchesOut(
         batches=[BatchOut.of(batch) for batch in page],
         next=page[-1].id if len(page) == limit else None,
@@ -215,8 +230,9 @@ def list_items(
     """A page of files in order of arrival, with the reason where one was not taken."""
     with parts.database.read(caller.organization_id) as catalogue:
         page = catalogue.batch_items(batch_id, state=state, after=after, limit=limit)
+        names = catalogue.image_labels([item.image_ids[0] for item in page if item.image_ids])
     return ItemsOut(
-        items=[ItemOut.of(item) for item in page],
+        items=ItemOut.all_of(page, names),
         next=page[-1].seq if len(page) == limit else None,
     )
 
@@ -224,15 +240,29 @@ def list_items(
 @router.post(
     "/{batch_id}/retry",
     operation_id="retry_batch",
-    summary="Send failed and unsettled files again",
+    summary="Send failed, canceled and unsettled files again",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def retry_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> RetriedOut:
-    """Send again what failed or got stuck; what is settled stays as it is."""
+    """Send again what failed, was canceled or got stuck; what is settled stays as it is."""
     with parts.database.write(caller.organization_id) as catalogue:
         retried = catalogue.retry_batch(batch_id)
         batch = catalogue.batch(batch_id)
     return RetriedOut(retried=retried, batch=BatchOut.of(batch))
+
+
+@router.post(
+    "/{batch_id}/cancel",
+    operation_id="cancel_batch",
+    summary="Give up the files that no worker has begun",
+    responses=problems.declared(401, 403, 404, 422, 503),
+)
+def cancel_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> CanceledOut:
+    """Close an upload set and cancel its waiting files; those under work finish."""
+    with parts.database.write(caller.organization_id) as catalogue:
+        canceled = catalogue.cancel_batch(batch_id)
+        batch = catalogue.batch(batch_id)
+    return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
 
 
 def _external_id(name: str | None, disposition: str) -> str:

@@ -7,11 +7,18 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from pinpoint.api import problems
+from pinpoint.api import cursors, problems
 from pinpoint.api.callers import needs, services
-from pinpoint.api.schemas_catalogue import FixIn, ImageOut, NeighbourOut, NeighboursOut
+from pinpoint.api.schemas_catalogue import (
+    FixIn,
+    ImageOut,
+    ImageQuery,
+    ImagesOut,
+    NeighbourOut,
+    NeighboursOut,
+)
 from pinpoint.bootstrap import Services
-from pinpoint.records import Caller
+from pinpoint.records import Caller, ImageFilter
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -25,6 +32,34 @@ ImageId = Annotated[
 ]
 
 _PROBLEMS = problems.declared(401, 403, 404, 422, 503)
+
+
+@router.get(
+    "",
+    operation_id="list_images",
+    summary="A page of images",
+    responses=problems.declared(400, 401, 403, 404, 422, 503),
+)
+def list_images(caller: Reader, parts: Parts, wanted: Annotated[ImageQuery, Query()]) -> ImagesOut:
+    """A page of images by source name, file name and id, with a link to the next page."""
+    with parts.database.read(caller.organization_id) as catalogue:
+        page = catalogue.list_images(
+            ImageFilter(
+                source_ids=tuple(catalogue.source(name).id for name in wanted.source),
+                source_kinds=tuple(wanted.source_kind),
+                file_name=wanted.file_name,
+                states=tuple(wanted.state),
+                id_prefix=cursors.hex_prefix(wanted.id_prefix),
+            ),
+            # One more than is shown tells whether there is another page.
+            limit=wanted.limit + 1,
+            after=None if wanted.cursor is None else cursors.decode(wanted.cursor),
+        )
+    images = page[: wanted.limit]
+    return ImagesOut(
+        images=ImageOut.all_of(images),
+        next=cursors.next_link(wanted, images[-1]) if len(page) > wanted.limit else None,
+    )
 
 
 @router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
@@ -100,9 +135,10 @@ def list_neighbours(
     """Images within `radius_m` along the ground, nearest first."""
     with parts.database.read(caller.organization_id) as catalogue:
         near = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
+    shown = ImageOut.all_of([image for image, _ in near])
     return NeighboursOut(
         neighbours=[
-            NeighbourOut(image=ImageOut.of(image), distance_m=distance_m)
-            for image, distance_m in near
+            NeighbourOut(image=image, distance_m=distance_m)
+            for image, (_, distance_m) in zip(shown, near, strict=True)
         ]
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import FormData, UploadFile
@@ -12,10 +13,10 @@ from starlette.datastructures import FormData, UploadFile
 from pinpoint.api import forms, limits, problems
 from pinpoint.api.callers import needs, services
 from pinpoint.api.metrics import Meters, meters
-from pinpoint.api.schemas import AnswerOut, SimilarOut
+from pinpoint.api.schemas import AnswerOut, SimilarOut, shown_ids
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequest
-from pinpoint.records import Answer, Caller, Limits, Similar
+from pinpoint.records import Answer, Caller, ImageLabel, Limits, Similar
 from pinpoint.search import pipeline, pipeline_places
 
 router = APIRouter(prefix="/v1", tags=["search"])
@@ -89,9 +90,9 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
                 reranker=encoder.reranker,
             )
         )
-    _audit(parts, caller, "locate", data, answer)
+    names = _note(parts, caller, "locate", data, answer, shown_ids(answer, asked.top))
     count.searched("locate", answer.timings_ms, point=answer.point is not None)
-    return AnswerOut.of(answer, asked.top)
+    return AnswerOut.of(answer, asked.top, names)
 
 
 @router.post(
@@ -128,9 +129,10 @@ def similar(caller: AsCaller, parts: Parts, form: Form, count: Count) -> Similar
             settings=parts.settings.search,
         )
     )
-    _audit(parts, caller, "similar", data, found)
+    shown = [hit.id for group in found.groups for hit in group.hits]
+    names = _note(parts, caller, "similar", data, found, shown)
     count.searched("similar", found.timings_ms, point=False)
-    return SimilarOut.of(found)
+    return SimilarOut.of(found, names)
 
 
 def _photo(form: FormData) -> UploadFile | None:
@@ -143,10 +145,18 @@ def _limits(where: limits.Where, caller: Caller, parts: Services) -> Limits:
         return limits.of(where, catalogue)
 
 
-def _audit(
-    parts: Services, caller: Caller, asked: str, data: bytes | None, found: Answer | Similar
-) -> None:
-    """Note who asked and by which weights and index it was answered; of the photo, its hash."""
+def _note(
+    parts: Services,
+    caller: Caller,
+    asked: str,
+    data: bytes | None,
+    found: Answer | Similar,
+    shown: Sequence[UUID],
+) -> dict[UUID, ImageLabel]:
+    """Note who asked and by which weights and index it was answered; of the photo, its hash.
+
+    In the same transaction the names of all images are read that the answer shows.
+    """
     with parts.database.write(caller.organization_id) as catalogue:
         catalogue.log_query(
             asked,
@@ -155,3 +165,4 @@ def _audit(
             bundle=found.bundle,
             index_build=found.index_build,
         )
+        return catalogue.image_labels(shown)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from pinpoint.api.schemas_basics import GeoPoint, Place, thumbnail_url
+from pinpoint.api.schemas_basics import (
+    GeoPoint,
+    LabeledOut,
+    Labels,
+    Place,
+    name_places,
+    thumbnail_url,
+)
 from pinpoint.api.schemas_belief import BeliefOut, RegionOut, calibration_note
 from pinpoint.api.schemas_candidates import CandidateOut, CitationOut
-from pinpoint.records import Answer, Hit, RankedPlace, Similar
+from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedPlace, Similar
 
 
 class PlaceOut(BaseModel):
@@ -79,11 +88,15 @@ class AnswerOut(BaseModel):
     timings_ms: dict[str, float]
 
     @classmethod
-    def of(cls, answer: Answer, top: int) -> AnswerOut:
-        """An answer with its `top` candidates."""
+    def of(
+        cls, answer: Answer, top: int, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+    ) -> AnswerOut:
+        """An answer with its `top` candidates; `names` are those of `shown_ids`."""
+        labels = Labels(names, _shown_points(answer, top))
         cited: dict[str, list[CitationOut]] = {}
-        for citation in answer.citations:
-            cited.setdefault(citation.kind, []).append(CitationOut.of(citation))
+        places = name_places([citation.point for citation in answer.citations])
+        for citation, place in zip(answer.citations, places, strict=True):
+            cited.setdefault(citation.kind, []).append(CitationOut.of(citation, place))
         point, belief, asked = answer.point, answer.believed.belief, answer.believed.asked
         return cls(
             point=None if point is None else Place(lat=point.lat, lon=point.lon),
@@ -93,7 +106,7 @@ class AnswerOut(BaseModel):
             abstained=answer.believed.abstained,
             calibration_note=calibration_note(answer),
             belief=belief and BeliefOut.of(belief),
-            candidates=[CandidateOut.of(ranked) for ranked in answer.ranked[:top]],
+            candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
             null_score=asked and asked.null_logit,
             candidates_considered=answer.candidates_considered,
             places=[PlaceOut.of(place) for place in answer.places[:top]],
@@ -109,7 +122,19 @@ class AnswerOut(BaseModel):
         )
 
 
-class HitOut(BaseModel):
+def shown_ids(answer: Answer, top: int) -> list[UUID]:
+    """Images of an answer whose names its wire form asks for."""
+    return list(_shown_points(answer, top))
+
+
+def _shown_points(answer: Answer, top: int) -> dict[UUID, Point]:
+    """Candidates that are shown, and their evidence."""
+    shown = answer.ranked[:top]
+    near = {photo.id: photo.point for each in shown for photo in each.evidence}
+    return near | {each.candidate.id: each.candidate.point for each in shown}
+
+
+class HitOut(LabeledOut):
     """An image that looks like the photo."""
 
     image_id: UUID
@@ -122,10 +147,11 @@ class HitOut(BaseModel):
     thumbnail_url: str
 
     @classmethod
-    def of(cls, hit: Hit) -> HitOut:
+    def of(cls, hit: Hit, labels: Labels) -> HitOut:
         """One hit."""
         return cls(
             image_id=hit.id,
+            **labels.fields(hit.id),
             source_id=hit.source_id,
             kind=hit.kind,
             lat=hit.point.lat,
@@ -152,11 +178,15 @@ class SimilarOut(BaseModel):
     timings_ms: dict[str, float]
 
     @classmethod
-    def of(cls, found: Similar) -> SimilarOut:
+    def of(
+        cls, found: Similar, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+    ) -> SimilarOut:
         """All groups, best first."""
+        points = {hit.id: hit.point for group in found.groups for hit in group.hits}
+        labels = Labels(names, points)
         return cls(
             groups=[
-                GroupOut(group=one.group, hits=[HitOut.of(hit) for hit in one.hits])
+                GroupOut(group=one.group, hits=[HitOut.of(hit, labels) for hit in one.hits])
                 for one in found.groups
             ],
             bundle=found.bundle,

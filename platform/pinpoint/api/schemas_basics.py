@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from pinpoint.records import Point
+from pinpoint.geo.gazetteer import nearest_places
+from pinpoint.records import ImageLabel, Point
 
 
 def thumbnail_url(image_id: UUID) -> str:
@@ -25,6 +27,61 @@ class GeoPoint(BaseModel):
     def of(cls, point: Point) -> GeoPoint:
         """Flip to GeoJSON's order."""
         return cls(coordinates=(point.lon, point.lat))
+
+
+class NearestPlaceOut(BaseModel):
+    """The place of GeoNames (1,000 people and more) that is nearest to a position."""
+
+    name: str = Field(examples=["Paris"])
+    region: str = Field(description="First administrative level; may be empty.")
+    country: str = Field(description="ISO 3166 code.", examples=["FR"])
+    distance_m: float = Field(description="From the place's center, along a great circle.")
+
+
+def name_places(points: Sequence[Point]) -> list[NearestPlaceOut]:
+    """The nearest place of each position."""
+    return [
+        NearestPlaceOut(
+            name=place.name,
+            region=place.region,
+            country=place.country,
+            distance_m=place.distance_m,
+        )
+        for place in nearest_places(points)
+    ]
+
+
+class Labels:
+    """What people know images by: file name, source and nearest place, by image id.
+
+    Args:
+        names: From the catalogue; an image that has gone since is not in it.
+        points: Positions of all images that are shown.
+    """
+
+    def __init__(self, names: Mapping[UUID, ImageLabel], points: Mapping[UUID, Point]) -> None:
+        self._names = names
+        self._places = dict(zip(points, name_places(list(points.values())), strict=True))
+
+    def fields(self, image_id: UUID) -> dict[str, Any]:
+        """Values of the fields that every image of an answer has."""
+        known = self._names.get(image_id)
+        return {
+            "file_name": None if known is None else known.file_name,
+            "source": None if known is None else known.source,
+            "nearest_place": self._places.get(image_id),
+        }
+
+
+class LabeledOut(BaseModel):
+    """An image of an answer, with what people know it by next to its id."""
+
+    file_name: str | None = Field(
+        description="Last part of the file's path in its source; null for an image that has been "
+        "deleted since it was found."
+    )
+    source: str | None = Field(description="Name of its source; null as `file_name`.")
+    nearest_place: NearestPlaceOut | None
 
 
 class Place(BaseModel):

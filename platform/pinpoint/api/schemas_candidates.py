@@ -8,11 +8,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from pinpoint.api.schemas_basics import Place, thumbnail_url
+from pinpoint.api.schemas_basics import LabeledOut, Labels, NearestPlaceOut, Place, thumbnail_url
 from pinpoint.records import Citation, Ranked
 
 
-class EvidenceOut(BaseModel):
+class EvidenceOut(LabeledOut):
     """A photo near a candidate that was weighed."""
 
     image_id: UUID
@@ -37,7 +37,7 @@ class ChannelOut(BaseModel):
     )
 
 
-class CandidateOut(BaseModel):
+class CandidateOut(LabeledOut):
     """A gallery image that may show the place."""
 
     rank: int = Field(
@@ -70,7 +70,7 @@ class CandidateOut(BaseModel):
     evidence: list[EvidenceOut]
 
     @classmethod
-    def of(cls, ranked: Ranked) -> CandidateOut:
+    def of(cls, ranked: Ranked, labels: Labels) -> CandidateOut:
         """One ranked candidate with all its evidence."""
         one = ranked.candidate
         attention = ranked.attention or (None,) * len(ranked.evidence)
@@ -78,6 +78,7 @@ class CandidateOut(BaseModel):
         return cls(
             rank=one.rank,
             image_id=one.id,
+            **labels.fields(one.id),
             source_id=one.source_id,
             kind=one.kind,
             lat=one.point.lat,
@@ -97,6 +98,7 @@ class CandidateOut(BaseModel):
             evidence=[
                 EvidenceOut(
                     image_id=near.id,
+                    **labels.fields(near.id),
                     kind=near.kind,
                     lat=near.point.lat,
                     lon=near.point.lon,
@@ -110,10 +112,25 @@ class CandidateOut(BaseModel):
         )
 
 
+class CitedCopyOut(BaseModel):
+    """An image with the bytes of a cited one, in another source, which is to be named too."""
+
+    image_id: UUID
+    source_id: UUID
+    source: str
+    file_name: str
+    kind: str
+    licence: str | None
+    attribution: str | None
+    thumbnail_url: str
+
+
 class CitationOut(BaseModel):
     """A photo that speaks for the answer, with what must be said when it is shown."""
 
     image_id: UUID
+    file_name: str = Field(description="Last part of the file's path in its source.")
+    nearest_place: NearestPlaceOut
     role: Literal["candidate", "evidence"]
     source_id: UUID
     source: str
@@ -125,12 +142,18 @@ class CitationOut(BaseModel):
     distance_m: float = Field(description="From the answer.")
     similarity: float
     thumbnail_url: str
+    copies: list[CitedCopyOut] = Field(
+        description="Images with the same bytes, mostly of other sources. They count as one vote "
+        "together, and never as evidence for each other."
+    )
 
     @classmethod
-    def of(cls, cited: Citation) -> CitationOut:
+    def of(cls, cited: Citation, place: NearestPlaceOut) -> CitationOut:
         """One citation."""
         return cls(
             image_id=cited.image_id,
+            file_name=cited.file_name,
+            nearest_place=place,
             role=cited.role,
             source_id=cited.source_id,
             source=cited.source,
@@ -142,4 +165,17 @@ class CitationOut(BaseModel):
             distance_m=cited.distance_m,
             similarity=cited.similarity,
             thumbnail_url=thumbnail_url(cited.image_id),
+            copies=[
+                CitedCopyOut(
+                    image_id=copy.image_id,
+                    source_id=copy.source_id,
+                    source=copy.source,
+                    file_name=copy.file_name,
+                    kind=copy.kind,
+                    licence=copy.licence,
+                    attribution=copy.attribution,
+                    thumbnail_url=thumbnail_url(copy.image_id),
+                )
+                for copy in cited.copies
+            ],
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from pinpoint.api.schemas_basics import GeoPoint, thumbnail_url
+from pinpoint.api.schemas_basics import GeoPoint, NearestPlaceOut, name_places, thumbnail_url
 from pinpoint.media.clocks import MAX_CLOCK_OFFSET_S, find_zone
 from pinpoint.records import (
     MANUAL_FIELDS,
@@ -18,6 +18,7 @@ from pinpoint.records import (
     Hint,
     Image,
     ImageFix,
+    ImageLabel,
     ManualField,
     OriginalsPolicy,
     Point,
@@ -112,7 +113,7 @@ class BatchIn(_Sent):
 
 
 class BatchOut(_Row):
-    """An upload set; `received + stored + indexed + … + failed == items`."""
+    """An upload set; `received + stored + indexed + … + canceled == items`."""
 
     id: UUID
     source_id: UUID
@@ -129,6 +130,7 @@ class BatchOut(_Row):
     duplicate: int
     rejected: int
     failed: int
+    canceled: int
     reasons: dict[str, int] | None = Field(
         default=None,
         description="Files that ended `rejected` or `failed`, by reason; only where one batch is "
@@ -153,6 +155,10 @@ class BatchesOut(BaseModel):
 class ItemOut(_Row):
     """One file of a batch."""
 
+    nearest_place: NearestPlaceOut | None = Field(
+        default=None, description="Of its image; null where it has none."
+    )
+
     id: UUID
     seq: int
     file: str
@@ -168,9 +174,15 @@ class ItemOut(_Row):
     )
 
     @classmethod
-    def of(cls, item: BatchItem) -> ItemOut:
-        """One item."""
-        return cls.model_validate(item)
+    def all_of(cls, items: Sequence[BatchItem], names: Mapping[UUID, ImageLabel]) -> list[ItemOut]:
+        """Items in order; `names` are those of their images."""
+        first = {item.id: names.get(item.image_ids[0]) for item in items if item.image_ids}
+        points = {id_: label.point for id_, label in first.items() if label is not None}
+        places = dict(zip(points, name_places(list(points.values())), strict=True))
+        return [
+            cls.model_validate(item).model_copy(update={"nearest_place": places.get(item.id)})
+            for item in items
+        ]
 
 
 class ItemsOut(BaseModel):
@@ -191,6 +203,13 @@ class RetriedOut(BaseModel):
     """How many items were sent again."""
 
     retried: int
+    batch: BatchOut
+
+
+class CanceledOut(BaseModel):
+    """How many items were given up; those under work go on to their verdict."""
+
+    canceled: int
     batch: BatchOut
 
 
@@ -298,11 +317,13 @@ class ImageOut(BaseModel):
     source: str
     kind: str
     external_id: str
+    file_name: str = Field(description="Last part of `external_id`.")
     face: str | None
     panorama_id: str | None
     lat: float
     lon: float
     geometry: GeoPoint
+    nearest_place: NearestPlaceOut
     captured_at: datetime | None
     heading_deg: float | None
     altitude_m: float | None
@@ -339,9 +360,21 @@ class ImageOut(BaseModel):
     @classmethod
     def of(cls, image: Image) -> ImageOut:
         """One image."""
+        return cls.all_of([image])[0]
+
+    @classmethod
+    def all_of(cls, images: Sequence[Image]) -> list[ImageOut]:
+        """Several images, in order; their nearest places are looked up at once."""
+        places = name_places([image.point for image in images])
+        return [cls._of(image, place) for image, place in zip(images, places, strict=True)]
+
+    @classmethod
+    def _of(cls, image: Image, place: NearestPlaceOut) -> ImageOut:
         own = {name: getattr(image, name) for name in _SAME if name not in _COPIED}
         return cls(
             **own,
+            file_name=image.file_name,
+            nearest_place=place,
             lat=image.point.lat,
             lon=image.point.lon,
             geometry=GeoPoint.of(image.point),
@@ -354,6 +387,50 @@ class ImageOut(BaseModel):
 
 _COPIED: Final = ("attributes", "field_sources", "warnings")
 _SAME = tuple(name for name in ImageOut.model_fields if name in Image.__dataclass_fields__)
+
+
+class ImageQuery(BaseModel):
+    """What a list of images may be narrowed to; unknown parameters are mistakes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: list[Annotated[Text, Field(max_length=100)]] = Field(
+        default=[], max_length=100, description="Only these sources, by name or id; repeatable."
+    )
+    source_kind: list[Literal["photo", "street"]] = Field(
+        default=[], max_length=2, description="Only sources of these kinds; repeatable."
+    )
+    file_name: Annotated[Text, Field(max_length=255)] | None = Field(
+        default=None,
+        description="Last part of the path: exact, or with `*` for any text and `?` for one "
+        "character. A name that begins with `*` makes the whole list be read.",
+        examples=["IMG_20*.jpg"],
+    )
+    state: list[Literal["pending", "indexed", "failed"]] = Field(
+        default=[], max_length=3, description="Only images in these states; repeatable."
+    )
+    id_prefix: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-fA-F-]*$",
+        min_length=6,
+        max_length=36,
+        description="Only images whose id begins so; at least 6 hex digits, dashes as in the id.",
+        examples=["6a7997"],
+    )
+    limit: int = Field(default=100, ge=1, le=1_000, description="Images of a page.")
+    cursor: str | None = Field(
+        default=None, max_length=4_000, description="Of the `next` link of the page before."
+    )
+
+
+class ImagesOut(BaseModel):
+    """A page of images by source name, file name and id."""
+
+    images: list[ImageOut]
+    next: str | None = Field(
+        description="Path and query of the next page; null at the end. Images that come or go "
+        "between two pages neither repeat nor hide others."
+    )
 
 
 class NeighbourOut(BaseModel):

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from pinpoint.cli import output
+from pinpoint.cli import ids, output
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.records import VERDICTS
 
 app = typer.Typer(help="Batches: upload sets and where they stand.", no_args_is_help=True)
 
-BatchId = Annotated[str, typer.Argument(help="Id of the batch.")]
+BatchId = Annotated[
+    str, typer.Argument(help="Id of the batch, or its first hex digits, six or more.")
+]
 
 
 @app.command("list")
@@ -51,6 +53,7 @@ def show(
     """Show a batch and its files, with the reason where one was not taken."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
+        batch_id = ids.find_batch(client, batch_id)
         batch = client.batch(batch_id)
         page = client.items(batch_id, state=state, after=after, limit=limit)
     if session.as_json:
@@ -58,12 +61,18 @@ def show(
         return
     show_counts([batch])
     show_reasons(batch)
-    columns = ("seq", "file", "state", "stage", "reason", "detail")
     rows = []
     for item in page["items"]:
-        rows.append([item[name] for name in columns])
-        rows += [["", "", "", "", "note", note] for note in item["notes"]]
-    output.table(None, (">seq", *columns[1:]), rows)
+        rows.append(
+            [
+                *(item[name] for name in ("seq", "file", "state")),
+                output.place(item["nearest_place"]),
+                *(item[name] for name in ("stage", "reason", "detail", "image_ids")),
+            ]
+        )
+        rows += [["", "", "", "", "", "note", note, ""] for note in item["notes"]]
+    columns = (">seq", "file", "state", "nearest place", "stage", "reason", "detail", "images")
+    output.table(None, columns, rows)
     if page["next"] is not None:
         output.note(f"more: --after {page['next']}")
 
@@ -77,15 +86,37 @@ def retry(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Send failed and unsettled files again."""
+    """Send failed, canceled and unsettled files again."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
+        batch_id = ids.find_batch(client, batch_id)
         retried = client.retry(batch_id)
         batch = client.batch(batch_id)
     if session.as_json:
         output.show_json({"retried": retried, "batch": batch})
     else:
         output.say(f"{retried} files sent again")
+
+
+@app.command("cancel")
+def cancel(
+    context: typer.Context,
+    batch_id: BatchId,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """Give up the files that no worker has begun; those under work finish."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    with session.client() as client:
+        done = client.cancel(ids.find_batch(client, batch_id))
+    if session.as_json:
+        output.show_json(done)
+        return
+    left = done["batch"]["received"] + done["batch"]["stored"]
+    under_work = f"; {left} are under work and finish" if left else ""
+    output.say(f"{done['canceled']} files canceled{under_work}")
 
 
 def show_counts(batches: list[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,6 +25,13 @@ GEOCLIP: Final = "geoclip"
 
 Name = Annotated[str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")]
 Licence = Annotated[str, typer.Option("--licence", help="Licence of the weights.")]
+TowerArguments = Annotated[
+    list[str],
+    typer.Option(
+        "--tower-arg",
+        help="NAME=VALUE of the tower's library, such as `pad_type=same`; may be repeated.",
+    ),
+]
 Note = Annotated[
     str | None, typer.Option("--note", help="What they can and cannot do, said in every answer.")
 ]
@@ -62,7 +69,8 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
         return
     for key, value in found.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{name} {output.cell(each)}" for name, each in value.items())
+            parts = [f"{name} {output.cell(each)}" for name, each in value.items()]
+            value = ", ".join(parts) or None
         output.say(f"{key:15} {output.cell(value)}")
 
 
@@ -99,6 +107,7 @@ def import_(
     tower: Annotated[
         str | None, typer.Option("--tower", help="Of a file: `open_clip:NAME` or `timm:NAME`.")
     ] = None,
+    tower_arguments: TowerArguments = [],  # noqa: B006
     licence: Licence = "",
     note: Note = None,
     behind: Annotated[
@@ -114,6 +123,8 @@ def import_(
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     path = Path(what)
+    if tower_arguments and not path.is_file():
+        raise BadRequest("--tower-arg goes with a file of weights; a bundle has its own arguments")
     if what == GEOCLIP:
         made = _geoclip(name or GEOCLIP, behind, source, settings)
     elif path.is_dir():
@@ -123,7 +134,7 @@ def import_(
     elif tower is None or name is None:
         raise BadRequest("a file of weights needs --tower, --name and --licence")
     else:
-        made = _made(name, tower, None, licence, note, settings, weights=path)
+        made = _made(name, tower, None, tower_arguments, licence, note, settings, weights=path)
     _tell(session, made, settings)
 
 
@@ -134,19 +145,22 @@ def pull(
     tag: Annotated[str, typer.Option("--tag", help="Which published weights of that tower.")],
     name: Annotated[str, typer.Option("--name", help="Its name here.")],
     licence: Licence,
+    tower_arguments: TowerArguments = [],  # noqa: B006
     note: Note = None,
     as_json: Json = False,
 ) -> None:
     """Download published weights by the library of their tower, as a bundle."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    _tell(session, _made(name, tower, tag, licence, note, settings), settings)
+    made = _made(name, tower, tag, tower_arguments, licence, note, settings)
+    _tell(session, made, settings)
 
 
 def _made(
     name: str,
     tower: str,
     tag: str | None,
+    arguments: list[str],
     licence: str,
     note: str | None,
     settings: Settings,
@@ -155,12 +169,13 @@ def _made(
 ) -> Bundle:
     from pinpoint.nets.bundles import read_bundle
     from pinpoint.nets.checkpoint import write_bundle
-    from pinpoint.nets.contract import TowerSpec
+    from pinpoint.nets.contract import TowerSpec, parse_arguments
 
+    spec = TowerSpec.parse(tower, pretrained=tag)
     folder = write_bundle(
         _place(name, settings),
         name=name,
-        tower=TowerSpec.parse(tower, pretrained=tag),
+        tower=replace(spec, arguments=parse_arguments(arguments)),
         licence=licence,
         weights=weights,
         note=note,
@@ -222,6 +237,7 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     return {
         "name": contract.name,
         "tower": str(contract.tower),
+        "tower_arguments": dict(contract.tower.arguments),
         "tag": contract.tower.pretrained,
         "width": contract.dims["image"],
         "input_px": contract.preprocess.size_px,

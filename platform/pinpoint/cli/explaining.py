@@ -23,7 +23,8 @@ def show_explanation(answer: dict[str, Any]) -> None:
     if not candidates:
         return
     reranked = answer["null_score"] is not None
-    columns = [">rank", ">was", ">moved", ">mass", ">support", "kind", "image"]
+    columns = [">rank", ">was", ">moved", ">mass", ">support", "kind", "file", "source"]
+    columns += ["nearest place", "image"]
     columns += [">score", ">refined by"] if reranked else []
     rows = [
         (
@@ -33,6 +34,9 @@ def show_explanation(answer: dict[str, Any]) -> None:
             f"{one['mass']:.3f}",
             f"{one['support']:.0%}",
             one["kind"],
+            one["file_name"],
+            one["source"],
+            output.place(one["nearest_place"]),
             one["image_id"],
             *((f"{one['rerank_score']:.2f}", _refined(one)) if reranked else ()),
         )
@@ -50,6 +54,9 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
             rank,
             f"{near['attention']:.0%}",
             near["kind"],
+            near["file_name"],
+            near["source"],
+            output.place(near["nearest_place"]),
             near["image_id"],
             f"{near['distance_m']:.0f}",
             f"{near['similarity']:.3f}",
@@ -58,8 +65,9 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
         for near in sorted(one["evidence"], key=lambda near: -near["attention"])[:_ATTENDED]
         if near["attention"] >= _LEAST_ATTENTION
     ]
-    columns = (">rank", ">attention", "kind", "evidence", ">distance m", ">similarity")
-    output.table("what each candidate's evidence was attended to", columns, rows)
+    columns = (">rank", ">attention", "kind", "file", "source", "nearest place", "evidence")
+    title = "what each candidate's evidence was attended to"
+    output.table(title, (*columns, ">distance m", ">similarity"), rows)
 
 
 def _moved(places: int) -> str:

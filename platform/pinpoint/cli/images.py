@@ -3,17 +3,80 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import parse_qs, urlsplit
 
 import typer
 
-from pinpoint.cli import output
+from pinpoint.cli import ids, output
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.errors import BadRequest
 from pinpoint.records import MANUAL_FIELDS
 
 app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
 
-ImageId = Annotated[str, typer.Argument(help="Id of the image.")]
+ImageId = Annotated[
+    str, typer.Argument(help="Id of the image, or its first hex digits, six or more.")
+]
+
+
+@app.command("list")
+def list_images(
+    context: typer.Context,
+    source: Annotated[
+        list[str], typer.Option("--source", help="Only this source; may be repeated.")
+    ] = [],  # noqa: B006
+    source_kind: Annotated[
+        list[str],
+        typer.Option("--source-kind", help="Only `photo` or `street` sources; may be repeated."),
+    ] = [],  # noqa: B006
+    file_name: Annotated[
+        str | None,
+        typer.Option("--file-name", help="Only this file name; `*` and `?` as in a shell, quoted."),
+    ] = None,
+    state: Annotated[
+        list[str],
+        typer.Option("--state", help="Only `pending`, `indexed` or `failed`; may be repeated."),
+    ] = [],  # noqa: B006
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Images of a page.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", help="Where the page before ended, as it said.")
+    ] = None,
+    server: Server = None,
+    key: Key = None,
+    org: Org = None,
+    as_json: Json = False,
+) -> None:
+    """List images by source, file name and id."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    with session.client() as client:
+        page = client.images(
+            source=[ids.find_source(client, one) for one in source],
+            source_kind=source_kind,
+            file_name=file_name,
+            state=state,
+            limit=limit,
+            cursor=cursor,
+        )
+    if session.as_json:
+        output.show_json(page)
+        return
+    rows = [
+        (
+            one["file_name"],
+            one["source"],
+            output.place(one["nearest_place"]),
+            f"{one['lat']:.5f}, {one['lon']:.5f}",
+            str(one["captured_at"] or "")[:16].replace("T", " ") or None,
+            one["state"],
+            one["id"],
+        )
+        for one in page["images"]
+    ]
+    columns = ("file", "source", "nearest place", "lat, lon (°)", "taken (UTC)", "state", "id")
+    output.table(None, columns, rows)
+    if page["next"] is not None:
+        (behind,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
+        output.note(f"more: the same command with --cursor {behind}")
 
 
 @app.command("show")
@@ -28,7 +91,7 @@ def show(
     """Show an image's row."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        image = client.image(image_id)
+        image = client.image(ids.find_image(client, image_id))
     _show(session, image)
 
 
@@ -84,7 +147,7 @@ def fix(
     if not given:
         raise BadRequest("nothing to correct; give at least one of the options")
     with session.client() as client:
-        image = client.fix(image_id, **given)
+        image = client.fix(ids.find_image(client, image_id), **given)
     _show(session, image)
 
 
@@ -100,6 +163,7 @@ def delete(
     """Delete an image: row, index point and stored bytes."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
+        image_id = ids.find_image(client, image_id)
         client.delete(image_id)
     if session.as_json:
         output.show_json({"deleted": image_id})
@@ -112,7 +176,11 @@ def _show(session: Session, image: dict[str, Any]) -> None:
         output.show_json(image)
         return
     nested = ("geometry", "attributes", "field_sources", "warnings")
-    rows = [(name, value) for name, value in image.items() if name not in nested]
+    rows = [
+        (name, output.place(value) if name == "nearest_place" else value)
+        for name, value in image.items()
+        if name not in nested
+    ]
     rows += [(f"source of {name}", value) for name, value in sorted(image["field_sources"].items())]
     rows += [("warning", text) for text in image["warnings"]]
     rows += [(f"attributes.{name}", value) for name, value in sorted(image["attributes"].items())]

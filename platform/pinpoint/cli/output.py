@@ -99,6 +99,13 @@ def length(metres: float) -> str:
     return f"{kilometres:.1f} km" if kilometres < 100 else f"{kilometres:.0f} km"
 
 
+def place(nearest: Mapping[str, Any] | None) -> str | None:
+    """The nearest place with its distance: `Paris, FR (2.3 km)`."""
+    if nearest is None:
+        return None
+    return f"{nearest['name']}, {nearest['country']} ({length(nearest['distance_m'])})"
+
+
 def kilometres(metres: float) -> str:
     """A length in km for a column whose head names the unit: `0.012`, `8.4`, `8591`."""
     length_km = metres / 1_000

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pinpoint.cli import output
+from pinpoint.cli import ids, output
 from pinpoint.cli.exits import EXIT
 from pinpoint.cli.explaining import show_explanation
 from pinpoint.cli.session import Json, Key, Org, Server, Session
@@ -66,11 +66,12 @@ def locate(
 ) -> None:
     """Say where photos were taken, and what speaks for it. The photos are not kept."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    limits = _limits(kinds, source, near, bbox, since, until)
+    limits = _limits(kinds, [], near, bbox, since, until)
     over = "places" if places else None
     answers: list[dict[str, Any]] = []
     failed: PinpointFailure = None
     with session.client() as client:
+        limits["sources"] = [ids.find_source(client, one) for one in source]
         for photo in photos:
             answer, error = _one(client, photo, kind=kind, top=top, over=over, **limits)
             failed = failed or error
@@ -110,8 +111,10 @@ def similar(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequest("give either a photo or --image ID")
-    limits = _limits(kinds, source, near, bbox, since, until)
+    limits = _limits(kinds, [], near, bbox, since, until)
     with session.client() as client:
+        limits["sources"] = [ids.find_source(client, one) for one in source]
+        image = None if image is None else ids.find_image(client, image)
         found = client.similar(photo, image_id=image, limit=limit, per_group=per_group, **limits)
     if session.as_json:
         output.show_json(found)
@@ -121,13 +124,17 @@ def similar(
             number if place == 0 else "",
             f"{hit['score']:.3f}",
             hit["kind"],
-            hit["image_id"],
+            hit["file_name"],
+            hit["source"],
+            output.place(hit["nearest_place"]),
             f"{hit['lat']:.5f}, {hit['lon']:.5f}",
+            hit["image_id"],
         )
         for number, group in enumerate(found["groups"], start=1)
         for place, hit in enumerate(group["hits"])
     ]
-    output.table(None, (">group", ">similarity", "kind", "image", "lat, lon (°)"), rows)
+    columns = (">group", ">similarity", "kind", "file", "source", "nearest place", "lat, lon (°)")
+    output.table(None, (*columns, "image"), rows)
 
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
@@ -151,20 +158,22 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         (
             cited["role"],
             kind,
-            cited["image_id"],
+            cited["file_name"],
+            ", ".join(dict.fromkeys(each["source"] for each in (cited, *cited["copies"]))),
+            output.place(cited["nearest_place"]),
             f"{cited['distance_m']:.0f}",
             f"{cited['similarity']:.3f}",
-            cited["source"],
             cited["licence"],
+            [each["image_id"] for each in (cited, *cited["copies"])],
         )
         for kind, citations in sorted(answer["citations"].items())
         for cited in citations
     ]
-    columns = ("role", "kind", "image", ">distance m", ">similarity", "source", "licence")
+    columns = ("role", "kind", "file", "source", "nearest place", ">distance m", ">similarity")
     if listed:
         _show_places(answer["places"])
     else:
-        output.table(None, columns, rows)
+        output.table(None, (*columns, "licence", "image"), rows)
     _show_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     took = "" if total_ms is None else f"   {total_ms:.0f} ms"
@@ -212,14 +221,17 @@ def _show_channels(candidates: list[dict[str, Any]]) -> None:
         (
             one["rank"],
             one["kind"],
-            one["image_id"],
+            one["file_name"],
+            one["source"],
+            output.place(one["nearest_place"]),
             f"{one['mass']:.3f}",
             *(_said(one["channels"].get(channel)) for channel in ("image", "gps")),
+            one["image_id"],
         )
         for one in candidates
     ]
-    columns = (">rank", "kind", "image", ">mass", ">by picture", ">by place")
-    output.table(None, columns, rows)
+    columns = (">rank", "kind", "file", "source", "nearest place", ">mass", ">by picture")
+    output.table(None, (*columns, ">by place", "image"), rows)
 
 
 def _said(found: dict[str, Any] | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pinpoint.cli import output
+from pinpoint.cli import ids, output
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.errors import BadRequest
 
@@ -159,6 +159,7 @@ def erase(
     """Erase a source with all its images: rows, index points and stored bytes."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
+        name = ids.find_source(client, name)
         if not yes:
             if session.as_json:
                 raise BadRequest("erasing with --json needs --yes: there is nobody to ask")

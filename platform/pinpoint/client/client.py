@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pinpoint.client import folders
@@ -183,9 +184,15 @@ class Client:
         batch: Json = self._wire.call("GET", f"/v1/batches/{_segment(batch_id)}")
         return batch
 
-    def batches(self, limit: int = 50, before: Id | None = None) -> Json:
+    def batches(
+        self, limit: int = 50, before: Id | None = None, *, id_prefix: str | None = None
+    ) -> Json:
         """A page of upload sets, newest first: `{"batches": [...], "next": id | None}`."""
-        query = {"limit": limit, "before": None if before is None else str(before)}
+        query = {
+            "limit": limit,
+            "before": None if before is None else str(before),
+            "id_prefix": id_prefix,
+        }
         page: Json = self._wire.call("GET", "/v1/batches", query=query)
         return page
 
@@ -200,6 +207,11 @@ class Client:
     def retry(self, batch_id: Id) -> int:
         """Send failed and unsettled files again; returns how many."""
         return int(self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/retry")["retried"])
+
+    def cancel(self, batch_id: Id) -> Json:
+        """Close a batch and give up the files that no worker has begun: `{canceled, batch}`."""
+        done: Json = self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/cancel")
+        return done
 
     def ingest_folder(
         self,
@@ -244,6 +256,20 @@ class Client:
         )
 
     # --- images ------------------------------------------------------------------------------
+
+    def images(self, **filters: Any) -> Json:
+        """A page of images by source name, file name and id: `{"images": [...], "next": …}`.
+
+        Args:
+            filters: `source` and `source_kind` (one or a list), `file_name` (`*` and `?` stand
+                for any text and any character), `state`, `id_prefix`, `limit`, `cursor`. Or
+                `next` alone: the link of the page before, as it is.
+        """
+        link = filters.pop("next", None)
+        if link is not None:
+            filters = parse_qs(urlsplit(str(link)).query)
+        page: Json = self._wire.call("GET", "/v1/images", query=filters)
+        return page
 
     def image(self, image_id: Id) -> Json:
         """One image."""

@@ -7,6 +7,7 @@ lifts `csv`'s limit on cells for the whole process, and its searches start proce
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import Misconfigured
+from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import LatLon, lat_lon, unit_xyz
 from pinpoint.records import Point
 
@@ -43,6 +45,19 @@ class City:
     sub_region: str
     """Second administrative level; may be empty."""
     point: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearestPlace:
+    """The place of the table that is nearest to a position."""
+
+    name: str
+    region: str
+    """First administrative level; may be empty."""
+    country: str
+    """ISO 3166 code."""
+    distance_m: float
+    """From the place's center to the position, by great circle."""
 
 
 @cache
@@ -93,6 +108,30 @@ def nearest(points: LatLon) -> list[City]:
     """
     found, (tree, first) = cities(), _tree()
     return [found[row] for row in first[tree.query(unit_xyz(points))[1]].tolist()]
+
+
+def nearest_places(points: Sequence[Point]) -> list[NearestPlace]:
+    """What people call the area around each position; 2 µs each once the table is read.
+
+    Raises:
+        Misconfigured: The table is not installed.
+    """
+    if not points:
+        return []
+    positions_deg = lat_lon(points)
+    found = nearest(positions_deg)
+    away_m = haversine_m(positions_deg, lat_lon([city.point for city in found])).tolist()
+    return [
+        NearestPlace(
+            name=city.name, region=city.region, country=city.country, distance_m=round(distance_m)
+        )
+        for city, distance_m in zip(found, away_m, strict=True)
+    ]
+
+
+def warm() -> None:
+    """Read the table now, a second of work, and not while the first caller waits."""
+    nearest(np.zeros((1, 2)))
 
 
 def likeliest(points: LatLon, mass: NDArray[np.float64]) -> dict[str, tuple[str, float]]:

@@ -20,14 +20,26 @@ from pinpoint.nets.descriptor import Descriptor
 from pinpoint.nets.tensors import fill, read_tensors
 from pinpoint.nets.torchvision_ops import allow_torchvision
 
-_ARGUMENTS: Mapping[str, frozenset[str]] = {
-    "timm": frozenset(
-        {"act_layer", "dynamic_img_size", "global_pool", "img_size", "output_stride", "pad_type"}
-    ),
-    "open_clip": frozenset({"image_size", "quick_gelu"}),
-    "pinpoint": frozenset(),
+_Values = range | tuple[Argument, ...]
+_SIDE_PX = range(8, 4_097)
+_FLAG = (True, False)
+_ARGUMENTS: Mapping[str, Mapping[str, _Values | None]] = {
+    "timm": {
+        "act_layer": None,
+        "dynamic_img_size": _FLAG,
+        "global_pool": None,
+        "img_size": _SIDE_PX,
+        "output_stride": (8, 16, 32),
+        "pad_type": ("", "same", "valid"),
+    },
+    "open_clip": {"image_size": _SIDE_PX, "quick_gelu": _FLAG},
+    "pinpoint": {},
 }
-"""An allow-list: timm also takes `checkpoint_path`, which unpickles, and so runs, what it finds."""
+"""An allow-list with the values of each argument; None leaves the values to the library.
+
+timm also takes `checkpoint_path`, which unpickles, and so runs, what is in the file. Values that
+timm does not know it often takes for the default without a word: `pad_type=smae` would change the
+vectors of a tower and nobody would know."""
 
 
 class Tower(nn.Module):
@@ -97,8 +109,9 @@ def suggested_preprocess(spec: TowerSpec) -> Preprocess:
     """The preprocessing the library states for this tower and tag.
 
     Raises:
-        BadBundle: Unknown name or tag, or a preprocessing this code does not have.
+        BadBundle: Unknown name, tag or argument, or a preprocessing this code does not have.
     """
+    _check_arguments(spec)
     try:
         if spec.library == "open_clip":
             return _open_clip_preprocess(spec)
@@ -115,12 +128,29 @@ def _library(name: str) -> Any:
 
 
 def _check_arguments(spec: TowerSpec) -> None:
-    unknown = sorted(set(spec.arguments) - _ARGUMENTS[spec.library])
+    allowed = _ARGUMENTS[spec.library]
+    unknown = sorted(set(spec.arguments) - set(allowed))
     if unknown:
         raise BadBundle(
             f"tower {spec} has arguments that are not allowed: {', '.join(unknown)}; "
-            f"allowed are {', '.join(sorted(_ARGUMENTS[spec.library]))}"
+            f"allowed are {', '.join(sorted(allowed)) or 'none'}"
         )
+    for name, value in spec.arguments.items():
+        values = allowed[name]
+        # `1 in (True, False)` holds in Python, so the type is compared too.
+        if values is not None and (
+            value not in values or (values is _FLAG) != isinstance(value, bool)
+        ):
+            raise BadBundle(
+                f"tower {spec} does not take {name}={value}; it takes {_list_values(values)}"
+            )
+
+
+def _list_values(values: _Values) -> str:
+    """The values of an argument, as a person types them."""
+    if isinstance(values, range):
+        return f"{values.start} to {values.stop - 1}"
+    return " or ".join(str(value).lower() for value in values if value != "")
 
 
 # --- open_clip ------------------------------------------------------------------------------
@@ -217,8 +247,13 @@ def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
     if not download:
         try:
             network: nn.Module = timm.create_model(spec.name, num_classes=0, **arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise BadBundle(f"timm cannot build {spec} with {arguments}: {error}") from error
+        # A library's complaint about an argument has any of these classes.
+        except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
+            given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+            raise BadBundle(
+                f"timm cannot build {spec} with {given or 'no arguments'}: "
+                "the network does not take one of them, or not with this value"
+            ) from error
         return network
     known = _timm_tag(spec)
     try:

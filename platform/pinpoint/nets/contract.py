@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pinpoint import __version__
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundle, BadRequest
 from pinpoint.nets.specs import GeoClipNet, HeadsSpec, LocationSpec, RerankerSpec, dim_of
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
@@ -88,6 +90,37 @@ class TowerSpec:
     def __str__(self) -> str:
         """As `parse` reads it."""
         return f"{self.library}:{self.name}"
+
+
+def parse_arguments(texts: Sequence[str]) -> dict[str, Argument]:
+    """Read tower arguments written `NAME=VALUE`, such as `pad_type=same` or `img_size=320`.
+
+    `true` and `false` are booleans, whole and decimal numbers are numbers, all else is text.
+    Whether the tower takes the argument is checked where the tower is built.
+
+    Raises:
+        BadRequest: One is written otherwise, or a name is given twice.
+    """
+    arguments: dict[str, Argument] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier() or not value:
+            raise BadRequest(f"tower argument {text!r} must be written NAME=VALUE: pad_type=same")
+        if name in arguments:
+            raise BadRequest(f"tower argument {name} is given twice")
+        arguments[name] = _argument_value(value)
+    return arguments
+
+
+def _argument_value(text: str) -> Argument:
+    """A boolean, a number or text."""
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"-?[0-9]{1,9}", text):
+        return int(text)
+    if re.fullmatch(r"-?[0-9]{1,9}\.[0-9]{1,9}", text):
+        return float(text)
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

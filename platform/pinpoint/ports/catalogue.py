@@ -13,7 +13,10 @@ from pinpoint.records import (
     Candidate,
     Evidence,
     Image,
+    ImageFilter,
     ImageFix,
+    ImageLabel,
+    ImagePosition,
     NewItem,
     OriginalsPolicy,
     Source,
@@ -44,8 +47,13 @@ class CatalogueReader(Protocol):
         """Items of a batch that ended without an image, by reason, most frequent first."""
         ...
 
-    def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
-        """Newest first; `before` is the last id of the page before."""
+    def batches(
+        self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None
+    ) -> list[Batch]:
+        """Newest first; `before` is the last id of the page before.
+
+        `id_prefix` are the first hex digits of an id, without dashes.
+        """
         ...
 
     def batch(self, batch_id: UUID) -> Batch:
@@ -64,6 +72,23 @@ class CatalogueReader(Protocol):
 
     def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
         """Images by id; missing ones are left out."""
+        ...
+
+    def list_images(
+        self, wanted: ImageFilter, *, limit: int, after: ImagePosition | None = None
+    ) -> list[Image]:
+        """A page of images by source name, file name and id, from behind `after` on."""
+        ...
+
+    def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
+        """What people know images by; missing ones are left out."""
+        ...
+
+    def copies(self, images: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
+        """By image the other images of identical bytes (and face), by source name and id.
+
+        Images without such copies are left out, and so are copies that failed.
+        """
         ...
 
     def thumbnail(self, image_id: UUID) -> bytes:
@@ -159,8 +184,12 @@ class CatalogueWriter(CatalogueReader, Protocol):
         """Say that no more items come; closing twice changes nothing."""
         ...
 
+    def cancel_batch(self, batch_id: UUID) -> int:
+        """Close a batch and give up the items that no worker has begun; returns how many."""
+        ...
+
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed and unsettled items again; returns how many."""
+        """Send failed, canceled and unsettled items again; returns how many."""
         ...
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:

@@ -100,6 +100,8 @@ class Candidate:
     rank: int
     channels: Mapping[str, Found] = field(default_factory=dict)
     """By channel: `image` always, `gps` where that channel brought it."""
+    content_key: str = ""
+    """The same for images of identical bytes; empty where it is not known."""
 
     @property
     def near_duplicate(self) -> bool:
@@ -122,6 +124,10 @@ class Evidence:
     """From the candidate."""
     bearing_deg: float
     vector: Vector
+    content_key: str = ""
+    """The same for images of identical bytes."""
+    sphere_m: float = 0.0
+    """Distance on the sphere, by which the database chooses the nearest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,10 +205,24 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CitedCopy:
+    """An image with the bytes of a cited one, in another source: both are to be named."""
+
+    image_id: UUID
+    source_id: UUID
+    source: str
+    file_name: str
+    kind: SourceKind
+    licence: str | None
+    attribution: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
     """A photo that speaks for the answer."""
 
     image_id: UUID
+    file_name: str
     role: Literal["candidate", "evidence"]
     source_id: UUID
     source: str
@@ -213,6 +233,8 @@ class Citation:
     distance_m: float
     """From the answer."""
     similarity: float
+    copies: tuple[CitedCopy, ...] = ()
+    """Other images with the same bytes, by source; they have no vote of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

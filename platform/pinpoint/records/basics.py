@@ -24,8 +24,15 @@ GPS_CHANNEL: Final = "gps"
 """The named vector of where it stands, in the same space; bundles with a location tower make it."""
 
 OriginalsPolicy = Literal["reference", "copy", "rendition"]
-Verdict = Literal["indexed", "updated", "duplicate", "rejected", "failed"]
-VERDICTS: tuple[Verdict, ...] = ("indexed", "updated", "duplicate", "rejected", "failed")
+Verdict = Literal["indexed", "updated", "duplicate", "rejected", "failed", "canceled"]
+VERDICTS: tuple[Verdict, ...] = (
+    "indexed",
+    "updated",
+    "duplicate",
+    "rejected",
+    "failed",
+    "canceled",
+)
 ItemState = Literal["received", "stored"] | Verdict
 ImageState = Literal["pending", "indexed", "failed", "deleted"]
 Scope = Literal["locate", "read", "ingest", "export", "admin"]

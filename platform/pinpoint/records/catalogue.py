@@ -112,6 +112,42 @@ class Image:
     warnings: tuple[str, ...] = ()
     """One sentence for each value that was chosen over another one or ignored."""
 
+    @property
+    def file_name(self) -> str:
+        """What people call the file: the last part of its path in the source."""
+        return self.external_id.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLabel:
+    """What people know an image by, and where it is."""
+
+    file_name: str
+    source: str
+    point: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFilter:
+    """Which images a list shows; deleted ones are in none."""
+
+    source_ids: tuple[UUID, ...] = ()
+    source_kinds: tuple[SourceKind, ...] = ()
+    file_name: str | None = None
+    """Last part of the path in the source; `*` stands for any text, `?` for one character."""
+    states: tuple[ImageState, ...] = ()
+    id_prefix: str | None = None
+    """First hex digits of the id, without dashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePosition:
+    """A row's position in the order of a list: source name, file name, id."""
+
+    source: str
+    file_name: str
+    image_id: UUID
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
@@ -178,11 +214,13 @@ class Batch:
     duplicate: int
     rejected: int
     failed: int
+    canceled: int = 0
 
     @property
     def settled(self) -> int:
         """Items that have their verdict."""
-        return self.indexed + self.updated + self.duplicate + self.rejected + self.failed
+        kept = self.indexed + self.updated + self.duplicate
+        return kept + self.rejected + self.failed + self.canceled
 
     @property
     def complete(self) -> bool:

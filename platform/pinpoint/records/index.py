@@ -37,6 +37,9 @@ class IndexPoint:
     cell: int
     """H3 cell of resolution 7."""
     group: str
+    content_key: str = ""
+    """The same for images of identical bytes; empty where it is not known, as in an index that an
+    earlier version has built. The four faces of a panorama have different keys."""
     vectors: Mapping[str, Vector] = field(default_factory=dict)
 
 
@@ -102,6 +105,8 @@ class Hit:
     point: Point
     captured_at: datetime | None
     group: str
+    content_key: str = ""
+    """As `IndexPoint`."""
 
     @property
     def similarity(self) -> float:

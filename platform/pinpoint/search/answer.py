@@ -20,6 +20,7 @@ from pinpoint.records import (
     Answer,
     Believed,
     Citation,
+    CitedCopy,
     Contract,
     Image,
     Point,
@@ -179,9 +180,12 @@ def _citations(
     candidates = {each.candidate.id: each.candidate.score for each in here}
     evidence: dict[UUID, float] = {}
     kinds: dict[UUID, SourceKind] = {each.candidate.id: each.candidate.kind for each in here}
+    named: dict[str, UUID] = {}
     for each in here:
         for photo, similarity in zip(each.evidence, each.similarities, strict=True):
-            if photo.id not in candidates:
+            # Candidates may keep different copies of one photo; it is cited once.
+            first = named.setdefault(photo.content_key or str(photo.id), photo.id)
+            if photo.id not in candidates and photo.id == first:
                 evidence[photo.id] = similarity
                 kinds[photo.id] = photo.kind
     by_similarity = dict(sorted(evidence.items(), key=lambda item: (-item[1], item[0].int)))
@@ -192,17 +196,19 @@ def _citations(
         *_best(by_similarity, kinds, 2 * cited),
     ]
     images = reader.images(wanted)
-    chosen: list[Citation] = []
+    chosen: list[tuple[Image, Role, float]] = []
     roles: tuple[tuple[Role, Mapping[UUID, float]], ...] = (
         ("candidate", candidates),
         ("evidence", by_similarity),
     )
     for role, found in roles:
         present = {id_: value for id_, value in found.items() if id_ in images}
-        chosen += [
-            _cite(images[id_], role, present[id_], answer) for id_ in _best(present, kinds, cited)
-        ]
-    return tuple(chosen)
+        chosen += [(images[id_], role, present[id_]) for id_ in _best(present, kinds, cited)]
+    copies = reader.copies([image for image, _, _ in chosen])
+    return tuple(
+        _cite(image, role, similarity, answer, copies.get(image.id, ()))
+        for image, role, similarity in chosen
+    )
 
 
 def _best(found: Mapping[UUID, float], kinds: Mapping[UUID, SourceKind], limit: int) -> list[UUID]:
@@ -213,10 +219,13 @@ def _best(found: Mapping[UUID, float], kinds: Mapping[UUID, SourceKind], limit: 
     ]
 
 
-def _cite(image: Image, role: Role, similarity: float, answer: Point) -> Citation:
+def _cite(
+    image: Image, role: Role, similarity: float, answer: Point, copies: Sequence[Image]
+) -> Citation:
     """A gallery image as a citation; its distance is the geodesic one."""
     return Citation(
         image_id=image.id,
+        file_name=image.file_name,
         role=role,
         source_id=image.source_id,
         source=image.source,
@@ -226,4 +235,16 @@ def _cite(image: Image, role: Role, similarity: float, answer: Point) -> Citatio
         point=image.point,
         distance_m=round(geodesic_m(answer, image.point), 3),
         similarity=similarity,
+        copies=tuple(
+            CitedCopy(
+                image_id=copy.id,
+                source_id=copy.source_id,
+                source=copy.source,
+                file_name=copy.file_name,
+                kind=copy.kind,
+                licence=copy.licence,
+                attribution=copy.attribution,
+            )
+            for copy in copies
+        ),
     )

@@ -1,9 +1,13 @@
-"""Evidence: what else the gallery holds near each candidate, in one read."""
+"""Evidence: what else the gallery holds near each candidate, in one read.
+
+Identical bytes are one photo, however many sources hold them: a copy of the candidate says nothing
+of it, and a copy of other evidence says nothing twice.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -15,6 +19,10 @@ from pinpoint.records import Candidate, Evidence, Exclusions, Limits, Vector
 
 _ROUNDING: Final = 5e-7
 """Scores of candidates are rounded to six digits; what is the same there is the same here."""
+
+
+_MOST_TIMES: Final = 32
+"""As many copies of each photo as are looked through."""
 
 
 def gather(
@@ -30,7 +38,9 @@ def gather(
 ) -> Mapping[UUID, tuple[Evidence, ...]]:
     """Evidence of every candidate, nearest first, ties by id.
 
-    Both kinds are kept: the other kind speaks louder in the vote, the own kind still speaks.
+    Images of identical bytes come once for each candidate, and not at all where a candidate has
+    these bytes: it has its own vote. Both kinds are kept: the other kind speaks louder in the vote,
+    the own kind still speaks.
     Of the caller's limits those on kind, source and time hold for evidence too, for it is cited;
     those in space are about the answer, and a photo across their border may still speak for it.
 
@@ -50,12 +60,100 @@ def gather(
     found: dict[UUID, list[Evidence]] = defaultdict(list)
     if candidates and per_kind > 0:
         ask = partial(
-            reader.evidence, candidates, contract=contract, radius_m=radius_m, per_kind=per_kind
+            _read_distinct,
+            reader,
+            candidates,
+            limits,
+            contract=contract,
+            radius_m=radius_m,
+            per_kind=per_kind,
         )
         for row in ask() if exclusions is None else _without(exclusions, vector, ask):
             if row.id != row.candidate_id and _allowed(row, limits):
                 found[row.candidate_id].append(row)
     return {each.id: tuple(found[each.id]) for each in candidates}
+
+
+def _read_distinct(
+    reader: CatalogueReader,
+    candidates: Sequence[Candidate],
+    limits: Limits,
+    *,
+    contract: str,
+    radius_m: float,
+    per_kind: int,
+    excluded: Collection[UUID] = (),
+) -> list[Evidence]:
+    """Evidence in which images of identical bytes come once for each candidate.
+
+    A copy takes another photo's place, so the read is repeated with more places until every
+    candidate has what it would have without copies. Usually that is one read.
+    """
+    places = per_kind
+    while True:
+        rows = reader.evidence(
+            candidates, contract=contract, radius_m=radius_m, per_kind=places, excluded=excluded
+        )
+        copies = _identical(rows, candidates, limits)
+        if not copies and places == per_kind:
+            return rows
+        kept = [row for row in rows if (row.candidate_id, row.id) not in copies]
+        read = Counter((row.candidate_id, row.kind) for row in rows)
+        left = Counter((row.candidate_id, row.kind) for row in kept)
+        cut_short = any(count >= places and left[set_] < per_kind for set_, count in read.items())
+        if not cut_short or places >= _MOST_TIMES * per_kind:
+            return _nearest(kept, per_kind)
+        places *= 2
+
+
+def _identical(
+    rows: Sequence[Evidence], candidates: Sequence[Candidate], limits: Limits
+) -> set[tuple[UUID, UUID]]:
+    """Copies, as pairs of a candidate and an image.
+
+    Of several images of the same bytes the one stays that the caller asked for, then one of the
+    candidate's own source and kind, so that a copy elsewhere never counts as another source's.
+    """
+    of_key = {each.content_key: each.id for each in candidates if each.content_key}
+    by_id = {each.id: each for each in candidates}
+    alike: dict[tuple[UUID, str], list[Evidence]] = defaultdict(list)
+    for row in rows:
+        if row.content_key:
+            alike[(row.candidate_id, row.content_key)].append(row)
+    copies: set[tuple[UUID, UUID]] = set()
+    for (candidate_id, key), same in alike.items():
+        stays = of_key.get(key)
+        if stays is None and len(same) > 1:
+            near = by_id[candidate_id]
+            stays = min(same, key=lambda row: _preference(row, near, limits)).id
+        if stays is not None:
+            copies |= {(candidate_id, row.id) for row in same if row.id != stays}
+    return copies
+
+
+def _preference(
+    row: Evidence, near: Candidate, limits: Limits
+) -> tuple[bool, bool, bool, float, int]:
+    """Of images of the same bytes the one with the lowest value stays."""
+    return (
+        not _allowed(row, limits),
+        row.source_id != near.source_id,
+        row.kind != near.kind,
+        row.sphere_m,
+        row.id.int,
+    )
+
+
+def _nearest(rows: Sequence[Evidence], per_kind: int) -> list[Evidence]:
+    """The nearest of each candidate and kind, by the database's own order; rows keep theirs."""
+    taken: Counter[tuple[UUID, str]] = Counter()
+    stays: set[tuple[UUID, UUID]] = set()
+    for row in sorted(rows, key=lambda each: (each.sphere_m, each.id.int)):
+        set_ = (row.candidate_id, row.kind)
+        if taken[set_] < per_kind:
+            taken[set_] += 1
+            stays.add((row.candidate_id, row.id))
+    return [row for row in rows if (row.candidate_id, row.id) in stays]
 
 
 def _without(

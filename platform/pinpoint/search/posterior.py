@@ -116,11 +116,6 @@ def usable(
     return found, found.note
 
 
-def warm() -> None:
-    """Read the table of cities now, a second of work, and not while the first caller waits."""
-    likeliest(np.zeros((1, 2)), np.ones(1))
-
-
 def best_point(
     of: Asked, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
 ) -> Floats:

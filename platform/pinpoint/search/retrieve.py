@@ -122,6 +122,7 @@ def _candidates(
             point=hit.point,
             captured_at=hit.captured_at,
             group=hit.group,
+            content_key=hit.content_key,
             score=said[hit.id][IMAGE_CHANNEL].score,
             rank=rank,
             channels=said[hit.id],
@@ -152,10 +153,11 @@ def _answers(
     until it brings none, and deeper where a kind brings nothing else. Usually that is one request.
     """
     if exclusions is None:
-        return index.search(queries), None
+        return _search_distinct(queries, index), None
     deeper = 1
     while True:
-        answers = index.search([_deeper(each, deeper, exclusions) for each in queries])
+        asked = [_deeper(each, deeper, exclusions) for each in queries]
+        answers = _search_distinct(asked, index)
         copies = _copies(queries, answers, exclusions.near_duplicate_cosine)
         if not copies:
             cut = [hits[: each.limit] for hits, each in zip(answers, queries, strict=True)]
@@ -185,6 +187,47 @@ def _copies(
         for hit in hits
         if query.channel == IMAGE_CHANNEL and hit.similarity >= cosine
     }
+
+
+def _search_distinct(queries: Sequence[IndexQuery], index: VectorIndex) -> list[list[Hit]]:
+    """Answers in which images of identical bytes come once, whatever their sources and kinds.
+
+    A copy takes another image's place in a full answer: then the index is asked for more, until
+    what is left is as long as without copies. Usually that is one request.
+    """
+    times = 1
+    while True:
+        asked = [
+            replace(each, limit=max(each.limit, min(each.limit * times, _MOST_HITS)))
+            for each in queries
+        ]
+        answers = index.search(asked)
+        dropped = _identical(asked, answers)
+        kept = [
+            [hit for hit in hits if hit.id not in dropped][: each.limit]
+            for each, hits in zip(queries, answers, strict=True)
+        ]
+        cut_short = any(
+            len(hits) >= deep.limit and len(left) < each.limit and deep.limit < _MOST_HITS
+            for each, deep, hits, left in zip(queries, asked, answers, kept, strict=True)
+        )
+        if not cut_short:
+            return kept
+        times *= 2
+
+
+def _identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]]) -> set[UUID]:
+    """Ids of hits whose bytes another hit has too, which looks more like the photo; ties by id."""
+    best: dict[str, tuple[bool, float, int]] = {}
+    ranks: dict[UUID, tuple[str, tuple[bool, float, int]]] = {}
+    for query, hits in zip(queries, answers, strict=True):
+        for hit in hits:
+            if hit.content_key:
+                rank = (query.channel != IMAGE_CHANNEL, *hit.order)
+                best[hit.content_key] = min(rank, best.get(hit.content_key, rank))
+                known = ranks.get(hit.id, (hit.content_key, rank))
+                ranks[hit.id] = min(known, (hit.content_key, rank))
+    return {id_ for id_, (key, rank) in ranks.items() if rank[2] != best[key][2]}
 
 
 def where(

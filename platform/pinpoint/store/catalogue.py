@@ -16,10 +16,14 @@ from pinpoint.records import (
     Candidate,
     Evidence,
     Image,
+    ImageFilter,
+    ImageLabel,
+    ImagePosition,
+    Point,
     Source,
     SourceKind,
 )
-from pinpoint.store import neighbours
+from pinpoint.store import listing, neighbours
 from pinpoint.store.database import UnitOfWork
 from pinpoint.store.rows import among, to_batch, to_image, to_item, to_source
 from pinpoint.store.source_roots import list_files, list_roots
@@ -119,9 +123,13 @@ class Reader:
         """External id and locator of each live file whose id begins with `prefix`, by id."""
         return list_files(self._connection, self._mine(images), source_id, prefix)
 
-    def batches(self, limit: int = 50, before: UUID | None = None) -> list[Batch]:
+    def batches(
+        self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None
+    ) -> list[Batch]:
         """Newest first; `before` is the last id of the page before."""
         wanted = self._batches().order_by(batches.c.created_at.desc(), batches.c.id.desc())
+        if id_prefix is not None:
+            wanted = wanted.where(batches.c.id.between(*listing.id_range(id_prefix)))
         if before is not None:
             edge = self._connection.execute(
                 select(batches.c.created_at).where(self._mine(batches), batches.c.id == before)
@@ -209,6 +217,64 @@ class Reader:
         """Images by id; missing ones are left out."""
         wanted = select_images().where(self._mine(images), among(images.c.id, ids))
         return {row.id: to_image(row) for row in self._connection.execute(wanted)}
+
+    def list_images(
+        self, wanted: ImageFilter, *, limit: int, after: ImagePosition | None = None
+    ) -> list[Image]:
+        """A page of images by source name, file name and id, from behind `after` on."""
+        rows = self._connection.execute(
+            select(sources).where(self._mine(sources), sources.c.erased_at.is_(None))
+        )
+        ids = listing.list_ids(
+            self._connection,
+            self._organization_id,
+            [
+                source
+                for source in map(to_source, rows)
+                if source.id in (wanted.source_ids or (source.id,))
+                and source.kind in (wanted.source_kinds or (source.kind,))
+            ],
+            wanted,
+            after=after,
+            limit=limit,
+        )
+        found = self.images(ids)
+        return [found[id_] for id_ in ids if id_ in found]
+
+    def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
+        """What people know images by; missing ones are left out."""
+        if not ids:
+            return {}
+        rows = self._connection.execute(
+            select(images.c.id, images.c.external_id, sources.c.name, _LAT, _LON)
+            .join(sources, sources.c.id == images.c.source_id)
+            .where(self._mine(images), among(images.c.id, ids), images.c.state != "deleted")
+        )
+        return {
+            id_: ImageLabel(
+                file_name=external_id.rpartition("/")[2], source=source, point=Point(lat, lon)
+            )
+            for id_, external_id, source, lat, lon in rows
+        }
+
+    def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
+        """By image the other images of identical bytes (and face), by source name and id."""
+        if not images_:
+            return {}
+        hashes = sorted({bytes.fromhex(each.sha256) for each in images_})
+        rows = self._connection.execute(
+            select_images()
+            .where(self._mine(images), images.c.sha256 == func.any(cast(hashes, _BYTES)))
+            .where(images.c.state.in_(("pending", "indexed")))
+            .order_by(sources.c.name, images.c.id)
+        )
+        same: dict[tuple[str, str | None], list[Image]] = {}
+        for row in rows:
+            image = to_image(row)
+            same.setdefault((image.sha256, image.face), []).append(image)
+        groups = {own.id: same.get((own.sha256, own.face), []) for own in images_}
+        others = {id_: tuple(one for one in all_ if one.id != id_) for id_, all_ in groups.items()}
+        return {id_: copies for id_, copies in others.items() if copies}
 
     def thumbnail(self, image_id: UUID) -> bytes:
         """JPEG bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Text, and_, func, insert, select, update
+from sqlalchemy import Text, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint import jobs
@@ -204,15 +204,42 @@ class Writer(Reader):
         )
         return self.batch(batch_id)
 
+    def cancel_batch(self, batch_id: UUID) -> int:
+        """Close a batch and give up the items that no worker has begun; returns how many.
+
+        Items under a lease, and those whose rows are kept already, go on to their verdict. Doing
+        it twice changes nothing more. What was uploaded for canceled items is removed by `prune`.
+        """
+        self.close_batch(batch_id)
+        canceled = self._connection.execute(
+            update(batch_items)
+            .where(
+                self._mine(batch_items),
+                batch_items.c.batch_id == batch_id,
+                batch_items.c.state == "received",
+                # Asked again of the locked row: a worker may have taken it in between.
+                or_(batch_items.c.lease_until.is_(None), batch_items.c.lease_until < func.now()),
+            )
+            .values(
+                state="canceled",
+                stage=None,
+                reason="canceled",
+                detail="canceled before it was read; `pinpoint batches retry` sends it again",
+                lease_owner=None,
+                lease_until=None,
+            )
+        )
+        return int(canceled.rowcount)
+
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed and unsettled items again; returns how many."""
+        """Send failed, canceled and unsettled items again; returns how many."""
         self.batch(batch_id)
         again = self._connection.execute(
             update(batch_items)
             .where(
                 self._mine(batch_items),
                 batch_items.c.batch_id == batch_id,
-                batch_items.c.state.in_(("failed", "received", "stored")),
+                batch_items.c.state.in_(("failed", "canceled", "received", "stored")),
                 # Of an erased image nothing is left to try again.
                 batch_items.c.locator != "",
             )

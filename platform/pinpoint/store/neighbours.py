@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, text
 
 from pinpoint.geo.points import bearing_deg, lat_lon
 from pinpoint.records import KINDS, Candidate, Evidence, Image, Point, SourceKind
-from pinpoint.store.rows import group_of, unpack
+from pinpoint.store.rows import content_key, group_of, unpack
 
 _AROUND = text("""
     SELECT i.id, ST_Distance(i.geog, g.geog) AS distance_m
@@ -40,6 +40,7 @@ _HERE = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
 _NEAREST = """
             (SELECT * FROM (
                 SELECT i.id, i.source_id, i.kind, i.panorama_id, i.sequence, i.captured_at,
+                       i.sha256, i.face,
                        ST_Y(i.geom) AS lat, ST_X(i.geom) AS lon, i.geog <-> {here} AS sphere_m,
                        ST_Distance(i.geog, {here}) AS distance_m
                   FROM images i
@@ -57,13 +58,15 @@ EVIDENCE = text(
     """
     WITH near AS (
         SELECT n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
-               array_agg(c.place) AS places, array_agg(n.distance_m) AS distances_m
+               n.sha256, n.face, array_agg(c.place) AS places,
+               array_agg(n.distance_m) AS distances_m, array_agg(n.sphere_m) AS spheres_m
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
                WITH ORDINALITY AS c(id, lat, lon, place)
           CROSS JOIN LATERAL ("""
     + "\n            UNION ALL".join(_NEAREST.format(here=_HERE, kind=kind) for kind in KINDS)
     + """) n
-         GROUP BY n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon)
+         GROUP BY n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
+                  n.sha256, n.face)
     SELECT near.*, e.vector
       FROM near
       JOIN embeddings e
@@ -130,17 +133,18 @@ def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evi
     if not rows:
         return []
     # By columns: asking each of a thousand rows for its fields by name took as long as all else.
-    ids, sources, kinds, panoramas, sequences, times, lats, lons, places, distances_m, vectors = (
-        zip(*rows, strict=True)
-    )
+    ids, sources, kinds, panoramas, sequences, times, lats, lons, *others = zip(*rows, strict=True)
+    hashes, faces, places, distances_m, spheres_m, vectors = others
+    keys = list(map(content_key, hashes, faces))
     points = [Point(lat=lat, lon=lon) for lat, lon in zip(lats, lons, strict=True)]
     groups = list(map(group_of, ids, panoramas, sequences))
     vector = unpack(b"".join(vectors)).reshape(len(ids), -1)
     photo = np.repeat(np.arange(len(ids)), [len(own) for own in places])
     owner = np.fromiter(chain.from_iterable(places), dtype=np.intp) - 1
     away_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
+    sphere_m = np.fromiter(chain.from_iterable(spheres_m), dtype=np.float64)
     order = np.lexsort((photo, away_m, owner))  # rows come by id
-    photo, owner, away_m = photo[order], owner[order], away_m[order]
+    photo, owner, away_m, sphere_m = photo[order], owner[order], away_m[order], sphere_m[order]
     origins = lat_lon([each.point for each in candidates])[owner]
     bearings = bearing_deg(origins, np.column_stack([lats, lons])[photo])
     return [
@@ -155,9 +159,16 @@ def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evi
             distance_m=distance_m,
             bearing_deg=bearing,
             vector=vector[at],
+            content_key=keys[at],
+            sphere_m=nearness_m,
         )
-        for at, near, distance_m, bearing in zip(
-            photo.tolist(), owner.tolist(), away_m.tolist(), bearings.tolist(), strict=True
+        for at, near, distance_m, nearness_m, bearing in zip(
+            photo.tolist(),
+            owner.tolist(),
+            away_m.tolist(),
+            sphere_m.tolist(),
+            bearings.tolist(),
+            strict=True,
         )
     ]
 

@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, func, select, text
 
 from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.database import Transactions
-from pinpoint.store.rows import group_of, unpack
+from pinpoint.store.rows import content_key, group_of, unpack
 from pinpoint.store.tables import embeddings, images, tombstones
 from pinpoint.store.vectors_payload import slices
 
@@ -28,6 +28,8 @@ def select_points(contract: str) -> Select[Any]:
             images.c.cell_r7,
             images.c.panorama_id,
             images.c.sequence,
+            images.c.sha256,
+            images.c.face,
             func.ST_Y(images.c.geom).label("lat"),
             func.ST_X(images.c.geom).label("lon"),
             embeddings.c.channel,
@@ -56,6 +58,7 @@ def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
             captured_at=row.captured_at,
             cell=row.cell_r7,
             group=group_of(row.id, row.panorama_id, row.sequence),
+            content_key=content_key(row.sha256, row.face),
             vectors=vectors[row.id],
         )
         for row in points.values()

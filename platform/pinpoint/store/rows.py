@@ -150,6 +150,7 @@ def to_batch(row: Row[Any], counts: Mapping[str, int]) -> Batch:
         duplicate=counts.get("duplicate", 0),
         rejected=counts.get("rejected", 0),
         failed=counts.get("failed", 0),
+        canceled=counts.get("canceled", 0),
     )
 
 
@@ -172,6 +173,15 @@ def to_item(row: Row[Any]) -> BatchItem:
 def group_of(image: UUID, panorama_id: str | None, sequence: str | None) -> str:
     """What an image floods a page with: its panorama, else its sequence, else itself alone."""
     return panorama_id or sequence or str(image)
+
+
+def content_key(sha256: bytes, face: str | None) -> str:
+    """Names an image's bytes, and of a panorama the face: 32 hex digits and the face's name.
+
+    Half of SHA-256: two files of one gallery do not share it by chance (1e-20 at a billion).
+    """
+    digest = sha256[:16].hex()
+    return digest if face is None else f"{digest}/{face}"
 
 
 def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -161,6 +161,13 @@ images = Table(
     Index("ix_images_geom", "geom", postgresql_using="gist"),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
+    Index(
+        "ix_images_listing",
+        "source_id",
+        "state",
+        text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
+        "id",
+    ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_changed_xid", "changed_xid"),
     Index("ix_images_locator", "locator"),
@@ -259,7 +266,8 @@ batch_items = Table(
     when("received_at", stamped=True),
     when("settled_at"),
     CheckConstraint(
-        "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed')",
+        "state IN ('received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed', "
+        "'canceled')",
         name="state",
     ),
     within("batches", "batch_id"),

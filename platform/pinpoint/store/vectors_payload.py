@@ -77,6 +77,8 @@ def payload(point: IndexPoint) -> dict[str, Any]:
         "version": point.version,
         "group": point.group,
     }
+    if point.content_key:
+        fields["content"] = point.content_key
     if point.captured_at is not None:
         fields["captured_at"] = moment(point.captured_at)
     return fields
@@ -120,6 +122,7 @@ def hit(point_id: UUID, score: float, fields: Mapping[str, Any]) -> Hit:
         point=_place(fields),
         captured_at=_captured(fields),
         group=fields["group"],
+        content_key=fields.get("content", ""),
     )
 
 
@@ -136,6 +139,7 @@ def stored_point(point_id: UUID, fields: Mapping[str, Any], vectors: object) -> 
         captured_at=_captured(fields),
         cell=int(fields["cell"]),
         group=fields["group"],
+        content_key=fields.get("content", ""),
         vectors={name: np.asarray(each, dtype=np.float32) for name, each in named.items()},
     )
 

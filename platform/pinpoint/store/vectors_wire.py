@@ -159,6 +159,7 @@ def pack_points(points: Sequence[IndexPoint]) -> tuple[Fields, list[Array]]:
             pack_time(point.captured_at),
             point.cell,
             point.group,
+            point.content_key,
         ]
         for point in points
     ]
@@ -196,6 +197,7 @@ def unpack_points(fields: Fields, arrays: Sequence[Array]) -> list[IndexPoint]:
             captured_at=unpack_time(row[7]),
             cell=int(row[8]),
             group=str(row[9]),
+            content_key=str(row[10]),
             vectors=named,
         )
         for row, named in zip(rows, vectors, strict=True)
@@ -275,6 +277,7 @@ def pack_hit(hit: Hit) -> list[Any]:
         hit.point.lon,
         pack_time(hit.captured_at),
         hit.group,
+        hit.content_key,
     ]
 
 
@@ -289,6 +292,7 @@ def unpack_hit(row: Any) -> Hit:
         point=Point(float(row[5]), float(row[6])),
         captured_at=unpack_time(row[7]),
         group=str(row[8]),
+        content_key=str(row[9]),
     )
 
 

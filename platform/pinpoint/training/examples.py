@@ -41,7 +41,7 @@ from pinpoint.training.seats import Seats
 
 SUPPORT_M: Final = 25_000.0
 """The gallery supports a question if it holds an image this near to the truth."""
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _CHUNK: Final = 32
 
 Progress = Callable[[int, int], None]

@@ -1,0 +1,37 @@
+"""Lists of images in the order of their file names, and files that were canceled."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+STATES = "'received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed'"
+
+
+def allow(states: str) -> None:
+    """Which states an item may have."""
+    op.drop_constraint(op.f("ck_batch_items_state"), "batch_items", type_="check")
+    op.create_check_constraint(op.f("ck_batch_items_state"), "batch_items", f"state IN ({states})")
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_index(
+        "ix_images_listing",
+        "images",
+        ["source_id", "state", sa.text("substring(external_id COLLATE \"C\", '[^/]*$')"), "id"],
+        unique=False,
+    )
+    allow(f"{STATES}, 'canceled'")
+
+
+def downgrade() -> None:
+    """Take back."""
+    op.execute("UPDATE batch_items SET state = 'rejected' WHERE state = 'canceled'")
+    allow(STATES)
+    op.drop_index("ix_images_listing", table_name="images")

@@ -1,0 +1,67 @@
+"""Cursors of lists: where a page ended, in the form of one opaque word.
+
+A cursor holds the sort key of the last row that was shown (keyset paging), and nothing of other
+organizations: with a cursor from elsewhere a list shows the caller's own rows behind that key.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from pinpoint.errors import BadRequest
+from pinpoint.records import Image, ImagePosition
+
+_VERSION: Final = 1
+_LEAST_DIGITS: Final = 6
+
+
+def encode(position: ImagePosition) -> str:
+    """A position as a word of URL-safe characters."""
+    key = [_VERSION, position.source, position.file_name, position.image_id.hex]
+    text = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str) -> ImagePosition:
+    """The position of `encode`.
+
+    Raises:
+        BadRequest: It is no cursor of this version.
+    """
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        version, source, file_name, image_id = json.loads(text)
+        if version != _VERSION or b"\x00" in (source + file_name).encode():
+            raise ValueError("unknown form")
+        return ImagePosition(source=source, file_name=file_name, image_id=UUID(hex=image_id))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BadRequest(
+            "the cursor is not one of this API; take the `next` link of a page as it is"
+        ) from error
+
+
+def next_link(wanted: BaseModel, last: Image) -> str:
+    """Path and query of the page behind an image, with the filters of this page."""
+    position = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
+    given = wanted.model_dump(exclude_defaults=True, exclude={"cursor"})
+    return f"/v1/images?{urlencode({**given, 'cursor': encode(position)}, doseq=True)}"
+
+
+def hex_prefix(text: str | None) -> str | None:
+    """The first digits of an id without dashes, in lower case.
+
+    Raises:
+        BadRequest: There are fewer than six, or more than an id has.
+    """
+    if text is None:
+        return None
+    digits = text.replace("-", "").lower()
+    if not _LEAST_DIGITS <= len(digits) <= 32:
+        raise BadRequest(f"id_prefix needs {_LEAST_DIGITS} to 32 hex digits")
+    return digits

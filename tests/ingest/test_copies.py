@@ -1,0 +1,89 @@
+"""The same files in two sources, on PostgreSQL and the index: one vote, both sources named."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from pinpoint.records import Limits
+from pinpoint.search import pipeline
+from rig import jpeg, write_photos
+
+
+def located(rig, org, photo):
+    return pipeline.locate(
+        photo,
+        file="q.jpg",
+        limits=Limits(),
+        organization_id=org,
+        kind=None,
+        decoder=rig.parts.decoder,
+        encoder=rig.encoder,
+        index=rig.index,
+        database=rig.database,
+        settings=rig.settings.search,
+    )
+
+
+def summary(rig, org, answer):
+    """What an answer says, by file instead of id: which of two copies is kept follows their ids."""
+    ids = [each.candidate.id for each in answer.ranked]
+    ids += [near.id for each in answer.ranked for near in each.evidence]
+    with rig.database.read(org) as catalogue:
+        files = {id_: image.external_id for id_, image in catalogue.images(ids).items()}
+    return (
+        answer.point,
+        answer.regions,
+        [
+            (
+                files[each.candidate.id],
+                round(each.mass, 9),
+                round(each.support, 9),
+                sorted(files[near.id] for near in each.evidence),
+                sorted(each.similarities),
+            )
+            for each in answer.ranked
+        ],
+        [(each.file_name, each.role, each.distance_m) for each in answer.citations],
+    )
+
+
+@pytest.mark.parametrize("kind", ["photo", "street"])
+def test_locate_second_source_with_the_same_files_changes_nothing_but_the_citations(
+    rig, tmp_path, kind
+):
+    org = rig.organization()
+    write_photos(tmp_path / "walk", 12)
+    rig.ingest(tmp_path / "walk", org, source="walk")
+    photo = jpeg(4, 0.0, 0.1)  # the pixels of a photo of the gallery, in another file
+    before = located(rig, org, photo)
+    shutil.copytree(tmp_path / "walk", tmp_path / "again")
+    batch = rig.ingest(tmp_path / "again", org, source="again", kind=kind)
+    assert batch.indexed == 12
+    after = located(rig, org, photo)
+    if kind == "photo":
+        assert summary(rig, org, after) == summary(rig, org, before)
+    assert len(after.ranked) == len(before.ranked) == 12
+    with rig.database.read(org) as catalogue:
+        for each in after.ranked:
+            images = catalogue.images([each.candidate.id, *(near.id for near in each.evidence)])
+            hashes = [image.sha256 for image in images.values()]
+            assert len(set(hashes)) == len(hashes) == 1 + len(each.evidence)
+    assert after.citations
+    for cited in after.citations:
+        assert {cited.source, *(each.source for each in cited.copies)} == {"walk", "again"}
+        assert [each.file_name for each in cited.copies] == [cited.file_name]
+
+
+def test_locate_deleted_copy_is_named_no_more(rig, tmp_path):
+    org = rig.organization()
+    write_photos(tmp_path / "walk", 2)
+    rig.ingest(tmp_path / "walk", org, source="walk")
+    rig.ingest(tmp_path / "walk", org, source="again")
+    cited = located(rig, org, jpeg(1, 0.0, 0.1)).citations[0]
+    assert len(cited.copies) == 1
+    with rig.database.write(org) as catalogue:
+        catalogue.delete_image(cited.copies[0].image_id)
+    rig.run()
+    assert located(rig, org, jpeg(1, 0.0, 0.1)).citations[0].copies == ()
