@@ -52,7 +52,7 @@ def collect_blocks(image: Image.Image) -> Blocks:
     later EXIF block has is copied into the first, so that the picture is turned by it.
     """
     profiles = _read_profiles(image) if image.format == "PNG" else []
-    packets = [packet for packet in _xmp_packets(image) if packet[0]]
+    packets = [packet for packet in _list_packets(image) if packet[0]]
     for kind, data in profiles:
         if kind == "exif" and "exif" not in image.info:
             image.info["exif"] = _EXIF + data
@@ -62,7 +62,7 @@ def collect_blocks(image: Image.Image) -> Blocks:
     damaged = None
     try:
         blocks.append(image.getexif())
-        for data in _later_exif(image):
+        for data in _list_later_exif(image):
             later = Image.Exif()
             later.load(data)
             if _ORIENTATION in later and _ORIENTATION not in blocks[0]:
@@ -71,14 +71,14 @@ def collect_blocks(image: Image.Image) -> Blocks:
     except DAMAGE as error:
         damaged = f"{type(error).__name__}: {error}"[:150]
     return Blocks(
-        exif=tuple(blocks), damaged=damaged, xmp=tuple(packets[:MAX_BLOCKS]), iptc=_iptc(image)
+        exif=tuple(blocks), damaged=damaged, xmp=tuple(packets[:MAX_BLOCKS]), iptc=_find_iptc(image)
     )
 
 
-def _later_exif(image: Image.Image) -> list[bytes]:
+def _list_later_exif(image: Image.Image) -> list[bytes]:
     """EXIF blocks of a JPEG after its first; a segment without a header continues a block."""
     found: list[bytes] = []
-    for name, segment in _segments(image):
+    for name, segment in _list_segments(image):
         if name == "APP1" and segment.startswith(_EXIF):
             body = segment[len(_EXIF) :]
             if found and not body.startswith(_TIFF):
@@ -88,15 +88,15 @@ def _later_exif(image: Image.Image) -> list[bytes]:
     return found[1:MAX_BLOCKS]
 
 
-def _segments(image: Image.Image) -> list[tuple[str, bytes]]:
+def _list_segments(image: Image.Image) -> list[tuple[str, bytes]]:
     """Application segments of a JPEG as Pillow keeps them; none in other formats."""
     found: list[tuple[str, bytes]] = getattr(image, "applist", [])
     return found
 
 
-def _xmp_packets(image: Image.Image) -> Iterator[Packet]:
+def _list_packets(image: Image.Image) -> Iterator[Packet]:
     """XMP packets; those of a JPEG with the extension that they name by its checksum."""
-    plain = [s[len(_XMP) :] for n, s in _segments(image) if n == "APP1" and s.startswith(_XMP)]
+    plain = [s[len(_XMP) :] for n, s in _list_segments(image) if n == "APP1" and s.startswith(_XMP)]
     if not plain:
         # A PNG may have its packet in a text chunk of an older kind.
         yield (image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b"",)
@@ -112,7 +112,7 @@ def _read_extensions(image: Image.Image) -> dict[bytes, bytes]:
     pieces: dict[bytes, dict[int, bytes]] = {}
     lengths: dict[bytes, int] = {}
     head = len(_XMP_EXTENSION)
-    for name, segment in _segments(image):
+    for name, segment in _list_segments(image):
         if name != "APP1" or not segment.startswith(_XMP_EXTENSION) or len(segment) < head + 40:
             continue
         guid = segment[head : head + 32]
@@ -155,7 +155,7 @@ def _read_profiles(image: Image.Image) -> list[tuple[str, bytes]]:
     return found
 
 
-def _iptc(image: Image.Image) -> bytes | None:
+def _find_iptc(image: Image.Image) -> bytes | None:
     """IPTC records: in Photoshop's segment of a JPEG, in a tag of a TIFF."""
     resources = image.info.get("photoshop")
     data = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None

@@ -149,9 +149,9 @@ def from_wire(wire: object) -> Facts:
         position_note=_text(wire, "position_note") or "",
         position_partial=wire.get("position_partial") is True,
         captured_at=_time(wire.get("captured_at")),
-        time_source=_time_source(wire),
+        time_source=_check_time_source(wire),
         time_assumed_utc=wire.get("time_assumed_utc") is True,
-        warnings=_warnings(wire.get("warnings", [])),
+        warnings=_check_warnings(wire.get("warnings", [])),
         heading_deg=wrap_heading(_number(wire, "heading_deg")),
         pose_heading_deg=wrap_heading(_number(wire, "pose_heading_deg")),
         altitude_m=_number(wire, "altitude_m"),
@@ -194,7 +194,7 @@ def _time(value: object) -> datetime | None:
         raise ValueError("captured_at is beyond the calendar") from error
 
 
-def _time_source(wire: Mapping[object, object]) -> TimeSource | None:
+def _check_time_source(wire: Mapping[object, object]) -> TimeSource | None:
     value = wire.get("time_source")
     if (value is None) != (wire.get("captured_at") is None):
         raise ValueError("captured_at and time_source do not belong together")
@@ -206,7 +206,7 @@ def _time_source(wire: Mapping[object, object]) -> TimeSource | None:
     raise ValueError("unknown time_source")
 
 
-def _warnings(value: object) -> tuple[str, ...]:
+def _check_warnings(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_WARNINGS:
         raise ValueError("warnings are no short list")
     for text in value:

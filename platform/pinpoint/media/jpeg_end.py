@@ -72,24 +72,24 @@ def complete(data: bytes) -> tuple[bytes | None, bool]:
         The completed file or None, and whether pixels are missing for certain. `(None, False)`
         means that the file has an end marker or is damaged in another way.
     """
-    scans = _walk(data)
+    scans = _walk_segments(data)
     if scans is None:
         return None, False
-    end = min([scans.end, *_trailers(data, scans.start)])
+    end = min([scans.end, *_find_trailers(data, scans.start)])
     if data.find(END, scans.start, end) >= 0 or data[end : end + 2] == END:
         return None, False
     known = end == len(data) or end < scans.end or data[end : end + 3] == _START
     if not known:
         return None, False
     if scans.covered:
-        for body in _bodies(data[scans.start : end]):
+        for body in _list_bodies(data[scans.start : end]):
             whole = data[: scans.start] + body
             if _has_all_pixels(whole, scans):
                 return whole + END, False
     return None, True
 
 
-def _bodies(body: bytes) -> Iterator[bytes]:
+def _list_bodies(body: bytes) -> Iterator[bytes]:
     """The scans without padding behind them; with it where it is short, it may be data."""
     plain = body.rstrip(_PADDING)
     if 0 < len(body) - len(plain) <= 2:
@@ -97,7 +97,7 @@ def _bodies(body: bytes) -> Iterator[bytes]:
     yield plain
 
 
-def _walk(data: bytes) -> Scans | None:
+def _walk_segments(data: bytes) -> Scans | None:
     """The segments of a JPEG from its start to the end of its last scan."""
     at, start, restarts, pixels = 2, -1, False, 0
     left: dict[int, list[int]] = {}
@@ -108,13 +108,13 @@ def _walk(data: bytes) -> Scans | None:
         if match is None:
             if start < 0:
                 return None
-            return _scans(start, len(data), pixels, restarts, left)
+            return _make_scans(start, len(data), pixels, restarts, left)
         at = match.start()
         marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         body = data[at + 4 : at + 2 + size]
         known = marker in _FRAMES or marker in _BETWEEN_SCANS or marker == _SCAN
         if not known or size < 2 or at + 2 + size > len(data):
-            return _scans(start, at, pixels, restarts, left) if start >= 0 else None
+            return _make_scans(start, at, pixels, restarts, left) if start >= 0 else None
         if marker in _FRAMES:
             if left or start >= 0:
                 return None
@@ -124,7 +124,7 @@ def _walk(data: bytes) -> Scans | None:
             restarts = restarts or any(body)
         elif marker == _SCAN:
             start = at if start < 0 else start
-            _cover(left, body)
+            _note_coverage(left, body)
         at += 2 + size
     return None
 
@@ -136,12 +136,14 @@ def _skip_fill(data: bytes, at: int) -> int:
     return at
 
 
-def _scans(start: int, end: int, pixels: int, restarts: bool, left: dict[int, list[int]]) -> Scans:
+def _make_scans(
+    start: int, end: int, pixels: int, restarts: bool, left: dict[int, list[int]]
+) -> Scans:
     covered = bool(left) and not any(any(bits) for bits in left.values())
     return Scans(start=start, end=end, pixels=pixels, restarts=restarts, covered=covered)
 
 
-def _cover(left: dict[int, list[int]], header: bytes) -> None:
+def _note_coverage(left: dict[int, list[int]], header: bytes) -> None:
     """Note which coefficients a scan sends, and how many of their bits are left after it."""
     if len(header) < 4 or len(header) < 4 + 2 * header[0]:
         return
@@ -152,7 +154,7 @@ def _cover(left: dict[int, list[int]], header: bytes) -> None:
                 left[header[at]][coefficient] = bits
 
 
-def _trailers(data: bytes, start: int) -> list[int]:
+def _find_trailers(data: bytes, start: int) -> list[int]:
     """Where data of phones begins behind a picture: a film, Samsung's records, another JPEG."""
     found = []
     film = data.find(b"ftyp", start)
@@ -173,17 +175,17 @@ def _trailers(data: bytes, start: int) -> list[int]:
 
 def _has_all_pixels(whole: bytes, scans: Scans) -> bool:
     """Nothing that follows the scans changes a pixel. Compared small first, which is fast."""
-    endings = [_noise(whole, scans, seed) for seed in (1, 2)]
+    endings = [_make_noise(whole, scans, seed) for seed in (1, 2)]
     for scale in (8, 1) if scans.pixels <= MAX_CHECKED_PIXELS else (8,):
-        checksum = _checksum(whole + END, scale)
+        checksum = _hash_pixels(whole + END, scale)
         if checksum is None:
             return False
-        if any(_checksum(whole + ending + END, scale) != checksum for ending in endings):
+        if any(_hash_pixels(whole + ending + END, scale) != checksum for ending in endings):
             return False
     return True
 
 
-def _noise(whole: bytes, scans: Scans, seed: int) -> bytes:
+def _make_noise(whole: bytes, scans: Scans, seed: int) -> bytes:
     """Scan data that changes whatever pixels are missing, behind restart markers too."""
     generator = random.Random(seed)
 
@@ -201,7 +203,7 @@ def _noise(whole: bytes, scans: Scans, seed: int) -> bytes:
     return noise(300) + b"".join(pieces)
 
 
-def _checksum(data: bytes, scale: int) -> int | None:
+def _hash_pixels(data: bytes, scale: int) -> int | None:
     """Of all pixels; None where they cannot be decoded."""
     try:
         image = Image.open(BytesIO(data), formats=("JPEG",))

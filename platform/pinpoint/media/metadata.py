@@ -36,7 +36,7 @@ def read_facts(image: Image.Image) -> Facts:
     )
     time = _choose_time(both, read_iptc_clocks(blocks.iptc))
     heading, magnetic, heading_notes = _choose_heading(exifs, xmps)
-    attributes = _damage(blocks, exifs, xmps)
+    attributes = _collect_damage(blocks, exifs, xmps)
     if magnetic:
         attributes["heading_reference"] = "magnetic"
     if any(xmp.equirectangular for xmp in xmps):
@@ -53,20 +53,22 @@ def read_facts(image: Image.Image) -> Facts:
         time_assumed_utc=time.assumed_utc,
         warnings=limit_warnings([*position_notes, *time.warnings, *heading_notes, *several]),
         heading_deg=heading,
-        pose_heading_deg=_first([xmp.pose_heading_deg for xmp in xmps]),
-        altitude_m=_first([block.altitude_m for block in both]),
-        camera=_first([exif.camera for exif in exifs]),
-        creator=_first([block.creator for block in both]),
-        sphere=_first([xmp.sphere for xmp in xmps]),
+        pose_heading_deg=_first_known([xmp.pose_heading_deg for xmp in xmps]),
+        altitude_m=_first_known([block.altitude_m for block in both]),
+        camera=_first_known([exif.camera for exif in exifs]),
+        creator=_first_known([block.creator for block in both]),
+        sphere=_first_known([xmp.sphere for xmp in xmps]),
         attributes=attributes,
     )
 
 
-def _damage(blocks: Blocks, exifs: Sequence[Exif], xmps: Sequence[Xmp]) -> dict[str, Scalar]:
+def _collect_damage(
+    blocks: Blocks, exifs: Sequence[Exif], xmps: Sequence[Xmp]
+) -> dict[str, Scalar]:
     """Attributes that tell of blocks that cannot be read."""
     found = {
-        "exif_damaged": _first([*(exif.damaged for exif in exifs), blocks.damaged]),
-        "xmp_damaged": _first([xmp.damaged for xmp in xmps]),
+        "exif_damaged": _first_known([*(exif.damaged for exif in exifs), blocks.damaged]),
+        "xmp_damaged": _first_known([xmp.damaged for xmp in xmps]),
     }
     return {name: text for name, text in found.items() if text is not None}
 
@@ -74,7 +76,7 @@ def _damage(blocks: Blocks, exifs: Sequence[Exif], xmps: Sequence[Xmp]) -> dict[
 def _choose_time(blocks: Sequence[Exif | Xmp], iptc: Sequence[Clock]) -> ChosenTime:
     """The time by the order of `TIME_SOURCES`, with what could not be read among its warnings."""
     clocks = [clock for block in blocks for clock in block.clocks]
-    clocks = sorted((*clocks, *iptc), key=_rank)
+    clocks = sorted((*clocks, *iptc), key=_rank_clock)
     # EXIF and XMP often repeat one fix.
     fixes = {
         b.satellite.wall.replace(microsecond=0): b.satellite for b in blocks[::-1] if b.satellite
@@ -89,7 +91,7 @@ def _choose_time(blocks: Sequence[Exif | Xmp], iptc: Sequence[Clock]) -> ChosenT
     )
 
 
-def _rank(clock: Clock) -> int:
+def _rank_clock(clock: Clock) -> int:
     return len(TIME_SOURCES) if clock.source is None else TIME_SOURCES.index(clock.source)
 
 
@@ -98,8 +100,8 @@ def _choose_heading(
 ) -> tuple[float | None, bool, list[str]]:
     """Degrees, whether they are magnetic, and a warning where a drone's gimbal says otherwise."""
     written = next((exif for exif in exifs if exif.heading_deg is not None), None)
-    gimbal = _first([xmp.gimbal_heading_deg for xmp in xmps])
-    heading = _first(
+    gimbal = _first_known([xmp.gimbal_heading_deg for xmp in xmps])
+    heading = _first_known(
         [
             written.heading_deg if written else None,
             *(xmp.heading_deg for xmp in xmps),
@@ -118,5 +120,5 @@ def _choose_heading(
     return heading, bool(written and written.heading_magnetic), notes
 
 
-def _first(values: Sequence[T | None]) -> T | None:
+def _first_known(values: Sequence[T | None]) -> T | None:
     return next((value for value in values if value is not None), None)

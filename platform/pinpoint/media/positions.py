@@ -75,7 +75,7 @@ def choose_position(candidates: Sequence[Position]) -> tuple[Position, tuple[str
         if position is chosen:
             passed = False
         elif fault is None:
-            apart_m = geodesic_m(_point(position), _point(chosen))
+            apart_m = geodesic_m(_make_point(position), _make_point(chosen))
             if apart_m > APART_M:
                 warnings.append(
                     f"the {position.name} position is {apart_m / 1000:.1f} km away; "
@@ -110,7 +110,7 @@ def _choose_fault(candidates: Sequence[Position]) -> Position:
     return Position(note=next((p.note for p in candidates if p.note), ""))
 
 
-def _point(position: Position) -> Point:
+def _make_point(position: Position) -> Point:
     return Point(position.lat or 0.0, position.lon or 0.0)
 
 
@@ -120,7 +120,7 @@ def gps_position(gps: Tags, name: str = "EXIF") -> Position:
         _read_exif_degrees(gps.get(tag), clean_text(gps.get(tag - 1)), *axis)
         for tag, axis in zip((2, 4), _AXES, strict=True)
     ]
-    position = _join(readings, "exif", name)
+    position = _join_readings(readings, "exif", name)
     coarse = [
         axis[0]
         for tag, axis in zip((2, 4), _AXES, strict=True)
@@ -139,7 +139,7 @@ def xmp_position(found: Mapping[str, str]) -> Position:
         for axis in _AXES
         for side in [found.get(f"exif:GPS{axis[0].title()}Ref")]
     ]
-    return _join(readings, "xmp", "XMP")
+    return _join_readings(readings, "xmp", "XMP")
 
 
 def drone_position(found: Mapping[str, str]) -> Position:
@@ -149,14 +149,14 @@ def drone_position(found: Mapping[str, str]) -> Position:
         text = next((found[f"drone:{n}"] for n in names if found.get(f"drone:{n}")), None)
         side = found.get(f"drone:gps{axis[0]}ref")
         readings.append(_read_xmp_degrees(text, side, *axis))
-    return _join(readings, "xmp", "drone's XMP")
+    return _join_readings(readings, "xmp", "drone's XMP")
 
 
 _DRONE_LON: Final = ("gpslongitude", "gpslongtitude", "longitude")
 """Older firmware of DJI writes `GpsLongtitude`."""
 
 
-def _join(readings: Sequence[Reading], source: str, name: str) -> Position:
+def _join_readings(readings: Sequence[Reading], source: str, name: str) -> Position:
     (lat, lat_note, lat_part), (lon, lon_note, lon_part) = readings
     return Position(
         source=source,
@@ -200,7 +200,7 @@ def _read_exif_degrees(raw: object, side: str | None, name: str, sides: str) -> 
     known = [number for number in numbers if number is not None]
     if not known or len(known) != len(numbers) or len(known) > 3:
         return None, f"the {name} cannot be read", False
-    return _sign(known, side, name, sides)
+    return _apply_sign(known, side, name, sides)
 
 
 def _read_xmp_degrees(text: str | None, side: str | None, name: str, sides: str) -> Reading:
@@ -215,7 +215,7 @@ def _read_xmp_degrees(text: str | None, side: str | None, name: str, sides: str)
         return None, f"the XMP {name} has two hemispheres that contradict each other", True
     if not wanted and len(numbers) == 1:
         return numbers[0], "", False  # signed decimal degrees
-    return _sign(numbers, next(iter(wanted), None), f"XMP {name}", sides)
+    return _apply_sign(numbers, next(iter(wanted), None), f"XMP {name}", sides)
 
 
 def _split_text(text: str) -> tuple[list[str], list[float]]:
@@ -238,7 +238,7 @@ def _read_side(text: str | None) -> str:
     return match[1].upper() if match else "?"
 
 
-def _sign(numbers: list[float], side: str | None, name: str, sides: str) -> Reading:
+def _apply_sign(numbers: list[float], side: str | None, name: str, sides: str) -> Reading:
     """One signed number from parts that may have signs of their own, and a hemisphere.
 
     Some programs write the sign into the numbers and the hemisphere beside them: it counts once.

@@ -52,13 +52,13 @@ def sniff(head: bytes) -> str | None:
 
 def _isobmff(head: bytes) -> str | None:
     """AVIF or HEIC, by major and compatible brands."""
-    brands = _brands(head)
+    brands = _list_brands(head)
     if _AVIF_BRANDS.intersection(brands):
         return "avif"
     return "heic" if (_HEIF_BRANDS | _HEIF_PROFILES).intersection(brands) else None
 
 
-def _brands(head: bytes) -> list[bytes]:
+def _list_brands(head: bytes) -> list[bytes]:
     """The major brand, then the compatible ones."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
     return [head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))]
@@ -75,7 +75,7 @@ def with_known_brand(data: bytes, kind: str) -> bytes:
         kind: `heic` or `avif`, as `sniff` has it.
     """
     known = _AVIF_BRANDS if kind == "avif" else _HEIF_BRANDS
-    brands = _brands(data[:HEAD_BYTES])
+    brands = _list_brands(data[:HEAD_BYTES])
     if brands[0] in known:
         return data
     brand = next((brand for brand in brands if brand in known), min(known))

@@ -205,13 +205,13 @@ def choose_time(clocks: Sequence[Clock], satellites: Sequence[Clock] = ()) -> Ch
         fix = next((s for s in satellites if _is_alone_credible(s, modified, notes)), None)
         if fix is not None:
             notes.add(fix.note)
-            return _result(fix.wall, fix.source, notes)
+            return _make_result(fix.wall, fix.source, notes)
         taken, satellites = modified, ()
     if taken is None:
         return ChosenTime(warnings=tuple(notes.texts))
     notes.add(taken.note)
     others = [clock for clock in clocks if clock is not taken]
-    chosen = _place(taken, others, satellites, notes)
+    chosen = _place_clock(taken, others, satellites, notes)
     for other in others:
         _report_difference(taken, other, chosen, notes)
     return replace(chosen, warnings=tuple(notes.texts))
@@ -224,7 +224,7 @@ def _is_usable(clock: Clock, notes: _Notes) -> bool:
     return True
 
 
-def _place(
+def _place_clock(
     taken: Clock, others: Sequence[Clock], satellites: Sequence[Clock], notes: _Notes
 ) -> ChosenTime:
     """The chosen wall clock as an instant: by its own offset, or by one that agrees with it."""
@@ -232,32 +232,32 @@ def _place(
         for fix in satellites:
             if abs(fix.wall - taken.instant) > _QUARTER:
                 notes.add(f"the satellite clock differs: {fix} UTC; {taken} comes first")
-        return _result(taken.instant, taken.source, notes)
+        return _make_result(taken.instant, taken.source, notes)
     same = [o for o in others if o.offset and abs(o.wall - taken.wall) <= _SAME]
     for other in same:
         if (other.source or "").startswith("exif"):
-            placed = _borrow(taken, other, notes)
-            return _place(placed, others, satellites, notes)
+            placed = _borrow_offset(taken, other, notes)
+            return _place_clock(placed, others, satellites, notes)
     for fix in satellites:
-        zone = _zone_between(taken.wall, fix.wall, _FIX_AGE)
+        zone = _find_zone(taken.wall, fix.wall, _FIX_AGE)
         if zone is None or _is_midnight(fix):
             notes.add(_reject_fix(taken, fix))
             continue
         notes.add(fix.note)
         if abs(taken.wall - zone - fix.wall) <= _SAME:
-            return _result(taken.wall - zone, taken.source, notes)
-        return _result(fix.wall, fix.source, notes)
+            return _make_result(taken.wall - zone, taken.source, notes)
+        return _make_result(fix.wall, fix.source, notes)
     if same:
-        return _place(_borrow(taken, same[0], notes), (), (), notes)
+        return _place_clock(_borrow_offset(taken, same[0], notes), (), (), notes)
     for other in others:
         moment = other.instant
-        if moment is not None and _zone_between(taken.wall, moment, _SAME) is not None:
+        if moment is not None and _find_zone(taken.wall, moment, _SAME) is not None:
             notes.add(f"{taken.tag} has no time zone; {other} is the same instant")
-            return _result(moment, taken.source, notes)
-    return replace(_result(taken.wall, taken.source, notes), assumed_utc=True)
+            return _make_result(moment, taken.source, notes)
+    return replace(_make_result(taken.wall, taken.source, notes), assumed_utc=True)
 
 
-def _borrow(taken: Clock, other: Clock, notes: _Notes) -> Clock:
+def _borrow_offset(taken: Clock, other: Clock, notes: _Notes) -> Clock:
     """The chosen wall clock with the offset of another tag that has the same one."""
     notes.add(f"{taken.tag} has no time zone; that of {other.tag} fits")
     # Its own wall clock may be a second beyond the calendar in that zone; the other one is not.
@@ -265,26 +265,26 @@ def _borrow(taken: Clock, other: Clock, notes: _Notes) -> Clock:
     return placed if placed.instant is not None else replace(placed, wall=other.wall)
 
 
-def _result(moment: datetime, source: TimeSource | None, notes: _Notes) -> ChosenTime:
+def _make_result(moment: datetime, source: TimeSource | None, notes: _Notes) -> ChosenTime:
     return ChosenTime(
         captured_at=moment.replace(tzinfo=UTC), source=source, warnings=tuple(notes.texts)
     )
 
 
-def _minus(wall: datetime, offset: timedelta) -> datetime | None:
+def _subtract_offset(wall: datetime, offset: timedelta) -> datetime | None:
     try:
         return wall - offset
     except OverflowError:
         return None
 
 
-def _zone_between(wall: datetime, utc: datetime, tolerance: timedelta) -> timedelta | None:
+def _find_zone(wall: datetime, utc: datetime, tolerance: timedelta) -> timedelta | None:
     """The time zone in which both are one instant; None where no zone of Earth does that."""
     zone = round((wall - utc) / _QUARTER) * _QUARTER
     if not _WESTMOST <= zone <= _MAX_OFFSET or abs(wall - utc - zone) > tolerance:
         return None
     # Beyond the calendar's ends there is no instant to give.
-    return zone if _minus(wall, zone) is not None else None
+    return zone if _subtract_offset(wall, zone) is not None else None
 
 
 def _is_midnight(fix: Clock) -> bool:
@@ -293,7 +293,7 @@ def _is_midnight(fix: Clock) -> bool:
 
 
 def _reject_fix(taken: Clock, fix: Clock) -> str:
-    fits = _zone_between(taken.wall, fix.wall, _FIX_AGE) is not None
+    fits = _find_zone(taken.wall, fix.wall, _FIX_AGE) is not None
     why = "has only a date" if fits else "does not fit any time zone"
     for weeks in (_WEEKS, 2 * _WEEKS):
         if abs(abs(taken.wall - fix.wall) - weeks) <= _MAX_OFFSET:

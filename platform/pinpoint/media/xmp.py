@@ -102,7 +102,7 @@ def read_xmp(*packets: bytes | str | None) -> Xmp:
     if not found:
         return Xmp(damaged=damaged)
     clocks, notes = _read_clocks(found)
-    altitudes = (_altitude(found), _drone_altitude(found))
+    altitudes = (_altitude(found), _read_drone_altitude(found))
     return Xmp(
         positions=(xmp_position(found), drone_position(found)),
         clocks=tuple(clocks),
@@ -187,7 +187,7 @@ def _altitude(found: Mapping[str, str]) -> float | None:
     return -abs(value) if ref in ("1", "3") or ref.startswith("below") else value
 
 
-def _drone_altitude(found: Mapping[str, str]) -> float | None:
+def _read_drone_altitude(found: Mapping[str, str]) -> float | None:
     """Metres above sea level by a drone's maker; heights above the take-off are another thing."""
     value = finite(found.get("drone:absolutealtitude"))
     return value if value is not None and -12_000 <= value <= 100_000 else None
