@@ -6,16 +6,52 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from pinpoint.api.schemas_basics import GeoPoint, thumbnail_url
-from pinpoint.records import Batch, BatchItem, Hint, Image, ImageFix, OriginalsPolicy, Point, Source
+from pinpoint.records import (
+    Batch,
+    BatchItem,
+    Hint,
+    Image,
+    ImageFix,
+    OriginalsPolicy,
+    Point,
+    Source,
+    limits,
+)
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
 Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
 """As much as a manifest's cell may hold."""
+
+
+def _in_calendar(moment: datetime) -> datetime:
+    return limits.to_utc("the time", moment)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_calendar)]
+"""A time that UTC can say: years 1 to 9999."""
+
+
+def _short_enough(text: str) -> str:
+    # The columns of these texts have the same limit.
+    limits.check_text("creator", text)
+    return text
+
+
+Stored = Annotated[Cell, AfterValidator(_short_enough)]
+"""A cell for a column with an index, so limited in bytes of UTF-8 as well."""
 
 
 class _Sent(BaseModel):
@@ -161,16 +197,22 @@ class HintIn(_Sent):
 
     lat: Finite | None = None
     lon: Finite | None = None
-    captured_at: AwareDatetime | None = None
+    captured_at: Moment | None = None
     heading_deg: Finite | None = None
     altitude_m: Finite | None = None
-    creator: Cell | None = None
-    sequence: Cell | None = None
-    licence: Cell | None = None
-    panorama_id: Cell | None = None
+    creator: Stored | None = None
+    sequence: Stored | None = None
+    licence: Stored | None = None
+    panorama_id: Stored | None = None
     attributes: dict[Text, Cell | Finite | int | bool | None] = Field(
         default_factory=dict, max_length=256
     )
+
+    @field_validator("attributes")
+    @classmethod
+    def _small_enough(cls, value: dict[str, object]) -> dict[str, object]:
+        limits.check_attributes(value)
+        return value
 
     def record(self) -> Hint:
         """The same as the flows know it."""
@@ -187,7 +229,7 @@ class FixIn(_Sent):
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
         default=None, description="Goes together with lat.", examples=[2.3522]
     )
-    captured_at: AwareDatetime | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
+    captured_at: Moment | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
     creator: Text | None = None
     sequence: Text | None = None

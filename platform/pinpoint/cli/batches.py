@@ -73,7 +73,7 @@ def retry(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Send failed and unsettled files again."""
+    """Send failed files again, each once."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         retried = client.retry(batch_id)

@@ -14,8 +14,11 @@ from pinpoint.media.files import check_name, find_photos, tracks
 from pinpoint.media.manifests import is_manifest, read_manifest
 from pinpoint.ports import CatalogueWriter, Database
 from pinpoint.records import Batch, Hint, NewItem, OriginalsPolicy, Rejected, Source, SourceKind
+from pinpoint.records.limits import Unstorable, check_item
 from pinpoint.settings import Settings
 
+MAX_SHOWN = 500
+"""Characters kept of a name that cannot be stored whole."""
 _PAGE = 1024
 """Items registered in one transaction."""
 
@@ -61,7 +64,7 @@ def register_folder(
                 "below the root, so ingest from there or add a source of its own"
             )
         batch = catalogue.open_batch(found.id)
-    for page in _pages(_items(path, root, base, settings)):
+    for page in _pages(map(_storable, _items(path, root, base, settings))):
         with database.write(organization_id) as catalogue:
             catalogue.add_items(batch.id, page)
         if on_registered is not None:
@@ -130,6 +133,24 @@ def _manifest_items(path: Path, root: Path, base: Path, settings: Settings) -> I
             locator=row.file.as_uri(),
             hint=row.hint,
         )
+
+
+def _storable(item: NewItem) -> NewItem:
+    """The item, or its rejection where the database cannot hold a value of it."""
+    if item.rejected is not None:
+        return item
+    try:
+        check_item(item.external_id, item.file, item.locator, item.hint)
+    except Unstorable as error:
+        what = Rejected(
+            file=storable(item.file)[:MAX_SHOWN],
+            stage="find",
+            reason=error.reason,
+            detail=error.detail,
+        )
+        name = storable(item.external_id)[:MAX_SHOWN]
+        return NewItem(external_id=name, file=what.file, locator="", rejected=what)
+    return item
 
 
 def _pages(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:

@@ -139,7 +139,7 @@ class CatalogueWriter(CatalogueReader, Protocol):
         ...
 
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed and unsettled items again; returns how many."""
+        """Send failed items again, each once; returns how many."""
         ...
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:

@@ -21,6 +21,7 @@ from pinpoint.records import (
     OriginalsPolicy,
     Source,
     SourceKind,
+    limits,
 )
 from pinpoint.store import erasing
 from pinpoint.store.catalogue import Reader
@@ -56,6 +57,7 @@ class Writer(Reader):
         """
         if not name.strip():
             raise BadRequest("a source needs a name")
+        _check_texts(name=name, licence=licence, attribution=attribution, root=root)
         if kind not in KINDS:
             raise BadRequest(f"source kind {kind!r} is unknown; there are {', '.join(KINDS)}")
         if originals not in _POLICIES:
@@ -185,14 +187,17 @@ class Writer(Reader):
         return self.batch(batch_id)
 
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed and unsettled items again; returns how many."""
+        """Send failed items again, each once; returns how many.
+
+        Items that wait for a worker or are with one are left alone: the sweep finds lost ones.
+        """
         self.batch(batch_id)
         again = self._connection.execute(
             update(batch_items)
             .where(
                 self._mine(batch_items),
                 batch_items.c.batch_id == batch_id,
-                batch_items.c.state.in_(("failed", "received", "stored")),
+                batch_items.c.state == "failed",
                 # Of an erased image nothing is left to try again.
                 batch_items.c.locator != "",
             )
@@ -261,6 +266,19 @@ class Writer(Reader):
                 "index_build": index_build,
             },
         )
+
+
+def _check_texts(**texts: str | None) -> None:
+    """Refuse a text that its column cannot hold.
+
+    Raises:
+        BadRequest: The message names the field.
+    """
+    for column, text in texts.items():
+        try:
+            limits.check_text(column, text)
+        except limits.Unstorable as error:
+            raise BadRequest(error.detail, reason=error.reason) from error
 
 
 _FIELDS = {"geog", "captured_at", "heading_deg", "creator", "sequence", "licence"}

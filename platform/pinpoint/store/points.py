@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, func, select, text
 
+from pinpoint import logs
 from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.database import Transactions
 from pinpoint.store.rows import group_of, unpack
 from pinpoint.store.tables import embeddings, images, tombstones
 from pinpoint.store.vectors_payload import slices
+
+_log = logs.get(__name__)
 
 
 def select_points(contract: str) -> Select[Any]:
@@ -62,6 +67,20 @@ def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
     ]
 
 
+def _readable(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
+    """The points of rows; a row that cannot be one is left out, and the log names it."""
+    try:
+        return to_points(rows)
+    except (ValueError, TypeError):
+        points: list[IndexPoint] = []
+        for image_id, group in groupby(rows, key=attrgetter("id")):
+            try:
+                points += to_points(list(group))
+            except (ValueError, TypeError):
+                _log.exception("image left out of the build", image=str(image_id))
+        return points
+
+
 class Points:
     """`ports.PointSource` on the owner's engine.
 
@@ -100,7 +119,7 @@ class Points:
                     .where(images.c.id.in_(ids), images.c.state == "indexed")
                     .order_by(images.c.id)
                 ).all()
-            yield to_points(rows)
+            yield _readable(rows)
 
     def _pages(self, chunk: int) -> Iterator[Sequence[UUID]]:
         after = UUID(int=0)

@@ -17,7 +17,7 @@ from uuid import UUID
 import numpy as np
 
 from pinpoint.errors import BadBundle, BadRequest, OtherContract
-from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point
+from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point, limits
 
 Item = TypeVar("Item")
 
@@ -44,13 +44,16 @@ def moment(value: datetime | None) -> str | None:
     """RFC 3339 in UTC, microseconds kept.
 
     Raises:
-        BadRequest: The time has no zone.
+        BadRequest: The time has no zone, or UTC cannot say it.
     """
     if value is None:
         return None
     if value.tzinfo is None:
         raise BadRequest(f"the time {value.isoformat()} has no zone; give an aware time")
-    return value.astimezone(UTC).isoformat()
+    try:
+        return limits.to_utc("the time", value).isoformat()
+    except limits.Unstorable as error:
+        raise BadRequest(error.detail, reason=error.reason) from error
 
 
 def shelf(organization_id: UUID, kind: str) -> str:

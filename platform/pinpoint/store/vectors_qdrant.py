@@ -18,6 +18,7 @@ from pinpoint.errors import BadBundle
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
+from pinpoint.store.vectors_apart import upsert_apart
 from pinpoint.store.vectors_filter import lists, plan
 from pinpoint.store.vectors_plan import Chooser, choose, way
 from pinpoint.store.vectors_qdrant_alias import Alias, contract_of
@@ -127,7 +128,7 @@ class QdrantIndex:
 
     def _bring(self, source: PointSource, name: str, since: int) -> None:
         for points in source.stream(since=since):
-            self._upsert(name, points)
+            upsert_apart(partial(self._upsert, name), points)
         self._delete(name, source.tombstones(since=since))
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:

@@ -28,6 +28,7 @@ from pinpoint.records import (
     IndexPoint,
     IndexQuery,
     Point,
+    limits,
 )
 
 MAX_FRAME: Final = 64 * 2**20
@@ -131,13 +132,16 @@ def pack_time(value: datetime | None) -> int | None:
     """Microseconds since 1970, UTC.
 
     Raises:
-        BadRequest: The time has no zone.
+        BadRequest: The time has no zone, or UTC cannot say it.
     """
     if value is None:
         return None
     if value.tzinfo is None:
         raise errors.BadRequest(f"the time {value.isoformat()} has no zone; give an aware time")
-    return (value - _EPOCH) // timedelta(microseconds=1)
+    try:
+        return (limits.to_utc("the time", value) - _EPOCH) // timedelta(microseconds=1)
+    except limits.Unstorable as error:
+        raise errors.BadRequest(error.detail, reason=error.reason) from error
 
 
 def unpack_time(value: Any) -> datetime | None:
