@@ -142,7 +142,6 @@ def _ingest_slice_apart(
     parts.ledger.settle(refused, "rejected")
     parts.ledger.put_off(failed, worker)
     tally.count("rejected", len(refused))
-    tally.count("put_off", len(failed))
 
 
 def _give_back(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:

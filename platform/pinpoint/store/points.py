@@ -13,6 +13,7 @@ from sqlalchemy import Row, Select, func, select, text
 from pinpoint import logs
 from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.database import Transactions
+from pinpoint.store.installation import Installation
 from pinpoint.store.rows import group_of, unpack
 from pinpoint.store.tables import embeddings, images, tombstones
 from pinpoint.store.vectors_payload import slices
@@ -92,11 +93,14 @@ class Points:
     def __init__(self, transactions: Transactions, contract: Callable[[], Contract]) -> None:
         self._transactions = transactions
         self._contract = contract
+        self._installation = Installation(transactions)
 
     def spec(self) -> IndexSpec:
-        """The contract and its vector widths."""
+        """The contract, its vector widths, and whose index it is."""
         contract = self._contract()
-        return IndexSpec(contract=contract.digest, dims=contract.dims)
+        return IndexSpec(
+            contract=contract.digest, dims=contract.dims, installation=self._installation.id()
+        )
 
     def watermark(self) -> int:
         """The oldest transaction that is still running.

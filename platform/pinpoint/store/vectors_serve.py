@@ -55,7 +55,14 @@ def ensure_by(index: Told, fields: wire.Fields, _: list[wire.Array]) -> Answer:
     dims = {str(name): int(width) for name, width in fields["dims"].items()}
     if any(not 0 < width <= wire.MAX_WIDTH for width in dims.values()):
         raise BadRequest(f"vector widths must be 1 to {wire.MAX_WIDTH}, not {dims}")
-    index.ensure(IndexSpec(contract=str(fields["contract"]), dims=dims))
+    installation = fields.get("installation")
+    index.ensure(
+        IndexSpec(
+            contract=str(fields["contract"]),
+            dims=dims,
+            installation=None if installation is None else str(installation),
+        )
+    )
     return {}, ()
 
 

@@ -34,6 +34,8 @@ from pinpoint.records import (
 MAX_FRAME: Final = 64 * 2**20
 """Bytes in one frame, either way."""
 MAX_ARRAYS: Final = 4_096
+OF_THE_OWNER: Final = frozenset({"ping", "progress"})
+"""Verbs that say nothing of the points, and so nothing of anybody's installation."""
 MAX_WIDTH: Final = 65_536
 
 Array = NDArray[np.float32]
