@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pinpoint import jobs, logs
 from pinpoint.bootstrap import Services
-from pinpoint.ingest.isolate import Failures
+from pinpoint.fault_isolation import Failures
 from pinpoint.ingest.pipeline import reembed_images
 from pinpoint.ingest.prune import prune
 from pinpoint.ingest.reconcile import reconcile

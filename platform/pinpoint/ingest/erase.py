@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import IndexUnavailable, Unavailable
-from pinpoint.ingest.isolate import Failures, do_apart, raise_if_index_is_down
+from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
 from pinpoint.ports import BlobStore, Closing, Ledger, VectorIndex
 
 _CHUNK: Final = 512

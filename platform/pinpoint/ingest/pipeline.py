@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
 
+from pinpoint import fault_isolation as isolate
 from pinpoint import logs
 from pinpoint.errors import BadRequest, Unavailable
-from pinpoint.ingest import erase, isolate
+from pinpoint.ingest import erase
 from pinpoint.ingest.embed import ToEmbed, embed
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.read import INTERNAL, ReadItem, read_items, unforeseen

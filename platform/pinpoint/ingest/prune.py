@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from pinpoint.ingest.isolate import Failures
+from pinpoint.fault_isolation import Failures
 from pinpoint.ports import BlobStore, Closing, Ledger
 
 _PAGE: Final = 1_000

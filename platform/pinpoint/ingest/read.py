@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol, TypeVar
 
 from pinpoint import logs
 from pinpoint.errors import NotFound
-from pinpoint.ingest.isolate import OUTAGES
+from pinpoint.fault_isolation import OUTAGES
 from pinpoint.ports import BlobStore, Decoder
 from pinpoint.records import ClaimedItem, Hint, Reading, Rejected, limits
 from pinpoint.records.limits import Unstorable

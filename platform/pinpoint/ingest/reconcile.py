@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint import jobs
-from pinpoint.ingest.isolate import Failures, do_apart, raise_if_index_is_down
+from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
 from pinpoint.ports import JobQueue, Ledger, VectorIndex
 from pinpoint.records import Drift
 

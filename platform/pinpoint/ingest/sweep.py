@@ -10,7 +10,7 @@ from operator import itemgetter
 from uuid import UUID
 
 from pinpoint import jobs
-from pinpoint.ingest.isolate import Failures
+from pinpoint.fault_isolation import Failures
 from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue, Ledger, VectorIndex
 from pinpoint.records import Swept

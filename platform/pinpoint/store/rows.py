@@ -184,7 +184,7 @@ def to_batch(row: Row[Any], counts: Mapping[str, int]) -> Batch:
     )
 
 
-def to_item(row: Row[Any]) -> BatchItem:
+def to_item(row: Any) -> BatchItem:
     """A row of `batch_items` with the ids of its images."""
     return BatchItem(
         id=row.id,
