@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
@@ -21,6 +22,13 @@ from pinpoint.store.points import Points
 from rig import WORKER, jpeg, plain_jpeg, write_photos
 
 GOOD = 4
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """Rendering a traceback with its locals takes seconds, and here they are many."""
+    with structlog.testing.capture_logs():
+        yield
 
 
 def register(rig, folder, org):

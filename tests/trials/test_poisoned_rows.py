@@ -48,7 +48,8 @@ END $$
 TRIGGER = "CREATE TRIGGER poison BEFORE INSERT ON images FOR EACH ROW EXECUTE FUNCTION poison()"
 SPOIL = """
 CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF EXISTS (SELECT FROM images WHERE id = NEW.image_id AND starts_with(external_id, 'vector:')) THEN
+    IF EXISTS (SELECT FROM images
+                WHERE id = NEW.image_id AND starts_with(external_id, 'vector:')) THEN
         NEW.vector := '\\x010203';
     END IF;
     RETURN NEW;
