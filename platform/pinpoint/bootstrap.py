@@ -28,11 +28,11 @@ from pinpoint.store.closing import Closing
 from pinpoint.store.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery import Gallery
 from pinpoint.store.handles import CatalogueDatabase
+from pinpoint.store.installation import Installation
 from pinpoint.store.ledger import Ledger
 from pinpoint.store.points import Points
 from pinpoint.store.upkeep import Upkeep
-from pinpoint.store.vectors_qdrant import QdrantIndex
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors_open import open_index
 
 if TYPE_CHECKING:
     from pinpoint.nets.embedder import Embedder
@@ -179,6 +179,7 @@ class Services:
     closing: Closing | None
     gallery: Gallery | None
     upkeep: Upkeep
+    installation: Installation
 
     @property
     def encoder(self) -> LazyEncoder:
@@ -193,7 +194,13 @@ class Services:
         """
         if self.index.info().contract is None:
             contract = self.encoders.configured.contract
-            self.index.ensure(IndexSpec(contract=contract.digest, dims=contract.dims))
+            self.index.ensure(
+                IndexSpec(
+                    contract=contract.digest,
+                    dims=contract.dims,
+                    installation=self.installation.id(),
+                )
+            )
         self.encoders.follow()
 
     def with_live(self, do: Callable[[LazyEncoder], T]) -> T:
@@ -232,9 +239,10 @@ def build(settings: Settings, role: Role) -> Services:
     """
     places = StackPlaces(settings.places.home)
     queue = CeleryQueue(settings.places.broker_url or places.broker_url)
-    index = open_index(settings)
-    encoders = Encoders(settings, index)
     transactions = _transactions(settings, places, queue, role)
+    installation = Installation(transactions)
+    index = open_index(settings.places, places.index_socket, installation)
+    encoders = Encoders(settings, index)
     owned = role != "api"
     blobs = FolderBlobs(places.blobs_dir)
     return Services(
@@ -259,14 +267,8 @@ def build(settings: Settings, role: Role) -> Services:
         closing=Closing(transactions) if owned else None,
         gallery=Gallery(transactions, blobs) if owned else None,
         upkeep=Upkeep(transactions),
+        installation=installation,
     )
-
-
-def open_index(settings: Settings) -> VectorIndex:
-    """The Qdrant server of the settings, or the embedded owner's socket."""
-    if settings.places.qdrant_url:
-        return QdrantIndex(url=settings.places.qdrant_url, api_key=settings.places.qdrant_api_key)
-    return RemoteIndex(StackPlaces(settings.places.home).index_socket)
 
 
 def open_point_source(contract: str | None = None) -> Points:

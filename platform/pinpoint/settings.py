@@ -28,6 +28,14 @@ class Places(BaseSettings):
     ] = None
     qdrant_url: Annotated[str | None, Field(description="http(s)://… of a Qdrant server.")] = None
     qdrant_api_key: Annotated[str | None, Field(description="Key for the Qdrant server.")] = None
+    qdrant_alias: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_-]{1,64}$",
+            description="Alias of this installation's index on a Qdrant server; installations that "
+            "share a server need different ones.",
+        ),
+    ] = "pinpoint"
     broker_url: Annotated[str | None, Field(description="Celery broker, redis:// or amqp://.")] = (
         None
     )

@@ -66,6 +66,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, name):
     target = tmp_path / name
     manifest = backup(settings, target, quiet)
+    original = dumps.installation_of(settings.places.database_url)
     assert (manifest.counts["images"], manifest.blobs, manifest.bundle) == (3, 3, "descriptor")
     blobs = files(tmp_path / "home" / "blobs")
     with pytest.raises(Conflict, match="there already"):
@@ -83,6 +84,11 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
         connection.execute("DROP SCHEMA tenant CASCADE")
     done = restore(settings, target, replace=False, say=quiet)
     assert done.counts == manifest.counts
+    # A copy on another machine is an installation of its own; restored again, it stays the same.
+    copy = dumps.installation_of(settings.places.database_url)
+    assert copy != original
+    restore(settings, target, replace=True, say=quiet)
+    assert dumps.installation_of(settings.places.database_url) == copy
     assert files(tmp_path / "home" / "blobs") == blobs
     filled.as_api.check()
     with filled.database.read(filled.access.organization("acme").id) as catalogue:
@@ -225,6 +231,7 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
             ingested(url, 12)
             photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
             before = ask(url, photos)
+            original = dumps.installation_of(places.owner_url())
             made = run.invoke(app, ["backup", str(out), "--json"])
             assert made.exit_code == 0, made.output
             manifest = json.loads(made.stdout)
@@ -243,6 +250,10 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
 
             now = lifecycle.status(settings)
             assert now.state == "up"
+            mine = dumps.installation_of(places.owner_url())
+            assert mine != original
+            info = run.invoke(app, ["index", "info", "--json"])
+            assert json.loads(info.stdout)["installation"] == str(mine)
             after = ask(now.api_url, photos)
             assert [json.dumps(told(one)) for one in after] == [
                 json.dumps(told(one)) for one in before

@@ -173,7 +173,7 @@ def test_asking_where_nothing_runs_says_so_at_once(tmp_path):
     begun = time.monotonic()
     found = standing.ask(Settings(places=Places(home=tmp_path / "nothing")))
     assert time.monotonic() - begun < 1.0
-    assert set(found.silent) == {"database", "broker"}
+    assert set(found.silent) == {"database", "broker", "index"}
     assert (found.totals, found.jobs_waiting) == (None, None)
     standing.show(found)
     assert dataclasses.is_dataclass(found)

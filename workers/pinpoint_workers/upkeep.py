@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pinpoint import jobs, logs
 from pinpoint.bootstrap import Services
+from pinpoint.fault_isolation import Failures
 from pinpoint.ingest.pipeline import reembed_images
 from pinpoint.ingest.prune import prune
 from pinpoint.ingest.reconcile import reconcile
@@ -55,7 +56,9 @@ def reconcile_index(_ids: list[UUID]) -> None:
     """Compare PostgreSQL with the index and mend the drift."""
     here = services()
     here.ensure_index()
-    _reembed(here)
+    failures = Failures()
+    with failures.apart("re-embedding"):
+        _reembed(here)
     drift = reconcile(
         ledger=here.ingest_parts().ledger,
         index=here.index,
@@ -72,6 +75,7 @@ def reconcile_index(_ids: list[UUID]) -> None:
         extra=drift.extra,
         mended=drift.mended,
     )
+    failures.raise_first()
 
 
 def _reembed(here: Services) -> None:

@@ -240,11 +240,11 @@ def list_items(
 @router.post(
     "/{batch_id}/retry",
     operation_id="retry_batch",
-    summary="Send failed, canceled and unsettled files again",
+    summary="Send failed and canceled files again",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def retry_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> RetriedOut:
-    """Send again what failed, was canceled or got stuck; what is settled stays as it is."""
+    """Send every failed or canceled file again, once; files that wait or are worked on are left."""
     with parts.database.write(caller.organization_id) as catalogue:
         retried = catalogue.retry_batch(batch_id)
         batch = catalogue.batch(batch_id)

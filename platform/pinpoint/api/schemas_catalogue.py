@@ -7,7 +7,15 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from pinpoint.api.schemas_basics import GeoPoint, NearestPlaceOut, name_places, thumbnail_url
 from pinpoint.media.clocks import MAX_CLOCK_OFFSET_S, find_zone
@@ -23,6 +31,7 @@ from pinpoint.records import (
     OriginalsPolicy,
     Point,
     Source,
+    limits,
 )
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -40,6 +49,24 @@ def _check_zone(text: str) -> str:
 
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_check_zone)]
 ClockOffset = Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_S, le=MAX_CLOCK_OFFSET_S)]
+
+
+def _in_calendar(moment: datetime) -> datetime:
+    return limits.to_utc("the time", moment)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_calendar)]
+"""A time that UTC can say: years 1 to 9999."""
+
+
+def _short_enough(text: str) -> str:
+    # The columns of these texts have the same limit.
+    limits.check_text("creator", text)
+    return text
+
+
+Stored = Annotated[Cell, AfterValidator(_short_enough)]
+"""A cell for a column with an index, so limited in bytes of UTF-8 as well."""
 
 
 class _Sent(BaseModel):
@@ -218,13 +245,13 @@ class HintIn(_Sent):
 
     lat: Finite | None = None
     lon: Finite | None = None
-    captured_at: AwareDatetime | None = None
+    captured_at: Moment | None = None
     heading_deg: Finite | None = None
     altitude_m: Finite | None = None
-    creator: Cell | None = None
-    sequence: Cell | None = None
-    licence: Cell | None = None
-    panorama_id: Cell | None = None
+    creator: Stored | None = None
+    sequence: Stored | None = None
+    licence: Stored | None = None
+    panorama_id: Stored | None = None
     time_zone: Zone | None = Field(
         default=None,
         description="What a time of the file without an offset means: an IANA name or an offset.",
@@ -238,6 +265,12 @@ class HintIn(_Sent):
     attributes: dict[Text, Cell | Finite | int | bool | None] = Field(
         default_factory=dict, max_length=256
     )
+
+    @field_validator("attributes")
+    @classmethod
+    def _small_enough(cls, value: dict[str, object]) -> dict[str, object]:
+        limits.check_attributes(value)
+        return value
 
     def record(self) -> Hint:
         """The same as the flows know it."""
@@ -254,7 +287,7 @@ class FixIn(_Sent):
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
         default=None, description="Goes together with lat.", examples=[2.3522]
     )
-    captured_at: AwareDatetime | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
+    captured_at: Moment | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
     creator: Text | None = None
     sequence: Text | None = None

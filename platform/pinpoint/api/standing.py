@@ -30,7 +30,7 @@ ASK_S: Final = 2.0
 OTHER: Final = "other"
 WORKER_REASONS: Final = (
     *("too_many_attempts", "not_encoded", "source_erased"),
-    *("deleted_meanwhile", "changed_meanwhile"),
+    *("deleted_meanwhile", "changed_meanwhile", "internal_error", "not_indexed"),
 )
 """Reasons that no file's reading gives; what is neither here nor in `REASONS` is `other`."""
 _KNOWN: Final = frozenset({*REASONS, *WORKER_REASONS})

@@ -86,7 +86,7 @@ def retry(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Send failed, canceled and unsettled files again."""
+    """Send failed and canceled files again, each once."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)

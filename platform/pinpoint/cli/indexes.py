@@ -40,6 +40,7 @@ def info(context: typer.Context, as_json: Json = False) -> None:
         ("points", found.points),
         ("indexed vectors", found.indexed_vectors),
         ("loading", found.loading),
+        ("installation", found.installation),
     ]
     output.table(None, ("index", "value"), rows)
 
@@ -50,12 +51,19 @@ def rebuild(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until the new index answers.")
     ] = True,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Also if the index belongs to another installation, which then loses it.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build the next index from PostgreSQL, without an encoder, and swap it in."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        done = rebuild_index(services, wait=wait)
+        done = rebuild_index(services, wait=wait, take_over=take_over)
     if session.as_json:
         output.show_json(done)
     else:
@@ -98,6 +106,7 @@ def rebuild_index(
     wait: bool = True,
     contract: str | None = None,
     meanwhile: Callable[[], None] | None = None,
+    take_over: bool = False,
 ) -> RebuildProgress:
     """Build the next index from PostgreSQL and swap it in.
 
@@ -106,22 +115,24 @@ def rebuild_index(
         wait: Return when it is done, not when it has begun.
         contract: Digest of the contract that is to serve; None keeps that of today.
         meanwhile: Called again and again while the owner builds.
+        take_over: Also where the index belongs to another installation.
 
     Raises:
         IndexUnavailable: It failed; the index that was there goes on.
+        Misconfigured: The index belongs to another installation.
     """
     from pinpoint.bootstrap import open_point_source
     from pinpoint.store.vectors_qdrant import QdrantIndex
     from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
 
     if isinstance(services.index, RemoteIndex):
-        _start(services.index, contract)
+        _start(services.index, contract, take_over=take_over)
         if not wait:
             return services.index.progress()
         return _wait_for(services.index, meanwhile)
     if isinstance(services.index, QdrantIndex) and services.points is not None:
         source = services.points if contract is None else open_point_source(contract)
-        services.index.rebuild(source)
+        services.index.rebuild(source, take_over=take_over)
         info = services.index.info()
         return RebuildProgress(
             state="done", build=info.build, contract=info.contract, points=info.points, error=None
@@ -129,11 +140,11 @@ def rebuild_index(
     raise Misconfigured("this index cannot be rebuilt from here")
 
 
-def _start(index: RemoteIndex, contract: str | None) -> None:
+def _start(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None:
     """Start a rebuild, after one for another contract that runs."""
     while True:
         try:
-            index.rebuild(contract)
+            index.rebuild(contract, take_over=take_over)
         except Conflict as error:
             output.note(error.message)
             time.sleep(10 * _PAUSE_S)

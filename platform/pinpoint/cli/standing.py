@@ -14,9 +14,10 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from pinpoint.cli import output
-from pinpoint.errors import PinpointError
+from pinpoint.errors import IndexUnavailable, PinpointError
 
 if TYPE_CHECKING:
+    from pinpoint.ports import VectorIndex
     from pinpoint.records import Totals
     from pinpoint.settings import Settings
 
@@ -44,22 +45,26 @@ class Standing:
 
 
 def ask(settings: Settings) -> Standing:
-    """Ask database and broker; what is down is in `silent`."""
+    """Ask database, broker and index; what is down is in `silent`."""
     # Not `bootstrap.build`, which takes a second to import what is not asked here; and before the
     # clock starts.
     from pinpoint.stack.broker import CeleryQueue
     from pinpoint.stack.places import StackPlaces
     from pinpoint.store.database import Transactions, owner_engine
+    from pinpoint.store.installation import Installation
     from pinpoint.store.upkeep import Upkeep
+    from pinpoint.store.vectors_open import open_index
 
     places = StackPlaces(settings.places.home)
     transactions = Transactions(owner_engine(settings.places.database_url or places.owner_url()))
     queue = CeleryQueue(settings.places.broker_url or places.broker_url)
+    index = open_index(settings.places, places.index_socket, Installation(transactions))
     try:
         answers, silent = _all(
             {
                 "database": lambda: Upkeep(transactions).totals(timeout_s=WAIT_S, most=MOST),
                 "broker": queue.waiting,
+                "index": lambda: _check_index(index),
             }
         )
     finally:
@@ -68,6 +73,14 @@ def ask(settings: Settings) -> Standing:
     return Standing(
         totals=answers.get("database"), jobs_waiting=answers.get("broker"), silent=silent
     )
+
+
+def _check_index(index: VectorIndex) -> bool:
+    """Ask the index, which says so where it belongs to another installation."""
+    info = index.info()
+    if not info.ready:
+        raise IndexUnavailable(info.loading or "it is not ready")
+    return True
 
 
 def ask_sandbox(settings: Settings) -> dict[str, Any]:

@@ -205,7 +205,7 @@ class Client:
         return page
 
     def retry(self, batch_id: Id) -> int:
-        """Send failed and unsettled files again; returns how many."""
+        """Send failed files again, each once; returns how many."""
         return int(self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/retry")["retried"])
 
     def cancel(self, batch_id: Id) -> Json:

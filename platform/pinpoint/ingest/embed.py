@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pinpoint import logs
-from pinpoint.errors import Unavailable
+from pinpoint.errors import BadBundle, Misconfigured, Unavailable
 from pinpoint.ports import Encoder
 from pinpoint.records import Embedded, Pixels, Rejected, SourceKind
 
 _log = logs.get(__name__)
+_NO_FAULT_OF_A_PICTURE = (Unavailable, BadBundle, Misconfigured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,23 @@ def embed(
         chosen = [picture for picture in pictures if picture.kind == kind]
         try:
             vectors += _encode(chosen, kind, encoder)
-        except Unavailable:
+        except _NO_FAULT_OF_A_PICTURE:
             raise
         except Exception as error:  # a tower may raise anything; the pictures are tried one by one
             _log.warning("batch not encoded, trying one by one", error=str(error))
             for picture in chosen:
                 try:
                     vectors += _encode([picture], kind, encoder)
-                except Unavailable:
+                except _NO_FAULT_OF_A_PICTURE:
                     raise
-                except Exception as single:
+                except Exception:
+                    _log.exception("picture not encoded", image=str(picture.image_id))
                     failures[picture.item_id] = Rejected(
-                        file=picture.file, stage="embed", reason="not_encoded", detail=str(single)
+                        file=picture.file,
+                        stage="embed",
+                        reason="not_encoded",
+                        detail="the network cannot encode the picture; the log of the workers "
+                        "names the error",
                     )
     return vectors, failures
 

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import IndexUnavailable, Unavailable
+from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
 from pinpoint.ports import BlobStore, Closing, Ledger, VectorIndex
 
 _CHUNK: Final = 512
@@ -18,12 +19,28 @@ _PAUSE_S: Final = 0.2
 def erase_images(
     ids: Sequence[UUID], *, ledger: Ledger, index: VectorIndex, blobs: BlobStore
 ) -> int:
-    """Carry tombstones to index and blob store, then remove the rows; returns how many."""
-    with ledger.erasing(ids) as (graves, locators):
-        index.delete({grave.id: grave.version for grave in graves})
-        for locator in locators:
-            blobs.delete(locator)
-        return len(graves)
+    """Carry tombstones to index and blob store, then remove the rows; returns how many.
+
+    An image that cannot be erased holds up no other; its error is raised in the end, and it stays
+    for the next sweep.
+    """
+    done, failures = 0, Failures()
+
+    def erase(some: Sequence[UUID]) -> None:
+        nonlocal done
+        with ledger.erasing(some) as (graves, locators):
+            index.delete({grave.id: grave.version for grave in graves})
+            for locator in locators:
+                blobs.delete(locator)
+        done += len(graves)
+
+    def fail(image_id: UUID, error: Exception) -> None:
+        raise_if_index_is_down(error, index)
+        failures.note("erase", error, image=str(image_id))
+
+    do_apart(ids, erase, fail)
+    failures.raise_first()
+    return done
 
 
 def erase_organization(

@@ -28,8 +28,11 @@ from pinpoint.records import (
     SourceKind,
     SourceRoot,
 )
+from pinpoint.records.limits import Unstorable, check_item
 from pinpoint.settings import Settings
 
+MAX_SHOWN = 500
+"""Characters kept of a name that cannot be stored whole."""
 _PAGE = 1024
 """Items registered in one transaction."""
 
@@ -150,7 +153,7 @@ def register(
     removed = _remove_missing(database, organization_id, found.id, missing, confirm_removal)
     with database.write(organization_id) as catalogue:
         batch = catalogue.open_batch(found.id)
-    items = (_make_item(entry, root, folder) for entry in chain([first], entries))
+    items = (_check_storable(_make_item(entry, root, folder)) for entry in chain([first], entries))
     for page in _split_pages(items):
         with database.write(organization_id) as catalogue:
             catalogue.add_items(batch.id, page)
@@ -307,6 +310,24 @@ def _make_item(entry: _Entry, root: SourceRoot, folder: Path) -> NewItem:
         hint=entry.hint,
         rejected=entry.rejected,
     )
+
+
+def _check_storable(item: NewItem) -> NewItem:
+    """The item, or its rejection where the database cannot hold a value of it."""
+    if item.rejected is not None:
+        return item
+    try:
+        check_item(item.external_id, item.file, item.locator, item.hint)
+    except Unstorable as error:
+        what = Rejected(
+            file=storable(item.file)[:MAX_SHOWN],
+            stage="find",
+            reason=error.reason,
+            detail=error.detail,
+        )
+        name = storable(item.external_id)[:MAX_SHOWN]
+        return NewItem(external_id=name, file=what.file, locator="", rejected=what)
+    return item
 
 
 def _split_pages(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from uuid import UUID
 
+from pinpoint import fault_isolation as isolate
 from pinpoint import logs
-from pinpoint.errors import OtherContract, Unavailable
+from pinpoint.errors import BadRequest, Unavailable
 from pinpoint.ingest import erase
 from pinpoint.ingest.embed import ToEmbed, embed
 from pinpoint.ingest.originals import Originals
-from pinpoint.ingest.read import ReadItem, read_items
+from pinpoint.ingest.read import INTERNAL, ReadItem, read_items, unforeseen
 from pinpoint.ingest.stored import Pace, pictures
 from pinpoint.ingest.tally import Tally
 from pinpoint.media.checks import POISON
@@ -30,7 +31,8 @@ from pinpoint.ports import (
     Ledger,
     VectorIndex,
 )
-from pinpoint.records import GPS_CHANNEL, ClaimedItem, Kept, Reading, Reembedded, Rejected
+from pinpoint.records import GPS_CHANNEL, ClaimedItem, Embedded, Kept, Reading, Reembedded, Rejected
+from pinpoint.records.limits import NOT_STORABLE
 
 _log = logs.get(__name__)
 
@@ -64,10 +66,14 @@ def ingest_items(
         parts: What the flow works with.
         tally: Told what was done and how long each stage took.
 
+    An error that is no outage costs the items that cause it: their try counts, and they are sent
+    again alone until they are given up. The others of the chunk go on.
+
     Raises:
         Unavailable: A part of the stack is gone; the items are free again and their try is not
             counted.
         OtherContract: The index was switched to another bundle; likewise.
+        Misconfigured: The index belongs to another installation, or refuses the key; likewise.
     """
     tally = tally or Tally()
     items = parts.ledger.claim(ids, worker)
@@ -75,8 +81,8 @@ def ingest_items(
     with logs.bound(**_batches(items)):
         try:
             with parts.ledger.holding([item.id for item in items], worker):
-                _ingest_slices(items, parts, tally)
-        except (Unavailable, OtherContract):
+                _ingest_slices(items, worker, parts, tally)
+        except isolate.OUTAGES:
             _give_back([item.id for item in items], worker, parts)
             raise
         finally:
@@ -84,14 +90,59 @@ def ingest_items(
     return len(items)
 
 
-def _ingest_slices(items: Sequence[ClaimedItem], parts: IngestParts, tally: Tally) -> None:
+def _ingest_slices(
+    items: Sequence[ClaimedItem], worker: str, parts: IngestParts, tally: Tally
+) -> None:
     slices = read_items(items, parts.decoder, parts.blobs, threads=parts.threads)
     while True:
         with tally.stage("read"):
             read = next(slices, None)
         if read is None:
             return
-        _ingest_slice(read, parts, tally)
+        _ingest_slice_apart(read, worker, parts, tally)
+
+
+def _ingest_slice_apart(
+    read: Sequence[ReadItem], worker: str, parts: IngestParts, tally: Tally
+) -> None:
+    """One slice; where it fails, organization by organization, then by halves, then file by file.
+
+    So an innocent organization waits for one more try at most.
+    """
+    refused: dict[UUID, Rejected] = {}
+    failed: dict[UUID, Rejected] = {}
+
+    def fail(one: ReadItem, error: Exception) -> None:
+        item = one[0]
+        _log.error("file failed", item=str(item.id), try_=item.attempts, exc_info=error)
+        if isinstance(error, BadRequest) and error.reason == NOT_STORABLE:
+            refused[item.id] = Rejected(
+                file=item.file, stage="store", reason=NOT_STORABLE, detail=error.message
+            )
+        else:
+            failed[item.id] = unforeseen(item.file, "store")
+
+    def ingest(some: Sequence[ReadItem]) -> None:
+        _ingest_slice(some, parts, tally)
+
+    readable: list[ReadItem] = []
+    for item, result in read:
+        if isinstance(result, Rejected) and result.reason == INTERNAL:
+            failed[item.id] = result
+        else:
+            readable.append((item, result))
+    try:
+        ingest(readable)
+    except Exception as error:
+        if isolate.is_outage(error):
+            raise
+        _log.warning("slice failed, trying apart", files=len(read), error=repr(error))
+        by_owner = sorted(readable, key=lambda one: one[0].organization_id)
+        for _, group in groupby(by_owner, key=lambda one: one[0].organization_id):
+            isolate.do_apart(list(group), ingest, fail)
+    parts.ledger.settle(refused, "rejected")
+    parts.ledger.put_off(failed, worker)
+    tally.count("rejected", len(refused))
 
 
 def _give_back(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
@@ -175,16 +226,31 @@ def reembed_images(
                 for file, image, face in seen
             ]
             vectors, failures = embed(wanted, parts.encoder)
-            parts.ledger.save_vectors(
-                contract.digest, vectors, again=True, encode_places=_placing(parts.encoder)
-            )
-            unreachable |= lost | failures
-            done += len(vectors)
+            unsaved = _save_apart(vectors, contract.digest, parts)
+            unreachable |= lost | failures | unsaved
+            done += len(vectors) - len(unsaved)
             images = len(seen) + len(lost)
             pace.take(images)
             if on_images is not None:
                 on_images(images)
     return Reembedded(done=done, unreachable=unreachable)
+
+
+def _save_apart(
+    vectors: Sequence[Embedded], contract: str, parts: IngestParts
+) -> dict[UUID, Rejected]:
+    """Save vectors; returns why those are not that cannot be."""
+    unsaved: dict[UUID, Rejected] = {}
+
+    def save(some: Sequence[Embedded]) -> None:
+        parts.ledger.save_vectors(contract, some, again=True, encode_places=_placing(parts.encoder))
+
+    def fail(one: Embedded, error: Exception) -> None:
+        _log.error("vector not saved", image=str(one.image_id), exc_info=error)
+        unsaved[one.image_id] = unforeseen(str(one.image_id), "store")
+
+    isolate.do_apart(vectors, save, fail)
+    return unsaved
 
 
 def _placing(encoder: Encoder) -> EncodePlaces | None:
@@ -249,15 +315,29 @@ def _embed(
 def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
     """Carry pending rows that have a vector to the index and settle their items.
 
+    A row that the index cannot take becomes `failed`, and so do the items that wait for it.
+
     Raises:
         OtherContract: The index was switched to another bundle meanwhile; nothing was done.
+        Unavailable: A part of the stack is gone; what is done stays done.
     """
-    if not ids:
-        return
     contract = parts.encoder.contract
-    with parts.ledger.indexing(ids, contract.digest, _placing(parts.encoder)) as points:
-        if points:
-            parts.index.upsert(points, contract.digest)
+
+    def carry(some: Sequence[UUID]) -> None:
+        with parts.ledger.indexing(some, contract.digest, _placing(parts.encoder)) as points:
+            if points:
+                parts.index.upsert(points, contract.digest)
+
+    def fail(image_id: UUID, error: Exception) -> None:
+        isolate.raise_if_index_is_down(error, parts.index)
+        _log.error("image not indexed", image=str(image_id), exc_info=error)
+        parts.ledger.fail_images(
+            [image_id],
+            "not_indexed",
+            "the index cannot take the image; the log of the workers names the value",
+        )
+
+    isolate.do_apart(ids, carry, fail)
 
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
+from pinpoint import logs
 from pinpoint.errors import NotFound
+from pinpoint.fault_isolation import OUTAGES
 from pinpoint.ports import BlobStore, Decoder
-from pinpoint.records import ClaimedItem, Hint, Reading, Rejected
+from pinpoint.records import ClaimedItem, Hint, Reading, Rejected, limits
+from pinpoint.records.limits import Unstorable
 
 SLICE = 32
 """Items handed on together: enough for one forward pass, few enough to bound memory."""
+
+INTERNAL: Final = "internal_error"
+"""Reason of a file whose reading or storing ended with an error that nobody foresaw."""
+_log = logs.get(__name__)
 
 ReadItem = tuple[ClaimedItem, Reading | Rejected]
 
@@ -56,6 +63,27 @@ def read_items(
 def _read(item: Readable, decoder: Decoder, blobs: BlobStore) -> Reading | Rejected:
     try:
         path = blobs.path(item.locator)
+        result = decoder.read(item.file, path, item.hint)
+        if isinstance(result, Reading):
+            limits.check_capture(result.capture)
     except NotFound as error:
         return Rejected(file=item.file, stage="read", reason="missing_file", detail=error.message)
-    return decoder.read(item.file, path, item.hint)
+    except Unstorable as error:
+        return Rejected(file=item.file, stage="check", reason=error.reason, detail=error.detail)
+    except OUTAGES:
+        raise
+    except Exception:
+        # Whatever it is, it is this file's: the others are read by other calls.
+        _log.exception("file not read", locator=item.locator)
+        return unforeseen(item.file, "read")
+    return result
+
+
+def unforeseen(file: str, stage: Literal["read", "store"]) -> Rejected:
+    """What users learn of an error that nobody foresaw; the log has the rest."""
+    return Rejected(
+        file=file,
+        stage=stage,
+        reason=INTERNAL,
+        detail="an unexpected error; the log of the workers names it",
+    )

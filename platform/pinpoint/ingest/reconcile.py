@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint import jobs
+from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
 from pinpoint.ports import JobQueue, Ledger, VectorIndex
 from pinpoint.records import Drift
 
@@ -95,15 +96,28 @@ def _ask_again(found: _Found, ledger: Ledger) -> None:
 
 
 def _mend(found: _Found, ledger: Ledger, index: VectorIndex, queue: JobQueue, chunk: int) -> int:
-    ledger.overtake({image_id: version for image_id, (version, _) in found.above.items()})
-    wrong = sorted(found.missing | found.stale)
+    """Mend; what cannot be mended of one image is raised after all others had their turn."""
+    failures = Failures()
+    unmended: set[UUID] = set()
+
+    def fail(image_id: UUID, error: Exception) -> None:
+        raise_if_index_is_down(error, index)
+        unmended.add(image_id)
+        failures.note("reconcile", error, image=str(image_id))
+
+    def overtake(ids: Sequence[UUID]) -> None:
+        ledger.overtake({image_id: found.above[image_id][0] for image_id in ids})
+
+    do_apart(sorted(found.above), overtake, fail)
+    wrong = sorted((found.missing | found.stale) - unmended)
     for start in range(0, len(wrong), chunk):
         ids = wrong[start : start + chunk]
         ledger.mark_pending(ids)
         queue.send(jobs.INDEX_IMAGES, ids)
     extra = sorted(found.extra)
     for start in range(0, len(extra), _PAGE):
-        _drop(extra[start : start + _PAGE], ledger, index)
+        do_apart(extra[start : start + _PAGE], lambda some: _drop(some, ledger, index), fail)
+    failures.raise_first()
     return len(wrong) + len(extra)
 
 

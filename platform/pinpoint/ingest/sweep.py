@@ -10,6 +10,7 @@ from operator import itemgetter
 from uuid import UUID
 
 from pinpoint import jobs
+from pinpoint.fault_isolation import Failures
 from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue, Ledger, VectorIndex
 from pinpoint.records import Swept
@@ -48,23 +49,29 @@ def sweep(
     released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
     if queue.waiting():
         return Swept(released=released, items=0, images=0, graves=0, forgotten=0)
+    failures = Failures()
+    images: list[UUID] = []
+    lost: list[tuple[UUID, int]] = []
+    graves: list[UUID] = []
+    old: list[UUID] = []
     # First the rows that only wait for the index: their items are then settled without being read.
-    images = ledger.lost_images(contract, _PAGE)
-    _send(queue, jobs.INDEX_IMAGES, images, chunk)
-    lost = ledger.lost_items(_PAGE)
-    _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries == 0], chunk)
-    # What was tried before goes alone: if it kills its worker, it takes no neighbour along. Least
-    # tried first: a file that kills workers lets the others pass, and a worker that is killed from
-    # outside again and again is not caught with the same file each time.
-    tried = sorted((one for one in lost if one[1] > 0), key=itemgetter(1))
-    _send(queue, jobs.INGEST_ITEMS, [item for item, _ in tried], 1)
-    graves = ledger.lost_graves(_PAGE)
-    _send(queue, jobs.ERASE_IMAGES, graves, chunk)
-    with ledger.forgetting(tombstone_s) as old:
-        index.forget(old)
-    # A build that began after these points were deleted never held them.
-    if old and rebuild is not None and _age_s(index) > tombstone_s:
-        rebuild()
+    with failures.apart("images"):
+        images = ledger.lost_images(contract, _PAGE)
+        _send(queue, jobs.INDEX_IMAGES, images, chunk)
+    with failures.apart("items"):
+        lost = ledger.lost_items(_PAGE)
+        _send_items(queue, lost, chunk)
+    with failures.apart("graves"):
+        graves = ledger.lost_graves(_PAGE)
+        _send(queue, jobs.ERASE_IMAGES, graves, chunk)
+    with failures.apart("tombstones"):
+        with ledger.forgetting(tombstone_s) as expired:
+            index.forget(expired)
+        old = expired
+        # A build that began after these points were deleted never held them.
+        if old and rebuild is not None and _age_s(index) > tombstone_s:
+            rebuild()
+    failures.raise_first()
     return Swept(
         released=released,
         items=len(lost),
@@ -72,6 +79,18 @@ def sweep(
         graves=len(graves),
         forgotten=len(old),
     )
+
+
+def _send_items(queue: JobQueue, lost: Sequence[tuple[UUID, int]], chunk: int) -> None:
+    """Send lost items; what was tried before goes alone.
+
+    If it kills its worker, it takes no neighbor along. Least tried first: a file that kills workers
+    lets the others pass, and a worker that is killed from outside again and again is not caught
+    with the same file each time.
+    """
+    _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries == 0], chunk)
+    tried = sorted((one for one in lost if one[1] > 0), key=itemgetter(1))
+    _send(queue, jobs.INGEST_ITEMS, [item for item, _ in tried], 1)
 
 
 def _age_s(index: VectorIndex) -> float:

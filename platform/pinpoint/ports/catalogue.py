@@ -189,7 +189,7 @@ class CatalogueWriter(CatalogueReader, Protocol):
         ...
 
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed, canceled and unsettled items again; returns how many."""
+        """Send failed and canceled items again, each once; returns how many."""
         ...
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:

@@ -42,7 +42,8 @@ class Ledger(Protocol):
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
         """Take items that nobody else holds; those tried too often are failed instead.
 
-        Of several only those never tried are taken: what was tried before goes alone.
+        Those whose row cannot be read are rejected, after their try was counted. Of several only
+        those never tried are taken: what was tried before goes alone.
         """
         ...
 
@@ -102,6 +103,14 @@ class Ledger(Protocol):
 
     def give_back(self, ids: Sequence[UUID], worker: str) -> None:
         """Free a worker's items that were not to blame; the try is not counted."""
+        ...
+
+    def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+        """Free a worker's items after an error that nobody foresaw; their try counts."""
+        ...
+
+    def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
+        """Give pending images up that the index cannot take, and the items that wait for them."""
         ...
 
     def unused(self, locators: Sequence[str]) -> list[str]:

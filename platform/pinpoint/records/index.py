@@ -21,6 +21,8 @@ class IndexSpec:
     """Digest of the bundle whose vectors it holds."""
     dims: Mapping[str, int]
     """Named vectors and their width, e.g. `{"image": 512}`."""
+    installation: str | None = None
+    """Id of the installation that the index belongs to; None is checked by nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,8 @@ class IndexInfo:
     points: int
     indexed_vectors: int
     loading: str | None = None
+    installation: str | None = None
+    """Id of the installation that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,7 @@ class Rejected:
     """A file that cannot be used, where that was found out, and why."""
 
     file: str
-    stage: Literal["find", "read", "check", "decode", "store", "embed"]
+    stage: Literal["find", "read", "check", "decode", "store", "embed", "index"]
     reason: str
     """A stable word, listed in the README: `no_position`, `null_island`, `undecodable` …"""
     detail: str

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -44,6 +45,15 @@ UPDATE pinpoint.tombstones SET changed_xid = 0
  WHERE changed_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
 UPDATE pinpoint.batch_items SET lease_owner = NULL, lease_until = NULL
  WHERE lease_owner IS NOT NULL;
+"""
+
+# In the same transaction, so that no crash leaves a copy that takes itself for the original.
+_SAME_INSTALLATION: Final = """
+DO $$ BEGIN
+    IF to_regclass('pinpoint.installation') IS NOT NULL THEN
+        UPDATE pinpoint.installation SET id = '{}';
+    END IF;
+END $$;
 """
 
 # What a migrated database holds before anybody has used it.
@@ -133,6 +143,23 @@ def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]
     }
 
 
+def installation_of(url: str) -> UUID:
+    """Id of the installation that a database is of."""
+    with connected(url) as connection:
+        found: UUID = one(connection, "SELECT id FROM pinpoint.installation")
+        return found
+
+
+def set_installation(url: str, installation: UUID) -> None:
+    """Let a restored database be the installation that it was restored into.
+
+    A backup played on a second machine, while the first one works on, is an installation of its
+    own: it must not take the first one's index for its own.
+    """
+    with connected(url) as connection:
+        connection.execute("UPDATE pinpoint.installation SET id = %s", (installation,))
+
+
 def in_use(url: str) -> bool:
     """Whether somebody has put something into the database."""
     with connected(url) as connection:
@@ -168,8 +195,16 @@ def dump(url: str, to: Path, moment: Snapshot, pgdata: Path | None) -> None:
         raise StackError(f"pg_dump failed: {done.stderr.strip()[-500:]}")
 
 
-def replace_all(url: str, dumped: Path, pgdata: Path | None) -> None:
+def replace_all(
+    url: str, dumped: Path, pgdata: Path | None, installation: UUID | None = None
+) -> None:
     """Put a dump in the place of what the database holds: all of it, or nothing.
+
+    Args:
+        url: Of the database.
+        dumped: What `dump` wrote.
+        pgdata: Of the embedded server; None for another one.
+        installation: Id that the database keeps; None leaves that of the dump.
 
     Raises:
         StackError: It failed; the database is as it was.
@@ -183,19 +218,24 @@ def replace_all(url: str, dumped: Path, pgdata: Path | None) -> None:
             bufsize=0,
         )  # fmt: skip
         with psql:
-            whole = psql.stdin is not None and _play(psql.stdin, dumped, pgdata, said)
+            after = _AFTER_ROWS
+            if installation is not None:
+                after += _SAME_INSTALLATION.format(installation).encode()
+            whole = psql.stdin is not None and _play(psql.stdin, dumped, pgdata, said, after)
         said.seek(0)
         if psql.returncode != 0 or not whole:
             words = said.read().decode(errors="replace").strip()
             raise StackError(f"the database was not replaced and is as it was: {words[-800:]}")
 
 
-def _play(psql: IO[bytes], dumped: Path, pgdata: Path | None, said: IO[bytes]) -> bool:
+def _play(
+    psql: IO[bytes], dumped: Path, pgdata: Path | None, said: IO[bytes], after: bytes
+) -> bool:
     """Feed one transaction; without its last word, psql's end takes all of it back."""
     restore = [_program("pg_restore", pgdata), "--no-owner", "--file=-"]
     parts: tuple[tuple[bytes, tuple[str, ...]], ...] = (
         (_BEGIN, ("--section=pre-data", "--section=data")),
-        (_AFTER_ROWS, ("--section=post-data",)),
+        (after, ("--section=post-data",)),
     )
     try:
         for words, sections in parts:

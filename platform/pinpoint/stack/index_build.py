@@ -22,6 +22,7 @@ from pinpoint.ports import PointSource, VectorIndex
 from pinpoint.settings import Settings
 from pinpoint.stack.processes import end_with
 from pinpoint.store import vectors_wire as wire
+from pinpoint.store.vectors_apart import upsert_apart
 from pinpoint.store.vectors_edge import EdgeIndex
 from pinpoint.store.vectors_remote import FramedIndex
 from pinpoint.store.vectors_verify import check_whole, verify
@@ -83,8 +84,7 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
     index.ensure(source.spec())
     written = 0
     for points in source.stream():
-        index.upsert(points)
-        written += len(points)
+        written += upsert_apart(index.upsert, points)
         report("streaming", written)
     index.delete(source.tombstones())
     report("optimizing", written)
@@ -123,7 +123,7 @@ def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, in
     """
     mark, changed = source.watermark(), 0
     for points in source.stream(since=since):
-        index.upsert(points)
+        upsert_apart(index.upsert, points)
         changed += len(points)
     buried = source.tombstones(since=since)
     index.delete(buried)

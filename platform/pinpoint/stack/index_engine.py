@@ -85,6 +85,11 @@ class Engine:
         self._over.set()
         self._ended(self)
 
+    @property
+    def folder(self) -> Path:
+        """Of the build."""
+        return self._folder
+
     def exchange(self, frame: bytes) -> bytes:
         """Bring a frame, return the answer's; for one thread at a time.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pinpoint import logs
@@ -14,8 +14,8 @@ from pinpoint.errors import IndexUnavailable
 from pinpoint.records import IndexInfo, IndexSpec
 from pinpoint.stack.index_engine import Engine
 from pinpoint.stack.index_folder import Builds
-from pinpoint.stack.places import contract_of_build
-from pinpoint.store.vectors_payload import new_build, no_index
+from pinpoint.stack.places import about_build, contract_of_build
+from pinpoint.store.vectors_payload import check_installation, new_build, no_index
 from pinpoint.store.vectors_remote import EngineIndex
 
 KNOWN_S: Final = 1.0
@@ -43,6 +43,7 @@ class LiveIndex:
         self._replaced_at = -SOON_S
         self._closing = False
         self._touched: set[UUID] | None = None
+        self._read_about: tuple[Path | None, Mapping[str, Any]] = (None, {})
         self.served = EngineIndex(self.exchange)
         """The build that serves; a rebuild reads from it."""
 
@@ -196,6 +197,33 @@ class LiveIndex:
         """Stop recording writes."""
         with self._lock:
             self._touched = None
+
+    def check_installation(self, installation: str | None) -> None:
+        """Refuse an installation that the current build does not belong to.
+
+        Raises:
+            Misconfigured: It belongs to another one, or names none.
+        """
+        if installation is None:
+            return
+        engine = self._engine
+        if engine is None:
+            name = self._builds.current()
+            folder = None if name is None else self._builds.path(name)
+        else:
+            folder = engine.folder
+        if folder is not None and (about := self._about(folder)) is not None:
+            held = about.get("installation")
+            check_installation(None if held is None else str(held), installation)
+
+    def _about(self, folder: Path) -> Mapping[str, Any] | None:
+        """What a build says of itself; it never changes, so it is read once."""
+        if self._read_about[0] != folder:
+            about = about_build(folder)
+            if about is None:
+                return None
+            self._read_about = (folder, about)
+        return self._read_about[1]
 
     def contract(self) -> str | None:
         """The contract of the build that serves, or would if it could be opened."""

@@ -13,7 +13,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from pinpoint.errors import StackError
@@ -217,11 +217,17 @@ class StackPlaces:
 
 def contract_of_build(folder: Path) -> str | None:
     """The contract of a build of the index, also of one that cannot be opened."""
+    about = about_build(folder)
+    return str(about["contract"]) if about is not None and "contract" in about else None
+
+
+def about_build(folder: Path) -> dict[str, Any] | None:
+    """What a build of the index says of itself; None where that cannot be read."""
     try:
         about = json.loads((folder / "index.json").read_text(errors="replace"))
     except (OSError, ValueError):
         return None
-    return str(about["contract"]) if isinstance(about, dict) and "contract" in about else None
+    return about if isinstance(about, dict) else None
 
 
 def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> None:

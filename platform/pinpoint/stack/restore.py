@@ -171,13 +171,14 @@ def _replace(
         if not replace and dumps.in_use(url):
             raise Conflict("somebody has put something into the stack meanwhile")
         migrate.upgrade(url)  # extension and roles, and whether we may
+        installation = dumps.installation_of(url)
         _unpack(reading, places, sums, say)
         say("replacing the database")
         dumped = places.home / "restore.dump"
         try:
             with reading.open(archive.DUMP) as file:
                 archive.copy(file, dumped)
-            dumps.replace_all(url, dumped, pgdata)
+            dumps.replace_all(url, dumped, pgdata, installation)
         finally:
             dumped.unlink(missing_ok=True)
         with dumps.connected(url) as connection:
@@ -186,6 +187,7 @@ def _replace(
             raise StackError(f"the database holds {found}, the backup {manifest.counts}")
         say("migrating the database")
         migrate.upgrade(url)
+        dumps.set_installation(url, installation)
         with dumps.connected(url) as connection:
             counts = dumps.counts_of(connection)
         _drop_other_blobs(places, sums)

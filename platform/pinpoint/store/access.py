@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint.errors import BadRequest, Conflict, NotAuthenticated, NotFound
-from pinpoint.records import SCOPES, ApiKey, Caller, Organization, Scope
+from pinpoint.records import SCOPES, ApiKey, Caller, Organization, Scope, limits
 from pinpoint.store.database import Transactions
 from pinpoint.store.tables import api_keys, organizations
 
@@ -77,6 +77,10 @@ class Access:
         """
         if not name.strip():
             raise BadRequest("an organisation needs a name")
+        try:
+            limits.check_text("name", name)
+        except limits.Unstorable as error:
+            raise BadRequest(error.detail, reason=error.reason) from error
         try:
             with self._transactions.begin() as unit, unit.connection.begin_nested():
                 unit.connection.execute(insert(organizations), {"id": uuid4(), "name": name})

@@ -73,8 +73,12 @@ class FolderBlobs:
         return Path(self.path(locator)).read_bytes()
 
     def delete(self, locator: str) -> None:
-        """Remove bytes; removing what is not there is no error."""
-        self._named(locator).unlink(missing_ok=True)
+        """Remove bytes; removing what is not there is no error, nor is a name that no blob has."""
+        try:
+            path = self._named(locator)
+        except NotFound:
+            return
+        path.unlink(missing_ok=True)
 
     def old(self, older_than_s: float) -> Iterator[str]:
         """Locators of all blobs that were put longer ago than this."""

@@ -45,6 +45,9 @@ _IMAGE_COLUMNS = [
 ]
 
 
+_ITEM_COLUMNS = [column for column in batch_items.c if column.name != "hint"]
+
+
 def select_images() -> Select[Any]:
     """Live images joined with what users want to know of their source."""
     return (
@@ -196,7 +199,8 @@ class Reader:
             .scalar_subquery()
         )
         wanted = (
-            select(batch_items, image_ids.label("image_ids"))
+            # Without the hint: one that the driver cannot read would hide all other items.
+            select(*_ITEM_COLUMNS, image_ids.label("image_ids"))
             .where(self._mine(batch_items), batch_items.c.batch_id == batch_id)
             .where(batch_items.c.place > after)
             .order_by(batch_items.c.place)

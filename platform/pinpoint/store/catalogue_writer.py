@@ -21,6 +21,7 @@ from pinpoint.records import (
     Source,
     SourceKind,
     SourceRoot,
+    limits,
 )
 from pinpoint.store import correcting, erasing, source_roots
 from pinpoint.store.catalogue import Reader
@@ -57,6 +58,7 @@ class Writer(Reader):
         """
         if not name.strip():
             raise BadRequest("a source needs a name")
+        _check_texts(name=name, licence=licence, attribution=attribution)
         if kind not in KINDS:
             raise BadRequest(f"source kind {kind!r} is unknown; there are {', '.join(KINDS)}")
         if originals not in _POLICIES:
@@ -85,6 +87,7 @@ class Writer(Reader):
             BadRequest: The name cannot be part of an id.
         """
         self.source(source_id)
+        _check_texts(external_id=root.name, root=root.path)
         source_roots.add_root(self._connection, self._organization_id, source_id, root)
         return self.source(source_id)
 
@@ -95,6 +98,7 @@ class Writer(Reader):
             NotFound: The source has no root of that name.
         """
         self.source(source_id)
+        _check_texts(root=path)
         return source_roots.move_root(self._connection, source_id, name, path)
 
     def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
@@ -232,14 +236,17 @@ class Writer(Reader):
         return int(canceled.rowcount)
 
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed, canceled and unsettled items again; returns how many."""
+        """Send failed and canceled items again, each once; returns how many.
+
+        Items that wait for a worker or are with one are left alone: the sweep finds lost ones.
+        """
         self.batch(batch_id)
         again = self._connection.execute(
             update(batch_items)
             .where(
                 self._mine(batch_items),
                 batch_items.c.batch_id == batch_id,
-                batch_items.c.state.in_(("failed", "canceled", "received", "stored")),
+                batch_items.c.state.in_(("failed", "canceled")),
                 # Of an erased image nothing is left to try again.
                 batch_items.c.locator != "",
             )
@@ -265,6 +272,7 @@ class Writer(Reader):
         Raises:
             BadRequest: Nothing would change, or no position would be left.
         """
+        _check_texts(creator=fix.creator, sequence=fix.sequence, licence=fix.licence)
         correcting.correct_image(self._connection, image_id, self._mine(images), fix)
         self._send(jobs.INDEX_IMAGES, [image_id])
         return self.image(image_id)
@@ -296,3 +304,16 @@ class Writer(Reader):
                 "index_build": index_build,
             },
         )
+
+
+def _check_texts(**texts: str | None) -> None:
+    """Refuse a text that its column cannot hold.
+
+    Raises:
+        BadRequest: The message names the field.
+    """
+    for column, text in texts.items():
+        try:
+            limits.check_text(column, text)
+        except limits.Unstorable as error:
+            raise BadRequest(error.detail, reason=error.reason) from error

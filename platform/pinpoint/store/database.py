@@ -16,13 +16,14 @@ from uuid import UUID
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pinpoint import logs
-from pinpoint.errors import BrokerUnavailable, DatabaseUnavailable, Misconfigured
+from pinpoint.errors import BadRequest, BrokerUnavailable, DatabaseUnavailable, Misconfigured
 from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue
+from pinpoint.records import limits
 
 _log = logs.get(__name__)
 
@@ -167,19 +168,49 @@ class Transactions:
         self.engine.dispose()
 
 
+_OUTAGES = ("08", "25006", "25P03", "28", "40", "53", "55", "57", "58")
+"""SQLSTATEs, or classes of them, that say nothing of the values in a statement: no connection, a
+server that has become read-only, an idle limit, a refused login, a deadlock, no memory, disk or
+connection left, a lock or time limit, a shutdown, a failing disk."""
+_REFUSED = ("22", "54")
+"""Classes of SQLSTATE of values that cannot be stored: no such time or text, too long for an index.
+psycopg files 54 ("index row size exceeds …") under OperationalError."""
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Driver errors that mean 'not there now' become one of ours; the rest are bugs and stay."""
+    """Driver errors that mean 'not there now' or 'not this value' become ours; the rest are bugs.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer; the same statement may work later.
+        BadRequest: PostgreSQL refuses a value (`not_storable`); it will refuse it again.
+    """
     try:
         yield
     except PoolTimeout as error:
         raise DatabaseUnavailable("no database connection was free for 10 s; try again") from error
-    except OperationalError as error:
-        raise DatabaseUnavailable(f"PostgreSQL does not answer: {_first_line(error)}") from error
+    except UnicodeEncodeError as error:  # the driver meets half of a surrogate pair
+        raise _not_storable() from error
     except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state.startswith(_REFUSED) or (not state and isinstance(error, DataError)):
+            raise _not_storable() from error
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to PostgreSQL was lost; try again") from error
+        # Without a SQLSTATE the server was not reached.
+        if state.startswith(_OUTAGES) or (not state and isinstance(error, OperationalError)):
+            raise DatabaseUnavailable(
+                f"PostgreSQL does not answer: {_first_line(error)}"
+            ) from error
         raise
+
+
+def _not_storable() -> BadRequest:
+    return BadRequest(
+        "a value cannot be stored: it is too long, or no text, number or time that PostgreSQL "
+        "holds",
+        reason=limits.NOT_STORABLE,
+    )
 
 
 def _first_line(error: Exception) -> str:

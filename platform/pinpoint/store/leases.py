@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 
-from pinpoint.records import ClaimedItem, Rejected
-from pinpoint.store.rows import among, hint_from_json, to_source
+from pinpoint.records import ClaimedItem, Rejected, limits
+from pinpoint.records.limits import Unstorable
+from pinpoint.store.rows import among, parse_hint, to_source
 from pinpoint.store.tables import (
     batch_items,
     batches,
@@ -37,12 +51,19 @@ def _free(lease_s: float) -> ColumnElement[bool]:
 
 # Literal, so that the planner can prove that the partial index over open items fits.
 _OPEN = text("batch_items.state IN ('received', 'stored')")
+_HINT_CHARS: Final = 8 * limits.MAX_ATTRIBUTES_BYTES
+"""More of a stored hint is not fetched: one that is longer is cut off and cannot be read."""
+INTERNAL: Final = "internal_error"
+"""Reason of an item whose work ended with an error that nobody foresaw."""
 
 
 def claim(
     connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float, max_attempts: int
-) -> list[ClaimedItem]:
+) -> list[Row[Any]]:
     """Take free items, in order; items tried too often become `failed` and are not returned.
+
+    Returns rows whose hints are still text: `to_claimed` reads one, outside this transaction, so
+    that the try is counted whatever a row holds.
 
     Of several ids only those never tried are taken. A worker that dies with a chunk says nothing
     of any one file in it, and a broker may hand the same chunk out again: so each of its files
@@ -73,26 +94,29 @@ def claim(
 def _give_up(connection: Connection, ids: Sequence[UUID], max_attempts: int) -> None:
     """Fail items that were tried too often."""
     tried = connection.execute(
-        select(batch_items.c.id, batch_items.c.file).where(
+        select(batch_items.c.id, batch_items.c.file, batch_items.c.reason).where(
             among(batch_items.c.id, ids), batch_items.c.attempts >= max_attempts
         )
     )
-    verdicts = {
-        row.id: Rejected(
-            file=row.file,
-            stage="read",
-            reason="too_many_attempts",
-            detail=(
-                f"given up: {max_attempts} workers were gone before they had a verdict; "
-                "`pinpoint batches retry` sends it again"
-            ),
-        )
-        for row in tried
-    }
+    verdicts = {row.id: _given_up(row, max_attempts) for row in tried}
     settle(connection, verdicts, "failed")
 
 
-def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
+def _given_up(row: Any, max_attempts: int) -> Rejected:
+    lost = f"{max_attempts} workers were gone before they had a verdict"
+    failed = f"{max_attempts} tries ended with an error that the log of the workers names"
+    return Rejected(
+        file=row.file,
+        stage="read",
+        reason=INTERNAL if row.reason == INTERNAL else "too_many_attempts",
+        detail=(
+            f"given up: {failed if row.reason == INTERNAL else lost}; "
+            "`pinpoint batches retry` sends it again"
+        ),
+    )
+
+
+def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any]]:
     rows = connection.execute(
         select(
             batch_items.c.id.label("item_id"),
@@ -100,7 +124,8 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
             batch_items.c.external_id,
             batch_items.c.file,
             batch_items.c.locator,
-            batch_items.c.hint,
+            # As text: one that cannot be read would fail the rows of all others with it.
+            func.left(cast(batch_items.c.hint, Text), _HINT_CHARS).label("hint"),
             batch_items.c.attempts,
             batch_items.c.seq.label("arrival"),
             sources,
@@ -110,21 +135,33 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedItem]:
         .where(among(batch_items.c.id, ids), _OPEN)
         .order_by(batch_items.c.seq)
     )
-    return [
-        ClaimedItem(
-            id=row.item_id,
-            organization_id=row.organization_id,
-            source=to_source(row),
-            external_id=row.external_id,
-            file=row.file,
-            locator=row.locator,
-            hint=hint_from_json(row.hint),
-            attempts=row.attempts,
-            arrival=row.arrival,
-            batch_id=row.batch_id,
-        )
-        for row in rows
-    ]
+    return list(rows)
+
+
+def to_claimed(row: Row[Any]) -> ClaimedItem:
+    """A row of `claim` as an item.
+
+    Raises:
+        Unstorable: Its hint cannot be read, or it has a value that cannot be stored.
+    """
+    limits.check_item(row.external_id, row.file, row.locator, None)
+    return ClaimedItem(
+        id=row.item_id,
+        organization_id=row.organization_id,
+        source=to_source(row),
+        external_id=row.external_id,
+        file=row.file,
+        locator=row.locator,
+        hint=parse_hint(row.hint),
+        attempts=row.attempts,
+        arrival=row.arrival,
+        batch_id=row.batch_id,
+    )
+
+
+def refused(row: Row[Any], error: Unstorable) -> Rejected:
+    """The verdict on a row of `claim` that `to_claimed` refuses."""
+    return Rejected(file=row.file, stage="read", reason=error.reason, detail=error.detail)
 
 
 def settle(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: str) -> None:
@@ -165,6 +202,29 @@ def _fail_images(connection: Connection, verdicts: Mapping[UUID, Rejected]) -> N
         )
 
 
+def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail: str) -> None:
+    """Give pending images up that the index cannot take, and the items that wait for them."""
+    failed = list(
+        connection.execute(
+            update(images)
+            .where(among(images.c.id, ids), images.c.state == "pending")
+            .values(state="failed", failure=detail, updated_at=func.now())
+            .returning(images.c.id)
+        ).scalars()
+    )
+    waiting = connection.execute(
+        select(batch_items.c.id, batch_items.c.file)
+        .join(item_images, item_images.c.item_id == batch_items.c.id)
+        .where(among(item_images.c.image_id, failed), item_images.c.done.is_(False), _OPEN)
+        .distinct()
+    )
+    verdicts = {
+        row.id: Rejected(file=row.file, stage="index", reason=reason, detail=detail)
+        for row in waiting
+    }
+    settle(connection, verdicts, "failed")
+
+
 def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     """Images are in the index at their present version: items that wait for nothing else are done.
 
@@ -192,7 +252,15 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     connection.execute(
         update(batch_items)
         .where(batch_items.c.id.in_(touched), batch_items.c.state == "stored", ~waiting)
-        .values(state=batch_items.c.outcome, lease_owner=None, lease_until=None)
+        .values(
+            state=batch_items.c.outcome,
+            # What an earlier try ended with.
+            stage=None,
+            reason=None,
+            detail=None,
+            lease_owner=None,
+            lease_until=None,
+        )
     )
 
 
@@ -228,6 +296,25 @@ def give_back(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
             lease_until=None,
         )
     )
+
+
+def put_off(connection: Connection, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+    """Free a worker's open items after an error; their try counts, and they say what it ended with.
+
+    Items whose lease ended and that somebody else has taken meanwhile stay theirs.
+    """
+    for item, what in sorted(verdicts.items()):
+        connection.execute(
+            update(batch_items)
+            .where(batch_items.c.id == item, batch_items.c.lease_owner == worker, _OPEN)
+            .values(
+                stage=what.stage,
+                reason=what.reason,
+                detail=what.detail,
+                lease_owner=None,
+                lease_until=None,
+            )
+        )
 
 
 def unused(connection: Connection, locators: Sequence[str]) -> list[str]:

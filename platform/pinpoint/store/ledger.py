@@ -20,6 +20,7 @@ from pinpoint.records import (
     Kept,
     Rejected,
 )
+from pinpoint.records.limits import Unstorable
 from pinpoint.store import erasing, holding, keeping, leases, placing
 from pinpoint.store.database import Transactions
 from pinpoint.store.field_layers import with_stored_layers
@@ -52,15 +53,27 @@ class Ledger:
         self._max_attempts = max_attempts
 
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
-        """Take items that nobody else holds; those tried too often are failed instead."""
+        """Take items that nobody else holds; those tried too often are failed instead.
+
+        Those whose row cannot be read are rejected with a reason, and are not returned.
+        """
         with self._transactions.begin() as unit:
-            items = leases.claim(
+            rows = leases.claim(
                 unit.connection,
                 ids,
                 worker,
                 lease_s=self._lease_s,
                 max_attempts=self._max_attempts,
             )
+        items: list[ClaimedItem] = []
+        unreadable: dict[UUID, Rejected] = {}
+        for row in rows:
+            try:
+                items.append(leases.to_claimed(row))
+            except Unstorable as error:
+                unreadable[row.item_id] = leases.refused(row, error)
+        self.settle(unreadable, "rejected")
+        with self._transactions.begin() as unit:
             return with_stored_layers(unit.connection, items)
 
     def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
@@ -71,6 +84,8 @@ class Ledger:
         self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
     ) -> None:
         """Give items their last word."""
+        if not verdicts:
+            return
         with self._transactions.begin() as unit:
             leases.settle(unit.connection, verdicts, verdict)
 
@@ -164,6 +179,16 @@ class Ledger:
         """Free items that could not be worked on through no fault of theirs."""
         with self._transactions.begin() as unit:
             leases.give_back(unit.connection, ids, worker)
+
+    def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
+        """Free items after an error that nobody foresaw; their try counts."""
+        with self._transactions.begin() as unit:
+            leases.put_off(unit.connection, verdicts, worker)
+
+    def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
+        """Give images up that the index cannot take, and the items that wait for them."""
+        with self._transactions.begin() as unit:
+            leases.fail_images(unit.connection, ids, reason, detail)
 
     def unused(self, locators: Sequence[str]) -> list[str]:
         """Those of these blobs that no image and no open item names; none during a backup."""

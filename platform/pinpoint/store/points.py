@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, func, select, text
 
+from pinpoint import logs
 from pinpoint.records import Contract, IndexPoint, IndexSpec, Point
 from pinpoint.store.database import Transactions
+from pinpoint.store.installation import Installation
 from pinpoint.store.rows import content_key, group_of, unpack
 from pinpoint.store.tables import embeddings, images, tombstones
 from pinpoint.store.vectors_payload import slices
+
+_log = logs.get(__name__)
 
 
 def select_points(contract: str) -> Select[Any]:
@@ -65,6 +71,20 @@ def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
     ]
 
 
+def _readable(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
+    """The points of rows; a row that cannot be one is left out, and the log names it."""
+    try:
+        return to_points(rows)
+    except (ValueError, TypeError):
+        points: list[IndexPoint] = []
+        for image_id, group in groupby(rows, key=attrgetter("id")):
+            try:
+                points += to_points(list(group))
+            except (ValueError, TypeError):
+                _log.exception("image left out of the build", image=str(image_id))
+        return points
+
+
 class Points:
     """`ports.PointSource` on the owner's engine.
 
@@ -76,11 +96,14 @@ class Points:
     def __init__(self, transactions: Transactions, contract: Callable[[], Contract]) -> None:
         self._transactions = transactions
         self._contract = contract
+        self._installation = Installation(transactions)
 
     def spec(self) -> IndexSpec:
-        """The contract and its vector widths."""
+        """The contract, its vector widths, and whose index it is."""
         contract = self._contract()
-        return IndexSpec(contract=contract.digest, dims=contract.dims)
+        return IndexSpec(
+            contract=contract.digest, dims=contract.dims, installation=self._installation.id()
+        )
 
     def watermark(self) -> int:
         """The oldest transaction that is still running.
@@ -103,7 +126,7 @@ class Points:
                     .where(images.c.id.in_(ids), images.c.state == "indexed")
                     .order_by(images.c.id)
                 ).all()
-            yield to_points(rows)
+            yield _readable(rows)
 
     def _pages(self, chunk: int) -> Iterator[Sequence[UUID]]:
         after = UUID(int=0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from types import NoneType
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -21,7 +23,9 @@ from pinpoint.records import (
     Source,
     SourceRoot,
     Vector,
+    limits,
 )
+from pinpoint.records.limits import BAD_HINT, Unstorable
 from pinpoint.store.layer_json import origins_of_row
 
 _NAMESPACE = UUID("6f1f2d6e-6c0c-5d39-9a4e-2f0d3a5b7c11")
@@ -70,14 +74,61 @@ def hint_to_json(hint: Hint | None) -> dict[str, Any] | None:
     return values
 
 
-def hint_from_json(values: Mapping[str, Any] | None) -> Hint | None:
-    """The hint that `hint_to_json` wrote."""
+def hint_from_json(values: object) -> Hint | None:
+    """The hint that `hint_to_json` wrote.
+
+    Raises:
+        Unstorable: `bad_hint`: it is no such hint; or it has a value that cannot be stored.
+    """
     if values is None:
         return None
+    if not isinstance(values, Mapping):
+        raise Unstorable(BAD_HINT, "the stored hint is no JSON object")
     known = dict(values)
-    if "captured_at" in known:
-        known["captured_at"] = datetime.fromisoformat(known["captured_at"]).astimezone(UTC)
-    return Hint(**known)
+    for name, value in known.items():
+        if name not in _HINT_TYPES:
+            raise Unstorable(BAD_HINT, "the stored hint has a field that no hint has")
+        # A bool is an int for Python, and no number for us.
+        if isinstance(value, bool) or not isinstance(value, _HINT_TYPES[name]):
+            raise Unstorable(BAD_HINT, f"{name} of the stored hint has a value of the wrong type")
+    if known.get("captured_at") is not None:
+        known["captured_at"] = _moment(known["captured_at"])
+    hint = Hint(**known)
+    limits.check_hint(hint)
+    return hint
+
+
+_NUMBER, _TEXT = (int, float, NoneType), (str, NoneType)
+_HINT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"), _NUMBER),
+    **dict.fromkeys(("captured_at", "creator", "sequence", "licence", "panorama_id"), _TEXT),
+    **dict.fromkeys(("track", "track_name", "time_zone"), _TEXT),
+    "position_source": (str,),
+    "attributes": (dict,),
+}
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Unstorable(BAD_HINT, "captured_at of the stored hint is no time") from error
+    return limits.to_utc("captured_at", moment)
+
+
+def parse_hint(text: str | None) -> Hint | None:
+    """The hint in a row's JSON text.
+
+    Raises:
+        Unstorable: It is no JSON, no hint, or has a value that cannot be stored.
+    """
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unstorable(BAD_HINT, "the stored hint cannot be read as JSON") from error
+    return hint_from_json(values)
 
 
 def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) -> Source:
@@ -154,7 +205,7 @@ def to_batch(row: Row[Any], counts: Mapping[str, int]) -> Batch:
     )
 
 
-def to_item(row: Row[Any]) -> BatchItem:
+def to_item(row: Any) -> BatchItem:
     """A row of `batch_items` with the ids of its images."""
     return BatchItem(
         id=row.id,

@@ -170,7 +170,7 @@ images = Table(
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_changed_xid", "changed_xid"),
-    Index("ix_images_locator", "locator"),
+    Index("ix_images_locator", "locator", postgresql_using="hash"),
     *(kin(column) for column in KINSHIP),
     Index("ix_images_unsettled", "state", postgresql_where=text("state IN ('pending', 'deleted')")),
 )
@@ -282,6 +282,8 @@ batch_items = Table(
     Index(
         "ix_batch_items_locator",
         "locator",
+        # Stores no text: a locator may be longer than a b-tree entry.
+        postgresql_using="hash",
         postgresql_where=text("state IN ('received', 'stored')"),
     ),
     Index(
@@ -318,6 +320,16 @@ queries = Table(
     Column("index_build", Text),
     when("asked_at", stamped=True),
     Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
+)
+
+# One row, made by the migration: the id that the index of this installation carries.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    when("created_at", stamped=True),
+    CheckConstraint("only_row", name="only_row"),
 )
 
 # Numbers over all organisations that jobs leave for `/metrics` and `pinpoint status`.

@@ -90,6 +90,7 @@ class EdgeIndex:
                 build=self._about["build"],
                 points=self._alive(),
                 indexed_vectors=int(self._shard.info().indexed_vectors_count),
+                installation=self._about.get("installation"),
             )
 
     def ensure(self, spec: IndexSpec) -> None:
@@ -97,10 +98,12 @@ class EdgeIndex:
 
         Raises:
             OtherContract: It is there, for another contract.
+            Misconfigured: It is there, and belongs to another installation.
         """
         with self._lock:
             if self._shard is None:
                 self._create(spec)
+        rules.check_installation(self._about.get("installation"), spec.installation)
         rules.check_spec(self._about["contract"], self.dims, spec)
 
     def _create(self, spec: IndexSpec) -> None:
@@ -116,6 +119,8 @@ class EdgeIndex:
         shard.flush()
         self._shard = shard
         self._about |= {"contract": spec.contract, "dims": dict(spec.dims)}
+        if spec.installation is not None:
+            self._about["installation"] = spec.installation
         draft = self._folder / "index.json.new"
         with draft.open("w") as file:
             json.dump(self._about, file)

@@ -31,6 +31,10 @@ class Owner(Told, Protocol):
         """Start a rebuild unless one runs."""
         ...
 
+    def check_installation(self, installation: str | None) -> None:
+        """Raise `Misconfigured` for an installation that the index does not belong to."""
+        ...
+
     def progress(self) -> Mapping[str, Any]:
         """The fields of `RebuildProgress`."""
         ...
@@ -81,6 +85,9 @@ def front(owner: Owner, frame: bytes) -> bytes:
     def called() -> bytes:
         fields, _ = wire.decode(frame, whole=False)
         verb = str(fields.get("verb"))
+        if verb not in wire.OF_THE_OWNER and not (verb == "rebuild" and fields.get("take_over")):
+            asked = fields.get("installation")
+            owner.check_installation(None if asked is None else str(asked))
         if verb in READS:
             return owner.exchange(frame)
         if verb in WRITES:

@@ -16,13 +16,15 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.errors import BadBundle, BadRequest, OtherContract
-from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point
+from pinpoint.errors import BadBundle, BadRequest, Misconfigured, OtherContract
+from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, Point, limits
 
 Item = TypeVar("Item")
 
 UPSERT_SLICE: Final = 128
 """Points in one engine call: longer calls would keep searches waiting."""
+OTHER_INSTALLATION: Final = "other_installation"
+"""Reason of an index that belongs to somebody else."""
 MAX_LIMIT: Final = 10_000
 MAX_TIE: Final = 40_000
 """Equal scores looked through at most."""
@@ -44,13 +46,16 @@ def moment(value: datetime | None) -> str | None:
     """RFC 3339 in UTC, microseconds kept.
 
     Raises:
-        BadRequest: The time has no zone.
+        BadRequest: The time has no zone, or UTC cannot say it.
     """
     if value is None:
         return None
     if value.tzinfo is None:
         raise BadRequest(f"the time {value.isoformat()} has no zone; give an aware time")
-    return value.astimezone(UTC).isoformat()
+    try:
+        return limits.to_utc("the time", value).isoformat()
+    except limits.Unstorable as error:
+        raise BadRequest(error.detail, reason=error.reason) from error
 
 
 def shelf(organization_id: UUID, kind: str) -> str:
@@ -174,6 +179,31 @@ def check_contract(held: str, *given: str | None) -> None:
                 f"the index holds vectors of contract {held}, these are of {contract}; "
                 "`pinpoint bundles use` changes what the index holds"
             )
+
+
+def check_installation(held: str | None, asked: str | None) -> None:
+    """Refuse an index that belongs to another installation.
+
+    Args:
+        held: Id that the index carries; None where it was made by a version that knew none.
+        asked: Id of the installation that asks; None is checked by nobody.
+
+    Raises:
+        Misconfigured: It is another one (`other_installation`).
+    """
+    if asked is None or held == asked:
+        return
+    whose = (
+        "names no installation that it belongs to"
+        if held is None
+        else f"belongs to another installation of Pinpoint ({held[:8]}…, this one is {asked[:8]}…)"
+    )
+    raise Misconfigured(
+        f"the index {whose}, so nothing in it is read or changed: set PINPOINT_QDRANT_ALIAS to a "
+        "name of your own on a shared Qdrant server, or, if nobody else uses this index, run "
+        "`pinpoint index rebuild --take-over`",
+        reason=OTHER_INSTALLATION,
+    )
 
 
 def check_spec(held: str, dims: Mapping[str, int], spec: IndexSpec) -> None:

@@ -7,20 +7,23 @@ that serves, so that a rebuild is a switch of the alias.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 from uuid import UUID
 
+from qdrant_client import QdrantClient
 from qdrant_client import models as m
 
-from pinpoint.errors import BadBundle
+from pinpoint import logs
+from pinpoint.errors import BadBundle, Misconfigured
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_payload as rules
+from pinpoint.store.vectors_apart import upsert_apart
 from pinpoint.store.vectors_filter import lists, plan
 from pinpoint.store.vectors_plan import Chooser, choose, way
-from pinpoint.store.vectors_qdrant_alias import Alias, contract_of
+from pinpoint.store.vectors_qdrant_alias import INSTALLATION, Alias, contract_of
 from pinpoint.store.vectors_qdrant_terms import (
     PAYLOAD_INDEXES,
     buried,
@@ -32,6 +35,7 @@ from pinpoint.store.vectors_qdrant_terms import (
 )
 from pinpoint.store.vectors_verify import check_whole, verify
 
+_log = logs.get(__name__)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -44,6 +48,8 @@ class QdrantIndex:
         alias: Name of the alias; several installations may share a server under different ones.
         timeout_s: Longest wait for one request.
         chooser: How a question is searched that need not be exact.
+        installation: Says which installation this is: a collection of another one is refused.
+        client: One that is shared with other indexes; by default a new one.
     """
 
     def __init__(
@@ -54,8 +60,13 @@ class QdrantIndex:
         timeout_s: int = 30,
         *,
         chooser: Chooser = choose,
+        installation: Callable[[], str] | None = None,
+        client: QdrantClient | None = None,
     ) -> None:
-        self._alias, self._chooser = Alias(url, api_key, alias, timeout_s), chooser
+        self._chooser = chooser
+        self._alias = Alias(
+            url, api_key, alias, timeout_s, installation=installation, client=client
+        )
 
     def info(self) -> IndexInfo:
         """What the index holds and which build it is."""
@@ -73,6 +84,7 @@ class QdrantIndex:
             build=name.rsplit(".", 1)[1],
             points=self._count(name, None),
             indexed_vectors=found.indexed_vectors_count or 0,
+            installation=self._alias.owner_of(name),
         )
 
     def ensure(self, spec: IndexSpec) -> None:
@@ -80,11 +92,13 @@ class QdrantIndex:
 
         Raises:
             OtherContract: It is there, for another contract.
+            Misconfigured: It is there, and belongs to another installation.
         """
         name = self._alias.collection()
         if name is None:
             self._alias.switch(self._create(spec, rules.new_build()))
             return
+        self._alias.check_owner(name)
         rules.check_spec(contract_of(name), self._alias.dims(name), spec)
 
     def _create(self, spec: IndexSpec, build: str) -> str:
@@ -92,22 +106,35 @@ class QdrantIndex:
             raise BadBundle(f"contract {spec.contract!r} cannot be part of a collection's name")
         name = f"{self._alias.name}.{spec.contract}.{build}"
         with self._alias.asking() as client:
-            client.create_collection(name, **collection_config(spec.dims))
+            client.create_collection(
+                name,
+                **collection_config(spec.dims),
+                metadata={} if spec.installation is None else {INSTALLATION: spec.installation},
+            )
             if not self._alias.local:
                 for field, schema in PAYLOAD_INDEXES.items():
                     client.create_payload_index(name, field, schema, wait=True)
         return name
 
-    def rebuild(self, source: PointSource) -> None:
+    def rebuild(self, source: PointSource, *, take_over: bool = False) -> None:
         """Build the next collection from PostgreSQL beside the live one and switch the alias.
 
         Rows that change meanwhile are replayed before and after the switch. A collection for
         another contract than the live one is verified first.
 
+        Args:
+            source: Where the points come from.
+            take_over: Also where the alias leads to another installation's collection, which is
+                left as it is: it may be somebody's.
+
         Raises:
             IndexUnavailable: It does not hold, or does not find, what it should.
+            Misconfigured: The live one belongs to another installation.
         """
         before, mark = self._alias.collection(), source.watermark()
+        ours = before is None or self._is_ours(before)
+        if before is not None and not take_over:
+            self._alias.check_owner(before)
         name = self._create(source.spec(), rules.new_build())
         try:
             self._bring(source, name, 0)
@@ -120,14 +147,23 @@ class QdrantIndex:
         except BaseException:
             self._alias.remove(name)
             raise
-        if before is not None:
+        if before is not None and not ours:
+            _log.warning("collection of another installation is left", collection=before)
+        elif before is not None:
             # First, so that a writer who still holds the old name fails and takes the new one.
             self._alias.remove(before)
         self._bring(source, name, again)
 
+    def _is_ours(self, name: str) -> bool:
+        try:
+            self._alias.check_owner(name)
+        except Misconfigured:
+            return False
+        return True
+
     def _bring(self, source: PointSource, name: str, since: int) -> None:
         for points in source.stream(since=since):
-            self._upsert(name, points)
+            upsert_apart(partial(self._upsert, name), points)
         self._delete(name, source.tombstones(since=since))
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
@@ -273,6 +309,7 @@ class QdrantIndex:
         """Delete the collection that serves and its alias."""
         name = self._alias.collection()
         if name is not None:
+            self._alias.check_owner(name)
             self._alias.remove(name)
 
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from qdrant_client import QdrantClient
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from pinpoint.errors import IndexUnavailable, Misconfigured
+from pinpoint.errors import BadRequest, IndexUnavailable, Misconfigured
+from pinpoint.store.vectors_payload import check_installation
+
+INSTALLATION: Final = "installation"
+"""Key of a collection's metadata: id of the installation that it belongs to."""
+_REFUSED: Final = frozenset({400, 413, 422})
+"""Statuses by which a server says that it cannot take what it was sent."""
 
 T = TypeVar("T")
 
@@ -27,16 +33,29 @@ class Alias:
         api_key: The server's key.
         name: Of the alias.
         timeout_s: Longest wait for one request.
+        installation: Says whose the collections must be; None: nothing is checked.
+        client: One that is shared with others; by default a new one.
     """
 
-    def __init__(self, url: str, api_key: str | None, name: str, timeout_s: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        name: str,
+        timeout_s: int,
+        *,
+        installation: Callable[[], str] | None = None,
+        client: QdrantClient | None = None,
+    ) -> None:
         self.local = url == ":memory:"
         self.name = name
         self._known_dims: dict[str, dict[str, int]] = {}
         self._shelved: dict[str, bool] = {}
+        self._installation = installation
+        self._owners: dict[str, str | None] = {}
         # The in-memory engine is plain numpy without locks.
         self._lock: Any = threading.RLock() if self.local else contextlib.nullcontext()
-        self._client = (
+        self._client = client or (
             QdrantClient(location=url)
             if self.local
             else QdrantClient(url=url, api_key=api_key, timeout=timeout_s)
@@ -54,6 +73,11 @@ class Alias:
             if error.status_code in (401, 403):
                 said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
                 raise Misconfigured(said) from error
+            if error.status_code in _REFUSED:
+                raise BadRequest(
+                    "Qdrant cannot take what it was sent; the log says why",
+                    reason="index_refused",
+                ) from error
             raise IndexUnavailable(f"Qdrant answered {error}") from error
 
     def collection(self) -> str | None:
@@ -82,10 +106,29 @@ class Alias:
         while True:
             name = self.live()
             try:
+                self.check_owner(name)
                 return do(name)
             except (IndexUnavailable, ValueError):  # ValueError: how the in-memory engine says it
                 if self.collection() in (None, name):
                     raise
+
+    def check_owner(self, name: str) -> None:
+        """Refuse a collection of another installation.
+
+        Raises:
+            Misconfigured: It belongs to another one, or names none.
+        """
+        if self._installation is not None:
+            check_installation(self.owner_of(name), self._installation())
+
+    def owner_of(self, name: str) -> str | None:
+        """Id of the installation that a collection belongs to; it never changes."""
+        if name not in self._owners:
+            with self.asking() as client:
+                metadata = client.get_collection(name).config.metadata or {}
+            held = metadata.get(INSTALLATION)
+            self._owners[name] = None if held is None else str(held)
+        return self._owners[name]
 
     def dims(self, name: str) -> Mapping[str, int]:
         """Named vectors of a collection and their width; they never change."""
@@ -121,6 +164,7 @@ class Alias:
         """Delete a collection."""
         self._known_dims.pop(name, None)
         self._shelved.pop(name, None)
+        self._owners.pop(name, None)
         with self.asking() as client:
             client.delete_collection(name)
 

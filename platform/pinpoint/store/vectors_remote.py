@@ -57,7 +57,8 @@ class FramedIndex(ABC):
         Raises:
             OtherContract: It is there, for another contract.
         """
-        self._call({"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)})
+        request = {"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)}
+        self._call({**request, "installation": spec.installation})
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
         """Write points; one whose stored version is higher (tombstones count) is left as it is."""
@@ -155,27 +156,46 @@ class RemoteIndex(FramedIndex):
     Args:
         path: The owner's socket.
         timeout_s: Longest wait for the owner in one call.
+        installation: Says which installation asks; the owner refuses others than that of the
+            index. None: it is not said, and nothing is checked.
     """
 
-    def __init__(self, path: Path, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        timeout_s: float = 30.0,
+        *,
+        installation: Callable[[], str] | None = None,
+    ) -> None:
         self._path = path
         self._timeout_s = timeout_s
         self._own = threading.local()
+        self._installation = installation
+
+    def _call(
+        self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
+    ) -> tuple[wire.Fields, list[wire.Array]]:
+        # Not for what says nothing of the points: it is asked while PostgreSQL is away, too.
+        if self._installation is not None and fields["verb"] not in wire.OF_THE_OWNER:
+            fields = {**fields, "installation": self._installation()}
+        return super()._call(fields, arrays)
 
     def ping(self) -> None:
         """Raise `IndexUnavailable` unless the owner answers, loading or not."""
         self._call({"verb": "ping"})
 
-    def rebuild(self, contract: str | None = None) -> None:
+    def rebuild(self, contract: str | None = None, *, take_over: bool = False) -> None:
         """Start building the next index from PostgreSQL; one that runs already goes on.
 
         Args:
             contract: Digest of the contract that is to serve; None keeps that of today.
+            take_over: Also where the index belongs to another installation.
 
         Raises:
             Conflict: One for another contract is running.
+            Misconfigured: The index belongs to another installation.
         """
-        self._call({"verb": "rebuild", "contract": contract})
+        self._call({"verb": "rebuild", "contract": contract, "take_over": take_over})
 
     def progress(self) -> RebuildProgress:
         """Where the last rebuild stands."""

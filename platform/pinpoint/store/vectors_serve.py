@@ -14,6 +14,8 @@ from pinpoint.records import IndexInfo, IndexSpec
 from pinpoint.store import vectors_wire as wire
 
 MAX_ROWS: Final = 50_000
+ENGINE_FAILED: Final = "index_engine_failed"
+"""Reason of an engine that could not do what it was asked for: its disk, or what it was given."""
 
 
 class OpenBuild(VectorIndex, Protocol):
@@ -53,7 +55,14 @@ def ensure_by(index: Told, fields: wire.Fields, _: list[wire.Array]) -> Answer:
     dims = {str(name): int(width) for name, width in fields["dims"].items()}
     if any(not 0 < width <= wire.MAX_WIDTH for width in dims.values()):
         raise BadRequest(f"vector widths must be 1 to {wire.MAX_WIDTH}, not {dims}")
-    index.ensure(IndexSpec(contract=str(fields["contract"]), dims=dims))
+    installation = fields.get("installation")
+    index.ensure(
+        IndexSpec(
+            contract=str(fields["contract"]),
+            dims=dims,
+            installation=None if installation is None else str(installation),
+        )
+    )
     return {}, ()
 
 
@@ -154,6 +163,11 @@ def said(called: Callable[[], bytes]) -> bytes:
             raise BadRequest(f"not an index message: {error!r}", reason="bad_frame") from error
     except PinpointError as error:
         return wire.encode(wire.pack_error(error))
-    except Exception as error:
+    except Exception:
+        # The engine raises bare Exception for everything: a full disk, or a value it cannot take.
         logs.get(__name__).exception("index.verb_failed")
-        return wire.encode(wire.pack_error(IndexUnavailable(f"the index engine failed: {error}")))
+        failed = IndexUnavailable(
+            "the index engine could not do it; the log of the index names the error",
+            reason=ENGINE_FAILED,
+        )
+        return wire.encode(wire.pack_error(failed))

@@ -28,11 +28,14 @@ from pinpoint.records import (
     IndexPoint,
     IndexQuery,
     Point,
+    limits,
 )
 
 MAX_FRAME: Final = 64 * 2**20
 """Bytes in one frame, either way."""
 MAX_ARRAYS: Final = 4_096
+OF_THE_OWNER: Final = frozenset({"ping", "progress"})
+"""Verbs that say nothing of the points, and so nothing of anybody's installation."""
 MAX_WIDTH: Final = 65_536
 
 Array = NDArray[np.float32]
@@ -131,13 +134,16 @@ def pack_time(value: datetime | None) -> int | None:
     """Microseconds since 1970, UTC.
 
     Raises:
-        BadRequest: The time has no zone.
+        BadRequest: The time has no zone, or UTC cannot say it.
     """
     if value is None:
         return None
     if value.tzinfo is None:
         raise errors.BadRequest(f"the time {value.isoformat()} has no zone; give an aware time")
-    return (value - _EPOCH) // timedelta(microseconds=1)
+    try:
+        return (limits.to_utc("the time", value) - _EPOCH) // timedelta(microseconds=1)
+    except limits.Unstorable as error:
+        raise errors.BadRequest(error.detail, reason=error.reason) from error
 
 
 def unpack_time(value: Any) -> datetime | None:

@@ -1,0 +1,199 @@
+"""What the stores can hold: one place for the limits of every text, time and number.
+
+Checked where a value enters (API, manifest, folder) and again by the worker that stores it. Texts
+are limited in bytes of UTF-8, because a b-tree entry of PostgreSQL may have 2,704 bytes at most.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from pinpoint.records.reading import Capture, Hint
+
+INDEXED_BYTES: Final = 2_048
+"""Longest text in a b-tree beside an id of 16 bytes."""
+MAX_BYTES: Final[Mapping[str, int]] = {
+    # In b-trees.
+    "name": INDEXED_BYTES,
+    "external_id": INDEXED_BYTES,
+    "creator": INDEXED_BYTES,
+    "sequence": INDEXED_BYTES,
+    # In the index payload, as the group of an image; the source's id comes before it.
+    "panorama_id": INDEXED_BYTES,
+    "licence": INDEXED_BYTES,
+    "attribution": INDEXED_BYTES,
+    "camera": INDEXED_BYTES,
+    # Paths: Linux allows 4,096 bytes, and a locator writes each byte as three (`%E4`). The indexes
+    # of locators are hash indexes, which store no text.
+    "file": 4_096,
+    "track": 4_096,
+    "track_name": INDEXED_BYTES,
+    "time_zone": 64,
+    "root": 4_096,
+    "locator": 3 * 4_096 + 64,
+}
+"""Column → most bytes of UTF-8."""
+MAX_ATTRIBUTES_BYTES: Final = 65_536
+"""Most bytes of all attributes of a file, as JSON."""
+NOT_STORABLE: Final = "not_storable"
+"""Reason of a value that a store refuses: no valid text, finite number or time of the calendar."""
+TOO_LONG: Final = "text_too_long"
+"""Reason of a text over its limit in bytes."""
+BAD_HINT: Final = "bad_hint"
+"""Reason of a stored hint that cannot be read back."""
+
+
+class Unstorable(ValueError):
+    """A value that the stores cannot hold.
+
+    Args:
+        reason: `not_storable`, `text_too_long` or `bad_hint`.
+        detail: Which value, and what is wrong with it; fit for a user.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def check_text(column: str, text: str | None) -> None:
+    """Refuse a text that its column cannot hold.
+
+    Raises:
+        Unstorable: It is longer than `MAX_BYTES[column]`, or is no valid text.
+    """
+    if text is None:
+        return
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise Unstorable(
+            NOT_STORABLE, f"{column} holds half of a surrogate pair, which is no valid text"
+        ) from error
+    if "\x00" in text:
+        raise Unstorable(NOT_STORABLE, f"{column} holds a zero byte")
+    if size > MAX_BYTES[column]:
+        raise Unstorable(
+            TOO_LONG,
+            f"{column} has {size} bytes in UTF-8; at most {MAX_BYTES[column]} can be stored",
+        )
+
+
+def check_number(column: str, number: float | None) -> None:
+    """Refuse a number that is not finite.
+
+    Raises:
+        Unstorable: It is NaN, infinite, or too large for a float.
+    """
+    try:
+        finite = number is None or math.isfinite(number)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise Unstorable(NOT_STORABLE, f"{column} is no finite number")
+
+
+def to_utc(column: str, moment: datetime) -> datetime:
+    """The same moment in UTC; a time without a zone is taken for UTC.
+
+    Raises:
+        Unstorable: In UTC it lies outside the years 1 to 9999.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise Unstorable(
+            NOT_STORABLE, f"{column} lies outside the years 1 to 9999 in UTC"
+        ) from error
+
+
+def check_attributes(attributes: Mapping[str, object]) -> None:
+    """Refuse attributes that cannot be stored as JSON.
+
+    Raises:
+        Unstorable: A value is nested or no valid text, or all of them take more than
+            `MAX_ATTRIBUTES_BYTES`.
+    """
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not isinstance(value, str | int | float | bool | None):
+            raise Unstorable(NOT_STORABLE, "attributes hold a value that is no text or number")
+        for text in (name, value):
+            if isinstance(text, str) and not _is_valid(text):
+                raise Unstorable(NOT_STORABLE, "attributes hold a text that is not valid")
+    try:
+        size = len(json.dumps(dict(attributes), ensure_ascii=False).encode())
+    except ValueError as error:  # a number of thousands of digits
+        raise Unstorable(NOT_STORABLE, "attributes hold a number of too many digits") from error
+    if size > MAX_ATTRIBUTES_BYTES:
+        raise Unstorable(
+            TOO_LONG, f"attributes take {size} bytes; at most {MAX_ATTRIBUTES_BYTES} can be stored"
+        )
+
+
+def check_hint(hint: Hint) -> None:
+    """Refuse a hint with a value that cannot be stored.
+
+    Raises:
+        Unstorable: It has one; the detail names the field.
+    """
+    for column in (
+        "creator",
+        "sequence",
+        "licence",
+        "panorama_id",
+        "track",
+        "track_name",
+        "time_zone",
+    ):
+        check_text(column, getattr(hint, column))
+    for column in ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"):
+        check_number(column, getattr(hint, column))
+    if hint.captured_at is not None:
+        to_utc("captured_at", hint.captured_at)
+    check_attributes(hint.attributes)
+
+
+def check_item(external_id: str, file: str, locator: str, hint: Hint | None) -> None:
+    """Refuse a file of a batch whose names or hint cannot be stored.
+
+    Raises:
+        Unstorable: One of them cannot; the detail names it.
+    """
+    check_text("external_id", external_id)
+    check_text("file", file)
+    check_text("locator", locator)
+    if hint is not None:
+        check_hint(hint)
+
+
+def check_capture(capture: Capture) -> None:
+    """Refuse what a file says of itself where it cannot be stored.
+
+    Raises:
+        Unstorable: A value cannot; the detail names it.
+    """
+    for column in ("camera", "creator", "sequence", "licence", "panorama_id"):
+        text = getattr(capture, column)
+        # Cameras write zero bytes; they are taken out when the row is made.
+        check_text(column, None if text is None else text.replace("\x00", ""))
+    for column in ("heading_deg", "altitude_m"):
+        check_number(column, getattr(capture, column))
+    check_number("lat", capture.point.lat)
+    check_number("lon", capture.point.lon)
+    if capture.captured_at is not None:
+        to_utc("captured_at", capture.captured_at)
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text

@@ -1,0 +1,39 @@
+"""The id of this installation, made once by the database; its index carries the same."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from pinpoint.errors import DatabaseUnavailable
+from pinpoint.store.database import Transactions
+
+
+class Installation:
+    """Which installation a database is of.
+
+    Args:
+        transactions: Units of work; the API's role may ask, too.
+    """
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._id: str | None = None
+
+    def id(self) -> str:
+        """The id, asked for once: a process that lives never sees another one.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer, or its schema is older than this code.
+        """
+        if self._id is None:
+            try:
+                with self._transactions.begin() as unit:
+                    asked = unit.connection.execute(text("SELECT tenant.installation()"))
+                    self._id = str(asked.scalar_one())
+            except ProgrammingError as error:
+                raise DatabaseUnavailable(
+                    "the database has an older schema than this code: run `pinpoint up` or "
+                    "`alembic upgrade head`"
+                ) from error
+        return self._id

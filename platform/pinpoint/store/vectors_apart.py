@@ -1,0 +1,38 @@
+"""Filling an index although it refuses some of the points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pinpoint import logs
+from pinpoint.errors import BadBundle, BadRequest, OtherContract
+from pinpoint.records import IndexPoint
+
+_log = logs.get(__name__)
+
+
+def upsert_apart(
+    upsert: Callable[[Sequence[IndexPoint]], None], points: Sequence[IndexPoint]
+) -> int:
+    """Write points; one that the index refuses is left out, and the log names it.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        OtherContract: The index is for another contract.
+        IndexUnavailable: It does not answer.
+    """
+    if not points:
+        return 0
+    try:
+        upsert(points)
+    except OtherContract:
+        raise
+    except (BadRequest, BadBundle) as error:
+        if len(points) == 1:
+            _log.error("point left out", image=str(points[0].id), exc_info=error)
+            return 0
+        half = len(points) // 2
+        return upsert_apart(upsert, points[:half]) + upsert_apart(upsert, points[half:])
+    return len(points)

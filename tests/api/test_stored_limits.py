@@ -1,0 +1,68 @@
+"""What a caller says of a file is refused at the door where no store could hold it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from pinpoint.api.schemas_catalogue import FixIn, HintIn
+from pinpoint.records import limits
+from pinpoint.store.tables import images, sources
+
+CJK = "".join(chr(0x4E00 + n * 7 % 20_000) for n in range(1_000))
+
+
+@pytest.mark.parametrize("field", ["creator", "sequence", "licence", "panorama_id"])
+def test_hint_with_text_over_its_limit_in_bytes_names_the_field(field):
+    assert HintIn.model_validate({field: "x" * 1_000}).record()
+    assert HintIn.model_validate({field: CJK[:682]}).record()
+    with pytest.raises(ValidationError, match="3000 bytes") as caught:
+        HintIn.model_validate({field: CJK})
+    assert caught.value.errors()[0]["loc"] == (field,)
+
+
+@pytest.mark.parametrize("form", [HintIn, FixIn])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_time_outside_the_calendar_in_utc_is_refused(form, moment):
+    with pytest.raises(ValidationError, match="1 to 9999") as caught:
+        form.model_validate({"captured_at": moment})
+    assert caught.value.errors()[0]["loc"] == ("captured_at",)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+01:00"])
+def test_time_at_the_ends_of_the_calendar_is_taken(moment):
+    hint = HintIn.model_validate({"captured_at": moment}).record()
+    assert hint.captured_at is not None
+    assert hint.captured_at.utcoffset().total_seconds() == 0
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {str(n): "x" * 1_000 for n in range(70)},
+        {"a": 10**4_400},
+        {"a": float("nan")},
+        {"a": "\ud800"},
+    ],
+)
+def test_attributes_that_no_store_holds_are_refused(attributes):
+    with pytest.raises(ValidationError) as caught:
+        HintIn.model_validate({"attributes": attributes})
+    assert caught.value.errors()[0]["loc"][0] == "attributes"
+
+
+def test_every_text_in_a_b_tree_has_a_limit():
+    """Of the columns that callers and files fill; a hash index stores no text."""
+    ours = {"kind", "state", "face"}
+    indexed = {
+        column.name
+        for table in (images, sources)
+        for index in table.indexes
+        if index.dialect_options["postgresql"]["using"] not in ("hash", "gist")
+        for column in index.columns
+        if column.type.python_type is str
+    }
+    assert indexed - ours == {"external_id", "creator", "sequence"}
+    for column in indexed - ours | {"name"}:
+        # A b-tree entry has an id of 16 bytes beside the text, and headers.
+        assert limits.MAX_BYTES[column] + 16 + 64 < 2_704

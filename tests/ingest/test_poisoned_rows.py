@@ -1,0 +1,385 @@
+"""One poisoned row costs itself: the others of its chunk, and other organizations, go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+
+from ingest.poison_kinds import CJK, COLUMNS, HINTS
+from pinpoint import jobs
+from pinpoint.errors import BadRequest, DatabaseUnavailable
+from pinpoint.ingest import pipeline
+from pinpoint.ingest.intake import register_folder
+from pinpoint.ingest.reconcile import reconcile
+from pinpoint.ingest.sweep import sweep
+from pinpoint.records import NewItem
+from pinpoint.store.backlog import Backlog
+from pinpoint.store.points import Points
+from rig import WORKER, jpeg, plain_jpeg, write_photos
+
+GOOD = 4
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """Rendering a traceback with its locals takes seconds, and here they are many."""
+    with structlog.testing.capture_logs():
+        yield
+
+
+def register(rig, folder, org):
+    return register_folder(
+        folder,
+        source="photos",
+        kind="photo",
+        organization_id=org,
+        database=rig.operator,
+        settings=rig.settings,
+    )
+
+
+def registered(rig, tmp_path, poisoned=1):
+    """Two organizations with a batch each; their items come in one job, as after a sweep."""
+    found = {}
+    for number, name in enumerate(("poisoned", "innocent")):
+        many = GOOD + (poisoned if name == "poisoned" else 0)
+        write_photos(tmp_path / name, many, first=100 * number)
+        org = rig.organization(name)
+        found[name] = (org, register(rig, tmp_path / name, org))
+    ids = [one for _, some in rig.queue.sent for one in some]
+    rig.queue.sent[:] = [(jobs.INGEST_ITEMS, ids)]
+    return found
+
+
+@pytest.fixture
+def two(rig, tmp_path):
+    return registered(rig, tmp_path)
+
+
+def sql(rig, statement, **values):
+    with rig.owner.begin() as unit:
+        return unit.connection.execute(text(statement), values)
+
+
+def poison_item(rig, two, number=0, **columns):
+    """Write values into one item as no entry point would; returns its id."""
+    with rig.owner.begin() as unit:
+        item = unit.connection.execute(
+            text(
+                "SELECT id FROM batch_items WHERE batch_id = :batch"
+                " ORDER BY seq LIMIT 1 OFFSET :number"
+            ),
+            {"batch": two["poisoned"][1].id, "number": number},
+        ).scalar_one()
+        for column, value in columns.items():
+            kind = "jsonb" if column == "hint" else "text"
+            unit.connection.execute(
+                text(f"UPDATE batch_items SET {column} = CAST(:value AS {kind}) WHERE id = :id"),
+                {"value": value, "id": item},
+            )
+    return item
+
+
+def poison_table(rig, table, event, column, value, code="XX000"):
+    """Let the database refuse one row of a table, as a bug or a full page would."""
+    which = "OLD" if event == "DELETE" else "NEW"
+    sql(
+        rig,
+        f"CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF {which}.{column}::text = '{value}' THEN "
+        f"RAISE EXCEPTION 'poisoned' USING ERRCODE = '{code}'; END IF; RETURN {which}; END $$",
+    )
+    sql(
+        rig,
+        f"CREATE TRIGGER poison BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION poison()",
+    )
+
+
+def swept(rig):
+    return sweep(
+        ledger=rig.ledger,
+        queue=rig.queue,
+        index=rig.index,
+        contract=rig.encoder.contract.digest,
+        chunk=64,
+        tombstone_s=3_600,
+        is_alive=lambda _worker: True,
+    )
+
+
+def batch_of(rig, two, name):
+    org, batch = two[name]
+    with rig.database.read(org) as catalogue:
+        return catalogue.batch(batch.id)
+
+
+def item_of(rig, two, item_id):
+    org, batch = two["poisoned"]
+    with rig.database.read(org) as catalogue:
+        return next(one for one in catalogue.batch_items(batch.id) if one.id == item_id)
+
+
+def test_claim_with_poisoned_rows_ends_those_only(rig, tmp_path):
+    """Every kind at once, in the chunk of two organizations."""
+    kinds = [("hint", *case) for case in HINTS.values()] + COLUMNS
+    two = registered(rig, tmp_path, poisoned=len(kinds))
+    items = [
+        poison_item(rig, two, number, **{column: value})
+        for number, (column, value, _) in enumerate(kinds)
+    ]
+    rig.run()
+    assert batch_of(rig, two, "innocent").indexed == GOOD
+    assert batch_of(rig, two, "poisoned").indexed == GOOD
+    for _ in range(3):  # an error that nobody foresaw is tried again, alone
+        swept(rig)
+        rig.run()
+    names = [*HINTS, *(f"{column} {number}" for number, (column, _, _) in enumerate(COLUMNS))]
+    for name, item_id, (_, _, reason) in zip(names, items, kinds, strict=True):
+        item = item_of(rig, two, item_id)
+        unforeseen = reason == "internal_error"
+        assert (item.state, item.reason, item.attempts) == (
+            "failed" if unforeseen else "rejected",
+            reason,
+            3 if unforeseen else 1,
+        ), name
+        assert item.detail, name
+    assert batch_of(rig, two, "poisoned").complete
+
+
+def test_keep_with_unforeseen_error_counts_tries_and_gives_up(rig, two):
+    item_id = poison_item(rig, two, external_id="poison")
+    poison_table(rig, "images", "INSERT", "external_id", "poison")
+    rig.run()
+    assert batch_of(rig, two, "innocent").indexed == GOOD
+    assert batch_of(rig, two, "poisoned").indexed == GOOD
+    item = item_of(rig, two, item_id)
+    assert (item.state, item.reason, item.attempts) == ("received", "internal_error", 1)
+    assert "poisoned" not in (item.detail or "")
+    for tries in (2, 3, 3):
+        assert swept(rig).items == 1
+        rig.run()
+        assert item_of(rig, two, item_id).attempts == tries
+    item = item_of(rig, two, item_id)
+    assert (item.state, item.reason) == ("failed", "internal_error")
+    assert swept(rig).items == 0
+    sql(rig, "DROP TRIGGER poison ON images")
+    org, batch = two["poisoned"]
+    with rig.database.write(org) as catalogue:
+        assert catalogue.retry_batch(batch.id) == 1
+    rig.run()
+    item = item_of(rig, two, item_id)
+    assert (item.state, item.reason, item.detail) == ("indexed", None, None)
+
+
+def test_keep_with_value_that_the_database_refuses_rejects_that_item_only(rig, two):
+    item_id = poison_item(rig, two, external_id="poison")
+    poison_table(rig, "images", "INSERT", "external_id", "poison", code="54000")
+    rig.run()
+    item = item_of(rig, two, item_id)
+    assert (item.state, item.stage, item.reason) == ("rejected", "store", "not_storable")
+    assert batch_of(rig, two, "innocent").indexed == GOOD
+    assert batch_of(rig, two, "poisoned").indexed == GOOD
+
+
+def test_keep_with_full_disk_is_an_outage_and_costs_no_try(rig, two):
+    item_id = poison_item(rig, two, external_id="poison")
+    poison_table(rig, "images", "INSERT", "external_id", "poison", code="53100")
+    (_, ids) = rig.queue.sent.pop()
+    with pytest.raises(DatabaseUnavailable):
+        pipeline.ingest_items(ids, WORKER, rig.parts)
+    assert item_of(rig, two, item_id).attempts == 0
+    assert rig.ledger.leases() == []
+
+
+def test_index_with_unreadable_vector_fails_that_image_only(rig, two):
+    (_, ids) = rig.queue.sent.pop()
+    item_id = poison_item(rig, two, external_id="poison")
+    sql(
+        rig,
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF EXISTS (SELECT FROM images WHERE id = NEW.image_id AND external_id = 'poison') "
+        "THEN NEW.vector := '\\x010203'; END IF; RETURN NEW; END $$",
+    )
+    sql(
+        rig,
+        "CREATE TRIGGER spoil BEFORE INSERT ON embeddings FOR EACH ROW EXECUTE FUNCTION spoil()",
+    )
+    pipeline.ingest_items(ids, WORKER, rig.parts)
+    item = item_of(rig, two, item_id)
+    assert (item.state, item.stage, item.reason) == ("failed", "index", "not_indexed")
+    assert batch_of(rig, two, "innocent").indexed == GOOD
+    assert batch_of(rig, two, "poisoned").indexed == GOOD
+    assert rig.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
+    assert swept(rig).images == 0
+
+
+def test_rebuild_with_unreadable_vector_leaves_that_image_out(rig, two):
+    rig.run()
+    with rig.owner.begin() as unit:
+        poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
+    sql(rig, "UPDATE embeddings SET vector = '\\x01' WHERE image_id::text = :id", id=poisoned)
+    source = Points(rig.owner, lambda: rig.encoder.contract)
+    points = [point for page in source.stream() for point in page]
+    assert len(points) == 2 * GOOD
+    assert poisoned not in {str(point.id) for point in points}
+
+
+def test_erase_with_row_that_cannot_go_removes_the_others(rig, two):
+    rig.run()
+    with rig.owner.begin() as unit:
+        poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
+    poison_table(rig, "images", "DELETE", "id", poisoned)
+    graves = []
+    for org, _ in two.values():
+        with rig.database.write(org) as catalogue:
+            for one in catalogue.sources():
+                catalogue.erase_source(one.id)
+    for _, ids in rig.queue.sent:
+        graves += ids
+    with pytest.raises(Exception, match="poisoned"):
+        pipeline.erase_images(graves, rig.parts)
+    assert rig.scalar("SELECT count(*) FROM images") == 1
+    assert rig.index.count() == 0
+
+
+def test_reconcile_with_version_beyond_the_column_mends_the_others(rig, two):
+    rig.run()
+    (first, second, *_) = [row[0] for row in rig.index.scroll(None, 100)]
+    by_id = {one.id: one for one in rig.index.fetch([first, second], vectors=True)}
+    rig.index.upsert([replace(by_id[first], version=2**40), replace(by_id[second], version=7)])
+
+    def compare():
+        return reconcile(
+            ledger=rig.ledger,
+            index=rig.index,
+            queue=rig.queue,
+            contract=rig.encoder.contract.digest,
+            chunk=64,
+        )
+
+    with pytest.raises(BadRequest):
+        compare()
+    rig.run()
+    versions = {each: version for each, version, _ in rig.index.scroll(None, 100)}
+    assert versions[second] == 8
+    assert versions[first] == 2**40
+
+
+def test_reembedding_with_row_that_cannot_be_written_does_the_others(rig, two):
+    rig.run()
+    with rig.owner.begin() as unit:
+        poisoned = unit.connection.execute(text("SELECT min(id::text) FROM images")).scalar_one()
+        unit.connection.execute(text("DELETE FROM embeddings"))
+        ids = list(unit.connection.execute(text("SELECT id FROM images")).scalars())
+    poison_table(rig, "embeddings", "INSERT", "image_id", poisoned)
+    done = pipeline.reembed_images(ids, rig.parts, Backlog(rig.owner))
+    assert done.done == 2 * GOOD
+    assert {str(each): why.reason for each, why in done.unreachable.items()} == {
+        poisoned: "internal_error"
+    }
+
+
+def test_retry_sends_failed_items_once_and_leaves_open_ones_alone(rig, two):
+    org, batch = two["poisoned"]
+    with rig.database.write(org) as catalogue:
+        assert catalogue.retry_batch(batch.id) == 0
+    rig.queue.sent.clear()
+    with rig.owner.begin() as unit:
+        mine = list(
+            unit.connection.execute(
+                text("SELECT id FROM batch_items WHERE batch_id = :id ORDER BY seq"),
+                {"id": batch.id},
+            ).scalars()
+        )
+    rig.ledger.claim(mine[1:], WORKER)
+    sql(rig, "UPDATE batch_items SET state = 'failed' WHERE id = :id", id=mine[0])
+    counts = []
+    for _ in range(40):
+        with rig.database.write(org) as catalogue:
+            counts.append(catalogue.retry_batch(batch.id))
+    assert counts == [1] + [0] * 39
+    assert rig.queue.sent == [(jobs.INGEST_ITEMS, [mine[0]])]
+    assert rig.ledger.leases() == [WORKER]
+
+
+def test_register_with_values_that_cannot_be_stored_rejects_those_rows(rig, tmp_path):
+    org = rig.organization()
+    for seed in range(4):
+        (tmp_path / f"{seed}.jpg").write_bytes(plain_jpeg(seed))
+    rows = ["file,latitude,longitude,creator,id", "0.jpg,10,20,Ann,", f"1.jpg,11,21,{CJK},"]
+    rows += [f"2.jpg,12,22,,{CJK}", f"3.jpg,13,23,{'é' * 900},"]
+    (tmp_path / "m.csv").write_text("\n".join(rows), encoding="utf-8")
+    batch = rig.ingest(tmp_path / "m.csv", org)
+    assert (batch.complete, batch.indexed, batch.rejected) == (True, 2, 2)
+    with rig.database.read(org) as catalogue:
+        found = {item.file: item.reason for item in catalogue.batch_items(batch.id)}
+    assert found["1.jpg"] == found["2.jpg"] == "text_too_long"
+
+
+def test_register_with_long_paths_keeps_those_whose_id_fits(rig, tmp_path):
+    """A locator writes each byte as three, so it is far longer than an entry of a b-tree."""
+    org = rig.organization()
+    fits = tmp_path / "in" / "/".join([CJK[:70]] * 5)
+    too_long = tmp_path / "in" / "/".join([CJK[:75]] * 10)
+    for seed, folder in enumerate((fits, too_long)):
+        folder.mkdir(parents=True)
+        (folder / "a.jpg").write_bytes(jpeg(seed, 1.0 + seed, 2.0))
+    batch = rig.ingest(tmp_path / "in", org)
+    assert (batch.complete, batch.indexed, batch.rejected) == (True, 1, 1)
+    assert rig.scalar("SELECT max(octet_length(locator)) FROM images") > 2_704
+    with rig.database.read(org) as catalogue:
+        (item,) = catalogue.batch_items(batch.id, state="rejected")
+    assert item.reason == "text_too_long"
+
+
+def test_names_over_their_limit_are_refused_in_words(rig):
+    org = rig.organization()
+    with rig.database.write(org) as catalogue, pytest.raises(BadRequest, match="name has 3000"):
+        catalogue.add_source(CJK, "photo")
+    with pytest.raises(BadRequest, match="name has 3000"):
+        rig.access.create_organization(CJK)
+
+
+STATEMENTS = [
+    ("SELECT 1 / 0", BadRequest),
+    ("SELECT '0001-01-01'::timestamptz - interval '9000 years'", BadRequest),
+    ("SELECT repeat('x', 10)::int", BadRequest),
+    ("SET LOCAL statement_timeout = '1ms'; SELECT pg_sleep(1)", DatabaseUnavailable),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '53300'; END $$", DatabaseUnavailable),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '57P01'; END $$", DatabaseUnavailable),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '54000'; END $$", BadRequest),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '23505'; END $$", IntegrityError),
+    ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'XX000'; END $$", DBAPIError),
+    ("SELECT * FROM no_such_table", ProgrammingError),
+]
+
+
+def test_database_errors_are_outages_only_where_the_server_is_at_fault(rig):
+    for statement, kind in STATEMENTS:
+        with pytest.raises(kind) as caught, rig.owner.begin() as unit:
+            unit.connection.exec_driver_sql(statement)
+        assert isinstance(caught.value, DatabaseUnavailable) == (kind is DatabaseUnavailable)
+
+
+def test_text_that_is_none_is_refused_and_no_outage(rig):
+    org = rig.organization()
+    with rig.operator.write(org) as catalogue:
+        catalogue.add_source("photos", "photo")
+        batch = catalogue.open_batch(catalogue.source("photos").id)
+    for value in ("a\x00b", "a\ud800b"):
+        item = NewItem(external_id=value, file="f", locator="file:///f")
+        with pytest.raises(BadRequest) as caught, rig.operator.write(org) as catalogue:
+            catalogue.add_items(batch.id, [item])
+        assert caught.value.reason == "not_storable"
+
+
+def test_index_with_text_longer_than_a_page_is_no_outage(rig, two):
+    """As `creator` was: the database refuses it whatever is checked before."""
+    rig.run()
+    with pytest.raises(BadRequest) as caught:
+        sql(rig, "UPDATE images SET creator = :creator", creator=CJK)
+    assert caught.value.reason == "not_storable"
