@@ -1,14 +1,23 @@
-"""Settings in small groups, read from `PINPOINT_*` once by `bootstrap`, never at import."""
+"""Settings in small groups, read from `PINPOINT_*` once by `bootstrap`, never at import.
+
+What the environment does not set may stand in the home's file (`pinpoint.settings_file`).
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinpoint.errors import Misconfigured
+from pinpoint.homes import find_home
+
+PREFIX: Final = "PINPOINT_"
+STACK_VARIABLE: Final = "PINPOINT_STACK"
+"""Environment variable that all processes of a stack inherit; its value is the home's path."""
 
 
 class Places(BaseSettings):
@@ -16,9 +25,13 @@ class Places(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
 
-    home: Annotated[Path, Field(description="Folder of the embedded stack, blobs and bundles.")] = (
-        Path(".pinpoint")
-    )
+    home: Annotated[
+        Path,
+        Field(
+            description="Folder of the embedded stack, blobs and bundles; without it, `.pinpoint` "
+            "in the current folder or the nearest one above it."
+        ),
+    ] = Path(".pinpoint")
     database_url: Annotated[
         str | None, Field(description="postgresql://… of the owner role (migrations, workers).")
     ] = None
@@ -31,6 +44,13 @@ class Places(BaseSettings):
     broker_url: Annotated[str | None, Field(description="Celery broker, redis:// or amqp://.")] = (
         None
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_home(cls, values: Any) -> Any:
+        """Look for the home in the folders above, where nobody names it."""
+        given = isinstance(values, dict) and "home" not in values
+        return {**values, "home": find_home()} if given else values
 
     @field_validator("home")
     @classmethod
@@ -214,17 +234,25 @@ class Settings:
         self.log = log or LogSettings()
 
     @classmethod
-    def from_environment(cls) -> Settings:
-        """Read every group from the environment.
+    def from_environment(cls, home: Path | None = None) -> Settings:
+        """Read every group: from the environment, then from the home's file, then the defaults.
+
+        Args:
+            home: Another home than the environment's.
 
         Raises:
-            Misconfigured: A variable has no usable value; the message names it.
+            Misconfigured: A value cannot be used, or the file names a setting that does not
+                exist; the message names it.
         """
+        # Here, because it lists the groups above.
+        from pinpoint.settings_file import apply_file, describe_error
+
         try:
-            return cls()
+            found = cls(places=None if home is None else Places(home=home))
         except ValidationError as error:
-            first = error.errors()[0]
-            name = "_".join(str(part) for part in first["loc"]).upper()
-            raise Misconfigured(
-                f"setting …{name} ({error.title}): {first['msg']}; got {first.get('input')!r}"
-            ) from error
+            raise Misconfigured(f"the environment: {describe_error(error)}") from error
+        # A process of the stack has every setting in its environment. The file may have changed
+        # since `up`; a process that is restarted must not differ from its neighbors.
+        if os.environ.get(STACK_VARIABLE) != str(found.places.home.resolve()):
+            apply_file(found)
+        return found

@@ -14,6 +14,7 @@ from pinpoint.cli import output
 from pinpoint.cli.batches import show_counts
 from pinpoint.cli.exits import FAILED_ITEMS
 from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.cli.waiting import count_settled, name_continuation
 from pinpoint.client.folders import with_tracks
 from pinpoint.errors import BadRequest, NotFound
 from pinpoint.records import Batch, OriginalsPolicy
@@ -113,15 +114,15 @@ def _upload(
                 raise
             client.add_source(source, kind, originals=originals or "copy")
         bar, task = output.progress("ingest")
-        with bar:
+        seen: list[dict[str, Any]] = []
+
+        def show_progress(batch: dict[str, Any]) -> None:
+            seen[:] = [batch]
+            bar.update(task, completed=count_settled(batch), total=max(batch["items"], 1))
+
+        with name_continuation(lambda: next(iter(seen), None)), bar:
             return client.ingest_folder(
-                path,
-                source=source,
-                manifest=listed,
-                wait=wait,
-                on_progress=lambda batch: bar.update(
-                    task, completed=settled(batch), total=max(batch["items"], 1)
-                ),
+                path, source=source, manifest=listed, wait=wait, on_progress=show_progress
             )
 
 
@@ -149,7 +150,8 @@ def _register(
             settings=services.settings,
         )
         if wait:
-            batch = _follow(services, organization_id, batch)
+            with name_continuation(lambda: as_dict(batch)):
+                batch = _follow(services, organization_id, batch)
     return as_dict(batch)
 
 
@@ -177,11 +179,6 @@ def _follow(services: Services, organization_id: Any, batch: Batch) -> Batch:
                 return batch
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, _LONGEST_WAIT_S)
-
-
-def settled(batch: dict[str, Any]) -> int:
-    """Files of a batch that have their verdict."""
-    return int(batch["items"] - batch["received"] - batch["stored"])
 
 
 def as_dict(batch: Batch) -> dict[str, Any]:

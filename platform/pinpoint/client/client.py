@@ -26,7 +26,11 @@ class Client:
 
     @classmethod
     def open(
-        cls, server: str | None = None, key: str | None = None, organization: str | None = None
+        cls,
+        server: str | None = None,
+        key: str | None = None,
+        organization: str | None = None,
+        home: Path | None = None,
     ) -> Client:
         """Open a client.
 
@@ -34,16 +38,17 @@ class Client:
             server: Base URL of an API; without it, the embedded stack below `PINPOINT_HOME`.
             key: API key.
             organization: In whose name the operator of the embedded stack asks.
+            home: Home of the embedded stack, where it is not the environment's.
 
         Raises:
             StackError: No server was given and no embedded stack is running.
         """
         if server is None and key is None:
-            return cls(Wire.to_embedded(organization))
+            return cls(Wire.to_embedded(organization, home))
         if server is None:
-            found = Wire.to_embedded(None)
+            found = Wire.to_embedded(None, home)
             found.close()
-            return cls(Wire(found.server, key, organization, embedded=True))
+            return cls(Wire(found.server, key, organization, embedded=True, home=found.home))
         return cls(Wire(server, key, organization, embedded=False))
 
     @property
