@@ -89,7 +89,7 @@ def options(
     """Where was this photo taken, and what is the evidence?"""
     if home is not None:
         # All that looks for the home does so in the environment, child processes too.
-        os.environ["PINPOINT_HOME"] = str(home.absolute())
+        os.environ["PINPOINT_HOME"] = str(home.resolve())
     context.obj = Session(server=server, key=key, org=org, as_json=as_json)
 
 

@@ -78,8 +78,8 @@ def show_orphans(status: StackStatus) -> None:
         return
     named = ", ".join(f"{one.name or 'process'} ({one.pid})" for one in status.orphans)
     output.say("")
-    output.say(f"{len(status.orphans)} processes run without their supervisor: {named}")
-    output.say("end them with `pinpoint down`; start the stack again with `pinpoint up`")
+    output.say(f"these processes run without their supervisor: {named}")
+    output.say("end them with `pinpoint down`, then start the stack with `pinpoint up`")
 
 
 def describe_disk(parts: tuple[PartSize, ...]) -> str:

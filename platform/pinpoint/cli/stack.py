@@ -100,7 +100,7 @@ def destroy(
     from pinpoint.stack.destroy import destroy_home, plan_destroy
 
     session = Session.of(context, as_json=as_json)
-    settings = Settings.from_environment(home)
+    settings = Settings.from_environment(None if home is None else home.resolve())
     plan = plan_destroy(settings, keep_bundles=keep_bundles)
     if not session.as_json:
         _show_plan(plan)
@@ -131,7 +131,7 @@ def demo(
     from pinpoint.cli.demo import demo_settings, run_demo
 
     session = Session.of(context, org=org, as_json=as_json)
-    settings = demo_settings(home)
+    settings = demo_settings(None if home is None else home.resolve())
     run_demo(settings, as_json=session.as_json, organization=session.org, out=out)
 
 
@@ -139,7 +139,8 @@ def _show(session: Session, found: StackStatus) -> None:
     if session.as_json:
         output.show_json(found)
         return
-    output.say(f"{found.state}  {found.api_url or ''}  home {found.home}")
+    url = found.api_url if found.api_url and found.state != "down" else ""
+    output.say("  ".join(word for word in (found.state, url, f"home {found.home}") if word))
     if found.processes:
         rows = [(one.name, one.state, one.pid, one.restarts) for one in found.processes]
         output.table(None, ("process", "state", ">pid", ">restarts"), rows)

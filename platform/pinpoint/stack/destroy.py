@@ -59,7 +59,8 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
         )
     if home.resolve() in (Path("/"), Path.home().resolve()):
         raise StackError(f"{home} holds more than a Pinpoint home; nothing was removed")
-    kept = {places.bundles_dir} if keep_bundles and places.bundles_dir.is_dir() else set()
+    own_bundles = places.bundles_dir.is_dir() and any(places.bundles_dir.iterdir())
+    kept = {places.bundles_dir} if keep_bundles and own_bundles else set()
     foreign = set() if owns_cluster(places) else {places.cluster_dir}
     spared, state = {str(path) for path in kept | foreign}, read_state(places)
     return DestroyPlan(

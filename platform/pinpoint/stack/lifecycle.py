@@ -6,7 +6,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -47,7 +47,7 @@ class Orphan:
 
     Args:
         pid: Process id.
-        name: Of its program.
+        name: The stack's name for it, or that of its program.
     """
 
     pid: int
@@ -69,7 +69,8 @@ class StackStatus:
         processes: One entry for each process; the learner's once it was started.
         external: Services used instead of embedded ones: `database`, `broker`, `index`.
         pgdata: Data directory of the embedded PostgreSQL.
-        orphans: Processes of this home that no supervisor watches; `pinpoint down` ends them.
+        orphans: Processes of this home that no supervisor watches, without those below them;
+            `pinpoint down` ends them all.
     """
 
     state: Literal["up", "degraded", "orphaned", "down"]
@@ -155,7 +156,8 @@ def status(settings: Settings) -> StackStatus:
         )
     except GONE:
         left = processes.belonging_to(places) if places.home.is_dir() else []
-        return replace(base, state="orphaned", orphans=_describe_orphans(left)) if left else base
+        orphans = _describe_orphans(left, state)
+        return replace(base, state="orphaned", orphans=orphans) if left else base
     ready = state is not None and _answers(f"{state.api_url}/health/ready")
     well = ready and all(one.state in ("running", "starting") for one in found)
     return replace(
@@ -165,7 +167,7 @@ def status(settings: Settings) -> StackStatus:
         supervisor_pid=pid,
         started_at=datetime.fromisoformat(state.started_at) if state and state.started_at else None,
         processes=found,
-        orphans=_describe_orphans(processes.unsupervised(places, pid)),
+        orphans=_describe_orphans(processes.unsupervised(places, pid), state),
     )
 
 
@@ -305,8 +307,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _describe_orphans(left: Iterable[psutil.Process]) -> tuple[Orphan, ...]:
-    return tuple(Orphan(one.pid, processes.process_name(one)) for one in left)
+def _describe_orphans(
+    left: Sequence[psutil.Process], state: StackState | None
+) -> tuple[Orphan, ...]:
+    """The topmost ones; a process below another one ends with it."""
+    pids, programs_of = {one.pid for one in left}, {} if state is None else state.pids
+    names = {pid: name for name, pid in programs_of.items()}
+    return tuple(
+        Orphan(one.pid, names.get(one.pid) or processes.process_name(one))
+        for one in left
+        if processes.parent_pid(one) not in pids
+    )
 
 
 def _silent(_: str) -> None:

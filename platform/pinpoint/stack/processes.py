@@ -133,6 +133,14 @@ def process_name(process: psutil.Process) -> str:
         return ""
 
 
+def parent_pid(process: psutil.Process) -> int | None:
+    """Process id of the parent, or None if the process has just ended."""
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return None
+
+
 def _alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
