@@ -14,19 +14,15 @@ from pinpoint.cli import output
 from pinpoint.cli.batches import show_counts
 from pinpoint.cli.exits import FAILED_ITEMS
 from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.cli.values import ORIGINALS, check_choice, check_exists, check_kinds
 from pinpoint.cli.waiting import count_settled, name_continuation
 from pinpoint.client.folders import with_tracks
 from pinpoint.errors import BadRequest, NotFound
-from pinpoint.records import Batch, OriginalsPolicy
+from pinpoint.records import Batch
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
-    "reference": "reference",
-    "copy": "copy",
-    "rendition": "rendition",
-}
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 1.0
 
@@ -64,8 +60,9 @@ def ingest(
 ) -> None:
     """Ingest a folder: registered in place on the embedded stack, uploaded to a server."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    if originals is not None and originals not in ORIGINALS:
-        raise BadRequest(f"--originals must be one of {', '.join(ORIGINALS)}")
+    check_exists(path)
+    check_kinds("--kind", [kind])
+    check_choice("--originals", originals, ORIGINALS)
     if session.server is not None or session.key is not None:
         batch = _upload(session, path, source, kind, originals, manifest, wait)
     else:

@@ -10,7 +10,7 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.session import Json, Session
-from pinpoint.errors import BadRequest
+from pinpoint.cli.values import check_exists
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def inspect(
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     for path in paths:
-        if not path.exists():
-            raise BadRequest(f"nothing at {path}: give files, folders or manifests")
+        check_exists(path)
     found: list[tuple[Path, Inspected]] = []
     threads = min(2, os.cpu_count() or 1)
     decoder = ChildDecoder(settings.media, children=threads)

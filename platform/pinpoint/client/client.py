@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pinpoint.client import folders
 from pinpoint.client.wire import Wire, form_of, plain
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequest, describe_cause
 
 Json = dict[str, Any]
 Photo = str | Path | bytes
@@ -281,8 +281,12 @@ def _photo(photo: Photo) -> tuple[str, bytes]:
     path = Path(photo)
     try:
         return path.name, path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadRequest(f"there is no file or folder {path}", reason="unreadable") from error
     except OSError as error:
-        raise BadRequest(f"cannot read {path}: {error.strerror}", reason="unreadable") from error
+        raise BadRequest(
+            f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
+        ) from error
 
 
 def _segment(identity: Id) -> str:
