@@ -115,7 +115,7 @@ def errors_table() -> str:
 
 
 def exits_table() -> str:
-    from pinpoint.cli.exits import EXIT, FAILED_ITEMS, INTERNAL, USAGE
+    from pinpoint.cli.exits import EXIT, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
     from pinpoint.cli.stack import NOT_UP
     from pinpoint.errors import NotAllowed
 
@@ -125,7 +125,8 @@ def exits_table() -> str:
         FAILED_ITEMS: "`pinpoint ingest`: some files failed (rejected ones are no failures); or a "
         "question was answered with no",
         USAGE: "the command line itself was wrong",
-        INTERNAL: "unforeseen; `PINPOINT_LOG_LEVEL=debug` shows where",
+        INTERNAL: "a bug; `PINPOINT_LOG_LEVEL=debug` shows where",
+        INTERRUPTED: "Ctrl-C; the command says what goes on by itself and how to come back to it",
     }
     for code in EXIT.values():
         if code not in (0, FAILED_ITEMS, USAGE, INTERNAL):

@@ -10,7 +10,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from pinpoint import logs
-from pinpoint.errors import BrokerUnavailable, describe_cause
+from pinpoint.errors import BrokerUnavailable
 from pinpoint.jobs import QUEUE_OF, JobName
 
 QUEUE: Final = "celery"
@@ -74,9 +74,7 @@ class CeleryQueue:
                 retry_policy=_SEND_RETRIES,
             )
         except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(
-                f"the broker does not take jobs: {describe_cause(error)}"
-            ) from error
+            raise BrokerUnavailable(f"the broker does not take jobs: {error}") from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` unless the broker answers."""
@@ -89,9 +87,7 @@ class CeleryQueue:
                 connection.ensure_connection(max_retries=1, timeout=3)
                 return _length(connection.default_channel)
         except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(
-                f"the broker does not answer: {describe_cause(error)}"
-            ) from error
+            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
 
     def close(self) -> None:
         """Give the connections back."""

@@ -95,16 +95,21 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
 
 
 def owns_cluster(places: StackPlaces) -> bool:
-    """Whether the database's folder is this home's: a copied home names that of the original."""
+    """Whether the database's folder is this home's.
+
+    A copied home names the folder of the original. One whose home is gone belongs to the home
+    that names it, which was moved.
+    """
     cluster, home = places.cluster_dir, places.home.resolve()
     if not cluster.exists():
         return False
     if cluster.resolve().is_relative_to(home):
         return True
     try:
-        return Path((cluster / "home").read_text(encoding="utf-8").strip()) == home
+        owner = Path((cluster / "home").read_text(encoding="utf-8").strip())
     except OSError:
         return False
+    return owner == home or not owner.exists()
 
 
 def _remove(path: Path) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pinpoint import logs
-from pinpoint.errors import BrokerUnavailable, DatabaseUnavailable, Misconfigured, describe_cause
+from pinpoint.errors import BrokerUnavailable, DatabaseUnavailable, Misconfigured
 from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue
 
@@ -175,10 +175,12 @@ def _translated() -> Iterator[None]:
     except PoolTimeout as error:
         raise DatabaseUnavailable("no database connection was free for 10 s; try again") from error
     except OperationalError as error:
-        raise DatabaseUnavailable(
-            f"PostgreSQL does not answer: {describe_cause(error.orig or error)}"
-        ) from error
+        raise DatabaseUnavailable(f"PostgreSQL does not answer: {_first_line(error)}") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to PostgreSQL was lost; try again") from error
         raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).strip().split("\n")[0]

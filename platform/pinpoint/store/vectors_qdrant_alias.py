@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from pinpoint.errors import IndexUnavailable, Misconfigured, describe_cause
+from pinpoint.errors import IndexUnavailable, Misconfigured
 
 T = TypeVar("T")
 
@@ -49,14 +49,12 @@ class Alias:
             with self._lock:
                 yield self._client
         except ResponseHandlingException as error:
-            raise IndexUnavailable(f"Qdrant does not answer: {describe_cause(error)}") from error
+            raise IndexUnavailable(f"Qdrant does not answer: {error}") from error
         except UnexpectedResponse as error:
             if error.status_code in (401, 403):
                 said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
                 raise Misconfigured(said) from error
-            raise IndexUnavailable(
-                f"Qdrant answered with the status {error.status_code}; its own log says why"
-            ) from error
+            raise IndexUnavailable(f"Qdrant answered {error}") from error
 
     def collection(self) -> str | None:
         """Name of the collection that serves, None before there is one."""
