@@ -15,8 +15,7 @@ from typing import Any, Final
 from pinpoint.cli import demo_report, output
 from pinpoint.cli.demo_report import BUNDLE, LOST, NEW
 from pinpoint.client import Client
-from pinpoint.errors import NotAuthenticated
-from pinpoint.settings import Settings
+from pinpoint.settings import Places, Settings
 from pinpoint.stack import lifecycle
 from pinpoint.world.planets import Planet, Unseen, make_planet
 
@@ -69,7 +68,7 @@ def run_demo(
         report = demo_report.summed_up(client.server, ingested, asked, answers)
     out.mkdir(parents=True, exist_ok=True)
     demo_report.draw_map(report, out / MAP)
-    report |= {"map": str(out / MAP), "try": _lines_to_try(report)}
+    report |= {"map": str(out / MAP), "try": _lines_to_try(report, settings.places.home)}
     if as_json:
         output.show_json(report)
     else:
@@ -169,13 +168,12 @@ def _settled(batch: Json) -> int:
     return sum(batch[name] for name in ("indexed", "updated", "duplicate", "rejected", "failed"))
 
 
-def _lines_to_try(report: Json) -> list[str]:
-    """Commands that work as they stand, with a key's place where the stack has keys."""
+def _lines_to_try(report: Json, home: Path) -> list[str]:
+    """Commands that work as they are; each asks for the operator's key of this machine itself."""
     server, photos = report["server"], report["photos"]
-    curl = f"curl -s{_key_header(server)}"
-    lines = [f"{curl} {server}/health/ready"]
-    if "PINPOINT_KEY" in curl:
-        lines.insert(0, "export PINPOINT_KEY=$(pinpoint keys create demo --scope locate,read)")
+    where = "" if Places().home == home else f"PINPOINT_HOME={shlex.quote(str(home))} "
+    curl = f'curl -s -H "Authorization: Bearer $({where}pinpoint key)"'
+    lines = [f"curl -s {server}/health/ready"]
     if photos:
         photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
         lines.append(f"{curl} -F {photo} {server}/v1/locate")
@@ -183,12 +181,3 @@ def _lines_to_try(report: Json) -> list[str]:
     if cited:
         lines.append(f"{curl} -o cited.jpg {server}/v1/images/{cited[0]}/thumbnail")
     return lines
-
-
-def _key_header(server: str) -> str:
-    try:
-        with Client.open(server) as nobody:
-            nobody.sources()
-    except NotAuthenticated:
-        return ' -H "Authorization: Bearer $PINPOINT_KEY"'
-    return ""

@@ -22,6 +22,7 @@ from pinpoint.cli import (
     indexes,
     ingest,
     inspection,
+    key,
     output,
     search,
     sources,
@@ -44,6 +45,7 @@ app = typer.Typer(
 stack.add_to(app)
 app.add_typer(access.orgs, name="orgs")
 app.add_typer(access.keys, name="keys")
+key.add_to(app)
 app.add_typer(sources.app, name="sources")
 ingest.add_to(app)
 app.add_typer(batches.app, name="batches")
