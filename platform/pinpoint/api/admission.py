@@ -50,6 +50,7 @@ class _Holder:
     """What one key has of a queue."""
 
     places: int = 0
+    last_turn: int = 0
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
@@ -69,7 +70,7 @@ class FairQueue:
         self._most_by_key = max(1, places - max(1, places // 4))
         self._free_places, self._free_bytes = places, most_bytes
         self._holders: dict[str, _Holder] = {}
-        self._waiting = 0
+        self._waiting, self._turn = 0, 0
 
     @property
     def waiting(self) -> int:
@@ -143,22 +144,23 @@ class FairQueue:
         )
 
     def _take(self, holder: _Holder, cost: int) -> None:
+        self._turn += 1
+        holder.last_turn = self._turn
         holder.places += 1
         self._free_places -= 1
         self._free_bytes -= cost
 
     def _let_in(self) -> None:
         while self._free_places > 0:
-            # Of those with equally many places the one first in the dictionary: it came first.
             able = [
-                (holder.places, number, key)
-                for number, (key, holder) in enumerate(self._holders.items())
+                holder
+                for holder in self._holders.values()
                 if holder.waiting and holder.places < self._most_by_key
             ]
             if not able:
                 return
-            key = min(able)[2]
-            holder = self._holders[key]
+            # Of those with equally many places the one that was served longest ago.
+            holder = min(able, key=lambda one: (one.places, one.last_turn))
             if not self._fits(holder, holder.waiting[0].cost):
                 return  # nobody overtakes it, or a large body would wait for ever
             waiter = holder.waiting.popleft()
@@ -167,8 +169,6 @@ class FairQueue:
                 continue
             self._take(holder, waiter.cost)
             waiter.granted.set_result(None)
-            # Behind the others for the next place.
-            self._holders[key] = self._holders.pop(key)
 
     def _drop_for(self, holder: _Holder) -> bool:
         """Put off the last of the key that has the most waiting, if that is more than this one."""

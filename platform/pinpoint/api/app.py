@@ -27,7 +27,7 @@ from pinpoint.stack.sign_in import keyless_warning
 
 _log = logs.get(__name__)
 
-_ROOMS: Final = (locate, batches, images, sources, health, sign_in, metrics)
+ROOMS: Final = (locate, batches, images, sources, health, sign_in, metrics)
 _SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (
@@ -67,7 +67,7 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [room.router for room in _ROOMS]
+    routers = [room.router for room in ROOMS]
     for router in routers:
         app.include_router(router)
     problems.install(app)

@@ -3,8 +3,9 @@
 uvicorn waits for a request's headers as long as it takes. Here a connection is closed that has
 not sent a whole request head in time, be it the first or a later one. And where an answer is sent
 before its request has wholly arrived (a refused upload), the connection is closed in two steps: the
-answer goes out and its end is told, what still comes is dropped for a moment, and then it is cut.
-Closed at once, the system would send a reset, and some clients would lose the answer.
+answer goes out and its end is told, what still comes is dropped for a while, and then it is cut.
+Cut at once, the system would send a reset, and clients that first send all and then read would lose
+the answer. A known caller is given the time to send all; of anybody else little more is read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 256_000
+KNOWN_LINGER_S: Final = 30.0
+KNOWN_LINGER_BYTES: Final = 1_000_000_000
 
 
 def limited_protocol(header_timeout_s: float) -> type[H11Protocol]:
@@ -34,7 +37,7 @@ class _Connection(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_timer: asyncio.TimerHandle | None = None
-        self._lingers, self._dropped = False, 0
+        self._lingers, self._may_drop = False, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -49,9 +52,9 @@ class _Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, or drop it where the answer was sent already."""
         if self._lingers:
-            self._dropped += len(data)
-            if self._dropped > LINGER_BYTES:
-                self.transport.abort()
+            self._may_drop -= len(data)
+            if self._may_drop < 0:
+                self.transport.pause_reading()
             return
         super().data_received(data)
         if self._between_requests():
@@ -79,9 +82,11 @@ class _Connection(H11Protocol):
             return False
         self._lingers = True
         self._stop_watching()
+        known = self.scope["state"].get("caller") is not None
+        self._may_drop = KNOWN_LINGER_BYTES if known else LINGER_BYTES
         transport.write_eof()
         transport.resume_reading()
-        self.loop.call_later(LINGER_S, transport.abort)
+        self.loop.call_later(KNOWN_LINGER_S if known else LINGER_S, transport.abort)
         return True
 
     def _between_requests(self) -> bool:

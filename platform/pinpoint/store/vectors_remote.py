@@ -241,6 +241,9 @@ class _Link:
         # Another descriptor of the same socket: options set on one hold for both.
         self.connection = Connection(os.dup(self._socket.fileno()))
 
+    def __del__(self) -> None:
+        self._socket.close()
+
     def limit(self, wait_s: float) -> None:
         """Let no read or write take longer than `wait_s` seconds."""
         if wait_s == self._limit_s:
