@@ -205,10 +205,8 @@ def test_names_that_are_repeated_in_a_problem_are_cut(api):
     with api.http() as http:
         for answer in (
             http.post(path, files=[(long, ("a.jpg", b"x"))]),
-            http.post(
-                path, files=[("files", ("a.jpg", b"x"))], data={"hints": f'{{"{long}":{{}}}}'}
-            ),
-            http.post(path, files=[("files", ("a.jpg", b"x"))], data={long: "x"}),
+            http.post(path, files=file, data={"hints": f'{{"{long}":{{}}}}'}),
+            http.post(path, files=file, data={long: "x"}),
         ):
             assert answer.status_code in (400, 413, 422)
             assert len(answer.content) < 2_000
