@@ -49,6 +49,7 @@ class Protection:
         self._app, self._rules = app, rules
         self._lanes: tuple[Settings, dict[admission.LaneName, admission.Lane]] | None = None
         self._authenticators: anyio.CapacityLimiter | None = None
+        self._threads: anyio.CapacityLimiter | None = None
         self._late: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,14 +120,19 @@ class Protection:
         """
         if self._authenticators is None:
             self._authenticators = anyio.CapacityLimiter(AUTHENTICATORS)
-        left = deadline.bounded_s(parts.settings.api.request_budget_s)
+            self._threads = anyio.CapacityLimiter(AUTHENTICATORS)
         try:
-            async with asyncio.timeout(left + _GRACE_S):
-                caller = await anyio.to_thread.run_sync(
-                    callers.admit, request, parts, rule.scope, limiter=self._authenticators
-                )
+            # Waited for apart from the look-up, which ends by the request's deadline itself.
+            async with asyncio.timeout(parts.settings.api.request_budget_s / 2):
+                await self._authenticators.acquire_on_behalf_of(request)
         except TimeoutError:
             raise admission.make_overloaded("callers are not looked up in time") from None
+        try:
+            caller = await anyio.to_thread.run_sync(
+                callers.admit, request, parts, rule.scope, limiter=self._threads
+            )
+        finally:
+            self._authenticators.release_on_behalf_of(request)
         request.state.caller = caller
         if caller is not None:
             request.state.organization = caller.organization

@@ -32,9 +32,16 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def connect(cls, *arguments: Any, **options: Any) -> Self:
-        """As psycopg's; a new connection takes no longer than the request may."""
-        left = math.ceil(deadline.bounded_s(CONNECT_S))
-        options["connect_timeout"] = max(_LEAST_CONNECT_S, left)
+        """As psycopg's; a new connection takes hardly longer than the request may.
+
+        Raises:
+            NoAnswerInTime: The deadline has passed.
+        """
+        now = deadline.current()
+        left = CONNECT_S if now is None else min(CONNECT_S, now.remaining_s())
+        if left <= 0:
+            raise NoAnswerInTime("no time left for a new connection")
+        options["connect_timeout"] = max(_LEAST_CONNECT_S, math.ceil(left))
         return super().connect(*arguments, **options)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
