@@ -104,7 +104,7 @@ def errors_table() -> str:
         for kind in kinds
     ]
     only_http = {"invalid_request": 422, "method_not_allowed": 405}
-    only_http |= {"unsupported_media_type": 415, "internal": 500}
+    only_http |= {"unsupported_media_type": 415, "request_timeout": 408, "internal": 500}
     known = {kind.reason for kind in kinds}
     rows += [
         (f"`{PREFIX}{word}`", only_http[word], "", title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import OtherContract
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
@@ -19,20 +21,32 @@ from pinpoint.nets.digests import public_contract
 from pinpoint.ports import Reranker, VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, PlaceList, SourceKind, Vector
 from pinpoint.settings import Settings
-from pinpoint.stack.broker import CeleryQueue
+from pinpoint.stack.broker import (
+    BoundedSender,
+    CeleryQueue,
+    is_broker_failure,
+    refuse_broker,
+)
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store.access import Access
 from pinpoint.store.backlog import Backlog
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.closing import Closing
-from pinpoint.store.database import Transactions, api_engine, owner_engine
+from pinpoint.store.database import (
+    Transactions,
+    api_engine,
+    did_not_answer,
+    owner_engine,
+    refuse_database,
+)
 from pinpoint.store.gallery import Gallery
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.ledger import Ledger
 from pinpoint.store.points import Points
 from pinpoint.store.upkeep import Upkeep
 from pinpoint.store.vectors_qdrant import QdrantIndex
-from pinpoint.store.vectors_remote import RemoteIndex
+from pinpoint.store.vectors_qdrant_alias import is_server_failure
+from pinpoint.store.vectors_remote import RemoteIndex, is_index_failure, refuse_index
 
 if TYPE_CHECKING:
     from pinpoint.nets.embedder import Embedder
@@ -170,7 +184,7 @@ class Services:
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
-    jobs: CeleryQueue
+    jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
     ledger: Ledger | None
     """Only for workers and operators: the API's role cannot reach what it needs."""
@@ -231,8 +245,8 @@ def build(settings: Settings, role: Role) -> Services:
         role: `api` works as the API's role and sees views only; the others as the owner.
     """
     places = StackPlaces(settings.places.home)
-    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
-    index = open_index(settings)
+    queue = _open_queue(settings, places, role)
+    index = open_index(settings, role)
     encoders = Encoders(settings, index)
     transactions = _transactions(settings, places, queue, role)
     owned = role != "api"
@@ -262,11 +276,28 @@ def build(settings: Settings, role: Role) -> Services:
     )
 
 
-def open_index(settings: Settings) -> VectorIndex:
-    """The Qdrant server of the settings, or the embedded owner's socket."""
-    if settings.places.qdrant_url:
-        return QdrantIndex(url=settings.places.qdrant_url, api_key=settings.places.qdrant_api_key)
-    return RemoteIndex(StackPlaces(settings.places.home).index_socket)
+def open_index(settings: Settings, role: Role = "operator") -> VectorIndex:
+    """The Qdrant server of the settings, or the embedded owner's socket.
+
+    Args:
+        settings: Where it is.
+        role: For the API calls are short and fail at once while the index does not answer.
+    """
+    url = settings.places.qdrant_url
+    if url:
+        breaker = CircuitBreaker(refuse_index, is_server_failure) if role == "api" else None
+        most_s = math.ceil(settings.api.request_budget_s) if role == "api" else 30
+        key = settings.places.qdrant_api_key
+        return QdrantIndex(url=url, api_key=key, timeout_s=most_s, breaker=breaker)
+    breaker = CircuitBreaker(refuse_index, is_index_failure) if role == "api" else None
+    return RemoteIndex(StackPlaces(settings.places.home).index_socket, breaker=breaker)
+
+
+def _open_queue(settings: Settings, places: StackPlaces, role: Role) -> CeleryQueue | BoundedSender:
+    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
+    if role != "api":
+        return queue
+    return BoundedSender(queue, CircuitBreaker(refuse_broker, is_broker_failure))
 
 
 def open_point_source(contract: str | None = None) -> Points:
@@ -288,13 +319,15 @@ def open_point_source(contract: str | None = None) -> Points:
 
 
 def _transactions(
-    settings: Settings, places: StackPlaces, queue: CeleryQueue, role: Role
+    settings: Settings, places: StackPlaces, queue: CeleryQueue | BoundedSender, role: Role
 ) -> Transactions:
     if role != "api":
         return Transactions(owner_engine(settings.places.database_url or places.owner_url()), queue)
     own = settings.places.api_database_url
     if own is None and settings.places.database_url is None:
         own = places.api_url()
+    breaker = CircuitBreaker(refuse_database, did_not_answer)
     if own is not None:
-        return Transactions(api_engine(own, own_login=True), queue)
-    return Transactions(api_engine(str(settings.places.database_url), own_login=False), queue)
+        return Transactions(api_engine(own, own_login=True), queue, breaker)
+    shared = api_engine(str(settings.places.database_url), own_login=False)
+    return Transactions(shared, queue, breaker)

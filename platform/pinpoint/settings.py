@@ -179,9 +179,7 @@ class ApiSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_API_", frozen=True)
 
-    host: Annotated[str, Field(description="Address to listen on; without keys only loopback.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
         int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     ] = 0
@@ -196,6 +194,39 @@ class ApiSettings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1, description="Bytes in one upload request.")] = (
         500_000_000
     )
+    allow_keyless: Annotated[
+        bool,
+        Field(
+            description="While there are no keys, serve loopback without one. Behind a proxy that "
+            "serves everybody, so use it on a machine of your own only."
+        ),
+    ] = False
+    request_budget_s: Annotated[
+        float,
+        Field(gt=0, le=300, description="Longest work on one request, its body not counted."),
+    ] = 10.0
+    max_running: Annotated[
+        int,
+        Field(
+            ge=4,
+            le=64,
+            description="Requests worked on at once: half of them questions, a quarter uploads.",
+        ),
+    ] = 16
+    max_waiting: Annotated[
+        int, Field(ge=0, description="Requests of one kind that wait for a place; more get 503.")
+    ] = 256
+    body_budget_bytes: Annotated[
+        int, Field(ge=1_000_000, description="Bytes of bodies held at once, over all requests.")
+    ] = 1_000_000_000
+    max_json_bytes: Annotated[int, Field(ge=1_000, description="Largest JSON body.")] = 1_000_000
+    header_timeout_s: Annotated[
+        float, Field(gt=0, description="Longest wait for a request's first line and headers.")
+    ] = 10.0
+    body_timeout_s: Annotated[float, Field(gt=0, description="Longest pause within a body.")] = 15.0
+    min_body_rate: Annotated[
+        int, Field(ge=0, description="Bytes a second that a body must bring, after 10 s.")
+    ] = 1_000
 
 
 class LogSettings(BaseSettings):

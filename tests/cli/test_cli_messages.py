@@ -120,7 +120,7 @@ def stranger():
 
 
 def test_no_stack_is_one_message_in_every_command(say, tmp_path):
-    code, text = the_same(answers(say, OVER_THE_API + ON_THE_MACHINE))
+    code, text = the_same(answers(say, [*OVER_THE_API, *ON_THE_MACHINE, ["key"]]))
     assert code == 75
     for words in (str(tmp_path / "home"), "pinpoint up", "PINPOINT_HOME", "--server"):
         assert words in text

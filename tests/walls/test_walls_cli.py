@@ -34,7 +34,7 @@ FOREIGN = {
 }
 # These work on the stack itself, for the operator of its machine, or on files: no key opens them.
 OPERATOR = {
-    "up", "down", "status", "destroy", "demo",
+    "up", "down", "status", "destroy", "demo", "key",
     "config list", "config get", "config set", "config unset", "config path",
     "inspect", "backup", "restore",
     "evaluate", "compare", "world make", "calibrate",

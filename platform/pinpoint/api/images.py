@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from pinpoint.api import problems
-from pinpoint.api.callers import needs, services
+from pinpoint.api.callers import needs, sees_paths, services
 from pinpoint.api.schemas_catalogue import FixIn, ImageOut, NeighbourOut, NeighboursOut
 from pinpoint.bootstrap import Services
 from pinpoint.records import Caller
@@ -31,7 +31,7 @@ _PROBLEMS = problems.declared(401, 403, 404, 422, 503)
 def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
     """One gallery row; a deleted one is not found."""
     with parts.database.read(caller.organization_id) as catalogue:
-        return ImageOut.of(catalogue.image(image_id))
+        return ImageOut.of(catalogue.image(image_id), paths=sees_paths(caller))
 
 
 @router.patch(
@@ -43,7 +43,8 @@ def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
 def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) -> ImageOut:
     """Correct a position or another field; the version rises and the index follows."""
     with parts.database.write(caller.organization_id) as catalogue:
-        return ImageOut.of(catalogue.fix_image(image_id, body.record()))
+        image = catalogue.fix_image(image_id, body.record())
+    return ImageOut.of(image, paths=sees_paths(caller))
 
 
 @router.delete(
@@ -99,7 +100,7 @@ def list_neighbours(
         near = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
     return NeighboursOut(
         neighbours=[
-            NeighbourOut(image=ImageOut.of(image), distance_m=distance_m)
+            NeighbourOut(image=ImageOut.of(image, paths=sees_paths(caller)), distance_m=distance_m)
             for image, distance_m in near
         ]
     )

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pinpoint.api.schemas_basics import GeoPoint, thumbnail_url
+from pinpoint.api.times import Time
 from pinpoint.records import Batch, BatchItem, Hint, Image, ImageFix, OriginalsPolicy, Point, Source
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
 Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
@@ -58,9 +60,10 @@ class SourceOut(_Row):
     images: int
 
     @classmethod
-    def of(cls, source: Source) -> SourceOut:
-        """One source."""
-        return cls.model_validate(source)
+    def of(cls, source: Source, *, paths: bool = False) -> SourceOut:
+        """One source; its folder only for who may see paths of this machine."""
+        shown = cls.model_validate(source)
+        return shown if paths else shown.model_copy(update={"root": None})
 
 
 class SourcesOut(BaseModel):
@@ -161,14 +164,14 @@ class HintIn(_Sent):
 
     lat: Finite | None = None
     lon: Finite | None = None
-    captured_at: AwareDatetime | None = None
+    captured_at: Time | None = None
     heading_deg: Finite | None = None
     altitude_m: Finite | None = None
     creator: Cell | None = None
     sequence: Cell | None = None
     licence: Cell | None = None
     panorama_id: Cell | None = None
-    attributes: dict[Text, Cell | Finite | int | bool | None] = Field(
+    attributes: dict[Text, Cell | Finite | Whole | bool | None] = Field(
         default_factory=dict, max_length=256
     )
 
@@ -187,7 +190,7 @@ class FixIn(_Sent):
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
         default=None, description="Goes together with lat.", examples=[2.3522]
     )
-    captured_at: AwareDatetime | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
+    captured_at: Time | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
     creator: Text | None = None
     sequence: Text | None = None
@@ -253,9 +256,11 @@ class ImageOut(BaseModel):
     thumbnail_url: str
 
     @classmethod
-    def of(cls, image: Image) -> ImageOut:
-        """One image."""
+    def of(cls, image: Image, *, paths: bool = False) -> ImageOut:
+        """One image; where its file is only for who may see paths of this machine."""
         own = {name: getattr(image, name) for name in _SAME if name != "attributes"}
+        if not paths and str(image.locator).startswith("file:"):
+            own["locator"] = None
         return cls(
             **own,
             lat=image.point.lat,

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from pinpoint.api import problems
-from pinpoint.api.callers import needs, services
+from pinpoint.api.callers import needs, sees_paths, services
 from pinpoint.api.schemas_catalogue import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
 from pinpoint.bootstrap import Services
 from pinpoint.records import Caller
@@ -38,7 +38,9 @@ NameOrId = Annotated[
 def list_sources(caller: Reader, parts: Parts) -> SourcesOut:
     """All sources by name, with their number of images."""
     with parts.database.read(caller.organization_id) as catalogue:
-        return SourcesOut(sources=[SourceOut.of(source) for source in catalogue.sources()])
+        found = catalogue.sources()
+    paths = sees_paths(caller)
+    return SourcesOut(sources=[SourceOut.of(source, paths=paths) for source in found])
 
 
 @router.post(
@@ -58,7 +60,7 @@ def add_source(caller: Ingester, parts: Parts, body: SourceIn) -> SourceOut:
             attribution=body.attribution,
             originals=body.originals,
         )
-    return SourceOut.of(source)
+    return SourceOut.of(source, paths=sees_paths(caller))
 
 
 @router.get(
@@ -70,7 +72,7 @@ def add_source(caller: Ingester, parts: Parts, body: SourceIn) -> SourceOut:
 def get_source(source_id: NameOrId, caller: Reader, parts: Parts) -> SourceOut:
     """One source, by name or id."""
     with parts.database.read(caller.organization_id) as catalogue:
-        return SourceOut.of(catalogue.source(source_id))
+        return SourceOut.of(catalogue.source(source_id), paths=sees_paths(caller))
 
 
 @router.delete(

@@ -28,6 +28,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint destroy --home .pinpoint-demo --yes",
         "pinpoint destroy --keep-bundles",
     ),
+    "key": ("pinpoint key",),
     "demo": ("pinpoint demo", "pinpoint demo --home /tmp/pinpoint-demo --out /tmp/map"),
     "config list": ("pinpoint config list", "pinpoint config list --all --json"),
     "config get": ("pinpoint config get api_port",),

@@ -26,6 +26,7 @@ from pinpoint.cli import (
     indexes,
     ingest,
     inspection,
+    key,
     output,
     search,
     sources,
@@ -50,6 +51,7 @@ stack.add_to(app)
 app.add_typer(config.app, name="config")
 app.add_typer(access.orgs, name="orgs")
 app.add_typer(access.keys, name="keys")
+key.add_to(app)
 app.add_typer(sources.app, name="sources")
 ingest.add_to(app)
 waiting.add_to(batches.app)

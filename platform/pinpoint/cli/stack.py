@@ -47,6 +47,9 @@ def up(context: typer.Context, as_json: Json = False) -> None:
         output.note(f"using the home of a folder above: {home}")
     found = lifecycle.up(settings, output.note)
     _show(session, found)
+    if not session.as_json and found.api_url is not None:
+        # Not in the document of --json, which is kept in logs: a token signs whoever has it in.
+        _show_access(settings, found.api_url)
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:
@@ -146,6 +149,20 @@ def _show(session: Session, found: StackStatus) -> None:
         output.table(None, ("process", "state", ">pid", ">restarts"), rows)
     if found.external:
         output.say(f"not embedded: {', '.join(found.external)}")
+
+
+def _show_access(settings: Settings, api_url: str) -> None:
+    """How a browser and other programs on this machine get in, and what is open to everybody."""
+    from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.sign_in import LASTS_S, keyless_warning, make_sign_in_url
+
+    url = make_sign_in_url(StackPlaces(settings.places.home), api_url)
+    output.say("")
+    output.say(f"in a browser on this machine (once, within {LASTS_S / 60:.0f} min): {url}")
+    output.say("for curl and other programs: pinpoint key")
+    warning = keyless_warning(settings)
+    if warning is not None:
+        output.note(f"pinpoint: {warning}")
 
 
 def _show_plan(plan: DestroyPlan) -> None:

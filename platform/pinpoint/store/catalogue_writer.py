@@ -25,6 +25,7 @@ from pinpoint.records import (
 from pinpoint.store import erasing
 from pinpoint.store.catalogue import Reader
 from pinpoint.store.database import UnitOfWork
+from pinpoint.store.names import check_name
 from pinpoint.store.rows import geography, hint_to_json
 from pinpoint.store.tables import batch_items, batches, images, queries, sources
 
@@ -52,10 +53,9 @@ class Writer(Reader):
 
         Raises:
             Conflict: The name is taken.
-            BadRequest: Kind or policy is unknown, or the name is empty.
+            BadRequest: Kind or policy is unknown, or the name cannot be used (`store.names`).
         """
-        if not name.strip():
-            raise BadRequest("a source needs a name")
+        check_name(name, "source")
         if kind not in KINDS:
             raise BadRequest(f"source kind {kind!r} is unknown; there are {', '.join(KINDS)}")
         if originals not in _POLICIES:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from qdrant_client import models as m
 
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BadBundle
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
@@ -44,6 +45,7 @@ class QdrantIndex:
         alias: Name of the alias; several installations may share a server under different ones.
         timeout_s: Longest wait for one request.
         chooser: How a question is searched that need not be exact.
+        breaker: As `Alias`.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class QdrantIndex:
         timeout_s: int = 30,
         *,
         chooser: Chooser = choose,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
-        self._alias, self._chooser = Alias(url, api_key, alias, timeout_s), chooser
+        self._alias = Alias(url, api_key, alias, timeout_s, breaker)
+        self._chooser = chooser
 
     def info(self) -> IndexInfo:
         """What the index holds and which build it is."""

@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import IndexUnavailable, Misconfigured
 
 T = TypeVar("T")
@@ -27,9 +28,18 @@ class Alias:
         api_key: The server's key.
         name: Of the alias.
         timeout_s: Longest wait for one request.
+        breaker: Leaves a server alone that does not answer; None asks it every time.
     """
 
-    def __init__(self, url: str, api_key: str | None, name: str, timeout_s: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        name: str,
+        timeout_s: int,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
+        self._attempt = contextlib.nullcontext if breaker is None else breaker.attempt
         self.local = url == ":memory:"
         self.name = name
         self._known_dims: dict[str, dict[str, int]] = {}
@@ -45,16 +55,20 @@ class Alias:
     @contextlib.contextmanager
     def asking(self) -> Iterator[QdrantClient]:
         """The client; its errors become ours."""
-        try:
-            with self._lock:
-                yield self._client
-        except ResponseHandlingException as error:
-            raise IndexUnavailable(f"Qdrant does not answer: {error}") from error
-        except UnexpectedResponse as error:
-            if error.status_code in (401, 403):
-                said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
-                raise Misconfigured(said) from error
-            raise IndexUnavailable(f"Qdrant answered {error}") from error
+        with self._attempt():
+            try:
+                with self._lock:
+                    yield self._client
+            except ResponseHandlingException as error:
+                # The cause names addresses and the system's words: they stay in the chain.
+                raise IndexUnavailable("the Qdrant server does not answer") from error
+            except UnexpectedResponse as error:
+                if error.status_code in (401, 403):
+                    said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
+                    raise Misconfigured(said) from error
+                raise IndexUnavailable(
+                    f"the Qdrant server refused a request with status {error.status_code}"
+                ) from error
 
     def collection(self) -> str | None:
         """Name of the collection that serves, None before there is one."""
@@ -127,6 +141,14 @@ class Alias:
     def close(self) -> None:
         """Close the client."""
         self._client.close()
+
+
+def is_server_failure(error: BaseException) -> bool:
+    """Whether an error means that the server did not answer, or not as a server that works."""
+    cause = error.__cause__
+    if isinstance(cause, UnexpectedResponse):
+        return (cause.status_code or 500) >= 500
+    return isinstance(error, IndexUnavailable) and isinstance(cause, ResponseHandlingException)
 
 
 def contract_of(name: str) -> str:
