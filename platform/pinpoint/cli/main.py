@@ -35,7 +35,7 @@ from pinpoint.cli import (
     waiting,
     world,
 )
-from pinpoint.cli.exits import EXIT, INTERNAL, INTERRUPTED
+from pinpoint.cli.exits import EXIT, INTERNAL
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.errors import NotAllowed, PinpointError, describe_cause
 
@@ -104,10 +104,6 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         app()
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            output.note("pinpoint: interrupted")
-        raise
     except PinpointError as error:
         output.note(f"pinpoint: {error.message}")
         sys.exit(EXIT[type(error)])
