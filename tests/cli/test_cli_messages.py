@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from media.pictures import noise, saved
-from pinpoint.cli.main import main
+from pinpoint.cli import output
+from pinpoint.cli.main import describe_unforeseen, main
+from pinpoint.errors import describe_cause
 
 BATCH = "3f0c1d9e-6f2a-4d0b-9a51-0c2f6a1b7d10"
 PYTHON_TEXT = re.compile(
@@ -210,3 +212,39 @@ def test_a_bad_value_is_one_message_in_every_command(say, api, option, value, co
     code, text = the_same(answers(say, called, "--server", api.url))
     assert code in (2, 64)
     assert value in text
+
+
+def test_describe_cause_has_no_words_of_python(tmp_path):
+    errors = [
+        ConnectionRefusedError(111, "Connection refused"),
+        FileNotFoundError(2, "No such file or directory"),
+        OSError(28, "No space left on device"),
+        TimeoutError("timed out"),
+        OSError("[Errno -2] Name or service not known"),
+        RuntimeError("[Errno 5] first line\nsecond line"),
+        ValueError(""),
+    ]
+    told = [describe_cause(error) for error in errors]
+    assert told == [
+        "it refuses the connection",
+        "nothing listens there",
+        "no space left on device",
+        "no answer in time",
+        "no machine of that name is known",
+        "first line",
+        "it gave no reason",
+    ]
+
+
+def test_describe_unforeseen_names_the_place_of_a_bug_and_not_its_text():
+    with pytest.raises(TypeError, match="has no JSON form") as raised:
+        output.wire(object())
+    told = describe_unforeseen(raised.value)
+    assert re.match(r"pinpoint: this is a bug \(TypeError at output\.py:\d+\); repeat", told)
+    assert "JSON" not in told
+
+
+def test_describe_unforeseen_of_a_file_is_the_file_and_why(tmp_path):
+    with pytest.raises(IsADirectoryError) as raised:
+        tmp_path.read_bytes()
+    assert describe_unforeseen(raised.value) == f"pinpoint: {tmp_path}: is a directory"
