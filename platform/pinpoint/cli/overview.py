@@ -39,7 +39,7 @@ class Overview:
         return sum(part.bytes for part in self.disk)
 
 
-def look(settings: Settings) -> Overview:
+def read_overview(settings: Settings) -> Overview:
     """Read bundle and disk use from the files of the home; needs no running stack."""
     from pinpoint.stack.places import StackPlaces
     from pinpoint.stack.sizes import measure_home
@@ -60,7 +60,7 @@ def as_json(found: Overview) -> dict[str, Any]:
     }
 
 
-def show(found: Overview, work: Standing | None) -> None:
+def show_overview(found: Overview, work: Standing | None) -> None:
     """Print it for people."""
     fresh = f"none yet; a new index is made with {found.next_bundle}"
     rows = [("bundle", found.bundle or fresh)]

@@ -72,7 +72,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     found = lifecycle.status(settings)
     work = None if found.state == "down" and not found.external else standing.ask(settings)
-    held = overview.look(settings)
+    held = overview.read_overview(settings)
     if session.as_json:
         work_shown = None if work is None else standing.as_json(work)
         output.show_json({**output.wire(found), **overview.as_json(held), "work": work_shown})
@@ -80,7 +80,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         _show(session, found)
         overview.show_orphans(found)
         if homes.is_home(settings.places.home):
-            overview.show(held, work)
+            overview.show_overview(held, work)
         if work is not None:
             standing.show(work)
         if found.state == "down":
@@ -108,7 +108,7 @@ def destroy(
     if not session.as_json:
         _show_plan(plan)
     if not yes:
-        _confirm(plan)
+        _confirm_destroy(plan)
     destroy_home(settings, plan, output.note)
     if session.as_json:
         output.show_json({"home": plan.home, "bytes": plan.bytes, "kept": plan.kept})
@@ -180,7 +180,7 @@ def _show_plan(plan: DestroyPlan) -> None:
     output.say("photos that were registered where they are are not touched")
 
 
-def _confirm(plan: DestroyPlan) -> None:
+def _confirm_destroy(plan: DestroyPlan) -> None:
     """Have the name of the home typed.
 
     Raises:

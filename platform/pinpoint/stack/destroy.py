@@ -87,11 +87,11 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
         shutil.rmtree(folder, ignore_errors=True)
     for entry in list(places.home.iterdir()):
         if str(entry) not in plan.kept:
-            _remove(entry)
+            _remove_path(entry)
     if not plan.kept:
-        _remove(places.home.resolve())
+        _remove_path(places.home.resolve())
         if places.home.is_symlink():
-            _remove(places.home)
+            _remove_path(places.home)
 
 
 def owns_cluster(places: StackPlaces) -> bool:
@@ -112,7 +112,7 @@ def owns_cluster(places: StackPlaces) -> bool:
     return owner == home or not owner.exists()
 
 
-def _remove(path: Path) -> None:
+def _remove_path(path: Path) -> None:
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

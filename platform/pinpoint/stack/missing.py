@@ -30,7 +30,9 @@ def missing_stack(home: Path) -> StackError:
             f"{home} belongs to another user; set PINPOINT_HOME to a folder of yours, or ask "
             "that user's stack with --server URL --key KEY"
         )
-    return StackError(f"no stack is running in {home}{_describe(home)}: {_ADVICE}", reason=REASON)
+    return StackError(
+        f"no stack is running in {home}{_describe_home(home)}: {_ADVICE}", reason=REASON
+    )
 
 
 def check_running(settings: Settings) -> None:
@@ -62,7 +64,7 @@ def connects(path: Path) -> bool:
     return True
 
 
-def _describe(home: Path) -> str:
+def _describe_home(home: Path) -> str:
     """How the home was found, and what is there."""
     if homes.is_home(home):
         return " (it is down)"

@@ -47,12 +47,12 @@ def measure_home(places: StackPlaces, limit_s: float | None = None) -> tuple[Par
         "logs": places.logs_dir,
         "redis": places.redis_dir,
     }
-    found = [_measure(name, folder, (), deadline) for name, folder in parts.items()]
-    found.append(_measure("other", places.home, tuple(parts.values()), deadline))
+    found = [_measure_folder(name, folder, (), deadline) for name, folder in parts.items()]
+    found.append(_measure_folder("other", places.home, tuple(parts.values()), deadline))
     return tuple(one for one in found if Path(one.path).is_dir())
 
 
-def _measure(
+def _measure_folder(
     part: str, folder: Path, without: tuple[Path, ...], deadline: float | None
 ) -> PartSize:
     """Add up a folder; folders in `without` and what vanishes meanwhile do not count."""
