@@ -10,7 +10,7 @@ help:  ## say what there is
 setup:  ## install what is missing: system packages, .venv, Python packages
 	@deploy/install.sh --for-tests
 
-demo:  ## bring the stack up, ingest a small gallery, locate photos it has not seen
+demo:  ## a stack of its own: ingest a small gallery, locate photos it has not seen
 	@deploy/install.sh
 	@.venv/bin/pinpoint demo
 
@@ -42,7 +42,8 @@ fmt: setup  ## put the code into form
 	@.venv/bin/ruff check --fix-only --quiet
 	@.venv/bin/ruff format
 
-clean:  ## take the stack down, remove caches; data and .venv stay
-	@if [ -x .venv/bin/pinpoint ]; then .venv/bin/pinpoint down; fi
+clean:  ## take both stacks down, remove caches; data and .venv stay
+	@if [ -x .venv/bin/pinpoint ]; then .venv/bin/pinpoint down; \
+		[ ! -d .pinpoint-demo ] || .venv/bin/pinpoint --home .pinpoint-demo down; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -161,6 +161,11 @@ class RunningStack:
     def operator_key(self) -> str:
         return self.places.operator_key_file.read_text(encoding="utf-8").strip()
 
+    @property
+    def as_operator(self) -> dict[str, str]:
+        """Headers of a request by the operator of this machine."""
+        return {"Authorization": f"Bearer {self.operator_key}"}
+
 
 @pytest.fixture(scope="session")
 def running_stack() -> Iterator[RunningStack]:

@@ -104,7 +104,7 @@ def errors_table() -> str:
         for kind in kinds
     ]
     only_http = {"invalid_request": 422, "method_not_allowed": 405}
-    only_http |= {"unsupported_media_type": 415, "internal": 500}
+    only_http |= {"unsupported_media_type": 415, "request_timeout": 408, "internal": 500}
     known = {kind.reason for kind in kinds}
     rows += [
         (f"`{PREFIX}{word}`", only_http[word], "", title)
@@ -115,7 +115,7 @@ def errors_table() -> str:
 
 
 def exits_table() -> str:
-    from pinpoint.cli.exits import EXIT, FAILED_ITEMS, INTERNAL, USAGE
+    from pinpoint.cli.exits import EXIT, FAILED_ITEMS, INTERNAL, INTERRUPTED, USAGE
     from pinpoint.cli.stack import NOT_UP
     from pinpoint.errors import NotAllowed
 
@@ -125,7 +125,8 @@ def exits_table() -> str:
         FAILED_ITEMS: "`pinpoint ingest`: some files failed (rejected ones are no failures); or a "
         "question was answered with no",
         USAGE: "the command line itself was wrong",
-        INTERNAL: "unforeseen; `PINPOINT_LOG_LEVEL=debug` shows where",
+        INTERNAL: "a bug; `PINPOINT_LOG_LEVEL=debug` shows where",
+        INTERRUPTED: "Ctrl-C; the command says what goes on by itself and how to come back to it",
     }
     for code in EXIT.values():
         if code not in (0, FAILED_ITEMS, USAGE, INTERNAL):

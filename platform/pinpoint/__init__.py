@@ -15,7 +15,8 @@ def connect(server: str | None = None, key: str | None = None) -> Client:
     """Open a client of a running Pinpoint.
 
     Args:
-        server: Base URL of an API; without it, the embedded stack below `PINPOINT_HOME` is used.
+        server: Base URL of an API; without it, the embedded stack is used: that of `PINPOINT_HOME`,
+            or of `.pinpoint` in the current folder or the nearest one above it.
         key: API key; not needed for the embedded stack of this machine.
 
     Raises:

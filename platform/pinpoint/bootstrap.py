@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import OtherContract
 from pinpoint.ingest.pipeline import IngestParts
 from pinpoint.media.decoder import ChildDecoder
@@ -19,13 +20,24 @@ from pinpoint.nets.digests import public_contract
 from pinpoint.ports import Reranker, VectorIndex
 from pinpoint.records import Contract, IndexSpec, Pixels, PlaceList, SourceKind, Vector
 from pinpoint.settings import Settings
-from pinpoint.stack.broker import CeleryQueue
+from pinpoint.stack.broker import (
+    BoundedSender,
+    CeleryQueue,
+    is_broker_failure,
+    refuse_broker,
+)
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store.access import Access
 from pinpoint.store.backlog import Backlog
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.closing import Closing
-from pinpoint.store.database import Transactions, api_engine, owner_engine
+from pinpoint.store.database import (
+    Transactions,
+    api_engine,
+    did_not_answer,
+    owner_engine,
+    refuse_database,
+)
 from pinpoint.store.gallery import Gallery
 from pinpoint.store.handles import CatalogueDatabase
 from pinpoint.store.installation import Installation
@@ -170,7 +182,7 @@ class Services:
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
-    jobs: CeleryQueue
+    jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
     ledger: Ledger | None
     """Only for workers and operators: the API's role cannot reach what it needs."""
@@ -238,10 +250,15 @@ def build(settings: Settings, role: Role) -> Services:
         role: `api` works as the API's role and sees views only; the others as the owner.
     """
     places = StackPlaces(settings.places.home)
-    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
+    queue = _open_queue(settings, places, role)
     transactions = _transactions(settings, places, queue, role)
     installation = Installation(transactions)
-    index = open_index(settings.places, places.index_socket, installation)
+    index = open_index(
+        settings.places,
+        places.index_socket,
+        installation,
+        budget_s=settings.api.request_budget_s if role == "api" else None,
+    )
     encoders = Encoders(settings, index)
     owned = role != "api"
     blobs = FolderBlobs(places.blobs_dir)
@@ -271,6 +288,13 @@ def build(settings: Settings, role: Role) -> Services:
     )
 
 
+def _open_queue(settings: Settings, places: StackPlaces, role: Role) -> CeleryQueue | BoundedSender:
+    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
+    if role != "api":
+        return queue
+    return BoundedSender(queue, CircuitBreaker(refuse_broker, is_broker_failure))
+
+
 def open_point_source(contract: str | None = None) -> Points:
     """The point source of this environment; what the index builder's child process calls.
 
@@ -290,13 +314,15 @@ def open_point_source(contract: str | None = None) -> Points:
 
 
 def _transactions(
-    settings: Settings, places: StackPlaces, queue: CeleryQueue, role: Role
+    settings: Settings, places: StackPlaces, queue: CeleryQueue | BoundedSender, role: Role
 ) -> Transactions:
     if role != "api":
         return Transactions(owner_engine(settings.places.database_url or places.owner_url()), queue)
     own = settings.places.api_database_url
     if own is None and settings.places.database_url is None:
         own = places.api_url()
+    breaker = CircuitBreaker(refuse_database, did_not_answer)
     if own is not None:
-        return Transactions(api_engine(own, own_login=True), queue)
-    return Transactions(api_engine(str(settings.places.database_url), own_login=False), queue)
+        return Transactions(api_engine(own, own_login=True), queue, breaker)
+    shared = api_engine(str(settings.places.database_url), own_login=False)
+    return Transactions(shared, queue, breaker)

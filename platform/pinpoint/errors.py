@@ -24,6 +24,10 @@ No HTTP, no exit codes and no retries here: three tables at the doors translate 
 
 from __future__ import annotations
 
+import os
+import re
+from typing import Final
+
 
 class PinpointError(Exception):
     """Root of the tree.
@@ -138,3 +142,47 @@ class StackError(PinpointError):
     """The embedded stack cannot be started, stopped or found."""
 
     reason = "stack_error"
+
+
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\]\s*")
+_CAUSES: Final = (
+    ("connection refused", "it refuses the connection"),
+    ("no such file or directory", "nothing listens there"),
+    ("name or service not known", "no machine of that name is known"),
+    ("no address associated", "no machine of that name is known"),
+    ("temporary failure in name resolution", "its name cannot be looked up"),
+    ("timed out", "no answer in time"),
+    ("timeout", "no answer in time"),
+    ("password authentication failed", "it refuses user name or password"),
+    ("certificate", "its TLS certificate is not valid"),
+    ("unsupported protocol", "the address must begin with http:// or https://"),
+    ("missing an 'http", "the address must begin with http:// or https://"),
+    ("disconnected", "it closed the connection"),
+    ("connection reset", "it closed the connection"),
+    ("starting up", "it is starting"),
+    ("shutting down", "it is shutting down"),
+)
+
+
+def describe_cause(error: BaseException) -> str:
+    """Why a connection or a file did not work, in words fit for a user.
+
+    Libraries put numbers, class names and advice for programmers into their texts; none of these
+    reach a message. The original stays the cause of ours, for the logs.
+
+    Args:
+        error: Of a library or the operating system.
+
+    Returns:
+        A few words without a final period.
+    """
+    text = str(error)
+    lowered = f"{text} {type(error).__name__}".lower()
+    for sign, words in _CAUSES:
+        if sign in lowered:
+            return words
+    if isinstance(error, OSError) and error.errno:
+        words = os.strerror(error.errno)
+        return words[:1].lower() + words[1:]
+    first = _ERRNO.sub("", next(iter(text.strip().splitlines()), "")).strip().rstrip(".")
+    return first or "it gave no reason"

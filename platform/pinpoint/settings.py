@@ -1,14 +1,23 @@
-"""Settings in small groups, read from `PINPOINT_*` once by `bootstrap`, never at import."""
+"""Settings in small groups, read from `PINPOINT_*` once by `bootstrap`, never at import.
+
+What the environment does not set may stand in the home's file (`pinpoint.settings_file`).
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinpoint.errors import Misconfigured
+from pinpoint.homes import find_home
+
+PREFIX: Final = "PINPOINT_"
+STACK_VARIABLE: Final = "PINPOINT_STACK"
+"""Environment variable that all processes of a stack inherit; its value is the home's path."""
 
 
 class Places(BaseSettings):
@@ -16,9 +25,13 @@ class Places(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
 
-    home: Annotated[Path, Field(description="Folder of the embedded stack, blobs and bundles.")] = (
-        Path(".pinpoint")
-    )
+    home: Annotated[
+        Path,
+        Field(
+            description="Folder of the embedded stack, blobs and bundles; without it, `.pinpoint` "
+            "in the current folder or the nearest one above it."
+        ),
+    ] = Path(".pinpoint")
     database_url: Annotated[
         str | None, Field(description="postgresql://… of the owner role (migrations, workers).")
     ] = None
@@ -39,6 +52,13 @@ class Places(BaseSettings):
     broker_url: Annotated[str | None, Field(description="Celery broker, redis:// or amqp://.")] = (
         None
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_home(cls, values: Any) -> Any:
+        """Look for the home in the folders above, where nobody names it."""
+        given = isinstance(values, dict) and "home" not in values
+        return {**values, "home": find_home()} if given else values
 
     @field_validator("home")
     @classmethod
@@ -174,9 +194,7 @@ class ApiSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_API_", frozen=True)
 
-    host: Annotated[str, Field(description="Address to listen on; without keys only loopback.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
         int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     ] = 0
@@ -191,6 +209,39 @@ class ApiSettings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1, description="Bytes in one upload request.")] = (
         500_000_000
     )
+    allow_keyless: Annotated[
+        bool,
+        Field(
+            description="While there are no keys, serve loopback without one. Behind a proxy that "
+            "serves everybody, so use it on a machine of your own only."
+        ),
+    ] = False
+    request_budget_s: Annotated[
+        float,
+        Field(gt=0, le=300, description="Longest work on one request, its body not counted."),
+    ] = 10.0
+    max_running: Annotated[
+        int,
+        Field(
+            ge=4,
+            le=64,
+            description="Requests worked on at once: half of them questions, a quarter uploads.",
+        ),
+    ] = 16
+    max_waiting: Annotated[
+        int, Field(ge=0, description="Requests of one kind that wait for a place; more get 503.")
+    ] = 256
+    body_budget_bytes: Annotated[
+        int, Field(ge=1_000_000, description="Bytes of bodies held at once, over all requests.")
+    ] = 1_000_000_000
+    max_json_bytes: Annotated[int, Field(ge=1_000, description="Largest JSON body.")] = 1_000_000
+    header_timeout_s: Annotated[
+        float, Field(gt=0, description="Longest wait for a request's first line and headers.")
+    ] = 10.0
+    body_timeout_s: Annotated[float, Field(gt=0, description="Longest pause within a body.")] = 15.0
+    min_body_rate: Annotated[
+        int, Field(ge=0, description="Bytes a second that a body must bring, after 10 s.")
+    ] = 1_000
 
 
 class LogSettings(BaseSettings):
@@ -229,17 +280,25 @@ class Settings:
         self.log = log or LogSettings()
 
     @classmethod
-    def from_environment(cls) -> Settings:
-        """Read every group from the environment.
+    def from_environment(cls, home: Path | None = None) -> Settings:
+        """Read every group: from the environment, then from the home's file, then the defaults.
+
+        Args:
+            home: Another home than the environment's.
 
         Raises:
-            Misconfigured: A variable has no usable value; the message names it.
+            Misconfigured: A value cannot be used, or the file names a setting that does not
+                exist; the message names it.
         """
+        # Here, because it lists the groups above.
+        from pinpoint.settings_file import apply_file, describe_error
+
         try:
-            return cls()
+            found = cls(places=None if home is None else Places(home=home))
         except ValidationError as error:
-            first = error.errors()[0]
-            name = "_".join(str(part) for part in first["loc"]).upper()
-            raise Misconfigured(
-                f"setting …{name} ({error.title}): {first['msg']}; got {first.get('input')!r}"
-            ) from error
+            raise Misconfigured(f"the environment: {describe_error(error)}") from error
+        # A process of the stack has every setting in its environment. The file may have changed
+        # since `up`; a process that is restarted must not differ from its neighbors.
+        if os.environ.get(STACK_VARIABLE) != str(found.places.home.resolve()):
+            apply_file(found)
+        return found

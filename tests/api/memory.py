@@ -255,6 +255,9 @@ class Blobs:
         self.kept[locator] = data
         return locator
 
+    def put_file(self, organization_id, file):
+        return self.put(organization_id, file.read())
+
     def delete(self, locator):
         self.kept.pop(locator, None)
 

@@ -16,8 +16,11 @@ import uvicorn
 from api import memory
 from pinpoint import logs
 from pinpoint.api.app import create
+from pinpoint.api.connections import limited_protocol
 from pinpoint.geo import gazetteer
 from pinpoint.settings import ApiSettings, LogSettings, MediaSettings, Places, Settings
+
+HEADER_TIMEOUT_S = 1.0
 
 
 class Peer:
@@ -48,12 +51,14 @@ class Running:
         with self.parts.database.write(self.parts.access.ids[organization]) as rows:
             return rows
 
-    def begin(self, home: Path) -> None:
-        """Start over with empty parts."""
+    def begin(self, home: Path, **api: object) -> None:
+        """Start over with empty parts; loopback is served without a key unless `api` says no."""
         settings = Settings(
             places=Places(home=home),
             media=MediaSettings(max_bytes=100_000),
-            api=ApiSettings(max_upload_files=3, max_upload_bytes=200_000),
+            api=ApiSettings(
+                max_upload_files=3, max_upload_bytes=200_000, **{"allow_keyless": True, **api}
+            ),
         )
         self.parts.__dict__.update(memory.services(settings).__dict__)
         self.peer.address = None
@@ -66,7 +71,14 @@ def serve() -> Iterator[Running]:
     parts = SimpleNamespace()
     peer = Peer(create(parts))
     server = uvicorn.Server(
-        uvicorn.Config(peer, port=0, log_config=None, proxy_headers=False, lifespan="on")
+        uvicorn.Config(
+            peer,
+            port=0,
+            log_config=None,
+            proxy_headers=False,
+            lifespan="on",
+            http=limited_protocol(HEADER_TIMEOUT_S),
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()

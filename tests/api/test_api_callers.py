@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 import structlog
 
+from api import memory
 from index_process import until
 from pinpoint.records import SCOPES
+from pinpoint.settings import ApiSettings
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 SOME = str(UUID(int=7))
@@ -76,6 +79,40 @@ def test_every_route_is_in_the_matrix(api):
     assert secured == matrix | {("GET", "/metrics")}
 
 
+def test_keyless_access_is_off_by_default(api, tmp_path):
+    api.begin(tmp_path, allow_keyless=False)
+    assert ApiSettings().allow_keyless is False
+    with api.http() as http:
+        answer = http.get("/v1/sources")
+    assert answer.status_code == 401
+    assert "pinpoint key" in answer.json()["detail"]
+    with api.http(operator_key(api)) as http:
+        assert http.get("/v1/sources").status_code == 200
+
+
+def test_paths_of_this_machine_are_shown_to_its_operator_only(api):
+    rows = api.rows("acme")
+    source = rows.add_source("walk", "photo", root="/srv/photos")
+    one = replace(memory.image(source), locator="file:///srv/photos/a.jpg")
+    other = replace(memory.image(source), locator="blob:x/y")
+    rows.all_images |= {one.id: one, other.id: other}
+    reader = api.parts.access.key("acme", "read", "ingest", "admin")
+    acme = {"X-Pinpoint-Organization": "acme"}
+
+    def seen(http):
+        yield http.get("/v1/sources").text
+        yield http.get("/v1/sources/walk").text
+        yield http.get(f"/v1/images/{one.id}").text
+        yield http.get(f"/v1/images/{other.id}/neighbours").text
+        yield http.patch(f"/v1/images/{one.id}", json={"creator": "me"}).text
+
+    with api.http(reader) as http:
+        assert not any("/srv/photos" in text for text in seen(http))
+        assert http.get(f"/v1/images/{other.id}").json()["locator"] == "blob:x/y"
+    with api.http(operator_key(api), **acme) as http:
+        assert all("/srv/photos" in text for text in seen(http))
+
+
 def test_without_keys_loopback_is_the_default_organisation_and_says_so(api):
     api.rows("default").add_source("ours", "photo")
     api.rows("acme").add_source("theirs", "photo")
@@ -119,6 +156,12 @@ def test_all_of_loopback_is_loopback(api, address):
         ({"Host": "evil.example"}, 401),
         ({"Host": "127.0.0.1.evil.example"}, 401),
         ({"X-Forwarded-For": "127.0.0.1"}, 401),
+        ({"X-Forwarded-Proto": "https"}, 401),
+        ({"X-Forwarded-Host": "localhost"}, 401),
+        ({"X-Real-IP": "127.0.0.1"}, 401),
+        ({"CF-Connecting-IP": "127.0.0.1"}, 401),
+        ({"True-Client-IP": "127.0.0.1"}, 401),
+        ({"Via": "1.1 proxy"}, 401),
         ({"Forwarded": "for=127.0.0.1"}, 401),
         ({"Origin": "https://evil.example"}, 401),
         ({"Origin": "null"}, 401),

@@ -19,7 +19,9 @@ VERDICTS = ("indexed", "updated", "duplicate", "rejected", "failed")
 
 @pytest.fixture(scope="module")
 def api(running_stack):
-    with httpx.Client(base_url=running_stack.api_url, timeout=60) as client:
+    with httpx.Client(
+        base_url=running_stack.api_url, headers=running_stack.as_operator, timeout=60
+    ) as client:
         yield client
 
 

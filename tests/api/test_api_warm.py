@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from pinpoint import bootstrap
 from pinpoint.api.app import create
+from pinpoint.settings import Settings
 
 
 def walked(thing):
@@ -23,7 +24,7 @@ def test_what_is_loaded_at_the_start_is_never_walked_again(monkeypatch):
         reranker=None,
         contract=SimpleNamespace(calibrations={}),
     )
-    services = SimpleNamespace(encoder=encoder, close=lambda: None)
+    services = SimpleNamespace(settings=Settings(), encoder=encoder, close=lambda: None)
     monkeypatch.setattr(bootstrap, "build", lambda *_: services)
     try:
         with TestClient(create()):

@@ -230,8 +230,11 @@ def test_a_key_of_an_organisation_opens_nothing(served, rig):
         assert client.get("/metrics").status_code == 200, "that is what the token is for"
 
 
-def test_while_there_are_no_keys_this_machine_may_read(served):
+def test_metrics_without_a_key_are_read_only_where_that_is_allowed(served, monkeypatch):
     with http(served) as client:
+        assert client.get("/metrics").status_code == 401
+        allowed = served.parts.settings.api.model_copy(update={"allow_keyless": True})
+        monkeypatch.setattr(served.parts.settings, "api", allowed)
         assert client.get("/metrics").status_code == 200
         page = client.get("/metrics", headers={"Origin": "https://elsewhere.example"})
     assert page.status_code == 401

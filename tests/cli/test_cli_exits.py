@@ -94,7 +94,7 @@ def test_nobody_listens(tmp_path):
 
 
 def test_a_bad_server(tmp_path):
-    fails(run("sources", "list", "--server", "gopher://x", home=tmp_path), 69, "gopher")
+    fails(run("sources", "list", "--server", "gopher://x", home=tmp_path), 64, "gopher", "http://")
 
 
 def test_operators_commands_do_not_go_over_the_api(tmp_path):

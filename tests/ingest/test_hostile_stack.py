@@ -76,7 +76,9 @@ def peak(pid: int) -> int:
 
 @pytest.fixture(scope="module")
 def api(running_stack):
-    with httpx.Client(base_url=running_stack.api_url, timeout=120) as client:
+    with httpx.Client(
+        base_url=running_stack.api_url, headers=running_stack.as_operator, timeout=120
+    ) as client:
         yield client
 
 

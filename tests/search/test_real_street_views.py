@@ -54,7 +54,8 @@ def street(tmp_path_factory):
         watcher = watch_over(home)
         try:
             status = lifecycle.up(settings)
-            with Client.open(server=status.api_url) as client:
+            key = StackPlaces(home).operator_key_file.read_text(encoding="ascii").strip()
+            with Client.open(server=status.api_url, key=key) as client:
                 ingest(home, folder)
                 yield stored_views(client, folder, StackPlaces(home))
         finally:

@@ -172,8 +172,15 @@ def told(answer: dict) -> dict:
     return {key: value for key, value in answer.items() if key not in ("timings_ms", "index")}
 
 
-def ask(api_url: str, photos: list[bytes]) -> list[dict]:
-    with httpx.Client(base_url=api_url, timeout=60) as client:
+def operator_of(places: StackPlaces, api_url: str) -> httpx.Client:
+    """A client of the API with the operator's key."""
+    key = places.operator_key_file.read_text(encoding="ascii").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=api_url, headers=headers, timeout=60)
+
+
+def ask(places: StackPlaces, api_url: str, photos: list[bytes]) -> list[dict]:
+    with operator_of(places, api_url) as client:
         answers = []
         for photo in photos:
             found = client.post("/v1/locate", files={"photo": ("q.jpg", photo, "image/jpeg")})
@@ -182,8 +189,8 @@ def ask(api_url: str, photos: list[bytes]) -> list[dict]:
         return answers
 
 
-def ingested(api_url: str, count: int) -> None:
-    with httpx.Client(base_url=api_url, timeout=60) as client:
+def ingested(places: StackPlaces, api_url: str, count: int) -> None:
+    with operator_of(places, api_url) as client:
         for source, kind in (("photos", "photo"), ("street", "street")):
             client.post("/v1/sources", json={"name": source, "kind": kind}).raise_for_status()
             batch = client.post("/v1/batches", json={"source": source}).json()
@@ -228,9 +235,9 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
         watcher, out, run = watch_over(home), tmp_path / "all.tar", CliRunner()
         try:
             url = lifecycle.up(settings).api_url
-            ingested(url, 12)
+            ingested(places, url, 12)
             photos = [jpeg(seed, 0, 0) for seed in (0, 5, 100)]
-            before = ask(url, photos)
+            before = ask(places, url, photos)
             original = dumps.installation_of(places.owner_url())
             made = run.invoke(app, ["backup", str(out), "--json"])
             assert made.exit_code == 0, made.output
@@ -254,7 +261,7 @@ def test_backup_destroy_restore_and_the_answers_are_the_same(monkeypatch, tmp_pa
             assert mine != original
             info = run.invoke(app, ["index", "info", "--json"])
             assert json.loads(info.stdout)["installation"] == str(mine)
-            after = ask(now.api_url, photos)
+            after = ask(places, now.api_url, photos)
             assert [json.dumps(told(one)) for one in after] == [
                 json.dumps(told(one)) for one in before
             ]

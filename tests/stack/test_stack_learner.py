@@ -53,5 +53,5 @@ def test_a_run_starts_the_learner_which_says_why_it_failed(running_stack, tmp_pa
 
 
 def test_without_a_stack_there_is_no_learner(home):
-    with pytest.raises(StackError, match="say `pinpoint up` first"):
+    with pytest.raises(StackError, match=r"no stack is running .*`pinpoint up`"):
         start_learner(Settings())

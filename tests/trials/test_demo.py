@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import dismiss, home_folder, watch_over
+from pinpoint.homes import demo_home
 from pinpoint.settings import Places, Settings
 from pinpoint.stack import lifecycle, processes
 from pinpoint.stack.places import StackPlaces
@@ -71,7 +73,8 @@ def _is(word: str, radius_km: float) -> bool:
 @pytest.mark.timeout(600)
 def test_the_demo_runs_twice_and_is_taken_down(tmp_path):
     with home_folder() as home:
-        watcher = watch_over(home)
+        own = demo_home(home)
+        watcher = watch_over(own)
         try:
             first = _pinpoint(home, "demo", "--json", cwd=tmp_path)
             assert first.returncode == 0, first.stderr
@@ -85,12 +88,17 @@ def test_the_demo_runs_twice_and_is_taken_down(tmp_path):
             assert time.monotonic() - began < 90
             assert "map: demo-out/map.png" in again.stdout.splitlines()
             _check_lines(again.stdout.splitlines(), said["photos"])
-            assert _pinpoint(home, "status").returncode == 0
-            assert _pinpoint(home, "down").returncode == 0
-            assert processes.belonging_to(StackPlaces(home)) == []
-            assert _pinpoint(home, "status").returncode != 0
+            assert not home.exists(), "the demo touched the home of real photos"
+            assert _pinpoint(own, "status").returncode == 0
+            assert _pinpoint(own, "down").returncode == 0
+            assert processes.belonging_to(StackPlaces(own)) == []
+            assert _pinpoint(own, "status").returncode != 0
+            assert f"  {said['remove']}" in again.stdout.splitlines()
+            removed = _pinpoint(home, *shlex.split(said["remove"])[1:], "--yes")
+            assert removed.returncode == 0, removed.stderr
+            assert not any(path.exists() for path in (own, StackPlaces(own).cluster_dir))
         finally:
-            settings = Settings(places=Places(home=home))
+            settings = Settings(places=Places(home=own))
             lifecycle.down(settings)
             dismiss(watcher)
             lifecycle.erase(settings)

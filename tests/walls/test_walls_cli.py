@@ -23,6 +23,7 @@ FOREIGN = {
     "batches retry": ("batch", ["{id}"]),
     "batches cancel": ("batch", ["{id}"]),
     "images list": ("source", ["--source", "{id}"]),
+    "batches wait": ("batch", ["{id}"]),
     "images show": ("image", ["{id}"]),
     "images fix": ("image", ["{id}", "--lat", "1", "--lon", "2"]),
     "images delete": ("image", ["{id}"]),
@@ -35,7 +36,9 @@ FOREIGN = {
 }
 # These work on the stack itself, for the operator of its machine, or on files: no key opens them.
 OPERATOR = {
-    "up", "down", "status", "demo", "inspect", "backup", "restore",
+    "up", "down", "status", "destroy", "demo", "key",
+    "config list", "config get", "config set", "config unset", "config path",
+    "inspect", "backup", "restore",
     "evaluate", "compare", "world make", "calibrate",
     "train embedder", "train reranker", "train status", "train resume",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 
 import uvicorn
 
 from pinpoint import logs
 from pinpoint.api.app import create
+from pinpoint.api.connections import limited_protocol
 from pinpoint.errors import PinpointError
 from pinpoint.settings import Settings
 from pinpoint.stack.places import StackPlaces
@@ -20,6 +22,13 @@ def recorded_port(settings: Settings) -> int:
     return 0 if state is None else state.api_port
 
 
+def _raise_file_limit() -> None:
+    """Allow as many open connections as the system does; the usual 1,024 are soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> int:
     """Serve until told to stop; the exit code."""
     try:
@@ -28,6 +37,7 @@ def main() -> int:
         sys.stderr.write(f"pinpoint-api: {error.message}\n")
         return 78
     logs.configure(settings.log)
+    _raise_file_limit()
     uvicorn.run(
         create(),
         host=settings.api.host,
@@ -38,6 +48,7 @@ def main() -> int:
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=10,
+        http=limited_protocol(settings.api.header_timeout_s),
     )
     return 0
 

@@ -8,17 +8,27 @@ from contextlib import asynccontextmanager
 from threading import Thread
 from typing import Any, Final
 
+import anyio
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from pinpoint import __version__, bootstrap, logs
-from pinpoint.api import batches, health, images, locate, metrics, problems, sources
+from pinpoint.api import batches, health, images, locate, metrics, problems, sign_in, sources
+from pinpoint.api.admission import count_threads
+from pinpoint.api.protection import Protection
+from pinpoint.api.readiness import Readiness
+from pinpoint.api.rules import read_rules
+from pinpoint.api.sessions import Sessions
 from pinpoint.api.tracing import Tracing
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
+from pinpoint.stack.sign_in import keyless_warning
 
 _log = logs.get(__name__)
+
+ROOMS: Final = (locate, batches, images, sources, health, sign_in, metrics)
+_SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (
     "Where was this photo taken, and what is the evidence? "
@@ -40,6 +50,7 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
             return
         own = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
         app.state.services = own
+        _prepare(own.settings)
         # Weights take seconds to load: in the background, so that the first question need not wait.
         Thread(target=_warm, args=(own,), name="warm", daemon=True).start()
         try:
@@ -56,13 +67,28 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (locate, batches, images, sources, health, metrics):
-        app.include_router(room.router)
+    routers = [room.router for room in ROOMS]
+    for router in routers:
+        app.include_router(router)
     problems.install(app)
     app.state.meters = metrics.Meters()
+    app.state.sessions = Sessions()
+    app.state.readiness = Readiness()
+    app.add_middleware(Protection, rules=read_rules(routers))
     app.add_middleware(Tracing)
     _describe_problems(app)
     return app
+
+
+def _prepare(settings: Settings) -> None:
+    """Set up what depends on settings, on the event loop that serves, and say what is unsafe."""
+    # Every request that is let in finds a thread; the rest is for what is not counted.
+    anyio.to_thread.current_default_thread_limiter().total_tokens = (
+        count_threads(settings.api) + _SPARE_THREADS
+    )
+    warning = keyless_warning(settings)
+    if warning is not None:
+        _log.warning("keyless access", detail=warning)
 
 
 def _warm(services: bootstrap.Services) -> None:
@@ -81,7 +107,10 @@ def _warm(services: bootstrap.Services) -> None:
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Put the problem schema into OpenAPI and take out FastAPI's own validation error."""
+    """Put the problem schema into OpenAPI and take out FastAPI's own validation error.
+
+    What `protection` may answer on any route is declared here.
+    """
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -94,8 +123,11 @@ def _describe_problems(app: FastAPI) -> None:
         for methods in document["paths"].values():
             for operation in methods.values():
                 if "security" in operation:
-                    # Without a key this machine itself is served, as long as there are no keys.
+                    # Without a key only where PINPOINT_API_ALLOW_KEYLESS is set.
                     operation["security"] = [{"HTTPBearer": []}, {}]
+                if "requestBody" in operation:
+                    for status, declared in problems.declared(408, 413, 415).items():
+                        operation["responses"].setdefault(str(status), declared)
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
         return document

@@ -12,7 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import FormData
 
+from pinpoint import deadline
 from pinpoint.api import cursors, forms, problems
+from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.callers import needs, services
 from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas_catalogue import (
@@ -73,16 +75,23 @@ class UploadForm(BaseModel):
     )
 
 
+_UPLOAD_RULE = BodyRule(
+    lane="uploads",
+    most_bytes=lambda settings: settings.api.max_upload_bytes + forms.UPLOAD_FIELDS_BYTES,
+    limit_name="PINPOINT_API_MAX_UPLOAD_BYTES",
+    stated_bytes=lambda settings: settings.api.max_upload_bytes,
+)
+
+
+@reads_body(_UPLOAD_RULE)
 async def upload_form(
-    request: Request, _: Annotated[Caller, Depends(_CAN_INGEST)]
+    request: Request, parts: Annotated[Services, Depends(services)]
 ) -> AsyncIterator[FormData]:
-    """The form, read only once the caller is known."""
-    limits = services(request).settings.api
+    """The form; larger files wait on the disk."""
     form = await forms.read(
         request,
-        max_files=limits.max_upload_files,
-        max_bytes=limits.max_upload_bytes,
-        limit_name="PINPOINT_API_MAX_UPLOAD_BYTES",
+        max_files=parts.settings.api.max_upload_files,
+        fields_bytes=forms.UPLOAD_FIELDS_BYTES,
     )
     try:
         yield form
@@ -137,8 +146,10 @@ def upload_images(
             raise Conflict("this batch is complete and takes no more files; open another one")
     kept: list[str] = []
     try:
-        for file in files:
-            kept.append(parts.blobs.put(caller.organization_id, file.file.read()))
+        # Copying takes as long as the disk wants; no other process is waited for.
+        with deadline.not_counted():
+            for file in files:
+                kept.append(parts.blobs.put_file(caller.organization_id, file.file))
         items = [
             NewItem(
                 external_id=name,
@@ -293,13 +304,15 @@ def _hints(text: str | None, names: list[str]) -> Mapping[str, HintIn]:
     if text is None:
         return {}
     value: Any = forms.as_json(text, "hints")
+    # Asked first: so no more hints are checked than there are files.
+    strangers = sorted(set(value) - set(names)) if isinstance(value, dict) else []
+    if strangers:
+        stranger = problems.shorten(strangers[0])
+        raise BadRequest(f"hints name {stranger!r}, but no such file is in this upload")
     try:
         hints = _HINTS.validate_python(value)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", "hints", *one["loc"])} for one in error.errors()]
+            [{**one, "loc": ("body", "hints", *one["loc"])} for one in problems.first_errors(error)]
         ) from error
-    strangers = sorted(set(hints) - set(names))
-    if strangers:
-        raise BadRequest(f"hints name {strangers[0]!r}, but no such file is in this upload")
     return hints

@@ -1,24 +1,25 @@
-"""Who asks: an API key, the operator of this machine, or, while there are no keys, loopback.
+"""Who asks: an API key, or the operator of this machine by key or signed-in browser session.
 
-A request without credentials is believed only where a browser cannot have been tricked into
-sending it: peer and `Host` are loopback (DNS rebinding), nothing forwarded it (a proxy makes the
-whole world loopback), and it comes from no foreign page (`Origin`, `Sec-Fetch-Site`).
+Without credentials nobody is served, unless `PINPOINT_API_ALLOW_KEYLESS` says otherwise and there
+are no keys. A request without them is then believed only where a browser cannot have been tricked
+into sending it: peer and `Host` are loopback (DNS rebinding), nothing forwarded it (a proxy makes
+the whole world loopback), and it comes from no foreign page (`Origin`, `Sec-Fetch-Site`).
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
-import structlog
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
 from pinpoint import logs
+from pinpoint.api.sessions import Sessions
 from pinpoint.errors import NotAllowed, NotAuthenticated
 from pinpoint.records import SCOPES, Caller, Scope
 from pinpoint.stack.places import StackPlaces
@@ -29,38 +30,54 @@ if TYPE_CHECKING:
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 DEFAULT_ORGANIZATION: Final = "default"
 LOOPBACK_DEFAULT: Final = "loopback-default"
-_FORWARDING: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDING: Final = frozenset(
+    {"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip", "x-client-ip"}
+)
+_FORWARDING_PREFIX: Final = "x-forwarded"
+_NO_KEY: Final = (
+    "send an API key: `Authorization: Bearer <key>`; on the machine itself `pinpoint key` prints "
+    "the operator's, `pinpoint keys create` makes one for others"
+)
 
 _log = logs.get(__name__)
 _bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer <key>`.")
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """The parts this application was built with."""
     built: Services = request.app.state.services
     return built
 
 
-def needs(scope: Scope) -> Callable[..., Caller]:
-    """A dependency that yields the caller, if it may do what `scope` covers.
+def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency that yields the caller, whom `protection` let in by this scope."""
+
+    async def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
+        admitted: Caller = request.state.caller
+        return admitted
+
+    caller.needed_scope = scope  # type: ignore[attr-defined]
+    return caller
+
+
+def admit(request: Request, parts: Services, scope: Scope | None) -> Caller | None:
+    """Decide who asks and whether they may; without a scope, only the operator is let in.
+
+    Waits for the database, so it runs in a thread.
 
     Raises:
         NotAuthenticated: No usable credentials.
         NotAllowed: The key lacks the scope.
     """
-
-    def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
-        found = identify(request, services(request))
-        request.state.organization = found.organization
-        structlog.contextvars.bind_contextvars(organization=found.organization)
-        if scope not in found.scopes:
-            raise NotAllowed(
-                f"this key may not do that: it lacks the scope `{scope}`; "
-                "make one with `pinpoint keys create --scope`"
-            )
-        return found
-
-    return caller
+    if scope is None:
+        return _admit_operator(request, parts)
+    found = identify(request, parts)
+    if scope not in found.scopes:
+        raise NotAllowed(
+            f"this key may not do that: it lacks the scope `{scope}`; "
+            "make one with `pinpoint keys create --scope`"
+        )
+    return found
 
 
 def identify(request: Request, parts: Services) -> Caller:
@@ -74,8 +91,7 @@ def identify(request: Request, parts: Services) -> Caller:
     organization = request.headers.get(ORGANIZATION_HEADER)
     if secret is None:
         return _loopback_default(request, parts)
-    operator = operator_secret(parts.settings.places.home)
-    if operator is not None and hmac.compare_digest(secret.encode(), operator.encode()):
+    if _is_operator(request, parts, secret):
         if not is_local(request):
             raise NotAuthenticated("the operator's key is good only on the machine itself")
         return parts.access.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
@@ -88,36 +104,47 @@ def identify(request: Request, parts: Services) -> Caller:
     return found
 
 
-def operator_only(request: Request, _: Annotated[object, Security(_bearer)] = None) -> None:
-    """Let in who looks after the whole.
+async def operator_only(_: Annotated[object, Security(_bearer)] = None) -> None:
+    """A dependency of routes that only the operator may use; `protection` lets nobody else in."""
 
-    That is the operator's key, the token for metrics, or, while there are no keys, this machine. A
-    key is an organisation's and opens nothing here, whatever its scopes.
 
-    Raises:
-        NotAuthenticated: No usable credentials.
-        NotAllowed: A key of an organisation.
+operator_only.needed_scope = None  # type: ignore[attr-defined]
+
+
+def _admit_operator(request: Request, parts: Services) -> Caller | None:
+    """Let in who looks after the whole; None for who needs no organization for that.
+
+    That is the operator's key, the token for metrics, or, where that is allowed, this machine. A
+    key is an organization's and opens nothing here, whatever its scopes.
     """
-    parts = services(request)
     secret = _credentials(request)
     token = parts.settings.api.metrics_token
-    operator = operator_secret(parts.settings.places.home)
     if secret is not None:
         if token is not None and hmac.compare_digest(secret.encode(), token.encode()):
-            return
+            return None
         # Before the database is asked: figures are wanted most when it does not answer.
-        if (
-            operator is not None
-            and is_local(request)
-            and hmac.compare_digest(secret.encode(), operator.encode())
-        ):
-            return
+        if is_local(request) and _is_operator(request, parts, secret):
+            return None
     found = identify(request, parts)
     if found.key_id is not None:
         raise NotAllowed(
             "these figures are over all organisations, so no organisation's key opens them; "
             "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN"
         )
+    return found
+
+
+def sees_paths(caller: Caller) -> bool:
+    """Whether a caller may see paths of this machine: its operator may, no key of others may."""
+    return caller.key_id is None
+
+
+def _is_operator(request: Request, parts: Services, secret: str) -> bool:
+    operator = operator_secret(parts.settings.places.home)
+    if operator is not None and hmac.compare_digest(secret.encode(), operator.encode()):
+        return True
+    sessions: Sessions = request.app.state.sessions
+    return sessions.holds(secret)
 
 
 def operator_secret(home: Path) -> str | None:
@@ -138,12 +165,22 @@ def is_local(request: Request) -> bool:
     """Whether the peer is this machine and nothing forwarded the request."""
     if request.client is None or not _is_loopback(request.client.host):
         return False
-    return not any(header in request.headers for header in _FORWARDING)
+    return not any(
+        name in _FORWARDING or name.startswith(_FORWARDING_PREFIX) for name in request.headers
+    )
+
+
+def is_own_page(request: Request, parts: Services) -> bool:
+    """Whether a browser on this machine can have sent this only for its user's own sake."""
+    known = _host_is_known(request, parts.settings.api.host)
+    return is_local(request) and known and not _from_foreign_page(request)
 
 
 def _loopback_default(request: Request, parts: Services) -> Caller:
+    if not parts.settings.api.allow_keyless:
+        raise NotAuthenticated(_NO_KEY)
     if not is_local(request) or not _host_is_known(request, parts.settings.api.host):
-        raise NotAuthenticated("send an API key: `Authorization: Bearer <key>`")
+        raise NotAuthenticated(_NO_KEY)
     if _from_foreign_page(request):
         raise NotAuthenticated("a web page of another origin may not use this API without a key")
     if parts.access.any_keys():

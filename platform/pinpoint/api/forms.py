@@ -1,26 +1,30 @@
-"""Reads form bodies under limits that hold while the bytes stream in.
+"""Reads form bodies; `body_limits` counts their bytes while they stream in.
 
-FastAPI's own parsing reads the whole body before anyone asked who sent it, and writes larger
-files to disk; here the caller is known first, and a query photo stays in memory.
+FastAPI's own parsing writes larger files to disk; here a query photo stays in memory. Text is
+UTF-8 and nothing else: some of Python's codecs need seconds for a megabyte.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
+from pinpoint.api.problems import first_errors, shorten
 from pinpoint.errors import BadRequest, TooLarge
 
-FIELDS_BYTES: Final = 8_000_000
-"""Room for everything in a form that is no file: fields, hints, part headers."""
+QUESTION_FIELDS_BYTES: Final = 300_000
+"""Room for everything in a question that is no file: the largest field is a polygon."""
+UPLOAD_FIELDS_BYTES: Final = 4_000_000
+"""Room for the hints of an upload, and for part headers."""
+_UTF_8: Final = frozenset({"utf-8", "utf8"})
 _SPOOL_BYTES: Final = 1_000_000
 _MAX_FIELDS: Final = 64
 
@@ -28,61 +32,64 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 
 async def read(
-    request: Request, *, max_files: int, max_bytes: int, limit_name: str, in_memory: bool = False
+    request: Request, *, max_files: int, fields_bytes: int, in_memory_bytes: int = _SPOOL_BYTES
 ) -> FormData:
     """Read a form.
 
     Args:
         request: The request, its body not yet read.
         max_files: Most files.
-        max_bytes: Most bytes of files; fields may take `FIELDS_BYTES` more.
-        limit_name: Setting that a message about size names.
-        in_memory: Never let a file touch the disk.
+        fields_bytes: Most bytes of one text field.
+        in_memory_bytes: A file larger than this goes to the disk while it is read.
 
     Raises:
         TooLarge: Over a limit; nothing was kept.
         BadRequest: The body is no form.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    allowed = max_bytes + FIELDS_BYTES
-    if int(request.headers.get("content-length", "0") or 0) > allowed:
-        raise _over(max_bytes, limit_name)
-    stream = _bounded(request.stream(), allowed, max_bytes, limit_name)
+    kind = _media_type(request.headers.get("content-type", ""))
     try:
         if kind == "multipart/form-data":
             parser = MultiPartParser(
                 request.headers,
-                stream,
+                request.stream(),
                 max_files=max_files,
                 max_fields=_MAX_FIELDS,
-                max_part_size=FIELDS_BYTES,
+                max_part_size=fields_bytes,
             )
-            parser.spool_max_size = allowed if in_memory else _SPOOL_BYTES
+            parser.spool_max_size = in_memory_bytes
             return await parser.parse()
         if kind == "application/x-www-form-urlencoded":
-            return await FormParser(request.headers, stream, max_fields=_MAX_FIELDS).parse()
+            return await FormParser(
+                request.headers,
+                request.stream(),
+                max_fields=_MAX_FIELDS,
+                max_part_size=fields_bytes,
+            ).parse()
     except MultiPartException as error:
-        if "Too many files" in error.message:
-            raise TooLarge(f"more than {max_files} files in one request; send fewer") from error
-        raise BadRequest(f"the form cannot be read: {error.message}") from error
+        raise _refused_form(error.message, max_files, fields_bytes) from error
     raise HTTPException(415, "the body must be multipart/form-data")
 
 
-async def _bounded(
-    stream: Any, allowed: int, max_bytes: int, limit_name: str
-) -> AsyncGenerator[bytes]:
-    seen = 0
-    async for chunk in stream:
-        seen += len(chunk)
-        if seen > allowed:
-            raise _over(max_bytes, limit_name)
-        yield chunk
+def _media_type(header: str) -> str:
+    """The media type of a body, whose text must be UTF-8."""
+    kind, parameters = parse_options_header(header)
+    charset = parameters.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
+    if charset not in _UTF_8:
+        raise HTTPException(415, "the text of a form must be UTF-8; leave its charset out")
+    return kind.decode("latin-1").strip().lower()
 
 
-def _over(max_bytes: int, limit_name: str) -> TooLarge:
-    return TooLarge(
-        f"the request is larger than {max_bytes} bytes ({limit_name}); send fewer or smaller files"
-    )
+def _refused_form(said: str, max_files: int, fields_bytes: int) -> BadRequest:
+    """The error for what the parser found wrong, without repeating what was sent."""
+    if "Too many files" in said:
+        return TooLarge(f"more than {max_files} files in one request; send fewer")
+    if "Too many fields" in said:
+        return BadRequest(f"the form has more than {_MAX_FIELDS} fields")
+    if "exceeded maximum size" in said:
+        return TooLarge(f"a field of the form is larger than {fields_bytes} bytes")
+    if "boundary" in said:
+        return BadRequest("the form cannot be read: its content type names no boundary")
+    return BadRequest("the form cannot be read: it is no well-formed multipart/form-data")
 
 
 def files(form: FormData, name: str) -> list[UploadFile]:
@@ -95,7 +102,7 @@ def files(form: FormData, name: str) -> list[UploadFile]:
     for key, value in form.multi_items():
         if isinstance(value, UploadFile):
             if key != name:
-                raise BadRequest(f"a file came in the field {key!r}; files go in {name!r}")
+                raise BadRequest(f"a file came in the field {shorten(key)!r}; files go in {name!r}")
             found.append(value)
     return found
 
@@ -110,7 +117,7 @@ def fields(form: FormData, shape: type[Shape]) -> Shape:
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
         if isinstance(value, str) and "\x00" in value:
-            raise BadRequest(f"the field {key!r} holds a zero byte")
+            raise BadRequest(f"the field {shorten(key)!r} holds a zero byte")
         if isinstance(value, str) and value != "":
             texts[key] = [*texts[key], value] if key in texts else [value]
     flat = {key: values[0] if len(values) == 1 else values for key, values in texts.items()}
@@ -118,7 +125,7 @@ def fields(form: FormData, shape: type[Shape]) -> Shape:
         return shape.model_validate(flat)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+            [{**one, "loc": ("body", *one["loc"])} for one in first_errors(error)]
         ) from error
 
 
@@ -130,8 +137,13 @@ def as_json(text: str, field: str) -> Any:
     """
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the field {field!r} is no JSON: {error}") from error
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"the field {field!r} is no JSON from {place} on") from error
+    except ValueError as error:
+        raise BadRequest(f"the field {field!r} holds a number of too many digits") from error
+    except RecursionError as error:
+        raise BadRequest(f"the JSON in the field {field!r} is nested too deeply") from error
 
 
 def documented(shape: type[BaseModel], *, file: str, many: bool, required: bool) -> dict[str, Any]:

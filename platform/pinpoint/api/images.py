@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from pinpoint.api import cursors, problems
-from pinpoint.api.callers import needs, services
+from pinpoint.api.callers import needs, sees_paths, services
 from pinpoint.api.schemas_catalogue import (
     FixIn,
     ImageOut,
@@ -66,7 +66,7 @@ def list_images(caller: Reader, parts: Parts, wanted: Annotated[ImageQuery, Quer
 def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
     """One gallery row; a deleted one is not found."""
     with parts.database.read(caller.organization_id) as catalogue:
-        return ImageOut.of(catalogue.image(image_id))
+        return ImageOut.of(catalogue.image(image_id), paths=sees_paths(caller))
 
 
 @router.patch(
@@ -81,7 +81,8 @@ def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) ->
     The version rises and the index follows.
     """
     with parts.database.write(caller.organization_id) as catalogue:
-        return ImageOut.of(catalogue.fix_image(image_id, body.record()))
+        image = catalogue.fix_image(image_id, body.record())
+    return ImageOut.of(image, paths=sees_paths(caller))
 
 
 @router.delete(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pinpoint.api.forms import as_json
+from pinpoint.api.problems import first_errors
+from pinpoint.api.times import Time
 from pinpoint.errors import BadRequest
 from pinpoint.ports import CatalogueReader
 from pinpoint.records import Box, Circle, Limits, Point
@@ -59,10 +60,10 @@ class Where(BaseModel):
         description="A GeoJSON Polygon with one ring.",
         examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
-    since: AwareDatetime | None = Field(
+    since: Time | None = Field(
         default=None, description="Taken at or after.", examples=["2020-01-01T00:00:00Z"]
     )
-    until: AwareDatetime | None = Field(default=None, description="Taken before.")
+    until: Time | None = Field(default=None, description="Taken before.")
 
 
 class LocateForm(Where):
@@ -133,7 +134,10 @@ def _box(text: str) -> Box:
         west, south, east, north = (float(part) for part in text.split(","))
         low, high = Point(south, west), Point(north, east)
     except ValueError as error:
-        raise BadRequest(f"bbox must be four degrees west,south,east,north: {error}") from error
+        raise BadRequest(
+            "bbox must be four degrees west,south,east,north; longitude is within ±180, latitude "
+            "within ±90"
+        ) from error
     if low.lat > high.lat:
         raise BadRequest("bbox must be west,south,east,north with south <= north")
     return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
@@ -144,7 +148,7 @@ def _ring(text: str) -> tuple[Point, ...]:
         shape = Polygon.model_validate(as_json(text, "polygon"))
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", "polygon", *one["loc"])} for one in error.errors()]
+            [{**one, "loc": ("body", "polygon", *one["loc"])} for one in first_errors(error)]
         ) from error
     # Positions may carry an altitude; GeoJSON puts longitude first.
     ring = tuple(Point(position[1], position[0]) for position in shape.coordinates[0])
@@ -159,9 +163,10 @@ def _position(value: Any) -> Any:
     if not (isinstance(value, list) and 2 <= len(value) <= 3):
         raise ValueError("a position is [lon, lat]")
     lon, lat = value[0], value[1]
-    if not all(isinstance(one, int | float) and math.isfinite(one) for one in (lon, lat)):
+    if not all(type(one) in (int, float) for one in value):
         raise ValueError("a position is [lon, lat] in degrees")
-    if abs(lat) > 90 or abs(lon) > 180:
+    # Compared, not converted: a number of 400 digits is an integer here and no float holds it.
+    if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(one) < 1e9 for one in value)):
         raise ValueError("longitude is within ±180, latitude within ±90")
     return value
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import FormData, UploadFile
 
 from pinpoint.api import forms, limits, problems
+from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.callers import needs, services
 from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas import AnswerOut, SimilarOut, shown_ids
@@ -25,16 +26,24 @@ _CAN_ASK = needs("locate")
 _PROBLEMS = problems.declared(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
+_PHOTO_RULE = BodyRule(
+    lane="questions",
+    most_bytes=lambda settings: settings.media.max_bytes + forms.QUESTION_FIELDS_BYTES,
+    limit_name="PINPOINT_MEDIA_MAX_BYTES",
+    stated_bytes=lambda settings: settings.media.max_bytes,
+)
+
+
+@reads_body(_PHOTO_RULE)
 async def photo_form(
-    request: Request, _: Annotated[Caller, Depends(_CAN_ASK)]
+    request: Request, parts: Annotated[Services, Depends(services)]
 ) -> AsyncIterator[FormData]:
-    """The form, read only once the caller is known, the photo in memory only."""
+    """The form; the photo stays in memory."""
     form = await forms.read(
         request,
         max_files=1,
-        max_bytes=services(request).settings.media.max_bytes,
-        limit_name="PINPOINT_MEDIA_MAX_BYTES",
-        in_memory=True,
+        fields_bytes=forms.QUESTION_FIELDS_BYTES,
+        in_memory_bytes=_PHOTO_RULE.most_bytes(parts.settings),
     )
     try:
         yield form

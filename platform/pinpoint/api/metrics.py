@@ -141,7 +141,7 @@ def help_of(name: str) -> str:
     return next(one.meaning for one in METRICS if one.name == name).replace("`", "")
 
 
-def meters(request: Request) -> Meters:
+async def meters(request: Request) -> Meters:
     """The meters of this application."""
     found: Meters = request.app.state.meters
     return found

@@ -6,6 +6,7 @@ Every body is `application/problem+json` with `type`, `title`, `status`, `detail
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,10 +18,14 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from pinpoint import errors, logs
+from pinpoint.api.admission import OVERLOADED
+from pinpoint.api.body_limits import BodyRefused
 
 MEDIA_TYPE: Final = "application/problem+json"
 PREFIX: Final = "urn:pinpoint:problem:"
 RETRY_AFTER_S: Final = 5
+MAX_FIELD_ERRORS: Final = 20
+"""Field errors shown in one problem."""
 
 STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: 500,
@@ -64,6 +69,7 @@ TITLES: Final[dict[str, str]] = {
     "invalid_request": "The request does not have the documented form",
     "method_not_allowed": "The path does not take this method",
     "unsupported_media_type": "The body has the wrong content type",
+    "request_timeout": "The request came too slowly",
     "internal": "Something went wrong inside",
 }
 """Every problem type there is, by its last word; the README lists them."""
@@ -72,6 +78,7 @@ _BY_STATUS: Final[dict[int, str]] = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     413: "too_large",
     415: "unsupported_media_type",
 }
@@ -98,7 +105,9 @@ class Problem(BaseModel):
     )
     request_id: str | None = Field(description="Quote it when asking for help.")
     errors: list[FieldProblem] | None = Field(
-        default=None, description="The fields, where the request did not have the documented form."
+        default=None,
+        description="The fields, where the request did not have the documented form; "
+        f"at most {MAX_FIELD_ERRORS}.",
     )
 
 
@@ -145,8 +154,11 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="pinpoint"'
     if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
-    if status >= 500:
+        wanted_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
+        headers["Retry-After"] = str(math.ceil(wanted_s))
+    if error.reason == OVERLOADED:
+        _log.warning("request put off", detail=error.message)
+    elif status >= 500:
         _log.error("request failed", reason=error.reason, detail=error.message, exc_info=error)
     return response(
         request, type(error).reason, status, error.message, reason=error.reason, headers=headers
@@ -154,22 +166,40 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
 
 
 def _of_fields(request: Request, error: RequestValidationError | ValidationError) -> JSONResponse:
+    found = error.errors()
     fields = [
-        {"where": ".".join(str(part) for part in one["loc"]), "message": str(one["msg"])}
-        for one in error.errors()
+        {
+            "where": shorten(".".join(shorten(str(part), 80) for part in one["loc"]), 300),
+            "message": shorten(str(one["msg"]), 300),
+        }
+        for one in found[:MAX_FIELD_ERRORS]
     ]
     first = fields[0] if fields else {"where": "request", "message": "not as documented"}
     where = first["where"] or "request"
+    left = len(found) - len(fields)
+    more = f" (and {left} more than the {len(fields)} errors shown)" if left else ""
     return response(
         request,
         "invalid_request",
         422,
-        f"{where}: {first['message']}; see /openapi.json for the documented form",
+        f"{where}: {first['message']}{more}; see /openapi.json for the documented form",
         extra={"errors": fields},
     )
 
 
+def first_errors(error: ValidationError) -> list[Any]:
+    """The field errors of a validation, without what was sent."""
+    return list(error.errors(include_url=False, include_context=False, include_input=False))
+
+
+def shorten(text: str, most: int = 80) -> str:
+    """What a caller sent, for a message: at most `most` characters of it."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+    if isinstance(error, BodyRefused) and error.error is not None:
+        return of_error(request, error.error)
     kind = _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "error")
     detail = {
         404: "there is nothing at this path; see /openapi.json for the paths there are",

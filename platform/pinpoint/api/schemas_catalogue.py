@@ -7,17 +7,10 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pinpoint.api.schemas_basics import GeoPoint, NearestPlaceOut, name_places, thumbnail_url
+from pinpoint.api.times import Time
 from pinpoint.media.clocks import MAX_CLOCK_OFFSET_S, find_zone
 from pinpoint.records import (
     MANUAL_FIELDS,
@@ -35,6 +28,7 @@ from pinpoint.records import (
 )
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
 Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
@@ -49,14 +43,6 @@ def _check_zone(text: str) -> str:
 
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_check_zone)]
 ClockOffset = Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_S, le=MAX_CLOCK_OFFSET_S)]
-
-
-def _in_calendar(moment: datetime) -> datetime:
-    return limits.to_utc("the time", moment)
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_calendar)]
-"""A time that UTC can say: years 1 to 9999."""
 
 
 def _short_enough(text: str) -> str:
@@ -245,7 +231,7 @@ class HintIn(_Sent):
 
     lat: Finite | None = None
     lon: Finite | None = None
-    captured_at: Moment | None = None
+    captured_at: Time | None = None
     heading_deg: Finite | None = None
     altitude_m: Finite | None = None
     creator: Stored | None = None
@@ -262,7 +248,7 @@ class HintIn(_Sent):
         description="Seconds to add to times of the camera's clock.",
         examples=[200.0],
     )
-    attributes: dict[Text, Cell | Finite | int | bool | None] = Field(
+    attributes: dict[Text, Cell | Finite | Whole | bool | None] = Field(
         default_factory=dict, max_length=256
     )
 
@@ -287,7 +273,7 @@ class FixIn(_Sent):
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
         default=None, description="Goes together with lat.", examples=[2.3522]
     )
-    captured_at: Moment | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
+    captured_at: Time | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
     creator: Text | None = None
     sequence: Text | None = None
@@ -391,19 +377,23 @@ class ImageOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, image: Image) -> ImageOut:
-        """One image."""
-        return cls.all_of([image])[0]
+    def of(cls, image: Image, *, paths: bool = False) -> ImageOut:
+        """One image; where its file is only for who may see paths of this machine."""
+        return cls.all_of([image], paths=paths)[0]
 
     @classmethod
-    def all_of(cls, images: Sequence[Image]) -> list[ImageOut]:
+    def all_of(cls, images: Sequence[Image], *, paths: bool = False) -> list[ImageOut]:
         """Several images, in order; their nearest places are looked up at once."""
         places = name_places([image.point for image in images])
-        return [cls._of(image, place) for image, place in zip(images, places, strict=True)]
+        return [
+            cls._of(image, place, paths=paths) for image, place in zip(images, places, strict=True)
+        ]
 
     @classmethod
-    def _of(cls, image: Image, place: NearestPlaceOut) -> ImageOut:
+    def _of(cls, image: Image, place: NearestPlaceOut, *, paths: bool) -> ImageOut:
         own = {name: getattr(image, name) for name in _SAME if name not in _COPIED}
+        if not paths and str(image.locator).startswith("file:"):
+            own["locator"] = None
         return cls(
             **own,
             file_name=image.file_name,

@@ -38,7 +38,8 @@ NameOrId = Annotated[
 def list_sources(caller: Reader, parts: Parts) -> SourcesOut:
     """All sources by name, with their number of images."""
     with parts.database.read(caller.organization_id) as catalogue:
-        return SourcesOut(sources=[SourceOut.of(source) for source in catalogue.sources()])
+        found = catalogue.sources()
+    return SourcesOut(sources=[SourceOut.of(source) for source in found])
 
 
 @router.post(

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from pinpoint import logs
+from pinpoint import deadline, logs
 from pinpoint.bootstrap import Services
 from pinpoint.errors import IndexUnavailable, PinpointError
 from pinpoint.media.checks import REASONS
@@ -141,7 +141,8 @@ class Standing(Collector):
 def _answer(part: str, ask: Callable[[], T]) -> T | None:
     """What a part says, or None and a line in the log."""
     try:
-        return ask()
+        with deadline.within(ASK_S):
+            return ask()
     except PinpointError as error:
         _log.warning("no figures", part=part, reason=error.reason, detail=error.message)
         return None

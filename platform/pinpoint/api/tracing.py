@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinpoint import logs
@@ -21,6 +21,8 @@ from pinpoint.api import problems
 
 REQUEST_ID: Final = "X-Request-ID"
 ACCESS: Final = "X-Pinpoint-Access"
+CLIENT_LEFT: Final = 499
+"""In the log and in metrics: the client went away before its request had arrived; no error."""
 _SOUND_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 _log = logs.get(__name__)
@@ -53,6 +55,8 @@ class Tracing:
         structlog.contextvars.bind_contextvars(request_id=state["request_id"])
         try:
             await self._app(scope, receive, dressed)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered; the line below says so
         except Exception as error:
             _log.error("unforeseen error", exc_info=error)
             if status:
@@ -66,6 +70,8 @@ class Tracing:
             )
             await answer(scope, receive, dressed)
         finally:
+            if not status and state.get("client_left"):
+                status = CLIENT_LEFT
             route = scope.get("route")
             scope["app"].state.meters.requested(
                 scope["method"], getattr(route, "path", None), status

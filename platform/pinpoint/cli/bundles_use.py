@@ -13,6 +13,7 @@ from pinpoint.cli import output
 from pinpoint.cli.bundles import Name
 from pinpoint.cli.indexes import rebuild_index
 from pinpoint.cli.session import Json, Session
+from pinpoint.cli.waiting import explain_interrupt
 from pinpoint.errors import Conflict, Misconfigured
 from pinpoint.settings import Settings
 
@@ -42,7 +43,11 @@ def use(
 ) -> None:
     """Encode the gallery with another bundle, build its index beside the old one, and switch."""
     session = Session.of(context, as_json=as_json)
-    with session.services() as services:
+    resumption = [
+        "pinpoint: interrupted; the index that serves is unchanged, what was encoded is kept. Go "
+        f"on with: pinpoint bundles use {name}"
+    ]
+    with session.services() as services, explain_interrupt(lambda: resumption):
         used = _use(services, name, accept_missing, images_per_second)
     if session.as_json:
         output.show_json(used)
@@ -118,4 +123,4 @@ def _show(used: Used, name: str) -> None:
     ]
     output.table(None, ("what", ">images"), rows)
     output.say(f"bundle {used.bundle} serves, index build {used.build}")
-    output.say(f"for an index that is made afresh: export PINPOINT_BUNDLE={name}")
+    output.say(f"for an index that is made afresh: pinpoint config set bundle {name}")

@@ -1,5 +1,6 @@
 """The demo: a small synthetic gallery goes in, unseen photos are located, table and map come out.
 
+It has a home and a stack of its own, so that its images can never answer for real photos.
 Running it again changes nothing: stack and gallery are found, and where the last batch of a source
 was that gallery, nothing is sent; otherwise what is known is recognised as such.
 """
@@ -15,8 +16,8 @@ from typing import Any, Final
 from pinpoint.cli import demo_report, output
 from pinpoint.cli.demo_report import BUNDLE, LOST, NEW
 from pinpoint.client import Client
-from pinpoint.errors import NotAuthenticated
-from pinpoint.settings import Settings
+from pinpoint.homes import demo_home
+from pinpoint.settings import Places, Settings
 from pinpoint.stack import lifecycle
 from pinpoint.world.planets import Planet, Unseen, make_planet
 
@@ -42,8 +43,8 @@ def run_demo(
     """Bring the stack up, ingest the gallery, locate unseen photos, print and draw what was found.
 
     Args:
-        settings: Where the stack lives, from the environment by default; the gallery lies in
-            `demo` below its home.
+        settings: Where the stack lives; by default `demo_settings()`. The gallery lies in `demo`
+            below its home.
         as_json: Print one JSON document instead of a table.
         organization: Organisation to act as; without it, the default one.
         preset: Which planet; `tiny` is enough for tests.
@@ -52,29 +53,57 @@ def run_demo(
         out: Folder of the map, `map.png`.
 
     Returns:
-        What `--json` prints: `server`, `ingest`, `photos`, `summary`, `bundle`, `notes`, `map`,
-        `try`.
+        What `--json` prints: `server`, `home`, `ingest`, `photos`, `summary`, `bundle`, `notes`,
+        `map`, `try`, `remove`.
 
     Raises:
         StackError: The embedded stack cannot be brought up.
     """
-    settings = _with_bundle(settings or Settings.from_environment())
+    settings = _with_bundle(settings or demo_settings())
     lifecycle.up(settings, say=output.note)
-    folder = settings.places.home / "demo" / f"planet-{preset}-{seed}"
+    home = settings.places.home
+    folder = home / "demo" / f"planet-{preset}-{seed}"
     planet = _planet(folder, preset, seed)
     asked = _asked(planet, queries)
-    with Client.open(organization=organization) as client:
+    with Client.open(organization=organization, home=home) as client:
         ingested = _ingest(client, planet)
         answers = [client.locate(one.path, kind=one.kind) for one in asked]
         report = demo_report.summed_up(client.server, ingested, asked, answers)
     out.mkdir(parents=True, exist_ok=True)
     demo_report.draw_map(report, out / MAP)
-    report |= {"map": str(out / MAP), "try": _lines_to_try(report)}
+    report |= {"map": str(out / MAP), "home": str(home), "try": _lines_to_try(report, home)}
+    report["remove"] = f"pinpoint destroy --home {shlex.quote(str(home))}"
     if as_json:
         output.show_json(report)
     else:
         demo_report.show(report)
     return report
+
+
+def demo_settings(home: Path | None = None) -> Settings:
+    """The settings of the demo's own stack: all parts embedded, a free port on this machine.
+
+    Services that the environment names are those of real photos, so the demo leaves them alone.
+
+    Args:
+        home: Its home; by default `.pinpoint-demo` beside the home of real photos.
+
+    Raises:
+        Misconfigured: A setting has no usable value.
+    """
+    settings = Settings.from_environment(home or demo_home(Places().home))
+    settings.places = Places(
+        home=settings.places.home,
+        database_url=None,
+        api_database_url=None,
+        qdrant_url=None,
+        qdrant_api_key=None,
+        broker_url=None,
+    )
+    settings.api = settings.api.model_copy(update={"host": "127.0.0.1", "port": 0})
+    # Likewise the bundle: one for real photos need not be in this home.
+    settings.encoder = settings.encoder.model_copy(update={"bundle": BUNDLE})
+    return settings
 
 
 def _with_bundle(settings: Settings) -> Settings:
@@ -169,26 +198,17 @@ def _settled(batch: Json) -> int:
     return sum(batch[name] for name in ("indexed", "updated", "duplicate", "rejected", "failed"))
 
 
-def _lines_to_try(report: Json) -> list[str]:
-    """Commands that work as they stand, with a key's place where the stack has keys."""
+def _lines_to_try(report: Json, home: Path) -> list[str]:
+    """Commands that work as they are; each asks for the operator's key of this machine itself."""
+    pinpoint = f"pinpoint --home {shlex.quote(str(home))}"
     server, photos = report["server"], report["photos"]
-    curl = f"curl -s{_key_header(server)}"
-    lines = [f"{curl} {server}/health/ready"]
-    if "PINPOINT_KEY" in curl:
-        lines.insert(0, "export PINPOINT_KEY=$(pinpoint keys create demo --scope locate,read)")
+    curl = f'curl -s -H "Authorization: Bearer $({pinpoint} key)"'
+    lines = [f"curl -s {server}/health/ready"]
     if photos:
+        lines.append(f"{pinpoint} locate {shlex.quote(str(Path(photos[0]['photo']).resolve()))}")
         photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
         lines.append(f"{curl} -F {photo} {server}/v1/locate")
     cited = [one["image_id"] for line in photos for one in line["cited"]]
     if cited:
         lines.append(f"{curl} -o cited.jpg {server}/v1/images/{cited[0]}/thumbnail")
     return lines
-
-
-def _key_header(server: str) -> str:
-    try:
-        with Client.open(server) as nobody:
-            nobody.sources()
-    except NotAuthenticated:
-        return ' -H "Authorization: Bearer $PINPOINT_KEY"'
-    return ""

@@ -19,7 +19,6 @@ PLANET_NOTE: Final = (
     "The planet is synthetic: drawn scenes at the coordinates of real cities. The figures show "
     "that the chain works, not how well real photos are located."
 )
-OWN_NOTE: Final = "Before you bring in photos of your own: pinpoint bundles use descriptor"
 NEW: Final = ("indexed", "updated")
 LOST: Final = ("rejected", "failed")
 COLUMNS: Final = (
@@ -57,8 +56,6 @@ def summed_up(server: str, ingested: list[Json], asked: list[Unseen], answers: l
     notes = [PLANET_NOTE]
     if answers:
         notes += [answers[0]["bundle"]["note"], answers[0]["calibration_note"]]
-        if answers[0]["bundle"]["name"] == BUNDLE:
-            notes.append(OWN_NOTE)
     return {
         "server": server,
         "ingest": ingested,
@@ -144,6 +141,12 @@ def show(report: Json) -> None:
     output.say(f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:")
     for one in report["try"]:
         output.say(f"  {one}")
+    if "remove" in report:
+        output.say("")
+        output.say(
+            "the demo has a home and a stack of its own; this removes it, with all its data:"
+        )
+        output.say(f"  {report['remove']}")
 
 
 def row(number: int, line: Json) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ USAGE: Final = 2
 FAILED_ITEMS: Final = 1
 """The command worked, but some of the files or photos it was given did not."""
 INTERNAL: Final = 70
+INTERRUPTED: Final = 130
+"""Ctrl-C, as shells count it: 128 and the number of the signal."""
 
 EXIT: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: INTERNAL,

@@ -10,6 +10,7 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.session import Json, Session
+from pinpoint.cli.waiting import explain_interrupt
 from pinpoint.errors import Conflict, IndexUnavailable, Misconfigured
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def rebuild(
 ) -> None:
     """Build the next index from PostgreSQL, without an encoder, and swap it in."""
     session = Session.of(context, as_json=as_json)
-    with session.services() as services:
+    resumption = ["pinpoint: stopped waiting; the rebuild goes on by itself: pinpoint index info"]
+    with session.services() as services, explain_interrupt(lambda: resumption):
         done = rebuild_index(services, wait=wait, take_over=take_over)
     if session.as_json:
         output.show_json(done)

@@ -27,19 +27,16 @@ from pinpoint.cli.reading import (
 )
 from pinpoint.cli.reading import as_dict as others_as_dict
 from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.cli.values import ORIGINALS, check_choice, check_exists, check_kinds
+from pinpoint.cli.waiting import count_settled, name_continuation
 from pinpoint.client.folders import check_upload, choose_manifest, with_tracks
 from pinpoint.errors import BadRequest, NotFound
-from pinpoint.records import Batch, OriginalsPolicy, ReadOptions
+from pinpoint.records import Batch, ReadOptions
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
     from pinpoint.media.missing_files import MissingFiles
 
-ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
-    "reference": "reference",
-    "copy": "copy",
-    "rendition": "rendition",
-}
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 1.0
 
@@ -108,8 +105,9 @@ def ingest(
 ) -> None:
     """Ingest a folder: registered in place on the embedded stack, uploaded to a server."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    if originals is not None and originals not in ORIGINALS:
-        raise BadRequest(f"--originals must be one of {', '.join(ORIGINALS)}")
+    check_exists(path)
+    check_kinds("--kind", [kind])
+    check_choice("--originals", originals, ORIGINALS)
     if manifest is not None and no_manifest:
         raise BadRequest("--manifest and --no-manifest exclude each other")
     what = _Intake(
@@ -220,7 +218,13 @@ def _upload(session: Session, what: _Intake) -> dict[str, Any]:
             check_upload(what.path, manifest=what.manifest, use_manifest=what.use_manifest)
             client.add_source(what.source, what.kind, originals=what.originals or "copy")
         bar, task = output.progress("ingest")
-        with bar:
+        seen: list[dict[str, Any]] = []
+
+        def show_progress(batch: dict[str, Any]) -> None:
+            seen[:] = [batch]
+            bar.update(task, completed=count_settled(batch), total=max(batch["items"], 1))
+
+        with name_continuation(lambda: next(iter(seen), None)), bar:
             return client.ingest_folder(
                 what.path,
                 source=what.source,
@@ -229,9 +233,7 @@ def _upload(session: Session, what: _Intake) -> dict[str, Any]:
                 root=what.root,
                 options=what.options,
                 wait=what.wait,
-                on_progress=lambda batch: bar.update(
-                    task, completed=settled(batch), total=max(batch["items"], 1)
-                ),
+                on_progress=show_progress,
             )
 
 
@@ -259,7 +261,8 @@ def _register(session: Session, what: _Intake) -> dict[str, Any]:
         )
         batch = registered.batch
         if what.wait:
-            batch = _follow(services, organization_id, batch)
+            with name_continuation(lambda: as_dict(batch)):
+                batch = _follow(services, organization_id, batch)
         with services.database.read(organization_id) as catalogue:
             reasons = catalogue.refused_counts(batch.id)
     manifest, missing = registered.manifest, registered.missing
@@ -322,11 +325,6 @@ def _follow(services: Services, organization_id: Any, batch: Batch) -> Batch:
                 return batch
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, _LONGEST_WAIT_S)
-
-
-def settled(batch: dict[str, Any]) -> int:
-    """Files of a batch that have their verdict."""
-    return int(batch["items"] - batch["received"] - batch["stored"])
 
 
 def as_dict(batch: Batch) -> dict[str, Any]:

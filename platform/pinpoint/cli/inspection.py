@@ -22,6 +22,7 @@ from pinpoint.cli.reading import (
     read_options,
 )
 from pinpoint.cli.session import Json, Session
+from pinpoint.cli.values import check_exists
 from pinpoint.errors import BadRequest
 from pinpoint.settings import Settings
 
@@ -62,6 +63,8 @@ def inspect(
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
+    for path in paths:
+        check_exists(path)
     options = read_options(track, time_zone, camera_clock_offset, column)
     listed = [(path, _choose_manifest(path, manifest, no_manifest)) for path in paths]
     if manifest is not None:
@@ -82,13 +85,11 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     """The manifest that holds for a path.
 
     Raises:
-        BadRequest: There is no such path or manifest, the folder holds several, or both options
-            were given.
+        BadRequest: There is no such manifest, the folder holds several, or both options were
+            given.
     """
     from pinpoint.ingest.inspect import used_manifest
 
-    if not path.exists():
-        raise BadRequest(f"nothing at {path}: give files, folders or manifests")
     if manifest is None:
         return None if no_manifest and path.is_dir() else used_manifest(path)
     if no_manifest:

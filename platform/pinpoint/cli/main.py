@@ -6,6 +6,8 @@ import gc
 import logging
 import os
 import sys
+import traceback
+from pathlib import Path
 
 import typer
 
@@ -17,21 +19,25 @@ from pinpoint.cli import (
     bundles,
     bundles_use,
     calibration,
+    config,
     evaluation,
+    examples,
     images,
     indexes,
     ingest,
     inspection,
+    key,
     output,
     search,
     sources,
     stack,
     training,
+    waiting,
     world,
 )
 from pinpoint.cli.exits import EXIT, INTERNAL
 from pinpoint.cli.session import Json, Key, Org, Server, Session
-from pinpoint.errors import NotAllowed, PinpointError
+from pinpoint.errors import NotAllowed, PinpointError, describe_cause
 
 app = typer.Typer(
     name="pinpoint",
@@ -42,10 +48,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 stack.add_to(app)
+app.add_typer(config.app, name="config")
 app.add_typer(access.orgs, name="orgs")
 app.add_typer(access.keys, name="keys")
+key.add_to(app)
 app.add_typer(sources.app, name="sources")
 ingest.add_to(app)
+waiting.add_to(batches.app)
 app.add_typer(batches.app, name="batches")
 app.add_typer(images.app, name="images")
 inspection.add_to(app)
@@ -58,6 +67,7 @@ calibration.add_to(app)
 backup.add_to(app)
 app.add_typer(training.app, name="train")
 app.add_typer(world.app, name="world")
+examples.add_to(app)
 
 
 def _version(wanted: bool) -> None:
@@ -73,11 +83,15 @@ def options(
     key: Key = None,
     org: Org = None,
     as_json: Json = False,
+    home: stack.Home = None,
     version: bool = typer.Option(
         False, "--version", help="Print the version.", callback=_version, is_eager=True
     ),
 ) -> None:
     """Where was this photo taken, and what is the evidence?"""
+    if home is not None:
+        # All that looks for the home does so in the environment, child processes too.
+        os.environ["PINPOINT_HOME"] = str(home.resolve())
     context.obj = Session(server=server, key=key, org=org, as_json=as_json)
 
 
@@ -99,8 +113,18 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("PINPOINT_LOG_LEVEL") == "debug":
             raise
-        output.note(
-            f"pinpoint: unforeseen {type(error).__name__}: {error}; "
-            "PINPOINT_LOG_LEVEL=debug shows where"
-        )
+        output.note(describe_unforeseen(error))
         sys.exit(INTERNAL)
+
+
+def describe_unforeseen(error: Exception) -> str:
+    """A line about an error that nobody foresaw: a file's trouble in words, else a bug's place."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"pinpoint: {os.fsdecode(error.filename)}: {describe_cause(error)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "pinpoint" in Path(frame.filename).parts]
+    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return (
+        f"pinpoint: this is a bug ({type(error).__name__}{place}); repeat the command with "
+        "PINPOINT_LOG_LEVEL=debug for the details that a report needs"
+    )

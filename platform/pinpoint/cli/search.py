@@ -11,6 +11,7 @@ from pinpoint.cli import ids, output
 from pinpoint.cli.exits import EXIT
 from pinpoint.cli.explaining import show_explanation
 from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.cli.values import check_kinds, read_filters
 from pinpoint.client import Client
 from pinpoint.errors import BadRequest
 
@@ -66,7 +67,8 @@ def locate(
 ) -> None:
     """Say where photos were taken, and what speaks for it. The photos are not kept."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    limits = _limits(kinds, [], near, bbox, since, until)
+    limits = read_filters(kinds, [], near, bbox, since, until)
+    check_kinds("--kind", [kind])
     over = "places" if places else None
     answers: list[dict[str, Any]] = []
     failed: PinpointFailure = None
@@ -111,7 +113,7 @@ def similar(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequest("give either a photo or --image ID")
-    limits = _limits(kinds, [], near, bbox, since, until)
+    limits = read_filters(kinds, [], near, bbox, since, until)
     with session.client() as client:
         limits["sources"] = [ids.find_source(client, one) for one in source]
         image = None if image is None else ids.find_image(client, image)
@@ -251,30 +253,12 @@ def _one(
     except BadRequest as error:
         # Messages about a file name it themselves; here its whole path stands before them.
         said = error.message.removeprefix(f"{photo.name}: ")
-        output.note(f"pinpoint: {photo}: {said}")
+        output.note(f"pinpoint: {said if str(photo) in said else f'{photo}: {said}'}")
         return None, error
 
 
 def _brief(error: PinpointFailure) -> dict[str, str] | None:
     return None if error is None else {"reason": error.reason, "detail": error.message}
-
-
-def _limits(
-    kinds: list[str],
-    sources: list[str],
-    near: str | None,
-    bbox: str | None,
-    since: str | None,
-    until: str | None,
-) -> dict[str, Any]:
-    limits = {"kinds": kinds, "sources": sources, "bbox": bbox, "since": since, "until": until}
-    if near is None:
-        return limits
-    try:
-        lat, lon, radius_m = (float(part) for part in near.split(","))
-    except ValueError as error:
-        raise BadRequest("--near must be lat,lon,radius: three numbers") from error
-    return {**limits, "lat": lat, "lon": lon, "radius_m": radius_m}
 
 
 PinpointFailure = BadRequest | None

@@ -98,6 +98,7 @@ class Session:
 
         Raises:
             BadRequest: A server or key was named: these commands do not go over the API.
+            StackError: They need the embedded stack, and it does not run.
         """
         if self.server is not None or self.key is not None:
             raise BadRequest(
@@ -105,10 +106,14 @@ class Session:
                 "of the stack, without --server and --key"
             )
         # Imported here so that `pinpoint --help` opens and loads nothing.
-        from pinpoint import bootstrap
         from pinpoint.settings import Settings
+        from pinpoint.stack.missing import check_running
 
-        services = bootstrap.build(settings or Settings.from_environment(), role)
+        settings = settings or Settings.from_environment()
+        check_running(settings)
+        from pinpoint import bootstrap
+
+        services = bootstrap.build(settings, role)
         try:
             yield services
         finally:

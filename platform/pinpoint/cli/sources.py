@@ -9,6 +9,7 @@ import typer
 
 from pinpoint.cli import ids, output
 from pinpoint.cli.session import Json, Key, Org, Server, Session
+from pinpoint.cli.values import ORIGINALS, check_choice, check_kinds
 from pinpoint.errors import BadRequest
 
 app = typer.Typer(help="Sources: collections of images of one kind.", no_args_is_help=True)
@@ -37,6 +38,8 @@ def add(
 ) -> None:
     """Add a source."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    check_kinds("--kind", [kind])
+    check_choice("--originals", originals, ORIGINALS)
     with session.client() as client:
         made = client.add_source(
             name, kind, licence=licence, attribution=attribution, originals=originals

@@ -1,26 +1,39 @@
-"""`pinpoint up | down | status | demo`: the embedded stack."""
+"""`pinpoint up | down | status | destroy | demo`: the embedded stack."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinpoint import homes
 from pinpoint.cli import output
 from pinpoint.cli.session import Json, Org, Session
+from pinpoint.errors import BadRequest
 from pinpoint.settings import Settings
 
 if TYPE_CHECKING:
+    from pinpoint.stack.destroy import DestroyPlan
     from pinpoint.stack.lifecycle import StackStatus
 
 NOT_UP = 3
 """Exit code of `status` where the stack is not up, as of `systemctl status`."""
 
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        help="Folder of the stack, instead of the one of PINPOINT_HOME or found from here.",
+        show_default=False,
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Hang these commands into the tree."""
-    for command in (up, down, status, demo):
+    for command in (up, down, status, destroy, demo):
         app.command()(command)
 
 
@@ -28,62 +41,157 @@ def up(context: typer.Context, as_json: Json = False) -> None:
     """Start the embedded stack, or leave it as it is if it runs."""
     from pinpoint.stack import lifecycle
 
-    _show(Session.of(context, as_json=as_json), lifecycle.up(_settings(), output.note))
+    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    home = settings.places.home
+    if homes.is_home(home) and home.parent in homes.current_folder().parents:
+        output.note(f"using the home of a folder above: {home}")
+    found = lifecycle.up(settings, output.note)
+    _show(session, found)
+    if not session.as_json and found.api_url is not None:
+        # Not in the document of --json, which is kept in logs: a token signs whoever has it in.
+        _show_access(settings, found.api_url)
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:
     """Stop the embedded stack; its data stay."""
     from pinpoint.stack import lifecycle
+    from pinpoint.stack.missing import missing_stack
 
-    _show(Session.of(context, as_json=as_json), lifecycle.down(_settings(), output.note))
+    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
+    if not homes.is_home(settings.places.home):
+        output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
+    _show(session, lifecycle.down(settings, output.note))
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Say how the embedded stack is and how the work stands; exit code 0 if it is up, else 3."""
-    from pinpoint.cli import standing
+    """Say how the stack is, what it holds and how the work stands; exit code 0 if up, else 3."""
+    from pinpoint.cli import overview, standing
     from pinpoint.stack import lifecycle
+    from pinpoint.stack.missing import missing_stack
 
-    session, settings = Session.of(context, as_json=as_json), _settings()
+    session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     found = lifecycle.status(settings)
     work = None if found.state == "down" and not found.external else standing.ask(settings)
     sandbox = standing.ask_sandbox(settings)
+    held = overview.read_overview(settings)
     if session.as_json:
         work_shown = None if work is None else standing.as_json(work)
-        shown = {**output.wire(found), "work": work_shown, "decoder_sandbox": sandbox}
-        output.show_json(shown)
+        shown = {**output.wire(found), **overview.as_json(held), "work": work_shown}
+        output.show_json({**shown, "decoder_sandbox": sandbox})
     else:
         _show(session, found)
+        overview.show_orphans(found)
+        if homes.is_home(settings.places.home):
+            overview.show_overview(held, work)
         output.say(f"decoder sandbox: {sandbox['summary']}")
         if work is not None:
             standing.show(work)
+        if found.state == "down":
+            output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
     if found.state != "up":
         raise typer.Exit(NOT_UP)
+
+
+def destroy(
+    context: typer.Context,
+    home: Home = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    keep_bundles: Annotated[
+        bool, typer.Option("--keep-bundles", help="Leave the folder of bundles, also trained ones.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a stack for good: its processes, its database, index, copies of photos and logs."""
+    from pinpoint.cli.overview import format_bytes
+    from pinpoint.stack.destroy import destroy_home, plan_destroy
+
+    session = Session.of(context, as_json=as_json)
+    settings = Settings.from_environment(None if home is None else home.resolve())
+    plan = plan_destroy(settings, keep_bundles=keep_bundles)
+    if not session.as_json:
+        _show_plan(plan)
+    if not yes:
+        _confirm_destroy(plan)
+    destroy_home(settings, plan, output.note)
+    if session.as_json:
+        output.show_json({"home": plan.home, "bytes": plan.bytes, "kept": plan.kept})
+    else:
+        output.say(f"removed {plan.home} ({format_bytes(plan.bytes)})")
 
 
 def demo(
     context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Folder of the map.")] = Path("demo-out"),
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            help="Home of the demo's stack; by default `.pinpoint-demo` beside `.pinpoint`.",
+            show_default=False,
+        ),
+    ] = None,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Start the stack, ingest a small seeded gallery and locate photos it has not seen."""
-    from pinpoint.cli.demo import run_demo
+    """Start a stack of its own, ingest a small seeded gallery, locate photos it has not seen."""
+    from pinpoint.cli.demo import demo_settings, run_demo
 
     session = Session.of(context, org=org, as_json=as_json)
-    run_demo(_settings(), as_json=session.as_json, organization=session.org, out=out)
-
-
-def _settings() -> Settings:
-    return Settings.from_environment()
+    settings = demo_settings(None if home is None else home.resolve())
+    run_demo(settings, as_json=session.as_json, organization=session.org, out=out)
 
 
 def _show(session: Session, found: StackStatus) -> None:
     if session.as_json:
         output.show_json(found)
         return
-    output.say(f"{found.state}  {found.api_url or ''}  home {found.home}")
+    url = found.api_url if found.api_url and found.state != "down" else ""
+    output.say("  ".join(word for word in (found.state, url, f"home {found.home}") if word))
     if found.processes:
         rows = [(one.name, one.state, one.pid, one.restarts) for one in found.processes]
         output.table(None, ("process", "state", ">pid", ">restarts"), rows)
     if found.external:
         output.say(f"not embedded: {', '.join(found.external)}")
+
+
+def _show_access(settings: Settings, api_url: str) -> None:
+    """How a browser and other programs on this machine get in, and what is open to everybody."""
+    from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.sign_in import LASTS_S, keyless_warning, make_sign_in_url
+
+    url = make_sign_in_url(StackPlaces(settings.places.home), api_url)
+    output.say("")
+    output.say(f"in a browser on this machine (once, within {LASTS_S / 60:.0f} min): {url}")
+    output.say("for curl and other programs: pinpoint key")
+    warning = keyless_warning(settings)
+    if warning is not None:
+        output.note(f"pinpoint: {warning}")
+
+
+def _show_plan(plan: DestroyPlan) -> None:
+    from pinpoint.cli.overview import format_bytes
+
+    output.say(f"this removes the stack of {plan.home} with all its data:")
+    rows = [(part.part, format_bytes(part.bytes), part.path) for part in plan.parts]
+    output.table(None, ("part", ">size", "folder"), [*rows, ("sum", format_bytes(plan.bytes), "")])
+    for folder in plan.kept:
+        output.say(f"kept: {folder}")
+    if plan.external:
+        output.say(
+            f"not touched: {', '.join(plan.external)} elsewhere, which may hold data of this stack"
+        )
+    output.say("photos that were registered where they are are not touched")
+
+
+def _confirm_destroy(plan: DestroyPlan) -> None:
+    """Have the name of the home typed.
+
+    Raises:
+        BadRequest: Nobody is there to type, or something else was typed; nothing was removed.
+    """
+    wanted = Path(plan.home).name
+    if not sys.stdin.isatty():
+        raise BadRequest("nothing was removed: nobody is there to confirm; repeat it with --yes")
+    typed = typer.prompt(f"this cannot be undone; type {wanted} to go on", default="", err=True)
+    if typed.strip() != wanted:
+        raise BadRequest("nothing was removed: that was another name")

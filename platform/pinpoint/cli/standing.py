@@ -37,11 +37,22 @@ class Standing:
         totals: None where PostgreSQL does not answer.
         jobs_waiting: Jobs that no worker has taken; None where the broker does not answer.
         silent: Parts that did not answer, and what was wrong.
+        images: Indexed images; None where PostgreSQL does not answer, or not in time.
     """
 
     totals: Totals | None
     jobs_waiting: int | None
     silent: dict[str, str]
+    images: list[ImageCount] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCount:
+    """Indexed images of one organization and source kind."""
+
+    organization: str
+    kind: str
+    images: int
 
 
 def ask(settings: Settings) -> Standing:
@@ -65,13 +76,25 @@ def ask(settings: Settings) -> Standing:
                 "database": lambda: Upkeep(transactions).totals(timeout_s=WAIT_S, most=MOST),
                 "broker": queue.waiting,
                 "index": lambda: _check_index(index),
+                "images": lambda: Upkeep(transactions).count_images(timeout_s=WAIT_S),
             }
         )
     finally:
         transactions.close()
         queue.close()
+    counted = answers.get("images")
+    if "database" in silent:
+        silent.pop("images", None)  # once is enough
     return Standing(
-        totals=answers.get("database"), jobs_waiting=answers.get("broker"), silent=silent
+        totals=answers.get("database"),
+        jobs_waiting=answers.get("broker"),
+        silent=silent,
+        images=None
+        if counted is None
+        else [
+            ImageCount(organization=name, kind=kind, images=images)
+            for name, kind, images in counted
+        ],
     )
 
 
@@ -113,7 +136,7 @@ def _all(asks: dict[str, Callable[[], object]]) -> tuple[dict[str, Any], dict[st
         except PinpointError as error:
             wrong[part] = error.message
         except Exception as error:  # a database of another revision, for one: say it, go on
-            wrong[part] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            wrong[part] = f"it cannot be read ({type(error).__name__}); `pinpoint up` migrates it"
 
     # Daemons: a part that hangs must not keep the command from ending.
     threads = [Thread(target=run, args=each, daemon=True) for each in asks.items()]

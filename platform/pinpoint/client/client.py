@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pinpoint.client import folders
 from pinpoint.client.wire import Wire, form_of, plain
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequest, describe_cause
 from pinpoint.records import ReadOptions
 
 Json = dict[str, Any]
@@ -28,7 +28,11 @@ class Client:
 
     @classmethod
     def open(
-        cls, server: str | None = None, key: str | None = None, organization: str | None = None
+        cls,
+        server: str | None = None,
+        key: str | None = None,
+        organization: str | None = None,
+        home: Path | None = None,
     ) -> Client:
         """Open a client.
 
@@ -36,16 +40,17 @@ class Client:
             server: Base URL of an API; without it, the embedded stack below `PINPOINT_HOME`.
             key: API key.
             organization: In whose name the operator of the embedded stack asks.
+            home: Home of the embedded stack, where it is not the environment's.
 
         Raises:
             StackError: No server was given and no embedded stack is running.
         """
         if server is None and key is None:
-            return cls(Wire.to_embedded(organization))
+            return cls(Wire.to_embedded(organization, home))
         if server is None:
-            found = Wire.to_embedded(None)
+            found = Wire.to_embedded(None, home)
             found.close()
-            return cls(Wire(found.server, key, organization, embedded=True))
+            return cls(Wire(found.server, key, organization, embedded=True, home=found.home))
         return cls(Wire(server, key, organization, embedded=False))
 
     @property
@@ -317,8 +322,12 @@ def _photo(photo: Photo) -> tuple[str, bytes]:
     path = Path(photo)
     try:
         return path.name, path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadRequest(f"there is no file or folder {path}", reason="unreadable") from error
     except OSError as error:
-        raise BadRequest(f"cannot read {path}: {error.strerror}", reason="unreadable") from error
+        raise BadRequest(
+            f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
+        ) from error
 
 
 def _segment(identity: Id) -> str:

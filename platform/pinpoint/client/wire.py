@@ -7,12 +7,14 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
 from pinpoint import errors
 from pinpoint.settings import Places
+from pinpoint.stack.missing import is_running, missing_stack
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.state import proof, read_state
 
@@ -30,49 +32,53 @@ class Wire:
         key: API key, or the operator's secret of this machine.
         organization: In whose name the operator asks.
         embedded: The server is this machine's embedded stack.
+        home: That stack's home.
     """
 
     def __init__(
-        self, server: str, key: str | None, organization: str | None, *, embedded: bool
+        self,
+        server: str,
+        key: str | None,
+        organization: str | None,
+        *,
+        embedded: bool,
+        home: Path | None = None,
     ) -> None:
         headers = _credentials(key, organization)
         self.server = server.rstrip("/")
-        self.embedded = embedded
+        self.embedded, self.home = embedded, home
         try:
             # Proxies of the environment are for the world outside, not for this machine.
             self._http = httpx.Client(
                 base_url=self.server, headers=headers, timeout=TIMEOUT, trust_env=not embedded
             )
         except (httpx.InvalidURL, ValueError) as error:
-            raise errors.BadRequest(f"{server!r} is no URL of a server: {error}") from error
+            raise _bad_server(server) from error
 
     @classmethod
-    def to_embedded(cls, organization: str | None) -> Wire:
-        """Find the embedded stack below `PINPOINT_HOME`.
+    def to_embedded(cls, organization: str | None, home: Path | None = None) -> Wire:
+        """Find the embedded stack of a home.
+
+        Args:
+            organization: In whose name the operator asks.
+            home: The home; that of the environment by default.
 
         Raises:
             StackError: None is running there.
         """
-        home = Places().home
+        home = home or Places().home
         places = StackPlaces(home)
         try:
             state = read_state(places)
         except PermissionError as error:
-            raise errors.StackError(
-                f"{home} belongs to another user; set PINPOINT_HOME to a folder of yours, or ask "
-                "that user's stack with --server URL --key KEY"
-            ) from error
+            raise missing_stack(home) from error
         if state is None:
-            raise errors.StackError(
-                f"no embedded stack is running below {home}; start it with `pinpoint up`, "
-                "or name a server: --server URL, connect(server=URL)",
-                reason="stack_not_running",
-            )
+            raise missing_stack(home)
         try:
             key = places.operator_key_file.read_text().strip() or None
         except (FileNotFoundError, PermissionError):
             key = None
-        wire = cls(state.api_url, None, None, embedded=True)
+        wire = cls(state.api_url, None, None, embedded=True, home=home)
         if key is not None:
             wire._introduce(key, organization, state.api_port)
         return wire
@@ -109,7 +115,9 @@ class Wire:
         try:
             return response.json() if response.content else None
         except ValueError as error:
-            raise errors.Unavailable(f"{response.request.url} is no Pinpoint: no JSON") from error
+            raise errors.Unavailable(
+                f"{response.request.url} is not a Pinpoint API: its answer is not JSON"
+            ) from error
 
     def fetch(self, path: str) -> bytes:
         """Bytes of a picture."""
@@ -128,7 +136,7 @@ class Wire:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         except httpx.InvalidURL as error:
-            raise errors.BadRequest(f"{self.server!r} is no URL of a server: {error}") from error
+            raise _bad_server(self.server) from error
         if response.is_error:
             raise from_response(response)
         return response
@@ -138,14 +146,24 @@ class Wire:
         self._http.close()
 
     def _unreachable(self, error: httpx.HTTPError) -> errors.PinpointError:
-        what = str(error) or type(error).__name__
-        if self.embedded and isinstance(error, httpx.ConnectError):
+        what = errors.describe_cause(error)
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return _bad_server(self.server)
+        if self.home is not None and isinstance(error, httpx.ConnectError):
+            if not is_running(self.home):
+                return missing_stack(self.home)
             return errors.StackError(
-                f"the embedded stack does not answer at {self.server} ({what}); "
-                "see `pinpoint status`, start it with `pinpoint up`",
+                f"the API of the stack in {self.home} does not answer at {self.server} ({what}); "
+                "`pinpoint status` shows its processes, `pinpoint up` starts those that are down",
                 reason="stack_not_running",
             )
         return errors.Unavailable(f"{self.server} does not answer: {what}")
+
+
+def _bad_server(server: str) -> errors.BadRequest:
+    return errors.BadRequest(
+        f"{server!r} is no URL of a server; give it as http://HOST:PORT or https://HOST"
+    )
 
 
 def from_response(response: httpx.Response) -> errors.PinpointError:
@@ -164,7 +182,8 @@ def _stated(response: httpx.Response) -> errors.PinpointError:
     if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PREFIX):
         # A proxy before the API, most likely.
         return errors.Unavailable(
-            f"{response.request.url} answered {response.status_code} and is no Pinpoint"
+            f"{response.request.url} answered {response.status_code} and is not a Pinpoint API; "
+            "check --server"
         )
     kind = str(body["type"]).removeprefix(_PREFIX)
     message = str(body.get("detail") or body.get("title") or kind)

@@ -135,7 +135,7 @@ class Reading:
                 self._list(self._tar)
             except (tarfile.TarError, OSError) as error:
                 self.close()
-                raise BadRequest(f"{path} is no whole tar archive: {error}") from error
+                raise BadRequest(f"{path} is not a whole tar archive") from error
         elif not path.is_dir():
             raise BadRequest(f"no backup at {path}: give the folder or file that was written")
 

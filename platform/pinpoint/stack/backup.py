@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import IO, Final
 
 from pinpoint import __version__
-from pinpoint.errors import BadRequest, Conflict, StackError
+from pinpoint.errors import BadRequest, Conflict, StackError, describe_cause
 from pinpoint.nets.bundles import bundle_of, find_bundle
 from pinpoint.nets.contract import CONTRACT_FILE
 from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
 from pinpoint.stack import archive, dumps, processes
 from pinpoint.stack.archive import FolderWriting, TarWriting, Writing
+from pinpoint.stack.missing import missing_stack
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.postgres import PostgresServer
 from pinpoint.stack.state import stack_lock
@@ -102,7 +103,7 @@ def backup(settings: Settings, target: Path, say: Say) -> Manifest:
     archive.must_be_free(target)
     places = StackPlaces(settings.places.home)
     if not settings.places.database_url and not places.pgdata.exists():
-        raise StackError(f"there is no stack in {places.home} to back up")
+        raise missing_stack(places.home)
     with reachable(settings, places) as (url, pgdata), dumps.snapshot(url) as moment:
         # Beside the target, so that the last step is a rename; nobody else is here: the lock.
         work = target.with_name(f".{target.name}.part")
@@ -112,7 +113,9 @@ def backup(settings: Settings, target: Path, say: Say) -> Manifest:
             manifest = _write(settings, places, work, target, moment, (url, pgdata), say)
             (work / "whole").replace(target)
         except OSError as error:
-            raise StackError(f"the backup cannot be written beside {target}: {error}") from error
+            raise StackError(
+                f"the backup cannot be written beside {target}: {describe_cause(error)}"
+            ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
     _sync(target.parent)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
 from celery import Celery
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
-from pinpoint import logs
+from pinpoint import deadline, logs
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BrokerUnavailable
 from pinpoint.jobs import QUEUE_OF, JobName
 
@@ -24,6 +30,10 @@ Lost work is found by its lease (5 minutes), not by this, which only has to be l
 slow chunk is seldom handed out again; whoever gets it then claims nothing that is under a lease.
 """
 
+_CHECK_S: Final = 1.5
+"""Longest wait of one step of a check, seconds."""
+_SENDERS: Final = 4
+_UNDER_WAY: Final = 64
 _SEND_RETRIES: Final = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 
 
@@ -57,6 +67,8 @@ class CeleryQueue:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("pinpoint")
         self._app.conf.update(celery_config(broker_url))
+        self._asking = threading.Lock()
+        self._kept: Connection | None = None
 
     def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
         """Send one job.
@@ -74,24 +86,109 @@ class CeleryQueue:
                 retry_policy=_SEND_RETRIES,
             )
         except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(f"the broker does not take jobs: {error}") from error
+            raise BrokerUnavailable("the broker does not take jobs") from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` unless the broker answers."""
         self.waiting()
 
     def waiting(self) -> int:
-        """Jobs that no worker has taken yet."""
-        try:
-            with self._app.connection_for_read(connect_timeout=3) as connection:
-                connection.ensure_connection(max_retries=1, timeout=3)
-                return _length(connection.default_channel)
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailable(f"the broker does not answer: {error}") from error
+        """Jobs that no worker has taken yet, asked over one connection that is kept."""
+        with self._asking:
+            for last in (False, True):
+                try:
+                    if self._kept is None:
+                        self._kept = self._connected()
+                    return _length(self._kept.default_channel)
+                except self._errors as error:
+                    self._drop()
+                    # A kept connection may be stale; a broker that hangs is not asked twice.
+                    if last or deadline.bounded_s(2 * _CHECK_S) < _CHECK_S:
+                        raise BrokerUnavailable("the broker does not answer") from error
+        raise BrokerUnavailable("the broker does not answer")
+
+    @cached_property
+    def _errors(self) -> tuple[type[BaseException], ...]:
+        """What the transport raises where its server is away."""
+        return (OperationalError, OSError, *self._app.connection().connection_errors)
+
+    def _connected(self) -> Connection:
+        limits = {"socket_timeout": _CHECK_S, "socket_connect_timeout": _CHECK_S}
+        connection: Connection = self._app.connection_for_read(
+            connect_timeout=_CHECK_S, transport_options=limits
+        )
+        connection.ensure_connection(  # type: ignore[no-untyped-call]
+            max_retries=1, timeout=_CHECK_S
+        )
+        return connection
+
+    def _drop(self) -> None:
+        if self._kept is not None:
+            self._kept.collect()  # type: ignore[no-untyped-call]
+            self._kept = None
 
     def close(self) -> None:
         """Give the connections back."""
+        self._drop()
         self._app.close()
+
+
+class BoundedSender:
+    """`ports.JobQueue` that never lets a request wait long for a broker that hangs.
+
+    Jobs leave from threads of their own: the client library's limits and repetitions add up to a
+    minute. A job that is late may still arrive; if it does not, the sweep sends it again.
+
+    Args:
+        queue: Sends the jobs.
+        breaker: Leaves a broker alone that does not answer.
+        wait_s: How long a request waits for a job to be taken, seconds.
+    """
+
+    def __init__(self, queue: CeleryQueue, breaker: CircuitBreaker, wait_s: float = 2.0) -> None:
+        self._queue, self._breaker, self._wait_s = queue, breaker, wait_s
+        self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="send")
+        self._under_way = threading.BoundedSemaphore(_UNDER_WAY)
+
+    def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
+        """Send one job.
+
+        Raises:
+            BrokerUnavailable: The broker did not take it in time.
+        """
+        with self._breaker.attempt():
+            if not self._under_way.acquire(blocking=False):
+                raise BrokerUnavailable("the broker takes jobs too slowly")
+            context = contextvars.copy_context()
+            sent = self._senders.submit(context.run, self._queue.send, name, ids)
+            sent.add_done_callback(lambda _: self._under_way.release())
+            try:
+                sent.result(timeout=deadline.bounded_s(self._wait_s))
+            except TimeoutError as error:
+                raise BrokerUnavailable("the broker took no job in time") from error
+
+    def check(self) -> None:
+        """Raise `BrokerUnavailable` unless the broker answers."""
+        self._queue.check()
+
+    def waiting(self) -> int:
+        """Jobs that no worker has taken yet."""
+        return self._queue.waiting()
+
+    def close(self) -> None:
+        """Give the connections back; what could not be sent is left to the sweep."""
+        self._senders.shutdown(wait=False, cancel_futures=True)
+        self._queue.close()
+
+
+def refuse_broker() -> BrokerUnavailable:
+    """The error of a job that the broker's circuit breaker does not let through."""
+    return BrokerUnavailable("the broker did not take the last jobs")
+
+
+def is_broker_failure(error: BaseException) -> bool:
+    """Whether an error means that the broker did not answer."""
+    return isinstance(error, BrokerUnavailable)
 
 
 def _origin() -> dict[str, str]:

@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pinpoint.errors import Conflict, DatabaseUnavailable, StackError
+from pinpoint.errors import Conflict, DatabaseUnavailable, StackError, describe_cause
 from pinpoint.stack.postgres_binaries import find_binaries
 from pinpoint.store.erasing import BACKUP_LOCK
 
@@ -118,7 +118,9 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
         connection = psycopg.connect(_plain(url), autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(f"the database does not answer: {error}") from error
+        raise DatabaseUnavailable(
+            f"the database does not answer: {describe_cause(error)}"
+        ) from error
     with connection:
         yield connection
 

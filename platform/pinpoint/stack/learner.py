@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pinpoint.errors import StackError
 from pinpoint.settings import Settings
+from pinpoint.stack.missing import missing_stack
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.programs import LEARNER
 from pinpoint.stack.supervise import Supervisor
@@ -24,4 +24,4 @@ def start_learner(settings: Settings) -> bool:
         return True
     if settings.places.broker_url:
         return False
-    raise StackError(f"no stack runs in {settings.places.home}: say `pinpoint up` first")
+    raise missing_stack(settings.places.home)

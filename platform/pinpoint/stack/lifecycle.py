@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final, Literal
 
+import psutil
+
 from pinpoint.errors import StackError
 from pinpoint.settings import Settings
 from pinpoint.stack import migrate, processes
+from pinpoint.stack.changes import code_digest, describe_changes, fingerprint, record_settings
+from pinpoint.stack.missing import connects
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.postgres import PostgresServer
-from pinpoint.stack.programs import LEARNER, environment, external, fingerprint, programs
+from pinpoint.stack.programs import LEARNER, environment, external, programs
 from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.state import (
     StackState,
@@ -39,6 +42,19 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Orphan:
+    """A process of a home that no supervisor watches.
+
+    Args:
+        pid: Process id.
+        name: The stack's name for it, or that of its program.
+    """
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class StackStatus:
     """How the stack of one home is.
 
@@ -53,6 +69,8 @@ class StackStatus:
         processes: One entry for each process; the learner's once it was started.
         external: Services used instead of embedded ones: `database`, `broker`, `index`.
         pgdata: Data directory of the embedded PostgreSQL.
+        orphans: Processes of this home that no supervisor watches, without those below them;
+            `pinpoint down` ends them all.
     """
 
     state: Literal["up", "degraded", "orphaned", "down"]
@@ -64,6 +82,7 @@ class StackStatus:
     processes: tuple[ProcessStatus, ...]
     external: tuple[str, ...]
     pgdata: str | None
+    orphans: tuple[Orphan, ...] = ()
 
 
 def up(settings: Settings, say: Say | None = None) -> StackStatus:
@@ -82,12 +101,15 @@ def up(settings: Settings, say: Say | None = None) -> StackStatus:
     places.create()
     with stack_lock(places.lock_file):
         state, supervisor = read_state(places), Supervisor(places)
-        wanted = fingerprint(settings)
-        if supervisor.answers() and state is not None and state.fingerprint == wanted:
+        wanted, running = fingerprint(settings), supervisor.answers()
+        if running and state is not None and state.fingerprint == wanted:
             now = status(settings)
             if now.state == "up":
                 return now
         else:
+            if running and state is not None:
+                for reason in describe_changes(state, settings, operator_key(places)):
+                    tell(f"restarting the stack: {reason}")
             _take_down(places, supervisor, tell)
             state = _launch(settings, places, supervisor, state)
         _start_all(settings, places, supervisor, state, tell)
@@ -134,7 +156,8 @@ def status(settings: Settings) -> StackStatus:
         )
     except GONE:
         left = processes.belonging_to(places) if places.home.is_dir() else []
-        return replace(base, state="orphaned") if left else base
+        orphans = _describe_orphans(left, state)
+        return replace(base, state="orphaned", orphans=orphans) if left else base
     ready = state is not None and _answers(f"{state.api_url}/health/ready")
     well = ready and all(one.state in ("running", "starting") for one in found)
     return replace(
@@ -144,6 +167,7 @@ def status(settings: Settings) -> StackStatus:
         supervisor_pid=pid,
         started_at=datetime.fromisoformat(state.started_at) if state and state.started_at else None,
         processes=found,
+        orphans=_describe_orphans(processes.unsupervised(places, pid), state),
     )
 
 
@@ -187,6 +211,8 @@ def _launch(
         pgdata="" if "database" in elsewhere else str(places.pgdata),
         versions={name: version(name) for name in ("pinpoint", "supervisor", "celery", "torch")},
         external=elsewhere,
+        settings=record_settings(settings, operator_key(places)),
+        code=code_digest(),
     )
     write_state(places, state)
     return state
@@ -213,7 +239,7 @@ def _start_all(
     if "index" in names:
         tell("waiting for the index")
         supervisor.start("index")
-        _wait(places, supervisor, "index", lambda: _connects(str(places.index_socket)))
+        _wait(places, supervisor, "index", lambda: connects(places.index_socket))
     for name in ("api", "worker", "beat"):
         supervisor.start(name)
     tell("waiting for API and worker")
@@ -281,13 +307,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _connects(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
-        try:
-            one.connect(path)
-        except OSError:
-            return False
-    return True
+def _describe_orphans(
+    left: Sequence[psutil.Process], state: StackState | None
+) -> tuple[Orphan, ...]:
+    """The topmost ones; a process below another one ends with it."""
+    pids, programs_of = {one.pid for one in left}, {} if state is None else state.pids
+    names = {pid: name for name, pid in programs_of.items()}
+    return tuple(
+        Orphan(one.pid, names.get(one.pid) or processes.process_name(one))
+        for one in left
+        if processes.parent_pid(one) not in pids
+    )
 
 
 def _silent(_: str) -> None:

@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
-from pinpoint.errors import DatabaseUnavailable, StackError
+from pinpoint.errors import DatabaseUnavailable, StackError, describe_cause
 
 
 def alembic_ini() -> Path:
@@ -42,7 +42,9 @@ def upgrade(url: str) -> None:
     try:
         psycopg.connect(url.replace("+psycopg://", "://", 1), connect_timeout=10).close()
     except psycopg.Error as error:
-        raise DatabaseUnavailable(f"the database does not answer: {error}") from error
+        raise DatabaseUnavailable(
+            f"the database does not answer: {describe_cause(error)}"
+        ) from error
     config = Config(alembic_ini())
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     try:

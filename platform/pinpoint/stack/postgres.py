@@ -243,7 +243,7 @@ class PostgresServer:
                 admin.execute("CREATE EXTENSION IF NOT EXISTS postgis")
             except psycopg.Error as error:
                 raise StackError(
-                    f"PostGIS is missing ({error}); install postgresql-NN-postgis-3"
+                    "PostGIS is missing; install postgresql-NN-postgis-3 for this PostgreSQL"
                 ) from error
 
     def clone(self, template: str, database: str) -> None:

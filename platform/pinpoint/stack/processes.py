@@ -18,10 +18,10 @@ from typing import Final
 
 import psutil
 
+from pinpoint.settings import STACK_VARIABLE
 from pinpoint.stack.places import StackPlaces
 
-MARKER: Final = "PINPOINT_STACK"
-"""Environment variable that all processes of a stack inherit; its value is the home's path."""
+MARKER: Final = STACK_VARIABLE
 
 SERVERS: Final = frozenset({"postgres", "redis-server", "valkey-server", "redis-check-rdb"})
 _PR_SET_PDEATHSIG: Final = 1
@@ -62,6 +62,30 @@ def belonging_to(places: StackPlaces) -> list[psutil.Process]:
         for process in psutil.process_iter()
         if process.pid not in spared and _is_ours(process, home, folders)
     ]
+
+
+def unsupervised(places: StackPlaces, supervisor_pid: int) -> list[psutil.Process]:
+    """Live processes of the stack that are neither its supervisor nor below it.
+
+    Args:
+        places: Whose.
+        supervisor_pid: Of the supervisor that answers.
+    """
+    try:
+        below = psutil.Process(supervisor_pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    watched = {supervisor_pid, *(process.pid for process in below)}
+    found = [process for process in belonging_to(places) if process.pid not in watched]
+    # One that was started between the two looks is no orphan: its parent is watched.
+    return [process for process in found if not _has_parent_in(process, watched)]
+
+
+def _has_parent_in(process: psutil.Process, pids: set[int]) -> bool:
+    try:
+        return not process.is_running() or any(one.pid in pids for one in process.parents())
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _is_ours(process: psutil.Process, home: str, folders: set[Path]) -> bool:
@@ -107,6 +131,14 @@ def process_name(process: psutil.Process) -> str:
         return str(process.name())
     except psutil.NoSuchProcess:
         return ""
+
+
+def parent_pid(process: psutil.Process) -> int | None:
+    """Process id of the parent, or None if the process has just ended."""
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _alive(process: psutil.Process) -> bool:

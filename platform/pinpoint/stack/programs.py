@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Final
 
-import pinpoint
 from pinpoint.jobs import LEARNING
 from pinpoint.settings import Settings
+from pinpoint.stack.changes import settings_as_variables
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.postgres import STOP_S, PostgresServer
 from pinpoint.stack.processes import MARKER
@@ -68,7 +66,7 @@ def programs(settings: Settings, places: StackPlaces) -> list[Program]:
 def environment(settings: Settings, places: StackPlaces, api_port: int) -> dict[str, str]:
     """The caller's environment with exactly these settings in it, and the stack's marker."""
     values = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
-    values.update(_settings_as_variables(settings))
+    values.update(settings_as_variables(settings))
     bundle = Path(settings.encoder.bundle)
     if bundle.is_dir():  # relative to the caller's folder, where the processes are not
         values["PINPOINT_BUNDLE"] = str(bundle.absolute())
@@ -83,27 +81,3 @@ def environment(settings: Settings, places: StackPlaces, api_port: int) -> dict[
         values.setdefault(name, str(256 * 2**20))
     values[MARKER] = str(places.home.resolve())
     return values
-
-
-def fingerprint(settings: Settings) -> str:
-    """A hash that changes with any setting, and with the code."""
-    package = Path(pinpoint.__file__).parent
-    roots = [package, package.parents[1] / "workers", package.parents[1] / "migrations"]
-    files = [
-        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-        for root in roots
-        for path in sorted(root.rglob("*.py"))
-    ]
-    known = [sys.executable, _settings_as_variables(settings), files]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _settings_as_variables(settings: Settings) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for group_name in Settings.__slots__:
-        group = getattr(settings, group_name)
-        prefix = type(group).model_config["env_prefix"]
-        for name, value in group.model_dump(mode="json", exclude_none=True).items():
-            text = value if isinstance(value, str) else json.dumps(value)
-            found[f"{prefix}{name}".upper()] = text
-    return found

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinpoint.errors import BadBundle, BadRequest, Conflict, StackError
+from pinpoint.errors import BadBundle, BadRequest, Conflict, StackError, describe_cause
 from pinpoint.nets.bundles import find_bundle
 from pinpoint.nets.contract import CONTRACT_FILE, parse_contract
 from pinpoint.nets.digests import public_contract
@@ -77,7 +77,9 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Resto
                 say("the restore failed; starting the stack again")
                 lifecycle.up(settings, say)
             if isinstance(error, OSError):
-                raise StackError(f"the backup cannot be unpacked: {error}") from error
+                raise StackError(
+                    f"the backup cannot be unpacked: {describe_cause(error)}"
+                ) from error
             raise
     finally:
         reading.close()

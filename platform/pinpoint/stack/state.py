@@ -11,9 +11,9 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pinpoint.errors import StackError
 from pinpoint.stack.places import StackPlaces
@@ -35,6 +35,8 @@ class StackState:
         pgdata: Data directory of the embedded PostgreSQL; empty with another database.
         versions: Of the programs that were started.
         external: Services that are not embedded: `database`, `broker`, `index`.
+        settings: The settings it runs with, by variable; secrets as keyed hashes.
+        code: Hash of the code and the Python it runs with.
     """
 
     api_host: str
@@ -46,6 +48,8 @@ class StackState:
     pgdata: str
     versions: dict[str, str]
     external: list[str]
+    settings: dict[str, str] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def api_url(self) -> str:
@@ -60,10 +64,16 @@ def read_state(places: StackPlaces) -> StackState | None:
     """The last `up`'s record, or None if there never was one or it cannot be read."""
     try:
         loaded = json.loads(places.state_file.read_text(encoding="utf-8"))
-        return StackState(**{field.name: loaded[field.name] for field in fields(StackState)})
+        # A field with a default is missing in the file of an older version.
+        named = [one for one in fields(StackState) if one.name in loaded or _is_required(one)]
+        return StackState(**{one.name: loaded[one.name] for one in named})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         # Everything in it can be worked out again, so a damaged file is as good as none.
         return None
+
+
+def _is_required(one: Field[Any]) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING
 
 
 def write_state(places: StackPlaces, state: StackState) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from pinpoint.errors import BadRequest, Conflict, NotAuthenticated, NotFound
 from pinpoint.records import SCOPES, ApiKey, Caller, Organization, Scope, limits
 from pinpoint.store.database import Transactions
+from pinpoint.store.names import check_name
 from pinpoint.store.tables import api_keys, organizations
 
 
@@ -73,10 +74,9 @@ class Access:
 
         Raises:
             Conflict: The name is taken.
-            BadRequest: The name is empty.
+            BadRequest: The name cannot be used (`store.names`).
         """
-        if not name.strip():
-            raise BadRequest("an organisation needs a name")
+        check_name(name, "organisation")
         try:
             limits.check_text("name", name)
         except limits.Unstorable as error:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
 from pinpoint.errors import NotFound, Unavailable
 
+_PIECE_BYTES: Final = 1_000_000
 _LOCATOR = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
 
 
@@ -32,20 +35,24 @@ class FolderBlobs:
         Raises:
             Unavailable: The folder takes nothing now: its disk is full, or gone.
         """
+        return self.put_file(organization_id, io.BytesIO(data))
+
+    def put_file(self, organization_id: UUID, source: BinaryIO) -> str:
+        """As `put`, read from a file piece by piece, so that memory never holds it whole."""
         name = uuid4().hex
         path = self._file(str(organization_id), name)
         half = path.with_suffix(".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with half.open("wb") as file:
-                file.write(data)
+                shutil.copyfileobj(source, file, _PIECE_BYTES)
                 file.flush()
                 os.fsync(file.fileno())
             half.replace(path)
         except OSError as error:
             half.unlink(missing_ok=True)
             raise Unavailable(
-                f"{self._folder} takes no bytes ({error.strerror}): make room there",
+                "the folder for blobs takes no bytes; make room on its disk",
                 reason="blobs_unavailable",
             ) from error
         return f"blob:{organization_id}/{name}"

@@ -26,6 +26,7 @@ from pinpoint.records import (
 from pinpoint.store import correcting, erasing, source_roots
 from pinpoint.store.catalogue import Reader
 from pinpoint.store.database import UnitOfWork
+from pinpoint.store.names import check_name
 from pinpoint.store.rows import hint_to_json
 from pinpoint.store.tables import batch_items, batches, images, queries, sources
 
@@ -54,10 +55,9 @@ class Writer(Reader):
 
         Raises:
             Conflict: The name is taken.
-            BadRequest: Kind or policy is unknown, or the name is empty.
+            BadRequest: Kind or policy is unknown, or the name cannot be used (`store.names`).
         """
-        if not name.strip():
-            raise BadRequest("a source needs a name")
+        check_name(name, "source")
         _check_texts(name=name, licence=licence, attribution=attribution)
         if kind not in KINDS:
             raise BadRequest(f"source kind {kind!r} is unknown; there are {', '.join(KINDS)}")

@@ -8,29 +8,33 @@ right on them: its search path leads to views that show one organisation, named 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from pinpoint import logs
+from pinpoint import deadline, logs
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BadRequest, BrokerUnavailable, DatabaseUnavailable, Misconfigured
 from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue
 from pinpoint.records import limits
+from pinpoint.store.bounded_connection import BoundedConnection, NoAnswerInTime
 
 _log = logs.get(__name__)
 
 _POOL: dict[str, Any] = {
     "pool_size": 8,
     "max_overflow": 24,
-    "pool_timeout": 10,
+    "pool_timeout": 3,
     # A server that was restarted leaves dead connections in the pool; this finds them first.
     "pool_pre_ping": True,
 }
@@ -47,6 +51,11 @@ def _engine(url: str, search_path: str, *, take_role: str | None = None) -> Engi
     engine = create_engine(
         url, connect_args={"options": options, "connect_timeout": 5}, future=True, **_POOL
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> BoundedConnection:
+        return BoundedConnection.connect(*arguments, **options)
+
     if take_role:
 
         @event.listens_for(engine, "connect")
@@ -85,6 +94,7 @@ def migrations_folder() -> Path:
     return folder
 
 
+@cache
 def head_revision() -> str:
     """The schema revision this code wants."""
     config = Config()
@@ -110,11 +120,23 @@ class UnitOfWork:
 
 
 class Transactions:
-    """Hands out units of work on one engine."""
+    """Hands out units of work on one engine.
 
-    def __init__(self, engine: Engine, queue: JobQueue | None = None) -> None:
+    Args:
+        engine: Connections.
+        queue: Takes the jobs of committed units.
+        breaker: Leaves a database alone that does not answer; None asks it every time.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: JobQueue | None = None,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
         self.engine = engine
         self._queue = queue
+        self._attempt = nullcontext if breaker is None else breaker.attempt
 
     @contextmanager
     def begin(
@@ -125,19 +147,14 @@ class Transactions:
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer.
         """
-        with _translated():
-            with self.engine.connect() as connection:
-                if read_only:
-                    connection.execute(text("SET TRANSACTION READ ONLY"))
-                if organization_id is not None:
-                    connection.execute(
-                        text("SELECT set_config('pinpoint.org', :org, true)"),
-                        {"org": str(organization_id)},
-                    )
-                unit = UnitOfWork(connection, organization_id)
-                yield unit
-                connection.commit()
-            self._send(unit.jobs)
+        with self._attempt(), _translated(), self.engine.connect() as connection:
+            if read_only:
+                connection.execute(text("SET TRANSACTION READ ONLY"))
+            _configure(connection, organization_id)
+            unit = UnitOfWork(connection, organization_id)
+            yield unit
+            connection.commit()
+        self._send(unit.jobs)
 
     def _send(self, jobs: Sequence[tuple[JobName, tuple[UUID, ...]]]) -> None:
         for name, ids in jobs:
@@ -153,7 +170,7 @@ class Transactions:
         """Raise `DatabaseUnavailable` unless PostgreSQL answers at this code's revision."""
         wanted = head_revision()
         try:
-            with _translated(), self.engine.connect() as connection:
+            with self._attempt(), _translated(), self.engine.connect() as connection:
                 found = connection.execute(text("SELECT tenant.revision()")).scalar()
         except ProgrammingError:
             found = "none"
@@ -166,6 +183,33 @@ class Transactions:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def did_not_answer(error: BaseException) -> bool:
+    """Whether an error of a unit of work means that PostgreSQL is away, and not merely busy."""
+    cause = error.__cause__
+    if not isinstance(error, DatabaseUnavailable) or not isinstance(cause, DBAPIError):
+        return False
+    state = getattr(cause.orig, "sqlstate", None)
+    return state is None or state.startswith(("08", "57P"))  # lost, or shutting down
+
+
+def refuse_database() -> DatabaseUnavailable:
+    """The error of a call that the database's circuit breaker does not let through."""
+    return DatabaseUnavailable("PostgreSQL did not answer the last calls; try again shortly")
+
+
+def _configure(connection: Connection, organization_id: UUID | None) -> None:
+    """Name the organization and the statements' time limit to this transaction, in one trip."""
+    values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
+    if deadline.current() is not None:
+        # The client stops waiting by itself; this stops the server's work for nobody.
+        limit_ms = max(1, round(deadline.bounded_s(120.0) * 1_000))
+        values["statement_timeout"] = str(limit_ms)
+    if values:
+        calls = ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(values))
+        given = {f"v{n}": value for n, value in enumerate(values.values())}
+        connection.execute(text(f"SELECT {calls}"), given)
 
 
 _OUTAGES = ("08", "25006", "25P03", "28", "40", "53", "55", "57", "58")
@@ -184,23 +228,27 @@ def _translated() -> Iterator[None]:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the same statement may work later.
         BadRequest: PostgreSQL refuses a value (`not_storable`); it will refuse it again.
+
+    The driver's own words name sockets and paths, so they stay in the chain for the log.
     """
     try:
         yield
     except PoolTimeout as error:
-        raise DatabaseUnavailable("no database connection was free for 10 s; try again") from error
+        raise DatabaseUnavailable("no database connection was free; try again") from error
     except UnicodeEncodeError as error:  # the driver meets half of a surrogate pair
         raise _not_storable() from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         if state.startswith(_REFUSED) or (not state and isinstance(error, DataError)):
             raise _not_storable() from error
+        if isinstance(error.orig, NoAnswerInTime | QueryCanceled):
+            raise DatabaseUnavailable("PostgreSQL gave no answer in time; try again") from error
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to PostgreSQL was lost; try again") from error
         # Without a SQLSTATE the server was not reached.
         if state.startswith(_OUTAGES) or (not state and isinstance(error, OperationalError)):
             raise DatabaseUnavailable(
-                f"PostgreSQL does not answer: {_first_line(error)}"
+                "PostgreSQL does not answer; `pinpoint status` shows whether it runs"
             ) from error
         raise
 
@@ -211,7 +259,3 @@ def _not_storable() -> BadRequest:
         "holds",
         reason=limits.NOT_STORABLE,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", error)).strip().split("\n")[0]

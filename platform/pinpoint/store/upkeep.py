@@ -90,6 +90,32 @@ class Upkeep:
             ).all()
         return _totals(rows, most)
 
+    def count_images(self, *, timeout_s: float = 2.0) -> list[tuple[str, str, int]]:
+        """Indexed images of every organization, for the operator.
+
+        Args:
+            timeout_s: Longest time that the count may take, in seconds.
+
+        Returns:
+            Organization, source kind and number, by organization.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer, or not in time.
+        """
+        with self._transactions.begin(read_only=True) as unit:
+            unit.connection.execute(
+                text("SELECT set_config('statement_timeout', :ms, true)"),
+                {"ms": str(int(timeout_s * 1_000))},
+            )
+            rows = unit.connection.execute(
+                text(
+                    "SELECT o.name, i.kind, count(*) AS images FROM images i "
+                    "JOIN organizations o ON o.id = i.organization_id "
+                    "WHERE i.state = 'indexed' GROUP BY 1, 2 ORDER BY 1, 2"
+                )
+            ).all()
+        return [(str(row.name), str(row.kind), int(row.images)) for row in rows]
+
     def _note(self, values: Mapping[str, int]) -> None:
         given = insert(upkeep).values(
             [{"name": name, "value": float(value)} for name, value in sorted(values.items())]

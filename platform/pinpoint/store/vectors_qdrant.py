@@ -16,6 +16,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import models as m
 
 from pinpoint import logs
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BadBundle, Misconfigured
 from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
@@ -50,6 +51,7 @@ class QdrantIndex:
         chooser: How a question is searched that need not be exact.
         installation: Says which installation this is: a collection of another one is refused.
         client: One that is shared with other indexes; by default a new one.
+        breaker: As `Alias`.
     """
 
     def __init__(
@@ -62,10 +64,17 @@ class QdrantIndex:
         chooser: Chooser = choose,
         installation: Callable[[], str] | None = None,
         client: QdrantClient | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         self._chooser = chooser
         self._alias = Alias(
-            url, api_key, alias, timeout_s, installation=installation, client=client
+            url,
+            api_key,
+            alias,
+            timeout_s,
+            installation=installation,
+            client=client,
+            breaker=breaker,
         )
 
     def info(self) -> IndexInfo:

@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import models as m
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BadRequest, IndexUnavailable, Misconfigured
 from pinpoint.store.vectors_payload import check_installation
 
@@ -35,6 +36,7 @@ class Alias:
         timeout_s: Longest wait for one request.
         installation: Says whose the collections must be; None: nothing is checked.
         client: One that is shared with others; by default a new one.
+        breaker: Leaves a server alone that does not answer; None asks it every time.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Alias:
         *,
         installation: Callable[[], str] | None = None,
         client: QdrantClient | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
+        self._attempt = contextlib.nullcontext if breaker is None else breaker.attempt
         self.local = url == ":memory:"
         self.name = name
         self._known_dims: dict[str, dict[str, int]] = {}
@@ -64,21 +68,25 @@ class Alias:
     @contextlib.contextmanager
     def asking(self) -> Iterator[QdrantClient]:
         """The client; its errors become ours."""
-        try:
-            with self._lock:
-                yield self._client
-        except ResponseHandlingException as error:
-            raise IndexUnavailable(f"Qdrant does not answer: {error}") from error
-        except UnexpectedResponse as error:
-            if error.status_code in (401, 403):
-                said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
-                raise Misconfigured(said) from error
-            if error.status_code in _REFUSED:
-                raise BadRequest(
-                    "Qdrant cannot take what it was sent; the log says why",
-                    reason="index_refused",
+        with self._attempt():
+            try:
+                with self._lock:
+                    yield self._client
+            except ResponseHandlingException as error:
+                # The cause names addresses and the system's words: they stay in the chain.
+                raise IndexUnavailable("the Qdrant server does not answer") from error
+            except UnexpectedResponse as error:
+                if error.status_code in (401, 403):
+                    said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
+                    raise Misconfigured(said) from error
+                if error.status_code in _REFUSED:
+                    raise BadRequest(
+                        "Qdrant cannot take what it was sent; the log says why",
+                        reason="index_refused",
+                    ) from error
+                raise IndexUnavailable(
+                    f"the Qdrant server refused a request with status {error.status_code}"
                 ) from error
-            raise IndexUnavailable(f"Qdrant answered {error}") from error
 
     def collection(self) -> str | None:
         """Name of the collection that serves, None before there is one."""
@@ -171,6 +179,14 @@ class Alias:
     def close(self) -> None:
         """Close the client."""
         self._client.close()
+
+
+def is_server_failure(error: BaseException) -> bool:
+    """Whether an error means that the server did not answer, or not as a server that works."""
+    cause = error.__cause__
+    if isinstance(cause, UnexpectedResponse):
+        return (cause.status_code or 500) >= 500
+    return isinstance(error, IndexUnavailable) and isinstance(cause, ResponseHandlingException)
 
 
 def contract_of(name: str) -> str:

@@ -9,12 +9,15 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from pinpoint import deadline
+from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import IndexUnavailable
 from pinpoint.records import Hit, IndexFilter, IndexInfo, IndexPoint, IndexQuery, IndexSpec
 from pinpoint.store import vectors_wire as wire
@@ -155,9 +158,10 @@ class RemoteIndex(FramedIndex):
 
     Args:
         path: The owner's socket.
-        timeout_s: Longest wait for the owner in one call.
+        timeout_s: Longest wait for the owner in one call; a request's budget shortens it.
         installation: Says which installation asks; the owner refuses others than that of the
             index. None: it is not said, and nothing is checked.
+        breaker: Leaves an owner alone that does not answer; None asks it every time.
     """
 
     def __init__(
@@ -166,9 +170,11 @@ class RemoteIndex(FramedIndex):
         timeout_s: float = 30.0,
         *,
         installation: Callable[[], str] | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         self._path = path
         self._timeout_s = timeout_s
+        self._attempt = nullcontext if breaker is None else breaker.attempt
         self._own = threading.local()
         self._installation = installation
 
@@ -207,40 +213,76 @@ class RemoteIndex(FramedIndex):
         self._own.link = None
 
     def _exchange(self, frame: bytes) -> bytes:
-        try:
-            return self._once(frame)
-        except BlockingIOError as error:
-            raise self._gone(f"gave no answer within {self._timeout_s:g} s") from error
-        except (OSError, EOFError):
-            time.sleep(_PAUSE_S)
+        with self._attempt():
             try:
                 return self._once(frame)
-            except (OSError, EOFError) as error:
-                raise self._gone(f"does not answer ({error or 'it hung up'})") from error
+            except BlockingIOError as error:
+                raise _unavailable("gave no answer in time") from error
+            except (OSError, EOFError):
+                time.sleep(min(_PAUSE_S, deadline.bounded_s(_PAUSE_S)))
+                try:
+                    return self._once(frame)
+                except BlockingIOError as error:
+                    raise _unavailable("gave no answer in time") from error
+                except (OSError, EOFError) as error:
+                    raise _unavailable("does not answer") from error
 
     def _once(self, frame: bytes) -> bytes:
-        pid, link = getattr(self._own, "link", None) or (None, None)
-        if link is None or pid != os.getpid():
-            link = self._connect()
+        wait_s = deadline.bounded_s(self._timeout_s)
+        link: _Link | None = getattr(self._own, "link", None)
+        if link is None or link.pid != os.getpid():
+            link = _Link(self._path, wait_s)
         # Held only while whole: after a failure the next reply could be the last one's.
         self._own.link = None
-        link.send_bytes(frame)
-        reply: bytes = link.recv_bytes(wire.MAX_FRAME)
-        self._own.link = (os.getpid(), link)
+        link.limit(wait_s)
+        link.connection.send_bytes(frame)
+        reply: bytes = link.connection.recv_bytes(wire.MAX_FRAME)
+        self._own.link = link
         return reply
 
-    def _connect(self) -> Connection:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as plain:
-            plain.settimeout(self._timeout_s)
-            plain.connect(str(self._path))
-            plain.settimeout(None)
-            whole = int(self._timeout_s)
-            limit = struct.pack("ll", whole, int((self._timeout_s - whole) * 1e6))
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-            return Connection(plain.detach())
 
-    def _gone(self, what: str) -> IndexUnavailable:
-        return IndexUnavailable(
-            f"the index owner at {self._path} {what}; `pinpoint status` shows whether it runs"
-        )
+class _Link:
+    """One connection to the owner, and the socket below it, whose limits can be set."""
+
+    __slots__ = ("_limit_s", "_socket", "connection", "pid")
+
+    def __init__(self, path: Path, wait_s: float) -> None:
+        self.pid = os.getpid()
+        self._limit_s = 0.0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(wait_s)
+            self._socket.connect(str(path))
+            self._socket.settimeout(None)
+        except BaseException:
+            self._socket.close()
+            raise
+        # Another descriptor of the same socket: options set on one hold for both.
+        self.connection = Connection(os.dup(self._socket.fileno()))
+
+    def __del__(self) -> None:
+        self._socket.close()
+
+    def limit(self, wait_s: float) -> None:
+        """Let no read or write take longer than `wait_s` seconds."""
+        if wait_s == self._limit_s:
+            return
+        whole = int(wait_s)
+        value = struct.pack("ll", whole, max(1, int((wait_s - whole) * 1e6)))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        self._limit_s = wait_s
+
+
+def refuse_index() -> IndexUnavailable:
+    """The error of a call that the index's circuit breaker does not let through."""
+    return _unavailable("did not answer the last calls")
+
+
+def is_index_failure(error: BaseException) -> bool:
+    """Whether an error means that the index did not answer at all."""
+    return isinstance(error, IndexUnavailable)
+
+
+def _unavailable(what: str) -> IndexUnavailable:
+    return IndexUnavailable(f"the index {what}; `pinpoint status` shows whether it runs")

@@ -160,7 +160,8 @@ def said(called: Callable[[], bytes]) -> bytes:
         try:
             return called()
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise BadRequest(f"not an index message: {error!r}", reason="bad_frame") from error
+            logs.get(__name__).warning("index.bad_message", error=repr(error))
+            raise BadRequest("not an index message", reason="bad_frame") from error
     except PinpointError as error:
         return wire.encode(wire.pack_error(error))
     except Exception:

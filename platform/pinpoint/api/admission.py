@@ -1,0 +1,224 @@
+"""Which requests are worked on now, which wait, and which are put off with 503.
+
+A lane is for one kind of request and has places (requests worked on at once) and bytes (bodies held
+at once). Who waits is served by fairness, not by arrival: the key that holds the fewest places
+first. A key never holds all places of a lane, and where too many wait, the key that has the most
+waiting gives one up. Everything here runs on the event loop, so there are no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pinpoint.errors import Unavailable
+from pinpoint.settings import ApiSettings
+
+LaneName = Literal["questions", "uploads", "rows", "operator"]
+
+OVERLOADED: Final = "overloaded"
+RETRY_AFTER_S: Final = 2.0
+READERS: Final = 128
+"""Bodies that are received at once in one lane; each may come slowly."""
+_OPERATOR_PLACES: Final = 2
+_BYTE_SHARES: Final[dict[LaneName, float]] = {
+    "questions": 0.3,
+    "uploads": 0.6,
+    "rows": 0.08,
+    "operator": 0.02,
+}
+"""Fixed shares, so that slow uploads never keep questions from being asked."""
+
+
+def make_overloaded(what: str) -> Unavailable:
+    """The error of a request that is put off."""
+    error = Unavailable(f"too many requests at once: {what}; try again shortly", reason=OVERLOADED)
+    error.retry_after_s = RETRY_AFTER_S
+    return error
+
+
+@dataclass(slots=True)
+class _Waiter:
+    granted: asyncio.Future[None]
+    cost: int
+
+
+@dataclass(slots=True)
+class _Holder:
+    """What one key has of a queue."""
+
+    places: int = 0
+    last_turn: int = 0
+    waiting: deque[_Waiter] = field(default_factory=deque)
+
+
+class FairQueue:
+    """Places and bytes that keys share.
+
+    Args:
+        places: Requests let in at once.
+        most_bytes: Bytes let in at once; a request that is larger by itself is let in alone.
+        most_waiting: Requests that wait; 0 lets none wait.
+    """
+
+    def __init__(self, places: int, most_bytes: int, most_waiting: int) -> None:
+        self._places, self._bytes = places, most_bytes
+        self._most_waiting = most_waiting
+        # One place stays free for others, whatever a single key asks for.
+        self._most_by_key = max(1, places - max(1, places // 4))
+        self._free_places, self._free_bytes = places, most_bytes
+        self._holders: dict[str, _Holder] = {}
+        self._waiting, self._turn = 0, 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait now."""
+        return self._waiting
+
+    async def acquire(self, key: str, cost: int, wait_s: float) -> int:
+        """Wait for a place, and for `cost` bytes of room.
+
+        Args:
+            key: Who asks.
+            cost: Bytes.
+            wait_s: Longest wait, seconds.
+
+        Returns:
+            The bytes that `release` has to be given back.
+
+        Raises:
+            Unavailable: Overloaded: none came free in time, or too many wait.
+        """
+        cost = min(cost, self._bytes)
+        holder = self._holders.setdefault(key, _Holder())
+        if not holder.waiting and self._fits(holder, cost):
+            self._take(holder, cost)
+            return cost
+        if self._waiting >= self._most_waiting and not self._drop_for(holder):
+            self._forget(key, holder)
+            raise make_overloaded("too many wait already")
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), cost)
+        holder.waiting.append(waiter)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(wait_s):
+                await waiter.granted
+        except TimeoutError:
+            if not _is_granted(waiter):
+                raise make_overloaded("no place came free in time") from None
+        except asyncio.CancelledError:
+            if _is_granted(waiter):
+                self.release(key, cost)
+            raise
+        finally:
+            if waiter in holder.waiting:
+                holder.waiting.remove(waiter)
+                self._waiting -= 1
+            self._forget(key, holder)
+        return cost
+
+    def grow(self, cost: int) -> bool:
+        """Take `cost` more bytes at once, if they are free."""
+        if cost > self._free_bytes:
+            return False
+        self._free_bytes -= cost
+        return True
+
+    def release(self, key: str, cost: int) -> None:
+        """Give a place and its bytes back, and let in who waits."""
+        holder = self._holders[key]
+        holder.places -= 1
+        self._free_places += 1
+        self._free_bytes += cost
+        self._forget(key, holder)
+        self._let_in()
+
+    def _fits(self, holder: _Holder, cost: int) -> bool:
+        alone = self._free_bytes == self._bytes
+        return (
+            self._free_places > 0
+            and holder.places < self._most_by_key
+            and (cost <= self._free_bytes or alone)
+        )
+
+    def _take(self, holder: _Holder, cost: int) -> None:
+        self._turn += 1
+        holder.last_turn = self._turn
+        holder.places += 1
+        self._free_places -= 1
+        self._free_bytes -= cost
+
+    def _let_in(self) -> None:
+        while self._free_places > 0:
+            able = [
+                holder
+                for holder in self._holders.values()
+                if holder.waiting and holder.places < self._most_by_key
+            ]
+            if not able:
+                return
+            # Of those with equally many places the one that was served longest ago.
+            holder = min(able, key=lambda one: (one.places, one.last_turn))
+            if not self._fits(holder, holder.waiting[0].cost):
+                return  # nobody overtakes it, or a large body would wait for ever
+            waiter = holder.waiting.popleft()
+            self._waiting -= 1
+            if waiter.granted.done():  # it gave up in this very moment
+                continue
+            self._take(holder, waiter.cost)
+            waiter.granted.set_result(None)
+
+    def _drop_for(self, holder: _Holder) -> bool:
+        """Put off the last of the key that has the most waiting, if that is more than this one."""
+        longest = max(self._holders.values(), key=lambda one: len(one.waiting))
+        if len(longest.waiting) <= len(holder.waiting) + 1:
+            return False
+        dropped = longest.waiting.pop()
+        self._waiting -= 1
+        if not dropped.granted.done():
+            dropped.granted.set_exception(make_overloaded("others wait, too"))
+        return True
+
+    def _forget(self, key: str, holder: _Holder) -> None:
+        if holder.places == 0 and not holder.waiting:
+            self._holders.pop(key, None)
+
+
+def _is_granted(waiter: _Waiter) -> bool:
+    """Whether a place was given to a request in the moment in which it stopped waiting."""
+    granted = waiter.granted
+    return granted.done() and not granted.cancelled() and granted.exception() is None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One kind of requests: those whose bodies arrive, and those worked on."""
+
+    bodies: FairQueue
+    work: FairQueue
+
+
+def make_lanes(settings: ApiSettings) -> dict[LaneName, Lane]:
+    """The lanes of an API under these settings."""
+    places: dict[LaneName, int] = {
+        "questions": settings.max_running // 2,
+        "uploads": settings.max_running // 4,
+        "rows": settings.max_running // 2,
+        "operator": _OPERATOR_PLACES,
+    }
+    return {
+        name: Lane(
+            bodies=FairQueue(
+                READERS, int(settings.body_budget_bytes * _BYTE_SHARES[name]), settings.max_waiting
+            ),
+            work=FairQueue(count, 1, settings.max_waiting),
+        )
+        for name, count in places.items()
+    }
+
+
+def count_threads(settings: ApiSettings) -> int:
+    """Threads that all lanes together can keep busy; each request uses one at a time."""
+    return 2 * settings.max_running + _OPERATOR_PLACES

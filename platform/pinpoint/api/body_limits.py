@@ -1,0 +1,189 @@
+"""Bodies under limits that hold while they arrive: bytes, pauses and rate.
+
+What a route takes is said by its body rule; a route without one that reads a body takes a small
+JSON document. The time that a body takes is the client's and not counted against the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope
+
+from pinpoint.api.admission import FairQueue, LaneName, make_overloaded
+from pinpoint.deadline import Deadline
+from pinpoint.errors import PinpointError, TooLarge
+from pinpoint.settings import ApiSettings, Settings
+
+GRACE_S: Final = 10.0
+"""A body is not asked for its rate before this, so that a slow start costs nobody a request."""
+_STEP: Final = 1_000_000
+"""Bytes by which a body of unstated length takes room."""
+
+Dependency = TypeVar("Dependency", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRule:
+    """What a route takes.
+
+    Args:
+        lane: Where its requests wait.
+        most_bytes: Largest body, from the settings.
+        limit_name: The setting that a message names.
+        stated_bytes: The number that a message names, from the settings.
+    """
+
+    lane: LaneName
+    most_bytes: Callable[[Settings], int]
+    limit_name: str
+    stated_bytes: Callable[[Settings], int]
+
+    def check(self, size: int, settings: Settings) -> None:
+        """Raise `TooLarge` for a body of more bytes than the route takes."""
+        if size > self.most_bytes(settings):
+            raise TooLarge(
+                f"the request is larger than {self.stated_bytes(settings)} bytes "
+                f"({self.limit_name}); send fewer or smaller files"
+            )
+
+
+JSON_RULE: Final = BodyRule(
+    lane="rows",
+    most_bytes=lambda settings: settings.api.max_json_bytes,
+    limit_name="PINPOINT_API_MAX_JSON_BYTES",
+    stated_bytes=lambda settings: settings.api.max_json_bytes,
+)
+
+
+def reads_body(rule: BodyRule) -> Callable[[Dependency], Dependency]:
+    """Mark a dependency that reads the body: its routes follow `rule`."""
+
+    def mark(dependency: Dependency) -> Dependency:
+        dependency.body_rule = rule  # type: ignore[attr-defined]
+        return dependency
+
+    return mark
+
+
+class BodyRefused(HTTPException):
+    """A body that broke a limit while it arrived, or whose request is put off after it.
+
+    An `HTTPException`, for FastAPI lets only these through where it reads a body itself.
+    """
+
+    def __init__(self, status: int, detail: str, error: PinpointError | None = None) -> None:
+        super().__init__(status, detail)
+        self.error = error
+
+
+def announced_size(scope: Scope) -> int | None:
+    """Bytes of the body by its header; 0 where there is none, None where only the end tells."""
+    size: int | None = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            size = int(value) if value.isdigit() and len(value) < 20 else None
+    return size
+
+
+class LimitedBody:
+    """The receiving side of one request.
+
+    Args:
+        receive: Of the server.
+        scope: Of the request.
+        settings: With the limits.
+    """
+
+    def __init__(self, receive: Receive, scope: Scope, settings: Settings) -> None:
+        self._receive, self._settings = receive, settings
+        self._limits: ApiSettings = settings.api
+        self.size = announced_size(scope)
+        self.complete = self.size == 0
+        self.client_left = False
+        self._seen, self._reserved = 0, 0
+        self._waited_s = 0.0
+        self._rule = JSON_RULE
+        self._queue: FairQueue | None = None
+        self._deadline: Deadline | None = None
+        self._on_complete: Callable[[], Awaitable[None]] | None = None
+
+    def limit(
+        self,
+        rule: BodyRule,
+        queue: FairQueue,
+        reserved: int,
+        deadline: Deadline,
+        on_complete: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Let the body in under a rule; `on_complete` is awaited before its end is handed on."""
+        self._rule, self._queue, self._reserved = rule, queue, reserved
+        self._deadline, self._on_complete = deadline, on_complete
+
+    @property
+    def reserved(self) -> int:
+        """Bytes of room that the body holds."""
+        return self._reserved
+
+    async def receive(self) -> Message:
+        """The next piece.
+
+        Raises:
+            BodyRefused: It is over a limit, or the request is put off.
+        """
+        if self.complete or self.client_left or self._deadline is None:
+            return await self._receive()
+        with self._deadline.pause():
+            message = await self._next()
+        if message["type"] == "http.disconnect":
+            self.client_left = True
+            return message
+        self._check(len(message.get("body", b"")))
+        if not message.get("more_body", False):
+            self.complete = True
+            await self._finish()
+        return message
+
+    async def _next(self) -> Message:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._limits.body_timeout_s):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyRefused(
+                408, f"nothing of the body came for {self._limits.body_timeout_s:g} s"
+            ) from None
+        self._waited_s += time.monotonic() - began
+        return message
+
+    def _check(self, size: int) -> None:
+        self._seen += size
+        try:
+            self._rule.check(self._seen, self._settings)
+        except TooLarge as error:
+            raise BodyRefused(413, error.message, error) from error
+        if self._queue is not None and self.size is None and self._seen > self._reserved:
+            if not self._queue.grow(_STEP):
+                refusal = make_overloaded("no room for another body")
+                raise BodyRefused(503, refusal.message, refusal)
+            self._reserved += _STEP
+        due = self._limits.min_body_rate * self._waited_s
+        if self._waited_s > GRACE_S and self._seen < due:
+            raise BodyRefused(
+                408, f"the body came more slowly than {self._limits.min_body_rate} bytes a second"
+            )
+
+    async def _finish(self) -> None:
+        if self._on_complete is None:
+            return
+        try:
+            await self._on_complete()
+        except PinpointError as error:
+            raise BodyRefused(503, error.message, error) from error

@@ -1,0 +1,128 @@
+"""uvicorn's HTTP/1.1 connections with limits on who sends slowly or not at all.
+
+uvicorn waits for a request's headers as long as it takes. Here a connection is closed that has
+not sent a whole request head in time, be it the first or a later one. And where an answer is sent
+before its request has wholly arrived (a refused upload), the connection is closed in two steps: the
+answer goes out and its end is told, what still comes is dropped for a while, and then it is cut.
+Cut at once, the system would send a reset, and clients that first send all and then read would lose
+the answer. A known caller is given the time to send all; of anybody else little more is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+LINGER_S: Final = 1.0
+LINGER_BYTES: Final = 256_000
+KNOWN_LINGER_S: Final = 30.0
+KNOWN_LINGER_BYTES: Final = 1_000_000_000
+
+
+def limited_protocol(header_timeout_s: float) -> type[H11Protocol]:
+    """The class of connections that wait `header_timeout_s` seconds for a request's head."""
+
+    class LimitedConnection(_Connection):
+        head_timeout_s = header_timeout_s
+
+    return LimitedConnection
+
+
+class _Connection(H11Protocol):
+    head_timeout_s = 10.0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._lingers, self._may_drop = False, 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, or drop it where the answer was sent already."""
+        if self._lingers:
+            self._may_drop -= len(data)
+            if self._may_drop < 0:
+                self.transport.pause_reading()
+            return
+        super().data_received(data)
+        if self._between_requests():
+            self._watch_head()
+        else:
+            self._stop_watching()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more: nothing to drop any longer."""
+        if self._lingers:
+            self.transport.abort()
+        return super().eof_received()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request of this connection."""
+        super().on_response_complete()
+        if not self._between_requests():
+            self._stop_watching()
+
+    def linger(self, transport: asyncio.Transport) -> bool:
+        """Whether closing waits a moment, because the request has not wholly arrived."""
+        if self._lingers:
+            return True
+        if self.conn.their_state is not h11.SEND_BODY or not transport.can_write_eof():
+            return False
+        self._lingers = True
+        self._stop_watching()
+        known = self.scope["state"].get("caller") is not None
+        self._may_drop = KNOWN_LINGER_BYTES if known else LINGER_BYTES
+        transport.write_eof()
+        transport.resume_reading()
+        self.loop.call_later(KNOWN_LINGER_S if known else LINGER_S, transport.abort)
+        return True
+
+    def _between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _watch_head(self) -> None:
+        if self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self.head_timeout_s, self._close_idle)
+
+    def _stop_watching(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _close_idle(self) -> None:
+        self._head_timer = None
+        if self._between_requests() and not self.transport.is_closing():
+            self.transport.abort()
+
+
+class _Transport:
+    """The server's transport, whose `close` may linger."""
+
+    def __init__(self, transport: asyncio.Transport, connection: _Connection) -> None:
+        self._transport, self._connection = transport, connection
+        self._closing = False
+
+    def close(self) -> None:
+        """Close, or begin to."""
+        self._closing = True
+        if not self._connection.linger(self._transport):
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or is being."""
+        return self._closing or self._transport.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

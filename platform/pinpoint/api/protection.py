@@ -1,0 +1,250 @@
+"""What happens to a request before anything of its body is read.
+
+In this order: who asks, and may they; is the announced body too large; is there room for it. Then
+the body arrives under its limits, a place to work is waited for, and the work has one time budget.
+A request that is still not answered after its budget gets 503 from here; its thread keeps its place
+until it ends. Pure ASGI, outside of FastAPI, which parses JSON before it asks any dependency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pinpoint import deadline, logs
+from pinpoint.api import admission, callers, problems
+from pinpoint.api.body_limits import LimitedBody
+from pinpoint.api.rules import RouteRule, find_rule
+from pinpoint.errors import PinpointError, Unavailable
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
+    from pinpoint.records import Caller
+    from pinpoint.settings import Settings
+
+AUTHENTICATORS: Final = 8
+"""Callers that are looked up at once, in threads of their own."""
+_GRACE_S: Final = 0.5
+_SLOW_READER_S: Final = 30.0
+
+_log = logs.get(__name__)
+
+
+class Protection:
+    """Wraps the application; see the module's first lines.
+
+    Args:
+        app: The application.
+        rules: What each route asks.
+    """
+
+    def __init__(self, app: ASGIApp, rules: Sequence[RouteRule]) -> None:
+        self._app, self._rules = app, rules
+        self._lanes: tuple[Settings, dict[admission.LaneName, admission.Lane]] | None = None
+        self._authenticators: anyio.CapacityLimiter | None = None
+        self._threads: anyio.CapacityLimiter | None = None
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        parts: Services = scope["app"].state.services
+        body = LimitedBody(receive, scope, parts.settings)
+        sender = _Sender(send, body)
+        rule = find_rule(self._rules, scope)
+        try:
+            if rule is None:
+                await self._app(scope, body.receive, sender.send)
+            else:
+                await self._serve(rule, scope, body, sender, parts)
+        except PinpointError as error:
+            if sender.started:
+                raise
+            await problems.of_error(Request(scope), error)(scope, body.receive, sender.send)
+        finally:
+            if body.client_left:
+                scope["state"]["client_left"] = True
+
+    async def _serve(
+        self, rule: RouteRule, scope: Scope, body: LimitedBody, sender: _Sender, parts: Services
+    ) -> None:
+        settings = parts.settings
+        limit = deadline.Deadline(settings.api.request_budget_s)
+        with deadline.until(limit):
+            caller = await self._authenticate(rule, Request(scope), parts)
+            lane, key = self._lanes_of(settings)[rule.lane], _key_of(caller)
+            ticket = _Ticket(lane, key, limit)
+            try:
+                if rule.body is None or body.complete:
+                    await ticket.start_work()
+                else:
+                    rule.body.check(body.size or 0, settings)
+                    reserved = await ticket.let_body_in(body.size or 0)
+                    body.limit(rule.body, lane.bodies, reserved, limit, ticket.start_work)
+                sender.on_start = ticket.end_work
+            except BaseException:
+                ticket.close(body.reserved)
+                raise
+            # From here on the place is the task's: it is given back when its thread has ended.
+            task = asyncio.create_task(self._run(scope, body.receive, sender.send))
+            task.add_done_callback(lambda _: ticket.close(body.reserved))
+            await self._watch(task, limit, scope, sender)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def _lanes_of(self, settings: Settings) -> dict[admission.LaneName, admission.Lane]:
+        """The lanes; made anew only where the application is given other settings."""
+        if self._lanes is None or self._lanes[0] is not settings:
+            self._lanes = (settings, admission.make_lanes(settings.api))
+        return self._lanes[1]
+
+    async def _authenticate(
+        self, rule: RouteRule, request: Request, parts: Services
+    ) -> Caller | None:
+        """Who asks, looked up in a thread of its own.
+
+        Raises:
+            NotAuthenticated: No usable credentials.
+            NotAllowed: The caller lacks the scope.
+            Unavailable: Overloaded, or the database does not answer.
+        """
+        if self._authenticators is None:
+            self._authenticators = anyio.CapacityLimiter(AUTHENTICATORS)
+            self._threads = anyio.CapacityLimiter(AUTHENTICATORS)
+        try:
+            # Waited for apart from the look-up, which ends by the request's deadline itself.
+            async with asyncio.timeout(parts.settings.api.request_budget_s / 2):
+                await self._authenticators.acquire_on_behalf_of(request)
+        except TimeoutError:
+            raise admission.make_overloaded("callers are not looked up in time") from None
+        try:
+            caller = await anyio.to_thread.run_sync(
+                callers.admit, request, parts, rule.scope, limiter=self._threads
+            )
+        finally:
+            self._authenticators.release_on_behalf_of(request)
+        request.state.caller = caller
+        if caller is not None:
+            request.state.organization = caller.organization
+            structlog.contextvars.bind_contextvars(organization=caller.organization)
+        return caller
+
+    async def _watch(
+        self, task: asyncio.Task[None], limit: deadline.Deadline, scope: Scope, sender: _Sender
+    ) -> None:
+        """Wait for the answer, at most as long as the budget lasts."""
+        try:
+            while not task.done():
+                left = limit.remaining_s() + _GRACE_S
+                if sender.started:
+                    left += _SLOW_READER_S
+                await asyncio.wait({task}, timeout=max(left, 0.05))
+                if task.done() or limit.paused or limit.remaining_s() + _GRACE_S > 0:
+                    continue
+                if not sender.started:
+                    self._let_go(task)
+                    await sender.answer_late(scope)
+                    return
+                if limit.remaining_s() + _GRACE_S + _SLOW_READER_S <= 0:
+                    _log.info("answer was not read; connection cut")
+                    task.cancel()
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        task.result()
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        """Let a task end by itself; what becomes of it is only logged."""
+
+        def note(ended: asyncio.Task[None]) -> None:
+            self._late.discard(ended)
+            error = None if ended.cancelled() else ended.exception()
+            _log.warning("late request ended", error=None if error is None else repr(error))
+
+        self._late.add(task)
+        task.add_done_callback(note)
+
+
+class _Ticket:
+    """What one request holds of its lane."""
+
+    def __init__(self, lane: admission.Lane, key: str, limit: deadline.Deadline) -> None:
+        self._lane, self._key, self._limit = lane, key, limit
+        self._has_body, self._works, self._closed = False, False, False
+
+    async def let_body_in(self, size: int) -> int:
+        """Wait for room; returns the bytes that are reserved."""
+        reserved = await self._lane.bodies.acquire(self._key, size, self._wait_s())
+        self._has_body = True
+        return reserved
+
+    async def start_work(self) -> None:
+        """Wait for a place to work."""
+        await self._lane.work.acquire(self._key, 0, self._wait_s())
+        self._works = True
+
+    def end_work(self) -> None:
+        """Give the place back: the answer is made and only has to be sent."""
+        if self._works:
+            self._works = False
+            self._lane.work.release(self._key, 0)
+
+    def close(self, reserved: int) -> None:
+        """Give everything back."""
+        self.end_work()
+        if self._has_body:
+            self._has_body = False
+            self._lane.bodies.release(self._key, reserved)
+
+    def _wait_s(self) -> float:
+        # At most half the budget, so that the other half is left for the work.
+        return max(0.0, min(self._limit.remaining_s(), self._limit.seconds / 2))
+
+
+class _Sender:
+    """The sending side of one request."""
+
+    def __init__(self, send: Send, body: LimitedBody) -> None:
+        self._send, self._body = send, body
+        self.started = False
+        self._answered_late = False
+        self.on_start: Callable[[], None] | None = None
+
+    async def send(self, message: Message) -> None:
+        """Send on what the application says, unless the request was answered already."""
+        if self._answered_late:
+            return
+        if message["type"] == "http.response.start":
+            self.started = True
+            if self.on_start is not None:
+                self.on_start()
+            if not self._body.complete:
+                # Nobody will read the rest, so the connection cannot be used again.
+                MutableHeaders(scope=message)["Connection"] = "close"
+        await self._send(message)
+
+    async def answer_late(self, scope: Scope) -> None:
+        """Answer 503 in place of an application that is still at work."""
+        error = Unavailable(
+            "the request took longer than its time budget; try again", reason=deadline.REASON
+        )
+        answer = problems.of_error(Request(scope), error)
+        send, self._answered_late = self._send, True
+        await answer(scope, self._body.receive, send)
+
+
+def _key_of(caller: Caller | None) -> str:
+    """By what requests are shared out: the key, or the organization of who has none."""
+    if caller is None:
+        return "operator"
+    return str(caller.key_id or f"operator of {caller.organization}")

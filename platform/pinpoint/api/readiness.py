@@ -1,0 +1,54 @@
+"""Whether every part of the stack answers, asked of all at once and never for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import anyio
+
+from pinpoint import deadline
+from pinpoint.errors import PinpointError
+
+MOST_S: Final = 1.8
+"""Longest wait for all parts together, seconds."""
+_THREADS: Final = 8
+
+Check = Callable[[], object]
+
+
+class Readiness:
+    """Asks parts in threads of its own; a part that is being asked already is not asked again."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[str | None]] = {}
+        self._threads: anyio.CapacityLimiter | None = None
+
+    async def ask(self, checks: Mapping[str, Check]) -> dict[str, str | None]:
+        """What is wrong with each part, in words; None where it answers."""
+        tasks = {name: self._start(name, check) for name, check in checks.items()}
+        await asyncio.wait(tasks.values(), timeout=MOST_S)
+        late = f"gave no answer within {MOST_S:g} s"
+        return {name: task.result() if task.done() else late for name, task in tasks.items()}
+
+    def _start(self, name: str, check: Check) -> asyncio.Task[str | None]:
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = asyncio.create_task(self._run(check))
+            self._running[name] = running
+        return running
+
+    async def _run(self, check: Check) -> str | None:
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(_THREADS)
+        with deadline.until(deadline.Deadline(MOST_S)):
+            return await anyio.to_thread.run_sync(_message_of, check, limiter=self._threads)
+
+
+def _message_of(check: Check) -> str | None:
+    try:
+        check()
+    except PinpointError as error:
+        return error.message
+    return None

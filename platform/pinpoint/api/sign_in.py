@@ -1,0 +1,72 @@
+"""`GET /sign-in`: changes the one-time token of a sign-in URL into a session for a browser.
+
+The session is no cookie: a page sends it as a bearer token, so no other page can make the browser
+send it. It has the operator's rights, on this machine only, and lives in this process's memory.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from pinpoint.api import problems
+from pinpoint.api.callers import is_own_page, services
+from pinpoint.api.sessions import Sessions
+from pinpoint.bootstrap import Services
+from pinpoint.errors import BadRequest, NotAuthenticated
+from pinpoint.stack.sign_in import PATH, use_token
+
+router = APIRouter(tags=["health"])
+
+
+class SignedInOut(BaseModel):
+    """A session, shown this once."""
+
+    session: str = Field(description="Send it as `Authorization: Bearer <session>`.")
+    expires_at: datetime
+    note: str
+
+
+@router.get(
+    PATH,
+    operation_id="sign_in",
+    summary="Change a one-time token into a session",
+    responses=problems.declared(400, 401, 422),
+)
+async def sign_in(
+    request: Request,
+    response: Response,
+    parts: Annotated[Services, Depends(services)],
+    token: Annotated[
+        str,
+        Query(
+            max_length=100,
+            description="Of a sign-in URL; good once, for ten minutes.",
+            examples=["Hk3…"],
+        ),
+    ],
+) -> SignedInOut:
+    """Sign in on the machine of the stack; `pinpoint up` prints the URL."""
+    if "prefetch" in (request.headers.get("sec-purpose") or request.headers.get("purpose") or ""):
+        raise BadRequest("a sign-in URL is not fetched in advance; open it")
+    if not is_own_page(request, parts):
+        raise NotAuthenticated(
+            "sign in with a browser on the machine of the stack, by the URL as it was printed"
+        )
+    if not use_token(parts.settings.places.home, token):
+        raise NotAuthenticated(
+            "this sign-in URL was used, has expired or is of another stack; `pinpoint up` prints "
+            "a new one"
+        )
+    sessions: Sessions = request.app.state.sessions
+    opened = sessions.open()
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return SignedInOut(
+        session=opened.secret,
+        expires_at=opened.expires_at,
+        note="You are signed in as the operator of this machine. There is no page yet; programs "
+        "send the session as `Authorization: Bearer <session>`. It ends when the API restarts.",
+    )

@@ -1,0 +1,86 @@
+"""A circuit breaker: after failures in a row a dependency is left alone for a moment.
+
+Closed, calls pass. After `failures` in a row it opens: calls fail at once for `pause_s`. Then one
+call at a time is let through; its success closes the breaker, its failure opens it again. A call
+that hangs is let through no second time: it ends by its own timeout.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pinpoint.errors import Unavailable
+
+FAILURES: Final = 5
+PAUSE_S: Final = 2.0
+
+
+class CircuitBreaker:
+    """Counts what becomes of the calls to one dependency. Safe between threads.
+
+    Args:
+        refusal: Makes the error of a call that is not let through.
+        failed: Whether an error means that the dependency did not answer.
+        failures: How many in a row open the breaker.
+        pause_s: How long it stays open, seconds.
+    """
+
+    def __init__(
+        self,
+        refusal: Callable[[], Unavailable],
+        failed: Callable[[BaseException], bool],
+        *,
+        failures: int = FAILURES,
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        self._refusal, self._failed = refusal, failed
+        self._most, self._pause_s = failures, pause_s
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+        self._open_until = 0.0
+        self._trial_runs = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls fail at once, but for one that tries whether the dependency is back."""
+        return self._in_a_row >= self._most
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Make a call inside; any error but a failure shows that the dependency answers.
+
+        Raises:
+            Unavailable: The refusal; nothing was called.
+        """
+        trial = self._enter()
+        try:
+            yield
+        except BaseException as error:
+            self._leave(trial, failed=self._failed(error))
+            raise
+        self._leave(trial, failed=False)
+
+    def _enter(self) -> bool:
+        """Whether this call is the one that tries; raises where none is let through."""
+        with self._lock:
+            if self._in_a_row < self._most:
+                return False
+            if self._trial_runs or time.monotonic() < self._open_until:
+                raise self._refusal()
+            self._trial_runs = True
+            return True
+
+    def _leave(self, trial: bool, *, failed: bool) -> None:
+        with self._lock:
+            if trial:
+                self._trial_runs = False
+            if not failed:
+                self._in_a_row = 0
+                return
+            self._in_a_row += 1
+            if self._in_a_row >= self._most:
+                self._open_until = time.monotonic() + self._pause_s

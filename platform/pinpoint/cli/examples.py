@@ -1,0 +1,160 @@
+"""Examples at the end of every help text; `tests/cli/test_cli_examples.py` keeps them complete.
+
+A command that brings an `epilog` of its own keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import typer
+
+_BATCH: Final = "3f0c1d9e-6f2a-4d0b-9a51-0c2f6a1b7d10"
+_IMAGE: Final = "5850ee6b-adcc-5e20-a130-d8416d2332ff"
+_KEY: Final = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
+_RUN: Final = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
+    "": (
+        "pinpoint up",
+        "pinpoint ingest ~/Pictures/trips --source trips --kind photo --wait",
+        "pinpoint locate ~/Pictures/where-was-this.jpg",
+    ),
+    "up": ("pinpoint up", "pinpoint --home /srv/pinpoint up"),
+    "down": ("pinpoint down",),
+    "status": ("pinpoint status", "pinpoint status --json"),
+    "destroy": (
+        "pinpoint destroy",
+        "pinpoint destroy --home .pinpoint-demo --yes",
+        "pinpoint destroy --keep-bundles",
+    ),
+    "key": ("pinpoint key",),
+    "demo": ("pinpoint demo", "pinpoint demo --home /tmp/pinpoint-demo --out /tmp/map"),
+    "config list": ("pinpoint config list", "pinpoint config list --all --json"),
+    "config get": ("pinpoint config get api_port",),
+    "config set": (
+        "pinpoint config set api_port 8080",
+        "pinpoint config set PINPOINT_BUNDLE world-tiny",
+    ),
+    "config unset": ("pinpoint config unset api_port",),
+    "config path": ("pinpoint config path",),
+    "ingest": (
+        "pinpoint ingest ~/Pictures/trips --source trips --kind photo --wait",
+        "pinpoint ingest ~/street --source walk --manifest positions.csv",
+        "pinpoint --server https://pinpoint.example.org --key KEY ingest photos --source trips",
+    ),
+    "inspect": ("pinpoint inspect ~/Pictures/trips", "pinpoint inspect photo.jpg --json"),
+    "locate": (
+        "pinpoint locate photo.jpg",
+        "pinpoint locate photo.jpg --near 48.85,2.35,20000 --explain",
+        "pinpoint locate *.jpg --source trips --json",
+    ),
+    "similar": (
+        "pinpoint similar photo.jpg --limit 5",
+        f"pinpoint similar --image {_IMAGE}",
+    ),
+    "evaluate": (
+        "pinpoint evaluate custom --images test-photos --labels test-photos/labels.csv "
+        "--out runs/test",
+    ),
+    "compare": ("pinpoint compare runs/before runs/after",),
+    "calibrate": ("pinpoint calibrate runs/calibration", "pinpoint calibrate runs/cal --json"),
+    "backup": ("pinpoint backup pinpoint-monday.tar", "pinpoint backup /mnt/backups/monday"),
+    "restore": (
+        "pinpoint restore pinpoint-monday.tar",
+        "pinpoint restore pinpoint-monday.tar --replace",
+    ),
+    "orgs create": ("pinpoint orgs create acme",),
+    "orgs list": ("pinpoint orgs list",),
+    "orgs revoke": ("pinpoint orgs revoke acme",),
+    "orgs erase": ("pinpoint orgs erase acme",),
+    "keys create": (
+        "pinpoint keys create laptop --scope locate --scope read",
+        "pinpoint --org acme keys create uploader --scope ingest",
+    ),
+    "keys list": ("pinpoint keys list",),
+    "keys revoke": (f"pinpoint keys revoke {_KEY}",),
+    "sources add": (
+        'pinpoint sources add trips --kind photo --licence "CC BY 4.0" --attribution "me"',
+    ),
+    "sources list": ("pinpoint sources list",),
+    "sources erase": ("pinpoint sources erase trips",),
+    "sources roots": ("pinpoint sources roots trips",),
+    "sources move-root": ("pinpoint sources move-root trips main /mnt/photos/trips",),
+    "sources missing": ("pinpoint sources missing trips",),
+    "batches list": ("pinpoint batches list --limit 5",),
+    "batches show": (
+        f"pinpoint batches show {_BATCH}",
+        f"pinpoint batches show {_BATCH} --state rejected",
+    ),
+    "batches retry": (f"pinpoint batches retry {_BATCH}",),
+    "batches cancel": (f"pinpoint batches cancel {_BATCH}",),
+    "batches wait": (f"pinpoint batches wait {_BATCH}",),
+    "images show": (f"pinpoint images show {_IMAGE}",),
+    "images fix": (
+        f"pinpoint images fix {_IMAGE} --lat 48.8584 --lon 2.2945",
+        f"pinpoint images fix {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
+    ),
+    "images delete": (f"pinpoint images delete {_IMAGE}",),
+    "images list": ("pinpoint images list --source trips --state failed",),
+    "index info": ("pinpoint index info",),
+    "index rebuild": ("pinpoint index rebuild", "pinpoint index rebuild --no-wait"),
+    "index reconcile": ("pinpoint index reconcile --dry-run", "pinpoint index reconcile"),
+    "bundles list": ("pinpoint bundles list",),
+    "bundles show": ("pinpoint bundles show world-tiny",),
+    "bundles verify": ("pinpoint bundles verify world-tiny",),
+    "bundles import": (
+        "pinpoint bundles import tower.safetensors --tower timm:mobilenetv1_100 "
+        "--name mobilenet --licence Apache-2.0",
+        "pinpoint bundles import /mnt/usb/mobilenet",
+    ),
+    "bundles pull": (
+        "pinpoint bundles pull open_clip:ViT-B-32 --tag laion2b_s34b_b79k --name clip "
+        "--licence MIT",
+    ),
+    "bundles use": (
+        "pinpoint bundles use mobilenet",
+        "pinpoint bundles use mobilenet --images-per-second 20",
+    ),
+    "bundles forget": ("pinpoint bundles forget mobilenet",),
+    "train embedder": (
+        "pinpoint train embedder --config run.toml --out runs/ours",
+        "pinpoint train embedder --config run.toml --job",
+    ),
+    "train reranker": ("pinpoint train reranker --config reranker.toml --out runs/reranker",),
+    "train status": ("pinpoint train status", f"pinpoint train status {_RUN}"),
+    "train resume": (f"pinpoint train resume {_RUN}",),
+    "world make": ("pinpoint world make planet --preset tiny --seed 7",),
+}
+"""By command without `pinpoint`; the empty name is the whole program."""
+_PER_GROUP: Final = 3
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the examples below the help of every command and group of the tree."""
+    app.info.epilog = format_examples(EXAMPLES[""])
+    _add_below(app, "")
+
+
+def format_examples(lines: tuple[str, ...]) -> str:
+    """An epilog that is printed as it is written."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _add_below(app: typer.Typer, path: str) -> None:
+    for command in app.registered_commands:
+        named = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
+        lines = EXAMPLES.get(f"{path}{named}")
+        if lines and not command.epilog:
+            command.epilog = format_examples(lines)
+    for group in app.registered_groups:
+        below = group.typer_instance
+        if below is None or not isinstance(group.name, str):
+            continue
+        prefix = f"{path}{group.name} "
+        lines = tuple(EXAMPLES[name][0] for name in EXAMPLES if name.startswith(prefix))[
+            :_PER_GROUP
+        ]
+        if lines:
+            group.epilog = format_examples(lines)
+        _add_below(below, prefix)

@@ -1,0 +1,53 @@
+"""`pinpoint key`: the operator's key of this machine, for `curl` and other programs."""
+
+from __future__ import annotations
+
+import typer
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Json, Session
+from pinpoint.errors import NotAllowed
+from pinpoint.settings import Places
+from pinpoint.stack.missing import missing_stack
+from pinpoint.stack.places import StackPlaces
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("key")(show_key)
+
+
+def show_key(context: typer.Context, as_json: Json = False) -> None:
+    """Print the operator's key of this machine, for `curl` and other programs.
+
+    curl -H "Authorization: Bearer $(pinpoint key)" URL
+
+    It has every right in every organization, on this machine only. Give others a key of their own:
+    `pinpoint keys create NAME`.
+    """
+    session = Session.of(context, as_json=as_json)
+    key = read_operator_key(StackPlaces(Places().home))
+    if session.as_json:
+        output.show_json({"key": key})
+    else:
+        output.say(key)
+
+
+def read_operator_key(places: StackPlaces) -> str:
+    """The operator's key below a home.
+
+    Raises:
+        StackError: `pinpoint up` was never run there.
+        NotAllowed: The key is another user's, or others can read it, so the API ignores it.
+    """
+    path = places.operator_key_file
+    try:
+        readable_by_others = path.stat().st_mode & 0o077
+        key = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError as error:
+        raise missing_stack(places.home) from error
+    except PermissionError as error:
+        raise NotAllowed(f"{path} belongs to another user; ask for a key of your own") from error
+    if readable_by_others:
+        raise NotAllowed(f"others can read {path}, so the API ignores it; run: chmod 600 {path}")
+    return key

@@ -1,0 +1,123 @@
+"""What a stack holds, for `pinpoint status`: bundle, images, disk use, processes left behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pinpoint.cli import output
+from pinpoint.errors import BadBundle
+from pinpoint.homes import is_home
+from pinpoint.settings import Settings
+
+if TYPE_CHECKING:
+    from pinpoint.cli.standing import Standing
+    from pinpoint.stack.lifecycle import StackStatus
+    from pinpoint.stack.sizes import PartSize
+
+_LIMIT_S: Final = 0.8
+"""How long disk use may be counted: a glance, also with millions of blobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What a home holds.
+
+    Args:
+        bundle: Of the index; None where there is no index yet, or it cannot be told from here.
+        next_bundle: That of an index that is made afresh.
+        disk: Its parts.
+    """
+
+    bundle: str | None
+    next_bundle: str
+    disk: tuple[PartSize, ...]
+
+    @property
+    def disk_bytes(self) -> int:
+        """Over all parts."""
+        return sum(part.bytes for part in self.disk)
+
+
+def read_overview(settings: Settings) -> Overview:
+    """Read bundle and disk use from the files of the home; needs no running stack."""
+    from pinpoint.stack.places import StackPlaces
+    from pinpoint.stack.sizes import measure_home
+
+    places = StackPlaces(settings.places.home)
+    return Overview(
+        bundle=_name_bundle(settings, places.live_contract()),
+        next_bundle=settings.encoder.bundle,
+        disk=measure_home(places, _LIMIT_S) if is_home(places.home) else (),
+    )
+
+
+def as_json(found: Overview) -> dict[str, Any]:
+    """The same as plain values."""
+    return {
+        "bundle": {"index": found.bundle, "new_index": found.next_bundle},
+        "disk": {"bytes": found.disk_bytes, "parts": found.disk},
+    }
+
+
+def show_overview(found: Overview, work: Standing | None) -> None:
+    """Print it for people."""
+    fresh = f"none yet; a new index is made with {found.next_bundle}"
+    rows = [("bundle", found.bundle or fresh)]
+    if work is not None and work.images is not None:
+        rows.append(("images", _describe_images(work)))
+    if found.disk:
+        rows.append(("disk", describe_disk(found.disk)))
+    output.say("")
+    output.table(None, ("home", "holds"), rows)
+
+
+def show_orphans(status: StackStatus) -> None:
+    """Name the processes that no supervisor watches, and the command that ends them."""
+    if not status.orphans:
+        return
+    named = ", ".join(f"{one.name or 'process'} ({one.pid})" for one in status.orphans)
+    output.say("")
+    output.say(f"these processes run without their supervisor: {named}")
+    output.say("end them with `pinpoint down`, then start the stack with `pinpoint up`")
+
+
+def describe_disk(parts: tuple[PartSize, ...]) -> str:
+    """`1.2 GB: postgres 0.9 GB, blobs 300 MB`; `more than` where not everything was counted."""
+    total = sum(part.bytes for part in parts)
+    more = "" if all(part.whole for part in parts) else "more than "
+    named = [f"{part.part} {format_bytes(part.bytes)}" for part in parts if part.bytes]
+    return f"{more}{format_bytes(total)}: {', '.join(named)}" if named else format_bytes(total)
+
+
+def format_bytes(count: int) -> str:
+    """A size with its decimal unit: `940 B`, `12.3 kB`, `4.1 GB`."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1_000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1_000
+    return f"{size:.1f} TB"
+
+
+def _describe_images(work: Standing) -> str:
+    counts = work.images or []
+    total = sum(one.images for one in counts)
+    organizations = {one.organization for one in counts}
+    named = [
+        f"{one.images:,} {one.kind}" + (f" of {one.organization}" * (len(organizations) > 1))
+        for one in counts
+    ]
+    return f"{total:,} indexed: {', '.join(named)}" if named else "none indexed"
+
+
+def _name_bundle(settings: Settings, contract: str | None) -> str | None:
+    from pinpoint.nets.bundles import bundle_of
+
+    if contract is None:
+        return None
+    home, rendition_px = settings.places.home, settings.media.rendition_px
+    try:
+        return bundle_of(contract, home, rendition_px, settings.encoder.bundle).rsplit("/", 1)[-1]
+    except BadBundle:
+        return f"one that is not here (contract {contract[:16]})"

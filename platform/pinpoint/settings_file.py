@@ -1,0 +1,310 @@
+"""The settings file of a home: `settings.toml`, below the environment and above the defaults.
+
+One line a setting, by its variable's name without `PINPOINT_` and in lower case:
+
+    api_port = 8080
+    bundle = "world-tiny"
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_type_hints
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from pinpoint.errors import Misconfigured
+from pinpoint.settings import PREFIX, Settings
+
+FILE_NAME: Final = "settings.toml"
+HIDDEN: Final = "(set, hidden)"
+"""Shown instead of a secret."""
+_SECRETS: Final = ("url", "key", "token", "password", "secret")
+_HEAD: Final = "# Settings of this Pinpoint home. `pinpoint config` changes them.\n"
+
+Origin = Literal["environment", "file", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting that a file may hold.
+
+    Args:
+        name: As in the file: `api_port`.
+        slot: Its group's name in `Settings`.
+        group: Its group.
+        field: Its name in the group.
+    """
+
+    name: str
+    slot: str
+    group: type[BaseSettings]
+    field: str
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"{PREFIX}{self.name}".upper()
+
+    @property
+    def secret(self) -> bool:
+        """Whether its value is kept from output: keys, and URLs, which may hold a password."""
+        return self.name.rsplit("_", 1)[-1] in _SECRETS
+
+
+@dataclass(frozen=True, slots=True)
+class SettingValue:
+    """The value that a setting has, and where it comes from."""
+
+    setting: Setting
+    value: Any
+    origin: Origin
+
+
+@cache
+def list_settings() -> dict[str, Setting]:
+    """Every setting but the home itself, by name, in the order of the groups."""
+    found: dict[str, Setting] = {}
+    hints = get_type_hints(Settings.__init__)
+    for slot in (name for name in hints if name != "return"):
+        group = next(one for one in get_args(hints[slot]) if one is not type(None))
+        prefix = str(group.model_config["env_prefix"]).removeprefix(PREFIX).lower()
+        for field in group.model_fields:
+            name = f"{prefix}{field}"
+            if name != "home":
+                found[name] = Setting(name, slot, group, field)
+    return found
+
+
+def find_setting(name: str) -> Setting:
+    """A setting by its name, or by that of its variable.
+
+    Raises:
+        Misconfigured: There is none; the message names the nearest one.
+    """
+    plain = name.strip().lower().removeprefix(PREFIX.lower())
+    known = list_settings()
+    if plain in known:
+        return known[plain]
+    if plain == "home":
+        raise Misconfigured(
+            "the home cannot be set in its own file; set PINPOINT_HOME, or give --home"
+        )
+    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "`pinpoint config list` shows all"
+    raise Misconfigured(f"there is no setting {name!r}; {hint}")
+
+
+def settings_path(home: Path) -> Path:
+    """The settings file of a home; it need not exist."""
+    return home / FILE_NAME
+
+
+def read_file(home: Path) -> dict[str, Any]:
+    """The values in the settings file, as they are written there.
+
+    Returns:
+        Name to value; empty where there is no file.
+
+    Raises:
+        Misconfigured: The file is not TOML, names a setting that does not exist, or holds a
+            secret while others may read it.
+    """
+    path = settings_path(home)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise Misconfigured(f"the settings file {path} cannot be read: {why}") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"the settings file {path} is not TOML: {error}") from error
+    for name in values:
+        try:
+            find_setting(name)
+        except Misconfigured as error:
+            raise Misconfigured(f"{path}: {error.message}") from error
+    values = {find_setting(name).name: value for name, value in values.items()}
+    secrets = [name for name in values if list_settings()[name].secret]
+    if secrets and path.stat().st_mode & 0o077:
+        raise Misconfigured(
+            f"{path} holds {', '.join(secrets)} and other users may read it; chmod 600 {path}"
+        )
+    return values
+
+
+def apply_file(settings: Settings) -> None:
+    """Fill in from the home's file what neither the environment nor the caller has set.
+
+    Raises:
+        Misconfigured: A value cannot be used; the message names file and setting.
+    """
+    home = settings.places.home
+    values = read_file(home)
+    for name, value in values.items():
+        setting = list_settings()[name]
+        group = getattr(settings, setting.slot)
+        if setting.field in group.model_fields_set:
+            continue
+        converted = convert_value(setting, value, f"{settings_path(home)}: ")
+        changed = group.model_copy(update={setting.field: getattr(converted, setting.field)})
+        setattr(settings, setting.slot, changed)
+
+
+def convert_value(setting: Setting, value: object, where: str = "") -> BaseSettings:
+    """The setting's group with this value in it, checked as one of the environment would be.
+
+    Raises:
+        Misconfigured: The value cannot be used.
+    """
+    given: dict[str, Any] = {setting.field: value}
+    try:
+        return setting.group(**given)
+    except ValidationError as error:
+        raise Misconfigured(where + describe_error(error, value=value)) from error
+
+
+def describe_error(error: ValidationError, value: object = None) -> str:
+    """A sentence on the first wrong setting: its name, why, and the value unless it is secret.
+
+    Args:
+        error: Of one group.
+        value: What was given, where that is not in the environment.
+    """
+    first = error.errors()[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    setting = next(
+        (
+            one
+            for one in list_settings().values()
+            if one.group.__name__ == error.title and one.field == field
+        ),
+        None,
+    )
+    name = setting.variable if setting else f"{PREFIX}{field}".upper()
+    if value is not None and setting is not None:
+        name = setting.name
+    got = first.get("input") if value is None else value
+    shown = "" if setting is not None and setting.secret else f", not {got!r}"
+    text = str(first["msg"]).removeprefix("Value error, ").split(", unable")[0]
+    return f"{name}: {text[:1].lower()}{text[1:]}{shown}"
+
+
+def list_values(settings: Settings) -> list[SettingValue]:
+    """Every setting's value and origin.
+
+    Args:
+        settings: As `Settings.from_environment` gives them.
+    """
+    in_file = read_file(settings.places.home)
+    found: list[SettingValue] = []
+    for setting in list_settings().values():
+        origin: Origin = "default"
+        if setting.variable in {name.upper() for name in os.environ}:
+            origin = "environment"
+        elif setting.name in in_file:
+            origin = "file"
+        value = getattr(getattr(settings, setting.slot), setting.field)
+        found.append(SettingValue(setting, value, origin))
+    return found
+
+
+def set_value(home: Path, setting: Setting, text: str) -> object:
+    """Write a value into the home's file; other lines and comments stay.
+
+    Returns:
+        The value as it was understood.
+
+    Raises:
+        Misconfigured: The value cannot be used, or the file cannot be changed line by line.
+    """
+    value = convert_value(setting, text).model_dump(mode="json")[setting.field]
+    _write_lines(home, setting, f"{setting.name} = {_format_toml(value)}", value)
+    return value
+
+
+def unset_value(home: Path, setting: Setting) -> bool:
+    """Take a setting out of the home's file.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        Misconfigured: The file cannot be read, or cannot be changed line by line.
+    """
+    if setting.name not in read_file(home):
+        return False
+    _write_lines(home, setting, None, None)
+    return True
+
+
+def _write_lines(home: Path, setting: Setting, line: str | None, value: object) -> None:
+    path = settings_path(home)
+    wanted = read_file(home)
+    wanted.pop(setting.name, None)
+    if line is not None:
+        wanted[setting.name] = value
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [_HEAD.rstrip()]
+    same = re.compile(rf'\s*"?(?:PINPOINT_)?{re.escape(setting.name)}"?\s*=', re.IGNORECASE)
+    kept = [one for one in lines if not same.match(one)]
+    at = next((number for number, one in enumerate(lines) if same.match(one)), len(kept))
+    if line is not None:
+        kept.insert(at, line)
+    text = "\n".join(kept) + "\n"
+    try:
+        written = {find_setting(name).name: one for name, one in tomllib.loads(text).items()}
+    except tomllib.TOMLDecodeError:
+        written = {}
+    if written != wanted:
+        raise Misconfigured(
+            f"{path} is not written one setting a line, so that {setting.name} cannot be changed "
+            "by a command; edit the file"
+        )
+    _replace_file(path, text)
+
+
+def _replace_file(path: Path, text: str) -> None:
+    """Write the file in one step, readable by its owner only."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=".settings-", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        raise Misconfigured(f"cannot write {path}: {error.strerror}") from error
+
+
+def _format_toml(value: object) -> str:
+    """A value of JSON's kinds as TOML, which differs in the character DEL only."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def show_value(setting: Setting, value: object) -> object:
+    """A value for output: secrets are hidden, None stays None."""
+    return HIDDEN if setting.secret and value is not None else value
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Those of the names that look like settings and are none."""
+    known = {one.variable for one in list_settings().values()}
+    return sorted(
+        name
+        for name in names
+        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_")
+    )

@@ -1,0 +1,98 @@
+"""What `up` restarts a stack for: the settings and the code that differ from those it runs with."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+import pinpoint
+from pinpoint.settings import Settings
+from pinpoint.settings_file import find_setting
+from pinpoint.stack.state import StackState
+
+HASHED: Final = "hmac-sha256:"
+_NOT_SET: Final = "not set"
+
+
+def settings_as_variables(settings: Settings) -> dict[str, str]:
+    """Every setting that has a value, as the environment of the stack's processes holds it."""
+    found: dict[str, str] = {}
+    for group_name in Settings.__slots__:
+        group = getattr(settings, group_name)
+        prefix = type(group).model_config["env_prefix"]
+        for name, value in group.model_dump(mode="json", exclude_none=True).items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            found[f"{prefix}{name}".upper()] = text
+    return found
+
+
+def record_settings(settings: Settings, key: str) -> dict[str, str]:
+    """The settings as `stack.json` keeps them: secrets as keyed hashes, so that a change shows.
+
+    Args:
+        settings: With which the stack is started.
+        key: The operator's key; without it a short password could be guessed from its hash.
+    """
+    return {
+        variable: _hash_secret(variable, value, key)
+        for variable, value in settings_as_variables(settings).items()
+    }
+
+
+def describe_changes(state: StackState, settings: Settings, key: str) -> list[str]:
+    """Why a stack that runs has to be started anew, one reason a line; empty for no reason.
+
+    Args:
+        state: What it runs with.
+        settings: What is wanted now.
+        key: The operator's key.
+    """
+    if not state.fingerprint:
+        return ["the last `pinpoint up` did not finish"]
+    before, now = state.settings, record_settings(settings, key)
+    found = [
+        _describe_change(variable, before.get(variable), now.get(variable))
+        for variable in sorted({*before, *now})
+        if before.get(variable) != now.get(variable)
+    ]
+    if state.code != code_digest():
+        found.append("Pinpoint's code, or its Python, is another one")
+    return found
+
+
+def fingerprint(settings: Settings) -> str:
+    """A hash that changes with any setting, and with the code."""
+    known = [settings_as_variables(settings), code_digest()]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def code_digest() -> str:
+    """A hash that changes with the code and with the Python that runs it."""
+    package = Path(pinpoint.__file__).parent
+    roots = [package, package.parents[1] / "workers", package.parents[1] / "migrations"]
+    files = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for root in roots
+        for path in sorted(root.rglob("*.py"))
+    ]
+    return hashlib.sha256(json.dumps([sys.executable, files]).encode()).hexdigest()[:32]
+
+
+def _hash_secret(variable: str, value: str, key: str) -> str:
+    if not _is_secret(variable):
+        return value
+    return HASHED + hmac.new(key.encode(), value.encode(), "sha256").hexdigest()[:32]
+
+
+def _is_secret(variable: str) -> bool:
+    return not variable.endswith("_HOME") and find_setting(variable).secret
+
+
+def _describe_change(variable: str, before: str | None, now: str | None) -> str:
+    if any(value and value.startswith(HASHED) for value in (before, now)):
+        return f"{variable} changed"
+    return f"{variable} was {before or _NOT_SET}, is {now or _NOT_SET}"

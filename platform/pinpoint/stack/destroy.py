@@ -1,0 +1,122 @@
+"""Removes a home for good: its processes, its data, and what lies outside the folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinpoint.errors import NotFound, StackError
+from pinpoint.homes import is_home
+from pinpoint.settings import Settings
+from pinpoint.stack import lifecycle
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.postgres import PostgresServer
+from pinpoint.stack.programs import external
+from pinpoint.stack.sizes import PartSize, measure_home
+from pinpoint.stack.state import read_state
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyPlan:
+    """What `destroy` removes.
+
+    Args:
+        home: The home.
+        parts: Folders with their sizes, those that are kept left out.
+        kept: Folders that stay.
+        external: Services elsewhere, which hold data of this stack and are not touched.
+    """
+
+    home: str
+    parts: tuple[PartSize, ...]
+    kept: tuple[str, ...]
+    external: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What is freed."""
+        return sum(part.bytes for part in self.parts)
+
+
+def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
+    """Work out what would be removed; changes nothing.
+
+    Args:
+        settings: Of the home.
+        keep_bundles: Leave `bundles` where it is.
+
+    Raises:
+        NotFound: The folder is no Pinpoint home.
+        StackError: It is the user's own folder or the root.
+    """
+    places = StackPlaces(settings.places.home)
+    home = places.home
+    if not is_home(home):
+        raise NotFound(
+            f"{home} is not a Pinpoint home, so nothing was removed; name one with --home FOLDER"
+        )
+    if home.resolve() in (Path("/"), Path.home().resolve()):
+        raise StackError(f"{home} holds more than a Pinpoint home; nothing was removed")
+    own_bundles = places.bundles_dir.is_dir() and any(places.bundles_dir.iterdir())
+    kept = {places.bundles_dir} if keep_bundles and own_bundles else set()
+    foreign = set() if owns_cluster(places) else {places.cluster_dir}
+    spared, state = {str(path) for path in kept | foreign}, read_state(places)
+    return DestroyPlan(
+        home=str(home),
+        parts=tuple(one for one in measure_home(places) if one.path not in spared),
+        kept=tuple(str(path) for path in kept),
+        external=tuple(state.external if state else external(settings)),
+    )
+
+
+def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], None]) -> None:
+    """Take the stack down and remove what the plan names; safe to repeat after an interruption.
+
+    Raises:
+        StackError: A process could not be ended, or a folder could not be removed.
+    """
+    places = StackPlaces(settings.places.home)
+    lifecycle.down(settings, say)
+    say("removing the data")
+    # The database's part first: the home records where it is.
+    if owns_cluster(places):
+        PostgresServer(places).erase()
+    for folder in (places.socket_dir, places.postgres_socket_dir):
+        shutil.rmtree(folder, ignore_errors=True)
+    for entry in list(places.home.iterdir()):
+        if str(entry) not in plan.kept:
+            _remove_path(entry)
+    if not plan.kept:
+        _remove_path(places.home.resolve())
+        if places.home.is_symlink():
+            _remove_path(places.home)
+
+
+def owns_cluster(places: StackPlaces) -> bool:
+    """Whether the database's folder is this home's.
+
+    A copied home names the folder of the original. One whose home is gone belongs to the home
+    that names it, which was moved.
+    """
+    cluster, home = places.cluster_dir, places.home.resolve()
+    if not cluster.exists():
+        return False
+    if cluster.resolve().is_relative_to(home):
+        return True
+    try:
+        owner = Path((cluster / "home").read_text(encoding="utf-8").strip())
+    except OSError:
+        return False
+    return owner == home or not owner.exists()
+
+
+def _remove_path(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StackError(f"cannot remove {error.filename or path}: {error.strerror}") from error

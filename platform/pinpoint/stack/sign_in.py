@@ -1,0 +1,82 @@
+"""Sign-in URLs: a one-time token that a browser on this machine changes into a session.
+
+A token is a file below the home, named by its hash. Who removes the file has used the token, so it
+works once, whatever processes there are, and only with the stack of this home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from pinpoint.settings import Settings
+from pinpoint.stack.places import StackPlaces
+
+PATH: Final = "/sign-in"
+LASTS_S: Final = 600.0
+"""How long a token can be used, seconds: long enough to copy it out of a terminal."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def make_sign_in_url(places: StackPlaces, api_url: str, *, lasts_s: float = LASTS_S) -> str:
+    """A URL that signs one browser on this machine in, once.
+
+    Args:
+        places: Of the home whose stack it is for.
+        api_url: Base URL of its API as seen from this machine, without a slash at the end.
+        lasts_s: How long it can be used, seconds.
+    """
+    folder = _folder(places)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _remove_expired(folder)
+    token = secrets.token_urlsafe(32)
+    handle = os.open(folder / _name(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(str(time.time() + lasts_s))
+    return f"{api_url}{PATH}?{urlencode({'token': token})}"
+
+
+def use_token(home: Path, token: str) -> bool:
+    """Use a token up; whether it was one of this home, not used before and not expired."""
+    if not _TOKEN.fullmatch(token):
+        return False
+    path = _folder(StackPlaces(home)) / _name(token)
+    try:
+        expires_at = float(path.read_text(encoding="ascii"))
+        path.unlink()
+    except (FileNotFoundError, ValueError):
+        return False
+    return time.time() < expires_at
+
+
+def keyless_warning(settings: Settings) -> str | None:
+    """What an operator has to know where the API serves loopback without a key; else None."""
+    if not settings.api.allow_keyless:
+        return None
+    return (
+        "PINPOINT_API_ALLOW_KEYLESS is set: while there are no keys, every program and user on "
+        "this machine may do everything, and so may everybody whom a proxy on it forwards"
+    )
+
+
+def _folder(places: StackPlaces) -> Path:
+    return places.home / "sign-in"
+
+
+def _name(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _remove_expired(folder: Path) -> None:
+    for path in folder.iterdir():
+        try:
+            if float(path.read_text(encoding="ascii")) < time.time():
+                path.unlink()
+        except (FileNotFoundError, ValueError):
+            continue  # used meanwhile, or being written

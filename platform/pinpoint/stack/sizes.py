@@ -1,0 +1,78 @@
+"""How much disk the parts of a home take."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pinpoint.stack.places import StackPlaces
+
+_CHECK_EVERY: Final = 256
+"""Files between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """Disk use of one part.
+
+    Args:
+        part: `postgres`, `index`, `blobs` …, `other` for the rest of the home.
+        path: Its folder.
+        bytes: Allocated bytes of its files.
+        whole: False where the time was up before everything was counted.
+    """
+
+    part: str
+    path: str
+    bytes: int
+    whole: bool
+
+
+def measure_home(places: StackPlaces, limit_s: float | None = None) -> tuple[PartSize, ...]:
+    """The parts of a home that exist, with what they take on disk.
+
+    Args:
+        places: Whose.
+        limit_s: Longest time over all parts, in seconds; without it everything is counted.
+    """
+    deadline = None if limit_s is None else time.monotonic() + limit_s
+    parts = {
+        "postgres": places.cluster_dir,
+        "index": places.index_dir,
+        "blobs": places.blobs_dir,
+        "bundles": places.bundles_dir,
+        "logs": places.logs_dir,
+        "redis": places.redis_dir,
+    }
+    found = [_measure_folder(name, folder, (), deadline) for name, folder in parts.items()]
+    found.append(_measure_folder("other", places.home, tuple(parts.values()), deadline))
+    return tuple(one for one in found if Path(one.path).is_dir())
+
+
+def _measure_folder(
+    part: str, folder: Path, without: tuple[Path, ...], deadline: float | None
+) -> PartSize:
+    """Add up a folder; folders in `without` and what vanishes meanwhile do not count."""
+    total, seen, whole = 0, 0, True
+    spared, open_folders = {str(path) for path in without}, [str(folder)]
+    while open_folders:
+        try:
+            entries = list(os.scandir(open_folders.pop()))
+        except OSError:
+            continue  # removed meanwhile, or another user's
+        for entry in entries:
+            seen += 1
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.path not in spared:
+                        open_folders.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+            except OSError:
+                continue  # likewise
+            if seen % _CHECK_EVERY == 0 and deadline is not None and time.monotonic() > deadline:
+                return PartSize(part, str(folder), total, False)
+    return PartSize(part, str(folder), total, whole)

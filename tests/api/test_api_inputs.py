@@ -1,0 +1,109 @@
+"""Numbers, times and names that no part of the stack can keep are refused in words."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+
+from api.test_api_problems import problem
+
+PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
+HUGE = "9" * 400
+
+
+def polygon(position: str) -> str:
+    ring = f"[[{position}],[3,48],[3,49],[{position}]]"
+    return f'{{"type":"Polygon","coordinates":[{ring}]}}'
+
+
+@pytest.mark.parametrize(
+    "position", [f"{HUGE},48", f"2,-{HUGE}", f"2,48,{HUGE}", "1e999,48", "NaN,48", "true,48"]
+)
+def test_polygon_of_numbers_that_are_no_degrees_is_422(api, asked, position):
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=PHOTO, data={"polygon": polygon(position)})
+    problem(answer, 422, "invalid_request")
+    assert asked == []
+
+
+def test_polygon_of_a_number_of_too_many_digits_is_400(api, asked):
+    with api.http() as http:
+        form = {"polygon": polygon(f"{'9' * 5_000},48")}
+        problem(http.post("/v1/locate", files=PHOTO, data=form), 400, "bad_request")
+
+
+@pytest.mark.parametrize("field", ["lat", "lon", "radius_m"])
+def test_circle_of_400_digits_is_422(api, asked, field):
+    form = {"lat": "48", "lon": "2", "radius_m": "5"} | {field: HUGE}
+    with api.http() as http:
+        problem(http.post("/v1/locate", files=PHOTO, data=form), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        "1700000000",
+        "2026-05-01",
+        "2026-05-01T12:00:00",
+        "yesterday",
+    ],
+)
+def test_time_that_is_none_is_422_everywhere(api, asked, text):
+    rows = api.rows()
+    batch = rows.open_batch(rows.add_source("walk", "photo").id)
+    hints = json.dumps({"a.jpg": {"captured_at": text}})
+    with api.http() as http:
+        for answer in (
+            http.post("/v1/locate", files=PHOTO, data={"since": text}),
+            http.post("/v1/similar", files=PHOTO, data={"until": text}),
+            http.patch(f"/v1/images/{uuid4()}", json={"captured_at": text}),
+            http.post(
+                f"/v1/batches/{batch.id}/images",
+                files=[("files", ("a.jpg", b"x"))],
+                data={"hints": hints},
+            ),
+        ):
+            problem(answer, 422, "invalid_request")
+    assert asked == []
+
+
+@pytest.mark.parametrize("number", [1_700_000_000, 1.7e9, -1, True])
+def test_time_as_a_number_is_422(api, number):
+    with api.http() as http:
+        answer = http.patch(f"/v1/images/{uuid4()}", json={"captured_at": number})
+    assert "ISO 8601" in problem(answer, 422, "invalid_request")["detail"]
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-05-01T12:00:00Z", "2026-05-01 12:00:00+02:00", "0001-01-01T00:00:00Z"]
+)
+def test_time_with_a_zone_is_taken(api, asked, text):
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=PHOTO, data={"since": text})
+    assert answer.status_code == 200
+    assert asked[0]["limits"].since.tzinfo is not None
+
+
+def test_attribute_of_400_digits_is_422(api):
+    rows = api.rows()
+    batch = rows.open_batch(rows.add_source("walk", "photo").id)
+    with api.http() as http:
+        answer = http.post(
+            f"/v1/batches/{batch.id}/images",
+            files=[("files", ("a.jpg", b"x"))],
+            data={"hints": f'{{"a.jpg": {{"attributes": {{"n": {HUGE}}}, "lat": {HUGE}}}}}'},
+        )
+    problem(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"name": ' + b"9" * 5_000 + b"}"])
+def test_json_that_python_cannot_read_is_no_server_error(api, body):
+    with api.http() as http:
+        headers = {"Content-Type": "application/json"}
+        answer = http.post("/v1/sources", content=body, headers=headers)
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"

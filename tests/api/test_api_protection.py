@@ -1,0 +1,254 @@
+"""Callers are known before a body is read, and bodies keep limits of bytes, pauses and rate."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from api import memory
+from api.test_api_callers import NEEDS
+from api.test_api_problems import problem
+
+JSON = {"Content-Type": "application/json"}
+
+
+def connect(api):
+    parts = urlsplit(api.url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=20)
+
+
+def head(method: str, path: str, *lines: str) -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
+
+
+def answer_to(api, data: bytes) -> bytes:
+    """Everything that is answered until the server closes."""
+    with connect(api) as plain:
+        plain.sendall(data)
+        said = b""
+        while piece := plain.recv(65_536):
+            said += piece
+        return said
+
+
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _, _ in NEEDS])
+def test_protection_unknown_caller_is_refused_before_the_body_comes(api, method, path):
+    api.parts.access.key("acme", "read")
+    said = answer_to(api, head(method, path, "Content-Length: 300000000"))
+    status, _, rest = said.partition(b"\r\n")
+    assert b" 401 " in status
+    assert b"connection: close" in rest.lower()
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "not_authenticated"
+
+
+def test_protection_body_of_an_unknown_caller_is_not_read(api):
+    api.parts.access.key("acme", "read")
+    sent = 0
+    with connect(api) as plain:
+        plain.sendall(head("POST", "/v1/sources", "Content-Length: 300000000"))
+        plain.setblocking(False)
+        began = time.monotonic()
+        said = b""
+        while not said and time.monotonic() < began + 10:
+            try:
+                said = plain.recv(65_536)
+            except BlockingIOError:
+                sent += plain.send(b" " * 65_536)
+                time.sleep(0.001)
+    assert b" 401 " in said
+    assert sent < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("path", "most", "setting"),
+    [
+        ("/v1/sources", 1_000_000, "PINPOINT_API_MAX_JSON_BYTES"),
+        ("/v1/locate", 400_000, "PINPOINT_MEDIA_MAX_BYTES"),
+        (f"/v1/batches/{memory.uuid4()}/images", 4_200_000, "PINPOINT_API_MAX_UPLOAD_BYTES"),
+    ],
+)
+def test_protection_body_over_the_routes_limit_is_413(api, path, most, setting):
+    with api.http() as http:
+        announced = http.post(path, content=b" " * (most + 1), headers=JSON)
+        assert setting in problem(announced, 413, "too_large")["detail"]
+
+        def pieces():
+            for _ in range(most // 50_000 + 2):
+                yield b" " * 50_000
+
+        kind = "multipart/form-data; boundary=b" if path != "/v1/sources" else JSON["Content-Type"]
+        counted = http.post(path, content=pieces(), headers={"Content-Type": kind})
+        assert counted.status_code in (400, 413), counted.text
+        if path == "/v1/sources":
+            problem(counted, 413, "too_large")
+
+
+def test_protection_body_that_pauses_is_408(api, tmp_path):
+    api.begin(tmp_path, body_timeout_s=0.3)
+    began = time.monotonic()
+    said = answer_to(
+        api, head("POST", "/v1/sources", "Content-Type: application/json", "Content-Length: 99")
+    )
+    assert b" 408 " in said.partition(b"\r\n")[0]
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["reason"] == "request_timeout"
+    assert time.monotonic() - began < 3
+
+
+def test_protection_body_below_the_least_rate_is_408(api, tmp_path, monkeypatch):
+    monkeypatch.setattr("pinpoint.api.body_limits.GRACE_S", 0.3)
+    api.begin(tmp_path, min_body_rate=1_000)
+    with connect(api) as plain:
+        plain.sendall(head("POST", "/v1/sources", "Content-Length: 999"))
+        said = b""
+        plain.settimeout(0.1)
+        for _ in range(40):
+            plain.sendall(b" ")
+            try:
+                said = plain.recv(65_536)
+                break
+            except TimeoutError:
+                continue
+    assert b" 408 " in said.partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_connection_without_a_whole_request_head_is_closed(api, first):
+    with connect(api) as plain:
+        if first:
+            plain.sendall(first)
+            said = plain.recv(65_536)
+            while not said.endswith(b"}"):
+                said += plain.recv(65_536)
+            assert b" 200 " in said
+        began = time.monotonic()
+        plain.sendall(b"GET /health/live HT")
+        plain.settimeout(8)
+        time.sleep(0.5)
+        plain.sendall(b"TP/1.1\r\nX-Slow: ")  # more of it does not buy more time
+        try:
+            rest = plain.recv(65_536)
+        except ConnectionResetError:
+            rest = b""
+        assert rest == b""
+        assert 0.8 < time.monotonic() - began < 4
+
+
+def test_half_sent_requests_do_not_stay_and_do_not_hinder(api, tmp_path):
+    api.begin(tmp_path, body_timeout_s=0.5)
+    held = []
+    try:
+        for _ in range(100):
+            plain = connect(api)
+            plain.sendall(head("POST", "/v1/sources", "Content-Length: 100") + b"{")
+            held.append(plain)
+        with api.http() as http:
+            assert http.get("/health/live").status_code == 200
+            assert http.get("/v1/sources").status_code == 200
+        for plain in held:
+            plain.settimeout(10)
+            assert b" 408 " in plain.recv(65_536) or b" 503 " in plain.recv(65_536)
+    finally:
+        for plain in held:
+            plain.close()
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "latin-1", "utf-16"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "x"])
+def test_form_of_another_charset_is_415(api, asked, charset, kind):
+    if kind == "x":
+        kind = "application/x-www-form-urlencoded"
+    with api.http() as http:
+        began = time.monotonic()
+        answer = http.post(
+            "/v1/locate",
+            content=b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n'
+            + b"a" * 200_000
+            + b"\r\n--b--\r\n",
+            headers={"Content-Type": f"{kind}; charset={charset}"},
+        )
+    problem(answer, 415, "unsupported_media_type")
+    assert time.monotonic() - began < 2
+
+
+def test_form_field_that_is_too_long_is_413(api, asked):
+    photo = {"photo": ("p.jpg", b"x")}
+    with api.http() as http:
+        answer = http.post("/v1/locate", files=photo, data={"polygon": " " * 310_000})
+    problem(answer, 413, "too_large")
+    assert asked == []
+
+
+def test_validation_problem_of_many_fields_shows_twenty(api):
+    rows = api.rows()
+    batch = rows.open_batch(rows.add_source("walk", "photo").id)
+    files = [("files", ("a.jpg", b"x"))]
+    hints = {"a.jpg": {f"{'n' * 500}{n}": n for n in range(2_000)}}
+    with api.http() as http:
+        answer = http.post(
+            f"/v1/batches/{batch.id}/images", files=files, data={"hints": json.dumps(hints)}
+        )
+    body = problem(answer, 422, "invalid_request")
+    assert len(body["errors"]) == 20
+    assert "1980 more" in body["detail"]
+    assert len(answer.content) < 20_000
+
+
+def test_names_that_are_repeated_in_a_problem_are_cut(api):
+    rows = api.rows()
+    batch = rows.open_batch(rows.add_source("walk", "photo").id)
+    path = f"/v1/batches/{batch.id}/images"
+    long, file = "n" * 50_000, [("files", ("a.jpg", b"x"))]
+    with api.http() as http:
+        for answer in (
+            http.post(path, files=[(long, ("a.jpg", b"x"))]),
+            http.post(path, files=file, data={"hints": f'{{"{long}":{{}}}}'}),
+            http.post(path, files=file, data={long: "x"}),
+        ):
+            assert answer.status_code in (400, 413, 422)
+            assert len(answer.content) < 2_000
+
+
+def test_client_that_leaves_is_no_server_error(api):
+    with connect(api) as plain:
+        plain.sendall(head("POST", "/v1/locate", "Content-Type: multipart/form-data; boundary=b",
+                           "Content-Length: 5000") + b"--b\r\n")  # fmt: skip
+        time.sleep(0.2)
+    until = time.monotonic() + 5
+    meters = api.peer.app.state.meters
+    while time.monotonic() < until:
+        counted = {
+            sample.labels["status"]: sample.value
+            for family in meters.registry.collect()
+            if family.name == "pinpoint_http_requests"
+            for sample in family.samples
+            if sample.labels.get("route") == "/v1/locate" and sample.name.endswith("_total")
+        }
+        if counted:
+            break
+        time.sleep(0.05)
+    assert counted.get("5xx", 0) == 0
+    assert counted.get("none", 0) == 0
+
+
+def test_every_secured_route_has_a_rule(api):
+    from pinpoint.api.app import ROOMS
+    from pinpoint.api.rules import read_rules
+
+    rules = {
+        (method, rule.route.path)
+        for rule in read_rules(room.router for room in ROOMS)
+        for method in rule.route.methods
+    }
+    with api.http() as http:
+        document = http.get("/openapi.json").json()
+    secured = {
+        (method.upper(), path)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if operation.get("security")
+    }
+    assert rules == secured

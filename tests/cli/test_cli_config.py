@@ -1,0 +1,147 @@
+"""The settings file: environment before file before default, secrets kept, mistakes named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pinpoint.errors import Misconfigured
+from pinpoint.settings import Settings
+from pinpoint.settings_file import (
+    HIDDEN,
+    find_setting,
+    list_settings,
+    read_file,
+    set_value,
+    settings_path,
+    unset_value,
+)
+from readme_tables import setting_fields
+
+PASSWORD = "postgresql://pinpoint:very-secret@db.example.org/pinpoint"
+
+
+def run(home, *words, **environment):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
+    env |= {"PINPOINT_HOME": str(home), "COLUMNS": "200", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "pinpoint.cli", "config", *map(str, words)],
+        env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def change(home, name, value):
+    return set_value(home, find_setting(name), value)
+
+
+def test_every_setting_but_the_home_may_be_in_the_file():
+    variables = {name for name, _, _ in setting_fields()}
+    assert {one.variable for one in list_settings().values()} == variables - {"PINPOINT_HOME"}
+
+
+def test_from_environment_takes_environment_before_file_before_default(home, monkeypatch):
+    change(home, "search_candidates", "40")
+    change(home, "api_port", "8080")
+    monkeypatch.setenv("PINPOINT_API_PORT", "9090")
+    found = Settings.from_environment()
+    assert (found.search.candidates, found.api.port, found.search.cited) == (40, 9090, 3)
+    assert found.places.home == home
+
+
+def test_from_environment_in_a_process_of_the_stack_leaves_the_file_alone(home, monkeypatch):
+    change(home, "database_url", PASSWORD)
+    assert Settings.from_environment().places.database_url == PASSWORD
+    monkeypatch.setenv("PINPOINT_STACK", str(home.resolve()))
+    assert Settings.from_environment().places.database_url is None
+
+
+def test_set_value_keeps_other_lines_and_types(home):
+    path = settings_path(home)
+    path.write_text('# mine\nbundle = "b"  # why\n\napi_port = 1\n', encoding="utf-8")
+    assert change(home, "PINPOINT_API_PORT", "8080") == 8080
+    assert change(home, "log_json_lines", "false") is False
+    assert change(home, "search_objective_km", "25") == 25.0
+    assert change(home, "bundle", 'a "b" \\ ü\x7f') == 'a "b" \\ ü\x7f'
+    assert read_file(home) == {
+        "bundle": 'a "b" \\ ü\x7f', "api_port": 8080, "log_json_lines": False,
+        "search_objective_km": 25.0,
+    }  # fmt: skip
+    assert path.read_text(encoding="utf-8").startswith("# mine\n")
+    assert unset_value(home, find_setting("api_port")) is True
+    assert unset_value(home, find_setting("api_port")) is False
+    assert "api_port" not in read_file(home)
+
+
+def test_set_value_writes_a_file_for_its_owner_only(home):
+    change(home, "database_url", PASSWORD)
+    assert settings_path(home).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_that_others_may_read_is_refused(home):
+    change(home, "qdrant_api_key", "k" * 20)
+    settings_path(home).chmod(0o644)
+    with pytest.raises(Misconfigured, match="qdrant_api_key and other users may read it") as error:
+        Settings.from_environment()
+    assert "kkkk" not in error.value.message
+    assert "chmod 600" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("api_prot = 1\n", "there is no setting 'api_prot'; did you mean 'api_port'"),
+        ('home = "/x"\n', "PINPOINT_HOME"),
+        ("api_port = 99999\n", "api_port: input should be less than or equal to 65535, not 99999"),
+        ('log_level = "loud"\n', "log_level: input should be 'debug', 'info'"),
+        ("api_port\n", "is not TOML"),
+        ("database_url = 5\n", "database_url: input should be a valid string"),
+    ],
+)
+def test_a_mistake_in_the_file_names_file_and_setting(home, text, words):
+    settings_path(home).write_text(text, encoding="utf-8")
+    settings_path(home).chmod(0o600)
+    with pytest.raises(Misconfigured) as error:
+        Settings.from_environment()
+    assert str(settings_path(home)) in error.value.message
+    assert words in error.value.message
+
+
+def test_a_wrong_secret_is_not_repeated(home):
+    with pytest.raises(Misconfigured) as error:
+        change(home, "api_metrics_token", "short-secret")
+    assert "short-secret" not in error.value.message
+
+
+def test_the_commands_set_list_get_and_unset(home):
+    assert run(home, "path").stdout.strip() == str(settings_path(home))
+    assert run(home, "set", "search_candidates", "40").stdout.startswith("search_candidates = 40")
+    assert run(home, "set", "database_url", PASSWORD).stdout.startswith(f"database_url = {HIDDEN}")
+    listed = run(home, "list", PINPOINT_API_PORT="8080", PINPOINT_API_PROT="1")
+    lines = [line.split() for line in listed.stdout.splitlines()]
+    assert ["search_candidates", "40", "file"] in lines
+    assert ["api_port", "8080", "environment"] in lines
+    assert "very-secret" not in listed.stdout
+    assert "PINPOINT_API_PROT is in the environment and is not a setting" in listed.stderr
+    found = json.loads(run(home, "list", "--json").stdout)
+    by_name = {one["name"]: one for one in found["settings"]}
+    assert by_name["api_port"]["from"] == "default"
+    assert by_name["database_url"] == {
+        "name": "database_url", "variable": "PINPOINT_DATABASE_URL", "value": HIDDEN, "from": "file"
+    }  # fmt: skip
+    assert run(home, "get", "PINPOINT_SEARCH_CANDIDATES").stdout == "40\n"
+    assert run(home, "get", "database_url").stdout.strip() == PASSWORD
+    assert "was taken out" in run(home, "unset", "database_url").stdout
+    assert run(home, "get", "database_url").stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["get", "api_prot"], ["set", "api_prot", "1"], ["unset", "api_prot"]]
+)
+def test_an_unknown_name_gets_the_same_message_from_every_command(home, words):
+    done = run(home, *words)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == "pinpoint: there is no setting 'api_prot'; did you mean 'api_port'?\n"

@@ -1,0 +1,56 @@
+"""`pinpoint key` prints what `curl` needs on this machine, and says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from pinpoint.cli.main import app
+from pinpoint.errors import NotAllowed, StackError
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.state import operator_key
+
+
+def test_key_is_printed_alone(home):
+    key = operator_key(StackPlaces(home))
+    assert CliRunner().invoke(app, ["key"]).stdout == f"{key}\n"
+    assert json.loads(CliRunner().invoke(app, ["key", "--json"]).stdout) == {"key": key}
+
+
+def test_key_that_is_not_there_names_up(home):
+    said = CliRunner().invoke(app, ["key"])
+    assert isinstance(said.exception, StackError)
+    assert "pinpoint up" in said.exception.message
+    assert said.stdout == ""
+
+
+def test_key_that_others_can_read_is_not_printed(home):
+    places = StackPlaces(home)
+    key = operator_key(places)
+    places.operator_key_file.chmod(0o644)
+    said = CliRunner().invoke(app, ["key"])
+    assert isinstance(said.exception, NotAllowed)
+    assert key not in said.output
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_key_opens_the_running_stack(running_stack, monkeypatch, header):
+    import httpx
+
+    monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
+    key = CliRunner().invoke(app, ["key"]).stdout.strip()
+    headers = {"Authorization": f"Bearer {key}"} if header else {}
+    answer = httpx.get(f"{running_stack.api_url}/v1/sources", headers=headers, trust_env=False)
+    assert answer.status_code == (200 if header else 401)
+
+
+def test_client_of_this_machine_needs_no_key(running_stack, monkeypatch):
+    import pinpoint
+
+    monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
+    with pinpoint.connect() as client:
+        assert isinstance(client.sources(), list)
+    said = CliRunner().invoke(app, ["sources", "list", "--json"])
+    assert said.exit_code == 0, said.output

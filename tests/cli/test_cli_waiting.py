@@ -1,0 +1,106 @@
+"""Ctrl-C while a command waits: the batch goes on, and the way back to it is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from media.pictures import noise, saved
+from pinpoint.cli.main import main
+from pinpoint.cli.waiting import describe_continuation
+from pinpoint.client import Client
+
+
+@pytest.fixture
+def start(api, tmp_path):
+    """Starts a command as its own process."""
+    begun = []
+
+    def run(*words):
+        env = {key: value for key, value in os.environ.items() if not key.startswith("PINPOINT_")}
+        env |= {"PINPOINT_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pinpoint.cli", "--server", api.url, *map(str, words)],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        begun.append(process)
+        return process
+
+    yield run
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def photo_folder(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(saved(noise(40, 30, seed=1)))
+    return folder
+
+
+def wait_for(done, process):
+    until = time.monotonic() + 60
+    while not (found := done()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "it does not come"
+        time.sleep(0.05)
+    return found
+
+
+def closed_batch(api):
+    rows = api.rows()
+    return next(
+        (rows.batch(key) for key, held in rows.all_batches.items() if not held["open"]), None
+    )
+
+
+def test_ctrl_c_while_ingest_waits_names_the_batch_and_the_commands(start, api, tmp_path):
+    folder = photo_folder(tmp_path)
+    process = start("ingest", folder, "--source", "walk", "--kind", "photo", "--wait")
+    batch = wait_for(lambda: closed_batch(api), process)
+    time.sleep(0.5)  # it waits now
+    process.send_signal(signal.SIGINT)
+    out, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    assert f"batch {batch.id} goes on by itself (0 of 1 files" in told
+    assert f"pinpoint batches wait {batch.id}" in told
+    assert f"pinpoint batches show {batch.id}" in told
+    assert "Traceback" not in told
+
+    waiting = start("batches", "wait", batch.id, "--json")
+    time.sleep(1.0)
+    assert waiting.poll() is None
+    api.rows().settle(batch.id, "indexed")
+    out, told = waiting.communicate(timeout=30)
+    assert waiting.returncode == 0, told
+    assert (json.loads(out)["id"], json.loads(out)["indexed"]) == (str(batch.id), 1)
+
+
+def test_ctrl_c_while_batches_wait_waits_says_the_same(api, tmp_path, monkeypatch, capsys):
+    with Client.open(api.url) as client:
+        client.add_source("walk", "photo")
+        batch = client.ingest_folder(photo_folder(tmp_path), source="walk")["id"]
+    monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "argv", ["pinpoint", "--server", api.url, "batches", "wait", batch])
+    timer = threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    timer.cancel()
+    assert ended.value.code == 130
+    assert f"pinpoint batches wait {batch}" in capsys.readouterr().err
+
+
+def test_describe_continuation_of_an_open_batch_says_to_send_the_rest():
+    batch = {"id": "b", "items": 64, "received": 60, "stored": 0, "state": "open"}
+    told = describe_continuation(batch)
+    assert "64 files were sent. Run the same command again" in told[0]

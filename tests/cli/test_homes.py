@@ -1,0 +1,76 @@
+"""Which home a command works with: its own folder's, or one above, as git does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pinpoint import homes
+from pinpoint.errors import Misconfigured
+from pinpoint.settings import Places
+
+
+def make_home(folder):
+    folder.mkdir(parents=True)
+    (folder / "stack.json").write_text("{}")
+    return folder
+
+
+def test_find_home_in_a_subfolder_is_the_home_above(tmp_path):
+    home = make_home(tmp_path / ".pinpoint")
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert homes.find_home(below) == homes.find_home(tmp_path) == home
+
+
+def test_find_home_with_two_homes_is_the_nearest(tmp_path):
+    make_home(tmp_path / ".pinpoint")
+    nearest = make_home(tmp_path / "a" / ".pinpoint")
+    (tmp_path / "a" / "b").mkdir()
+    assert homes.find_home(tmp_path / "a" / "b") == nearest
+
+
+def test_find_home_without_any_is_here(tmp_path):
+    (tmp_path / ".pinpoint").mkdir()  # empty: not a home
+    below = tmp_path / "a"
+    below.mkdir()
+    assert homes.find_home(below) == below / ".pinpoint"
+
+
+def test_find_home_passes_over_another_users_folder(tmp_path, monkeypatch):
+    home = make_home(tmp_path / ".pinpoint")
+    below = tmp_path / "a"
+    below.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1)
+    assert homes.find_home(below) == below / ".pinpoint"
+    assert homes.foreign_homes(below) == [home]
+
+
+def test_places_take_the_variable_before_the_search(tmp_path, monkeypatch):
+    home = make_home(tmp_path / ".pinpoint")
+    below = tmp_path / "a"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert Places().home == home
+    monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "named"))
+    assert Places().home == tmp_path / "named"
+    assert Places(home=Path("given")).home == below / "given"
+
+
+def test_a_removed_current_folder_is_named(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(Misconfigured, match="no longer exists"):
+        Places()
+
+
+def test_the_demo_home_is_beside_the_home_and_never_the_same(tmp_path):
+    home = tmp_path / ".pinpoint"
+    assert homes.demo_home(home) == tmp_path / ".pinpoint-demo"
+    assert homes.demo_home(homes.demo_home(home)) == tmp_path / ".pinpoint-demo"
+    make_home(tmp_path / ".pinpoint-demo")
+    assert homes.find_home(tmp_path) == home

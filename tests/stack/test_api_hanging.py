@@ -1,0 +1,287 @@
+"""The API over real parts that hang, are gone, or are fed nonsense: quick 503, and clean words."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+import uvicorn
+
+from index_process import until
+from pinpoint.api.app import create
+from pinpoint.bootstrap import build
+from pinpoint.settings import Places, Settings
+from pinpoint.stack.state import operator_key
+from rig import plain_jpeg
+from small_stack import SmallStack
+
+PHOTO = plain_jpeg(77, size=(320, 240))
+BUDGET_S, QUESTIONS, SLACK_S = 3.0, 20, 3.0
+FORBIDDEN = re.compile(
+    r"Errno|Traceback|Exception|\w+Error\b|psycopg|sqlalchemy|kombu|redis\.|qdrant_client"
+    r"|connection to server|No such file|could not|Expecting|/tmp|/run/|/var/|\.sock|s\.PGSQL",
+)
+
+
+@contextmanager
+def served(services) -> Iterator[str]:
+    """The API on a port of its own."""
+    server = uvicorn.Server(
+        uvicorn.Config(create(services), port=0, log_config=None, proxy_headers=False)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture
+def stack(home, database_url, api_database_url, redis_url):
+    made = SmallStack(home, database_url, api_database_url, redis_url)
+    limits = made.settings.api.model_copy(update={"request_budget_s": BUDGET_S})
+    made.settings.api = limits
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api(stack):
+    """A client with a key of `acme`, and the API's address."""
+    _, key = stack.worker.access.create_key("acme", "all", ["locate", "read", "ingest", "admin"])
+    stack.api.encoder.warm()
+    headers = {"Authorization": f"Bearer {key}"}
+    with (
+        served(stack.api) as url,
+        httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client,
+    ):
+        yield SimpleNamespace(url=url, client=client, headers=headers)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    for one in family:
+        one.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for one in family:
+            one.send_signal(signal.SIGCONT)
+
+
+def ask(api) -> tuple[int, float, str]:
+    began = time.monotonic()
+    with httpx.Client(headers=api.headers, trust_env=False, timeout=60) as client:
+        answer = client.post(f"{api.url}/v1/locate", files={"photo": ("q.jpg", PHOTO)})
+    return answer.status_code, time.monotonic() - began, answer.text
+
+
+def ask_at_once(api, count: int) -> list[tuple[int, float, str]]:
+    found: list[tuple[int, float, str]] = []
+    threads = [threading.Thread(target=lambda: found.append(ask(api))) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+@pytest.fixture
+def redis_server(_redis):
+    return _redis
+
+
+def pid_of(program: str, stack, postgres, redis) -> int:
+    return {
+        "index": stack._owner.pid,
+        "postgres": postgres._process.pid,
+        "redis": redis._process.pid,
+    }[program]
+
+
+@pytest.mark.parametrize("program", ["index", "postgres", "redis"])
+def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
+    api, stack, postgres, redis_server, program
+):
+    until(lambda: ask(api)[0] == 200)  # the decoder's child has started
+    with stopped(pid_of(program, stack, postgres, redis_server)):
+        slowest_live_s = 0.0
+        threads = [threading.Thread(target=ask_at_once, args=(api, QUESTIONS))]
+        threads[0].start()
+        ready: list[httpx.Response] = []
+        while threads[0].is_alive():
+            began = time.monotonic()
+            assert api.client.get("/health/live").status_code == 200
+            slowest_live_s = max(slowest_live_s, time.monotonic() - began)
+            if not ready:
+                began = time.monotonic()
+                ready.append(api.client.get("/health/ready"))
+                assert time.monotonic() - began < 1.8 + 1.0
+            time.sleep(0.02)
+        assert ready[0].status_code == 503
+        part = {"postgres": "database", "redis": "broker"}.get(program, program)
+        assert ready[0].json()["parts"][part]["ok"] is False
+        found = ask_at_once(api, QUESTIONS)
+        assert slowest_live_s < 1.0
+    assert {status for status, _, _ in found} == ({200} if program == "redis" else {503})
+    assert max(seconds for _, seconds, _ in found) < BUDGET_S + SLACK_S
+    began = time.monotonic()
+    while ask(api)[0] != 200:
+        assert time.monotonic() - began < 5
+        time.sleep(0.1)
+
+
+def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server):
+    api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).raise_for_status()
+    batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
+    with stopped(redis_server._process.pid):
+        spent = []
+        for number in range(8):
+            began = time.monotonic()
+            files = [("files", (f"{number}.jpg", PHOTO))]
+            answer = api.client.post(f"/v1/batches/{batch}/images", files=files)
+            spent.append(time.monotonic() - began)
+            assert answer.status_code == 202, answer.text
+    assert max(spent) < BUDGET_S + SLACK_S
+    assert spent[-1] < 0.5  # the circuit breaker is open
+    assert api.client.get(f"/v1/batches/{batch}").json()["received"] == 8
+
+
+def test_readiness_keeps_one_connection_to_the_broker(api, redis_server):
+    api.client.get("/health/ready")
+    before = redis_server._client.info("stats")["total_connections_received"]
+    for _ in range(5):
+        assert api.client.get("/health/ready").status_code in (200, 503)
+    assert redis_server._client.info("stats")["total_connections_received"] == before
+
+
+def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
+    """Requests that each go wrong in another way."""
+    photo = {"photo": ("q.jpg", PHOTO)}
+    path = f"/v1/batches/{batch}/images"
+    file = [("files", ("a.jpg", PHOTO))]
+    for form in (
+        {"bbox": "a,b,c,d"},
+        {"bbox": "1,2,3,1e999"},
+        {"polygon": "{"},
+        {"polygon": "[" * 5_000},
+        {"since": "0001-01-01T00:00:00+01:00"},
+        {"sources": "nobody"},
+        {"lat": "x"},
+        {"top": "1e400"},
+    ):
+        yield client.post("/v1/locate", files=photo, data=form)
+    for data in (b"", b"no image", PHOTO[:500], b"\xff\xd8" + b"\0" * 100):
+        yield client.post("/v1/locate", files={"photo": ("q.jpg", data)})
+    for hints in ("[", "[]", '{"b.jpg": {}}', '{"a.jpg": {"lat": "north"}}', "9" * 5_000):
+        yield client.post(path, files=file, data={"hints": hints})
+    yield client.post(path, content=b"--x", headers={"Content-Type": "multipart/form-data"})
+    yield client.post(
+        path, content=b"junk", headers={"Content-Type": "multipart/form-data; boundary=b"}
+    )
+    yield client.post("/v1/sources", content=b"{", headers={"Content-Type": "application/json"})
+    yield client.post("/v1/sources", json={"name": "a/b", "kind": "photo"})
+    yield client.post("/v1/sources", json={"name": f"erased:{uuid4()}", "kind": "photo"})
+    yield client.get(f"/v1/images/{uuid4()}")
+    yield client.patch(f"/v1/images/{uuid4()}", json={"captured_at": "9999-12-31T23:59:59-01:00"})
+
+
+def check_words(answers: Iterator[httpx.Response], *hidden: str) -> None:
+    """No answer is a success, and none says what is not for callers."""
+    for answer in answers:
+        said = f"{answer.request.method} {answer.request.url.path}: {answer.text}"
+        assert answer.status_code >= 400, said
+        assert answer.status_code != 500, said
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert not FORBIDDEN.search(answer.text), said
+        for secret in hidden:
+            assert secret not in answer.text, said
+
+
+def routes(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:
+    """A request to each sort of route that needs some part of the stack."""
+    yield client.post("/v1/locate", files={"photo": ("q.jpg", PHOTO)})
+    yield client.post("/v1/similar", files={"photo": ("q.jpg", PHOTO)})
+
+
+def test_no_error_says_what_is_not_for_callers(api, stack, home):
+    source = api.client.post("/v1/sources", json={"name": "walk", "kind": "photo"}).json()
+    batch = api.client.post("/v1/batches", json={"source": "walk"}).json()["id"]
+    stranger = stack.worker.access.create_organization("stranger")
+    with stack.worker.database.write(stranger.id) as catalogue:
+        theirs = catalogue.add_source("theirs", "photo").id
+    hidden = (
+        str(home),
+        str(stranger.id),
+        str(stack.organization_id),
+        stack.settings.places.broker_url,
+    )
+    check_words(nonsense(api.client, batch), *hidden)
+    check_words(iter([api.client.get(f"/v1/sources/{theirs}")]), str(stranger.id))
+    assert source["root"] is None
+
+    # No room for blobs: a file is in the place of their folder.
+    blobs = stack.places.blobs_dir
+    blobs.rename(blobs.with_name("moved")) if blobs.exists() else None
+    blobs.write_text("no folder")
+    files = [("files", ("a.jpg", PHOTO))]
+    check_words(iter([api.client.post(f"/v1/batches/{batch}/images", files=files)]), *hidden)
+    blobs.unlink()
+
+    # The index is gone.
+    stack._owner.terminate()
+    stack._owner.wait(20)
+    for _ in range(8):  # until the circuit breaker opens, and beyond
+        check_words(routes(api.client, batch), *hidden)
+    check_words(iter([api.client.get("/health/ready")]), *hidden)
+
+
+@pytest.mark.filterwarnings("ignore:Failed to obtain server version")
+@pytest.mark.parametrize(
+    "database", ["postgresql://nobody@/none?host=/tmp/nowhere", "postgresql://x@127.0.0.1:9/none"]
+)
+def test_no_error_of_parts_that_are_gone_says_where_they_were(home, database):
+    settings = Settings(
+        places=Places(
+            home=home,
+            database_url=database,
+            broker_url="redis://127.0.0.1:9/0",
+            qdrant_url="http://127.0.0.1:9",
+        )
+    )
+    from pinpoint.stack.places import StackPlaces
+
+    key = operator_key(StackPlaces(home))
+    services = build(settings, "api")
+    try:
+        with (
+            served(services) as url,
+            httpx.Client(
+                base_url=url,
+                headers={"Authorization": f"Bearer {key}"},
+                trust_env=False,
+                timeout=60,
+            ) as client,
+        ):
+            for _ in range(7):
+                check_words(routes(client, str(uuid4())), str(home), "127.0.0.1:9", "nowhere")
+            ready = client.get("/health/ready")
+            check_words(iter([ready]), str(home), "127.0.0.1:9", "nowhere")
+            assert not any(part["ok"] for part in ready.json()["parts"].values())
+    finally:
+        services.close()

@@ -1,0 +1,193 @@
+"""The demo's stack beside a stack of real photos: nothing of it is ever seen there.
+
+Afterwards the demo's home serves to show what `up` says, what `status` shows of processes left
+behind, and that `destroy` leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import dismiss, watch_over
+from media.pictures import noise, saved
+from pinpoint.cli.demo import demo_settings, run_demo
+from pinpoint.homes import demo_home
+from pinpoint.stack import lifecycle, processes
+from pinpoint.stack.places import StackPlaces
+from rig import jpeg, unique
+
+SMALL = {"preset": "tiny", "queries": 2, "seed": 11}
+pytestmark = pytest.mark.timeout(400)
+
+
+def run(home, *words, code=0, cwd=None, **environment):
+    """A command as it is typed; its document with `--json`, else what it printed."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
+    env |= {"COLUMNS": "300", **({} if home is None else {"PINPOINT_HOME": str(home)})}
+    done = subprocess.run(
+        [sys.executable, "-m", "pinpoint.cli", *map(str, words)],
+        env={**env, **environment}, cwd=cwd, capture_output=True, text=True, timeout=200,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, (words, done.stdout, done.stderr)
+    return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def demo(running_stack, tmp_path_factory):
+    """The demo, run while PINPOINT_HOME names the home of real photos; its report."""
+    before = os.environ.get("PINPOINT_HOME")
+    # Services of real photos that the environment names: the demo must not touch them.
+    os.environ["PINPOINT_HOME"] = str(running_stack.home)
+    os.environ["PINPOINT_DATABASE_URL"] = "postgresql://nobody@127.0.0.1:9/none"
+    settings = demo_settings()
+    del os.environ["PINPOINT_HOME"], os.environ["PINPOINT_DATABASE_URL"]
+    if before is not None:
+        os.environ["PINPOINT_HOME"] = before
+    assert settings.places.home == demo_home(running_stack.home) != running_stack.home
+    watcher = watch_over(settings.places.home)
+    try:
+        yield run_demo(settings, out=tmp_path_factory.mktemp("out"), as_json=True, **SMALL)
+    finally:
+        if settings.places.home.exists():
+            lifecycle.down(settings)
+            lifecycle.erase(settings)
+        dismiss(watcher)
+
+
+@pytest.fixture
+def demo_home_folder(demo):
+    return Path(demo["home"])
+
+
+@contextmanager
+def real_photos(folder):
+    """Generated geotagged photos, and a few of the real ones where they are at hand."""
+    folder.mkdir()
+    for seed in range(6):
+        (folder / f"{seed}.jpg").write_bytes(jpeg(900 + seed, 47.5, 8.7 + 0.01 * seed))
+    real = Path(os.environ.get("PINPOINT_TEST_DATA", "no such folder")) / "photos"
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
+    found = [path for root in (real, beside) if root.is_dir() for path in sorted(root.rglob("*"))]
+    for path in [one for one in found if one.suffix.lower() in (".jpg", ".jpeg", ".heic")][:4]:
+        shutil.copyfile(path, folder / path.name)
+    yield folder
+
+
+def test_demo_first_then_real_photos_no_demo_image_in_answers_lists_or_counts(
+    demo, running_stack, tmp_path
+):
+    home, name = running_stack.home, unique("own")
+    run(home, "orgs", "create", name)
+    own = ("--org", name)
+    with real_photos(tmp_path / "photos") as folder:
+        batch = run(
+            home, *own, "ingest", folder, "--source", "trips", "--kind", "photo", "--wait", "--json"
+        )
+    assert batch["indexed"] >= 6
+    before = run(home, "index", "info", "--json")["points"]
+    sources = run(home, *own, "sources", "list", "--json")["sources"]
+    assert [(one["name"], one["images"]) for one in sources] == [("trips", batch["indexed"])]
+    batches = run(home, *own, "batches", "list", "--json")["batches"]
+    assert [one["id"] for one in batches] == [batch["id"]]
+    counted = run(home, "status", "--json")["work"]["images"]
+    assert [one["images"] for one in counted if one["organization"] == name] == [batch["indexed"]]
+
+    # Asked with the demo's own photos, which the demo's gallery would answer at once.
+    asked = [one["photo"] for one in demo["photos"]]
+    answers = run(home, *own, "locate", *asked, "--json")["answers"]
+    hits = run(home, *own, "similar", asked[0], "--limit", "200", "--json")
+    told = json.dumps([answers, hits, sources, batches])
+    cited = {one["image_id"] for photo in demo["photos"] for one in photo["cited"]}
+    assert cited
+    assert not [image_id for image_id in cited if image_id in told]
+    assert "demo street" not in told
+    assert "demo photos" not in told
+    for answer in answers:
+        assert {one["source"] for one in answer["answer"]["citations"].get("photo", [])} <= {
+            "trips"
+        }
+        assert "street" not in answer["answer"]["citations"]
+
+    # And the other way round: the demo's stack counts its own images only.
+    held = run(demo["home"], "status", "--json")
+    listed = run(demo["home"], "sources", "list", "--json")["sources"]
+    assert {one["name"] for one in listed} == {"demo street", "demo photos"}
+    counted = sum(one["images"] for one in held["work"]["images"])
+    assert counted == sum(one["images"] for one in listed) >= 144
+    assert held["bundle"]["index"] == "world-tiny"
+    assert run(home, "index", "info", "--json")["points"] == before
+    assert demo["remove"] == f"pinpoint destroy --home {demo['home']}"
+
+
+def test_up_from_a_subfolder_names_the_home_and_the_setting_that_changed(
+    demo_home_folder, tmp_path
+):
+    # A link beside real folders: the home of the demo, found as `.pinpoint` from below.
+    project = demo_home_folder.parent / "project"
+    (project / "deep" / "down").mkdir(parents=True)
+    (project / ".pinpoint").symlink_to(demo_home_folder)
+    below = project / "deep" / "down"
+    run(None, "config", "set", "bundle", "world-tiny", cwd=below)
+    run(None, "config", "set", "search_candidates", "40", cwd=below)
+    listed = run(None, "config", "list", "--json", cwd=below)
+    assert listed["file"] == str(project / ".pinpoint" / "settings.toml")
+    told = run(None, "up", cwd=below, PINPOINT_API_METRICS_TOKEN="a-token-of-16-signs-or-more")
+    assert f"using the home of a folder above: {project / '.pinpoint'}" in told
+    assert "restarting the stack: PINPOINT_SEARCH_CANDIDATES was 48, is 40" in told
+    assert "restarting the stack: PINPOINT_API_METRICS_TOKEN changed" in told
+    assert "PINPOINT_MEDIA" not in told
+    assert "a-token-of" not in told + (demo_home_folder / "stack.json").read_text()
+
+
+def test_status_names_processes_without_their_supervisor_and_the_way_out(demo_home_folder):
+    places = StackPlaces(demo_home_folder)
+    os.kill(int(places.supervisor_pidfile.read_text()), signal.SIGKILL)
+    until = time.monotonic() + 10
+    while (found := run(demo_home_folder, "status", "--json", code=3))["state"] != "orphaned":
+        assert time.monotonic() < until, found
+    named = {one["name"] for one in found["orphans"]}
+    assert {"postgres", "redis", "index", "api", "worker", "beat"} <= named
+    told = run(demo_home_folder, "status", code=3)
+    assert "these processes run without their supervisor" in told
+    assert "`pinpoint down`" in told
+    assert "disk" in told
+
+
+def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folder, running_stack):
+    places = StackPlaces(demo_home_folder)
+    outside = [places.cluster_dir, places.socket_dir, places.postgres_socket_dir]
+    assert all(folder.exists() for folder in outside)
+    refused = run(demo_home_folder, "destroy", code=64)
+    assert "nothing was removed" in refused
+    assert str(places.cluster_dir) in refused
+    assert places.home.exists()
+    told = run(None, "destroy", "--home", demo_home_folder, "--yes")
+    assert "MB" in told
+    assert not any(folder.exists() for folder in [places.home, *outside])
+    assert processes.belonging_to(places) == []
+    assert lifecycle.status(running_stack.settings).state == "up"
+    assert "is not a Pinpoint home" in run(None, "destroy", "--home", demo_home_folder, code=66)
+
+
+def test_destroy_of_a_copied_home_leaves_the_originals_database(running_stack, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir(mode=0o700)
+    for name in ("postgres.path", "stack.json"):
+        if (running_stack.home / name).exists():
+            shutil.copyfile(running_stack.home / name, copy / name)
+    (copy / "note.bin").write_bytes(saved(noise(20, 20, seed=3)))
+    run(None, "destroy", "--home", copy, "--yes")
+    assert not copy.exists()
+    assert running_stack.places.pgdata.exists()
+    assert lifecycle.status(running_stack.settings).state == "up"

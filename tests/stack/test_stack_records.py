@@ -1,0 +1,100 @@
+"""What `up` writes down and reads again, and how sizes of a home are measured."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from pinpoint.settings import ApiSettings, Places, SearchSettings, Settings
+from pinpoint.stack.changes import HASHED, code_digest, describe_changes, record_settings
+from pinpoint.stack.places import StackPlaces
+from pinpoint.stack.sizes import measure_home
+from pinpoint.stack.state import StackState, read_state, write_state
+
+KEY = "k" * 43
+SECRET = "postgresql://pinpoint:very-secret@db.example.org/pinpoint"
+
+
+def state_of(settings, **changed):
+    values = {
+        "api_host": "127.0.0.1", "api_port": 9, "fingerprint": "f", "started_at": "",
+        "supervisor_pid": 0, "pids": {}, "pgdata": "", "versions": {}, "external": [],
+        "settings": record_settings(settings, KEY), "code": code_digest(),
+    }  # fmt: skip
+    return StackState(**{**values, **changed})
+
+
+def test_describe_changes_names_each_setting_with_both_values(home):
+    before = Settings(places=Places(home=home), api=ApiSettings(port=8080))
+    after = Settings(
+        places=Places(home=home),
+        search=SearchSettings(candidates=40, objective_km=25),
+        api=ApiSettings(port=8080),
+    )
+    assert describe_changes(state_of(before), before, KEY) == []
+    assert describe_changes(state_of(before), after, KEY) == [
+        "PINPOINT_SEARCH_CANDIDATES was 48, is 40",
+        "PINPOINT_SEARCH_OBJECTIVE_KM was not set, is 25.0",
+    ]
+
+
+def test_describe_changes_shows_no_secret(home):
+    before = Settings(places=Places(home=home, database_url=SECRET))
+    after = Settings(places=Places(home=home, database_url=SECRET + "2"))
+    state = state_of(before)
+    assert state.settings["PINPOINT_DATABASE_URL"].startswith(HASHED)
+    assert "very-secret" not in json.dumps(state.settings)
+    assert describe_changes(state, before, KEY) == []
+    assert describe_changes(state, after, KEY) == ["PINPOINT_DATABASE_URL changed"]
+    # Another key, another hash: it cannot be looked up in a table of passwords.
+    assert record_settings(before, "other") != state.settings
+
+
+def test_describe_changes_names_the_code_and_an_unfinished_start(home):
+    settings = Settings(places=Places(home=home))
+    assert describe_changes(state_of(settings, code="other"), settings, KEY) == [
+        "Pinpoint's code, or its Python, is another one"
+    ]
+    assert describe_changes(state_of(settings, fingerprint=""), settings, KEY) == [
+        "the last `pinpoint up` did not finish"
+    ]
+
+
+def test_read_state_of_an_older_version_keeps_the_port(home):
+    places = StackPlaces(home)
+    write_state(places, state_of(Settings(places=Places(home=home))))
+    written = json.loads(places.state_file.read_text())
+    for name in ("settings", "code"):
+        del written[name]
+    places.state_file.write_text(json.dumps(written))
+    found = read_state(places)
+    assert found is not None
+    assert (found.api_port, found.settings, found.code) == (9, {}, "")
+    del written["api_port"]
+    places.state_file.write_text(json.dumps(written))
+    assert read_state(places) is None
+
+
+def test_measure_home_counts_each_file_in_one_part(home):
+    places = StackPlaces(home)
+    (home / "blobs" / "a").mkdir(parents=True)
+    (home / "logs").mkdir()
+    (home / "blobs" / "a" / "x").write_bytes(os.urandom(100_000))
+    (home / "logs" / "api.log").write_bytes(os.urandom(50_000))
+    (home / "operator.key").write_bytes(os.urandom(10_000))
+    os.symlink("/usr", home / "blobs" / "link")
+    found = {part.part: part.bytes for part in measure_home(places)}
+    assert set(found) == {"blobs", "logs", "other"}
+    assert 100_000 <= found["blobs"] < 110_000
+    assert 50_000 <= found["logs"] < 60_000
+    assert 10_000 <= found["other"] < 20_000
+    assert all(part.whole for part in measure_home(places))
+
+
+def test_measure_home_out_of_time_says_so(home):
+    folder = home / "blobs"
+    folder.mkdir()
+    for number in range(600):
+        (folder / str(number)).touch()
+    parts = measure_home(StackPlaces(home), limit_s=0.0)
+    assert [part.whole for part in parts if part.part == "blobs"] == [False]

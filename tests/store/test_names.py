@@ -1,0 +1,33 @@
+"""Names that would be taken for something else are refused where sources are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinpoint.errors import BadRequest
+from pinpoint.store.names import check_name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "  ",
+        "a/b",
+        "/",
+        "a\\b",
+        ".",
+        "..",
+        "erased:7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f",
+        "Erased:x",
+        "7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f",
+    ],
+)
+def test_check_name_that_is_ambiguous_is_refused(name):
+    with pytest.raises(BadRequest, match="source"):
+        check_name(name, "source")
+
+
+@pytest.mark.parametrize("name", ["walk", "paris walk 2024", "été", "erased", "a:b", "..."])
+def test_check_name_of_plain_words_passes(name):
+    check_name(name, "source")

@@ -1,0 +1,110 @@
+"""A request has one time budget, and a dependency that fails is left alone."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+
+import pytest
+
+from pinpoint import deadline
+from pinpoint.circuit_breaker import CircuitBreaker
+from pinpoint.errors import IndexUnavailable, Unavailable
+
+
+def test_bounded_s_without_a_deadline_is_the_calls_own_limit():
+    assert deadline.bounded_s(30.0) == 30.0
+    assert deadline.current() is None
+
+
+def test_bounded_s_shrinks_and_then_refuses():
+    with deadline.within(0.1):
+        assert 0 < deadline.bounded_s(30.0) <= 0.1
+        assert deadline.bounded_s(0.01) == 0.01
+        time.sleep(0.12)
+        with pytest.raises(Unavailable) as refused:
+            deadline.bounded_s(30.0)
+    assert refused.value.reason == "time_budget_used"
+    assert deadline.current() is None
+
+
+def test_inner_deadline_is_never_later_than_the_outer():
+    with deadline.within(0.5), deadline.within(60.0):
+        assert deadline.bounded_s(60.0) <= 0.5
+
+
+def test_pause_is_not_counted():
+    with deadline.within(0.2) as limit:
+        with deadline.not_counted():
+            assert limit.paused
+            time.sleep(0.3)
+        assert not limit.paused
+        assert 0.1 < limit.remaining_s() <= 0.2
+
+
+def test_deadline_goes_with_the_context_into_threads():
+    seen = []
+    with deadline.within(5.0):
+        context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(lambda: seen.append(deadline.current()),))
+    thread.start()
+    thread.join()
+    assert seen[0] is not None
+
+
+def breaker(**options) -> CircuitBreaker:
+    return CircuitBreaker(
+        lambda: IndexUnavailable("left alone"),
+        lambda error: isinstance(error, TimeoutError),
+        **options,
+    )
+
+
+def fail(one: CircuitBreaker, error: Exception | None = None) -> None:
+    with pytest.raises(Exception), one.attempt():  # noqa: B017, PT011
+        raise error or TimeoutError
+
+
+def test_breaker_opens_after_failures_in_a_row_only():
+    one = breaker(failures=3, pause_s=60.0)
+    for _ in range(2):
+        fail(one)
+    with one.attempt():
+        pass
+    for _ in range(2):
+        fail(one)
+    fail(one, ValueError())  # the dependency answered
+    for _ in range(2):
+        fail(one)
+    assert not one.is_open
+    fail(one)
+    assert one.is_open
+    called = []
+    with pytest.raises(IndexUnavailable, match="left alone"), one.attempt():
+        called.append(1)
+    assert called == []
+
+
+def test_breaker_lets_one_call_try_and_closes_with_its_success():
+    one = breaker(failures=1, pause_s=0.05)
+    fail(one)
+    time.sleep(0.06)
+    with one.attempt(), pytest.raises(IndexUnavailable), one.attempt():
+        pass
+    assert not one.is_open
+    with one.attempt(), one.attempt():
+        pass
+
+
+def test_breaker_whose_trial_fails_opens_again():
+    one = breaker(failures=1, pause_s=0.05)
+    fail(one)
+    time.sleep(0.06)
+    fail(one)
+    with pytest.raises(IndexUnavailable), one.attempt():
+        pass
+    time.sleep(0.06)
+    with one.attempt():
+        pass
+    assert not one.is_open

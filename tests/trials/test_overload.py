@@ -1,0 +1,199 @@
+"""Too many requests, bodies nobody may send, and dependencies that hang: answers stay stated."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from pinpoint.client.client import Client
+from pinpoint.client.wire import Wire
+from pinpoint.stack.state import read_state
+from pinpoint.store.access import Access
+from pinpoint.store.database import Transactions, owner_engine
+from trials.overload.load import Outcome, ask_many, send_until_answered, stopped, watched
+from trials.soak.ground import Ground, running
+from trials.soak.world import picture
+
+GALLERY, PHOTOS, QUESTIONS = 200, 20, 200
+UPLOADS, UPLOAD_BYTES = 20, 95_000_000
+FROZEN_QUESTIONS, MOST_ANSWER_S, BACK_S = 60, 12.0, 5.0
+MOST_LIVENESS_S, MEDIAN_LIVENESS_S, MOST_RSS_MB = 1.0, 0.05, 1_500
+
+
+@dataclass
+class Trial:
+    """A running stack with a gallery, keys, and what its photos are answered.
+
+    Files are uploaded to another organization, so that the answers stay the same.
+    """
+
+    ground: Ground
+    url: str
+    keys: list[str]
+    upload_key: str
+    photos: list[bytes]
+    expected: list[object]
+
+    @property
+    def api_pid(self) -> int:
+        pid = self.ground.pid("api")
+        assert pid is not None
+        return pid
+
+
+@pytest.fixture(scope="module")
+def trial() -> Iterator[Trial]:
+    with running(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as ground:
+        owner = Transactions(owner_engine(ground.places.owner_url()))
+        access = Access(owner)
+        scopes = ["locate", "read", "ingest"]
+        for name in ("busy", "bulk"):
+            access.create_organization(name)
+        keys = [access.create_key("busy", name, scopes)[1] for name in ("first", "second")]
+        upload_key = access.create_key("bulk", "third", scopes)[1]
+        owner.close()
+        state = read_state(ground.places)
+        assert state is not None
+        photos = [picture(n, n) for n in range(PHOTOS)]
+        _fill(state.api_url, keys[0])
+        answers = [_ask_one(state.api_url, keys[0], photo) for photo in photos]
+        assert {one.status for one in answers} == {200}
+        expected = [_core(one.said) for one in answers]
+        yield Trial(ground, state.api_url, keys, upload_key, photos, expected)
+
+
+def _client(url: str, key: str) -> Client:
+    return Client(Wire(url, key, None, embedded=True))
+
+
+def _fill(url: str, key: str) -> None:
+    with _client(url, key) as client:
+        client.add_source("gallery", "photo", originals="rendition")
+        batch = client.open_batch("gallery")["id"]
+        for start in range(0, GALLERY, 50):
+            client.upload(batch, {f"{n}.jpg": picture(n, n) for n in range(start, start + 50)})
+        client.complete(batch)
+        until = time.monotonic() + 180.0
+        while not (now := client.batch(batch))["complete"]:
+            assert time.monotonic() < until, now
+            time.sleep(0.2)
+
+
+def _ask_one(url: str, key: str, photo: bytes) -> Outcome:
+    return ask_many(url, [key], [photo], [])[0][0]
+
+
+def _core(answer: dict) -> object:
+    """What the same photo has to be answered each time."""
+    candidates = [(one["image_id"], one["score"]) for one in answer["candidates"]]
+    return answer["point"], candidates
+
+
+def _check(trial: Trial, asked: list[Outcome], name: str, most_s: float | None = None) -> Counter:
+    """Every answer is the right one or a stated 503; how many of each there were."""
+    for number, one in enumerate(asked):
+        if one.status == 200:
+            assert _core(one.said) == trial.expected[number % PHOTOS]
+        else:
+            assert one.status == 503, one
+            assert one.said["type"].startswith("urn:pinpoint:problem:")
+            assert int(one.retry_after or 0) >= 1
+    seconds = [one.seconds for one in asked]
+    counts = Counter(
+        f"{one.status} {one.said.get('reason', '') if one.status != 200 else ''}".strip()
+        for one in asked
+    )
+    sys.stdout.write(
+        f"{name}: {dict(counts)}, median {statistics.median(seconds):.2f} s, "
+        f"most {max(seconds):.2f} s\n"
+    )
+    if most_s is not None:
+        assert max(seconds) <= most_s
+    return counts
+
+
+@pytest.mark.timeout(600)
+def test_api_under_questions_and_large_uploads_stays_live_and_small(trial, tmp_path):
+    large = tmp_path / "large.jpg"
+    with large.open("wb") as file:
+        file.truncate(UPLOAD_BYTES)
+    with _client(trial.url, trial.upload_key) as client:
+        client.add_source("large", "photo")
+        batches = [client.open_batch("large")["id"] for _ in range(UPLOADS)]
+    questions = [trial.photos[n % PHOTOS] for n in range(QUESTIONS)]
+    with watched(trial.url, trial.api_pid) as seen:
+        uploads = [(trial.upload_key, batch, large) for batch in batches]
+        asked, sent = ask_many(trial.url, trial.keys, questions, uploads)
+    seen.show("200 questions and 20 uploads")
+    counts = _check(trial, asked, "questions")
+    assert counts["200"] >= QUESTIONS / 10
+    uploaded = Counter(one.status for one in sent)
+    sys.stdout.write(f"uploads: {dict(uploaded)}, most {max(one.seconds for one in sent):.2f} s\n")
+    assert set(uploaded) <= {202, 503}
+    assert uploaded[202] >= 1
+    assert seen.unanswered == 0
+    assert statistics.median(seen.liveness_s) <= MEDIAN_LIVENESS_S
+    assert max(seen.liveness_s) <= MOST_LIVENESS_S
+    assert seen.rss_mb <= MOST_RSS_MB
+
+
+def test_large_body_with_a_wrong_key_is_refused_before_it_is_read(trial):
+    head = (
+        "POST /v1/sources HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        "Authorization: Bearer pp_wrong\r\nContent-Length: 300000000\r\n\r\n"
+    )
+    with watched(trial.url, trial.api_pid) as seen:
+        sent, said = send_until_answered(trial.url, head, 300_000_000)
+        time.sleep(0.5)
+    sys.stdout.write(f"wrong key: {said!r} after {sent} bytes were sent\n")
+    seen.show("wrong key")
+    assert " 401 " in said
+    assert sent < 1_000_000
+    assert max(seen.liveness_s) <= MOST_LIVENESS_S
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("program", ["index", "postgres", "redis"])
+def test_dependency_that_is_stopped_gives_quick_503_and_comes_back(trial, program, tmp_path):
+    pid = trial.ground.pid(program)
+    assert pid is not None
+    small = tmp_path / "small.jpg"
+    small.write_bytes(picture(1, 1))
+    with _client(trial.url, trial.upload_key) as client:
+        name = f"stopped-{program}"
+        client.add_source(name, "photo")
+        batches = [client.open_batch(name)["id"] for _ in range(10)]
+    questions = [trial.photos[n % PHOTOS] for n in range(FROZEN_QUESTIONS)]
+    with watched(trial.url, trial.api_pid) as seen:
+        with stopped(pid):
+            uploads = [(trial.upload_key, batch, small) for batch in batches]
+            asked, sent = ask_many(trial.url, trial.keys, questions, uploads)
+            again, _ = ask_many(trial.url, trial.keys, questions, [])
+        resumed = time.monotonic()
+        while True:
+            one = _ask_one(trial.url, trial.keys[0], trial.photos[0])
+            if one.status == 200:
+                break
+            assert time.monotonic() - resumed < BACK_S, one
+            time.sleep(0.2)
+        back_s = time.monotonic() - resumed
+        after, _ = ask_many(trial.url, trial.keys, questions[:8], [])
+    seen.show(f"{program} stopped")
+    _check(trial, asked, f"{program} stopped, questions", MOST_ANSWER_S)
+    _check(trial, again, f"{program} stopped, asked again", MOST_ANSWER_S)
+    sys.stdout.write(
+        f"{program} stopped, uploads: {dict(Counter(one.status for one in sent))}, most "
+        f"{max(one.seconds for one in sent):.2f} s; back after {back_s:.2f} s\n"
+    )
+    assert {one.status for one in sent} <= {202, 503}
+    assert max(one.seconds for one in sent) <= MOST_ANSWER_S
+    assert {one.status for one in after} == {200}
+    assert seen.unanswered == 0
+    assert max(seen.liveness_s) <= MOST_LIVENESS_S
+    assert back_s <= BACK_S
