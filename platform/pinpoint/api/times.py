@@ -22,11 +22,10 @@ def _check_text(value: Any) -> Any:
 
 def _check_calendar(value: datetime) -> datetime:
     try:
-        value.astimezone(UTC)
+        return value.astimezone(UTC)
     except OverflowError:
         raise ValueError("in UTC the time is outside of the years 1 to 9999") from None
-    return value
 
 
 Time = Annotated[AwareDatetime, BeforeValidator(_check_text), AfterValidator(_check_calendar)]
-"""A moment with a zone, which every part of the stack can keep."""
+"""A moment in UTC, which every part of the stack can keep."""
