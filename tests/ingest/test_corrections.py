@@ -13,6 +13,7 @@ from pinpoint.errors import BadRequest
 from pinpoint.ingest.intake import register
 from pinpoint.records import ImageFix, IndexFilter, Point
 from rig import degrees, jpeg, plain_jpeg
+from trials.soak import compare
 
 GPX = """<gpx version="1.1"><trk><trkseg>
 <trkpt lat="45.0" lon="6.0"><time>2024-05-01T09:59:00Z</time></trkpt>
@@ -248,3 +249,14 @@ def test_row_from_before_layers_keeps_its_correction(rig, org, ground):
     kept = row(rig, org, image.external_id)
     assert (kept.point, kept.creator, kept.position_source) == (Point(5, 5), "me", "manual")
     assert rig.index.count(IndexFilter(organization_id=org)) == 1
+
+
+def test_soak_comparison_knows_the_columns(rig, org, ground):
+    (ground / "a.jpg").write_bytes(jpeg(1, 48.0, 2.0))
+    ingest(rig, org, ground)
+    fix(rig, org, row(rig, org, f"{ground.name}/a.jpg"), creator="me")
+    with rig.owner.begin() as unit:
+        (found,) = unit.connection.exec_driver_sql(compare._ROWS, (org,)).all()
+        unit.connection.exec_driver_sql(compare._CELLS, (org,)).all()
+    assert ["creator"] in found
+    assert any('"manual"' in str(value) for value in found)
