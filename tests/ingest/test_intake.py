@@ -155,7 +155,8 @@ def test_manifest_in_the_folder_is_used_and_other_files_are_read(rig, org, groun
     assert items(rig, org, batch)["bad.jpg"].reason == "out_of_range"
     without, batch = take(rig, org, ground, use_manifest=False)
     assert without.manifest is None
-    assert (batch.items, batch.duplicate, batch.indexed) == (3, 2, 1)
+    # Without the manifest a.jpg has neither its id nor a position.
+    assert (batch.duplicate, batch.indexed, batch.rejected) == (1, 1, 1)
 
 
 def test_several_manifests_are_refused_with_their_names(rig, org, ground):

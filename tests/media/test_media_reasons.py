@@ -199,6 +199,7 @@ def test_every_reason_has_a_stage_and_an_explanation() -> None:
     elsewhere = {"bad_name", "bad_row", "outside_root", "missing_file", "decoder_crashed"}
     elsewhere |= {"ambiguous_track", "time_zone_unknown"}  # test_media_tracks
     elsewhere |= {"bad_hint", "not_storable", "text_too_long"}  # tests/ingest/test_poisoned_rows.py
+    elsewhere |= {"unreadable_folder"}  # test_intake
     assert {reason for reason, _, _ in GENERATED} | elsewhere == set(REASONS)
     assert all(text.endswith(".") for text in REASONS.values())
 
