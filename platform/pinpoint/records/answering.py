@@ -126,8 +126,6 @@ class Evidence:
     vector: Vector
     content_key: str = ""
     """The same for images of identical bytes."""
-    sphere_m: float = 0.0
-    """Distance on the sphere, by which the database chooses the nearest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ from uuid import UUID
 
 import numpy as np
 
+from pinpoint.geo.distance import haversine_m
+from pinpoint.geo.points import lat_lon
 from pinpoint.ports import CatalogueReader
 from pinpoint.records import Candidate, Evidence, Exclusions, Limits, Vector
 
@@ -102,7 +104,7 @@ def _read_distinct(
         left = Counter((row.candidate_id, row.kind) for row in kept)
         cut_short = any(count >= places and left[set_] < per_kind for set_, count in read.items())
         if not cut_short or places >= _MOST_TIMES * per_kind:
-            return _nearest(kept, per_kind)
+            return _nearest(kept, candidates, per_kind)
         places *= 2
 
 
@@ -139,21 +141,33 @@ def _preference(
         not _allowed(row, limits),
         row.source_id != near.source_id,
         row.kind != near.kind,
-        row.sphere_m,
+        row.distance_m,
         row.id.int,
     )
 
 
-def _nearest(rows: Sequence[Evidence], per_kind: int) -> list[Evidence]:
-    """The nearest of each candidate and kind, by the database's own order; rows keep theirs."""
+def _nearest(
+    rows: Sequence[Evidence], candidates: Sequence[Candidate], per_kind: int
+) -> list[Evidence]:
+    """The nearest of each candidate and kind; rows keep their order.
+
+    On the sphere, ties by id: as the database chooses, which cut the same rows without copies.
+    """
+    if not rows:
+        return []
+    points = {each.id: each.point for each in candidates}
+    sphere_m = haversine_m(
+        lat_lon([points[row.candidate_id] for row in rows]), lat_lon([row.point for row in rows])
+    ).tolist()
+    order = sorted(range(len(rows)), key=lambda at: (sphere_m[at], rows[at].id.int))
     taken: Counter[tuple[UUID, str]] = Counter()
-    stays: set[tuple[UUID, UUID]] = set()
-    for row in sorted(rows, key=lambda each: (each.sphere_m, each.id.int)):
-        set_ = (row.candidate_id, row.kind)
+    stays: set[int] = set()
+    for at in order:
+        set_ = (rows[at].candidate_id, rows[at].kind)
         if taken[set_] < per_kind:
             taken[set_] += 1
-            stays.add((row.candidate_id, row.id))
-    return [row for row in rows if (row.candidate_id, row.id) in stays]
+            stays.add(at)
+    return [row for at, row in enumerate(rows) if at in stays]
 
 
 def _without(

@@ -59,7 +59,7 @@ EVIDENCE = text(
     WITH near AS (
         SELECT n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
                n.sha256, n.face, array_agg(c.place) AS places,
-               array_agg(n.distance_m) AS distances_m, array_agg(n.sphere_m) AS spheres_m
+               array_agg(n.distance_m) AS distances_m
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
                WITH ORDINALITY AS c(id, lat, lon, place)
           CROSS JOIN LATERAL ("""
@@ -134,7 +134,7 @@ def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evi
         return []
     # By columns: asking each of a thousand rows for its fields by name took as long as all else.
     ids, sources, kinds, panoramas, sequences, times, lats, lons, *others = zip(*rows, strict=True)
-    hashes, faces, places, distances_m, spheres_m, vectors = others
+    hashes, faces, places, distances_m, vectors = others
     keys = list(map(content_key, hashes, faces))
     points = [Point(lat=lat, lon=lon) for lat, lon in zip(lats, lons, strict=True)]
     groups = list(map(group_of, ids, panoramas, sequences))
@@ -142,9 +142,8 @@ def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evi
     photo = np.repeat(np.arange(len(ids)), [len(own) for own in places])
     owner = np.fromiter(chain.from_iterable(places), dtype=np.intp) - 1
     away_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
-    sphere_m = np.fromiter(chain.from_iterable(spheres_m), dtype=np.float64)
     order = np.lexsort((photo, away_m, owner))  # rows come by id
-    photo, owner, away_m, sphere_m = photo[order], owner[order], away_m[order], sphere_m[order]
+    photo, owner, away_m = photo[order], owner[order], away_m[order]
     origins = lat_lon([each.point for each in candidates])[owner]
     bearings = bearing_deg(origins, np.column_stack([lats, lons])[photo])
     return [
@@ -160,15 +159,9 @@ def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evi
             bearing_deg=bearing,
             vector=vector[at],
             content_key=keys[at],
-            sphere_m=nearness_m,
         )
-        for at, near, distance_m, nearness_m, bearing in zip(
-            photo.tolist(),
-            owner.tolist(),
-            away_m.tolist(),
-            sphere_m.tolist(),
-            bearings.tolist(),
-            strict=True,
+        for at, near, distance_m, bearing in zip(
+            photo.tolist(), owner.tolist(), away_m.tolist(), bearings.tolist(), strict=True
         )
     ]
 
