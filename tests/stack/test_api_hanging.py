@@ -27,7 +27,7 @@ from rig import plain_jpeg
 from small_stack import SmallStack
 
 PHOTO = plain_jpeg(77, size=(320, 240))
-BUDGET_S, QUESTIONS, SLACK_S = 3.0, 20, 3.0
+BUDGET_S, QUESTIONS, SLACK_S = 3.0, 12, 3.0
 FORBIDDEN = re.compile(
     r"Errno|Traceback|Exception|\w+Error\b|psycopg|sqlalchemy|kombu|redis\.|qdrant_client"
     r"|connection to server|No such file|could not|Expecting|/tmp|/run/|/var/|\.sock|s\.PGSQL",
@@ -123,22 +123,20 @@ def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
 ):
     until(lambda: ask(api)[0] == 200)  # the decoder's child has started
     with stopped(pid_of(program, stack, postgres, redis_server)):
+        began = time.monotonic()
+        ready = api.client.get("/health/ready")
+        assert time.monotonic() - began < 1.8 + 1.5
+        assert ready.status_code == 503
+        part = {"postgres": "database", "redis": "broker"}.get(program, program)
+        assert ready.json()["parts"][part]["ok"] is False
         live_s: list[float] = []
         threads = [threading.Thread(target=ask_at_once, args=(api, QUESTIONS))]
         threads[0].start()
-        ready: list[httpx.Response] = []
         while threads[0].is_alive():
             began = time.monotonic()
             assert api.client.get("/health/live").status_code == 200
             live_s.append(time.monotonic() - began)
-            if not ready:
-                began = time.monotonic()
-                ready.append(api.client.get("/health/ready"))
-                assert time.monotonic() - began < 1.8 + 1.5
             time.sleep(0.02)
-        assert ready[0].status_code == 503
-        part = {"postgres": "database", "redis": "broker"}.get(program, program)
-        assert ready[0].json()["parts"][part]["ok"] is False
         found = ask_at_once(api, QUESTIONS)
         # Clients and API share this process; `trials.test_overload` measures it alone.
         assert statistics.median(live_s) < 0.5
