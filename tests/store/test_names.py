@@ -20,7 +20,6 @@ from pinpoint.store.names import check_name
         "..",
         "erased:7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f",
         "Erased:x",
-        "7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f",
     ],
 )
 def test_check_name_that_is_ambiguous_is_refused(name):

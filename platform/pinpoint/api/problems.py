@@ -18,7 +18,6 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from pinpoint import errors, logs
-from pinpoint.api.admission import OVERLOADED
 from pinpoint.api.body_limits import BodyRefused
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -156,8 +155,15 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
     if status == 503:
         wanted_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
         headers["Retry-After"] = str(math.ceil(wanted_s))
-    if error.reason == OVERLOADED:
-        _log.warning("request put off", detail=error.message)
+    if isinstance(error, errors.Unavailable):
+        # No traceback: where a part hangs there are hundreds of these, and they cost time.
+        cause = error.__cause__
+        _log.warning(
+            "request put off",
+            reason=error.reason,
+            detail=error.message,
+            cause=None if cause is None else repr(cause)[:500],
+        )
     elif status >= 500:
         _log.error("request failed", reason=error.reason, detail=error.message, exc_info=error)
     return response(

@@ -168,13 +168,15 @@ def _damage(error: Exception) -> Refused:
     """What a decoder raised, as a verdict. Decoders raise nearly anything on hostile bytes."""
     if isinstance(error, UnidentifiedImageError):
         return Refused("undecodable", "the header makes no sense")
-    text = f"{type(error).__name__}: {error}"[:250]
-    lowered = text.lower()
+    # The decoder's own words are only looked at: they are no message for the file's owner.
+    lowered = f"{type(error).__name__}: {error}".lower()
     if "decompressed data too large" in lowered or "text chunk" in lowered:
-        return Refused("metadata_too_large", f"{text} (PINPOINT_MEDIA_MAX_METADATA_BYTES)")
+        return Refused(
+            "metadata_too_large", "a text chunk is too large (PINPOINT_MEDIA_MAX_METADATA_BYTES)"
+        )
     if "memory" in lowered or "allocat" in lowered:
-        return Refused("out_of_memory", text)
-    return Refused("undecodable", text)
+        return Refused("out_of_memory", "the picture needs more memory than one file may take")
+    return Refused("undecodable", "the picture's data are damaged or cut short")
 
 
 def _check_pixels(size: tuple[int, int], ask: Ask) -> None:

@@ -162,8 +162,11 @@ class BoundedSender:
             context = contextvars.copy_context()
             sent = self._senders.submit(context.run, self._queue.send, name, ids)
             sent.add_done_callback(lambda _: self._under_way.release())
+            now = deadline.current()
+            # Rows are committed by now, so a request that is out of time must not fail here.
+            wait_s = self._wait_s if now is None else min(self._wait_s, max(now.remaining_s(), 0.1))
             try:
-                sent.result(timeout=deadline.bounded_s(self._wait_s))
+                sent.result(timeout=wait_s)
             except TimeoutError as error:
                 raise BrokerUnavailable("the broker took no job in time") from error
 

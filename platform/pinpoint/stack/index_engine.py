@@ -112,8 +112,7 @@ class Engine:
         # Also one that lives: the next thing it says could be the answer to this question.
         self.kill()
         return IndexUnavailable(
-            f"the engine that had the index in {self._folder} open has ended; the owner starts "
-            "another one, its log says more"
+            "the engine of the index has ended; the owner starts another one, its log says more"
         )
 
     def status(self) -> int | None:
@@ -148,7 +147,7 @@ def _alone(folder: Path) -> Iterator[None]:
         held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise IndexUnavailable(
-            f"the build {folder} cannot be opened: {error.strerror}; run `pinpoint index rebuild`"
+            "the index's build cannot be opened; run `pinpoint index rebuild`"
         ) from error
     try:
         until = time.monotonic() + LET_GO_S
@@ -159,7 +158,7 @@ def _alone(folder: Path) -> Iterator[None]:
             except BlockingIOError as error:
                 if time.monotonic() > until:
                     raise IndexUnavailable(
-                        f"another process has the build {folder} open; end it"
+                        "another process has the index's build open; end it"
                     ) from error
                 time.sleep(0.02)
         yield

@@ -48,8 +48,8 @@ class Builds:
             return None
         if not _NAME.fullmatch(name):
             raise IndexUnavailable(
-                f"{pointer} names no build; write the name of a folder in {self._builds} into it, "
-                "or remove it and rebuild the index"
+                f"the file {pointer.name} in the index's folder names no build; write the name of "
+                f"a folder in {self._builds.name} into it, or remove it and rebuild the index"
             )
         return name
 

@@ -81,7 +81,10 @@ class LiveIndex:
                 raise IndexUnavailable(f"build {name} is gone; run `pinpoint index rebuild`")
         except (IndexUnavailable, OSError) as error:
             logs.get(__name__).error("index.load_failed", detail=str(error))
-            self._why_not, self._load_failed = str(error), True
+            self._why_not = "its folder cannot be read; the owner's log says why"
+            if isinstance(error, IndexUnavailable):
+                self._why_not = error.message
+            self._load_failed = True
             return
         with self._lock:
             if self._engine is None and self._builds.current() == name and not self._closing:

@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
@@ -50,7 +51,8 @@ class FolderBlobs:
                 os.fsync(file.fileno())
             half.replace(path)
         except OSError as error:
-            half.unlink(missing_ok=True)
+            with suppress(OSError):  # its folder may be what is missing
+                half.unlink()
             raise Unavailable(
                 "the folder for blobs takes no bytes; make room on its disk",
                 reason="blobs_unavailable",

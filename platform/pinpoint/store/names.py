@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from uuid import UUID
 
 from pinpoint.errors import BadRequest
 
@@ -19,7 +18,7 @@ def check_name(name: str, what: str) -> None:
         what: Whose name it is, for the message: `source` or `organisation`.
 
     Raises:
-        BadRequest: It is empty, holds a slash, looks like an id, or like something erased.
+        BadRequest: It is empty, holds a slash, or looks like something erased.
     """
     if not name.strip():
         raise BadRequest(f"the {what} needs a name")
@@ -30,13 +29,3 @@ def check_name(name: str, what: str) -> None:
             f"the name of the {what} may not begin with {ERASED_PREFIX!r}: what is being erased "
             "is called so"
         )
-    if _is_id(name):
-        raise BadRequest(f"the name of the {what} may not look like an id")
-
-
-def _is_id(name: str) -> bool:
-    try:
-        UUID(name)
-    except ValueError:
-        return False
-    return True

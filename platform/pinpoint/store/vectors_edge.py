@@ -68,8 +68,8 @@ class EdgeIndex:
         # The binding raises bare Exception for everything.
         except Exception as error:
             raise IndexUnavailable(
-                f"the index in {self._folder} cannot be opened: {error}; if no other process has "
-                "it open, run `pinpoint index rebuild`"
+                "the index cannot be opened; if no other process has it open, run "
+                "`pinpoint index rebuild`"
             ) from error
 
     @property

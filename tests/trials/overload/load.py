@@ -132,10 +132,10 @@ async def _post(client: httpx.AsyncClient, path: str, key: str, **parts: Any) ->
 
 
 def send_until_answered(url: str, head: str, size: int) -> tuple[int, str]:
-    """Send a body until an answer comes; the bytes sent by then and the answer's first line.
+    """Send a body until an answer comes; the bytes that were taken of it, and the answer's line.
 
-    A millisecond lies between the pieces, so that they are not all in the system's buffers before
-    anybody could have answered.
+    What is still in the queues of the system has been read by nobody. The answer is looked at a
+    moment later, so that what is read after it counts, too.
     """
     parts = urlsplit(url)
     sent = 0
@@ -146,13 +146,28 @@ def send_until_answered(url: str, head: str, size: int) -> tuple[int, str]:
         while sent < size and time.monotonic() < began + 30:
             try:
                 answer = plain.recv(4096)
-                return sent, answer.split(b"\r\n")[0].decode()
+                time.sleep(0.5)
+                taken = sent - queued_bytes(plain.getsockname()[1])
+                return taken, answer.split(b"\r\n")[0].decode()
             except BlockingIOError:
                 pass
             with suppress(BlockingIOError):
                 sent += plain.send(b" " * PIECE)
             time.sleep(0.001)
     return sent, "no answer"
+
+
+def queued_bytes(client_port: int) -> int:
+    """Bytes on the way from a local port: not sent yet, or sent and not read."""
+    queued = 0
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        to_send, to_read = (int(one, 16) for one in queues.split(":"))
+        if int(local.split(":")[1], 16) == client_port:
+            queued += to_send
+        elif int(remote.split(":")[1], 16) == client_port:
+            queued += to_read
+    return queued
 
 
 @contextmanager
