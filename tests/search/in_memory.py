@@ -201,12 +201,17 @@ class DictReader:
     def _near(self, candidate, kind, radius_m, excluded):
         at = np.array([candidate.point.lat, candidate.point.lon])
         away = haversine_m(lat_lon([p.point for p in self.points]), at)
+        # As the database: by distance on the sphere, ties by id.
         near = [
             p
-            for p, distance_m in zip(self.points, away, strict=True)
+            for p, distance_m in sorted(
+                zip(self.points, away.tolist(), strict=True),
+                # Places of this gallery mirror each other: the last digits are no information.
+                key=lambda one: (round(one[1], 6), one[0].id.int),
+            )
             if p.kind == kind and distance_m <= radius_m and p.id not in excluded
         ]
-        rows = [
+        return [
             Evidence(
                 id=p.id,
                 candidate_id=candidate.id,
@@ -222,7 +227,6 @@ class DictReader:
             )
             for p in near
         ]
-        return sorted(rows, key=lambda row: row.distance_m)
 
 
 def image_of(p: IndexPoint) -> Image:

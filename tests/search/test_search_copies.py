@@ -24,7 +24,8 @@ def with_keys(points):
 
 def copy_of(point, *, number=0, kind=None, moved_m=0.0):
     """The same bytes in another source; its id is higher, so that the first one is kept."""
-    lat, lon = destination(np.array([point.point.lat, point.point.lon]), 90.0, moved_m).tolist()
+    place = np.array([point.point.lat, point.point.lon])
+    lat, lon = (destination(place, 90.0, moved_m) if moved_m else place).tolist()
     return replace(
         point,
         id=UUID(int=(2**127 | uuid5(OTHER, f"{number}/{point.id}").int)),

@@ -151,7 +151,8 @@ def _nearest(
 ) -> list[Evidence]:
     """The nearest of each candidate and kind; rows keep their order.
 
-    On the sphere, ties by id: as the database chooses, which cut the same rows without copies.
+    On the sphere to the micrometer, ties by id: as the database chooses, which would have cut the
+    same rows without copies.
     """
     if not rows:
         return []
@@ -159,7 +160,7 @@ def _nearest(
     sphere_m = haversine_m(
         lat_lon([points[row.candidate_id] for row in rows]), lat_lon([row.point for row in rows])
     ).tolist()
-    order = sorted(range(len(rows)), key=lambda at: (sphere_m[at], rows[at].id.int))
+    order = sorted(range(len(rows)), key=lambda at: (round(sphere_m[at], 6), rows[at].id.int))
     taken: Counter[tuple[UUID, str]] = Counter()
     stays: set[int] = set()
     for at in order:
