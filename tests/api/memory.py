@@ -167,7 +167,7 @@ class Rows:
         return self.batch(batch_id)
 
     def retry_batch(self, batch_id):
-        return sum(i.state == "failed" for i in self.batch_items(batch_id))
+        return sum(i.state in ("failed", "canceled") for i in self.batch_items(batch_id))
 
     def image(self, image_id):
         return self._get(self.all_images, image_id, "image")
