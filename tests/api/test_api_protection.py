@@ -15,6 +15,9 @@ from api.test_api_callers import NEEDS
 from api.test_api_problems import problem
 from trials.overload.load import queued_bytes
 
+# Not drawn anew: parallel test processes must see the same parameters.
+NOWHERE = "00000000-0000-4000-8000-000000000001"
+
 JSON = {"Content-Type": "application/json"}
 
 
@@ -73,7 +76,7 @@ def test_protection_body_of_an_unknown_caller_is_not_read(api):
     [
         ("/v1/sources", 1_000_000, "PINPOINT_API_MAX_JSON_BYTES"),
         ("/v1/locate", 400_000, "PINPOINT_MEDIA_MAX_BYTES"),
-        (f"/v1/batches/{memory.uuid4()}/images", 4_200_000, "PINPOINT_API_MAX_UPLOAD_BYTES"),
+        (f"/v1/batches/{NOWHERE}/images", 4_200_000, "PINPOINT_API_MAX_UPLOAD_BYTES"),
     ],
 )
 def test_protection_body_over_the_routes_limit_is_413(api, path, most, setting):
