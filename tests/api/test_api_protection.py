@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api import memory
 from api.test_api_callers import NEEDS
 from api.test_api_problems import problem
 from trials.overload.load import queued_bytes
