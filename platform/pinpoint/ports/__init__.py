@@ -1,6 +1,7 @@
 """Interfaces between flows and adapters.
 
-`store`, `nets` and `media` implement them, and `bootstrap` connects them."""
+`store`, `nets` and `media` implement them, and `bootstrap` connects them.
+"""
 
 from __future__ import annotations
 

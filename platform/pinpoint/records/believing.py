@@ -51,8 +51,8 @@ class Belief:
     elsewhere: float
     """Probability that it was taken near none of the candidates."""
     unsupported: float | None
-    """Probability that the gallery has no image within 25 km and that the answer is wrong, if
-    fitted."""
+    """Probability that the gallery has no image within 25 km, as opposed to a correct answer; None
+    if not fitted."""
     regions: tuple[Region, ...]
     areas: tuple[Area, ...]
     names: tuple[PlaceName, ...]

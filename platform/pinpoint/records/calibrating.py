@@ -41,7 +41,7 @@ class Abstention:
     """Probability that is compared."""
     above: float
     unsupported: tuple[float, ...] | None
-    """Log-odds that the gallery has no image within 25 km and that the answer is wrong, with the
+    """Log-odds of "the gallery has no image within 25 km" against "the answer is correct", with the
     same features."""
     right_share: float
     """Share of withheld answers among calibration queries with an answer within 25 km of the ground

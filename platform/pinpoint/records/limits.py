@@ -1,7 +1,7 @@
-"""What the stores can hold: one place for the limits of every text, time and number.
+"""Limits of the stores for every text, time and number.
 
-Checked where a value enters (API, manifest, folder) and again by the worker that stores it. Texts
-are limited in bytes of UTF-8, because a b-tree entry of PostgreSQL may have 2,704 bytes at most.
+Checked at every entry point (API, manifest, folder) and again by the worker that stores the value.
+Texts are limited in bytes of UTF-8, because a b-tree entry of PostgreSQL has 2,704 bytes at most.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Final
 from pinpoint.records.reading import Capture, Hint
 
 INDEXED_BYTES: Final = 2_048
-"""Longest text in a b-tree beside an id of 16 bytes."""
+"""Maximum bytes of a text in a b-tree with an id of 16 bytes."""
 MAX_BYTES: Final[Mapping[str, int]] = {
-    # In b-trees.
+    # Columns in b-trees.
     "name": INDEXED_BYTES,
     "external_id": INDEXED_BYTES,
     "creator": INDEXED_BYTES,
     "sequence": INDEXED_BYTES,
-    # In the index payload, as the group of an image; the source's id comes before it.
+    # In the index payload, as the group of an image; preceded by the source's id.
     "panorama_id": INDEXED_BYTES,
     "licence": INDEXED_BYTES,
     "attribution": INDEXED_BYTES,
     "camera": INDEXED_BYTES,
-    # Paths: Linux allows 4,096 bytes, and a locator writes each byte as three (`%E4`). The indexes
+    # Paths: Linux allows 4,096 bytes, and a locator encodes each byte as three (`%E4`). The indexes
     # of locators are hash indexes, which store no text.
     "file": 4_096,
     "track": 4_096,
@@ -36,15 +36,15 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "root": 4_096,
     "locator": 3 * 4_096 + 64,
 }
-"""Column → most bytes of UTF-8."""
+"""Column → maximum bytes of UTF-8."""
 MAX_ATTRIBUTES_BYTES: Final = 65_536
-"""Most bytes of all attributes of a file, as JSON."""
+"""Maximum bytes of all attributes of a file, as JSON."""
 NOT_STORABLE: Final = "not_storable"
-"""Reason of a value that a store refuses: no valid text, finite number or time of the calendar."""
+"""Reason of a value that cannot be stored: no valid text, finite number or calendar time."""
 TOO_LONG: Final = "text_too_long"
 """Reason of a text over its limit in bytes."""
 BAD_HINT: Final = "bad_hint"
-"""Reason of a stored hint that cannot be read back."""
+"""Reason of a stored hint that cannot be parsed."""
 
 
 class Unstorable(ValueError):
@@ -52,7 +52,7 @@ class Unstorable(ValueError):
 
     Args:
         reason: `not_storable`, `text_too_long` or `bad_hint`.
-        detail: Which value, and what is wrong with it; fit for a user.
+        detail: The value and its problem, in words for a user.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -62,10 +62,10 @@ class Unstorable(ValueError):
 
 
 def check_text(column: str, text: str | None) -> None:
-    """Refuse a text that its column cannot hold.
+    """Reject a text that does not fit its column.
 
     Raises:
-        Unstorable: It is longer than `MAX_BYTES[column]`, or is no valid text.
+        Unstorable: The text is longer than `MAX_BYTES[column]`, or is not valid.
     """
     if text is None:
         return
@@ -85,10 +85,10 @@ def check_text(column: str, text: str | None) -> None:
 
 
 def check_number(column: str, number: float | None) -> None:
-    """Refuse a number that is not finite.
+    """Reject a number that is not finite.
 
     Raises:
-        Unstorable: It is NaN, infinite, or too large for a float.
+        Unstorable: The number is NaN, infinite, or too large for a float.
     """
     try:
         finite = number is None or math.isfinite(number)
@@ -99,10 +99,10 @@ def check_number(column: str, number: float | None) -> None:
 
 
 def to_utc(column: str, moment: datetime) -> datetime:
-    """The same moment in UTC; a time without a zone is taken for UTC.
+    """Convert a time to UTC; a time without a zone is interpreted as UTC.
 
     Raises:
-        Unstorable: In UTC it lies outside the years 1 to 9999.
+        Unstorable: In UTC it is outside the years 1 to 9999.
     """
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
@@ -115,10 +115,10 @@ def to_utc(column: str, moment: datetime) -> datetime:
 
 
 def check_attributes(attributes: Mapping[str, object]) -> None:
-    """Refuse attributes that cannot be stored as JSON.
+    """Reject attributes that cannot be stored as JSON.
 
     Raises:
-        Unstorable: A value is nested or no valid text, or all of them take more than
+        Unstorable: A value is nested or no valid text, or all of them exceed
             `MAX_ATTRIBUTES_BYTES`.
     """
     for name, value in attributes.items():
@@ -138,10 +138,10 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
 
 
 def check_hint(hint: Hint) -> None:
-    """Refuse a hint with a value that cannot be stored.
+    """Reject a hint with a value that cannot be stored.
 
     Raises:
-        Unstorable: It has one; the detail names the field.
+        Unstorable: A value cannot be stored; the detail names the field.
     """
     for column in (
         "creator",
@@ -161,10 +161,10 @@ def check_hint(hint: Hint) -> None:
 
 
 def check_item(external_id: str, file: str, locator: str, hint: Hint | None) -> None:
-    """Refuse a file of a batch whose names or hint cannot be stored.
+    """Reject a file of a batch whose names or hint cannot be stored.
 
     Raises:
-        Unstorable: One of them cannot; the detail names it.
+        Unstorable: One of them cannot be stored; the detail names it.
     """
     check_text("external_id", external_id)
     check_text("file", file)
@@ -174,14 +174,14 @@ def check_item(external_id: str, file: str, locator: str, hint: Hint | None) -> 
 
 
 def check_capture(capture: Capture) -> None:
-    """Refuse what a file says of itself where it cannot be stored.
+    """Reject metadata of a file that cannot be stored.
 
     Raises:
-        Unstorable: A value cannot; the detail names it.
+        Unstorable: A value cannot be stored; the detail names it.
     """
     for column in ("camera", "creator", "sequence", "licence", "panorama_id"):
         text = getattr(capture, column)
-        # Cameras write zero bytes; they are taken out when the row is made.
+        # Some cameras write zero bytes; they are removed when the row is built.
         check_text(column, None if text is None else text.replace("\x00", ""))
     for column in ("heading_deg", "altitude_m"):
         check_number(column, getattr(capture, column))
