@@ -54,7 +54,7 @@ class FolderBlobs:
             with suppress(OSError):  # the folder itself may be missing
                 partial.unlink()
             raise Unavailable(
-                "the folder for blobs takes no bytes; make room on its disk",
+                "the blob folder cannot be written; free space on its disk",
                 reason="blobs_unavailable",
             ) from error
         return f"blob:{organization_id}/{name}"
@@ -121,7 +121,7 @@ class FolderBlobs:
     def _blob_path(self, locator: str) -> Path:
         match = _LOCATOR.fullmatch(locator)
         if match is None:
-            raise NotFound(f"{locator!r} is no blob locator")
+            raise NotFound(f"{locator!r} is not a blob locator")
         return self._path_of(match[1], match[2])
 
     def _path_of(self, organization: str, name: str) -> Path:

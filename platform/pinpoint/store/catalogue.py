@@ -202,7 +202,7 @@ class Reader:
         """Items with `seq > after`, in order of arrival."""
         self.batch(batch_id)
         if state is not None and state not in (*VERDICTS, "received", "stored"):
-            raise BadRequest(f"no item state {state!r}; there are received, stored and {VERDICTS}")
+            raise BadRequest(f"no item state {state!r}; valid are received, stored and {VERDICTS}")
         image_ids = (
             select(func.array_agg(item_images.c.image_id))
             .where(item_images.c.item_id == batch_items.c.id)

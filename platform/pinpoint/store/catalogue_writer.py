@@ -60,9 +60,9 @@ class Writer(Reader):
         check_name(name, "source")
         _check_texts(name=name, licence=licence, attribution=attribution)
         if kind not in KINDS:
-            raise BadRequest(f"source kind {kind!r} is unknown; there are {', '.join(KINDS)}")
+            raise BadRequest(f"source kind {kind!r} is unknown; valid are {', '.join(KINDS)}")
         if originals not in _POLICIES:
-            raise BadRequest(f"originals policy {originals!r} is unknown; there are {_POLICIES}")
+            raise BadRequest(f"originals policy {originals!r} is unknown; valid are {_POLICIES}")
         values = {
             "id": uuid4(),
             "organization_id": self._organization_id,

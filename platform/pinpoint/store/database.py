@@ -180,7 +180,7 @@ class Transactions:
             actual = "none"
         if actual != expected:
             raise DatabaseUnavailable(
-                f"the database is at schema revision {actual}, this code wants {expected}: "
+                f"the database is at schema revision {actual}, this code requires {expected}: "
                 "run `pinpoint up` or `alembic upgrade head`"
             )
 
@@ -247,7 +247,7 @@ def _translate_errors() -> Iterator[None]:
         if state.startswith(_REJECTED_STATES) or (not state and isinstance(error, DataError)):
             raise _not_storable_error() from error
         if isinstance(error.orig, NoAnswerInTime | QueryCanceled):
-            raise DatabaseUnavailable("PostgreSQL gave no answer in time; try again") from error
+            raise DatabaseUnavailable("PostgreSQL did not answer in time; try again") from error
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to PostgreSQL was lost; try again") from error
         # Without a SQLSTATE the server was not reached.
@@ -260,7 +260,7 @@ def _translate_errors() -> Iterator[None]:
 
 def _not_storable_error() -> BadRequest:
     return BadRequest(
-        "a value cannot be stored: it is too long, or no text, number or time that PostgreSQL "
-        "holds",
+        "a value cannot be stored: it is too long, or not a text, number or time that "
+        "PostgreSQL supports",
         reason=limits.NOT_STORABLE,
     )

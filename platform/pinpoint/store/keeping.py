@@ -152,7 +152,7 @@ def _refuse_without_position(item: ClaimedItem) -> Rejected:
         file=item.file,
         stage="store",
         reason="no_position",
-        detail="the file has no position, and the one given for it before does not hold any more",
+        detail="the file has no position, and its earlier one was cleared or is of other bytes",
     )
 
 

@@ -104,8 +104,8 @@ def _fail_exhausted(connection: Connection, ids: Sequence[UUID], max_attempts: i
 
 
 def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
-    lost = f"{max_attempts} workers were gone before they had a verdict"
-    failed = f"{max_attempts} tries ended with an error that the log of the workers names"
+    lost = f"{max_attempts} workers stopped before the item was finished"
+    failed = f"{max_attempts} attempts failed with an error; the log of the workers contains it"
     return Rejected(
         file=row.file,
         stage="read",

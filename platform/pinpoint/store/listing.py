@@ -111,7 +111,7 @@ def id_range(prefix: str) -> tuple[UUID, UUID]:
         ValueError: The prefix has other characters than hex digits, or more than 32.
     """
     if not prefix or len(prefix) > 32 or not set(prefix) <= set("0123456789abcdef"):
-        raise ValueError(f"{prefix!r} does not begin an id")
+        raise ValueError(f"{prefix!r} is not the beginning of an id")
     return UUID(hex=prefix.ljust(32, "0")), UUID(hex=prefix.ljust(32, "f"))
 
 

@@ -23,8 +23,8 @@ def check_name(name: str, kind: str) -> None:
     if not name.strip():
         raise BadRequest(f"the {kind} needs a name")
     if "/" in name or "\\" in name or name.strip() in (".", ".."):
-        raise BadRequest(f"the name of the {kind} may hold no slash and not be . or ..")
+        raise BadRequest(f"the name of the {kind} must not contain a slash and not be . or ..")
     if name.casefold().startswith(ERASED_PREFIX):
         raise BadRequest(
-            f"the name of the {kind} may not begin with {ERASED_PREFIX!r}: the prefix is reserved"
+            f"the name of the {kind} must not begin with {ERASED_PREFIX!r}: the prefix is reserved"
         )

@@ -83,11 +83,11 @@ def hint_from_json(values: object) -> Hint | None:
     if values is None:
         return None
     if not isinstance(values, Mapping):
-        raise Unstorable(BAD_HINT, "the stored hint is no JSON object")
+        raise Unstorable(BAD_HINT, "the stored hint is not a JSON object")
     fields = dict(values)
     for name, value in fields.items():
         if name not in _HINT_TYPES:
-            raise Unstorable(BAD_HINT, "the stored hint has a field that no hint has")
+            raise Unstorable(BAD_HINT, "the stored hint has an unknown field")
         # A bool is an int in Python, but not a valid number here.
         if isinstance(value, bool) or not isinstance(value, _HINT_TYPES[name]):
             raise Unstorable(BAD_HINT, f"{name} of the stored hint has a value of the wrong type")
@@ -114,7 +114,7 @@ def _parse_time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Unstorable(BAD_HINT, "captured_at of the stored hint is no time") from error
+        raise Unstorable(BAD_HINT, "captured_at of the stored hint is not a time") from error
     return limits.to_utc("captured_at", moment)
 
 
@@ -129,7 +129,7 @@ def parse_hint(text: str | None) -> Hint | None:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unstorable(BAD_HINT, "the stored hint cannot be read as JSON") from error
+        raise Unstorable(BAD_HINT, "the stored hint is not valid JSON") from error
     return hint_from_json(values)
 
 

@@ -110,7 +110,7 @@ class EdgeIndex:
 
     def _create_shard(self, spec: IndexSpec) -> None:
         if not spec.dims or not all(width > 0 for width in spec.dims.values()):
-            raise BadBundle(f"contract {spec.contract} names no usable vectors: {dict(spec.dims)}")
+            raise BadBundle(f"contract {spec.contract} has no usable vectors: {dict(spec.dims)}")
         shard_folder = self._folder / "shard"
         # A shard without index.json is the remainder of a crash inside this method.
         shutil.rmtree(shard_folder, ignore_errors=True)
@@ -132,7 +132,7 @@ class EdgeIndex:
 
     def _require_shard(self) -> edge.EdgeShard:
         if self._shard is None:
-            raise IndexUnavailable("there is no index yet; it is made when the bundle is known")
+            raise IndexUnavailable("there is no index yet; it is created when the bundle is known")
         return self._shard
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:

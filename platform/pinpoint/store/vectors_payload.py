@@ -203,7 +203,7 @@ def check_installation(stored: str | None, expected: str | None) -> None:
         else f"belongs to another installation of Pinpoint ({stored[:8]}…, not {expected[:8]}…)"
     )
     raise Misconfigured(
-        f"the index {mismatch}, so nothing in it is read or changed: set PINPOINT_QDRANT_ALIAS to "
+        f"the index {mismatch}, so it is neither read nor changed: set PINPOINT_QDRANT_ALIAS to "
         "a name of your own on a shared Qdrant server, or, if nobody else uses this index, run "
         "`pinpoint index rebuild --take-over`",
         reason=OTHER_INSTALLATION,

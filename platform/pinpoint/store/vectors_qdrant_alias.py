@@ -79,15 +79,15 @@ class Alias:
                 raise IndexUnavailable("the Qdrant server does not answer") from error
             except UnexpectedResponse as error:
                 if error.status_code in (401, 403):
-                    message = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
+                    message = "Qdrant rejects the API key; set PINPOINT_QDRANT_API_KEY"
                     raise Misconfigured(message) from error
                 if error.status_code in _REJECTED_STATUSES:
                     raise BadRequest(
-                        "Qdrant cannot take what it was sent; the log says why",
+                        "Qdrant rejected the content of a request; the log contains the reason",
                         reason="index_refused",
                     ) from error
                 raise IndexUnavailable(
-                    f"the Qdrant server refused a request with status {error.status_code}"
+                    f"the Qdrant server rejected a request with status {error.status_code}"
                 ) from error
 
     def collection(self) -> str | None:
@@ -105,7 +105,7 @@ class Alias:
         """
         name = self.collection()
         if name is None:
-            raise IndexUnavailable("there is no index yet; it is made when the bundle is known")
+            raise IndexUnavailable("there is no index yet; it is created when the bundle is known")
         return name
 
     def with_live_collection(self, action: Callable[[str], T]) -> T:

@@ -152,7 +152,7 @@ def named(handlers: Mapping[str, Verb], fields: wire.Fields) -> Verb:
     """Find the handler of a message."""
     handler = handlers.get(str(fields.get("verb")))
     if handler is None:
-        raise BadRequest(f"the index owner knows no verb {fields.get('verb')!r}")
+        raise BadRequest(f"the index owner has no verb {fields.get('verb')!r}")
     return handler
 
 
@@ -170,7 +170,7 @@ def said(respond: Callable[[], bytes]) -> bytes:
         # The engine raises bare Exception for all failures: a full disk, or an invalid value.
         logs.get(__name__).exception("index.verb_failed")
         failed = IndexUnavailable(
-            "the index engine could not do it; the log of the index names the error",
+            "the index engine failed; the log of the index contains the error",
             reason=ENGINE_FAILED,
         )
         return wire.encode(wire.pack_error(failed))

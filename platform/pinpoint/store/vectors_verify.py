@@ -72,7 +72,7 @@ def verify(build: Build, report: Callable[[int], None] | None = None) -> float:
     recall = hits_found / hits_expected if hits_expected else 1.0
     if recall < ENOUGH:
         raise IndexUnavailable(
-            f"the new index finds {recall:.3f} of the {BEST} nearest images, {ENOUGH} is wanted; "
+            f"the new index finds {recall:.3f} of the {BEST} nearest images, {ENOUGH} is required; "
             "it was not switched to",
             reason="build_not_verified",
         )

@@ -64,7 +64,7 @@ def encode(fields: Mapping[str, Any], arrays: Sequence[Array] = ()) -> bytes:
     )
     if len(frame) > MAX_FRAME:
         raise errors.TooLarge(
-            f"an index message of {len(frame)} bytes is over the limit of {MAX_FRAME}; ask for less"
+            f"an index message of {len(frame)} bytes is over the limit of {MAX_FRAME}; request less"
         )
     return frame
 
@@ -192,7 +192,7 @@ def unpack_points(fields: Fields, arrays: Sequence[Array]) -> list[IndexPoint]:
     for (name, rows_of), array in zip(fields["channels"], arrays, strict=True):
         for row, vector in zip(rows_of, array, strict=True):
             if not 0 <= row < len(rows):
-                raise ValueError("vector of no point")
+                raise ValueError("vector without a point")
             vectors[row][str(name)] = vector
     return [
         IndexPoint(
