@@ -222,10 +222,10 @@ class Reader:
 
     def image(self, image_id: UUID) -> Image:
         """Find one image; deleted images are not found."""
-        images = self.images([image_id])
-        if image_id not in images:
+        images_by_id = self.images([image_id])
+        if image_id not in images_by_id:
             raise NotFound(f"no image {image_id}")
-        return images[image_id]
+        return images_by_id[image_id]
 
     def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
         """Images by id; missing images are omitted."""
@@ -252,8 +252,8 @@ class Reader:
             after=after,
             limit=limit,
         )
-        images = self.images(ids)
-        return [images[id_] for id_ in ids if id_ in images]
+        images_by_id = self.images(ids)
+        return [images_by_id[id_] for id_ in ids if id_ in images_by_id]
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
         """File name, source and position of images; missing images are omitted."""
@@ -325,8 +325,12 @@ class Reader:
             kinds=kinds,
             limit=limit,
         )
-        images = self.images([near_id for near_id, _ in near])
-        return [(images[near_id], distance_m) for near_id, distance_m in near if near_id in images]
+        images_by_id = self.images([near_id for near_id, _ in near])
+        return [
+            (images_by_id[near_id], distance_m)
+            for near_id, distance_m in near
+            if near_id in images_by_id
+        ]
 
     def evidence(
         self,

@@ -142,15 +142,15 @@ def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> l
     keys = list(map(content_key, hashes, faces))
     points = [Point(lat=lat, lon=lon) for lat, lon in zip(lats, lons, strict=True)]
     groups = list(map(group_of, ids, panoramas, sequences))
-    vector = unpack(b"".join(vectors)).reshape(len(ids), -1)
+    vectors_by_row = unpack(b"".join(vectors)).reshape(len(ids), -1)
     row_index = np.repeat(np.arange(len(ids)), [len(numbers) for numbers in candidate_numbers])
     candidate_index = np.fromiter(chain.from_iterable(candidate_numbers), dtype=np.intp) - 1
-    distance_column_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
-    order = np.lexsort((row_index, distance_column_m, candidate_index))  # rows come by id
-    row_index, candidate_index, distance_column_m = (
+    pair_distance_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
+    order = np.lexsort((row_index, pair_distance_m, candidate_index))  # rows come by id
+    row_index, candidate_index, pair_distance_m = (
         row_index[order],
         candidate_index[order],
-        distance_column_m[order],
+        pair_distance_m[order],
     )
     origins = lat_lon([candidate.point for candidate in candidates])[candidate_index]
     bearings = bearing_deg(origins, np.column_stack([lats, lons])[row_index])
@@ -165,13 +165,13 @@ def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> l
             group=groups[row],
             distance_m=distance_m,
             bearing_deg=bearing,
-            vector=vector[row],
+            vector=vectors_by_row[row],
             content_key=keys[row],
         )
         for row, candidate_number, distance_m, bearing in zip(
             row_index.tolist(),
             candidate_index.tolist(),
-            distance_column_m.tolist(),
+            pair_distance_m.tolist(),
             bearings.tolist(),
             strict=True,
         )

@@ -247,16 +247,16 @@ class RemoteIndex(FramedIndex):
 
     def _exchange_once(self, frame: bytes) -> bytes:
         wait_s = deadline.bounded_s(self._timeout_s)
-        connection: _OwnerConnection | None = getattr(self._thread_local, "link", None)
-        if connection is None or connection.pid != os.getpid():
-            connection = _OwnerConnection(self._path, wait_s)
+        link: _OwnerConnection | None = getattr(self._thread_local, "link", None)
+        if link is None or link.pid != os.getpid():
+            link = _OwnerConnection(self._path, wait_s)
         # Kept only if the exchange succeeds: after a failure the next reply could belong to this
         # request.
         self._thread_local.link = None
-        connection.limit(wait_s)
-        connection.connection.send_bytes(frame)
-        reply: bytes = connection.connection.recv_bytes(wire.MAX_FRAME)
-        self._thread_local.link = connection
+        link.limit(wait_s)
+        link.connection.send_bytes(frame)
+        reply: bytes = link.connection.recv_bytes(wire.MAX_FRAME)
+        self._thread_local.link = link
         return reply
 
 

@@ -59,7 +59,7 @@ def verify(build: Build, report: Callable[[int], None] | None = None) -> float:
             if not exact_hits or exact_hits[0].score < 1.0 - _SELF_COSINE_TOLERANCE:
                 raise IndexUnavailable(
                     f"the new index does not find image {point.id} by its own {channel} vector; "
-                    "it was not switched to",
+                    "it was not activated",
                     reason="build_not_verified",
                 )
             # Compared by score: equal scores may be in any order.
@@ -73,7 +73,7 @@ def verify(build: Build, report: Callable[[int], None] | None = None) -> float:
     if recall < ENOUGH:
         raise IndexUnavailable(
             f"the new index finds {recall:.3f} of the {BEST} nearest images, {ENOUGH} is required; "
-            "it was not switched to",
+            "it was not activated",
             reason="build_not_verified",
         )
     return recall
@@ -94,7 +94,7 @@ def check_count(point_count: int, bounds: tuple[int, int], moved: int) -> None:
     if not fewest - moved <= point_count <= most + moved:
         raise IndexUnavailable(
             f"the new index holds {point_count} images, PostgreSQL {fewest} to {most}; it was not "
-            "switched to",
+            "activated",
             reason="build_not_verified",
         )
 
