@@ -61,8 +61,8 @@ def lock_source(connection: Connection, source_id: UUID) -> bool:
 def bury(connection: Connection, condition: ColumnElement[bool]) -> list[UUID]:
     """Mark images as deleted and write tombstones; returns their ids in order.
 
-    The tombstone outlives the row, so that an image that returns with the same id gets a version
-    above all versions that a slow writer may hold.
+    The tombstone outlives the row. An image that returns with the same id then gets a version above
+    all versions that a slow writer may hold.
     """
     locked = (
         select(images.c.id)

@@ -34,9 +34,9 @@ _AROUND = text("""
 _CANDIDATE_POINT = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
 
 # One branch per kind, with the kind as a literal: a partial index of that kind applies, and a
-# region full of one kind is not scanned for the other. WITH TIES instead of a second sort key,
-# because only a plain `<->` lets the index order and stop (PostgreSQL 15 gives up both as soon as
-# the id is added). The ties are then cut by id, so that the same query always gets the same rows.
+# region full of one kind is not scanned for the other. WITH TIES replaces a second sort key: only a
+# plain `<->` lets the index order and stop. PostgreSQL 15 gives up both as soon as the id is added.
+# The ties are then cut by id, so that the same query always gets the same rows.
 _NEAREST = """
             (SELECT * FROM (
                 SELECT i.id, i.source_id, i.kind, i.panorama_id, i.sequence, i.captured_at,
