@@ -1,4 +1,4 @@
-"""Alembic's entry: one online run against the owner's URL, under a lock so that two cannot race."""
+"""Alembic entry point: one online run with the owner's URL, under a lock."""
 
 from __future__ import annotations
 
@@ -11,41 +11,43 @@ from pinpoint.stack.places import StackPlaces
 from pinpoint.store.database import owner_engine
 from pinpoint.store.tables import metadata
 
-# Any constant does, as long as every migrator of Pinpoint takes the same one.
+# Any constant works if every migrator of Pinpoint uses the same one.
 MIGRATION_LOCK = 0x9142_0017
 
 
-def _ours(item: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:
-    """Leave PostGIS's tables and Alembic's own out of comparisons."""
+def _is_own_object(
+    item: object, name: str | None, kind: str, reflected: bool, compare_to: object
+) -> bool:
+    """Exclude the tables of PostGIS and Alembic from comparisons."""
     if kind == "table" and name == "alembic_version":
         return False
     return bool(alembic_helpers.include_object(item, name, kind, reflected, compare_to))
 
 
-def _url() -> str:
-    given = context.config.get_main_option("sqlalchemy.url")
-    if given:
-        return given
-    places = Settings.from_environment().places
-    return places.database_url or StackPlaces(places.home).owner_url()
+def _database_url() -> str:
+    configured_url = context.config.get_main_option("sqlalchemy.url")
+    if configured_url:
+        return configured_url
+    settings = Settings.from_environment().places
+    return settings.database_url or StackPlaces(settings.home).owner_url()
 
 
-def run() -> None:
-    """Upgrade or downgrade in one transaction per run."""
-    first = owner_engine(_url())
-    with first.connect() as connection:
+def run_migrations_online() -> None:
+    """Upgrade or downgrade, each run in one transaction."""
+    schema_engine = owner_engine(_database_url())
+    with schema_engine.connect() as connection:
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS pinpoint"))
         connection.commit()
-    # A new engine: SQLAlchemy asks for the default schema once, at its first connection.
-    first.dispose()
-    engine = owner_engine(_url())
+    # A new engine: SQLAlchemy reads the default schema only at its first connection.
+    schema_engine.dispose()
+    engine = owner_engine(_database_url())
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.commit()
         context.configure(
             connection=connection,
             target_metadata=metadata,
-            include_object=_ours,
+            include_object=_is_own_object,
             process_revision_directives=alembic_helpers.writer,
             render_item=alembic_helpers.render_item,
         )
@@ -56,4 +58,4 @@ def run() -> None:
     engine.dispose()
 
 
-run()
+run_migrations_online()

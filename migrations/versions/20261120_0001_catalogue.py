@@ -1,4 +1,4 @@
-"""Organisations, keys, sources and images."""
+"""Organizations, API keys, sources and images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA public")
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
     op.create_table(
@@ -276,7 +276,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.drop_table("embeddings")
     op.drop_index("ix_neighbourhoods_source_id", table_name="neighbourhoods")
     op.drop_table("neighbourhoods")

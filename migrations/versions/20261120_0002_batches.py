@@ -1,4 +1,4 @@
-"""Thumbnails, batches, their items and the audit."""
+"""Thumbnails, batches, batch items and the audit log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.create_table(
         "thumbnails",
         sa.Column("image_id", sa.Uuid(), nullable=False),
@@ -167,7 +167,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.drop_index("ix_item_images_image_id", table_name="item_images")
     op.drop_table("item_images")
     op.drop_index(

@@ -1,4 +1,4 @@
-"""Walls between organisations, change marks, and neighbourhood counters kept by triggers."""
+"""Tenant isolation, change marks, and neighborhood counters maintained by triggers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# Frozen here on purpose: a migration must not change when the code's own list does.
+# Deliberately a copy: a migration must not change when the list in the code changes.
 TABLES = (
     "sources",
     "images",
@@ -31,8 +31,8 @@ DO $$ BEGIN
 END $$
 """
 
-# The sub-select is evaluated once per statement, so the predicate stays an index condition.
-MINE = "organization_id = (SELECT tenant.organization())"
+# The sub-select is evaluated once per statement, so the predicate remains an index condition.
+IS_OWN_ROW = "organization_id = (SELECT tenant.organization())"
 
 ORGANIZATION = """
 CREATE FUNCTION tenant.organization() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS
@@ -61,7 +61,7 @@ BEGIN
 END $$
 """
 
-# Revoked ones count: revoking the last key must not open the door to everybody on the machine.
+# Revoked keys count: revoking the last key must not enable access without a key.
 ANY_KEYS = """
 CREATE FUNCTION tenant.any_keys() RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pinpoint, pg_temp AS
@@ -74,7 +74,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pinpoint, pg_temp AS
 $$ SELECT id FROM organizations WHERE name = wanted AND revoked_at IS NULL $$
 """
 
-MARK = """
+MARK_CHANGE = """
 CREATE FUNCTION mark_change() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
 BEGIN
@@ -83,8 +83,8 @@ BEGIN
 END $$
 """
 
-# A tombstone outlives its image, so no foreign key can say that it lies on a row of its owner.
-CHECK_GRAVE = """
+# A tombstone outlives its image, so no foreign key can ensure that both have the same owner.
+CHECK_TOMBSTONE = """
 CREATE FUNCTION check_grave() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
 BEGIN
@@ -96,8 +96,8 @@ BEGIN
 END $$
 """
 
-# The rows are locked first and counted after: under READ COMMITTED the second statement sees what
-# a concurrent writer of the same cell has committed meanwhile, so no count is lost.
+# The rows are locked first and counted afterwards: under READ COMMITTED the second statement reads
+# rows that a concurrent writer of the same cell has committed meanwhile, so no count is lost.
 RECOUNT = """
 CREATE FUNCTION recount(touched_cells bigint[], touched_sources uuid[], orgs uuid[])
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
@@ -153,7 +153,7 @@ COUNT_DELETED = COUNT_INSERTED.replace("count_inserted", "count_deleted").replac
     "after_rows", "before_rows"
 )
 
-# Becoming `indexed` moves no counter, and it is the most frequent update: leave it out.
+# The change to `indexed` affects no counter, and it is the most frequent update: it is skipped.
 COUNT_UPDATED = """
 CREATE FUNCTION count_updated() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
@@ -200,10 +200,10 @@ GRANTS = {
     "batches": "SELECT, INSERT, UPDATE",
     "batch_items": "SELECT, INSERT, UPDATE",
     "item_images": "SELECT",
-    # The audit is written and read, never changed.
+    # The audit log is appended and read, never changed.
     "queries": "SELECT, INSERT",
 }
-"""What the API does to each view, and no more: rows are made and removed by workers."""
+"""Rights of the API on each view: rows are created and deleted by workers."""
 
 FUNCTIONS = (
     "tenant.revision()",
@@ -215,23 +215,23 @@ FUNCTIONS = (
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.execute(ROLE)
     op.execute("CREATE SCHEMA tenant")
     for statement in (ORGANIZATION, REVISION, AUTHENTICATE, ANY_KEYS, ORGANIZATION_NAMED):
         op.execute(statement)
     for table in TABLES:
-        # Not a security barrier: a barrier hides the spatial operators from the GiST index,
-        # because they are not leakproof. The API runs no SQL of its callers.
+        # Not a security barrier: a barrier hides the spatial operators from the GiST index, because
+        # they are not leakproof. The API runs no SQL of its callers.
         op.execute(
-            f"CREATE VIEW tenant.{table} AS SELECT * FROM pinpoint.{table} WHERE {MINE} "
+            f"CREATE VIEW tenant.{table} AS SELECT * FROM pinpoint.{table} WHERE {IS_OWN_ROW} "
             "WITH LOCAL CHECK OPTION"
         )
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"CREATE POLICY mine ON {table} USING ({MINE})")
+        op.execute(f"CREATE POLICY mine ON {table} USING ({IS_OWN_ROW})")
     for table in ("organizations", "api_keys"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-    for statement in (MARK, CHECK_GRAVE, RECOUNT):
+    for statement in (MARK_CHANGE, CHECK_TOMBSTONE, RECOUNT):
         op.execute(statement)
     for statement in (COUNT_INSERTED, COUNT_DELETED, COUNT_UPDATED, *TRIGGERS):
         op.execute(statement)
@@ -239,7 +239,7 @@ def upgrade() -> None:
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO pinpoint_api")
     op.execute("REVOKE ALL ON FUNCTION recount(bigint[], uuid[], uuid[]) FROM PUBLIC")
-    # Whom the embedded stack serves while there are no keys.
+    # The organization of the embedded stack while there are no keys.
     op.execute(
         "INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'default') "
         "ON CONFLICT (name) DO NOTHING"
@@ -250,8 +250,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
-    # The role stays: other databases of the same cluster may use it.
+    """Revert the revision."""
+    # The role remains: other databases of the same cluster may use it.
     op.execute("DROP OWNED BY pinpoint_api")
     for trigger, table in (
         ("mark_change", "images"),

@@ -1,4 +1,4 @@
-"""What an operator has to know: when items came and were settled, and numbers that jobs leave."""
+"""Operator statistics: times of arrival and of the final status, and numbers saved by jobs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# In the database and not in the statements of the code, so that every writer is covered, also one
-# of the revision before.
-STAMP = """
+# In the database instead of the code's statements, so that it also covers writers of the previous
+# revision.
+STAMP_ITEM = """
 CREATE FUNCTION stamp_item() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
 BEGIN
@@ -35,8 +35,8 @@ TRIGGER = (
     "FOR EACH ROW EXECUTE FUNCTION stamp_item()"
 )
 
-# Numbers over all organisations; no name, no id. Every count stops at `most`, so that an answer
-# never reads a table of millions: whoever asks shows that number as "at least".
+# Statistics over all organizations; no name, no id. Every count stops at `most`, so that a call
+# never reads a table of millions; such a number means "at least".
 TOTALS = """
 CREATE FUNCTION tenant.totals(most integer)
 RETURNS TABLE (name text, value double precision, at timestamptz)
@@ -87,7 +87,7 @@ GRANT = "GRANT SELECT, INSERT, UPDATE ON tenant.batch_items TO pinpoint_api"
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.create_table(
         "upkeep",
         sa.Column("name", sa.Text(), nullable=False),
@@ -98,7 +98,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_upkeep")),
     )
     op.execute("ALTER TABLE upkeep ENABLE ROW LEVEL SECURITY")
-    # Neither rewrites the table: a default that is one value for all old rows, and none at all.
+    # Neither column rewrites the table: one has a constant default for old rows, the other none.
     op.add_column(
         "batch_items",
         sa.Column(
@@ -116,18 +116,18 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state IN ('rejected', 'failed')"),
     )
-    for statement in (STAMP, TRIGGER, TOTALS, "DROP VIEW tenant.batch_items", VIEW, GRANT):
+    for statement in (STAMP_ITEM, TRIGGER, TOTALS, "DROP VIEW tenant.batch_items", VIEW, GRANT):
         op.execute(statement)
     op.execute("REVOKE ALL ON FUNCTION tenant.totals(integer) FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION tenant.totals(integer) TO pinpoint_api")
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.execute("DROP FUNCTION tenant.totals(integer)")
     op.execute("DROP TRIGGER stamp_item ON batch_items")
     op.execute("DROP FUNCTION stamp_item()")
-    # A view holds on to its columns, so it goes before them and comes back without.
+    # A view depends on its columns, so it is dropped before them and recreated without them.
     op.execute("DROP VIEW tenant.batch_items")
     op.drop_index(
         "ix_batch_items_refused",

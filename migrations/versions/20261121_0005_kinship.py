@@ -1,7 +1,7 @@
-"""What belongs together, found by index: a creator's images, a sequence's, those of one file.
+"""Indexes on images that belong together: by creator, by sequence, by file.
 
-Exclusions ask for it once for each question. Measured with 200,000 images: 120 ms by reading the
-table, 1 ms by these.
+Exclusions use them once per query. Measured with 200,000 images: 120 ms with a table scan, 1 ms
+with these indexes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLUMNS = ("creator", "sequence", "sha256")
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     for column in COLUMNS:
         op.create_index(
             f"ix_images_organization_id_{column}",
@@ -30,6 +30,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     for column in COLUMNS:
         op.drop_index(f"ix_images_organization_id_{column}", table_name="images")

@@ -1,4 +1,4 @@
-"""Values by layer in each row, notes on batch items, and several roots for a source."""
+"""Values by layer in each row, notes on batch items, and several roots per source."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-MINE = "organization_id = (SELECT tenant.organization())"
+IS_OWN_ROW = "organization_id = (SELECT tenant.organization())"
 GRANTS = {"images": "SELECT, UPDATE", "batch_items": "SELECT, INSERT, UPDATE"}
 
 
 def create_view(table: str, *, replace: bool) -> None:
-    """Make the view of a table anew, so that it shows the columns of today."""
+    """Create the view of a table with its current columns."""
     op.execute(
         f"CREATE {'OR REPLACE ' if replace else ''}VIEW tenant.{table} AS "
-        f"SELECT * FROM pinpoint.{table} WHERE {MINE} WITH LOCAL CHECK OPTION"
+        f"SELECT * FROM pinpoint.{table} WHERE {IS_OWN_ROW} WITH LOCAL CHECK OPTION"
     )
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.add_column(
         "images",
         sa.Column("field_layers", JSONB(), server_default=sa.text("'{}'"), nullable=False),
@@ -61,10 +61,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("source_id", "name", name="uq_source_roots_source_id_name"),
     )
     op.execute("ALTER TABLE source_roots ENABLE ROW LEVEL SECURITY")
-    op.execute(f"CREATE POLICY mine ON source_roots USING ({MINE})")
+    op.execute(f"CREATE POLICY mine ON source_roots USING ({IS_OWN_ROW})")
     create_view("source_roots", replace=False)
     op.execute("GRANT SELECT ON tenant.source_roots TO pinpoint_api")
-    # Ids below a root of before have no root's name in front: a root without a name keeps them.
+    # Ids of existing roots have no prefix: a root without a name preserves them.
     op.execute(
         "INSERT INTO source_roots (id, organization_id, source_id, name, path) "
         "SELECT gen_random_uuid(), organization_id, id, '', root FROM sources "
@@ -73,7 +73,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.execute("DROP VIEW tenant.source_roots")
     op.drop_table("source_roots")
     for table in GRANTS:

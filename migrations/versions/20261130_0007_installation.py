@@ -1,4 +1,4 @@
-"""The installation's id, which its index carries, and indexes that hold a locator of any length."""
+"""Installation id, which its index carries, and indexes for locators of any length."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ depends_on = None
 
 OPEN_ITEM = "state IN ('received', 'stored')"
 
-# Made once, by the database itself: whoever restores a dump of it is the same installation.
-MAKE = "INSERT INTO installation (id) VALUES (gen_random_uuid())"
+# Created once, by the database: a restored dump remains the same installation.
+INSERT_INSTALLATION = "INSERT INTO installation (id) VALUES (gen_random_uuid())"
 
 INSTALLATION = """
 CREATE FUNCTION tenant.installation() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
@@ -23,7 +23,7 @@ $$ SELECT id FROM installation $$
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.create_table(
         "installation",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -37,13 +37,13 @@ def upgrade() -> None:
         sa.CheckConstraint("only_row", name=op.f("ck_installation_only_row")),
         sa.PrimaryKeyConstraint("only_row", name=op.f("pk_installation")),
     )
-    op.execute(MAKE)
+    op.execute(INSERT_INSTALLATION)
     op.execute("ALTER TABLE installation ENABLE ROW LEVEL SECURITY")
     op.execute(INSTALLATION)
     op.execute("REVOKE ALL ON FUNCTION tenant.installation() FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION tenant.installation() TO pinpoint_api")
-    # A path of 4,096 bytes makes a locator of 12 kB; a b-tree entry may have 2.7 kB. A hash index
-    # stores no text, and locators are only compared.
+    # A path of 4,096 bytes gives a locator of 12 kB; a b-tree entry is limited to 2.7 kB. A hash
+    # index stores no text, and locators are only compared for equality.
     op.drop_index("ix_images_locator", table_name="images")
     op.drop_index("ix_batch_items_locator", table_name="batch_items")
     op.create_index("ix_images_locator", "images", ["locator"], postgresql_using="hash")
@@ -57,7 +57,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.drop_index("ix_batch_items_locator", table_name="batch_items")
     op.drop_index("ix_images_locator", table_name="images")
     op.create_index("ix_images_locator", "images", ["locator"], unique=False)

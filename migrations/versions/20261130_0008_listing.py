@@ -1,4 +1,4 @@
-"""Lists of images in the order of their file names, and files that were canceled."""
+"""Index for image lists ordered by file name, and the item state `canceled`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ depends_on = None
 STATES = "'received', 'stored', 'indexed', 'updated', 'duplicate', 'rejected', 'failed'"
 
 
-def allow(states: str) -> None:
-    """Which states an item may have."""
+def set_item_states(states: str) -> None:
+    """Set the allowed states of an item."""
     op.drop_constraint(op.f("ck_batch_items_state"), "batch_items", type_="check")
     op.create_check_constraint(op.f("ck_batch_items_state"), "batch_items", f"state IN ({states})")
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply the revision."""
     op.create_index(
         "ix_images_listing",
         "images",
         ["source_id", "state", sa.text("substring(external_id COLLATE \"C\", '[^/]*$')"), "id"],
         unique=False,
     )
-    allow(f"{STATES}, 'canceled'")
+    set_item_states(f"{STATES}, 'canceled'")
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revert the revision."""
     op.execute("UPDATE batch_items SET state = 'rejected' WHERE state = 'canceled'")
-    allow(STATES)
+    set_item_states(STATES)
     op.drop_index("ix_images_listing", table_name="images")

@@ -1,25 +1,25 @@
-"""Every error Pinpoint raises on purpose, and whose fault it is.
+"""Errors that Pinpoint raises deliberately, by cause.
 
     PinpointError
-    ├── BadRequest            the caller sent something we cannot use
-    │   ├── BadPhoto          the bytes are no image we accept
-    │   ├── BadManifest       a manifest row or file cannot be read
-    │   └── TooLarge          over a stated limit of bytes, pixels, rows or files
-    ├── NotAuthenticated      no key, or an unknown or revoked one
+    ├── BadRequest            the request is invalid
+    │   ├── BadPhoto          the bytes are not an accepted image
+    │   ├── BadManifest       a manifest row or file cannot be parsed
+    │   └── TooLarge          a limit of bytes, pixels, rows or files is exceeded
+    ├── NotAuthenticated      the key is missing, unknown or revoked
     ├── NotAllowed            the key lacks the scope
-    ├── NotFound              no such id, or another organisation's: the caller cannot tell
-    ├── Conflict              the thing exists already, or is in the wrong state
-    ├── Unavailable           a part of the stack does not answer; try again later
+    ├── NotFound              the id does not exist in the caller's organization
+    ├── Conflict              the object exists already, or is in the wrong state
+    ├── Unavailable           a component does not answer; try again later
     │   ├── DatabaseUnavailable
     │   ├── IndexUnavailable
     │   └── BrokerUnavailable
-    ├── BadBundle             weights and contract do not match each other, or the index
-    │   └── OtherContract     the index holds vectors of another contract than was said
+    ├── BadBundle             weights, contract and index do not match
+    │   └── OtherContract     the index holds vectors of another contract
     ├── Misconfigured         a setting is missing or wrong
     └── StackError            the embedded stack cannot be started, stopped or found
 
-No HTTP, no exit codes and no retries here: three tables at the doors translate the tree
-(`pinpoint.api.problems`, `pinpoint.cli.exits`, `pinpoint_workers.retries`).
+HTTP status, exit codes and retries are not defined here: three tables of the entry points map the
+tree (`pinpoint.api.problems`, `pinpoint.cli.exits`, `pinpoint_workers.retries`).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from typing import Final
 
 
 class PinpointError(Exception):
-    """Root of the tree.
+    """Base class of all errors.
 
     Args:
-        message: What was wrong, where, and what to do; one sentence or two, fit for a user.
-        reason: A stable machine-readable word for the same thing, `snake_case`.
+        message: The problem, its location and the remedy; one or two sentences for a user.
+        reason: A stable machine-readable identifier of the problem, `snake_case`.
     """
 
     reason = "error"
@@ -47,63 +47,63 @@ class PinpointError(Exception):
 
 
 class BadRequest(PinpointError):
-    """The caller sent something that cannot be used as it is."""
+    """The request is invalid."""
 
     reason = "bad_request"
 
 
 class BadPhoto(BadRequest):
-    """The bytes are not an image that Pinpoint accepts."""
+    """The bytes are not an accepted image."""
 
     reason = "bad_photo"
 
 
 class BadManifest(BadRequest):
-    """A manifest cannot be read; the message names the line."""
+    """A manifest cannot be parsed; the message names the line."""
 
     reason = "bad_manifest"
 
 
 class TooLarge(BadRequest):
-    """Over a stated limit; the message names the limit and the setting."""
+    """A limit is exceeded; the message names the limit and the setting."""
 
     reason = "too_large"
 
 
 class NotAuthenticated(PinpointError):
-    """No key was given where one is needed, or the key is unknown or revoked."""
+    """A required key is missing, unknown or revoked."""
 
     reason = "not_authenticated"
 
 
 class NotAllowed(PinpointError):
-    """The key is good but lacks the scope."""
+    """The key is valid but lacks the scope."""
 
     reason = "not_allowed"
 
 
 class NotFound(PinpointError):
-    """Nothing under that id that this organisation may see."""
+    """The id does not exist in this organization."""
 
     reason = "not_found"
 
 
 class Conflict(PinpointError):
-    """The thing exists already, or its state does not allow this."""
+    """The object exists already, or its state does not allow the operation."""
 
     reason = "conflict"
 
 
 class Unavailable(PinpointError):
-    """A part of the stack does not answer; the same call may work later."""
+    """A component does not answer; the same call may work later."""
 
     reason = "unavailable"
     retry_after_s: float | None = None
-    """When the server that said so wants to be asked again, in seconds; None where it did not."""
+    """Delay in seconds that the server requested before the next call; None if it gave none."""
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL does not answer, or its schema is not at this code's revision."""
+    """PostgreSQL does not answer, or its schema revision differs from the code's."""
 
     reason = "database_unavailable"
 
@@ -115,25 +115,25 @@ class IndexUnavailable(Unavailable):
 
 
 class BrokerUnavailable(Unavailable):
-    """The broker does not take jobs; what was stored stays stored and is sent later."""
+    """The broker does not accept jobs; stored rows remain and their jobs are sent later."""
 
     reason = "broker_unavailable"
 
 
 class BadBundle(PinpointError):
-    """Weights, contract and index do not fit together."""
+    """Weights, contract and index do not match."""
 
     reason = "bad_bundle"
 
 
 class OtherContract(BadBundle):
-    """The index holds vectors of another contract; it may have been switched a moment ago."""
+    """The index holds vectors of another contract; it may have been switched just now."""
 
     reason = "other_contract"
 
 
 class Misconfigured(PinpointError):
-    """A setting is missing or has no usable value."""
+    """A setting is missing or invalid."""
 
     reason = "misconfigured"
 
@@ -144,8 +144,8 @@ class StackError(PinpointError):
     reason = "stack_error"
 
 
-_ERRNO: Final = re.compile(r"\[Errno -?\d+\]\s*")
-_CAUSES: Final = (
+_ERRNO_PREFIX: Final = re.compile(r"\[Errno -?\d+\]\s*")
+_CAUSE_TEXTS: Final = (
     ("connection refused", "it refuses the connection"),
     ("no such file or directory", "nothing listens there"),
     ("name or service not known", "no machine of that name is known"),
@@ -165,24 +165,24 @@ _CAUSES: Final = (
 
 
 def describe_cause(error: BaseException) -> str:
-    """Why a connection or a file did not work, in words fit for a user.
+    """Describe why a connection or a file failed, in words for a user.
 
-    Libraries put numbers, class names and advice for programmers into their texts; none of these
-    reach a message. The original stays the cause of ours, for the logs.
+    Texts of libraries contain numbers, class names and advice for programmers; none of these reach
+    a message. The original error remains the cause, for the logs.
 
     Args:
-        error: Of a library or the operating system.
+        error: Error of a library or the operating system.
 
     Returns:
         A few words without a final period.
     """
     text = str(error)
     lowered = f"{text} {type(error).__name__}".lower()
-    for sign, words in _CAUSES:
-        if sign in lowered:
+    for pattern, words in _CAUSE_TEXTS:
+        if pattern in lowered:
             return words
     if isinstance(error, OSError) and error.errno:
         words = os.strerror(error.errno)
         return words[:1].lower() + words[1:]
-    first = _ERRNO.sub("", next(iter(text.strip().splitlines()), "")).strip().rstrip(".")
+    first = _ERRNO_PREFIX.sub("", next(iter(text.strip().splitlines()), "")).strip().rstrip(".")
     return first or "it gave no reason"

@@ -34,7 +34,7 @@ def test_a_build_of_an_earlier_version_answers_the_same(tmp_path):
     ]
     before = index.search(asked)
     without = edge.UpdateOperation.delete_payload([each.id for each in points[:200]], ["shelf"])
-    index._open().update(without)
+    index._require_shard().update(without)
     assert [len(hits) for hits in index.search(asked)][1:] == [0, 0, 0], "it is what is asked by"
     index.close()
     old = EdgeIndex(tmp_path / "build")
@@ -60,8 +60,10 @@ def test_a_collection_of_an_earlier_version_answers_the_same():
     asked = IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=60)
     found = [hit.id for hit in index.search([asked])[0]]
     assert index.count(where) == len(found) > 0
-    with index._alias.asking() as client:
-        client.delete_payload(index._alias.live(), ["shelf"], [str(each.id) for each in points])
+    with index._alias.open_client() as client:
+        client.delete_payload(
+            index._alias.live_collection(), ["shelf"], [str(each.id) for each in points]
+        )
     assert index.count(where) == 0, "it is what is asked by"
     index._alias.local = False
     assert [hit.id for hit in index.search([asked])[0]] == found
@@ -81,9 +83,9 @@ def test_the_length_of_lists_is_what_would_be_counted(tmp_path):
     owner = IndexFilter(organization_id=ORG_A)
     for kinds in ((), ("photo",), ("street",), ("photo", "street")):
         where = replace(owner, kinds=kinds)
-        assert index._listed(where) == (index.count(where), True)
+        assert index._estimate_partitions(where) == (index.count(where), True)
         early = replace(where, until=START + timedelta(hours=200))
-        assert index._listed(early) == (index.count(where), False)
+        assert index._estimate_partitions(early) == (index.count(where), False)
         assert index.count(early) < index.count(where)
     index.close()
 

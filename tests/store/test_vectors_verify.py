@@ -1,4 +1,4 @@
-"""A build that does not find what it holds is not switched to."""
+"""A build that does not find what it holds is not activated."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
         catalogue.add_source("empty", "photo", originals="copy")
     for old, new, kind, words in (
         ('"trips"', '"tripps"', NotFound, "no source 'tripps' .* acme; there are: drives, empty"),
-        ('"trips"', '"trips", organization = "nobody"', NotFound, "no organisation 'nobody'"),
+        ('"trips"', '"trips", organization = "nobody"', NotFound, "no organization 'nobody'"),
         ('"trips"', '"empty"', BadRequest, "no image of source 'empty' .*: it has none"),
         ('"trips"', '"drives"', BadRequest, "acme/drives twice"),
         ("dim = 24", 'dim = 24\ndefault_kind = "x"', BadRequest, "default kind 'x' is none of"),

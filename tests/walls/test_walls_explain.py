@@ -110,7 +110,7 @@ def test_a_page_of_images_reads_no_more_rows_than_it_shows(as_api, crowded, patt
         "after_ids": [uuid4(), UUID(int=0)],
         "states": list(listing.STATES),
         "limit": 50,
-        **listing._name_values(pattern),
+        **listing._name_parameters(pattern),
     }
     plan = explained(as_api, crowded, listing.PAGE, values)
     assert "Seq Scan" not in {node["Node Type"] for node in plan if "Relation Name" in node}

@@ -1,4 +1,7 @@
-"""What flows ask of the outside; `store`, `nets` and `media` answer, `bootstrap` plugs in."""
+"""Interfaces between flows and adapters.
+
+`store`, `nets` and `media` implement them, and `bootstrap` connects them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a change of the bundle asks of every organisation's rows."""
+"""Port of the re-embedding after a change of the bundle: rows of all organizations."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from pinpoint.records import StoredFile
 
 
 class Backlog(Protocol):
-    """Live images (indexed, or waiting for the index) that lack vectors of a contract."""
+    """Live images (indexed, or waiting for the index) without vectors of a contract."""
 
     def live(self) -> int:
-        """How many live images there are."""
+        """Number of live images."""
         ...
 
     def missing(
         self, contract: str, channels: Collection[str], *, under_way: bool = True
     ) -> list[UUID]:
-        """Live images without a vector in each of these channels; those of a file together.
+        """Live images that lack a vector in any of these channels, sorted by file.
 
         Args:
-            contract: Digest of the bundle whose vectors are wanted.
-            channels: All of them have to be there.
-            under_way: Also those that an unsettled item of a batch still works on.
+            contract: Digest of the bundle whose vectors are checked.
+            channels: Required channels.
+            under_way: Include images that an unfinished batch item still processes.
         """
         ...
 
     def outlast(self) -> None:
-        """Wait until every transaction that writes now has ended.
+        """Wait until all transactions that are writing now have ended.
 
         Raises:
-            DatabaseUnavailable: One does not end for minutes.
+            DatabaseUnavailable: A transaction does not end for minutes.
         """
         ...
 
     def files(self, ids: Sequence[UUID]) -> list[StoredFile]:
-        """What is kept of these images' files; images that are gone are left out."""
+        """Stored files of these images; deleted images are omitted."""
         ...

@@ -1,4 +1,4 @@
-"""What doors and flows ask of one organisation's rows."""
+"""Port of entry points and flows: one organization's rows."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from pinpoint.records import (
 
 
 class CatalogueReader(Protocol):
-    """One organisation's rows; nothing of another's can be reached through it.
+    """One organization's rows; rows of other organizations cannot be reached through it.
 
-    Every method that takes an id raises `NotFound` where this organisation has none such.
+    Every method with an id raises `NotFound` if this organization has no row with that id.
     """
 
     def sources(self) -> list[Source]:
@@ -36,23 +36,23 @@ class CatalogueReader(Protocol):
         ...
 
     def source(self, name_or_id: str | UUID) -> Source:
-        """One source."""
+        """Find a source by name or id."""
         ...
 
     def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
-        """External id and locator of each live file whose id begins with `prefix`, by id."""
+        """External id and locator of each live file with an id that begins with `prefix`, by id."""
         ...
 
     def refused_counts(self, batch_id: UUID) -> dict[str, int]:
-        """Items of a batch that ended without an image, by reason, most frequent first."""
+        """Number of items without an image by reason, most frequent first."""
         ...
 
     def batches(
         self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None
     ) -> list[Batch]:
-        """Newest first; `before` is the last id of the page before.
+        """Batches, newest first; `before` is the last id of the previous page.
 
-        `id_prefix` are the first hex digits of an id, without dashes.
+        `id_prefix` is the beginning of an id in hex digits, without dashes.
         """
         ...
 
@@ -63,31 +63,31 @@ class CatalogueReader(Protocol):
     def batch_items(
         self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
     ) -> list[BatchItem]:
-        """Items in order of arrival with `seq > after`."""
+        """Items with `seq > after`, in order of arrival."""
         ...
 
     def image(self, image_id: UUID) -> Image:
-        """One image; deleted ones are not found."""
+        """Find one image; deleted images are not found."""
         ...
 
     def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
-        """Images by id; missing ones are left out."""
+        """Images by id; missing images are omitted."""
         ...
 
     def list_images(
-        self, wanted: ImageFilter, *, limit: int, after: ImagePosition | None = None
+        self, image_filter: ImageFilter, *, limit: int, after: ImagePosition | None = None
     ) -> list[Image]:
-        """A page of images by source name, file name and id, from behind `after` on."""
+        """A page of images after `after`, by source name, file name and id."""
         ...
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
-        """What people know images by; missing ones are left out."""
+        """File name, source and position of images; missing images are omitted."""
         ...
 
     def copies(self, images: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
-        """By image the other images of identical bytes (and face), by source name and id.
+        """For each image, the other images of identical bytes (and face), by source name and id.
 
-        Images without such copies are left out, and so are copies that failed.
+        Images without copies, and failed copies, are omitted.
         """
         ...
 
@@ -98,7 +98,7 @@ class CatalogueReader(Protocol):
     def neighbours(
         self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
     ) -> list[tuple[Image, float]]:
-        """Images near an image with their geodesic distance in metres, nearest first."""
+        """Images near an image with their geodesic distance in meters, nearest first."""
         ...
 
     def evidence(
@@ -110,9 +110,10 @@ class CatalogueReader(Protocol):
         per_kind: int,
         excluded: Collection[UUID] = (),
     ) -> list[Evidence]:
-        """Neighbours of all candidates in one statement: up to `per_kind` of each kind.
+        """Neighbors of all candidates in one statement: up to `per_kind` of each kind.
 
-        By candidate, nearest first, ties by id. Those `excluded` take nobody's place.
+        Ordered by candidate, nearest first, ties by id. `excluded` images do not count toward
+        `per_kind`.
         """
         ...
 
@@ -124,7 +125,7 @@ class CatalogueReader(Protocol):
 
 
 class CatalogueWriter(CatalogueReader, Protocol):
-    """The same, and changes; jobs they ask for leave after the commit."""
+    """Adds changes; the jobs of a change are sent after the commit."""
 
     def add_source(
         self,
@@ -135,7 +136,7 @@ class CatalogueWriter(CatalogueReader, Protocol):
         attribution: str | None = None,
         originals: OriginalsPolicy = "copy",
     ) -> Source:
-        """Add a source.
+        """Create a source.
 
         Raises:
             Conflict: The name is taken.
@@ -144,36 +145,36 @@ class CatalogueWriter(CatalogueReader, Protocol):
         ...
 
     def add_root(self, source_id: UUID, root: SourceRoot) -> Source:
-        """Add a folder to a source.
+        """Add a root folder to a source.
 
         Raises:
-            Conflict: The source has a root of that name.
+            Conflict: The source already has a root with this name.
             BadRequest: The name cannot be part of an id.
         """
         ...
 
     def move_root(self, source_id: UUID, name: str, path: str) -> int:
-        """Say where a root's folder is now; ids stay. Returns how many kept files move along.
+        """Change the path of a root; ids stay. Returns the number of files moved with it.
 
         Raises:
-            NotFound: The source has no root of that name.
+            NotFound: The source has no root with this name.
         """
         ...
 
     def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
-        """Leave tombstones on the images of these files; returns how many images."""
+        """Mark the images of these files as deleted; returns the number of images."""
         ...
 
     def erase_source(self, source_id: UUID) -> int:
-        """Leave tombstones on all its images, which a worker removes; returns how many."""
+        """Mark all images as deleted; a worker removes them. Returns their number."""
         ...
 
     def open_batch(self, source_id: UUID) -> Batch:
-        """Open an upload set."""
+        """Create a batch."""
         ...
 
     def add_items(self, batch_id: UUID, items: Sequence[NewItem]) -> list[UUID]:
-        """Record files and ask for their ingest; returns item ids in order.
+        """Insert files and request their ingest; returns item ids in order.
 
         Raises:
             Conflict: The batch is closed.
@@ -181,49 +182,49 @@ class CatalogueWriter(CatalogueReader, Protocol):
         ...
 
     def close_batch(self, batch_id: UUID) -> Batch:
-        """Say that no more items come; closing twice changes nothing."""
+        """Close a batch to new items; a second call changes nothing."""
         ...
 
     def cancel_batch(self, batch_id: UUID) -> int:
-        """Close a batch and give up the items that no worker has begun; returns how many."""
+        """Close a batch and cancel the items that no worker has started; returns their number."""
         ...
 
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed and canceled items again, each once; returns how many."""
+        """Process failed and canceled items again, each once; returns their number."""
         ...
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
-        """Set or clear manual values; the version rises and a worker carries it to the index.
+        """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:
-            BadRequest: Nothing would change, or no position would be left.
+            BadRequest: Nothing would change, or no position would remain.
         """
         ...
 
     def delete_image(self, image_id: UUID) -> None:
-        """Leave a tombstone; a worker removes index point, blob and row."""
+        """Mark an image as deleted; a worker removes index point, blob and row."""
         ...
 
     def log_query(
         self,
-        asked: str,
+        operation: str,
         *,
         key_id: UUID | None,
         photo_sha256: str | None,
         bundle: str,
         index_build: str | None,
     ) -> None:
-        """Write one line of the audit: a hash of the photo, never the photo."""
+        """Write one row of the audit log: a hash of the photo, never the photo."""
         ...
 
 
 class Database(Protocol):
-    """Hands out units of work; leaving one without an error commits it and sends its jobs."""
+    """Opens units of work; one that ends without an error is committed, and its jobs are sent."""
 
     def read(self, organization_id: UUID) -> AbstractContextManager[CatalogueReader]:
-        """A read-only look at one organisation."""
+        """A read-only transaction in one organization."""
         ...
 
     def write(self, organization_id: UUID) -> AbstractContextManager[CatalogueWriter]:
-        """A transaction in one organisation."""
+        """A transaction in one organization."""
         ...

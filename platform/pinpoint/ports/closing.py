@@ -1,4 +1,4 @@
-"""What erasing an organisation, and time, ask of every organisation's rows."""
+"""Port of the deletion of organizations and of old audit rows."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from uuid import UUID
 
 
 class Closing(Protocol):
-    """Rows of organisations that go for good; each call is one transaction."""
+    """Rows of organizations under deletion; each call is one transaction."""
 
     def find(self, name_or_id: str) -> UUID:
-        """Id of an organisation, revoked and half erased ones too.
+        """Id of an organization, including revoked and partly erased ones.
 
         Raises:
-            NotFound: There is none of that name or id.
+            NotFound: No organization has this name or id.
         """
         ...
 
     def close(self, organization_id: UUID) -> int:
-        """Mark an organisation as erased and bury its images; returns how many."""
+        """Mark an organization as erased and its images as deleted; returns their number."""
         ...
 
     def graves(self, organization_id: UUID, limit: int) -> list[UUID]:
-        """Deleted images of an organisation that still have a row."""
+        """Deleted images of an organization that still have a row."""
         ...
 
     def closed(self) -> list[UUID]:
-        """Organisations that are marked as erased."""
+        """Organizations that are marked as erased."""
         ...
 
     def bytes_may_go(self) -> bool:
-        """Whether no backup is running that may need blobs whose rows are gone."""
+        """Whether no backup is running that may need blobs of deleted rows."""
         ...
 
     def finish(self) -> int:
-        """Remove marked organisations of which nothing is left; returns how many."""
+        """Delete erased organizations without remaining rows; returns their number."""
         ...
 
     def forget_queries(self, older_than_s: float) -> int:
-        """Remove audit rows older than this; returns how many."""
+        """Delete audit rows older than this; returns their number."""
         ...

@@ -1,4 +1,4 @@
-"""What flows ask of machines: decoding, encoding, nearest neighbours, bytes, jobs."""
+"""Ports for decoding, encoding, reranking, nearest neighbors, blobs and jobs."""
 
 from __future__ import annotations
 
@@ -32,46 +32,46 @@ from pinpoint.records import (
 
 
 class Encoder(Protocol):
-    """Turns pictures into unit vectors, always by the same preprocessing."""
+    """Encodes images as unit vectors, always with the same preprocessing."""
 
     @property
     def contract(self) -> Contract:
-        """What the loaded bundle expects and produces."""
+        """Inputs and outputs of the loaded bundle."""
         ...
 
     def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
-        """Pictures `[H, W, 3]` uint8 in, fp32 unit vectors `[B, D]` out.
+        """Encode images `[H, W, 3]` uint8 as fp32 unit vectors `[B, D]`.
 
-        The vector of a picture does not depend on what else is in the batch (to 1e-5).
+        The vector of an image does not depend on the rest of the batch (to 1e-5).
         """
         ...
 
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
-        """One picture in, one vector `[D]` out; bit-equal at every call, whoever else asks."""
+        """Encode one image as a vector `[D]`; bit-equal at every call, whatever the load."""
         ...
 
     def encode_places(self, positions: NDArray[np.float64]) -> Vector:
-        """Positions `[B, 2]` lat, lon in degrees, fp32 unit vectors `[B, D]` out, batch or not.
+        """Encode positions `[B, 2]` (lat, lon in degrees) as fp32 unit vectors `[B, D]`.
 
-        Asked only where the contract has the channel `gps`.
+        Called only if the contract has the channel `gps`. Batching does not change the vectors.
         """
         ...
 
     def listed_places(self) -> PlaceList:
-        """The places that the bundle knows by itself, encoded once.
+        """The coordinate list of the bundle, encoded once.
 
         Raises:
-            Conflict: It knows none.
+            Conflict: The bundle has no list.
         """
         ...
 
 
 class Reranker(Protocol):
-    """Judges the candidates of a question by their evidence and by each other."""
+    """Scores the candidates of a query by their evidence and by each other."""
 
     @property
     def evidence_radius_m(self) -> float:
-        """How far evidence may stand, as it did in training."""
+        """Maximum distance of evidence, as in training."""
         ...
 
     @property
@@ -81,7 +81,7 @@ class Reranker(Protocol):
 
     @property
     def digest(self) -> str:
-        """Names its weights."""
+        """Digest of the weights."""
         ...
 
     def judge(
@@ -92,32 +92,31 @@ class Reranker(Protocol):
         evidence: Mapping[UUID, Sequence[Evidence]],
         points: Sequence[IndexPoint],
     ) -> Judgement:
-        """Scores, a null and refined places; the same for the same question, whoever else asks.
+        """Compute scores, a null score and refined positions; deterministic for the same query.
 
         Args:
             vector: Query `[D]`.
-            kind: What sort of picture it is, where known.
+            kind: Source kind of the query, if known.
             candidates: `[K]`, in any order.
-            evidence: For candidates by id what stands near them, nearest first.
-            points: The candidates as the index holds them, with vectors; in any order, and some
-                may have gone.
+            evidence: Evidence by candidate id, nearest first.
+            points: The candidates' index points with vectors, in any order; some may be missing.
         """
         ...
 
 
 class Decoder(Protocol):
-    """Reads hostile bytes in a limited child process."""
+    """Decodes untrusted bytes in a restricted child process."""
 
     def read(
         self, file: str, data: bytes | str, hint: Hint | None = None, *, query: bool = False
     ) -> Reading | Rejected:
-        """Read one file.
+        """Decode one file.
 
         Args:
             file: Name for messages.
             data: The bytes, or a path.
-            hint: What is known from outside.
-            query: A photo to locate: no position is needed, none is reported, no thumbnail is made.
+            hint: Metadata from outside the file.
+            query: True for a query photo: it needs no position, reports none and gets no thumbnail.
         """
         ...
 
@@ -129,28 +128,28 @@ class Decoder(Protocol):
 class VectorIndex(Protocol):
     """The index over one contract; every write carries the row's version.
 
-    Raises `IndexUnavailable` where the engine does not answer.
+    Raises `IndexUnavailable` if the engine does not answer.
     """
 
     def info(self) -> IndexInfo:
-        """What the index holds and which build it is."""
+        """Content and build of the index."""
         ...
 
     def ensure(self, spec: IndexSpec) -> None:
-        """Make the index if it is not there.
+        """Create the index if it does not exist.
 
         Raises:
-            OtherContract: It is there, for another contract.
+            OtherContract: The index exists for another contract.
         """
         ...
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
-        """Write points; one whose stored version is higher (tombstones count) is left as it is.
+        """Write points; skip a point whose stored version (also of a tombstone) is higher.
 
         Args:
-            points: What to write.
-            contract: Digest of the bundle that made their vectors; None is for vectors that the
-                index itself gave, or that were read for it.
+            points: Points to write.
+            contract: Digest of the bundle that computed their vectors. None is for vectors that
+                came from the index or were read for it.
 
         Raises:
             OtherContract: The index is for another contract; nothing is written.
@@ -158,29 +157,29 @@ class VectorIndex(Protocol):
         ...
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
-        """Leave a tombstone of that version: nothing older can come back under the id."""
+        """Write tombstones of these versions; no older version can replace them."""
         ...
 
     def forget(self, ids: Iterable[UUID]) -> None:
-        """Remove points and tombstones for good, once no writer of an old version can be alive."""
+        """Delete points and tombstones, when no writer of an old version can be alive."""
         ...
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Answer several questions in one request, best first, ties by id.
+        """Run several queries in one request; hits are best first, ties by id.
 
         Raises:
-            OtherContract: A question's vector is of another contract than the index.
+            OtherContract: The vector of a query is of another contract than the index.
         """
         ...
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
-        """Live points under these ids, in no order; missing ones are left out."""
+        """Live points with these ids, in no order; missing ids are omitted."""
         ...
 
     def scroll(
         self, after: UUID | None, limit: int, organization_id: UUID | None = None
     ) -> list[tuple[UUID, int, bool]]:
-        """`(id, version, alive)` in id order after `after`; an empty list is the end."""
+        """`(id, version, alive)` in id order after `after`; an empty list means the end."""
         ...
 
     def count(self, where: IndexFilter | None = None) -> int:
@@ -189,14 +188,14 @@ class VectorIndex(Protocol):
 
 
 class PointSource(Protocol):
-    """PostgreSQL as the builder of an index sees it: every live, embedded image of one contract."""
+    """Source of an index build in PostgreSQL: all live, embedded images of one contract."""
 
     def spec(self) -> IndexSpec:
         """The contract and its vector widths."""
         ...
 
     def watermark(self) -> int:
-        """A mark that rises with every change of a row; take it before `stream`."""
+        """A mark that increases with every change of a row; read it before `stream`."""
         ...
 
     def stream(self, since: int = 0, chunk: int = 512) -> Iterator[list[IndexPoint]]:
@@ -208,17 +207,18 @@ class PointSource(Protocol):
         ...
 
     def bounds(self) -> tuple[int, int]:
-        """Fewest and most live points of an index that holds all there is.
+        """Minimum and maximum number of live points of a complete index.
 
-        Images that wait for the index may be in it already, or not yet.
+        Images that wait for the index may already be in it.
         """
         ...
 
 
 class BlobStore(Protocol):
-    """Bytes under names of their own, apart for each organisation.
+    """Blobs with unique names, separate for each organization.
 
-    A name belongs to one row, so nothing is shared, and deleting a row's bytes can hurt no other.
+    A name belongs to one row and is never shared, so deleting the blob of a row affects no other
+    row.
     """
 
     def put(self, organization_id: UUID, data: bytes) -> str:
@@ -226,10 +226,10 @@ class BlobStore(Protocol):
         ...
 
     def path(self, locator: str) -> str:
-        """Path of a blob, or of a file kept by reference, for a decoder on the same machine.
+        """Path of a blob, or of a file stored by reference, for a decoder on the same machine.
 
         Raises:
-            NotFound: Nothing under that locator.
+            NotFound: The locator has no blob.
         """
         ...
 
@@ -237,24 +237,24 @@ class BlobStore(Protocol):
         """Read bytes back.
 
         Raises:
-            NotFound: Nothing under that locator.
+            NotFound: The locator has no blob.
         """
         ...
 
     def delete(self, locator: str) -> None:
-        """Remove bytes; removing what is not there is no error."""
+        """Delete a blob; a missing blob is no error."""
         ...
 
     def old(self, older_than_s: float) -> Iterator[str]:
-        """Locators of all blobs that were put longer ago than this."""
+        """Locators of all blobs that are older than this."""
         ...
 
     def drop_halves(self, older_than_s: float) -> int:
-        """Remove what a `put` that was killed has left; returns how many files."""
+        """Delete partial files of interrupted calls of `put`; returns their number."""
         ...
 
     def erase(self, organization_id: UUID) -> None:
-        """Remove all bytes of an organisation; removing what is not there is no error."""
+        """Delete all blobs of an organization; a missing folder is no error."""
         ...
 
 
@@ -265,7 +265,7 @@ class JobQueue(Protocol):
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not take it within a few seconds.
+            BrokerUnavailable: The broker did not accept it within a few seconds.
         """
         ...
 
@@ -274,5 +274,5 @@ class JobQueue(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Jobs that no worker has taken yet."""
+        """Number of jobs that no worker has taken yet."""
         ...

@@ -1,4 +1,4 @@
-"""What training asks of the catalogue."""
+"""Port of training: catalog rows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pinpoint.records import TrainingSource
 
 
 class Gallery(Protocol):
-    """Images that were ingested, with the places where their pictures are kept."""
+    """Ingested images with the paths of their stored files."""
 
     def read(self, source: str, organization: str) -> TrainingSource:
-        """One source's rows, of one moment.
+        """One source's rows from one snapshot.
 
         Args:
-            source: Name or id.
-            organization: Whose it is, name or id.
+            source: Name or id of the source.
+            organization: Name or id of its organization.
 
         Raises:
-            NotFound: There is no such organisation, or no such source in it.
+            NotFound: No such organization exists, or it has no such source.
             DatabaseUnavailable: PostgreSQL does not answer.
         """
         ...

@@ -1,4 +1,4 @@
-"""What workers ask of every organisation's rows."""
+"""Port of workers: rows of all organizations."""
 
 from __future__ import annotations
 
@@ -22,51 +22,52 @@ from pinpoint.records import (
 )
 
 EncodePlaces = Callable[[NDArray[np.float64]], Vector]
-"""Positions `[B, 2]` lat, lon in degrees to unit vectors `[B, D]`: `Encoder.encode_places`."""
+"""Maps positions `[B, 2]` (lat, lon in degrees) to unit vectors `[B, D]`:
+`Encoder.encode_places`."""
 
 
 class OriginalKeeper(Protocol):
-    """Says where a file's original lies, by its source's policy."""
+    """Finds the location of a file's original by the policy of its source."""
 
     def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None] | None:
-        """One locator for each face of the reading; None: its bytes must be brought there first.
+        """Return one locator per face of the reading; None if the bytes must be stored first.
 
-        Asked in a transaction, so it moves no bytes itself.
+        Called in a transaction, so it copies no bytes itself.
         """
         ...
 
 
 class Ledger(Protocol):
-    """The catalogue as workers see it: every organisation's rows, each call one transaction."""
+    """Catalog access of workers: rows of all organizations; each call is one transaction."""
 
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
-        """Take items that nobody else holds; those tried too often are failed instead.
+        """Claim free items; items with too many attempts are failed instead.
 
-        Those whose row cannot be read are rejected, after their try was counted. Of several only
-        those never tried are taken: what was tried before goes alone.
+        Items with unreadable rows are rejected after their attempt was counted. Of several ids only
+        items without an attempt are claimed: an item with an earlier attempt is claimed alone.
         """
         ...
 
     def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
-        """Keep a worker's leases from ending until the block is left, an hour at most."""
+        """Renew a worker's leases until the block ends, for at most one hour."""
         ...
 
     def settle(
         self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
     ) -> None:
-        """Give items their last word."""
+        """Set the final status of items."""
         ...
 
     def keep(
         self, readings: Sequence[tuple[ClaimedItem, Reading]], originals: OriginalKeeper
     ) -> list[Kept]:
-        """Turn readings of one source into rows, thumbnails and counters, or into duplicates.
+        """Convert readings of one source to rows, thumbnails and counters, or to duplicates.
 
         Args:
-            readings: Items with what was read of them.
-            originals: Called for a file whose bytes are new; says where its originals lie. A file
-                whose bytes are not there yet `waits`, and so does what hangs on its verdict:
-                nothing is written of them.
+            readings: Items and their decoded files.
+            originals: Called for a file with new bytes; returns the locators of its originals. A
+                file without stored bytes `waits`, and so do the items that depend on its result:
+                nothing is written for them.
         """
         ...
 
@@ -78,69 +79,69 @@ class Ledger(Protocol):
         again: bool = False,
         encode_places: EncodePlaces | None = None,
     ) -> None:
-        """Store vectors as fp16; one whose image has other bytes by now is dropped.
+        """Store vectors as fp16; skip a vector if the bytes of its image changed.
 
         Args:
-            contract: Digest of the bundle that made them.
-            vectors: Good only for the bytes they were made from.
-            again: Made of what is kept of the files, by no batch: a vector that is there by now
-                stays, and the rows count as changed, so that a build of the index that runs sees
-                them. Without it that is the index stage's work.
-            encode_places: Stores vectors of the rows' positions as well, as channel `gps`. Without
-                it that is the index stage's work.
+            contract: Digest of the bundle that computed them.
+            vectors: Each is valid only for the bytes it was computed from.
+            again: True for vectors computed from stored files, outside a batch. An existing vector
+                then stays, and the rows count as changed, so that a running index build reads them.
+                Otherwise the index stage does this.
+            encode_places: Also stores vectors of the rows' positions as channel `gps`. Otherwise
+                the index stage does this.
         """
         ...
 
     def indexing(
         self, ids: Sequence[UUID], contract: str, encode_places: EncodePlaces | None = None
     ) -> AbstractContextManager[list[IndexPoint]]:
-        """Pending images that have a vector, locked; leaving without an error marks them indexed.
+        """Yield pending images with a vector, locked; the end of the block marks them indexed.
 
-        Their items are settled in the same transaction. With `encode_places` the vector of each
-        row's own position is stored and goes along as channel `gps`.
+        Their items are finished in the same transaction. With `encode_places` the vector of each
+        row's position is stored and returned as channel `gps`.
         """
         ...
 
     def give_back(self, ids: Sequence[UUID], worker: str) -> None:
-        """Free a worker's items that were not to blame; the try is not counted."""
+        """Release a worker's items that were not processed; the attempt is not counted."""
         ...
 
     def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
-        """Free a worker's items after an error that nobody foresaw; their try counts."""
+        """Release a worker's items after an unexpected error; the attempt counts."""
         ...
 
     def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
-        """Give pending images up that the index cannot take, and the items that wait for them."""
+        """Mark pending images that the index rejects, and their waiting items, as failed."""
         ...
 
     def unused(self, locators: Sequence[str]) -> list[str]:
-        """Those of these blobs that no image and no open item names."""
+        """Filter the blobs that neither an image nor an open item references."""
         ...
 
     def release(self, worker: str) -> int:
-        """Give up every lease of a worker; returns how many items are free again."""
+        """Release all leases of a worker; returns the number of released items."""
         ...
 
     def erasing(
         self, ids: Sequence[UUID] | None
     ) -> AbstractContextManager[tuple[list[Grave], list[str]]]:
-        """Deleted images, locked, and the blobs only they need; leaving removes the rows."""
+        """Yield deleted images, locked, and blobs only they need; the end deletes the rows."""
         ...
 
     def forgetting(self, older_than_s: float) -> AbstractContextManager[list[UUID]]:
-        """Ids whose tombstones are old enough; leaving without an error drops them."""
+        """Yield ids of expired tombstones; the end without an error deletes them."""
         ...
 
     def leases(self) -> list[str]:
-        """Workers that hold a lease."""
+        """Names of workers that hold a lease."""
         ...
 
     def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
-        """Unsettled items without a valid lease, oldest first, with their attempts."""
+        """Open items without a valid lease, oldest first, with their attempts."""
         ...
 
     def lost_images(self, contract: str, limit: int) -> list[UUID]:
-        """Pending images that have a vector and so only wait for the index."""
+        """Pending images that have a vector and only wait for the index."""
         ...
 
     def lost_graves(self, limit: int) -> list[UUID]:
@@ -148,26 +149,26 @@ class Ledger(Protocol):
         ...
 
     def versions(self, after: UUID | None, limit: int, contract: str) -> list[tuple[UUID, int]]:
-        """`(id, version)` of all rows that the index must hold, in id order."""
+        """`(id, version)` of all rows that the index must contain, in id order."""
         ...
 
     def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
-        """Versions of those of these ids that have a row which is indexed or waits for it."""
+        """Versions of the ids with a row that is indexed or pending."""
         ...
 
     def strays(
         self, source_id: UUID, ids: Sequence[UUID]
     ) -> AbstractContextManager[tuple[list[UUID], dict[UUID, int]]]:
-        """Those of a source's ids without a live row, and the tombstones some of them have.
+        """Yield the ids of a source without a live row, and their tombstones, if any.
 
-        None of them gets a row before the block is left.
+        None of them gets a row before the block ends.
         """
         ...
 
     def overtake(self, versions: Mapping[UUID, int]) -> None:
-        """Raise live rows above these versions and send them through the index stage again."""
+        """Raise live rows above these versions and process them in the index stage again."""
         ...
 
     def mark_pending(self, ids: Sequence[UUID]) -> None:
-        """Send indexed images through the index stage again."""
+        """Process indexed images in the index stage again."""
         ...

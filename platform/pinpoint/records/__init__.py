@@ -1,6 +1,6 @@
-"""What flows through the house: frozen records, no behaviour beyond checking themselves.
+"""Frozen records that packages exchange, without behavior except validation.
 
-Latitude before longitude everywhere; degrees (WGS84), metres, aware UTC.
+Latitude before longitude everywhere; degrees (WGS84), meters, aware UTC.
 Letters for shapes: B images in a batch, D vector width, H and W pixels.
 """
 

@@ -1,4 +1,4 @@
-"""A question about a photo, from contract to answer."""
+"""Records of a query: contract, filter, exclusions, candidates, ranking and answer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pinpoint.records.calibrating import Calibration
 from pinpoint.records.index import Box, Circle, Hit
 
 NEAR_DUPLICATE_COSINE: Final = 0.95
-"""From this on two pictures count as one. As in the audit of Pinpoint's co-author, who found such a
-picture at another author for 4 to 5 % of the photos of the usual benchmarks."""
+"""Cosine from which two images count as near-duplicates. As in the audit of Pinpoint's co-author:
+for 4 to 5 % of the photos of the usual benchmarks, another creator had such an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """What a bundle of weights expects and produces."""
+    """Inputs and outputs of a bundle of weights."""
 
     name: str
     digest: str
@@ -32,14 +32,14 @@ class Contract:
     rendition_px: int
     calibrated: bool
     note: str
-    """Said in every answer: what these weights can and cannot do."""
+    """Capabilities and limits of these weights; part of every answer."""
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    """By ranker, as they lie in the bundle."""
+    """Calibrations of the bundle, by ranker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How a caller narrows a question."""
+    """Filter of a query, given by the caller."""
 
     kinds: tuple[SourceKind, ...] = ()
     source_ids: tuple[UUID, ...] = ()
@@ -52,22 +52,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusions:
-    """Gallery rows that are as if they were not in the gallery, for one question.
+    """Gallery rows that one query ignores.
 
-    For training and evaluation. In serving nothing is excluded: a near-duplicate is the best
-    evidence a user can have.
+    For training and evaluation. Serving excludes nothing: a near-duplicate is the best evidence for
+    a user.
 
     Raises:
-        ValueError: The cosine is not in (0, 1].
+        ValueError: The cosine is outside (0, 1].
     """
 
     ids: tuple[UUID, ...] = ()
     hashes: tuple[str, ...] = ()
-    """SHA-256 of files, hex: the photo's own rows, all faces of a panorama too."""
+    """SHA-256 of files, hex: the photo's own rows, including all faces of a panorama."""
     creators: tuple[str, ...] = ()
     sequences: tuple[str, ...] = ()
     near_duplicate_cosine: float | None = None
-    """Rows at least this similar to the photo; None keeps them all."""
+    """Rows with at least this cosine to the photo; None excludes none."""
 
     def __post_init__(self) -> None:
         cosine = self.near_duplicate_cosine
@@ -77,17 +77,17 @@ class Exclusions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one channel says of a candidate."""
+    """Score and rank of a candidate in one channel."""
 
     score: float
     """Cosine similarity of the query to the candidate's vector of this channel."""
     rank: int | None
-    """Place among all that the channel brought, from 0; None where it did not bring this one."""
+    """Rank among all hits of the channel, from 0; None if the channel did not return it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A gallery image that may show the place asked for."""
+    """A gallery image that may show the queried location."""
 
     id: UUID
     source_id: UUID
@@ -96,16 +96,16 @@ class Candidate:
     captured_at: datetime | None
     group: str
     score: float
-    """Similarity of the pictures: that of channel `image`, whichever channel brought it."""
+    """Cosine similarity in channel `image`, whichever channel returned the candidate."""
     rank: int
     channels: Mapping[str, Found] = field(default_factory=dict)
-    """By channel: `image` always, `gps` where that channel brought it."""
+    """Scores by channel: `image` always, `gps` if that channel returned the candidate."""
     content_key: str = ""
-    """The same for images of identical bytes; empty where it is not known."""
+    """Equal for images of identical bytes; empty if unknown."""
 
     @property
     def near_duplicate(self) -> bool:
-        """Whether it looks like another copy of the photo, or one taken a moment later."""
+        """Whether it is probably another copy of the photo, or captured a moment apart."""
         return self.score >= NEAR_DUPLICATE_COSINE
 
 
@@ -121,64 +121,64 @@ class Evidence:
     captured_at: datetime | None
     group: str
     distance_m: float
-    """From the candidate."""
+    """Distance from the candidate."""
     bearing_deg: float
     vector: Vector
     content_key: str = ""
-    """The same for images of identical bytes."""
+    """Equal for images of identical bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """A candidate with the mass the ranker gives it; masses sum to 1."""
+    """A candidate with its probability mass from the ranker; masses sum to 1."""
 
     candidate: Candidate
     mass: float
     support: float
-    """Share of the mass that comes from evidence, not from the candidate's own similarity; of a
-    reranker's, the share of its attention to the candidate's set that evidence has."""
+    """Share of the mass that comes from evidence instead of the candidate's own similarity. For a
+    reranker: the share of its attention in the candidate's set that evidence has."""
     evidence: tuple[Evidence, ...]
     similarities: tuple[float, ...]
     """Cosine similarity of the query to each evidence photo, same order."""
     score: float | None = None
-    """Logit of a reranker (fp32), beside the `null_score` of the question; None where none ran."""
+    """Logit of a reranker (fp32), comparable with the query's `null_score`; None if none ran."""
     refined: Point | None = None
-    """Where a reranker thinks the photo was taken, if this candidate is right."""
+    """Position estimated by a reranker if this candidate is correct."""
     attention: tuple[float, ...] = ()
-    """Share of a reranker's attention to the candidate's set that each evidence photo has, same
-    order; what is missing to 1 went to none of them. Empty where none ran."""
+    """Share of a reranker's attention in the candidate's set for each evidence photo, same order.
+    The remainder to 1 went to none of them. Empty if no reranker ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceList:
-    """Places that a bundle knows by itself and can answer with where there is no gallery.
+    """Coordinates of a bundle, used for answers where there is no gallery.
 
-    Letters: N places, D width of a vector.
+    Letters: N coordinates, D width of a vector.
     """
 
     positions: NDArray[np.float64]
     """`[N, 2]` lat, lon in degrees."""
     vectors: Vector
-    """`[N, D]` fp32 of unit length, in the space of the pictures."""
+    """`[N, D]` fp32 of unit length, in the space of the image vectors."""
     temperature: float
-    """What cosines are multiplied by before the softmax; no calibration."""
+    """Factor of the cosines before the softmax; not a calibration."""
     digest: str
     """SHA-256 of the list, 64 hex digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedPlace:
-    """A place of a bundle's list; the masses of all places that were compared sum to 1."""
+    """A coordinate of a bundle's list; the masses of all compared coordinates sum to 1."""
 
     point: Point
     score: float
-    """Cosine similarity of the photo to the vector of the place."""
+    """Cosine similarity of the photo to the vector of the coordinate."""
     mass: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What a reranker says of a question's candidates, in their order."""
+    """Output of a reranker for the candidates of a query, in their order."""
 
     scores: tuple[float, ...]
     """Logits, fp32."""
@@ -186,25 +186,25 @@ class Judgement:
     """Logit of "none of these"."""
     refined: tuple[Point, ...]
     heard: tuple[Mapping[UUID, float], ...]
-    """Share of a candidate's attention that each photo of its evidence has, by id; those that were
-    not read are not in it. The sum lies in [0, 1]."""
+    """Share of a candidate's attention for each photo of its evidence, by id; unread photos are
+    absent. The sum is in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """All candidates of a question, best first, and who put them in this order."""
+    """All candidates of a query, best first, and the ranker."""
 
     ranked: tuple[Ranked, ...]
     ranker: str
     reason: str | None = None
-    """Why no reranker ran; None where one did, or where another ranker was asked for."""
+    """Reason why no reranker ran; None if one ran, or if another ranker was requested."""
     null_score: float | None = None
-    """Logit of "none of these", beside the scores of a reranker; None where none ran."""
+    """Logit of "none of these" from a reranker; None if none ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CitedCopy:
-    """An image with the bytes of a cited one, in another source: both are to be named."""
+    """An image with the bytes of a cited one, in another source: both are attributed."""
 
     image_id: UUID
     source_id: UUID
@@ -217,7 +217,7 @@ class CitedCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """A photo that speaks for the answer."""
+    """A photo that supports the answer."""
 
     image_id: UUID
     file_name: str
@@ -229,18 +229,18 @@ class Citation:
     attribution: str | None
     point: Point
     distance_m: float
-    """From the answer."""
+    """Distance from the answer."""
     similarity: float
     copies: tuple[CitedCopy, ...] = ()
-    """Other images with the same bytes, by source; they have no vote of their own."""
+    """Other images with the same bytes, by source; they have no separate vote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Where a photo was taken, and what speaks for it."""
+    """Estimated position of a photo, and its support."""
 
     point: Point | None
-    """None when the gallery, or the list of places, holds nothing to answer with."""
+    """None if the gallery, or the coordinate list, has no usable entry."""
     regions: tuple[Region, ...]
     calibrated: bool
     ranked: tuple[Ranked, ...]
@@ -250,22 +250,22 @@ class Answer:
     bundle_note: str
     ranker: str
     ranker_reason: str | None
-    """Why no reranker ran, where one would have."""
+    """Reason why no reranker ran, if one was expected."""
     index_engine: str
-    """`places` where the bundle's list of places was compared instead of a gallery."""
+    """`places` if the bundle's coordinate list was compared instead of a gallery."""
     index_build: str | None
     candidates_considered: int
     timings_ms: Mapping[str, float]
     places: tuple[RankedPlace, ...] = ()
-    """The best of the bundle's list, where that was compared; there are no candidates then."""
+    """Best coordinates of the bundle's list, if it was compared; then there are no candidates."""
     note: str | None = None
-    """What this answer lacks that others have."""
+    """Limitation of this answer compared with others."""
     believed: Believed = field(default_factory=Believed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarGroup:
-    """Images of one panorama or sequence that look like the photo, best first."""
+    """Images of one panorama or sequence that are similar to the photo, best first."""
 
     group: str
     hits: tuple[Hit, ...]
@@ -273,7 +273,7 @@ class SimilarGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similar:
-    """Nearest images, grouped so that one sequence does not flood the page."""
+    """Nearest images, grouped so that one sequence does not dominate the page."""
 
     groups: Sequence[SimilarGroup]
     bundle: str

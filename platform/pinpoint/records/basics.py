@@ -1,4 +1,4 @@
-"""Words and small things that every record uses: pixels, vectors, places, states."""
+"""Primitive types of all records: pixels, vectors, points, states."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ Vector = NDArray[np.float32]
 """One unit vector, `[D]`; a batch of them is `[B, D]`."""
 
 SourceKind = str
-"""What sort of imagery a source holds: `photo` (internet photos) or `street` (street view)."""
+"""Kind of imagery in a source: `photo` (internet photos) or `street` (street view)."""
 KINDS: tuple[SourceKind, ...] = ("photo", "street")
 
 IMAGE_CHANNEL: Final = "image"
-"""The named vector of what an image shows; every bundle makes it."""
+"""Named vector of the image content; every bundle computes it."""
 GPS_CHANNEL: Final = "gps"
-"""The named vector of where it stands, in the same space; bundles with a location tower make it."""
+"""Named vector of the image position, in the same space; only bundles with a location tower compute
+it."""
 
 OriginalsPolicy = Literal["reference", "copy", "rendition"]
 Verdict = Literal["indexed", "updated", "duplicate", "rejected", "failed", "canceled"]
@@ -41,7 +42,7 @@ SCOPES: tuple[Scope, ...] = ("locate", "read", "ingest", "export", "admin")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place: `lat` in [-90, 90], `lon` in [-180, 180], degrees.
+    """A position: `lat` in [-90, 90], `lon` in [-180, 180], degrees.
 
     Raises:
         ValueError: A coordinate is not finite or out of range.

@@ -1,4 +1,4 @@
-"""What a calibrated answer says of itself: how likely, how large, under which names."""
+"""Posterior of a calibrated answer: probabilities, credible regions and place names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinpoint.records.calibrating import Asked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A disc around the answer that holds a share of the mass."""
+    """A disc around the answer that contains a share of the probability mass."""
 
     mass: float
     radius_m: float
@@ -19,20 +19,20 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """The densest places that hold a share of the probability."""
+    """Highest-density region that contains a share of the probability."""
 
     share: float
-    """How often such areas hold the truth."""
+    """Share of such regions that contain the ground truth."""
     level: float
-    """The mass that it had to claim for that; the conformal level."""
+    """Probability mass of the region; the conformal level."""
     area_km2: float
     boxes: tuple[tuple[float, float, float, float], ...]
-    """Boxes that do not overlap: south, west, north, east, degrees; none crosses ±180°."""
+    """Disjoint boxes: south, west, north, east, degrees; no box crosses ±180°."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceName:
-    """A country, region or city, and how likely the photo was taken there."""
+    """A country, region or city, and the probability that the photo was taken there."""
 
     level: str
     name: str
@@ -41,35 +41,35 @@ class PlaceName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
-    """What calibrated probabilities say of one question."""
+    """Calibrated probabilities of one query."""
 
     stratum: str
-    """Whose numbers were used."""
+    """Stratum of the fitted parameters."""
     point: Point
     within: Mapping[float, float]
-    """Probability that the photo was taken within so many kilometres of the point."""
+    """Probability that the photo was taken within this distance of the point, by kilometers."""
     elsewhere: float
     """Probability that it was taken near none of the candidates."""
     unsupported: float | None
-    """Probability that the gallery holds nothing within 25 km of it, and not that the answer is
-    right, where that was fitted."""
+    """Probability that the gallery has no image within 25 km, as opposed to a correct answer; None
+    if not fitted."""
     regions: tuple[Region, ...]
     areas: tuple[Area, ...]
     names: tuple[PlaceName, ...]
-    """The likeliest of each level."""
+    """Most probable name of each level."""
     abstained: str | None
-    """Why the point is no answer but a guess: `unsupported`, `elsewhere`; None where it is one."""
+    """Reason why the point is only a guess: `unsupported`, `elsewhere`; None if it is an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Believed:
-    """What was asked of a calibration, and what it said."""
+    """Input and result of a calibration."""
 
     asked: Asked | None = None
     """None without candidates."""
     belief: Belief | None = None
-    """Only where a calibration fits the question."""
+    """Present only if a calibration applies to the query."""
     note: str = ""
-    """What the probabilities promise, or why there are none."""
+    """Meaning of the probabilities, or why there are none."""
     abstained: str | None = None
-    """Why there is no answer, or only a guess: `no_candidates`, or as `Belief.abstained`."""
+    """Reason for no answer, or only a guess: `no_candidates`, or as `Belief.abstained`."""

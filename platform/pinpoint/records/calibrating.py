@@ -1,4 +1,4 @@
-"""What a calibration says: how a ranker's numbers become probabilities."""
+"""Calibration: parameters that convert a ranker's scores to probabilities."""
 
 from __future__ import annotations
 
@@ -9,95 +9,96 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StratumFit:
-    """One stratum's numbers: questions of one kind, in a sparse or a dense gallery."""
+    """Parameters of one stratum: queries of one kind, in a sparse or a dense gallery."""
 
     temperature: float
-    """Logits of candidates are divided by it."""
+    """Divisor of the candidates' logits."""
     crowding: float
-    """Power of the number of candidates around one by which it counts for more."""
+    """Exponent of the number of candidates near a candidate, in its weight."""
     kernel_shares: tuple[float, ...]
-    """How a candidate's mass is shared by the kernels; sums to 1."""
+    """Shares of a candidate's mass for the kernels; they sum to 1."""
     elsewhere: tuple[float, ...]
-    """Log-odds that the photo was taken near none of the candidates: constant, then one
-    coefficient for each signal of `geo.posteriors`."""
+    """Log-odds that the photo was taken near none of the candidates: constant, then one coefficient
+    for each feature of `geo.posteriors`."""
     elsewhere_shares: tuple[float, ...]
-    """How that mass is shared by the wide kernels; sums to 1."""
+    """Shares of that mass for the wide kernels; they sum to 1."""
     region_levels: Mapping[str, float]
-    """Mass that the densest region must claim to hold the truth as often as its key says."""
+    """Mass of the highest-density region whose coverage of the ground truth equals the key."""
     radius_levels: Mapping[str, float]
-    """The same for the disc around the answer."""
+    """Same for the disc around the answer."""
     within: Mapping[str, tuple[float, float]]
-    """By kilometres what the log-odds of being within them are moved by, and multiplied with."""
+    """By kilometers: offset and factor of the log-odds of being within this distance."""
     rows: int
     authors: int
-    """The levels rest on one photo of each."""
+    """Number of creators; the levels use one photo of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abstention:
-    """When an answer is withheld."""
+    """Abstention rule: when an answer is withheld."""
 
     signal: Literal["unsupported", "elsewhere"]
-    """Of which probability."""
+    """Probability that is compared."""
     above: float
     unsupported: tuple[float, ...] | None
-    """Log-odds that the gallery holds nothing within 25 km, and not that the answer is right, by
-    the same signals."""
+    """Log-odds of "the gallery has no image within 25 km" against "the answer is correct", with the
+    same features."""
     right_share: float
-    """Of calibration questions whose answer is within 25 km of the truth, how many are withheld."""
+    """Share of withheld answers among calibration queries with an answer within 25 km of the ground
+    truth."""
     supported_share: float
-    """Of calibration questions that the gallery covers, how many are withheld."""
+    """Share of withheld answers among calibration queries that the gallery covers."""
     unsupported_share: float | None
-    """Of those it does not cover; None where none are known."""
+    """Same share among queries that it does not cover; None if none are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What was fitted on held-out questions, for one ranker over one bundle."""
+    """Fit on held-out queries, for one ranker with one bundle."""
 
     ranker: str
     contract: str
     """Digest of the bundle's contract."""
     weights: str | None = None
-    """Digest of the ranker's own weights, where it has any."""
+    """Digest of the ranker's own weights, if it has any."""
     bundle: str
     kernels_km: tuple[float, ...]
     """Radii of the kernels around candidates."""
     elsewhere_km: tuple[float, ...]
-    """Radii of the wide kernels that carry the rest."""
+    """Radii of the wide kernels that carry the remaining mass."""
     density_cuts: Mapping[str, float]
-    """Gallery images per km² from which on a question's surroundings are dense, by its kind."""
+    """Gallery images per km² from which a query's neighborhood is dense, by its kind."""
     strata: Mapping[str, StratumFit]
-    """`all`, and where enough authors are known `photo`, `photo, dense` and the like."""
+    """`all`, and, if enough creators are known, `photo`, `photo, dense` and so on."""
     abstention: Abstention
     search: Mapping[str, Any]
-    """Settings of the search that its questions were asked with."""
+    """Settings of the search for the calibration queries."""
     kinds: tuple[str, ...]
-    """Source kinds that they were narrowed to."""
+    """Source kinds that the queries were restricted to."""
     data: Mapping[str, str]
-    """Which questions and which gallery, in words and digests."""
+    """Names and digests of the queries and the gallery."""
     authors: int
     licence: str
     note: str
-    """What is promised to whom, in words; part of every calibrated answer."""
+    """Description of the guarantee and its scope; part of every calibrated answer."""
     code_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is known of a question when it is decided; never the truth."""
+    """Features of a query at decision time; never the ground truth."""
 
     kind: str | None
-    """What sort of picture it is, where the caller says so."""
+    """Source kind of the query, if the caller gives it."""
     points: tuple[tuple[float, float], ...]
-    """`[K]` places of the candidates, refined where a reranker refines: latitude, longitude."""
+    """`[K]` positions of the candidates, refined if a reranker refines: latitude, longitude."""
     logits: tuple[float, ...]
     """`[K]`."""
     null_logit: float | None
-    """Of the reranker's null candidate, where one ran."""
+    """Logit of the reranker's null candidate, if one ran."""
     similarity: float
-    """Cosine of the most similar candidate's picture."""
+    """Cosine of the most similar candidate."""
     surroundings: float
-    """Mean cosine of the pictures of a candidate and its evidence, by the candidates' mass."""
+    """Mean cosine of a candidate and its evidence, weighted by the candidates' mass."""
     density: float
     """Gallery images per km² around the candidates."""

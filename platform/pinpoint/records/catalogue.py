@@ -1,4 +1,4 @@
-"""Organisations, sources, images and batches as users see them."""
+"""User-visible records: organizations, sources, images and batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.records.reading import Hint, Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
-    """A customer; walls stand between organisations."""
+    """A tenant; its data is isolated from other organizations."""
 
     id: UUID
     name: str
@@ -24,7 +24,7 @@ class Organization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key as it may be shown: never the secret."""
+    """An API key without its secret."""
 
     id: UUID
     organization_id: UUID
@@ -37,7 +37,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks, decided at the door from a key, the local operator's secret, or loopback."""
+    """Caller of a request, authenticated by a key, the local operator's secret, or loopback."""
 
     organization_id: UUID
     organization: str
@@ -50,7 +50,7 @@ class SourceRoot:
     """A folder of this machine whose files belong to a source."""
 
     name: str
-    """First part of the ids of its files; empty: an id is the path below the root alone."""
+    """First part of the ids of its files; empty: an id is only the path below the root."""
     path: str
 
     def external_id(self, relative: str) -> str:
@@ -60,7 +60,7 @@ class SourceRoot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A collection of images of one kind, with its licence and originals policy."""
+    """A collection of images of one kind, with its license and originals policy."""
 
     id: UUID
     name: str
@@ -76,7 +76,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A gallery row as users see it."""
+    """A gallery row for users."""
 
     id: UUID
     source_id: UUID
@@ -114,13 +114,13 @@ class Image:
 
     @property
     def file_name(self) -> str:
-        """What people call the file: the last part of its path in the source."""
+        """Name of the file: the last part of its path in the source."""
         return self.external_id.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLabel:
-    """What people know an image by, and where it is."""
+    """File name, source and position of an image."""
 
     file_name: str
     source: str
@@ -129,12 +129,12 @@ class ImageLabel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFilter:
-    """Which images a list shows; deleted ones are in none."""
+    """Filter of an image list; deleted images are never listed."""
 
     source_ids: tuple[UUID, ...] = ()
     source_kinds: tuple[SourceKind, ...] = ()
     file_name: str | None = None
-    """Last part of the path in the source; `*` stands for any text, `?` for one character."""
+    """Last part of the path in the source; `*` matches any text, `?` one character."""
     states: tuple[ImageState, ...] = ()
     id_prefix: str | None = None
     """First hex digits of the id, without dashes."""
@@ -151,28 +151,28 @@ class ImagePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
-    """A gallery row as training sees it."""
+    """A gallery row for training."""
 
     external_id: str
     face: str | None
     panorama_id: str | None
-    """Without the source's id in front, where the name is the catalogue's own."""
+    """Without the prefix of the source's id, if the catalog generated the name."""
     kind: SourceKind
     point: Point
     creator: str | None
     sequence: str | None
     sha256: str | None
-    """Of the file at `path`; None where that is a rendition, whose hash nobody kept."""
+    """Hash of the file at `path`; None for a rendition, which has no stored hash."""
     size_bytes: int
-    """Of the file that was ingested."""
+    """Size of the ingested file."""
     path: str | None
-    """What is kept of the picture, on this machine; None where nothing is, or it is gone."""
+    """Path of the stored file on this machine; None if no file is stored or it is missing."""
     state: ImageState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSource:
-    """A source's rows for training, but for those that are deleted."""
+    """A source's rows for training, without deleted ones."""
 
     organization: str
     name: str
@@ -182,10 +182,10 @@ class TrainingSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFix:
-    """A correction by a person; None leaves a field as it is."""
+    """A manual correction; None leaves a field unchanged."""
 
     clear: frozenset[ManualField] = frozenset()
-    """Fields whose manual value is removed; the value with the next precedence comes back."""
+    """Fields whose manual value is removed; the value with the next precedence applies."""
 
     point: Point | None = None
     captured_at: datetime | None = None
@@ -197,13 +197,13 @@ class ImageFix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """An upload set and where its items stand; `received + stored + verdicts == items`."""
+    """A set of files and the states of its items; `received + stored + verdicts == items`."""
 
     id: UUID
     source_id: UUID
     source: str
     state: Literal["open", "closed"]
-    """`closed`: no more items will come."""
+    """`closed`: accepts no more items."""
     created_at: datetime
     closed_at: datetime | None
     items: int
@@ -218,13 +218,13 @@ class Batch:
 
     @property
     def settled(self) -> int:
-        """Items that have their verdict."""
-        kept = self.indexed + self.updated + self.duplicate
-        return kept + self.rejected + self.failed + self.canceled
+        """Number of items with a final status."""
+        accepted = self.indexed + self.updated + self.duplicate
+        return accepted + self.rejected + self.failed + self.canceled
 
     @property
     def complete(self) -> bool:
-        """Closed, and every item has its verdict."""
+        """Whether the batch is closed and every item has a final status."""
         return self.state == "closed" and self.settled == self.items
 
 
@@ -234,7 +234,7 @@ class BatchItem:
 
     id: UUID
     seq: int
-    """Rises with arrival inside the batch; pages are cut after it."""
+    """Order of arrival in the batch; the cursor of its pages."""
     file: str
     state: ItemState
     stage: str | None
@@ -243,18 +243,18 @@ class BatchItem:
     image_ids: tuple[UUID, ...]
     attempts: int
     notes: tuple[str, ...] = ()
-    """What else a user should know, whatever became of the file."""
+    """Notes for the user, independent of the final status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewItem:
-    """A file to be ingested, before anything was read of it."""
+    """A file to be ingested, before it was read."""
 
     external_id: str
     file: str
-    """The name shown to people."""
+    """Name shown to users."""
     locator: str
     """`file:///path` or `blob:<organization>/<name>`."""
     hint: Hint | None = None
     rejected: Rejected | None = None
-    """Set where the file was refused before it could be registered (a bad manifest row)."""
+    """Set if the file was rejected before registration (a bad manifest row)."""

@@ -1,4 +1,4 @@
-"""Values of an image's fields by layer, and the one rule that decides which value counts.
+"""Values of an image's fields by layer, and the rule of their precedence.
 
 `docs/metadata-precedence.md` describes the rule for users.
 """
@@ -48,7 +48,7 @@ MANUAL_FIELDS: Final[tuple[ManualField, ...]] = (
 """Fields that a person can set and clear."""
 
 SAME_DEGREES: Final = 1e-6
-"""Coordinates and headings that differ by less agree: about 0.1 m on the ground."""
+"""Coordinates and headings with a smaller difference agree: about 0.1 m on the ground."""
 SAME_SECONDS: Final = 1.0
 
 _TRACK_ORIGIN: Final = "gpx"
@@ -56,12 +56,12 @@ _TRACK_ORIGIN: Final = "gpx"
 
 Attribute = str | float | int | bool | None
 Attributes = Mapping[str, Attribute]
-_OUTSIDE: Final[tuple[LayerName, ...]] = ("manifest", "sidecar")
+_OUTSIDE_LAYERS: Final[tuple[LayerName, ...]] = ("manifest", "sidecar")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """What one origin says about an image; None where it says nothing."""
+    """Values of one origin for an image; None for fields without a value."""
 
     position: Point | None = None
     captured_at: datetime | None = None
@@ -78,8 +78,8 @@ class Layer:
     warnings: tuple[str, ...] = ()
     """Sentences about values that this layer could not use."""
     attributes: Attributes = field(default_factory=dict)
-    """Further names and values of a manifest row; of a file those that explain its time, of a track
-    those that explain the position. What else a file says is read again with it."""
+    """Further names and values of a manifest row. For a file: those that explain its time; for a
+    track: those that explain the position. Other attributes of a file are read again with it."""
 
     def named_values(self) -> Iterator[tuple[FieldName, Any]]:
         """Fields that have a value."""
@@ -90,19 +90,19 @@ class Layer:
 
     @property
     def empty(self) -> bool:
-        """Whether the layer says nothing at all."""
-        return self == _NOTHING
+        """Whether the layer has no value at all."""
+        return self == _EMPTY_LAYER
 
 
-_NOTHING: Final = Layer()
+_EMPTY_LAYER: Final = Layer()
 
 Layers = Mapping[LayerName, Layer]
-"""At most one entry for each layer; a layer without an entry says nothing."""
+"""At most one entry per layer; a layer without an entry has no values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedFields:
-    """The values that count, and the origin of each."""
+    """The merged values, and the origin of each."""
 
     position: Point | None = None
     captured_at: datetime | None = None
@@ -115,7 +115,7 @@ class MergedFields:
     sources: Mapping[FieldName, str]
     """Field → origin, for each field that has a value."""
     warnings: tuple[str, ...]
-    """The layers' own, and one sentence for each value that was chosen over another one."""
+    """Warnings of the layers, and one sentence for each value that was chosen over another one."""
 
     @property
     def position_source(self) -> str:
@@ -134,103 +134,107 @@ def merge_layers(layers: Layers) -> MergedFields:
     sources: dict[FieldName, str] = {}
     warnings = [text for name in LAYERS if name in layers for text in layers[name].warnings]
     for name in FIELDS:
-        offers = [
+        layer_values = [
             (layer, value)
             for layer in LAYERS
             if layer in layers and (value := getattr(layers[layer], name)) is not None
         ]
-        if not offers:
+        if not layer_values:
             continue
-        (chosen, value), *lower = offers
+        (chosen, value), *lower = layer_values
         values[name] = value
         sources[name] = _name_origin(chosen, layers[chosen], name)
         warnings += [
             f"{name}: {sources[name]} {show_value(value)} is used; "
-            f"{_name_origin(other, layers[other], name)} has {show_value(theirs)}"
-            for other, theirs in lower
-            # A track only fills a gap, so it is no second opinion.
-            if other != "track" and not values_agree(value, theirs)
+            f"{_name_origin(other, layers[other], name)} has {show_value(other_value)}"
+            for other, other_value in lower
+            # A track only fills a gap, so it does not conflict.
+            if other != "track" and not values_agree(value, other_value)
         ]
     return MergedFields(**values, sources=sources, warnings=tuple(warnings))
 
 
 def merge_attributes(file_attributes: Attributes, layers: Layers) -> dict[str, Attribute]:
-    """The attributes of an image: the file's, and above them a manifest's.
+    """Merge the attributes of an image: those of a manifest override those of the file.
 
-    Values that a person set do not matter here: attributes explain what the file was found with.
+    Manual values are irrelevant here: attributes explain the values found in the file.
 
     Args:
-        file_attributes: What the file says besides its fields.
+        file_attributes: Attributes of the file besides its fields.
         layers: The image's layers.
     """
-    outside = [layers[name] for name in _OUTSIDE if name in layers]
+    outside = [layers[name] for name in _OUTSIDE_LAYERS if name in layers]
     merged = dict(file_attributes)
     if all(layer.captured_at is None for layer in outside):
-        merged.update(layers.get("file", _NOTHING).attributes)
-    if layers.get("file", _NOTHING).position is None and all(
+        merged.update(layers.get("file", _EMPTY_LAYER).attributes)
+    if layers.get("file", _EMPTY_LAYER).position is None and all(
         layer.position is None for layer in outside
     ):
-        merged.update(layers.get("track", _NOTHING).attributes)
+        merged.update(layers.get("track", _EMPTY_LAYER).attributes)
     for layer in reversed(outside):
         merged.update(layer.attributes)
     return merged
 
 
 def name_origin(
-    name: LayerName, of: FieldName, position_source: str | None, time_source: str | None
+    name: LayerName, field_name: FieldName, position_source: str | None, time_source: str | None
 ) -> str:
-    """The word that `position_source`, `time_source` and `field_sources` show.
+    """Name of an origin in `position_source`, `time_source` and `field_sources`.
 
     Args:
-        name: The layer.
-        of: The field.
-        position_source: The layer's, see `Layer`.
-        time_source: The layer's, see `Layer`.
+        name: Name of the layer.
+        field_name: Name of the field.
+        position_source: Position source of the layer, see `Layer`.
+        time_source: Time source of the layer, see `Layer`.
     """
-    if of == "position":
+    if field_name == "position":
         return position_source or (_TRACK_ORIGIN if name == "track" else name)
-    if of == "captured_at":
+    if field_name == "captured_at":
         return time_source or name
     return name
 
 
-def _name_origin(name: LayerName, layer: Layer, of: FieldName) -> str:
-    return name_origin(name, of, layer.position_source, layer.time_source)
+def _name_origin(name: LayerName, layer: Layer, field_name: FieldName) -> str:
+    return name_origin(name, field_name, layer.position_source, layer.time_source)
 
 
-def update_layers(stored: Layers, given: Layers, *, same_bytes: bool) -> dict[LayerName, Layer]:
-    """What a row's layers become when its file is read again.
+def update_layers(
+    stored: Layers, new_layers: Layers, *, same_bytes: bool
+) -> dict[LayerName, Layer]:
+    """Compute a row's layers after its file was read again.
 
     Args:
         stored: The row's layers.
-        given: What the reading brought: the file, and where they were there a manifest row, a
-            sidecar and a track.
-        same_bytes: Whether the file's bytes are those that the row has.
+        new_layers: Layers of the new reading: the file and, if present, a manifest row, a sidecar
+            and a track.
+        same_bytes: Whether the file's bytes equal those of the row.
 
     Returns:
-        `manual` as stored; `manifest` field by field, the new values over the stored ones; `file`
-        as given; `sidecar` as given, else as stored; `track` as given, else as stored for the same
-        bytes (other bytes may have another time).
+        `manual` as stored; `manifest` field by field, with new values over stored ones; `file` as
+        new; `sidecar` as new, else as stored. `track` as new, else as stored for the same bytes
+        (other bytes may have another time).
     """
-    manifest = overlay_layer(stored.get("manifest", _NOTHING), given.get("manifest", _NOTHING))
-    track = given.get("track") or (stored.get("track") if same_bytes else None)
+    manifest = overlay_layer(
+        stored.get("manifest", _EMPTY_LAYER), new_layers.get("manifest", _EMPTY_LAYER)
+    )
+    track = new_layers.get("track") or (stored.get("track") if same_bytes else None)
     updated: dict[LayerName, Layer] = {
-        "manual": stored.get("manual", _NOTHING),
+        "manual": stored.get("manual", _EMPTY_LAYER),
         "manifest": manifest,
-        "sidecar": given.get("sidecar") or stored.get("sidecar", _NOTHING),
-        "file": given.get("file", _NOTHING),
-        "track": track or _NOTHING,
+        "sidecar": new_layers.get("sidecar") or stored.get("sidecar", _EMPTY_LAYER),
+        "file": new_layers.get("file", _EMPTY_LAYER),
+        "track": track or _EMPTY_LAYER,
     }
     return {name: layer for name, layer in updated.items() if not layer.empty}
 
 
 def overlay_layer(lower: Layer, upper: Layer) -> Layer:
-    """`upper` where it has a value, else `lower`; origins go with their values."""
+    """Merge two layers: `upper` if it has a value, else `lower`; origins follow their values."""
     values: dict[str, Any] = dict(upper.named_values())
-    kept = dict(lower.attributes)
+    attributes = dict(lower.attributes)
     if upper.captured_at is not None:
-        # It explains the time that is replaced.
-        kept.pop("time_zone", None)
+        # It explains the replaced time.
+        attributes.pop("time_zone", None)
     if upper.position is not None:
         values["position_source"] = upper.position_source
     if upper.captured_at is not None:
@@ -239,12 +243,12 @@ def overlay_layer(lower: Layer, upper: Layer) -> Layer:
         lower,
         **values,
         warnings=upper.warnings or lower.warnings,
-        attributes={**kept, **upper.attributes},
+        attributes={**attributes, **upper.attributes},
     )
 
 
 def clear_fields(layer: Layer, names: frozenset[ManualField]) -> Layer:
-    """The layer without these fields."""
+    """Remove these fields from a layer."""
     cleared: dict[str, Any] = dict.fromkeys(names)
     if "position" in names:
         cleared["position_source"] = None
@@ -253,23 +257,24 @@ def clear_fields(layer: Layer, names: frozenset[ManualField]) -> Layer:
     return replace(layer, **cleared)
 
 
-def describe_manual_conflicts(manual: Layer, given: Layer) -> list[str]:
-    """One sentence for each manual value that a manifest contradicts."""
+def describe_manual_conflicts(manual: Layer, manifest: Layer) -> list[str]:
+    """Describe each manual value that a manifest contradicts."""
     return [
         f"{name}: set manually; kept (the manifest gives {show_value(value)})"
-        for name, value in given.named_values()
-        if (kept := getattr(manual, name)) is not None and not values_agree(kept, value)
+        for name, value in manifest.named_values()
+        if (manual_value := getattr(manual, name)) is not None
+        and not values_agree(manual_value, value)
     ]
 
 
-def describe_kept_fields(stored: Layers, given: Layers) -> list[str]:
-    """What is said when a row's bytes are replaced and values given from outside stay."""
-    manual = [name for name, _ in stored.get("manual", _NOTHING).named_values()]
-    now = {name for name, _ in given.get("manifest", _NOTHING).named_values()}
+def describe_kept_fields(stored: Layers, new_layers: Layers) -> list[str]:
+    """Describe values from outside the file that are kept when its bytes are replaced."""
+    manual = [name for name, _ in stored.get("manual", _EMPTY_LAYER).named_values()]
+    renewed = {name for name, _ in new_layers.get("manifest", _EMPTY_LAYER).named_values()}
     earlier = [
         name
-        for name, _ in stored.get("manifest", _NOTHING).named_values()
-        if name not in now and name not in manual
+        for name, _ in stored.get("manifest", _EMPTY_LAYER).named_values()
+        if name not in renewed and name not in manual
     ]
     notes = []
     if manual:
@@ -280,7 +285,7 @@ def describe_kept_fields(stored: Layers, given: Layers) -> list[str]:
 
 
 def values_agree(first: Any, second: Any) -> bool:
-    """Whether two values of a field are the same but for rounding."""
+    """Whether two values of a field are equal except for rounding."""
     if isinstance(first, Point):
         return bool(
             abs(first.lat - second.lat) < SAME_DEGREES
@@ -295,7 +300,7 @@ def values_agree(first: Any, second: Any) -> bool:
 
 
 def show_value(value: Any) -> str:
-    """A value as people read it in a note; long texts are cut."""
+    """Format a value for a note; long texts are cut."""
     if isinstance(value, Point):
         return f"{value.lat:.6f}, {value.lon:.6f}"
     if isinstance(value, datetime):
@@ -305,4 +310,4 @@ def show_value(value: Any) -> str:
     return repr(str(value)[:60])
 
 
-LAYER_KEYS: Final = tuple(one.name for one in fields(Layer))
+LAYER_KEYS: Final = tuple(layer_field.name for layer_field in fields(Layer))

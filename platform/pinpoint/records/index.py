@@ -1,4 +1,4 @@
-"""What goes to the vector index and comes back."""
+"""Records of the vector index: points, filters, queries and hits."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ SCORE_DIGITS: Final = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSpec:
-    """What an index must be made for: one per contract."""
+    """Specification of an index: one per contract."""
 
     contract: str
     """Digest of the bundle whose vectors it holds."""
     dims: Mapping[str, int]
     """Named vectors and their width, e.g. `{"image": 512}`."""
     installation: str | None = None
-    """Id of the installation that the index belongs to; None is checked by nobody."""
+    """Id of the installation that the index belongs to; None disables the check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexPoint:
-    """One image as the index holds it. `group` is what floods: panorama, else sequence, else id."""
+    """One image in the index.
+
+    `group` is its de-duplication key: panorama, else sequence, else id.
+    """
 
     id: UUID
     version: int
@@ -40,14 +43,14 @@ class IndexPoint:
     """H3 cell of resolution 7."""
     group: str
     content_key: str = ""
-    """The same for images of identical bytes; empty where it is not known, as in an index that an
-    earlier version has built. The four faces of a panorama have different keys."""
+    """Equal for images of identical bytes; empty if unknown, as in an index built by an earlier
+    version. The four faces of a panorama have different keys."""
     vectors: Mapping[str, Vector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circle:
-    """Within `radius_m` of a point, along the ground."""
+    """Within `radius_m` of a point, measured along the ground."""
 
     center: Point
     radius_m: float
@@ -65,7 +68,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexFilter:
-    """What a search may see. The organisation is not optional."""
+    """Filter of a search. The organization is mandatory."""
 
     organization_id: UUID
     kinds: tuple[SourceKind, ...] = ()
@@ -83,7 +86,7 @@ class IndexFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexQuery:
-    """One nearest-neighbour question; several travel in one request."""
+    """One nearest-neighbor query; several are sent in one request."""
 
     channel: str
     vector: Vector
@@ -91,13 +94,13 @@ class IndexQuery:
     limit: int
     exact: bool = False
     contract: str | None = None
-    """Digest of the bundle that made the vector; an index of another refuses the question. None
-    is for vectors that the index itself gave."""
+    """Digest of the bundle that computed the vector; an index of another contract rejects the
+    query. None is for vectors that came from the index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """An image the index found. `score` is the cosine similarity."""
+    """An image returned by the index. `score` is the cosine similarity."""
 
     id: UUID
     score: float
@@ -108,28 +111,28 @@ class Hit:
     captured_at: datetime | None
     group: str
     content_key: str = ""
-    """As `IndexPoint`."""
+    """See `IndexPoint`."""
 
     @property
     def similarity(self) -> float:
-        """The score to six digits: engines differ beyond, and ties must stay ties."""
+        """The score rounded to six digits: engines differ beyond, and ties must remain ties."""
         return round(float(self.score), SCORE_DIGITS)
 
     @property
     def order(self) -> tuple[float, int]:
-        """Sorts best first, ties by id, whatever order the engine gave."""
+        """Sort key: best first, ties by id, independent of the engine's order."""
         return -self.similarity, self.id.int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexInfo:
-    """What an index says of itself."""
+    """Status of an index."""
 
     engine: Literal["qdrant-edge", "qdrant"]
     ready: bool
     contract: str | None
     build: str | None
-    """Names the index build in answers."""
+    """Name of the index build in answers."""
     points: int
     indexed_vectors: int
     loading: str | None = None
@@ -139,18 +142,18 @@ class IndexInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """What `reconcile` found and mended."""
+    """Differences that `reconcile` detected and repaired."""
 
     checked: int
     missing: int
-    """Rows without a point, or with a tombstone in its place."""
+    """Rows without a point, or with a tombstone instead."""
     stale: int
-    """Points of another version than their row; of a higher one where PostgreSQL was restored."""
+    """Points with another version than their row; a higher version if PostgreSQL was restored."""
     extra: int
     """Points without a row."""
     mended: int
 
     @property
     def total(self) -> int:
-        """Points that were not as PostgreSQL says."""
+        """Number of points that differed from PostgreSQL."""
         return self.missing + self.stale + self.extra

@@ -1,4 +1,4 @@
-"""An ingest as a worker sees it."""
+"""Records of the ingest for workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pinpoint.records.reading import Hint, Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedItem:
-    """A batch item under this worker's lease, with all that reading it needs."""
+    """A batch item under this worker's lease, with all data for its processing."""
 
     id: UUID
     organization_id: UUID
@@ -24,14 +24,14 @@ class ClaimedItem:
     hint: Hint | None
     attempts: int
     arrival: int
-    """Rises with every item that is registered, over all batches."""
+    """Order of arrival of all items, over all batches."""
     batch_id: UUID | None = None
     """For log lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptImage:
-    """A row that an item has become; `face` points into the reading's faces."""
+    """An image row of an item; `face` is an index into the reading's faces."""
 
     id: UUID
     face: int
@@ -40,21 +40,21 @@ class KeptImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What the catalogue made of one reading."""
+    """Result of the upsert of one reading."""
 
     item_id: UUID
     duplicate: Rejected | None
-    """Set where nothing was to be done, with the reason."""
+    """Set if nothing was to be done, with the reason."""
     images: tuple[KeptImage, ...]
     replaced: tuple[str, ...] = ()
-    """Locators of earlier bytes that no row names any more."""
+    """Locators of earlier bytes without a row."""
     waits: bool = False
-    """Nothing was done yet: an original must be brought to its place first."""
+    """Nothing was written yet: an original must be stored first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """A vector for an image, good only for the bytes it was made from."""
+    """A vector of an image, valid only for the bytes it was computed from."""
 
     image_id: UUID
     sha256: str
@@ -63,7 +63,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
-    """A row of the catalogue that lacks vectors of a contract."""
+    """A row of the catalog without vectors of a contract."""
 
     id: UUID
     kind: SourceKind
@@ -74,30 +74,30 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
-    """What is kept of a file, and the rows that its pictures are."""
+    """A stored file and its image rows."""
 
     file: str
     locator: str
-    """Empty where nothing was kept."""
+    """Empty if no file was stored."""
     hint: Hint
-    """The position that the catalogue has: the file need not say it again."""
+    """The position in the catalog: the file need not contain it."""
     whole: bool
-    """Whether the bytes are those that the rows' hash is of; a rendition's are not."""
+    """Whether the bytes match the hash in the rows; those of a rendition do not."""
     images: tuple[StoredImage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reembedded:
-    """What a pass over images without vectors came to; every image is in one of the two."""
+    """Result of a pass over images without vectors; every image is in one of the two fields."""
 
     done: int
     unreachable: Mapping[UUID, Rejected]
-    """Images whose picture is gone, changed or cannot be encoded, with the reason."""
+    """Images with a missing, changed or invalid file, with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grave:
-    """A deleted image whose index point and blob still stand."""
+    """A deleted image whose index point and blob still exist."""
 
     id: UUID
     version: int

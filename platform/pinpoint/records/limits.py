@@ -1,7 +1,7 @@
-"""What the stores can hold: one place for the limits of every text, time and number.
+"""Limits of the stores for every text, time and number.
 
-Checked where a value enters (API, manifest, folder) and again by the worker that stores it. Texts
-are limited in bytes of UTF-8, because a b-tree entry of PostgreSQL may have 2,704 bytes at most.
+Checked at every entry point (API, manifest, folder) and again by the worker that stores the value.
+Texts are limited in bytes of UTF-8, because a b-tree entry of PostgreSQL has 2,704 bytes at most.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Final
 from pinpoint.records.reading import Capture, Hint
 
 INDEXED_BYTES: Final = 2_048
-"""Longest text in a b-tree beside an id of 16 bytes."""
+"""Maximum bytes of a text in a b-tree with an id of 16 bytes."""
 MAX_BYTES: Final[Mapping[str, int]] = {
-    # In b-trees.
+    # Columns in b-trees.
     "name": INDEXED_BYTES,
     "external_id": INDEXED_BYTES,
     "creator": INDEXED_BYTES,
     "sequence": INDEXED_BYTES,
-    # In the index payload, as the group of an image; the source's id comes before it.
+    # In the index payload, as the group of an image; preceded by the source's id.
     "panorama_id": INDEXED_BYTES,
     "licence": INDEXED_BYTES,
     "attribution": INDEXED_BYTES,
     "camera": INDEXED_BYTES,
-    # Paths: Linux allows 4,096 bytes, and a locator writes each byte as three (`%E4`). The indexes
+    # Paths: Linux allows 4,096 bytes, and a locator encodes each byte as three (`%E4`). The indexes
     # of locators are hash indexes, which store no text.
     "file": 4_096,
     "track": 4_096,
@@ -36,15 +36,15 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "root": 4_096,
     "locator": 3 * 4_096 + 64,
 }
-"""Column → most bytes of UTF-8."""
+"""Column → maximum bytes of UTF-8."""
 MAX_ATTRIBUTES_BYTES: Final = 65_536
-"""Most bytes of all attributes of a file, as JSON."""
+"""Maximum bytes of all attributes of a file, as JSON."""
 NOT_STORABLE: Final = "not_storable"
-"""Reason of a value that a store refuses: no valid text, finite number or time of the calendar."""
+"""Reason of a value that cannot be stored: no valid text, finite number or calendar time."""
 TOO_LONG: Final = "text_too_long"
 """Reason of a text over its limit in bytes."""
 BAD_HINT: Final = "bad_hint"
-"""Reason of a stored hint that cannot be read back."""
+"""Reason of a stored hint that cannot be parsed."""
 
 
 class Unstorable(ValueError):
@@ -52,7 +52,7 @@ class Unstorable(ValueError):
 
     Args:
         reason: `not_storable`, `text_too_long` or `bad_hint`.
-        detail: Which value, and what is wrong with it; fit for a user.
+        detail: The value and its problem, in words for a user.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -62,10 +62,10 @@ class Unstorable(ValueError):
 
 
 def check_text(column: str, text: str | None) -> None:
-    """Refuse a text that its column cannot hold.
+    """Reject a text that does not fit its column.
 
     Raises:
-        Unstorable: It is longer than `MAX_BYTES[column]`, or is no valid text.
+        Unstorable: The text is longer than `MAX_BYTES[column]`, or is not valid.
     """
     if text is None:
         return
@@ -73,10 +73,10 @@ def check_text(column: str, text: str | None) -> None:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         raise Unstorable(
-            NOT_STORABLE, f"{column} holds half of a surrogate pair, which is no valid text"
+            NOT_STORABLE, f"{column} contains half of a surrogate pair, which is not valid text"
         ) from error
     if "\x00" in text:
-        raise Unstorable(NOT_STORABLE, f"{column} holds a zero byte")
+        raise Unstorable(NOT_STORABLE, f"{column} contains a zero byte")
     if size > MAX_BYTES[column]:
         raise Unstorable(
             TOO_LONG,
@@ -85,63 +85,63 @@ def check_text(column: str, text: str | None) -> None:
 
 
 def check_number(column: str, number: float | None) -> None:
-    """Refuse a number that is not finite.
+    """Reject a number that is not finite.
 
     Raises:
-        Unstorable: It is NaN, infinite, or too large for a float.
+        Unstorable: The number is NaN, infinite, or too large for a float.
     """
     try:
         finite = number is None or math.isfinite(number)
     except OverflowError:
         finite = False
     if not finite:
-        raise Unstorable(NOT_STORABLE, f"{column} is no finite number")
+        raise Unstorable(NOT_STORABLE, f"{column} is not a finite number")
 
 
 def to_utc(column: str, moment: datetime) -> datetime:
-    """The same moment in UTC; a time without a zone is taken for UTC.
+    """Convert a time to UTC; a time without a zone is interpreted as UTC.
 
     Raises:
-        Unstorable: In UTC it lies outside the years 1 to 9999.
+        Unstorable: In UTC it is outside the years 1 to 9999.
     """
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     try:
         return moment.astimezone(UTC)
     except (OverflowError, ValueError) as error:
-        raise Unstorable(
-            NOT_STORABLE, f"{column} lies outside the years 1 to 9999 in UTC"
-        ) from error
+        raise Unstorable(NOT_STORABLE, f"{column} is outside the years 1 to 9999 in UTC") from error
 
 
 def check_attributes(attributes: Mapping[str, object]) -> None:
-    """Refuse attributes that cannot be stored as JSON.
+    """Reject attributes that cannot be stored as JSON.
 
     Raises:
-        Unstorable: A value is nested or no valid text, or all of them take more than
+        Unstorable: A value is nested or no valid text, or all of them exceed
             `MAX_ATTRIBUTES_BYTES`.
     """
     for name, value in attributes.items():
         if not isinstance(name, str) or not isinstance(value, str | int | float | bool | None):
-            raise Unstorable(NOT_STORABLE, "attributes hold a value that is no text or number")
+            raise Unstorable(NOT_STORABLE, "attributes contain a value that is no text or number")
         for text in (name, value):
             if isinstance(text, str) and not _is_valid(text):
-                raise Unstorable(NOT_STORABLE, "attributes hold a text that is not valid")
+                raise Unstorable(NOT_STORABLE, "attributes contain a text that is not valid")
     try:
         size = len(json.dumps(dict(attributes), ensure_ascii=False).encode())
     except ValueError as error:  # a number of thousands of digits
-        raise Unstorable(NOT_STORABLE, "attributes hold a number of too many digits") from error
+        raise Unstorable(
+            NOT_STORABLE, "attributes contain a number with too many digits"
+        ) from error
     if size > MAX_ATTRIBUTES_BYTES:
         raise Unstorable(
-            TOO_LONG, f"attributes take {size} bytes; at most {MAX_ATTRIBUTES_BYTES} can be stored"
+            TOO_LONG, f"attributes have {size} bytes; at most {MAX_ATTRIBUTES_BYTES} can be stored"
         )
 
 
 def check_hint(hint: Hint) -> None:
-    """Refuse a hint with a value that cannot be stored.
+    """Reject a hint with a value that cannot be stored.
 
     Raises:
-        Unstorable: It has one; the detail names the field.
+        Unstorable: A value cannot be stored; the detail names the field.
     """
     for column in (
         "creator",
@@ -161,10 +161,10 @@ def check_hint(hint: Hint) -> None:
 
 
 def check_item(external_id: str, file: str, locator: str, hint: Hint | None) -> None:
-    """Refuse a file of a batch whose names or hint cannot be stored.
+    """Reject a file of a batch whose names or hint cannot be stored.
 
     Raises:
-        Unstorable: One of them cannot; the detail names it.
+        Unstorable: One of them cannot be stored; the detail names it.
     """
     check_text("external_id", external_id)
     check_text("file", file)
@@ -174,14 +174,14 @@ def check_item(external_id: str, file: str, locator: str, hint: Hint | None) -> 
 
 
 def check_capture(capture: Capture) -> None:
-    """Refuse what a file says of itself where it cannot be stored.
+    """Reject metadata of a file that cannot be stored.
 
     Raises:
-        Unstorable: A value cannot; the detail names it.
+        Unstorable: A value cannot be stored; the detail names it.
     """
     for column in ("camera", "creator", "sequence", "licence", "panorama_id"):
         text = getattr(capture, column)
-        # Cameras write zero bytes; they are taken out when the row is made.
+        # Some cameras write zero bytes; they are removed when the row is built.
         check_text(column, None if text is None else text.replace("\x00", ""))
     for column in ("heading_deg", "altitude_m"):
         check_number(column, getattr(capture, column))

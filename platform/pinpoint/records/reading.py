@@ -1,4 +1,4 @@
-"""What a file says of itself, and what reading it gives."""
+"""Metadata of a file, and the result of decoding it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ TimeSource = Literal[
     "xmp_gps",
     "exif_modified",
 ]
-"""Which time of a file `captured_at` is, in order of precedence; docs/metadata.md has the tags."""
+"""The file's time that `captured_at` holds, in order of precedence; docs/metadata.md lists the
+tags."""
 
 TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)
-"""Values of `Capture.time_source` that come from the file itself. From outside come `manifest`
-(a row), `caller` (fields of an upload) and `manual` (a person's correction)."""
+"""Values of `Capture.time_source` that come from the file itself. Other origins are `manifest` (a
+row), `caller` (fields of an upload) and `manual` (a person's correction)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panorama:
-    """An equirectangular 360° picture (GPano), before it becomes faces."""
+    """An equirectangular 360° image (GPano), before it is split into faces."""
 
     heading_deg: float | None
-    """Compass direction of the picture's centre column."""
+    """Compass direction of the image's center column."""
     full_width_px: int
     full_height_px: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """The values that count for one file, and the layers they were chosen from."""
+    """Merged metadata of one file, and its layers."""
 
     point: Point
     position_source: str
@@ -58,7 +59,7 @@ class Capture:
     sequence: str | None = None
     licence: str | None = None
     panorama_id: str | None = None
-    """Set by a manifest whose rows are faces of one panorama already cut."""
+    """Set by a manifest whose rows are already separate faces of one panorama."""
     panorama: Panorama | None = None
     format: str
     width_px: int
@@ -66,27 +67,27 @@ class Capture:
     sha256: str
     size_bytes: int
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
-    """The attributes that count: the file's, and above them a manifest's."""
+    """Merged attributes: those of a manifest override those of the file."""
     file_attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
-    """What the file says besides its fields."""
+    """Attributes of the file besides its fields."""
     layers: Layers = field(default_factory=dict)
-    """What this reading brought: the file, and where they are there a manifest row and a track."""
+    """Layers of this reading: the file and, if present, a manifest row and a track."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A file that cannot be used, where that was found out, and why."""
+    """A rejected file, with stage and reason."""
 
     file: str
     stage: Literal["find", "read", "check", "decode", "store", "embed", "index"]
     reason: str
-    """A stable word, listed in the README: `no_position`, `null_island`, `undecodable` …"""
+    """A stable identifier, listed in the README: `no_position`, `null_island`, `undecodable` …"""
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One picture to embed: a whole photo, or one face of a panorama."""
+    """One image to embed: a whole photo, or one face of a panorama."""
 
     name: str | None
     """None for a plain photo; `front`, `right`, `back`, `left` for panorama faces."""
@@ -101,7 +102,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """All that one accepted file yields."""
+    """Result of decoding one accepted file."""
 
     capture: Capture
     faces: tuple[Face, ...]
@@ -109,9 +110,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """What the outside says of a file: a manifest row, upload fields, a GPX track. All optional.
+    """Metadata from outside a file: a manifest row, upload fields, a GPX track. All optional.
 
-    A hint's field counts before what the file says of itself (`records.field_layers`).
+    A field of a hint overrides that of the file (`records.field_layers`).
     """
 
     lat: float | None = None
@@ -124,29 +125,29 @@ class Hint:
     licence: str | None = None
     panorama_id: str | None = None
     track: str | None = None
-    """Path of a GPX file, or of a folder with several; used where neither hint nor file has a
-    position but a time is known."""
+    """Path of a GPX file, or of a folder with several; used if neither hint nor file has a position
+    but a time is known."""
     track_name: str | None = None
-    """Which track: its name, a file name, or `FILE#2` for the second track of a file."""
+    """Name of the track: its own name, a file name, or `FILE#2` for the second track of a file."""
     time_zone: str | None = None
-    """What a time of the file without an offset means: an IANA name or an offset."""
+    """Time zone of times without an offset in the file: an IANA name or an offset."""
     camera_clock_offset_s: float | None = None
-    """Seconds to add to times of the camera's clock, never to those of satellites."""
+    """Seconds to add to times of the camera's clock, never to satellite times."""
     position_source: str = "manifest"
     attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
     stored_layers: Layers = field(default_factory=dict)
-    """What the catalog has about the file already; set when an item is claimed, never stored."""
+    """Layers of the file in the catalog; set when an item is claimed, never stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """What a person says about a whole folder or manifest, where its files do not say enough."""
+    """Options of a person for a whole folder or manifest with incomplete metadata."""
 
     track: str | None = None
     """See `Hint.track_name`; also the path of a GPX file."""
     time_zone: str | None = None
-    """See `Hint.time_zone`; holds for the times of a manifest, too."""
+    """See `Hint.time_zone`; also applies to times of a manifest."""
     camera_clock_offset_s: float | None = None
     """See `Hint.camera_clock_offset_s`."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Name of a manifest's column → the column that it means, or `attribute`."""
+    """Name of a manifest's column → canonical column, or `attribute`."""

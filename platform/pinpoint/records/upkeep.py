@@ -1,4 +1,4 @@
-"""How the work stands over all organisations: numbers for the operator, no names and no ids."""
+"""Statistics over all organizations for the operator; no names and no ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pinpoint.records.index import Drift
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep found."""
+    """Result of a sweep."""
 
     released: int
     items: int
@@ -23,7 +23,7 @@ class Swept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Items that ended without an image in the last 24 hours, by reason."""
+    """Number of items without an image in the last 24 hours, for one reason."""
 
     verdict: Literal["rejected", "failed"]
     reason: str
@@ -32,27 +32,27 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSum:
-    """What the workers spent in one stage of the ingest since the database was made."""
+    """Time that workers spent in one stage of the ingest since the database was created."""
 
     slices: int
-    """How often the stage ran; a slice is up to 32 items."""
+    """Number of runs of the stage; a slice has up to 32 items."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What PostgreSQL knows of the work; counts stop at `most`, which then means "at least"."""
+    """Statistics in PostgreSQL; counts stop at `most`, which then means "at least"."""
 
     most: int
     open_items: Mapping[str, int]
-    """`received` (waits to be read) and `stored` (waits for the index)."""
+    """`received` (waits for decoding) and `stored` (waits for the index)."""
     oldest_open_s: float | None
-    """Age of the oldest open item; None where nothing is open."""
+    """Age of the oldest open item; None if no item is open."""
     leases_held: int
     leases_expired: int
     images_pending: int
     images_deleted: int
-    """Rows that wait to be erased."""
+    """Rows that wait for deletion."""
     tombstones: int
     refused_24h: tuple[Refused, ...]
     """Most frequent first."""
@@ -62,4 +62,4 @@ class Totals:
     swept_at: datetime | None
     stages: Mapping[str, StageSum]
     counts: Mapping[str, int]
-    """Since the database was made: `claimed`, `encoded`, `rejected`, `failed`, `released`."""
+    """Since the database was created: `claimed`, `encoded`, `rejected`, `failed`, `released`."""

@@ -1,1 +1,1 @@
-"""PostgreSQL/PostGIS, Qdrant and blobs: everything that outlives a process."""
+"""Persistent storage: PostgreSQL/PostGIS, Qdrant and blobs."""

@@ -1,6 +1,6 @@
-"""Organisations and keys: who there is, and who asks.
+"""Organizations and API keys, and authentication.
 
-A key is `pp_` and 256 random bits; only its SHA-256 is stored, and it is shown once.
+A key is `pp_` and 256 random bits. Only its SHA-256 is stored, and the key is shown once.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from pinpoint.store.tables import api_keys, organizations
 
 
 class Access:
-    """Organisations and keys.
+    """Organizations and API keys.
 
-    The first three methods go through functions that the API's role may call; the rest needs the
-    owner's role.
+    The first three methods call functions that the API's role may run; the others need the owner's
+    role.
     """
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
     def authenticate(self, secret: str) -> Caller:
-        """Who holds this key.
+        """Find the caller of a key.
 
         Raises:
-            NotAuthenticated: The key is unknown or revoked, or its organisation is.
+            NotAuthenticated: The key is unknown or revoked, or its organization is revoked.
         """
         with self._transactions.begin() as unit:
             row = unit.connection.execute(
-                text("SELECT * FROM tenant.authenticate(:secret)"), {"secret": _digest(secret)}
+                text("SELECT * FROM tenant.authenticate(:secret)"), {"secret": _hash_secret(secret)}
             ).one_or_none()
         if row is None:
             raise NotAuthenticated("the key is unknown or was revoked")
@@ -51,32 +51,34 @@ class Access:
         )
 
     def any_keys(self) -> bool:
-        """Whether a key was ever made; from then on nobody is let in without one."""
+        """Whether a key was ever created; from then on every request needs one."""
         with self._transactions.begin() as unit:
             return bool(unit.connection.execute(text("SELECT tenant.any_keys()")).scalar_one())
 
     def caller_for(self, organization: str, scopes: Iterable[Scope] = SCOPES) -> Caller:
-        """Somebody of this organisation, let in by other means than a key.
+        """Caller of this organization that was authenticated without a key.
 
         Raises:
-            NotFound: There is no such organisation.
+            NotFound: No such organization exists.
         """
         with self._transactions.begin() as unit:
-            found = unit.connection.execute(
+            organization_id = unit.connection.execute(
                 text("SELECT tenant.organization_named(:name)"), {"name": organization}
             ).scalar_one()
-        if found is None:
-            raise NotFound(f"no organisation {organization!r}")
-        return Caller(organization_id=found, organization=organization, scopes=frozenset(scopes))
+        if organization_id is None:
+            raise NotFound(f"no organization {organization!r}")
+        return Caller(
+            organization_id=organization_id, organization=organization, scopes=frozenset(scopes)
+        )
 
     def create_organization(self, name: str) -> Organization:
-        """Add an organisation.
+        """Create an organization.
 
         Raises:
             Conflict: The name is taken.
-            BadRequest: The name cannot be used (`store.names`).
+            BadRequest: The name is invalid (`store.names`).
         """
-        check_name(name, "organisation")
+        check_name(name, "organization")
         try:
             limits.check_text("name", name)
         except limits.Unstorable as error:
@@ -85,11 +87,11 @@ class Access:
             with self._transactions.begin() as unit, unit.connection.begin_nested():
                 unit.connection.execute(insert(organizations), {"id": uuid4(), "name": name})
         except IntegrityError as error:
-            raise Conflict(f"an organisation named {name!r} exists already") from error
+            raise Conflict(f"an organization named {name!r} exists already") from error
         return self.organization(name)
 
     def organizations(self) -> list[Organization]:
-        """Organisations in force, by name."""
+        """Organizations that are not revoked, by name."""
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
                 select(organizations)
@@ -99,10 +101,10 @@ class Access:
             return [_to_organization(row) for row in rows]
 
     def organization(self, name: str) -> Organization:
-        """One organisation.
+        """Find an organization that is not revoked.
 
         Raises:
-            NotFound: There is no such organisation.
+            NotFound: No such organization exists.
         """
         with self._transactions.begin() as unit:
             row = unit.connection.execute(
@@ -111,11 +113,11 @@ class Access:
                 )
             ).one_or_none()
         if row is None:
-            raise NotFound(f"no organisation {name!r}")
+            raise NotFound(f"no organization {name!r}")
         return _to_organization(row)
 
     def revoke_organization(self, name: str) -> None:
-        """Shut an organisation out; its rows stay until its sources are erased."""
+        """Revoke an organization; its rows remain until its sources are erased."""
         organization = self.organization(name)
         with self._transactions.begin() as unit:
             unit.connection.execute(
@@ -127,10 +129,10 @@ class Access:
     def create_key(
         self, organization: str, name: str, scopes: Sequence[Scope]
     ) -> tuple[ApiKey, str]:
-        """Make a key; the second value is its secret, which cannot be read again.
+        """Create a key; the second value is its secret, which cannot be read again.
 
         Raises:
-            BadRequest: No scope, or an unknown one.
+            BadRequest: No scope is given, or a scope is unknown.
         """
         unknown = set(scopes) - set(SCOPES)
         if unknown or not scopes:
@@ -145,14 +147,14 @@ class Access:
                     "id": key_id,
                     "organization_id": owner.id,
                     "name": name,
-                    "secret_sha256": _digest(secret),
+                    "secret_sha256": _hash_secret(secret),
                     "scopes": sorted(set(scopes)),
                 },
             )
         return next(key for key in self.keys(organization) if key.id == key_id), secret
 
     def keys(self, organization: str) -> list[ApiKey]:
-        """All keys of an organisation, revoked ones too, oldest first."""
+        """All keys of an organization, including revoked ones, oldest first."""
         owner = self.organization(organization)
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
@@ -163,22 +165,22 @@ class Access:
             return [_to_key(row) for row in rows]
 
     def revoke_key(self, key_id: UUID) -> None:
-        """End a key at once.
+        """Revoke a key immediately.
 
         Raises:
-            NotFound: There is no such key in force.
+            NotFound: No such key exists, or it is revoked.
         """
         with self._transactions.begin() as unit:
-            ended = unit.connection.execute(
+            result = unit.connection.execute(
                 update(api_keys)
                 .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
                 .values(revoked_at=func.now())
             )
-        if ended.rowcount == 0:
+        if result.rowcount == 0:
             raise NotFound(f"no key {key_id} in force")
 
 
-def _digest(secret: str) -> bytes:
+def _hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""`ports.Backlog`: live images that lack vectors of a contract, each call one transaction."""
+"""Live images without vectors of a contract (`ports.Backlog`); each call is one transaction."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pinpoint.store.database import Transactions
 from pinpoint.store.rows import among
 from pinpoint.store.tables import batch_items, embeddings, images, item_images, sources
 
-_LONGEST_S: Final = 180.0
-"""Above what the sessions' own timeouts leave a transaction."""
-_LOOK_S: Final = 0.05
-_AT_ONCE: Final = 10_000
+_MAX_TRANSACTION_S: Final = 180.0
+"""Longer than the timeouts of the sessions allow a transaction to run."""
+_POLL_INTERVAL_S: Final = 0.05
+_DELETE_BATCH: Final = 10_000
 _LIVE = images.c.state.in_(("pending", "indexed"))
-_UNDER_WAY = exists().where(
+_IN_PROGRESS = exists().where(
     item_images.c.image_id == images.c.id,
     item_images.c.done.is_(False),
     batch_items.c.id == item_images.c.item_id,
@@ -30,7 +30,7 @@ _UNDER_WAY = exists().where(
 
 
 class Backlog:
-    """The work list of a re-embedding: what is missing, asked of PostgreSQL every time.
+    """Work list of a re-embedding, read from PostgreSQL at each call.
 
     Args:
         transactions: Units of work on the owner's engine.
@@ -40,7 +40,7 @@ class Backlog:
         self._transactions = transactions
 
     def live(self) -> int:
-        """How many live images there are."""
+        """Number of live images."""
         with self._transactions.begin() as unit:
             counted = select(func.count()).select_from(images).where(_LIVE)
             return int(unit.connection.execute(counted).scalar_one())
@@ -48,60 +48,60 @@ class Backlog:
     def missing(
         self, contract: str, channels: Collection[str], *, under_way: bool = True
     ) -> list[UUID]:
-        """Live images without a vector in each of these channels; those of a file together."""
-        whole = (
+        """Live images that lack a vector in any of these channels, sorted by file."""
+        complete = (
             select(embeddings.c.image_id)
             .where(embeddings.c.contract == contract, embeddings.c.channel.in_(channels))
             .group_by(embeddings.c.image_id)
             .having(func.count() == len(channels))
             .subquery()
         )
-        wanted = (
+        statement = (
             select(images.c.id)
-            .outerjoin(whole, whole.c.image_id == images.c.id)
-            .where(_LIVE, whole.c.image_id.is_(None))
+            .outerjoin(complete, complete.c.image_id == images.c.id)
+            .where(_LIVE, complete.c.image_id.is_(None))
             .order_by(images.c.locator, images.c.id)
         )
         if not under_way:
-            wanted = wanted.where(~_UNDER_WAY)
+            statement = statement.where(~_IN_PROGRESS)
         with self._transactions.begin() as unit:
-            return list(unit.connection.execute(wanted).scalars())
+            return list(unit.connection.execute(statement).scalars())
 
     def forget(self, contract: str) -> int:
-        """Delete all vectors of a contract; returns how many."""
+        """Delete all vectors of a contract; returns their number."""
         key = (embeddings.c.image_id, embeddings.c.contract, embeddings.c.channel)
-        some = select(*key).where(embeddings.c.contract == contract).limit(_AT_ONCE)
-        gone = 0
+        batch = select(*key).where(embeddings.c.contract == contract).limit(_DELETE_BATCH)
+        total = 0
         while True:
             with self._transactions.begin() as unit:
-                done = unit.connection.execute(delete(embeddings).where(tuple_(*key).in_(some)))
-            gone += done.rowcount
-            if done.rowcount < _AT_ONCE:
-                return gone
+                deleted = unit.connection.execute(delete(embeddings).where(tuple_(*key).in_(batch)))
+            total += deleted.rowcount
+            if deleted.rowcount < _DELETE_BATCH:
+                return total
 
     def outlast(self) -> None:
-        """Wait until every transaction that writes now has ended.
+        """Wait until all transactions that are writing now have ended.
 
         Raises:
-            DatabaseUnavailable: One does not end for minutes.
+            DatabaseUnavailable: A transaction does not end within 180 s.
         """
-        begun, until = self._snapshot("xmax"), time.monotonic() + _LONGEST_S
-        while self._snapshot("xmin") < begun:
-            if time.monotonic() > until:
+        horizon, give_up_at = self._read_snapshot_end("xmax"), time.monotonic() + _MAX_TRANSACTION_S
+        while self._read_snapshot_end("xmin") < horizon:
+            if time.monotonic() > give_up_at:
                 raise DatabaseUnavailable(
-                    f"a transaction of before does not end within {_LONGEST_S:g} s; look for it in "
-                    "pg_stat_activity, then run the command again"
+                    f"an older transaction did not end within {_MAX_TRANSACTION_S:g} s; "
+                    "look for it in pg_stat_activity, then run the command again"
                 )
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_INTERVAL_S)
 
-    def _snapshot(self, end: str) -> int:
-        asked = text(f"SELECT pg_snapshot_{end}(pg_current_snapshot())::text::bigint")
+    def _read_snapshot_end(self, end: str) -> int:
+        statement = text(f"SELECT pg_snapshot_{end}(pg_current_snapshot())::text::bigint")
         with self._transactions.begin() as unit:
-            return int(unit.connection.execute(asked).scalar_one())
+            return int(unit.connection.execute(statement).scalar_one())
 
     def files(self, ids: Sequence[UUID]) -> list[StoredFile]:
-        """What is kept of these images' files; images that are gone are left out."""
-        wanted: Select[Any] = (
+        """Stored files of these images; deleted images are omitted."""
+        statement: Select[Any] = (
             select(
                 images.c.id,
                 images.c.kind,
@@ -119,15 +119,15 @@ class Backlog:
             .order_by(images.c.locator, images.c.source_id, images.c.external_id, images.c.id)
         )
         with self._transactions.begin() as unit:
-            rows = unit.connection.execute(wanted).all()
-        # Two sources may keep the same file by reference, each under a name of its own.
+            rows = unit.connection.execute(statement).all()
+        # Two sources may reference the same file, each with its own external id.
         return [
-            _file(list(group))
+            _to_stored_file(list(group))
             for _, group in groupby(rows, key=lambda row: (row.locator, row.external_id))
         ]
 
 
-def _file(rows: Sequence[Row[Any]]) -> StoredFile:
+def _to_stored_file(rows: Sequence[Row[Any]]) -> StoredFile:
     first = rows[0]
     return StoredFile(
         file=first.external_id,

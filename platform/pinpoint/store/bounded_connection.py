@@ -1,8 +1,8 @@
-"""A psycopg connection whose waits end with the request's time budget.
+"""A psycopg connection that limits its waits to the time budget of the request.
 
-`statement_timeout` is the server's, and a server that is stopped or cut off does not keep it. Here
-the client stops waiting; the connection is closed then, for a late reply would be taken for the
-next statement's.
+`statement_timeout` is enforced by the server, and a server that is stopped or cut off does not
+enforce it. Here the client stops waiting. It then closes the connection, because a late response
+would be read as that of the next statement.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from psycopg.errors import _WaitTimeout
 from pinpoint import deadline
 
 LEAST_S: Final = 0.2
-"""For the rollback of a request that is out of time: a server that answers does it in less."""
+"""Minimum wait, for the rollback of a request without time left; a working server needs less."""
 CONNECT_S: Final = 5
-_LEAST_CONNECT_S: Final = 2  # libpq's own minimum
+_MIN_CONNECT_S: Final = 2  # libpq's own minimum
 
 T = TypeVar("T")
 
@@ -28,36 +28,40 @@ class NoAnswerInTime(psycopg.OperationalError):
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """Without a deadline it waits as any other connection."""
+    """A psycopg connection; without a deadline it waits like any other connection."""
 
     @classmethod
     def connect(cls, *arguments: Any, **options: Any) -> Self:
-        """As psycopg's; a new connection takes hardly longer than the request may.
+        """Connect as psycopg does; the wait is limited by the deadline of the request.
 
         Raises:
             NoAnswerInTime: The deadline has passed.
         """
-        now = deadline.current()
-        left = CONNECT_S if now is None else min(CONNECT_S, now.remaining_s())
-        if left <= 0:
+        request_deadline = deadline.current()
+        remaining_s = (
+            CONNECT_S
+            if request_deadline is None
+            else min(CONNECT_S, request_deadline.remaining_s())
+        )
+        if remaining_s <= 0:
             raise NoAnswerInTime("no time left for a new connection")
-        options["connect_timeout"] = max(_LEAST_CONNECT_S, math.ceil(left))
+        options["connect_timeout"] = max(_MIN_CONNECT_S, math.ceil(remaining_s))
         return super().connect(*arguments, **options)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server.
+        """Wait for the server, at most until the deadline of the request.
 
         Raises:
             NoAnswerInTime: The deadline passed; the connection is closed.
         """
-        now = deadline.current()
-        if now is None:
+        request_deadline = deadline.current()
+        if request_deadline is None:
             return super().wait(gen, interval, timeout)
-        left = max(now.remaining_s(), LEAST_S)
-        if timeout is not None and timeout <= left:
+        remaining_s = max(request_deadline.remaining_s(), LEAST_S)
+        if timeout is not None and timeout <= remaining_s:
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, interval, left)
+            return super().wait(gen, interval, remaining_s)
         except _WaitTimeout as error:
             self.close()
             raise NoAnswerInTime("no answer within the request's time budget") from error

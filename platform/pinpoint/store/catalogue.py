@@ -1,4 +1,4 @@
-"""One organisation's rows, read: sources, batches and images."""
+"""Read access to one organization's sources, batches and images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pinpoint.store.tables import (
     thumbnails,
 )
 
-_BYTES, _TEXTS = ARRAY(LargeBinary), ARRAY(Text)
+_BYTES_ARRAY, _TEXT_ARRAY = ARRAY(LargeBinary), ARRAY(Text)
 _LON = func.ST_X(images.c.geom)
 _LAT = func.ST_Y(images.c.geom)
 _IMAGE_COLUMNS = [
@@ -49,7 +49,7 @@ _ITEM_COLUMNS = [column for column in batch_items.c if column.name != "hint"]
 
 
 def select_images() -> Select[Any]:
-    """Live images joined with what users want to know of their source."""
+    """Live images joined with name, license and attribution of their source."""
     return (
         select(
             *_IMAGE_COLUMNS,
@@ -72,112 +72,122 @@ def _as_id(text: str) -> UUID | None:
 
 
 class Reader:
-    """`ports.CatalogueReader` on one unit of work."""
+    """Implements `ports.CatalogueReader` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork) -> None:
         if unit.organization_id is None:
-            raise ValueError("a catalogue needs an organisation")
+            raise ValueError("a catalog reader needs an organization")
         self._unit = unit
         self._connection = unit.connection
         self._organization_id = unit.organization_id
 
-    # The views hold the wall for the API; the owner (CLI, worker) needs the predicate as well.
-    def _mine(self, table: Any) -> Any:
+    # The views isolate tenants for the API; the owner (CLI, worker) needs the predicate as well.
+    def _in_organization(self, table: Any) -> Any:
         return table.c.organization_id == self._organization_id
 
     def sources(self) -> list[Source]:
         """All sources by name, with their number of images."""
         counted = (
             select(neighbourhoods.c.source_id, func.sum(neighbourhoods.c.images).label("images"))
-            .where(self._mine(neighbourhoods))
+            .where(self._in_organization(neighbourhoods))
             .group_by(neighbourhoods.c.source_id)
             .subquery()
         )
         rows = self._connection.execute(
             select(sources, func.coalesce(counted.c.images, 0).label("images"))
             .outerjoin(counted, counted.c.source_id == sources.c.id)
-            .where(self._mine(sources), sources.c.erased_at.is_(None))
+            .where(self._in_organization(sources), sources.c.erased_at.is_(None))
             .order_by(sources.c.name)
         )
-        found = rows.all()
-        roots = list_roots(self._connection, [row.id for row in found])
-        return [to_source(row, int(row.images), roots.get(row.id, [])) for row in found]
+        source_rows = rows.all()
+        roots = list_roots(self._connection, [row.id for row in source_rows])
+        return [to_source(row, int(row.images), roots.get(row.id, [])) for row in source_rows]
 
     def source(self, name_or_id: str | UUID) -> Source:
-        """One source."""
-        wanted = select(sources).where(self._mine(sources), sources.c.erased_at.is_(None))
+        """Find a source by name or id."""
+        statement = select(sources).where(
+            self._in_organization(sources), sources.c.erased_at.is_(None)
+        )
         source_id = name_or_id if isinstance(name_or_id, UUID) else _as_id(name_or_id)
         row = None
         if source_id is not None:
-            row = self._connection.execute(wanted.where(sources.c.id == source_id)).one_or_none()
+            row = self._connection.execute(statement.where(sources.c.id == source_id)).one_or_none()
         if row is None and isinstance(name_or_id, str):
-            row = self._connection.execute(wanted.where(sources.c.name == name_or_id)).one_or_none()
+            row = self._connection.execute(
+                statement.where(sources.c.name == name_or_id)
+            ).one_or_none()
         if row is None:
             raise NotFound(f"no source {name_or_id}")
         counted = self._connection.execute(
             select(func.coalesce(func.sum(neighbourhoods.c.images), 0)).where(
-                self._mine(neighbourhoods), neighbourhoods.c.source_id == row.id
+                self._in_organization(neighbourhoods), neighbourhoods.c.source_id == row.id
             )
         ).scalar_one()
         roots = list_roots(self._connection, [row.id])
         return to_source(row, int(counted), roots.get(row.id, []))
 
     def source_files(self, source_id: UUID, prefix: str) -> Iterator[tuple[str, str | None]]:
-        """External id and locator of each live file whose id begins with `prefix`, by id."""
-        return list_files(self._connection, self._mine(images), source_id, prefix)
+        """External id and locator of each live file with an id that begins with `prefix`, by id."""
+        return list_files(self._connection, self._in_organization(images), source_id, prefix)
 
     def batches(
         self, limit: int = 50, before: UUID | None = None, id_prefix: str | None = None
     ) -> list[Batch]:
-        """Newest first; `before` is the last id of the page before."""
-        wanted = self._batches().order_by(batches.c.created_at.desc(), batches.c.id.desc())
+        """Batches, newest first; `before` is the last id of the previous page."""
+        statement = self._select_batches().order_by(
+            batches.c.created_at.desc(), batches.c.id.desc()
+        )
         if id_prefix is not None:
-            wanted = wanted.where(batches.c.id.between(*listing.id_range(id_prefix)))
+            statement = statement.where(batches.c.id.between(*listing.id_range(id_prefix)))
         if before is not None:
-            edge = self._connection.execute(
-                select(batches.c.created_at).where(self._mine(batches), batches.c.id == before)
+            created_at = self._connection.execute(
+                select(batches.c.created_at).where(
+                    self._in_organization(batches), batches.c.id == before
+                )
             ).scalar_one_or_none()
-            if edge is None:
+            if created_at is None:
                 raise NotFound(f"no batch {before}")
-            wanted = wanted.where(tuple_(batches.c.created_at, batches.c.id) < tuple_(edge, before))
-        rows = self._connection.execute(wanted.limit(limit)).all()
-        counts = self._counts([row.id for row in rows])
+            statement = statement.where(
+                tuple_(batches.c.created_at, batches.c.id) < tuple_(created_at, before)
+            )
+        rows = self._connection.execute(statement.limit(limit)).all()
+        counts = self._count_items([row.id for row in rows])
         return [to_batch(row, counts.get(row.id, {})) for row in rows]
 
     def batch(self, batch_id: UUID) -> Batch:
         """One batch with its counts."""
         row = self._connection.execute(
-            self._batches().where(batches.c.id == batch_id)
+            self._select_batches().where(batches.c.id == batch_id)
         ).one_or_none()
         if row is None:
             raise NotFound(f"no batch {batch_id}")
-        return to_batch(row, self._counts([batch_id]).get(batch_id, {}))
+        return to_batch(row, self._count_items([batch_id]).get(batch_id, {}))
 
-    def _batches(self) -> Select[Any]:
+    def _select_batches(self) -> Select[Any]:
         return (
             select(batches, sources.c.name.label("source_name"))
             .join(sources, sources.c.id == batches.c.source_id)
-            .where(self._mine(batches))
+            .where(self._in_organization(batches))
         )
 
-    def _counts(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
-        """Items by state. Counted, not kept: so the parts always make the whole."""
+    def _count_items(self, ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
+        """Number of items by state, counted at each call: the states always add up to the total."""
         counts: dict[UUID, dict[str, int]] = {}
         for row in self._connection.execute(
             select(batch_items.c.batch_id, batch_items.c.state, func.count().label("items"))
-            .where(self._mine(batch_items), batch_items.c.batch_id.in_(ids))
+            .where(self._in_organization(batch_items), batch_items.c.batch_id.in_(ids))
             .group_by(batch_items.c.batch_id, batch_items.c.state)
         ):
             counts.setdefault(row.batch_id, {})[row.state] = row.items
         return counts
 
     def refused_counts(self, batch_id: UUID) -> dict[str, int]:
-        """Items of a batch that ended without an image, by reason, most frequent first."""
+        """Number of items without an image by reason, most frequent first."""
         counted = func.count().label("items")
         rows = self._connection.execute(
             select(batch_items.c.reason, counted)
             .where(
-                self._mine(batch_items),
+                self._in_organization(batch_items),
                 batch_items.c.batch_id == batch_id,
                 batch_items.c.state.in_(("rejected", "failed")),
             )
@@ -189,45 +199,45 @@ class Reader:
     def batch_items(
         self, batch_id: UUID, *, state: str | None = None, after: int = 0, limit: int = 200
     ) -> list[BatchItem]:
-        """Items in order of arrival with `seq > after`."""
+        """Items with `seq > after`, in order of arrival."""
         self.batch(batch_id)
         if state is not None and state not in (*VERDICTS, "received", "stored"):
-            raise BadRequest(f"no item state {state!r}; there are received, stored and {VERDICTS}")
+            raise BadRequest(f"no item state {state!r}; valid are received, stored and {VERDICTS}")
         image_ids = (
             select(func.array_agg(item_images.c.image_id))
             .where(item_images.c.item_id == batch_items.c.id)
             .scalar_subquery()
         )
-        wanted = (
-            # Without the hint: one that the driver cannot read would hide all other items.
+        statement = (
+            # Without the hint: one unreadable hint would hide all other items.
             select(*_ITEM_COLUMNS, image_ids.label("image_ids"))
-            .where(self._mine(batch_items), batch_items.c.batch_id == batch_id)
+            .where(self._in_organization(batch_items), batch_items.c.batch_id == batch_id)
             .where(batch_items.c.place > after)
             .order_by(batch_items.c.place)
             .limit(limit)
         )
         if state is not None:
-            wanted = wanted.where(batch_items.c.state == state)
-        return [to_item(row) for row in self._connection.execute(wanted)]
+            statement = statement.where(batch_items.c.state == state)
+        return [to_item(row) for row in self._connection.execute(statement)]
 
     def image(self, image_id: UUID) -> Image:
-        """One image; deleted ones are not found."""
-        found = self.images([image_id])
-        if image_id not in found:
+        """Find one image; deleted images are not found."""
+        images_by_id = self.images([image_id])
+        if image_id not in images_by_id:
             raise NotFound(f"no image {image_id}")
-        return found[image_id]
+        return images_by_id[image_id]
 
     def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
-        """Images by id; missing ones are left out."""
-        wanted = select_images().where(self._mine(images), among(images.c.id, ids))
-        return {row.id: to_image(row) for row in self._connection.execute(wanted)}
+        """Images by id; missing images are omitted."""
+        statement = select_images().where(self._in_organization(images), among(images.c.id, ids))
+        return {row.id: to_image(row) for row in self._connection.execute(statement)}
 
     def list_images(
-        self, wanted: ImageFilter, *, limit: int, after: ImagePosition | None = None
+        self, image_filter: ImageFilter, *, limit: int, after: ImagePosition | None = None
     ) -> list[Image]:
-        """A page of images by source name, file name and id, from behind `after` on."""
+        """A page of images after `after`, by source name, file name and id."""
         rows = self._connection.execute(
-            select(sources).where(self._mine(sources), sources.c.erased_at.is_(None))
+            select(sources).where(self._in_organization(sources), sources.c.erased_at.is_(None))
         )
         ids = listing.list_ids(
             self._connection,
@@ -235,24 +245,26 @@ class Reader:
             [
                 source
                 for source in map(to_source, rows)
-                if source.id in (wanted.source_ids or (source.id,))
-                and source.kind in (wanted.source_kinds or (source.kind,))
+                if source.id in (image_filter.source_ids or (source.id,))
+                and source.kind in (image_filter.source_kinds or (source.kind,))
             ],
-            wanted,
+            image_filter,
             after=after,
             limit=limit,
         )
-        found = self.images(ids)
-        return [found[id_] for id_ in ids if id_ in found]
+        images_by_id = self.images(ids)
+        return [images_by_id[id_] for id_ in ids if id_ in images_by_id]
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
-        """What people know images by; missing ones are left out."""
+        """File name, source and position of images; missing images are omitted."""
         if not ids:
             return {}
         rows = self._connection.execute(
             select(images.c.id, images.c.external_id, sources.c.name, _LAT, _LON)
             .join(sources, sources.c.id == images.c.source_id)
-            .where(self._mine(images), among(images.c.id, ids), images.c.state != "deleted")
+            .where(
+                self._in_organization(images), among(images.c.id, ids), images.c.state != "deleted"
+            )
         )
         return {
             id_: ImageLabel(
@@ -262,22 +274,30 @@ class Reader:
         }
 
     def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
-        """By image the other images of identical bytes (and face), by source name and id."""
+        """For each image, the other images of identical bytes (and face), by source name and id."""
         if not images_:
             return {}
-        hashes = sorted({bytes.fromhex(each.sha256) for each in images_})
+        hashes = sorted({bytes.fromhex(image.sha256) for image in images_})
         rows = self._connection.execute(
             select_images()
-            .where(self._mine(images), images.c.sha256 == func.any(cast(hashes, _BYTES)))
+            .where(
+                self._in_organization(images),
+                images.c.sha256 == func.any(cast(hashes, _BYTES_ARRAY)),
+            )
             .where(images.c.state.in_(("pending", "indexed")))
             .order_by(sources.c.name, images.c.id)
         )
-        same: dict[tuple[str, str | None], list[Image]] = {}
+        images_by_content: dict[tuple[str, str | None], list[Image]] = {}
         for row in rows:
             image = to_image(row)
-            same.setdefault((image.sha256, image.face), []).append(image)
-        groups = {own.id: same.get((own.sha256, own.face), []) for own in images_}
-        others = {id_: tuple(one for one in all_ if one.id != id_) for id_, all_ in groups.items()}
+            images_by_content.setdefault((image.sha256, image.face), []).append(image)
+        groups = {
+            image.id: images_by_content.get((image.sha256, image.face), []) for image in images_
+        }
+        others = {
+            id_: tuple(other for other in same_content if other.id != id_)
+            for id_, same_content in groups.items()
+        }
         return {id_: copies for id_, copies in others.items() if copies}
 
     def thumbnail(self, image_id: UUID) -> bytes:
@@ -285,7 +305,9 @@ class Reader:
         data = self._connection.execute(
             select(thumbnails.c.jpeg)
             .join(images, images.c.id == thumbnails.c.image_id)
-            .where(self._mine(images), images.c.id == image_id, images.c.state != "deleted")
+            .where(
+                self._in_organization(images), images.c.id == image_id, images.c.state != "deleted"
+            )
         ).scalar_one_or_none()
         if data is None:
             raise NotFound(f"no image {image_id}")
@@ -294,7 +316,7 @@ class Reader:
     def neighbours(
         self, image_id: UUID, *, radius_m: float, kinds: Sequence[SourceKind] = (), limit: int = 20
     ) -> list[tuple[Image, float]]:
-        """Images near an image with their geodesic distance in metres, nearest first."""
+        """Images near an image with their geodesic distance in meters, nearest first."""
         near = neighbours.around(
             self._connection,
             self.image(image_id),
@@ -303,8 +325,12 @@ class Reader:
             kinds=kinds,
             limit=limit,
         )
-        found = self.images([near_id for near_id, _ in near])
-        return [(found[near_id], distance_m) for near_id, distance_m in near if near_id in found]
+        images_by_id = self.images([near_id for near_id, _ in near])
+        return [
+            (images_by_id[near_id], distance_m)
+            for near_id, distance_m in near
+            if near_id in images_by_id
+        ]
 
     def evidence(
         self,
@@ -315,7 +341,7 @@ class Reader:
         per_kind: int,
         excluded: Collection[UUID] = (),
     ) -> list[Evidence]:
-        """Neighbours of all candidates in one statement: up to `per_kind` of each kind."""
+        """Neighbors of all candidates in one statement: up to `per_kind` of each kind."""
         return neighbours.evidence(
             self._connection,
             candidates,
@@ -330,11 +356,12 @@ class Reader:
         self, *, hashes: Sequence[str], creators: Sequence[str], sequences: Sequence[str]
     ) -> list[UUID]:
         """Images with one of these hashes (SHA-256, hex), creators or sequences, in no order."""
-        same = (
-            images.c.sha256 == func.any(cast([bytes.fromhex(each) for each in hashes], _BYTES)),
-            images.c.creator == func.any(cast(list(creators), _TEXTS)),
-            images.c.sequence == func.any(cast(list(sequences), _TEXTS)),
+        conditions = (
+            images.c.sha256
+            == func.any(cast([bytes.fromhex(digest) for digest in hashes], _BYTES_ARRAY)),
+            images.c.creator == func.any(cast(list(creators), _TEXT_ARRAY)),
+            images.c.sequence == func.any(cast(list(sequences), _TEXT_ARRAY)),
         )
-        # Whatever their state: the index may still hold a row that is deleted or about to change.
-        wanted = select(images.c.id).where(self._mine(images), or_(*same))
-        return list(self._connection.execute(wanted).scalars())
+        # In any state: the index may still contain a row that is deleted or about to change.
+        statement = select(images.c.id).where(self._in_organization(images), or_(*conditions))
+        return list(self._connection.execute(statement).scalars())

@@ -1,4 +1,4 @@
-"""One organisation's rows, changed; what workers must do about it leaves after the commit."""
+"""Write access to one organization's rows; the resulting jobs are sent after the commit."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from pinpoint.store.rows import hint_to_json
 from pinpoint.store.tables import batch_items, batches, images, queries, sources
 
 _POLICIES = ("reference", "copy", "rendition")
-_PAGE = 10_000
-"""Files removed with one statement."""
+_REMOVAL_PAGE = 10_000
+"""Number of files removed by one statement."""
 
 
 class Writer(Reader):
-    """`ports.CatalogueWriter` on one unit of work."""
+    """Implements `ports.CatalogueWriter` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork, chunk: int) -> None:
         super().__init__(unit)
@@ -51,18 +51,18 @@ class Writer(Reader):
         attribution: str | None = None,
         originals: OriginalsPolicy = "copy",
     ) -> Source:
-        """Add a source.
+        """Create a source.
 
         Raises:
             Conflict: The name is taken.
-            BadRequest: Kind or policy is unknown, or the name cannot be used (`store.names`).
+            BadRequest: Kind or policy is unknown, or the name is invalid (`store.names`).
         """
         check_name(name, "source")
         _check_texts(name=name, licence=licence, attribution=attribution)
         if kind not in KINDS:
-            raise BadRequest(f"source kind {kind!r} is unknown; there are {', '.join(KINDS)}")
+            raise BadRequest(f"source kind {kind!r} is unknown; valid are {', '.join(KINDS)}")
         if originals not in _POLICIES:
-            raise BadRequest(f"originals policy {originals!r} is unknown; there are {_POLICIES}")
+            raise BadRequest(f"originals policy {originals!r} is unknown; valid are {_POLICIES}")
         values = {
             "id": uuid4(),
             "organization_id": self._organization_id,
@@ -80,10 +80,10 @@ class Writer(Reader):
         return self.source(name)
 
     def add_root(self, source_id: UUID, root: SourceRoot) -> Source:
-        """Add a folder to a source.
+        """Add a root folder to a source.
 
         Raises:
-            Conflict: The source has a root of that name.
+            Conflict: The source already has a root with this name.
             BadRequest: The name cannot be part of an id.
         """
         self.source(source_id)
@@ -92,51 +92,51 @@ class Writer(Reader):
         return self.source(source_id)
 
     def move_root(self, source_id: UUID, name: str, path: str) -> int:
-        """Say where a root's folder is now; ids stay. Returns how many kept files move along.
+        """Change the path of a root; ids stay. Returns the number of files moved with it.
 
         Raises:
-            NotFound: The source has no root of that name.
+            NotFound: The source has no root with this name.
         """
         self.source(source_id)
         _check_texts(root=path)
         return source_roots.move_root(self._connection, source_id, name, path)
 
     def remove_files(self, source_id: UUID, external_ids: Sequence[str]) -> int:
-        """Leave tombstones on the images of these files; returns how many images."""
-        gone: list[UUID] = []
-        for start in range(0, len(external_ids), _PAGE):
-            page = external_ids[start : start + _PAGE]
-            which = and_(
-                self._mine(images),
+        """Mark the images of these files as deleted; returns the number of images."""
+        deleted: list[UUID] = []
+        for start in range(0, len(external_ids), _REMOVAL_PAGE):
+            page = external_ids[start : start + _REMOVAL_PAGE]
+            condition = and_(
+                self._in_organization(images),
                 images.c.source_id == source_id,
                 images.c.external_id.in_(page),
             )
-            gone += erasing.bury(self._connection, which)
-        self._send(jobs.ERASE_IMAGES, gone)
-        return len(gone)
+            deleted += erasing.bury(self._connection, condition)
+        self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
+        return len(deleted)
 
     def erase_source(self, source_id: UUID) -> int:
-        """Leave tombstones on all its images; a worker removes them, then the source."""
+        """Mark all images as deleted; a worker removes them, then the source."""
         self.source(source_id)
-        # After whoever keeps readings of it now; whoever comes later finds it erased.
+        # The lock waits for writers of this source; later writers see that it is erased.
         erasing.lock_source(self._connection, source_id)
         self._connection.execute(
             update(batches)
-            .where(self._mine(batches), batches.c.source_id == source_id)
+            .where(self._in_organization(batches), batches.c.source_id == source_id)
             .values(closed_at=func.coalesce(batches.c.closed_at, func.now()))
         )
         self._connection.execute(
             update(sources)
-            .where(self._mine(sources), sources.c.id == source_id)
-            # The name is free again at once; the row goes when its last image is gone.
+            .where(self._in_organization(sources), sources.c.id == source_id)
+            # The name becomes free at once; the row is deleted with its last image.
             .values(erased_at=func.now(), name=func.concat("erased:", sources.c.id.cast(Text)))
         )
-        dead = erasing.bury(self._connection, images.c.source_id == source_id)
-        self._send(jobs.ERASE_IMAGES, dead)
-        return len(dead)
+        deleted = erasing.bury(self._connection, images.c.source_id == source_id)
+        self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
+        return len(deleted)
 
     def open_batch(self, source_id: UUID) -> Batch:
-        """Open an upload set."""
+        """Create a batch."""
         source = self.source(source_id)
         batch_id = uuid4()
         self._connection.execute(
@@ -146,15 +146,15 @@ class Writer(Reader):
         return self.batch(batch_id)
 
     def add_items(self, batch_id: UUID, items: Sequence[NewItem]) -> list[UUID]:
-        """Record files and ask for their ingest; returns item ids in order.
+        """Insert files and request their ingest; returns item ids in order.
 
         Raises:
             Conflict: The batch is closed.
         """
         row = self._connection.execute(
             select(batches.c.closed_at)
-            .where(self._mine(batches), batches.c.id == batch_id)
-            # One at a time, so that places in the batch follow each other.
+            .where(self._in_organization(batches), batches.c.id == batch_id)
+            # Locked, so that the positions in the batch are consecutive.
             .with_for_update(key_share=True)
         ).one_or_none()
         if row is None:
@@ -163,65 +163,69 @@ class Writer(Reader):
             raise Conflict(f"batch {batch_id} is closed; open a new one")
         last = self._connection.execute(
             select(func.coalesce(func.max(batch_items.c.place), 0)).where(
-                self._mine(batch_items), batch_items.c.batch_id == batch_id
+                self._in_organization(batch_items), batch_items.c.batch_id == batch_id
             )
         ).scalar_one()
         values = [
-            self._item_values(batch_id, place, item)
-            for place, item in enumerate(items, start=last + 1)
+            self._item_values(batch_id, position, item)
+            for position, item in enumerate(items, start=last + 1)
         ]
         if values:
             self._connection.execute(insert(batch_items), values)
-        self._send(
+        self._enqueue_jobs(
             jobs.INGEST_ITEMS, [value["id"] for value in values if value["state"] == "received"]
         )
         return [value["id"] for value in values]
 
-    def _item_values(self, batch_id: UUID, place: int, item: NewItem) -> dict[str, Any]:
-        refused = item.rejected
+    def _item_values(self, batch_id: UUID, position: int, item: NewItem) -> dict[str, Any]:
+        rejection = item.rejected
         return {
             "id": uuid4(),
             "organization_id": self._organization_id,
             "batch_id": batch_id,
-            "place": place,
+            "place": position,
             "external_id": item.external_id,
             "file": item.file,
             "locator": item.locator,
             "hint": hint_to_json(item.hint),
-            "state": "rejected" if refused else "received",
-            "stage": refused.stage if refused else None,
-            "reason": refused.reason if refused else None,
-            "detail": refused.detail if refused else None,
+            "state": "rejected" if rejection else "received",
+            "stage": rejection.stage if rejection else None,
+            "reason": rejection.reason if rejection else None,
+            "detail": rejection.detail if rejection else None,
         }
 
-    def _send(self, name: jobs.JobName, ids: Sequence[UUID]) -> None:
+    def _enqueue_jobs(self, name: jobs.JobName, ids: Sequence[UUID]) -> None:
         for start in range(0, len(ids), self._chunk):
             self._unit.after_commit(name, ids[start : start + self._chunk])
 
     def close_batch(self, batch_id: UUID) -> Batch:
-        """Say that no more items come; closing twice changes nothing."""
+        """Close a batch to new items; a second call changes nothing."""
         self.batch(batch_id)
         self._connection.execute(
             update(batches)
-            .where(self._mine(batches), batches.c.id == batch_id, batches.c.closed_at.is_(None))
+            .where(
+                self._in_organization(batches),
+                batches.c.id == batch_id,
+                batches.c.closed_at.is_(None),
+            )
             .values(closed_at=func.now())
         )
         return self.batch(batch_id)
 
     def cancel_batch(self, batch_id: UUID) -> int:
-        """Close a batch and give up the items that no worker has begun; returns how many.
+        """Close a batch and cancel the items that no worker has started; returns their number.
 
-        Items under a lease, and those whose rows are kept already, go on to their verdict. Doing
-        it twice changes nothing more. What was uploaded for canceled items is removed by `prune`.
+        Items under a lease, and items with stored rows, continue to their final status. A second
+        call changes nothing. `prune` deletes the uploads of canceled items.
         """
         self.close_batch(batch_id)
         canceled = self._connection.execute(
             update(batch_items)
             .where(
-                self._mine(batch_items),
+                self._in_organization(batch_items),
                 batch_items.c.batch_id == batch_id,
                 batch_items.c.state == "received",
-                # Asked again of the locked row: a worker may have taken it in between.
+                # Evaluated again on the locked row: a worker may have claimed it in between.
                 or_(batch_items.c.lease_until.is_(None), batch_items.c.lease_until < func.now()),
             )
             .values(
@@ -236,18 +240,18 @@ class Writer(Reader):
         return int(canceled.rowcount)
 
     def retry_batch(self, batch_id: UUID) -> int:
-        """Send failed and canceled items again, each once; returns how many.
+        """Process failed and canceled items again, each once; returns their number.
 
-        Items that wait for a worker or are with one are left alone: the sweep finds lost ones.
+        Items that wait for a worker or are claimed are skipped: the sweep recovers lost ones.
         """
         self.batch(batch_id)
-        again = self._connection.execute(
+        retried = self._connection.execute(
             update(batch_items)
             .where(
-                self._mine(batch_items),
+                self._in_organization(batch_items),
                 batch_items.c.batch_id == batch_id,
                 batch_items.c.state.in_(("failed", "canceled")),
-                # Of an erased image nothing is left to try again.
+                # An erased image has no file left to process.
                 batch_items.c.locator != "",
             )
             .values(
@@ -262,43 +266,45 @@ class Writer(Reader):
             )
             .returning(batch_items.c.id)
         )
-        ids = sorted(again.scalars())
-        self._send(jobs.INGEST_ITEMS, ids)
+        ids = sorted(retried.scalars())
+        self._enqueue_jobs(jobs.INGEST_ITEMS, ids)
         return len(ids)
 
     def fix_image(self, image_id: UUID, fix: ImageFix) -> Image:
-        """Set or clear manual values; the version rises and a worker carries it to the index.
+        """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:
-            BadRequest: Nothing would change, or no position would be left.
+            BadRequest: Nothing would change, or no position would remain.
         """
         _check_texts(creator=fix.creator, sequence=fix.sequence, licence=fix.licence)
-        correcting.correct_image(self._connection, image_id, self._mine(images), fix)
-        self._send(jobs.INDEX_IMAGES, [image_id])
+        correcting.correct_image(self._connection, image_id, self._in_organization(images), fix)
+        self._enqueue_jobs(jobs.INDEX_IMAGES, [image_id])
         return self.image(image_id)
 
     def delete_image(self, image_id: UUID) -> None:
-        """Leave a tombstone; a worker removes index point, blob and row."""
+        """Mark an image as deleted; a worker removes index point, blob and row."""
         self.image(image_id)
-        self._send(jobs.ERASE_IMAGES, erasing.bury(self._connection, images.c.id == image_id))
+        self._enqueue_jobs(
+            jobs.ERASE_IMAGES, erasing.bury(self._connection, images.c.id == image_id)
+        )
 
     def log_query(
         self,
-        asked: str,
+        operation: str,
         *,
         key_id: UUID | None,
         photo_sha256: str | None,
         bundle: str,
         index_build: str | None,
     ) -> None:
-        """Write one line of the audit: a hash of the photo, never the photo."""
+        """Write one row of the audit log: a hash of the photo, never the photo."""
         self._connection.execute(
             insert(queries),
             {
                 "id": uuid4(),
                 "organization_id": self._organization_id,
                 "key_id": key_id,
-                "asked": asked,
+                "asked": operation,
                 "photo_sha256": bytes.fromhex(photo_sha256) if photo_sha256 else None,
                 "bundle": bundle,
                 "index_build": index_build,
@@ -307,7 +313,7 @@ class Writer(Reader):
 
 
 def _check_texts(**texts: str | None) -> None:
-    """Refuse a text that its column cannot hold.
+    """Reject a text that does not fit its column.
 
     Raises:
         BadRequest: The message names the field.

@@ -1,8 +1,9 @@
-"""Erasing an organisation, and what time takes: old audit rows.
+"""Deletion of organizations, and of old rows of the audit log.
 
-An organisation is first marked: its name becomes `erased:<id>`, keys and audit go, every image gets
-a tombstone. The row itself goes when its last tombstone does, because until then a slow writer
-could bring a point of it back. All of it can be run again at any moment.
+An organization is first marked as erased: its name becomes `erased:<id>`, keys and audit rows are
+deleted, and every image gets a tombstone. The organization's row is deleted with its last
+tombstone: until then a slow writer could restore a point of it. Every step can be repeated at any
+time.
 """
 
 from __future__ import annotations
@@ -31,35 +32,35 @@ from pinpoint.store.tables import (
 )
 
 DEFAULT: Final = "default"
-"""The organisation that the embedded stack serves while there are no keys; it is always there."""
+"""Organization that the embedded stack uses while no keys exist; it always exists."""
 
-_MARK: Final[ColumnElement[str]] = func.concat("erased:", organizations.c.id.cast(Text))
-_ERASED: Final = organizations.c.name == _MARK
+_ERASED_NAME: Final[ColumnElement[str]] = func.concat("erased:", organizations.c.id.cast(Text))
+_IS_ERASED: Final = organizations.c.name == _ERASED_NAME
 
 
 class Closing:
-    """`ports.Closing` on the owner's engine."""
+    """Implements `ports.Closing` on the owner's engine."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
     def find(self, name_or_id: str) -> UUID:
-        """Id of an organisation, revoked and half erased ones too.
+        """Id of an organization, including revoked and partly erased ones.
 
         Raises:
-            NotFound: There is none of that name or id.
+            NotFound: No organization has this name or id.
         """
-        wanted = select(organizations.c.id).where(
+        statement = select(organizations.c.id).where(
             or_(organizations.c.name == name_or_id, organizations.c.id.cast(Text) == name_or_id)
         )
         with self._transactions.begin() as unit:
-            found: UUID | None = unit.connection.execute(wanted).scalar_one_or_none()
-        if found is None:
-            raise NotFound(f"no organisation {name_or_id!r}")
-        return found
+            organization_id: UUID | None = unit.connection.execute(statement).scalar_one_or_none()
+        if organization_id is None:
+            raise NotFound(f"no organization {name_or_id!r}")
+        return organization_id
 
     def close(self, organization_id: UUID) -> int:
-        """Mark an organisation as erased and bury its images; returns how many."""
+        """Mark an organization as erased and its images as deleted; returns their number."""
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
@@ -71,69 +72,72 @@ class Closing:
                 update(organizations)
                 .where(organizations.c.id == organization_id)
                 .values(
-                    name=_MARK, revoked_at=func.coalesce(organizations.c.revoked_at, func.now())
+                    name=_ERASED_NAME,
+                    revoked_at=func.coalesce(organizations.c.revoked_at, func.now()),
                 )
             )
-            name = upsert(organizations).values(id=uuid4(), name=DEFAULT)
-            connection.execute(name.on_conflict_do_nothing(index_elements=["name"]))
+            default_row = upsert(organizations).values(id=uuid4(), name=DEFAULT)
+            connection.execute(default_row.on_conflict_do_nothing(index_elements=["name"]))
             if keys.rowcount:
-                _keep_the_door_shut(connection)
+                _keep_revoked_key(connection)
             return len(erasing.bury(connection, images.c.organization_id == organization_id))
 
     def graves(self, organization_id: UUID, limit: int) -> list[UUID]:
-        """Deleted images of an organisation that still have a row."""
-        wanted = (
+        """Deleted images of an organization that still have a row."""
+        statement = (
             select(images.c.id)
             .where(images.c.organization_id == organization_id, images.c.state == "deleted")
             .order_by(images.c.id)
             .limit(limit)
         )
         with self._transactions.begin() as unit:
-            return list(unit.connection.execute(wanted).scalars())
+            return list(unit.connection.execute(statement).scalars())
 
     def closed(self) -> list[UUID]:
-        """Organisations that are marked as erased."""
+        """Organizations that are marked as erased."""
         with self._transactions.begin() as unit:
             return list(
-                unit.connection.execute(select(organizations.c.id).where(_ERASED)).scalars()
+                unit.connection.execute(select(organizations.c.id).where(_IS_ERASED)).scalars()
             )
 
     def bytes_may_go(self) -> bool:
-        """Whether no backup is running that may need blobs whose rows are gone."""
+        """Whether no backup is running that may need blobs of deleted rows."""
         with self._transactions.begin() as unit:
             return erasing.bytes_may_go(unit.connection)
 
     def finish(self) -> int:
-        """Remove marked organisations of which nothing is left; returns how many."""
+        """Delete erased organizations without remaining rows; returns their number."""
         with self._transactions.begin() as unit:
             connection = unit.connection
             erasing.remove_empty_sources(connection)
-            left: list[Any] = [
+            remaining: list[Any] = [
                 select(table.c.organization_id)
                 .where(table.c.organization_id == organizations.c.id)
                 .exists()
                 for table in (sources, images, tombstones, queries, api_keys)
             ]
-            gone = connection.execute(delete(organizations).where(_ERASED, *(~one for one in left)))
-            return int(gone.rowcount)
+            deleted = connection.execute(
+                delete(organizations).where(_IS_ERASED, *(~rows for rows in remaining))
+            )
+            return int(deleted.rowcount)
 
     def forget_queries(self, older_than_s: float) -> int:
-        """Remove audit rows older than this; returns how many."""
+        """Delete audit rows older than this; returns their number."""
         with self._transactions.begin() as unit:
-            gone = unit.connection.execute(
+            deleted = unit.connection.execute(
                 delete(queries).where(
                     queries.c.asked_at < func.now() - timedelta(seconds=older_than_s)
                 )
             )
-            return int(gone.rowcount)
+            return int(deleted.rowcount)
 
 
 def _erase_sources(connection: Connection, organization_id: UUID) -> None:
-    """Close all batches and mark all sources; those without an image go at once."""
+    """Close all batches and mark all sources as erased; delete sources without images."""
     mine = select(sources.c.id).where(sources.c.organization_id == organization_id)
     ids: Sequence[UUID] = connection.execute(mine.order_by(sources.c.id)).scalars().all()
     for source_id in ids:
-        # After whoever keeps readings of it now; whoever comes later finds it erased.
+        # The lock waits for writers of this source; later writers see that it is erased.
         erasing.lock_source(connection, source_id)
     connection.execute(
         update(batches)
@@ -151,18 +155,18 @@ def _erase_sources(connection: Connection, organization_id: UUID) -> None:
             root=None,
         )
     )
-    # Paths name people and places; the sources themselves go with their last image.
+    # Paths contain names of people and places; the sources are deleted with their last image.
     connection.execute(
         delete(source_roots).where(source_roots.c.organization_id == organization_id)
     )
     erasing.remove_empty_sources(connection)
 
 
-def _keep_the_door_shut(connection: Connection) -> None:
-    """If the last keys went, leave a dead one.
+def _keep_revoked_key(connection: Connection) -> None:
+    """Insert a revoked key if no key remains.
 
-    Where no key was ever made the embedded stack lets everybody on the machine in; erasing an
-    organisation must not bring that back.
+    An installation that never had a key allows unauthenticated access from its machine; deletion of
+    an organization must not restore that.
     """
     if connection.execute(select(api_keys.c.id).limit(1)).one_or_none() is not None:
         return

@@ -1,4 +1,4 @@
-"""Columns and references that several tables share."""
+"""Columns, references and indexes that several tables share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinpoint.records import SourceKind
 
 
 def when(name: str, *, stamped: bool = False) -> Column[Any]:
-    """A point in time; `stamped` ones are set by the database and never null."""
+    """Timestamp column; `stamped` columns are set by the database and never null."""
     return Column(
         name,
         DateTime(timezone=True),
@@ -28,12 +28,12 @@ def when(name: str, *, stamped: bool = False) -> Column[Any]:
 
 
 def organization() -> Column[Any]:
-    """Whose row it is."""
+    """Column with the organization that owns the row."""
     return Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False)
 
 
 def within(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConstraint:
-    """A row's parent is its own organisation's: no id of another's can be named."""
+    """Foreign key within one organization: a row cannot reference a parent of another one."""
     return ForeignKeyConstraint(
         ["organization_id", column],
         [f"{parent}.organization_id", f"{parent}.id"],
@@ -42,9 +42,9 @@ def within(parent: str, column: str, *, cascade: bool = True) -> ForeignKeyConst
 
 
 def near(kind: SourceKind) -> Index:
-    """The spatial index of evidence of one kind, led by the organisation.
+    """Spatial index for evidence of one kind, with the organization as leading column.
 
-    So neither a crowd of another kind nor another organisation's is walked through (measured in a
+    A search then reads neither images of another kind nor of another organization (measured in a
     square of 5,000 images of the other kind: 724 ms to 9 ms).
     """
     return Index(
@@ -57,11 +57,11 @@ def near(kind: SourceKind) -> Index:
 
 
 KINSHIP: Final = ("creator", "sequence", "sha256")
-"""Columns of `images` whose equal values say that images belong together."""
+"""Columns of `images` with equal values for images that belong together."""
 
 
 def kin(column: str) -> Index:
-    """The index that finds an organisation's images with one value of a column."""
+    """Index of an organization's images by one value of a column."""
     return Index(
         f"ix_images_organization_id_{column}",
         "organization_id",

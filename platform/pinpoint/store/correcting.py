@@ -1,4 +1,4 @@
-"""Values that a person sets or clears: the layer `manual` of one image, and its columns anew."""
+"""Manual corrections: the layer `manual` of one image, and the columns derived from it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from pinpoint.store.tables import images
 def correct_image(
     connection: Connection, image_id: UUID, mine: ColumnElement[bool], fix: ImageFix
 ) -> None:
-    """Set and clear manual values of an image; its version rises and it waits for the index.
+    """Set and clear manual values of an image. Its version increases and it becomes pending.
 
     Args:
-        connection: Of the unit of work.
-        image_id: The image.
-        mine: Whose rows may be changed.
-        fix: What is set and cleared.
+        connection: Connection of the unit of work.
+        image_id: Id of the image.
+        mine: Condition on the rows that may be changed.
+        fix: Values to set and fields to clear.
 
     Raises:
-        NotFound: There is no such image, or it is deleted.
-        BadRequest: Nothing would change, or the image would be left without a position.
+        NotFound: No such image exists, or it is deleted.
+        BadRequest: Nothing would change, or no position would remain.
     """
     row = connection.execute(
         select(images, func.ST_X(images.c.geom).label("lon"), func.ST_Y(images.c.geom).label("lat"))
@@ -67,20 +67,20 @@ def correct_image(
 
 
 def correct_layers(stored: dict[LayerName, Layer], fix: ImageFix) -> dict[LayerName, Layer]:
-    """A row's layers after a correction.
+    """Apply a correction to a row's layers.
 
     Raises:
-        BadRequest: Nothing is set, and none of the fields to clear was set manually.
+        BadRequest: No value is set, and no field to clear has a manual value.
     """
     manual = stored.get("manual", Layer())
-    given = clean_layer(_read_fix(fix))
+    new_values = clean_layer(_read_fix(fix))
     cleared = clear_fields(manual, fix.clear)
-    if given.empty and cleared == manual:
+    if new_values.empty and cleared == manual:
         if fix.clear:
             names = ", ".join(sorted(fix.clear))
             raise BadRequest(f"nothing to clear: {names} was not set manually")
         raise BadRequest("nothing to fix: give at least one field")
-    changed: dict[LayerName, Layer] = {**stored, "manual": overlay_layer(cleared, given)}
+    changed: dict[LayerName, Layer] = {**stored, "manual": overlay_layer(cleared, new_values)}
     return {name: layer for name, layer in changed.items() if not layer.empty}
 
 

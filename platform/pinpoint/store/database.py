@@ -1,8 +1,8 @@
-"""Connections, roles and units of work. The only module that commits.
+"""Connections, roles and units of work. Only this module commits.
 
-Two logins. The *owner* (migrations, workers, operators) sees the base tables. The *API* has no
-right on them: its search path leads to views that show one organisation, named by
-`pinpoint.org`, which is set for one transaction at a time.
+Two logins. The *owner* (migrations, workers, operators) uses the base tables. The *API* has no
+right on them: its search path contains views of one organization, selected by `pinpoint.org`, which
+is set per transaction.
 """
 
 from __future__ import annotations
@@ -31,29 +31,32 @@ from pinpoint.store.bounded_connection import BoundedConnection, NoAnswerInTime
 
 _log = logs.get(__name__)
 
-_POOL: dict[str, Any] = {
+_POOL_OPTIONS: dict[str, Any] = {
     "pool_size": 8,
     "max_overflow": 24,
     "pool_timeout": 3,
-    # A server that was restarted leaves dead connections in the pool; this finds them first.
+    # A restarted server leaves dead connections in the pool; this check finds them first.
     "pool_pre_ping": True,
 }
-# Long enough for any statement of ours; short enough that a stopped process frees its row locks.
-_GUARDS = "-c statement_timeout=120s -c idle_in_transaction_session_timeout=120s"
+# Long enough for any statement of Pinpoint; short enough to free the row locks of a stopped
+# process.
+_TIMEOUT_OPTIONS = "-c statement_timeout=120s -c idle_in_transaction_session_timeout=120s"
 
 
-def _engine(url: str, search_path: str, *, take_role: str | None = None) -> Engine:
+def _create_engine(url: str, search_path: str, *, take_role: str | None = None) -> Engine:
     if url.startswith(("postgresql://", "postgres://")):
         url = "postgresql+psycopg://" + url.split("://", 1)[1]
     if not url.startswith("postgresql+psycopg://"):
         raise Misconfigured(f"the database URL must begin with postgresql://, not {url[:20]!r}…")
-    options = f"-c search_path={search_path} -c TimeZone=UTC {_GUARDS}"
+    options = f"-c search_path={search_path} -c TimeZone=UTC {_TIMEOUT_OPTIONS}"
     engine = create_engine(
-        url, connect_args={"options": options, "connect_timeout": 5}, future=True, **_POOL
+        url, connect_args={"options": options, "connect_timeout": 5}, future=True, **_POOL_OPTIONS
     )
 
     @event.listens_for(engine, "do_connect")
-    def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> BoundedConnection:
+    def _connect_bounded(
+        _dialect: Any, _record: Any, arguments: Any, options: Any
+    ) -> BoundedConnection:
         return BoundedConnection.connect(*arguments, **options)
 
     if take_role:
@@ -68,22 +71,23 @@ def _engine(url: str, search_path: str, *, take_role: str | None = None) -> Engi
 
 
 def owner_engine(url: str) -> Engine:
-    """Engine of the owner: base tables of every organisation."""
-    return _engine(url, "pinpoint,public")
+    """Engine of the owner: base tables of all organizations."""
+    return _create_engine(url, "pinpoint,public")
 
 
 def api_engine(url: str, *, own_login: bool) -> Engine:
-    """Engine of the API: views of one organisation at a time.
+    """Engine of the API: views of one organization at a time.
 
     Args:
-        url: The API's own login, or the owner's.
-        own_login: False where `url` is the owner's; every connection then takes the API's role.
+        url: URL with the login of the API or of the owner.
+        own_login: False if `url` has the owner's login; every connection then switches to the API's
+            role.
     """
-    return _engine(url, "tenant,public", take_role=None if own_login else "pinpoint_api")
+    return _create_engine(url, "tenant,public", take_role=None if own_login else "pinpoint_api")
 
 
 def migrations_folder() -> Path:
-    """Where the migrations lie: beside the checkout this package runs from.
+    """Folder of the migrations in the checkout that this package runs from.
 
     Raises:
         Misconfigured: The package was installed without its checkout.
@@ -96,7 +100,7 @@ def migrations_folder() -> Path:
 
 @cache
 def head_revision() -> str:
-    """The schema revision this code wants."""
+    """Schema revision that this code requires."""
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.set_main_option("path_separator", "os")
@@ -107,7 +111,7 @@ def head_revision() -> str:
 
 
 class UnitOfWork:
-    """One transaction: its connection, its organisation, and the jobs that leave after it."""
+    """One transaction: its connection, its organization, and the jobs to send after the commit."""
 
     def __init__(self, connection: Connection, organization_id: UUID | None) -> None:
         self.connection = connection
@@ -115,17 +119,17 @@ class UnitOfWork:
         self.jobs: list[tuple[JobName, tuple[UUID, ...]]] = []
 
     def after_commit(self, name: JobName, ids: Sequence[UUID]) -> None:
-        """Send this job once the transaction is durable; forget it if it is rolled back."""
+        """Send this job after the commit; a rollback discards it."""
         self.jobs.append((name, tuple(ids)))
 
 
 class Transactions:
-    """Hands out units of work on one engine.
+    """Opens units of work on one engine.
 
     Args:
-        engine: Connections.
-        queue: Takes the jobs of committed units.
-        breaker: Leaves a database alone that does not answer; None asks it every time.
+        engine: Engine with the connection pool.
+        queue: Receives the jobs of committed units.
+        breaker: Circuit breaker; None sends every statement.
     """
 
     def __init__(
@@ -142,51 +146,51 @@ class Transactions:
     def begin(
         self, organization_id: UUID | None = None, *, read_only: bool = False
     ) -> Iterator[UnitOfWork]:
-        """Open a transaction; leaving without an error commits it and then sends its jobs.
+        """Open a transaction. Without an error it is committed, and its jobs are sent.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer.
         """
-        with self._attempt(), _translated(), self.engine.connect() as connection:
+        with self._attempt(), _translate_errors(), self.engine.connect() as connection:
             if read_only:
                 connection.execute(text("SET TRANSACTION READ ONLY"))
-            _configure(connection, organization_id)
+            _set_session_values(connection, organization_id)
             unit = UnitOfWork(connection, organization_id)
             yield unit
             connection.commit()
-        self._send(unit.jobs)
+        self._send_jobs(unit.jobs)
 
-    def _send(self, jobs: Sequence[tuple[JobName, tuple[UUID, ...]]]) -> None:
+    def _send_jobs(self, jobs: Sequence[tuple[JobName, tuple[UUID, ...]]]) -> None:
         for name, ids in jobs:
             if self._queue is None:
                 continue
             try:
                 self._queue.send(name, ids)
             except BrokerUnavailable as error:
-                # The rows are durable and the sweep sends them again, so this loses only time.
+                # The rows are durable and the sweep sends the job again, so this only costs time.
                 _log.warning("job not sent; the sweep will", job=name, reason=error.message)
 
     def check(self) -> None:
         """Raise `DatabaseUnavailable` unless PostgreSQL answers at this code's revision."""
-        wanted = head_revision()
+        expected = head_revision()
         try:
-            with self._attempt(), _translated(), self.engine.connect() as connection:
-                found = connection.execute(text("SELECT tenant.revision()")).scalar()
+            with self._attempt(), _translate_errors(), self.engine.connect() as connection:
+                actual = connection.execute(text("SELECT tenant.revision()")).scalar()
         except ProgrammingError:
-            found = "none"
-        if found != wanted:
+            actual = "none"
+        if actual != expected:
             raise DatabaseUnavailable(
-                f"the database is at schema revision {found}, this code wants {wanted}: "
+                f"the database is at schema revision {actual}, this code requires {expected}: "
                 "run `pinpoint up` or `alembic upgrade head`"
             )
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 def did_not_answer(error: BaseException) -> bool:
-    """Whether an error of a unit of work means that PostgreSQL is away, and not merely busy."""
+    """Whether an error of a unit of work means that PostgreSQL is down, not merely busy."""
     cause = error.__cause__
     if not isinstance(error, DatabaseUnavailable) or not isinstance(cause, DBAPIError):
         return False
@@ -195,67 +199,68 @@ def did_not_answer(error: BaseException) -> bool:
 
 
 def refuse_database() -> DatabaseUnavailable:
-    """The error of a call that the database's circuit breaker does not let through."""
+    """Error of a call that the circuit breaker of the database rejects."""
     return DatabaseUnavailable("PostgreSQL did not answer the last calls; try again shortly")
 
 
-def _configure(connection: Connection, organization_id: UUID | None) -> None:
-    """Name the organization and the statements' time limit to this transaction, in one trip."""
+def _set_session_values(connection: Connection, organization_id: UUID | None) -> None:
+    """Set the organization and the statement timeout of this transaction, in one round trip."""
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
     if deadline.current() is not None:
-        # The client stops waiting by itself; this stops the server's work for nobody.
+        # The client stops waiting by itself; this also stops the statement on the server.
         limit_ms = max(1, round(deadline.bounded_s(120.0) * 1_000))
         values["statement_timeout"] = str(limit_ms)
     if values:
         calls = ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(values))
-        given = {f"v{n}": value for n, value in enumerate(values.values())}
-        connection.execute(text(f"SELECT {calls}"), given)
+        parameters = {f"v{n}": value for n, value in enumerate(values.values())}
+        connection.execute(text(f"SELECT {calls}"), parameters)
 
 
-_OUTAGES = ("08", "25006", "25P03", "28", "40", "53", "55", "57", "58")
-"""SQLSTATEs, or classes of them, that say nothing of the values in a statement: no connection, a
-server that has become read-only, an idle limit, a refused login, a deadlock, no memory, disk or
-connection left, a lock or time limit, a shutdown, a failing disk."""
-_REFUSED = ("22", "54")
-"""Classes of SQLSTATE of values that cannot be stored: no such time or text, too long for an index.
-psycopg files 54 ("index row size exceeds …") under OperationalError."""
+_OUTAGE_STATES = ("08", "25006", "25P03", "28", "40", "53", "55", "57", "58")
+"""SQLSTATEs, or classes of them, that do not concern the values of a statement. These are: no
+connection, a server that became read-only, an idle limit, a rejected login, a deadlock, no memory,
+disk or connection left, a lock or time limit, a shutdown, a failing disk."""
+_REJECTED_STATES = ("22", "54")
+"""Classes of SQLSTATE of values that cannot be stored: an invalid time or text, or too long for an
+index. psycopg files 54 ("index row size exceeds …") under OperationalError."""
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Driver errors that mean 'not there now' or 'not this value' become ours; the rest are bugs.
+def _translate_errors() -> Iterator[None]:
+    """Translate driver errors about outages and invalid values; other errors are bugs and pass.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the same statement may work later.
-        BadRequest: PostgreSQL refuses a value (`not_storable`); it will refuse it again.
+        BadRequest: PostgreSQL rejects a value (`not_storable`), and will reject it again.
 
-    The driver's own words name sockets and paths, so they stay in the chain for the log.
+    The driver's messages contain sockets and paths, so they remain in the exception chain for the
+    log.
     """
     try:
         yield
     except PoolTimeout as error:
         raise DatabaseUnavailable("no database connection was free; try again") from error
-    except UnicodeEncodeError as error:  # the driver meets half of a surrogate pair
-        raise _not_storable() from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise _not_storable_error() from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
-        if state.startswith(_REFUSED) or (not state and isinstance(error, DataError)):
-            raise _not_storable() from error
+        if state.startswith(_REJECTED_STATES) or (not state and isinstance(error, DataError)):
+            raise _not_storable_error() from error
         if isinstance(error.orig, NoAnswerInTime | QueryCanceled):
-            raise DatabaseUnavailable("PostgreSQL gave no answer in time; try again") from error
+            raise DatabaseUnavailable("PostgreSQL did not answer in time; try again") from error
         if error.connection_invalidated:
             raise DatabaseUnavailable("the connection to PostgreSQL was lost; try again") from error
         # Without a SQLSTATE the server was not reached.
-        if state.startswith(_OUTAGES) or (not state and isinstance(error, OperationalError)):
+        if state.startswith(_OUTAGE_STATES) or (not state and isinstance(error, OperationalError)):
             raise DatabaseUnavailable(
                 "PostgreSQL does not answer; `pinpoint status` shows whether it runs"
             ) from error
         raise
 
 
-def _not_storable() -> BadRequest:
+def _not_storable_error() -> BadRequest:
     return BadRequest(
-        "a value cannot be stored: it is too long, or no text, number or time that PostgreSQL "
-        "holds",
+        "a value cannot be stored: it is too long, or not a text, number or time that "
+        "PostgreSQL supports",
         reason=limits.NOT_STORABLE,
     )

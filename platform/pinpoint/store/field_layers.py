@@ -1,4 +1,4 @@
-"""Layers of an image's fields as JSON, and the columns of `images` that follow from them."""
+"""Columns of `images` that are derived from the layers of its fields."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from pinpoint.store.rows import geography, jsonable
 from pinpoint.store.tables import batch_items, batches, images
 
 PROVENANCE: Final = ("position_source", "time_source", "warnings", "manual_fields", "field_layers")
-"""Columns that say where values come from; the index does not hold them."""
-_TEXTS: Final = ("creator", "sequence", "licence", "panorama_id")
+"""Columns with the origin of values; the index does not hold them."""
+_TEXT_FIELDS: Final = ("creator", "sequence", "licence", "panorama_id")
 
 
 def clean_layer(layer: Layer) -> Layer:
-    """The layer with texts as PostgreSQL takes them: cameras do write NUL."""
-    texts = {name: clean_text(getattr(layer, name)) for name in _TEXTS}
-    warnings = tuple(text for one in layer.warnings if (text := clean_text(one)))
+    """Clean the texts of a layer for PostgreSQL: some cameras write NUL characters."""
+    texts = {name: clean_text(getattr(layer, name)) for name in _TEXT_FIELDS}
+    warnings = tuple(text for warning in layer.warnings if (text := clean_text(warning)))
     return dataclasses.replace(
         layer,
         **texts,  # type: ignore[arg-type]
@@ -41,16 +41,16 @@ def clean_layer(layer: Layer) -> Layer:
 
 
 def clean_text(value: str | None) -> str | None:
-    """Text without NUL and outer blanks; None where nothing is left."""
+    """Text without NUL characters and outer blanks; None if nothing remains."""
     return value.replace("\x00", "").strip() or None if value else None
 
 
 def columns_of(layers: Layers, point: Point, merged: MergedFields) -> dict[str, Any]:
-    """The columns of `images` that follow from a row's layers.
+    """Compute the columns of `images` that depend on a row's layers.
 
     Args:
         layers: The row's layers.
-        point: The merged position, which every row has.
+        point: The merged position; every row has one.
         merged: `merge_layers(layers)`.
     """
     cells = cells_of(point)
@@ -70,10 +70,10 @@ def columns_of(layers: Layers, point: Point, merged: MergedFields) -> dict[str, 
 
 
 def with_stored_layers(connection: Connection, items: Sequence[ClaimedItem]) -> list[ClaimedItem]:
-    """The items with what the catalog holds about their files already.
+    """Add to each item the layers that the catalog already holds for its file.
 
-    So a file that says nothing of its position is read when a person or a manifest gave one. The
-    row is looked at again when the reading is kept; this is only for the reader.
+    A file without a position can then be read if a person or a manifest gave one. The row is
+    checked again when the reading is stored; this result is only for the reader.
     """
     if not items:
         return []
@@ -92,7 +92,7 @@ def with_stored_layers(connection: Connection, items: Sequence[ClaimedItem]) -> 
             & (images.c.state != "deleted"),
         )
         .where(batch_items.c.id.in_([item.id for item in items]))
-        # Of the faces of a panorama, which have one file, the first by id counts below.
+        # For the faces of a panorama, which share one file, the first face by id counts below.
         .order_by(images.c.id.desc())
     )
     stored: dict[UUID, Layers] = {row.item_id: _stored_layers(row) for row in rows}
@@ -108,7 +108,7 @@ def with_stored_layers(connection: Connection, items: Sequence[ClaimedItem]) -> 
 
 
 def _stored_layers(row: Any) -> dict[LayerName, Layer]:
-    """The layers that a new reading does not replace; of a face without its own heading."""
+    """Layers that a new reading does not replace; for a face without its own heading."""
     layers = layers_of_row(row)
     layers.pop("file", None)
     if row.face is None:

@@ -1,4 +1,4 @@
-"""`ports.Gallery`: rows of a source and the places of their pictures, read as the owner."""
+"""Training rows of a source with the paths of their files (`ports.Gallery`), read as the owner."""
 
 from __future__ import annotations
 
@@ -13,63 +13,65 @@ from pinpoint.records import Point, TrainingRow, TrainingSource
 from pinpoint.store.database import Transactions, UnitOfWork
 from pinpoint.store.tables import images, organizations, sources
 
-_WORDS: Final = ("external_id", "face", "panorama_id", "kind", "creator", "sequence")
-_FILE: Final = ("sha256", "size_bytes", "locator", "state")
-_ROWS: Final[Select[Any]] = (
+_NAME_COLUMNS: Final = ("external_id", "face", "panorama_id", "kind", "creator", "sequence")
+_FILE_COLUMNS: Final = ("sha256", "size_bytes", "locator", "state")
+_SELECT_ROWS: Final[Select[Any]] = (
     select(
-        *(images.c[name] for name in (*_WORDS, *_FILE)),
+        *(images.c[name] for name in (*_NAME_COLUMNS, *_FILE_COLUMNS)),
         func.ST_Y(images.c.geom).label("lat"),
         func.ST_X(images.c.geom).label("lon"),
     )
     .where(images.c.state != "deleted")
-    # By bytes, so that the order is that of every machine.
+    # Ordered by bytes, so that the order is the same on every machine.
     .order_by(images.c.external_id.collate("C"), images.c.face.collate("C"))
 )
 
 
 class Gallery:
-    """The catalogue as training sees it.
+    """Catalog access of training.
 
     Args:
         transactions: Units of work on the owner's engine.
-        blobs: Knows where kept bytes lie.
+        blobs: Blob store with the stored files.
     """
 
     def __init__(self, transactions: Transactions, blobs: BlobStore) -> None:
         self._transactions, self._blobs = transactions, blobs
 
     def read(self, source: str, organization: str) -> TrainingSource:
-        """One source's rows, by external id and face.
+        """Read one source's rows, by external id and face.
 
         Raises:
-            NotFound: There is no such organisation, or no such source in it.
+            NotFound: No such organization exists, or it has no such source.
         """
         with self._transactions.begin(read_only=True) as unit:
-            owner = _named(unit, organizations, organization, organizations.c.revoked_at.is_(None))
+            owner = _find_by_name_or_id(
+                unit, organizations, organization, organizations.c.revoked_at.is_(None)
+            )
             if owner is None:
-                raise NotFound(f"no organisation {organization!r}")
-            mine = (sources.c.organization_id == owner.id) & sources.c.erased_at.is_(None)
-            found = _named(unit, sources, source, mine)
-            if found is None:
+                raise NotFound(f"no organization {organization!r}")
+            is_own = (sources.c.organization_id == owner.id) & sources.c.erased_at.is_(None)
+            source_row = _find_by_name_or_id(unit, sources, source, is_own)
+            if source_row is None:
                 others = unit.connection.execute(
-                    select(sources.c.name).where(mine).order_by(sources.c.name)
+                    select(sources.c.name).where(is_own).order_by(sources.c.name)
                 ).scalars()
                 raise NotFound(
-                    f"no source {source!r} in organisation {owner.name}; "
+                    f"no source {source!r} in organization {owner.name}; "
                     f"there are: {', '.join(others) or 'none'}"
                 )
-            wanted = _ROWS.where(
-                images.c.organization_id == owner.id, images.c.source_id == found.id
+            statement = _SELECT_ROWS.where(
+                images.c.organization_id == owner.id, images.c.source_id == source_row.id
             )
-            rows = unit.connection.execute(wanted).all()
-        whole = found.originals != "rendition"
+            rows = unit.connection.execute(statement).all()
+        has_originals = source_row.originals != "rendition"
         return TrainingSource(
             organization=owner.name,
-            name=found.name,
-            rows=tuple(self._row(row, found.id, whole) for row in rows),
+            name=source_row.name,
+            rows=tuple(self._to_training_row(row, source_row.id, has_originals) for row in rows),
         )
 
-    def _row(self, row: Row[Any], source_id: UUID, whole: bool) -> TrainingRow:
+    def _to_training_row(self, row: Row[Any], source_id: UUID, has_original: bool) -> TrainingRow:
         panorama = row.panorama_id and row.panorama_id.removeprefix(f"{source_id}/")
         return TrainingRow(
             external_id=row.external_id,
@@ -79,26 +81,26 @@ class Gallery:
             point=Point(lat=row.lat, lon=row.lon),
             creator=row.creator,
             sequence=row.sequence,
-            sha256=row.sha256.hex() if whole else None,
+            sha256=row.sha256.hex() if has_original else None,
             size_bytes=row.size_bytes,
-            path=self._path(row.locator),
+            path=self._find_path(row.locator),
             state=row.state,
         )
 
-    def _path(self, locator: str | None) -> str | None:
+    def _find_path(self, locator: str | None) -> str | None:
         try:
             return self._blobs.path(locator) if locator else None
         except NotFound:
             return None
 
 
-def _named(
-    unit: UnitOfWork, table: Any, name_or_id: str, where: ColumnElement[bool]
+def _find_by_name_or_id(
+    unit: UnitOfWork, table: Any, name_or_id: str, condition: ColumnElement[bool]
 ) -> Row[Any] | None:
-    """The row of that id, else that of the name."""
+    """Find a row by id, else by name."""
     try:
-        wanted = or_(table.c.id == UUID(name_or_id), table.c.name == name_or_id)
+        name_or_id_matches = or_(table.c.id == UUID(name_or_id), table.c.name == name_or_id)
     except ValueError:
-        wanted = table.c.name == name_or_id
-    found = unit.connection.execute(select(table).where(where, wanted)).all()
-    return min(found, key=lambda row: row.name == name_or_id, default=None)
+        name_or_id_matches = table.c.name == name_or_id
+    matches = unit.connection.execute(select(table).where(condition, name_or_id_matches)).all()
+    return min(matches, key=lambda row: row.name == name_or_id, default=None)

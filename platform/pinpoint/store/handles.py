@@ -1,4 +1,4 @@
-"""`ports.Database`: units of work that come with one organisation's catalogue."""
+"""Units of work with one organization's catalog (`ports.Database`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pinpoint.store.database import Transactions
 
 
 class CatalogueDatabase:
-    """Readers and writers on one engine.
+    """Opens catalog readers and writers on one engine.
 
     Args:
         transactions: Units of work.
-        chunk: Items in one job.
+        chunk: Maximum number of items in one job.
     """
 
     def __init__(self, transactions: Transactions, chunk: int) -> None:
@@ -25,13 +25,13 @@ class CatalogueDatabase:
 
     @contextmanager
     def read(self, organization_id: UUID) -> Iterator[Reader]:
-        """A read-only look at one organisation."""
+        """A read-only transaction in one organization."""
         with self._transactions.begin(organization_id, read_only=True) as unit:
             yield Reader(unit)
 
     @contextmanager
     def write(self, organization_id: UUID) -> Iterator[Writer]:
-        """A transaction in one organisation; its jobs leave after the commit."""
+        """A transaction in one organization; its jobs are sent after the commit."""
         with self._transactions.begin(organization_id) as unit:
             yield Writer(unit, self._chunk)
 
@@ -40,5 +40,5 @@ class CatalogueDatabase:
         self._transactions.check()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._transactions.close()

@@ -1,8 +1,8 @@
-"""Leases that do not end under a worker that is alive, however long its chunk takes.
+"""Lease heartbeat: renews the leases of a living worker, however long its chunk takes.
 
-How long a chunk takes depends on settings (files, seconds a file, children) and on weights and
-machine, which no setting knows. So no sum of settings is compared with the lease: a thread renews
-it, and a lease that ends means that its worker is dead, stopped, or cut off from the database.
+The duration of a chunk depends on settings (files, seconds per file, children), weights and
+machine. Therefore the lease is not derived from settings: a thread renews it. A lease that expires
+means that its worker is dead, stopped, or cut off from the database.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pinpoint.store import leases
 from pinpoint.store.database import Transactions
 
 LONGEST_S: Final = 3_600.0
-"""A chunk that takes longer is taken to hang, and its leases may end; as long as Redis leaves a job
-with the worker that took it (`pinpoint.stack.broker`)."""
-_SHARE: Final = 3
-"""Renewals in the time of one lease: one or two may fail before it ends."""
-_PATIENCE_S: Final = 5.0
+"""A longer chunk is assumed to hang, and its leases may expire; equal to the time after which Redis
+delivers a job again (`pinpoint.stack.broker`)."""
+_RENEWALS_PER_LEASE: Final = 3
+"""Number of renewals per lease duration: one or two may fail before the lease expires."""
+_JOIN_TIMEOUT_S: Final = 5.0
 
 _log = logs.get(__name__)
 
@@ -38,33 +38,32 @@ def holding(
     lease_s: float,
     longest_s: float = LONGEST_S,
 ) -> Iterator[None]:
-    """Renew a worker's leases until the block is left.
+    """Renew a worker's leases until the block ends.
 
     Args:
-        transactions: Units of work on the owner's engine; the renewals take a connection of
-            their own.
-        ids: Items under lease; those that the worker settles or loses meanwhile drop out.
+        transactions: Units of work on the owner's engine; the renewals use their own connection.
+        ids: Items under lease; items that the worker finishes or loses are skipped.
         worker: Name on the leases.
-        lease_s: How long a lease holds from each renewal, seconds.
-        longest_s: After this many seconds nothing is renewed any more.
+        lease_s: Duration of a lease after each renewal, in seconds.
+        longest_s: Renewals end after this many seconds.
     """
-    left = threading.Event()
+    stopped = threading.Event()
 
-    def renew() -> None:
-        until = time.monotonic() + longest_s
-        while not left.wait(lease_s / _SHARE) and time.monotonic() < until:
+    def renew_periodically() -> None:
+        end_at = time.monotonic() + longest_s
+        while not stopped.wait(lease_s / _RENEWALS_PER_LEASE) and time.monotonic() < end_at:
             try:
                 with transactions.begin() as unit:
                     leases.renew(unit.connection, ids, worker, lease_s=lease_s)
             except Unavailable as error:
                 _log.warning("leases not renewed", reason=error.reason, detail=error.message)
 
-    renewing = threading.Thread(target=renew, name="leases", daemon=True)
-    renewing.start()
+    thread = threading.Thread(target=renew_periodically, name="leases", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        left.set()
-        # A database that hangs must not keep the worker here; what the thread renews after the
-        # block is no lease of this worker any more, or one it has taken since.
-        renewing.join(_PATIENCE_S)
+        stopped.set()
+        # A database that hangs must not block the worker here. A renewal after the block affects no
+        # lease of this worker, or one it has claimed since.
+        thread.join(_JOIN_TIMEOUT_S)

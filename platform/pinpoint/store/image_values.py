@@ -1,4 +1,4 @@
-"""The columns of `images` that a reading fills."""
+"""Values of the columns of `images` for one reading."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ METADATA: Final = (
     "panorama_id",
     "attributes",
 )
-"""Columns besides the position in which a new reading of the same file can differ."""
+"""Columns, besides the position, in which a new reading of the same file can differ."""
 
 
 def image_values(
     item: ClaimedItem, reading: Reading, rows: Sequence[Any]
 ) -> list[dict[str, Any]] | None:
-    """One row for each face, all but the locator; `lat` and `lon` are there for comparing.
+    """Compute one row per face, without the locator; `lat` and `lon` serve for comparisons.
 
     Args:
-        item: The file's item.
-        reading: What was read of it.
-        rows: What the catalog has under its id; values from outside the file stay.
+        item: Item of the file.
+        reading: The decoded file.
+        rows: Rows of the catalog with its id; values from outside the file are kept.
 
     Returns:
-        None where no layer of a face has a position: it was cleared while the file was read.
+        None if no layer of a face has a position: it was cleared while the file was read.
     """
     capture = reading.capture
-    old = {row.id: row for row in rows if row.state != "deleted"}
+    stored_rows = {row.id: row for row in rows if row.state != "deleted"}
     sha256 = bytes.fromhex(capture.sha256)
     shared = {
         "organization_id": item.organization_id,
@@ -67,10 +67,10 @@ def image_values(
         "arrival": item.arrival,
     }
     file_attributes = jsonable(capture.file_attributes)
-    wanted = []
+    face_rows = []
     for face in reading.faces:
-        own_id = image_id(item.organization_id, item.source.id, item.external_id, face.name)
-        row = old.get(own_id)
+        face_id = image_id(item.organization_id, item.source.id, item.external_id, face.name)
+        row = stored_rows.get(face_id)
         stored: Layers = {} if row is None else layers_of_row(row)
         layers = update_layers(
             stored, face_layers(reading, face), same_bytes=row is not None and row.sha256 == sha256
@@ -78,11 +78,11 @@ def image_values(
         merged = merge_layers(layers)
         if merged.position is None:
             return None
-        wanted.append(
+        face_rows.append(
             shared
             | columns_of(layers, merged.position, merged)
             | {
-                "id": own_id,
+                "id": face_id,
                 "face": face.name,
                 "lat": merged.position.lat,
                 "lon": merged.position.lon,
@@ -90,11 +90,11 @@ def image_values(
                 "attributes": merge_attributes(file_attributes, layers),
             }
         )
-    return wanted
+    return face_rows
 
 
 def face_layers(reading: Reading, face: Face) -> dict[LayerName, Layer]:
-    """What a reading says about one of its faces: headings are turned with it."""
+    """Layers of a reading for one face: headings are rotated with the face."""
     layers = {name: clean_layer(layer) for name, layer in reading.capture.layers.items()}
     if not face.turn_deg:
         return layers
@@ -107,7 +107,7 @@ def face_layers(reading: Reading, face: Face) -> dict[LayerName, Layer]:
 
 
 def _name_panorama(item: ClaimedItem, reading: Reading) -> str | None:
-    """Name of the panorama that the faces belong to, where no manifest names one."""
+    """Name of the panorama of the faces, if no manifest names one."""
     if any(face.name for face in reading.faces):
         return f"{item.source.id}/{item.external_id}"
     return None

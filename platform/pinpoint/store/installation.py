@@ -1,4 +1,4 @@
-"""The id of this installation, made once by the database; its index carries the same."""
+"""Id of this installation, created once by the database; its index carries the same id."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pinpoint.store.database import Transactions
 
 
 class Installation:
-    """Which installation a database is of.
+    """Reads the installation id of a database.
 
     Args:
-        transactions: Units of work; the API's role may ask, too.
+        transactions: Units of work; the API's role may also read the id.
     """
 
     def __init__(self, transactions: Transactions) -> None:
@@ -21,7 +21,7 @@ class Installation:
         self._id: str | None = None
 
     def id(self) -> str:
-        """The id, asked for once: a process that lives never sees another one.
+        """Installation id, read once: it never changes during a process.
 
         Raises:
             DatabaseUnavailable: PostgreSQL does not answer, or its schema is older than this code.
@@ -29,8 +29,8 @@ class Installation:
         if self._id is None:
             try:
                 with self._transactions.begin() as unit:
-                    asked = unit.connection.execute(text("SELECT tenant.installation()"))
-                    self._id = str(asked.scalar_one())
+                    result = unit.connection.execute(text("SELECT tenant.installation()"))
+                    self._id = str(result.scalar_one())
             except ProgrammingError as error:
                 raise DatabaseUnavailable(
                     "the database has an older schema than this code: run `pinpoint up` or "

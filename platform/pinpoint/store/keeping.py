@@ -1,8 +1,8 @@
-"""Readings become rows: identity, duplicates, replacement, all in one transaction of one source.
+"""Upsert of readings: identity, duplicates and replacement, in one transaction per source.
 
-Identity is organisation + source + external id + face. Same id and same bytes: nothing to do.
-Same id, new bytes: replaced. Same id, new metadata: updated. Same bytes under another id of the
-source: duplicate.
+Identity is organization + source + external id + face. Same id and same bytes: no change. Same id,
+new bytes: replaced. Same id, new metadata: updated. Same bytes with another id in the source:
+duplicate.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ from pinpoint.store.tables import (
 )
 
 Entry = tuple[ClaimedItem, Reading]
-"""An item and what was read of it."""
+"""An item and its decoded file."""
 
 
 def keep(
     unit: UnitOfWork, entries: Sequence[Entry], contract: str, originals: OriginalKeeper
 ) -> list[Kept]:
-    """Store readings of one source; returns what became of each, in order.
+    """Store readings of one source; returns one result per entry, in order.
 
-    Where `originals` has no locator yet nothing is written: that entry waits, and so do those whose
-    verdict hangs on it, later ones of its id and twins of its bytes.
+    If `originals` has no locator for an entry yet, the entry is skipped. Later entries of the same
+    id or with the same bytes are skipped with it.
     """
     if not entries:
         return []
-    # One writer per source at a time: two chunks with the same bytes must see each other.
+    # One writer per source at a time: two chunks with the same bytes must detect each other.
     if not erasing.lock_source(unit.connection, entries[0][0].source.id):
         return _refuse_erased(unit.connection, entries)
-    kept: dict[UUID, Kept] = {}
+    results: dict[UUID, Kept] = {}
     waiting: set[str] = set()
-    for entries_once in _rounds(entries):
-        kept |= _keep_round(unit, entries_once, contract, originals, waiting)
-    return [kept[item.id] for item, _ in entries]
+    for pass_entries in _split_passes(entries):
+        results |= _upsert_pass(unit, pass_entries, contract, originals, waiting)
+    return [results[item.id] for item, _ in entries]
 
 
 def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[Kept]:
-    """Files of a source that was erased since they came: nothing of it may come back."""
+    """Reject files of a source that was erased after they arrived."""
     verdicts = {
         item.id: Rejected(
             file=item.file,
@@ -72,92 +72,94 @@ def _refuse_erased(connection: Connection, entries: Sequence[Entry]) -> list[Kep
     return [Kept(item_id=item.id, duplicate=verdicts[item.id], images=()) for item, _ in entries]
 
 
-def _rounds(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Split so that each external id stands once in a round: a later one must see the earlier."""
-    rounds: list[list[Entry]] = []
-    seen: Counter[str] = Counter()
+def _split_passes(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Split entries so that each external id occurs once per pass."""
+    passes: list[list[Entry]] = []
+    occurrences: Counter[str] = Counter()
     for entry in entries:
-        turn = seen[entry[0].external_id]
-        seen[entry[0].external_id] += 1
-        if turn == len(rounds):
-            rounds.append([])
-        rounds[turn].append(entry)
-    return rounds
+        number = occurrences[entry[0].external_id]
+        occurrences[entry[0].external_id] += 1
+        if number == len(passes):
+            passes.append([])
+        passes[number].append(entry)
+    return passes
 
 
-def _keep_round(
+def _upsert_pass(
     unit: UnitOfWork,
     entries: Sequence[Entry],
     contract: str,
     originals: OriginalKeeper,
     waiting: set[str],
 ) -> dict[UUID, Kept]:
-    """One round; adds to `waiting` the external ids that wait for their original."""
+    """Process one pass; adds to `waiting` the external ids that wait for their original."""
     connection, source_id = unit.connection, entries[0][0].source.id
-    known = _known(connection, source_id, [item.external_id for item, _ in entries])
-    owners = _owners_of_bytes(
+    stored_rows = _lock_rows(connection, source_id, [item.external_id for item, _ in entries])
+    owner_by_bytes = _external_ids_by_bytes(
         connection, source_id, [reading.capture.sha256 for _, reading in entries]
     )
-    embedded = _embedded(connection, contract, [row.id for rows in known.values() for row in rows])
-    kept: dict[UUID, Kept] = {}
+    embedded = _embedded_ids(
+        connection, contract, [row.id for rows in stored_rows.values() for row in rows]
+    )
+    results: dict[UUID, Kept] = {}
     plans: list[Plan] = []
-    settled: list[Plan] = []
-    nowhere: dict[UUID, Rejected] = {}
+    unchanged: list[Plan] = []
+    without_position: dict[UUID, Rejected] = {}
     for item, reading in entries:
-        rows = known.get(item.external_id, [])
-        owner = owners.setdefault(reading.capture.sha256, item.external_id)
+        rows = stored_rows.get(item.external_id, [])
+        owner = owner_by_bytes.setdefault(reading.capture.sha256, item.external_id)
         if waiting & {item.external_id, owner}:
             waiting.add(item.external_id)
-            kept[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
+            results[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
             continue
         if owner != item.external_id and all(row.state == "deleted" for row in rows):
-            twin = duplicate(item, "same_bytes", f"the same bytes are held as {owner}")
-            kept[item.id] = Kept(item_id=item.id, duplicate=twin, images=())
+            rejection = duplicate(item, "same_bytes", f"the same bytes are held as {owner}")
+            results[item.id] = Kept(item_id=item.id, duplicate=rejection, images=())
             continue
-        wanted = image_values(item, reading, rows)
-        if wanted is None:
-            nowhere[item.id] = _refuse_without_position(item)
-            kept[item.id] = Kept(item_id=item.id, duplicate=None, images=())
+        face_rows = image_values(item, reading, rows)
+        if face_rows is None:
+            without_position[item.id] = _refuse_without_position(item)
+            results[item.id] = Kept(item_id=item.id, duplicate=None, images=())
             continue
-        plan = plan_item(item, reading, wanted, rows)
+        plan = plan_item(item, reading, face_rows, rows)
         if isinstance(plan, Rejected):
-            kept[item.id] = Kept(item_id=item.id, duplicate=plan, images=())
+            results[item.id] = Kept(item_id=item.id, duplicate=plan, images=())
             continue
         if plan.verdict is not None:
-            settled.append(plan)
-            kept[item.id] = Kept(item_id=item.id, duplicate=plan.verdict, images=())
+            unchanged.append(plan)
+            results[item.id] = Kept(item_id=item.id, duplicate=plan.verdict, images=())
             continue
         if plan.new_bytes:
             locators = originals(item, reading)
             if locators is None:
                 waiting.add(item.external_id)
-                kept[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
+                results[item.id] = Kept(item_id=item.id, duplicate=None, images=(), waits=True)
                 continue
-            for values, locator in zip(plan.wanted, locators, strict=True):
+            for values, locator in zip(plan.face_rows, locators, strict=True):
                 values["locator"] = locator
         plans.append(plan)
-        kept[item.id] = plan.kept(embedded)
-    _carry_out(unit, plans)
-    _record_provenance(connection, settled)
-    _write_notes(connection, [*plans, *settled])
-    leases.settle(connection, nowhere, "rejected")
-    return kept
+        results[item.id] = plan.to_result(embedded)
+    _apply_plans(unit, plans)
+    _record_provenance(connection, unchanged)
+    _write_notes(connection, [*plans, *unchanged])
+    leases.settle(connection, without_position, "rejected")
+    return results
 
 
 def _refuse_without_position(item: ClaimedItem) -> Rejected:
-    """The position that let the file be read was cleared meanwhile, or was of other bytes."""
+    """Reject a file whose earlier position was cleared meanwhile, or belonged to other bytes."""
     return Rejected(
         file=item.file,
         stage="store",
         reason="no_position",
-        detail="the file has no position, and the one given for it before does not hold any more",
+        detail="the file has no position, and its earlier one was cleared or is of other bytes",
     )
 
 
 def _record_provenance(connection: Connection, plans: Sequence[Plan]) -> None:
-    """Write where values come from, of rows in which nothing else changes."""
+    """Update the origin of values in rows that do not change otherwise."""
     for plan in plans:
-        for values in plan.wanted:
+        for values in plan.face_rows:
             row = plan.old[values["id"]]
             if all(getattr(row, name) == values[name] for name in PROVENANCE):
                 continue
@@ -169,53 +171,55 @@ def _record_provenance(connection: Connection, plans: Sequence[Plan]) -> None:
 
 
 def _write_notes(connection: Connection, plans: Sequence[Plan]) -> None:
-    """Keep what users should know about an item beside its verdict."""
-    noted = [plan for plan in plans if plan.notes]
-    if noted:
+    """Store the notes of items."""
+    with_notes = [plan for plan in plans if plan.notes]
+    if with_notes:
         connection.execute(
             update(batch_items)
             .where(batch_items.c.id == bindparam("item"))
             .values(notes=bindparam("said")),
-            [{"item": plan.item.id, "said": list(plan.notes)} for plan in noted],
+            [{"item": plan.item.id, "said": list(plan.notes)} for plan in with_notes],
         )
 
 
-def _carry_out(unit: UnitOfWork, plans: Sequence[Plan]) -> None:
-    """Write all plans of a round with few statements."""
+def _apply_plans(unit: UnitOfWork, plans: Sequence[Plan]) -> None:
+    """Write all plans of a pass with few statements."""
     connection = unit.connection
-    gone = [image_id for plan in plans for image_id in plan.gone]
-    if gone:
-        unit.after_commit(jobs.ERASE_IMAGES, erasing.bury(connection, among(images.c.id, gone)))
-    fresh = [values for plan in plans for values in plan.wanted if values["id"] not in plan.old]
-    _insert(connection, fresh)
+    removed = [image_id for plan in plans for image_id in plan.removed]
+    if removed:
+        unit.after_commit(jobs.ERASE_IMAGES, erasing.bury(connection, among(images.c.id, removed)))
+    new_rows = [
+        values for plan in plans for values in plan.face_rows if values["id"] not in plan.old
+    ]
+    _insert_rows(connection, new_rows)
     for plan in plans:
-        for values in plan.wanted:
+        for values in plan.face_rows:
             if values["id"] in plan.old and plan.changed[values["id"]]:
-                _replace(connection, values, plan.old[values["id"]], plan.changed[values["id"]])
+                _replace_row(connection, values, plan.old[values["id"]], plan.changed[values["id"]])
     _write_thumbnails(connection, plans)
-    _link(connection, plans)
+    _link_items(connection, plans)
 
 
-def _known(
+def _lock_rows(
     connection: Connection, source_id: UUID, external_ids: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """Rows under these external ids, deleted ones too, locked."""
+    """Rows with these external ids, including deleted ones, locked."""
     rows = connection.execute(
         select(images, func.ST_X(images.c.geom).label("lon"), func.ST_Y(images.c.geom).label("lat"))
         .where(images.c.source_id == source_id, images.c.external_id.in_(set(external_ids)))
         .order_by(images.c.id)
         .with_for_update(of=images)
     )
-    known: dict[str, list[Any]] = {}
+    rows_by_id: dict[str, list[Any]] = {}
     for row in rows:
-        known.setdefault(row.external_id, []).append(row)
-    return known
+        rows_by_id.setdefault(row.external_id, []).append(row)
+    return rows_by_id
 
 
-def _owners_of_bytes(
+def _external_ids_by_bytes(
     connection: Connection, source_id: UUID, digests: Sequence[str]
 ) -> dict[str, str]:
-    """Which external id of the source holds these bytes already."""
+    """External id that already holds these bytes in the source."""
     rows = connection.execute(
         select(images.c.sha256, func.min(images.c.external_id).label("external_id"))
         .where(
@@ -228,7 +232,7 @@ def _owners_of_bytes(
     return {row.sha256.hex(): row.external_id for row in rows}
 
 
-def _embedded(connection: Connection, contract: str, ids: Sequence[UUID]) -> set[UUID]:
+def _embedded_ids(connection: Connection, contract: str, ids: Sequence[UUID]) -> set[UUID]:
     rows = connection.execute(
         select(embeddings.c.image_id).where(
             among(embeddings.c.image_id, ids), embeddings.c.contract == contract
@@ -237,29 +241,31 @@ def _embedded(connection: Connection, contract: str, ids: Sequence[UUID]) -> set
     return set(rows.scalars())
 
 
-def _insert(connection: Connection, fresh: Sequence[dict[str, Any]]) -> None:
-    if not fresh:
+def _insert_rows(connection: Connection, new_rows: Sequence[dict[str, Any]]) -> None:
+    if not new_rows:
         return
-    graves = connection.execute(
+    tombstone_rows = connection.execute(
         select(tombstones.c.image_id, tombstones.c.version)
-        .where(among(tombstones.c.image_id, [values["id"] for values in fresh]))
+        .where(among(tombstones.c.image_id, [values["id"] for values in new_rows]))
         .with_for_update()
     )
-    versions = {row.image_id: row.version for row in graves}
+    versions = {row.image_id: row.version for row in tombstone_rows}
     connection.execute(
-        # RETURNING makes SQLAlchemy send one statement for all rows, and so the counters of the
-        # neighbourhoods are recounted once and not once a row.
+        # RETURNING makes SQLAlchemy send one statement for all rows, so the counters of the
+        # neighborhoods are updated once instead of once per row.
         insert(images).returning(images.c.id),
         [
             {name: value for name, value in values.items() if name not in ("lat", "lon")}
             | {"version": versions.get(values["id"], 0) + 1}
-            for values in fresh
+            for values in new_rows
         ],
     )
 
 
-def _replace(connection: Connection, values: dict[str, Any], row: Any, changed: set[str]) -> None:
-    """Write a row again; its layers hold already what persons and manifests gave."""
+def _replace_row(
+    connection: Connection, values: dict[str, Any], row: Any, changed: set[str]
+) -> None:
+    """Update a row; its layers already contain the values of persons and manifests."""
     connection.execute(
         update(images)
         .where(images.c.id == row.id)
@@ -283,7 +289,7 @@ def _write_thumbnails(connection: Connection, plans: Sequence[Plan]) -> None:
             "jpeg": face.thumbnail,
         }
         for plan in plans
-        for values, face in zip(plan.wanted, plan.reading.faces, strict=True)
+        for values, face in zip(plan.face_rows, plan.reading.faces, strict=True)
     ]
     if values:
         connection.execute(
@@ -294,13 +300,13 @@ def _write_thumbnails(connection: Connection, plans: Sequence[Plan]) -> None:
         )
 
 
-def _link(connection: Connection, plans: Sequence[Plan]) -> None:
-    """Say which images each item waits for, at which version."""
+def _link_items(connection: Connection, plans: Sequence[Plan]) -> None:
+    """Record the images, and their versions, that each item waits for."""
     if not plans:
         return
-    wanted = [values["id"] for plan in plans for values in plan.wanted]
+    image_ids = [values["id"] for plan in plans for values in plan.face_rows]
     rows = connection.execute(
-        select(images.c.id, images.c.version).where(among(images.c.id, wanted))
+        select(images.c.id, images.c.version).where(among(images.c.id, image_ids))
     )
     versions = {row.id: row.version for row in rows}
     items = [plan.item.id for plan in plans]
@@ -315,14 +321,14 @@ def _link(connection: Connection, plans: Sequence[Plan]) -> None:
                 "version": versions[values["id"]],
             }
             for plan in plans
-            for values in plan.wanted
+            for values in plan.face_rows
         ],
     )
     for outcome in ("indexed", "updated"):
-        which = [plan.item.id for plan in plans if plan.outcome == outcome]
+        item_ids = [plan.item.id for plan in plans if plan.outcome == outcome]
         connection.execute(
             update(batch_items)
-            .where(among(batch_items.c.id, which))
-            # A second try must not turn the `indexed` of the first into `updated`.
+            .where(among(batch_items.c.id, item_ids))
+            # A second attempt must not change the `indexed` of the first to `updated`.
             .values(state="stored", outcome=func.coalesce(batch_items.c.outcome, outcome))
         )

@@ -1,4 +1,4 @@
-"""Layers of an image's fields as the JSON that the column `field_layers` keeps."""
+"""JSON codec of the column `field_layers`: the layers of an image's fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIELD_COLUMNS: Final = (
     "licence",
     "panorama_id",
 )
-"""Columns of `images` with the name of their field; a position has several columns."""
+"""Columns of `images` named like their field; a position has several columns."""
 _LAYER_OF_SOURCE: Final[Mapping[str, LayerName]] = {
     "manual": "manual",
     "manifest": "manifest",
@@ -37,12 +37,12 @@ _LAYER_OF_SOURCE: Final[Mapping[str, LayerName]] = {
 
 
 def layers_to_json(layers: Layers) -> dict[str, Any]:
-    """Layers as the column `field_layers` keeps them: only what is given."""
+    """Encode layers for the column `field_layers`: only fields with a value."""
     return {name: _layer_to_json(layers[name]) for name in LAYERS if name in layers}
 
 
 def layers_from_json(values: Mapping[str, Any]) -> dict[LayerName, Layer]:
-    """The layers that `layers_to_json` wrote."""
+    """Decode layers that `layers_to_json` encoded."""
     return {name: _layer_from_json(values[name]) for name in LAYERS if name in values}
 
 
@@ -64,20 +64,20 @@ def _layer_to_json(layer: Layer) -> dict[str, Any]:
 
 
 def _layer_from_json(values: Mapping[str, Any]) -> Layer:
-    known = {name: value for name, value in values.items() if name in LAYER_KEYS}
-    if "position" in known:
-        known["position"] = Point(*known["position"])
-    if "captured_at" in known:
-        known["captured_at"] = datetime.fromisoformat(known["captured_at"]).astimezone(UTC)
-    if "warnings" in known:
-        known["warnings"] = tuple(known["warnings"])
-    return Layer(**known)
+    fields = {name: value for name, value in values.items() if name in LAYER_KEYS}
+    if "position" in fields:
+        fields["position"] = Point(*fields["position"])
+    if "captured_at" in fields:
+        fields["captured_at"] = datetime.fromisoformat(fields["captured_at"]).astimezone(UTC)
+    if "warnings" in fields:
+        fields["warnings"] = tuple(fields["warnings"])
+    return Layer(**fields)
 
 
 def origins_of_row(row: Any) -> dict[str, str]:
-    """Field → origin of its value, as `merge_layers` has them, without reading the values.
+    """Map fields to the origins of their values, as `merge_layers` does, without the values.
 
-    An answer shows dozens of rows, so this is read from the JSON as it is.
+    An answer contains dozens of rows, so this is read directly from the JSON.
     """
     if not row.field_layers:
         return {
@@ -85,32 +85,32 @@ def origins_of_row(row: Any) -> dict[str, str]:
         }
     origins: dict[str, str] = {}
     for layer in reversed(LAYERS):
-        given = row.field_layers.get(layer)
-        if given is None:
+        values = row.field_layers.get(layer)
+        if values is None:
             continue
-        where, when = given.get("position_source"), given.get("time_source")
+        position_source, time_source = values.get("position_source"), values.get("time_source")
         for name in FIELDS:
-            if name in given:
-                origins[name] = name_origin(layer, name, where, when)
+            if name in values:
+                origins[name] = name_origin(layer, name, position_source, time_source)
     return origins
 
 
 def layers_of_row(row: Any) -> dict[LayerName, Layer]:
-    """Layers of a stored row; of one that was written before layers were kept, its columns.
+    """Layers of a stored row; derived from its columns if the row predates layers.
 
     Args:
         row: Columns of `images`, and `lat` and `lon` of its position.
     """
     if row.field_layers:
         return layers_from_json(row.field_layers)
-    # Before layers were kept, a position set by a person was the field `geog`.
-    by_hand = {"position", "geog"} & set(row.manual_fields)
-    position = "manual" if by_hand else _LAYER_OF_SOURCE.get(row.position_source, "file")
+    # Before layers existed, a position set by a person was the field `geog`.
+    is_manual = {"position", "geog"} & set(row.manual_fields)
+    position_layer = "manual" if is_manual else _LAYER_OF_SOURCE.get(row.position_source, "file")
     values: dict[LayerName, dict[str, Any]] = {"file": {}}
-    values.setdefault(position, {}).update(
+    values.setdefault(position_layer, {}).update(
         position=Point(row.lat, row.lon), position_source=row.position_source
     )
     for name in FIELD_COLUMNS:
         layer: LayerName = "manual" if name in row.manual_fields else "file"
         values.setdefault(layer, {})[name] = getattr(row, name)
-    return {name: Layer(**given) for name, given in values.items()}
+    return {name: Layer(**fields) for name, fields in values.items()}

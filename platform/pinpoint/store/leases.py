@@ -1,7 +1,7 @@
-"""Batch items as workers take, settle and lose them.
+"""Leases of batch items: claim, finish, renew, release and expiry.
 
-An item is worked on by one worker at a time, under a lease that ends by itself. Whoever finds an
-item without a valid lease may take it: everything a worker does to a row can be done again.
+One worker at a time processes an item, under a lease that expires by itself. Any worker may claim
+an item without a valid lease: everything a worker does to a row can be repeated.
 """
 
 from __future__ import annotations
@@ -38,73 +38,74 @@ from pinpoint.store.tables import (
 )
 
 
-def _free(lease_s: float) -> ColumnElement[bool]:
-    """Nobody holds the item, or its lease has ended.
+def _has_no_valid_lease(lease_s: float) -> ColumnElement[bool]:
+    """Condition for an item without a valid lease.
 
-    A lease that ends much later than one taken now was taken before the clock was set back, and
+    A lease that ends much later than a new one would was created before the clock was set back. It
     would hold the item until the clock has caught up.
     """
     ends = batch_items.c.lease_until
-    far = func.now() + timedelta(seconds=2 * lease_s)
-    return or_(ends.is_(None), ends < func.now(), ends > far)
+    implausible_end = func.now() + timedelta(seconds=2 * lease_s)
+    return or_(ends.is_(None), ends < func.now(), ends > implausible_end)
 
 
-# Literal, so that the planner can prove that the partial index over open items fits.
+# Literal, so that the planner can prove that the partial index over open items applies.
 _OPEN = text("batch_items.state IN ('received', 'stored')")
 _HINT_CHARS: Final = 8 * limits.MAX_ATTRIBUTES_BYTES
-"""More of a stored hint is not fetched: one that is longer is cut off and cannot be read."""
+"""Maximum characters of a stored hint that are read: a longer hint is cut off and cannot be
+parsed."""
 INTERNAL: Final = "internal_error"
-"""Reason of an item whose work ended with an error that nobody foresaw."""
+"""Reason of an item that failed with an unexpected error."""
 
 
 def claim(
     connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float, max_attempts: int
 ) -> list[Row[Any]]:
-    """Take free items, in order; items tried too often become `failed` and are not returned.
+    """Claim free items, in order; fail items with too many attempts.
 
-    Returns rows whose hints are still text: `to_claimed` reads one, outside this transaction, so
-    that the try is counted whatever a row holds.
+    Returns rows with hints as text: `to_claimed` parses one, outside this transaction, so that the
+    attempt is counted whatever a row contains.
 
-    Of several ids only those never tried are taken. A worker that dies with a chunk says nothing
-    of any one file in it, and a broker may hand the same chunk out again: so each of its files
-    loses one try to it, and the sweep sends them alone from then on.
+    Of several ids, only items without an attempt are claimed. A worker that dies with a chunk gives
+    no information about a single file, and a broker may deliver the same chunk again. So each file
+    of the chunk loses one attempt, and the sweep then sends the files one by one.
     """
     free = (
         select(batch_items.c.id)
-        .where(among(batch_items.c.id, ids), _OPEN, _free(lease_s))
+        .where(among(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_s))
         .order_by(batch_items.c.seq)
         .with_for_update(skip_locked=True)
     )
     if len(ids) > 1:
         free = free.where(batch_items.c.attempts == 0)
-    taken = list(connection.execute(free).scalars())
-    _give_up(connection, taken, max_attempts)
+    claimed_ids = list(connection.execute(free).scalars())
+    _fail_exhausted(connection, claimed_ids, max_attempts)
     connection.execute(
         update(batch_items)
-        .where(among(batch_items.c.id, taken), _OPEN)
+        .where(among(batch_items.c.id, claimed_ids), _OPEN)
         .values(
             attempts=batch_items.c.attempts + 1,
             lease_owner=worker,
             lease_until=func.now() + timedelta(seconds=lease_s),
         )
     )
-    return _claimed(connection, taken)
+    return _select_claimed(connection, claimed_ids)
 
 
-def _give_up(connection: Connection, ids: Sequence[UUID], max_attempts: int) -> None:
-    """Fail items that were tried too often."""
-    tried = connection.execute(
+def _fail_exhausted(connection: Connection, ids: Sequence[UUID], max_attempts: int) -> None:
+    """Fail items with too many attempts."""
+    exhausted = connection.execute(
         select(batch_items.c.id, batch_items.c.file, batch_items.c.reason).where(
             among(batch_items.c.id, ids), batch_items.c.attempts >= max_attempts
         )
     )
-    verdicts = {row.id: _given_up(row, max_attempts) for row in tried}
+    verdicts = {row.id: _too_many_attempts(row, max_attempts) for row in exhausted}
     settle(connection, verdicts, "failed")
 
 
-def _given_up(row: Any, max_attempts: int) -> Rejected:
-    lost = f"{max_attempts} workers were gone before they had a verdict"
-    failed = f"{max_attempts} tries ended with an error that the log of the workers names"
+def _too_many_attempts(row: Any, max_attempts: int) -> Rejected:
+    lost = f"{max_attempts} workers stopped before the item was finished"
+    failed = f"{max_attempts} attempts failed with an error; the log of the workers contains it"
     return Rejected(
         file=row.file,
         stage="read",
@@ -116,7 +117,7 @@ def _given_up(row: Any, max_attempts: int) -> Rejected:
     )
 
 
-def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any]]:
+def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any]]:
     rows = connection.execute(
         select(
             batch_items.c.id.label("item_id"),
@@ -124,7 +125,7 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any]]:
             batch_items.c.external_id,
             batch_items.c.file,
             batch_items.c.locator,
-            # As text: one that cannot be read would fail the rows of all others with it.
+            # As text: one unreadable hint would fail the rows of all other items.
             func.left(cast(batch_items.c.hint, Text), _HINT_CHARS).label("hint"),
             batch_items.c.attempts,
             batch_items.c.seq.label("arrival"),
@@ -139,10 +140,10 @@ def _claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any]]:
 
 
 def to_claimed(row: Row[Any]) -> ClaimedItem:
-    """A row of `claim` as an item.
+    """Convert a row of `claim` to an item.
 
     Raises:
-        Unstorable: Its hint cannot be read, or it has a value that cannot be stored.
+        Unstorable: Its hint cannot be parsed, or a value cannot be stored.
     """
     limits.check_item(row.external_id, row.file, row.locator, None)
     return ClaimedItem(
@@ -160,12 +161,12 @@ def to_claimed(row: Row[Any]) -> ClaimedItem:
 
 
 def refused(row: Row[Any], error: Unstorable) -> Rejected:
-    """The verdict on a row of `claim` that `to_claimed` refuses."""
+    """Final status of a row of `claim` that `to_claimed` rejects."""
     return Rejected(file=row.file, stage="read", reason=error.reason, detail=error.detail)
 
 
 def settle(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: str) -> None:
-    """Give open items their last word; one that has it already keeps it."""
+    """Set the final status of open items; items that already have one keep it."""
     if not verdicts:
         return
     connection.execute(
@@ -180,8 +181,8 @@ def settle(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: s
             lease_until=None,
         ),
         [
-            {"item": item, "at": what.stage, "why": what.reason, "text": what.detail}
-            for item, what in sorted(verdicts.items())
+            {"item": item, "at": rejection.stage, "why": rejection.reason, "text": rejection.detail}
+            for item, rejection in sorted(verdicts.items())
         ],
     )
     if verdict == "failed":
@@ -189,8 +190,8 @@ def settle(connection: Connection, verdicts: Mapping[UUID, Rejected], verdict: s
 
 
 def _fail_images(connection: Connection, verdicts: Mapping[UUID, Rejected]) -> None:
-    """Rows of failed items that never got their vector say why they are in no answer."""
-    for item, what in sorted(verdicts.items()):
+    """Mark image rows of failed items without a vector as failed, with the reason."""
+    for item, rejection in sorted(verdicts.items()):
         rows = select(item_images.c.image_id).where(item_images.c.item_id == item)
         embedded = (
             select(embeddings.c.image_id).where(embeddings.c.image_id == images.c.id).exists()
@@ -198,12 +199,12 @@ def _fail_images(connection: Connection, verdicts: Mapping[UUID, Rejected]) -> N
         connection.execute(
             update(images)
             .where(images.c.id.in_(rows), images.c.state == "pending", ~embedded)
-            .values(state="failed", failure=what.detail)
+            .values(state="failed", failure=rejection.detail)
         )
 
 
 def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail: str) -> None:
-    """Give pending images up that the index cannot take, and the items that wait for them."""
+    """Mark pending images that the index rejects, and their waiting items, as failed."""
     failed = list(
         connection.execute(
             update(images)
@@ -226,10 +227,10 @@ def fail_images(connection: Connection, ids: Sequence[UUID], reason: str, detail
 
 
 def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
-    """Images are in the index at their present version: items that wait for nothing else are done.
+    """Finish items whose images are all in the index at their current version.
 
-    `version <=`: an image that was replaced meanwhile settles the older item too; both files were
-    dealt with, and the later one is what the index holds.
+    `version <=`: an image that was replaced meanwhile also finishes the older item. Both files were
+    processed, and the index holds the later one.
     """
     connection.execute(
         update(item_images)
@@ -237,13 +238,13 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
             among(item_images.c.image_id, image_ids),
             item_images.c.done.is_(False),
             images.c.id == item_images.c.image_id,
-            # Not those whose vector came too late for their bytes: another worker has them.
+            # Not images whose vector came too late for their bytes: another worker processes them.
             images.c.state == "indexed",
             item_images.c.version <= images.c.version,
         )
         .values(done=True)
     )
-    touched = select(item_images.c.item_id).where(among(item_images.c.image_id, image_ids))
+    affected_items = select(item_images.c.item_id).where(among(item_images.c.image_id, image_ids))
     waiting = (
         select(item_images.c.item_id)
         .where(item_images.c.item_id == batch_items.c.id, item_images.c.done.is_(False))
@@ -251,10 +252,10 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
     )
     connection.execute(
         update(batch_items)
-        .where(batch_items.c.id.in_(touched), batch_items.c.state == "stored", ~waiting)
+        .where(batch_items.c.id.in_(affected_items), batch_items.c.state == "stored", ~waiting)
         .values(
             state=batch_items.c.outcome,
-            # What an earlier try ended with.
+            # Clears the result of an earlier attempt.
             stage=None,
             reason=None,
             detail=None,
@@ -265,27 +266,27 @@ def settle_indexed(connection: Connection, image_ids: Sequence[UUID]) -> None:
 
 
 def renew(connection: Connection, ids: Sequence[UUID], worker: str, *, lease_s: float) -> None:
-    """Let a worker's leases end later; items that it has lost or settled stay as they are.
+    """Extend a worker's leases; lost or finished items are not changed.
 
-    Rows that somebody is writing are left for the next time, so that this waits for nobody.
+    Rows locked by other writers are skipped until the next renewal, so this never waits.
     """
-    held = (
+    statement = (
         select(batch_items.c.id)
         .where(among(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
         .with_for_update(skip_locked=True)
     )
-    mine = list(connection.execute(held).scalars())
+    locked_ids = list(connection.execute(statement).scalars())
     connection.execute(
         update(batch_items)
-        .where(among(batch_items.c.id, mine))
+        .where(among(batch_items.c.id, locked_ids))
         .values(lease_until=func.now() + timedelta(seconds=lease_s))
     )
 
 
 def give_back(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
-    """Free a worker's open items and take the try back that their claim counted.
+    """Release a worker's open items and uncount the attempt of their claim.
 
-    Items whose lease ended and that somebody else has taken meanwhile stay theirs.
+    Items whose lease expired and that another worker has claimed are not changed.
     """
     connection.execute(
         update(batch_items)
@@ -299,18 +300,18 @@ def give_back(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
 
 
 def put_off(connection: Connection, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
-    """Free a worker's open items after an error; their try counts, and they say what it ended with.
+    """Release a worker's open items after an error, with its reason; the attempt counts.
 
-    Items whose lease ended and that somebody else has taken meanwhile stay theirs.
+    Items whose lease expired and that another worker has claimed are not changed.
     """
-    for item, what in sorted(verdicts.items()):
+    for item, rejection in sorted(verdicts.items()):
         connection.execute(
             update(batch_items)
             .where(batch_items.c.id == item, batch_items.c.lease_owner == worker, _OPEN)
             .values(
-                stage=what.stage,
-                reason=what.reason,
-                detail=what.detail,
+                stage=rejection.stage,
+                reason=rejection.reason,
+                detail=rejection.detail,
                 lease_owner=None,
                 lease_until=None,
             )
@@ -318,28 +319,28 @@ def put_off(connection: Connection, verdicts: Mapping[UUID, Rejected], worker: s
 
 
 def unused(connection: Connection, locators: Sequence[str]) -> list[str]:
-    """Those of these blobs that no image and no open item names."""
+    """Filter the blobs that neither an image nor an open item references."""
     blobs = {locator for locator in locators if locator.startswith("blob:")}
     if not blobs:
         return []
     by_image = select(images.c.locator).where(images.c.locator.in_(blobs))
     by_item = select(batch_items.c.locator).where(batch_items.c.locator.in_(blobs), _OPEN)
-    used = connection.execute(by_image.union(by_item)).scalars()
-    return sorted(blobs - set(used))
+    referenced = connection.execute(by_image.union(by_item)).scalars()
+    return sorted(blobs - set(referenced))
 
 
 def release(connection: Connection, worker: str) -> int:
-    """Give up every lease of a worker."""
-    freed = connection.execute(
+    """Release all leases of a worker."""
+    released = connection.execute(
         update(batch_items)
         .where(batch_items.c.lease_owner == worker, _OPEN)
         .values(lease_owner=None, lease_until=None)
     )
-    return int(freed.rowcount)
+    return int(released.rowcount)
 
 
 def holders(connection: Connection) -> list[str]:
-    """Workers that hold a lease."""
+    """Names of workers that hold a lease."""
     return list(
         connection.execute(
             select(batch_items.c.lease_owner)
@@ -353,7 +354,7 @@ def lost(connection: Connection, limit: int, *, lease_s: float) -> list[tuple[UU
     """Open items without a valid lease, oldest first, with their attempts."""
     rows = connection.execute(
         select(batch_items.c.id, batch_items.c.attempts)
-        .where(_OPEN, _free(lease_s))
+        .where(_OPEN, _has_no_valid_lease(lease_s))
         .order_by(batch_items.c.seq)
         .limit(limit)
     )

@@ -1,4 +1,4 @@
-"""`ports.Ledger`: the catalogue as workers see it, one transaction for each call."""
+"""Catalog access of workers (`ports.Ledger`); each call is one transaction."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from pinpoint.store.tables import embeddings, images
 
 
 class Ledger:
-    """Worker-side access as the owner role.
+    """Catalog access of workers with the owner's role.
 
     Args:
         transactions: Units of work on the owner's engine.
-        contract: Says the digest of the bundle in use; asked only when rows are kept.
-        lease_s: How long a claim holds that nobody renews.
-        max_attempts: Claims after which an item is failed.
+        contract: Returns the digest of the current bundle; called only when rows are stored.
+        lease_s: Duration of a lease without renewal, in seconds.
+        max_attempts: Number of claims after which an item fails.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Ledger:
         self._max_attempts = max_attempts
 
     def claim(self, ids: Sequence[UUID], worker: str) -> list[ClaimedItem]:
-        """Take items that nobody else holds; those tried too often are failed instead.
+        """Claim free items; items with too many attempts are failed instead.
 
-        Those whose row cannot be read are rejected with a reason, and are not returned.
+        Items with unreadable rows are rejected with a reason, and are not returned.
         """
         with self._transactions.begin() as unit:
             rows = leases.claim(
@@ -77,25 +77,29 @@ class Ledger:
             return with_stored_layers(unit.connection, items)
 
     def holding(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
-        """Keep a worker's leases from ending until the block is left, an hour at most."""
+        """Renew a worker's leases until the block ends, for at most one hour."""
         return holding.holding(self._transactions, ids, worker, lease_s=self._lease_s)
 
     def settle(
         self, verdicts: Mapping[UUID, Rejected], verdict: Literal["rejected", "failed"]
     ) -> None:
-        """Give items their last word."""
+        """Set the final status of items."""
         if not verdicts:
             return
         with self._transactions.begin() as unit:
             leases.settle(unit.connection, verdicts, verdict)
 
     def keep(self, readings: Sequence[keeping.Entry], originals: OriginalKeeper) -> list[Kept]:
-        """Turn readings of one source into rows, thumbnails and counters, or into duplicates."""
+        """Convert readings of one source to rows, thumbnails and counters, or to duplicates."""
         with self._transactions.begin() as unit:
-            kept = keeping.keep(unit, readings, self._contract(), originals)
-            twins = {one.item_id: one.duplicate for one in kept if one.duplicate is not None}
-            leases.settle(unit.connection, twins, "duplicate")
-            return kept
+            results = keeping.keep(unit, readings, self._contract(), originals)
+            duplicates = {
+                result.item_id: result.duplicate
+                for result in results
+                if result.duplicate is not None
+            }
+            leases.settle(unit.connection, duplicates, "duplicate")
+            return results
 
     def save_vectors(
         self,
@@ -105,7 +109,7 @@ class Ledger:
         again: bool = False,
         encode_places: EncodePlaces | None = None,
     ) -> None:
-        """Store vectors as fp16; one whose image has other bytes by now is dropped."""
+        """Store vectors as fp16; skip a vector if the bytes of its image changed."""
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
                 select(images.c.id, images.c.organization_id, images.c.sha256)
@@ -116,19 +120,20 @@ class Ledger:
             current = {row.id: row for row in rows}
             values = [
                 {
-                    "image_id": one.image_id,
+                    "image_id": embedded.image_id,
                     "contract": contract,
                     "channel": IMAGE_CHANNEL,
-                    "organization_id": current[one.image_id].organization_id,
-                    "vector": pack(one.vector),
+                    "organization_id": current[embedded.image_id].organization_id,
+                    "vector": pack(embedded.vector),
                 }
-                for one in vectors
-                if one.image_id in current and current[one.image_id].sha256.hex() == one.sha256
+                for embedded in vectors
+                if embedded.image_id in current
+                and current[embedded.image_id].sha256.hex() == embedded.sha256
             ]
             if values:
                 statement = insert(embeddings)
                 if again:
-                    # It may be made of a rendition; what a batch made meanwhile is not.
+                    # It may be computed from a rendition; a vector from a concurrent batch is not.
                     statement = statement.on_conflict_do_nothing()
                 else:
                     statement = statement.on_conflict_do_update(
@@ -136,9 +141,11 @@ class Ledger:
                     )
                 unit.connection.execute(statement, values)
             if values and encode_places is not None:
-                mine = among(images.c.id, [value["image_id"] for value in values])
-                found = unit.connection.execute(select_points(contract).where(mine)).all()
-                points = to_points(found)
+                is_saved = among(images.c.id, [value["image_id"] for value in values])
+                rows_with_vectors = unit.connection.execute(
+                    select_points(contract).where(is_saved)
+                ).all()
+                points = to_points(rows_with_vectors)
                 placing.placed(unit.connection, points, contract, encode_places)
             if values and again:
                 unit.connection.execute(
@@ -151,10 +158,10 @@ class Ledger:
     def indexing(
         self, ids: Sequence[UUID], contract: str, encode_places: EncodePlaces | None = None
     ) -> Iterator[list[IndexPoint]]:
-        """Pending images that have a vector, locked; leaving marks them indexed.
+        """Yield pending images with a vector, locked; the end of the block marks them indexed.
 
-        The row locks are held while the index is written: so a deletion, a move or a newer version
-        comes before or after, never between.
+        The rows stay locked while the index is written: a deletion, a move or a newer version
+        happens before or after, never in between.
         """
         with self._transactions.begin() as unit:
             rows = unit.connection.execute(
@@ -167,75 +174,75 @@ class Ledger:
             placing.forget_others(unit.connection, points, contract)
             points = placing.placed(unit.connection, points, contract, encode_places)
             yield points
-            done = [point.id for point in points]
+            indexed_ids = [point.id for point in points]
             unit.connection.execute(
                 update(images)
-                .where(among(images.c.id, done))
+                .where(among(images.c.id, indexed_ids))
                 .values(state="indexed", failure=None, updated_at=func.now())
             )
             leases.settle_indexed(unit.connection, ids)
 
     def give_back(self, ids: Sequence[UUID], worker: str) -> None:
-        """Free items that could not be worked on through no fault of theirs."""
+        """Release items that could not be processed for external reasons."""
         with self._transactions.begin() as unit:
             leases.give_back(unit.connection, ids, worker)
 
     def put_off(self, verdicts: Mapping[UUID, Rejected], worker: str) -> None:
-        """Free items after an error that nobody foresaw; their try counts."""
+        """Release items after an unexpected error; the attempt counts."""
         with self._transactions.begin() as unit:
             leases.put_off(unit.connection, verdicts, worker)
 
     def fail_images(self, ids: Sequence[UUID], reason: str, detail: str) -> None:
-        """Give images up that the index cannot take, and the items that wait for them."""
+        """Mark pending images that the index rejects, and their waiting items, as failed."""
         with self._transactions.begin() as unit:
             leases.fail_images(unit.connection, ids, reason, detail)
 
     def unused(self, locators: Sequence[str]) -> list[str]:
-        """Those of these blobs that no image and no open item names; none during a backup."""
+        """Filter the blobs without an image or open item; empty during a backup."""
         with self._transactions.begin() as unit:
             if not erasing.bytes_may_go(unit.connection):
                 return []
             return leases.unused(unit.connection, locators)
 
     def release(self, worker: str) -> int:
-        """Give up every lease of a worker; returns how many items are free again."""
+        """Release all leases of a worker; returns the number of released items."""
         with self._transactions.begin() as unit:
             return leases.release(unit.connection, worker)
 
     @contextmanager
     def erasing(self, ids: Sequence[UUID] | None) -> Iterator[tuple[list[Grave], list[str]]]:
-        """Deleted images, locked, and the blobs only they need; leaving removes the rows.
+        """Yield deleted images, locked, and blobs only they need; the end deletes the rows.
 
-        During a backup there are none: they wait for the next sweep.
+        During a backup the result is empty: deletions wait for the next sweep.
         """
         with self._transactions.begin() as unit:
             if not erasing.bytes_may_go(unit.connection):
                 yield [], []
                 return
-            graves = erasing.buried(unit.connection, ids)
-            yield graves, erasing.unshared(unit.connection, graves)
-            erasing.remove_rows(unit.connection, [grave.id for grave in graves])
+            deletions = erasing.buried(unit.connection, ids)
+            yield deletions, erasing.unshared(unit.connection, deletions)
+            erasing.remove_rows(unit.connection, [deletion.id for deletion in deletions])
 
     @contextmanager
     def forgetting(self, older_than_s: float) -> Iterator[list[UUID]]:
-        """Ids whose tombstones are old enough; leaving without an error drops them."""
+        """Yield ids of expired tombstones; the end without an error deletes them."""
         with self._transactions.begin() as unit:
             yield erasing.expired(unit.connection, older_than_s)
 
     def leases(self) -> list[str]:
-        """Workers that hold a lease."""
+        """Names of workers that hold a lease."""
         with self._transactions.begin() as unit:
             return leases.holders(unit.connection)
 
     def lost_items(self, limit: int) -> list[tuple[UUID, int]]:
-        """Unsettled items without a valid lease, oldest first, with their attempts."""
+        """Open items without a valid lease, oldest first, with their attempts."""
         with self._transactions.begin() as unit:
             return leases.lost(unit.connection, limit, lease_s=self._lease_s)
 
     def lost_images(self, contract: str, limit: int) -> list[UUID]:
-        """Pending images that have a vector and so only wait for the index."""
+        """Pending images that have a vector and only wait for the index."""
         with self._transactions.begin() as unit:
-            wanted = (
+            statement = (
                 select(images.c.id)
                 .join(embeddings, embeddings.c.image_id == images.c.id)
                 .where(images.c.state == "pending", embeddings.c.contract == contract)
@@ -243,20 +250,20 @@ class Ledger:
                 .order_by(images.c.id)
                 .limit(limit)
             )
-            return list(unit.connection.execute(wanted).scalars())
+            return list(unit.connection.execute(statement).scalars())
 
     def lost_graves(self, limit: int) -> list[UUID]:
-        """Deleted images that still have a row; erased sources that are empty go on the way."""
+        """Deleted images that still have a row; also deletes erased sources without images."""
         with self._transactions.begin() as unit:
             erasing.remove_empty_sources(unit.connection)
-            wanted = select(images.c.id).where(images.c.state == "deleted")
+            statement = select(images.c.id).where(images.c.state == "deleted")
             return list(
-                unit.connection.execute(wanted.order_by(images.c.id).limit(limit)).scalars()
+                unit.connection.execute(statement.order_by(images.c.id).limit(limit)).scalars()
             )
 
     def versions(self, after: UUID | None, limit: int, contract: str) -> list[tuple[UUID, int]]:
-        """`(id, version)` of all rows that the index must hold, in id order."""
-        wanted = (
+        """`(id, version)` of all rows that the index must contain, in id order."""
+        statement = (
             select(images.c.id, images.c.version)
             .join(embeddings, embeddings.c.image_id == images.c.id)
             .where(images.c.state == "indexed", embeddings.c.contract == contract)
@@ -265,12 +272,12 @@ class Ledger:
             .limit(limit)
         )
         if after is not None:
-            wanted = wanted.where(images.c.id > after)
+            statement = statement.where(images.c.id > after)
         with self._transactions.begin() as unit:
-            return [(row.id, row.version) for row in unit.connection.execute(wanted)]
+            return [(row.id, row.version) for row in unit.connection.execute(statement)]
 
     def live(self, ids: Sequence[UUID]) -> dict[UUID, int]:
-        """Versions of those of these ids that have a row which is indexed or waits for it."""
+        """Versions of the ids with a row that is indexed or pending."""
         with self._transactions.begin() as unit:
             return erasing.live(unit.connection, ids)
 
@@ -278,16 +285,16 @@ class Ledger:
     def strays(
         self, source_id: UUID, ids: Sequence[UUID]
     ) -> Iterator[tuple[list[UUID], dict[UUID, int]]]:
-        """Those of a source's ids without a live row, and the tombstones some of them have.
+        """Yield the ids of a source without a live row, and their tombstones, if any.
 
-        Until the block is left no image is added to the source, so none of them gets a row.
+        No image is added to the source before the block ends, so none of them gets a row.
         """
         with self._transactions.begin() as unit:
             erasing.lock_source(unit.connection, source_id)
             yield erasing.strays(unit.connection, ids)
 
     def overtake(self, versions: Mapping[UUID, int]) -> None:
-        """Raise live rows above these versions and send them through the index stage again."""
+        """Raise live rows above these versions and process them in the index stage again."""
         if not versions:
             return
         with self._transactions.begin() as unit:
@@ -300,13 +307,13 @@ class Ledger:
                 )
                 .values(version=bindparam("above"), state="pending"),
                 [
-                    {"image": image, "found": found, "above": found + 1}
-                    for image, found in sorted(versions.items())
+                    {"image": image, "found": version, "above": version + 1}
+                    for image, version in sorted(versions.items())
                 ],
             )
 
     def mark_pending(self, ids: Sequence[UUID]) -> None:
-        """Send indexed images through the index stage again."""
+        """Process indexed images in the index stage again."""
         with self._transactions.begin() as unit:
             unit.connection.execute(
                 update(images)

@@ -1,8 +1,8 @@
-"""Pages of an organization's images, in the order of source name, file name and id.
+"""Pages of an organization's images, ordered by source name, file name and id.
 
-A page starts behind the last row of the page before (keyset), so rows that come or go in between
-neither repeat nor hide others. One index holds each source's images of each state in this order
-(`ix_images_listing`): a page reads as many rows as it shows, for each state that is asked for.
+Keyset pagination: a page starts after the last row of the previous page, so concurrent inserts and
+deletions neither repeat nor hide other rows. One index holds each source's images of each state in
+this order (`ix_images_listing`): a page reads as many rows as it shows, for each requested state.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pinpoint.records import ImageFilter, ImagePosition, Source
 
 STATES: Final = ("pending", "indexed", "failed")
 FILE_NAME: Final = """substring(i.external_id COLLATE "C", '[^/]*$')"""
-"""As in the index, term by term: another expression would not be found there."""
+"""Identical to the expression of the index; PostgreSQL would not use the index for another one."""
 MAX_BY_PREFIX: Final = 1_000
-"""Images read of one id prefix at most; of six hex digits there is one among 16 million."""
-_ROWS: Final = 2_000
-"""Rows read at most in one statement, for each state."""
-_LAST: Final = "\U0010ffff"
+"""Maximum number of images read for one id prefix; six hex digits match one among 16 million."""
+_MAX_STATEMENT_ROWS: Final = 2_000
+"""Maximum number of rows read by one statement, for each state."""
+_LAST_CHARACTER: Final = "\U0010ffff"
 
-# The sources of a statement are few, so that those behind a full page cost little. `COLLATE "C"`
+# Each statement covers few sources, so sources beyond a full page cost little. `COLLATE "C"`
 # compares bytes, as Python compares code points: the order is the same on every server.
 PAGE = text(f"""
     SELECT p.id
@@ -62,61 +62,61 @@ def list_ids(
     connection: Connection,
     organization_id: UUID,
     sources: Sequence[Source],
-    wanted: ImageFilter,
+    image_filter: ImageFilter,
     *,
     after: ImagePosition | None,
     limit: int,
 ) -> list[UUID]:
-    """Ids of one page, in order.
+    """List the ids of one page, in order.
 
     Args:
-        connection: Of a unit of work in this organization.
-        organization_id: Whose images.
-        sources: Those that the filter lets through, in any order.
-        wanted: File name, states and id prefix.
-        after: Last row of the page before.
-        limit: Rows of the page.
+        connection: Connection of a unit of work in this organization.
+        organization_id: Organization of the images.
+        sources: Sources that match the filter, in any order.
+        image_filter: File name, states and id prefix.
+        after: Last row of the previous page.
+        limit: Maximum number of rows of the page.
     """
-    ordered = sorted(sources, key=lambda each: each.name)
+    ordered = sorted(sources, key=lambda source: source.name)
     if after is not None:
-        ordered = [each for each in ordered if each.name >= after.source]
+        ordered = [source for source in ordered if source.name >= after.source]
     values: dict[str, Any] = {
         "organization_id": organization_id,
-        "states": list(wanted.states or STATES),
-        **_name_values(wanted.file_name),
+        "states": list(image_filter.states or STATES),
+        **_name_parameters(image_filter.file_name),
     }
-    if wanted.id_prefix is not None:
-        return _ids_by_prefix(connection, ordered, wanted.id_prefix, values, after, limit)
-    found: list[UUID] = []
-    step = max(1, _ROWS // limit)
-    for start in range(0, len(ordered), step):
-        some = ordered[start : start + step]
-        behind = [_start_of(each, after) for each in some]
+    if image_filter.id_prefix is not None:
+        return _ids_by_prefix(connection, ordered, image_filter.id_prefix, values, after, limit)
+    ids: list[UUID] = []
+    sources_per_statement = max(1, _MAX_STATEMENT_ROWS // limit)
+    for start in range(0, len(ordered), sources_per_statement):
+        chunk = ordered[start : start + sources_per_statement]
+        starts = [_start_after(source, after) for source in chunk]
         values |= {
-            "source_ids": [each.id for each in some],
-            "after_names": [name for name, _ in behind],
-            "after_ids": [id_ for _, id_ in behind],
-            "limit": limit - len(found),
+            "source_ids": [source.id for source in chunk],
+            "after_names": [name for name, _ in starts],
+            "after_ids": [id_ for _, id_ in starts],
+            "limit": limit - len(ids),
         }
-        found += connection.execute(PAGE, values).scalars()
-        if len(found) == limit:
+        ids += connection.execute(PAGE, values).scalars()
+        if len(ids) == limit:
             break
-    return found
+    return ids
 
 
 def id_range(prefix: str) -> tuple[UUID, UUID]:
-    """The lowest and the highest id that begin with these hex digits.
+    """Compute the lowest and the highest id that begin with these hex digits.
 
     Raises:
-        ValueError: They are no hex digits, or more than 32.
+        ValueError: The prefix has other characters than hex digits, or more than 32.
     """
     if not prefix or len(prefix) > 32 or not set(prefix) <= set("0123456789abcdef"):
-        raise ValueError(f"{prefix!r} does not begin an id")
+        raise ValueError(f"{prefix!r} is not the beginning of an id")
     return UUID(hex=prefix.ljust(32, "0")), UUID(hex=prefix.ljust(32, "f"))
 
 
-def _start_of(source: Source, after: ImagePosition | None) -> tuple[str, UUID]:
-    """File name and id behind which a source's rows are wanted."""
+def _start_after(source: Source, after: ImagePosition | None) -> tuple[str, UUID]:
+    """File name and id after which the rows of a source begin."""
     if after is None or source.name != after.source:
         return "", UUID(int=0)
     return after.file_name, after.image_id
@@ -130,9 +130,9 @@ def _ids_by_prefix(
     after: ImagePosition | None,
     limit: int,
 ) -> list[UUID]:
-    """A page of the few images whose ids begin alike, by a range of the primary key."""
+    """List a page of the few images with an id prefix, by a range of the primary key."""
     low, high = id_range(prefix)
-    names = {each.id: each.name for each in sources}
+    names = {source.id: source.name for source in sources}
     rows = connection.execute(
         BY_PREFIX,
         {
@@ -144,32 +144,32 @@ def _ids_by_prefix(
             "limit": MAX_BY_PREFIX,
         },
     )
-    ordered = sorted(
+    positions = sorted(
         (names[row.source_id], row.file_name, row.id) for row in rows if row.source_id in names
     )
     if after is not None:
         start = (after.source, after.file_name, after.image_id)
-        ordered = [each for each in ordered if each > start]
-    return [id_ for _, _, id_ in ordered[:limit]]
+        positions = [source for source in positions if source > start]
+    return [id_ for _, _, id_ in positions[:limit]]
 
 
-def _name_values(pattern: str | None) -> dict[str, Any]:
-    """A file name with `*` and `?` as patterns of LIKE and the range that they begin in.
+def _name_parameters(pattern: str | None) -> dict[str, Any]:
+    """Convert a file name with `*` and `?` to LIKE patterns and the range of their prefixes.
 
-    One name has two spellings where it has accents (NFC, and NFD from a Mac): both are found.
+    A name with accents has two spellings (NFC, and NFD on macOS): both are matched.
     """
     if pattern is None:
-        return {"patterns": ["%"], "first": "", "last": _LAST}
+        return {"patterns": ["%"], "first": "", "last": _LAST_CHARACTER}
     forms = sorted({unicodedata.normalize(form, pattern) for form in ("NFC", "NFD")} | {pattern})
     starts = [re.split(r"[*?]", form, maxsplit=1)[0] for form in forms]
     return {
         "patterns": [_as_like(form) for form in forms],
         "first": min(starts),
-        "last": max(starts) + _LAST,
+        "last": max(starts) + _LAST_CHARACTER,
     }
 
 
 def _as_like(pattern: str) -> str:
-    """`*` and `?` in the words of LIKE, all else as it is."""
+    """Convert `*` and `?` to LIKE wildcards and escape all else."""
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("*", "%").replace("?", "_")

@@ -1,4 +1,4 @@
-"""Which names people may give to sources and organizations."""
+"""Rules for names of sources and organizations."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from typing import Final
 from pinpoint.errors import BadRequest
 
 ERASED_PREFIX: Final = "erased:"
-"""How what is being erased is called, so that its own name is free again."""
+"""Prefix of the name of a source or organization under deletion, so that its name is free again."""
 
 
-def check_name(name: str, what: str) -> None:
-    """Refuse names that cannot be told from something else, or not be put into a URL's path.
+def check_name(name: str, kind: str) -> None:
+    """Reject names that are ambiguous or cannot be part of a URL path.
 
     Args:
-        name: As it was given.
-        what: Whose name it is, for the message: `source` or `organisation`.
+        name: The name.
+        kind: Kind of the named object for the message: `source` or `organization`.
 
     Raises:
-        BadRequest: It is empty, holds a slash, or looks like something erased.
+        BadRequest: The name is empty, contains a slash, or begins with the prefix of erased names.
     """
     if not name.strip():
-        raise BadRequest(f"the {what} needs a name")
+        raise BadRequest(f"the {kind} needs a name")
     if "/" in name or "\\" in name or name.strip() in (".", ".."):
-        raise BadRequest(f"the name of the {what} may hold no slash and not be . or ..")
+        raise BadRequest(f"the name of the {kind} must not contain a slash and not be . or ..")
     if name.casefold().startswith(ERASED_PREFIX):
         raise BadRequest(
-            f"the name of the {what} may not begin with {ERASED_PREFIX!r}: what is being erased "
-            "is called so"
+            f"the name of the {kind} must not begin with {ERASED_PREFIX!r}: the prefix is reserved"
         )

@@ -1,9 +1,10 @@
-"""Spatial neighbourhoods: geography and metres, never degrees.
+"""Spatial neighbors and evidence: geography and meters, never degrees.
 
-`<->` orders by distance on the sphere and uses the GiST index; what is reported is `ST_Distance`
-on the spheroid. `geometry` would be wrong at ±180° (measured: lon 0 as neighbour of 179.999).
-One radius serves dense and sparse places: rows come nearest first, so the first m within 10 km are
-those within 0.5 km wherever m stand so near, and steps of radius would bring the same rows.
+`<->` orders by distance on the sphere and uses the GiST index; the returned distance is
+`ST_Distance` on the spheroid. `geometry` would be wrong at ±180° (measured: lon 0 as neighbor of
+179.999). One radius serves dense and sparse regions: rows come nearest first, so the first m within
+10 km equal the first m within 0.5 km if m images are that near. Increasing radii would return the
+same rows.
 """
 
 from __future__ import annotations
@@ -30,13 +31,12 @@ _AROUND = text("""
      LIMIT :limit
 """)
 
-_HERE = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
+_CANDIDATE_POINT = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
 
-# One branch for each kind, with the kind as a literal: so a partial index of that kind fits, and a
-# town full of one kind is not walked through in search of the other. WITH TIES instead of a second
-# sort key, because `<->` alone is what lets the index order and stop (PostgreSQL 15 gives up both
-# as soon as the id is added); the ties are then cut by id, so that the same question always gets
-# the same rows.
+# One branch per kind, with the kind as a literal: a partial index of that kind applies, and a
+# region full of one kind is not scanned for the other. WITH TIES replaces a second sort key: only a
+# plain `<->` lets the index order and stop. PostgreSQL 15 gives up both as soon as the id is added.
+# The ties are then cut by id, so that the same query always gets the same rows.
 _NEAREST = """
             (SELECT * FROM (
                 SELECT i.id, i.source_id, i.kind, i.panorama_id, i.sequence, i.captured_at,
@@ -52,8 +52,8 @@ _NEAREST = """
                  FETCH FIRST (:per_kind) ROWS WITH TIES) AS t
               ORDER BY t.sphere_m, t.id LIMIT :per_kind)"""
 
-# LATERAL makes one side of `<->` constant in each loop. A photo is near several candidates as often
-# as not, so it comes once, with the candidates that it is near: reading rows is most of the work.
+# LATERAL makes one side of `<->` constant in each loop. A photo is often near several candidates,
+# so it is returned once, with all of them: reading rows is most of the work.
 EVIDENCE = text(
     """
     WITH near AS (
@@ -63,7 +63,9 @@ EVIDENCE = text(
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
                WITH ORDINALITY AS c(id, lat, lon, place)
           CROSS JOIN LATERAL ("""
-    + "\n            UNION ALL".join(_NEAREST.format(here=_HERE, kind=kind) for kind in KINDS)
+    + "\n            UNION ALL".join(
+        _NEAREST.format(here=_CANDIDATE_POINT, kind=kind) for kind in KINDS
+    )
     + """) n
          GROUP BY n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
                   n.sha256, n.face)
@@ -85,7 +87,7 @@ def around(
     kinds: Sequence[SourceKind],
     limit: int,
 ) -> list[tuple[UUID, float]]:
-    """Ids and distances in metres of images near an image, nearest first."""
+    """Ids and distances in meters of images near an image, nearest first."""
     rows = connection.execute(
         _AROUND,
         {
@@ -111,7 +113,7 @@ def evidence(
     per_kind: int,
     excluded: Collection[UUID] = (),
 ) -> list[Evidence]:
-    """Neighbours of all candidates, in one round trip: by candidate, nearest first, ties by id."""
+    """Neighbors of all candidates in one round trip: by candidate, nearest first, ties by id."""
     if not candidates or per_kind == 0:
         return []
     rows = connection.execute(
@@ -125,43 +127,53 @@ def evidence(
             excluded=excluded,
         ),
     ).all()
-    return _read(rows, candidates)
+    return _to_evidence(rows, candidates)
 
 
-def _read(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evidence]:
-    """Rows of `EVIDENCE` as records."""
+def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evidence]:
+    """Convert rows of `EVIDENCE` to records."""
     if not rows:
         return []
-    # By columns: asking each of a thousand rows for its fields by name took as long as all else.
-    ids, sources, kinds, panoramas, sequences, times, lats, lons, *others = zip(*rows, strict=True)
-    hashes, faces, places, distances_m, vectors = others
+    # By columns: reading fields by name from each of a thousand rows took as long as all else.
+    ids, sources, kinds, panoramas, sequences, times, lats, lons, *remaining_columns = zip(
+        *rows, strict=True
+    )
+    hashes, faces, candidate_numbers, distances_m, vectors = remaining_columns
     keys = list(map(content_key, hashes, faces))
     points = [Point(lat=lat, lon=lon) for lat, lon in zip(lats, lons, strict=True)]
     groups = list(map(group_of, ids, panoramas, sequences))
-    vector = unpack(b"".join(vectors)).reshape(len(ids), -1)
-    photo = np.repeat(np.arange(len(ids)), [len(own) for own in places])
-    owner = np.fromiter(chain.from_iterable(places), dtype=np.intp) - 1
-    away_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
-    order = np.lexsort((photo, away_m, owner))  # rows come by id
-    photo, owner, away_m = photo[order], owner[order], away_m[order]
-    origins = lat_lon([each.point for each in candidates])[owner]
-    bearings = bearing_deg(origins, np.column_stack([lats, lons])[photo])
+    vectors_by_row = unpack(b"".join(vectors)).reshape(len(ids), -1)
+    row_index = np.repeat(np.arange(len(ids)), [len(numbers) for numbers in candidate_numbers])
+    candidate_index = np.fromiter(chain.from_iterable(candidate_numbers), dtype=np.intp) - 1
+    pair_distance_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
+    order = np.lexsort((row_index, pair_distance_m, candidate_index))  # rows come by id
+    row_index, candidate_index, pair_distance_m = (
+        row_index[order],
+        candidate_index[order],
+        pair_distance_m[order],
+    )
+    origins = lat_lon([candidate.point for candidate in candidates])[candidate_index]
+    bearings = bearing_deg(origins, np.column_stack([lats, lons])[row_index])
     return [
         Evidence(
-            id=ids[at],
-            candidate_id=candidates[near].id,
-            source_id=sources[at],
-            kind=kinds[at],
-            point=points[at],
-            captured_at=times[at],
-            group=groups[at],
+            id=ids[row],
+            candidate_id=candidates[candidate_number].id,
+            source_id=sources[row],
+            kind=kinds[row],
+            point=points[row],
+            captured_at=times[row],
+            group=groups[row],
             distance_m=distance_m,
             bearing_deg=bearing,
-            vector=vector[at],
-            content_key=keys[at],
+            vector=vectors_by_row[row],
+            content_key=keys[row],
         )
-        for at, near, distance_m, bearing in zip(
-            photo.tolist(), owner.tolist(), away_m.tolist(), bearings.tolist(), strict=True
+        for row, candidate_number, distance_m, bearing in zip(
+            row_index.tolist(),
+            candidate_index.tolist(),
+            pair_distance_m.tolist(),
+            bearings.tolist(),
+            strict=True,
         )
     ]
 
@@ -175,7 +187,7 @@ def evidence_parameters(
     per_kind: int,
     excluded: Collection[UUID] = (),
 ) -> dict[str, object]:
-    """Bound values of `EVIDENCE`."""
+    """Bound parameters of `EVIDENCE`."""
     return {
         "ids": [candidate.id for candidate in candidates],
         "lats": [candidate.point.lat for candidate in candidates],

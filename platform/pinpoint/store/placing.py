@@ -1,8 +1,8 @@
-"""Where an image stands, as a vector: channel `gps` of a bundle with a location tower.
+"""GPS vectors: the encoded position of an image, channel `gps` of a bundle with a location tower.
 
-It follows from the row's position alone, and a position changes without its picture: by a fix, by
-new metadata. Every change sends the row through the index stage, so the vector is made there, under
-the row's lock: no row that is indexed has the vector of a place where it stood before.
+The vector depends only on the row's position, and a position changes without its file: by a
+correction or by new metadata. Every change sends the row through the index stage, so the vector is
+computed there, under the row's lock: no indexed row has the vector of an earlier position.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pinpoint.store.tables import embeddings
 
 
 def forget_others(connection: Connection, points: Sequence[IndexPoint], contract: str) -> None:
-    """Drop what other bundles made of these places.
+    """Delete the GPS vectors that other bundles computed for these rows.
 
-    They are not at hand where a row has moved, so what they said of it must not stay. Going back to
-    one of them makes it anew.
+    Other bundles are not loaded when a row has moved, so their vectors of it must be deleted. They
+    are computed again when such a bundle is used again.
     """
     if points:
         connection.execute(
@@ -42,17 +42,17 @@ def placed(
     contract: str,
     encode_places: EncodePlaces | None,
 ) -> list[IndexPoint]:
-    """The points with the vectors of their positions, which are stored; their rows are locked.
+    """Add GPS vectors to the points and store them; the rows must be locked.
 
     Args:
-        connection: Holds the locks.
-        points: As the rows say now.
-        contract: Digest of the bundle in use.
-        encode_places: Its location tower; None where it has none.
+        connection: Connection that holds the locks.
+        points: Points of the current rows.
+        contract: Digest of the current bundle.
+        encode_places: Its location tower; None if it has none.
     """
     if not points or encode_places is None:
         return list(points)
-    packed = [pack(vector) for vector in encode_places(lat_lon([each.point for each in points]))]
+    packed = [pack(vector) for vector in encode_places(lat_lon([point.point for point in points]))]
     statement = insert(embeddings)
     connection.execute(
         statement.on_conflict_do_update(

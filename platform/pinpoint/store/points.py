@@ -1,4 +1,4 @@
-"""PostgreSQL as the builder of an index: every live, embedded image of one contract."""
+"""Source of index rebuilds: all live, embedded images of one contract in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logs.get(__name__)
 
 
 def select_points(contract: str) -> Select[Any]:
-    """Rows with the vectors of one contract; the caller adds which."""
+    """Select rows with the vectors of one contract; the caller adds conditions."""
     return (
         select(
             images.c.id,
@@ -47,7 +47,7 @@ def select_points(contract: str) -> Select[Any]:
 
 
 def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
-    """Rows, one for each channel of an image, as points in the order of their first row."""
+    """Convert rows, one per channel of an image, to points in the order of their first row."""
     points: dict[UUID, Row[Any]] = {}
     vectors: dict[UUID, dict[str, Any]] = {}
     for row in rows:
@@ -71,8 +71,8 @@ def to_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
     ]
 
 
-def _readable(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
-    """The points of rows; a row that cannot be one is left out, and the log names it."""
+def _to_valid_points(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
+    """Convert rows to points; an invalid row is skipped and logged."""
     try:
         return to_points(rows)
     except (ValueError, TypeError):
@@ -86,11 +86,11 @@ def _readable(rows: Sequence[Row[Any]]) -> list[IndexPoint]:
 
 
 class Points:
-    """`ports.PointSource` on the owner's engine.
+    """Implements `ports.PointSource` on the owner's engine.
 
     Args:
         transactions: Units of work on the owner's engine.
-        contract: Says which bundle's vectors are wanted; asked only when the first is read.
+        contract: Returns the contract of the vectors; called only at the first read.
     """
 
     def __init__(self, transactions: Transactions, contract: Callable[[], Contract]) -> None:
@@ -99,16 +99,17 @@ class Points:
         self._installation = Installation(transactions)
 
     def spec(self) -> IndexSpec:
-        """The contract, its vector widths, and whose index it is."""
+        """Contract, vector widths and installation of the index."""
         contract = self._contract()
         return IndexSpec(
             contract=contract.digest, dims=contract.dims, installation=self._installation.id()
         )
 
     def watermark(self) -> int:
-        """The oldest transaction that is still running.
+        """Id of the oldest running transaction.
 
-        Every change that a later `stream` from here could miss was written by it or a younger one.
+        Every change that a later `stream` from here could miss was written by this transaction or a
+        later one.
         """
         with self._transactions.begin() as unit:
             oldest = unit.connection.execute(
@@ -117,41 +118,41 @@ class Points:
         return int(oldest)
 
     def stream(self, since: int = 0, chunk: int = 512) -> Iterator[list[IndexPoint]]:
-        """Points whose row changed at or after `since` (0: all), in id order, with vectors."""
+        """Points of rows that changed at or after `since` (0: all), in id order, with vectors."""
         contract = self._contract().digest
-        for ids in self._changed(since, chunk) if since else self._pages(chunk):
+        for ids in self._changed_ids(since, chunk) if since else self._page_ids(chunk):
             with self._transactions.begin() as unit:
                 rows = unit.connection.execute(
                     select_points(contract)
                     .where(images.c.id.in_(ids), images.c.state == "indexed")
                     .order_by(images.c.id)
                 ).all()
-            yield _readable(rows)
+            yield _to_valid_points(rows)
 
-    def _pages(self, chunk: int) -> Iterator[Sequence[UUID]]:
+    def _page_ids(self, chunk: int) -> Iterator[Sequence[UUID]]:
         after = UUID(int=0)
         page = select(images.c.id).where(images.c.state == "indexed").limit(chunk)
         while True:
-            asked = page.where(images.c.id > after).order_by(images.c.id)
+            statement = page.where(images.c.id > after).order_by(images.c.id)
             with self._transactions.begin() as unit:
-                ids = unit.connection.execute(asked).scalars().all()
+                ids = unit.connection.execute(statement).scalars().all()
             if not ids:
                 return
             yield ids
             after = ids[-1]
 
-    def _changed(self, since: int, chunk: int) -> Iterator[Sequence[UUID]]:
-        """At once: page by page in id order PostgreSQL would walk the whole table for a few."""
-        asked = select(images.c.id).where(
+    def _changed_ids(self, since: int, chunk: int) -> Iterator[Sequence[UUID]]:
+        """List all ids at once: for pages in id order PostgreSQL would scan the whole table."""
+        statement = select(images.c.id).where(
             images.c.state == "indexed", images.c.changed_xid >= since
         )
         with self._transactions.begin() as unit:
-            ids = sorted(unit.connection.execute(asked).scalars())
+            ids = sorted(unit.connection.execute(statement).scalars())
         yield from slices(ids, chunk)
 
     def bounds(self) -> tuple[int, int]:
-        """Indexed images with a vector of the contract, and those with the ones that wait."""
-        counted = (
+        """Number of indexed images with a vector of the contract, and with pending ones added."""
+        statement = (
             select(func.count().filter(images.c.state == "indexed"), func.count())
             .select_from(images)
             .where(
@@ -163,8 +164,8 @@ class Points:
             )
         )
         with self._transactions.begin() as unit:
-            fewest, most = unit.connection.execute(counted).one()
-        return int(fewest), int(most)
+            minimum, maximum = unit.connection.execute(statement).one()
+        return int(minimum), int(maximum)
 
     def tombstones(self, since: int = 0) -> dict[UUID, int]:
         """Deleted rows that changed at or after `since`, with their version."""

@@ -1,4 +1,4 @@
-"""Database rows to records and back, and the flip from `lat, lon` to PostGIS's `lon, lat`."""
+"""Conversion of database rows to records, and of `lat, lon` to PostGIS's `lon, lat`."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ from pinpoint.records.limits import BAD_HINT, Unstorable
 from pinpoint.store.layer_json import origins_of_row
 
 _NAMESPACE = UUID("6f1f2d6e-6c0c-5d39-9a4e-2f0d3a5b7c11")
-"""Root of all image ids; changing it would rename every image."""
+"""Namespace of all image ids; a change would rename every image."""
 
 
 def image_id(organization_id: UUID, source_id: UUID, external_id: str, face: str | None) -> UUID:
-    """UUIDv5 of organisation, source, external id and face (RFC 9562, 5.5)."""
-    # \x1f cannot stand in an id or a face name, so no two different parts make the same name.
+    """Compute an image id: UUIDv5 of organization, source, external id and face (RFC 9562, 5.5)."""
+    # \x1f cannot occur in an id or a face name, so different parts never give the same name.
     parts = [str(organization_id), str(source_id), external_id, *([face] if face else [])]
     return uuid5(_NAMESPACE, "\x1f".join(parts))
 
 
 def geography(point: Point) -> str:
-    """A point as the EWKT that geography columns take; `repr` keeps every digit."""
+    """Format a point as EWKT for geography columns; `repr` keeps every digit."""
     return f"SRID=4326;POINT({point.lon!r} {point.lat!r})"
 
 
 def among(column: ColumnElement[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
-    """`column = ANY(ids)`: one bound array, so any number of ids and one prepared statement."""
+    """Condition `column = ANY(ids)`, with one bound array for any number of ids."""
     return column == func.any(cast(list(ids), ARRAY(Uuid)))
 
 
 def pack(vector: Vector) -> bytes:
-    """A vector `[D]` as little-endian fp16 bytes."""
+    """Encode a vector `[D]` as little-endian fp16 bytes."""
     return np.asarray(vector, dtype="<f2").tobytes()
 
 
 def unpack(data: bytes) -> Vector:
-    """The vector `[D]` fp32 that `pack` stored."""
+    """Decode a vector `[D]` fp32 that `pack` encoded."""
     return np.frombuffer(data, dtype="<f2").astype(np.float32)
 
 
 def hint_to_json(hint: Hint | None) -> dict[str, Any] | None:
-    """A hint as JSON, only what is known."""
+    """Encode a hint as JSON, only fields with a value."""
     if hint is None:
         return None
     values = {
         name: value
         for name, value in asdict(hint).items()
-        # What the catalog has may change before the item is claimed, so it is not kept here.
+        # Stored layers may change before the item is claimed, so they are not stored here.
         if value not in (None, {}) and name != "stored_layers"
     }
     if hint.captured_at is not None:
@@ -75,64 +75,66 @@ def hint_to_json(hint: Hint | None) -> dict[str, Any] | None:
 
 
 def hint_from_json(values: object) -> Hint | None:
-    """The hint that `hint_to_json` wrote.
+    """Decode a hint that `hint_to_json` encoded.
 
     Raises:
-        Unstorable: `bad_hint`: it is no such hint; or it has a value that cannot be stored.
+        Unstorable: The value is no hint (`bad_hint`), or contains a value that cannot be stored.
     """
     if values is None:
         return None
     if not isinstance(values, Mapping):
-        raise Unstorable(BAD_HINT, "the stored hint is no JSON object")
-    known = dict(values)
-    for name, value in known.items():
+        raise Unstorable(BAD_HINT, "the stored hint is not a JSON object")
+    fields = dict(values)
+    for name, value in fields.items():
         if name not in _HINT_TYPES:
-            raise Unstorable(BAD_HINT, "the stored hint has a field that no hint has")
-        # A bool is an int for Python, and no number for us.
+            raise Unstorable(BAD_HINT, "the stored hint has an unknown field")
+        # A bool is an int in Python, but not a valid number here.
         if isinstance(value, bool) or not isinstance(value, _HINT_TYPES[name]):
             raise Unstorable(BAD_HINT, f"{name} of the stored hint has a value of the wrong type")
-    if known.get("captured_at") is not None:
-        known["captured_at"] = _moment(known["captured_at"])
-    hint = Hint(**known)
+    if fields.get("captured_at") is not None:
+        fields["captured_at"] = _parse_time(fields["captured_at"])
+    hint = Hint(**fields)
     limits.check_hint(hint)
     return hint
 
 
-_NUMBER, _TEXT = (int, float, NoneType), (str, NoneType)
+_NUMBER_TYPES, _TEXT_TYPES = (int, float, NoneType), (str, NoneType)
 _HINT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    **dict.fromkeys(("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"), _NUMBER),
-    **dict.fromkeys(("captured_at", "creator", "sequence", "licence", "panorama_id"), _TEXT),
-    **dict.fromkeys(("track", "track_name", "time_zone"), _TEXT),
+    **dict.fromkeys(
+        ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"), _NUMBER_TYPES
+    ),
+    **dict.fromkeys(("captured_at", "creator", "sequence", "licence", "panorama_id"), _TEXT_TYPES),
+    **dict.fromkeys(("track", "track_name", "time_zone"), _TEXT_TYPES),
     "position_source": (str,),
     "attributes": (dict,),
 }
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Unstorable(BAD_HINT, "captured_at of the stored hint is no time") from error
+        raise Unstorable(BAD_HINT, "captured_at of the stored hint is not a time") from error
     return limits.to_utc("captured_at", moment)
 
 
 def parse_hint(text: str | None) -> Hint | None:
-    """The hint in a row's JSON text.
+    """Parse the hint in a row's JSON text.
 
     Raises:
-        Unstorable: It is no JSON, no hint, or has a value that cannot be stored.
+        Unstorable: The text is no JSON or no hint, or contains a value that cannot be stored.
     """
     if text is None:
         return None
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unstorable(BAD_HINT, "the stored hint cannot be read as JSON") from error
+        raise Unstorable(BAD_HINT, "the stored hint is not valid JSON") from error
     return hint_from_json(values)
 
 
 def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) -> Source:
-    """A row of `sources`."""
+    """Convert a row of `sources`."""
     return Source(
         id=row.id,
         name=row.name,
@@ -147,7 +149,7 @@ def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) 
 
 
 def to_image(row: Row[Any]) -> Image:
-    """A row of `images` joined with its source's name, licence and attribution."""
+    """Convert a row of `images` joined with its source's name, license and attribution."""
     return Image(
         id=row.id,
         source_id=row.source_id,
@@ -163,7 +165,7 @@ def to_image(row: Row[Any]) -> Image:
         camera=row.camera,
         creator=row.creator,
         sequence=row.sequence,
-        # What the photo says of itself wins over what its source says of all.
+        # The license in the photo's metadata takes precedence over that of its source.
         licence=row.licence or row.source_licence,
         attribution=row.source_attribution or row.creator,
         sha256=row.sha256.hex(),
@@ -185,7 +187,7 @@ def to_image(row: Row[Any]) -> Image:
 
 
 def to_batch(row: Row[Any], counts: Mapping[str, int]) -> Batch:
-    """A row of `batches` with its items counted by state."""
+    """Convert a row of `batches` with the numbers of its items by state."""
     return Batch(
         id=row.id,
         source_id=row.source_id,
@@ -206,7 +208,7 @@ def to_batch(row: Row[Any], counts: Mapping[str, int]) -> Batch:
 
 
 def to_item(row: Any) -> BatchItem:
-    """A row of `batch_items` with the ids of its images."""
+    """Convert a row of `batch_items` with the ids of its images."""
     return BatchItem(
         id=row.id,
         seq=row.place,
@@ -222,25 +224,25 @@ def to_item(row: Any) -> BatchItem:
 
 
 def group_of(image: UUID, panorama_id: str | None, sequence: str | None) -> str:
-    """What an image floods a page with: its panorama, else its sequence, else itself alone."""
+    """De-duplication key of an image: its panorama, else its sequence, else its id."""
     return panorama_id or sequence or str(image)
 
 
 def content_key(sha256: bytes, face: str | None) -> str:
-    """Names an image's bytes, and of a panorama the face: 32 hex digits and the face's name.
+    """Content key of an image: 32 hex digits of its hash, and the face's name of a panorama.
 
-    Half of SHA-256: two files of one gallery do not share it by chance (1e-20 at a billion).
+    Half of SHA-256: a collision in one gallery is improbable (1e-20 at a billion files).
     """
     digest = sha256[:16].hex()
     return digest if face is None else f"{digest}/{face}"
 
 
 def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes as JSONB takes them: no NaN, no NUL characters, no halves of surrogates."""
-    return {str(_jsonable(name)): _jsonable(value) for name, value in values.items()}
+    """Convert attributes for JSONB: no NaN, no NUL characters, no halves of surrogates."""
+    return {str(_to_json_value(name)): _to_json_value(value) for name, value in values.items()}
 
 
-def _jsonable(value: object) -> object:
+def _to_json_value(value: object) -> object:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Folders whose files belong to a source: each has a name that its files' ids begin with."""
+"""Root folders of sources: the ids of a root's files begin with the name of the root."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from pinpoint.errors import BadRequest, Conflict, NotFound
 from pinpoint.records import SourceRoot
 from pinpoint.store.tables import batch_items, batches, images, source_roots
 
-_OPEN = ("received", "stored")
-_PAGE = 1_000
+_OPEN_STATES = ("received", "stored")
+_PAGE_ROWS = 1_000
 
 
 def list_roots(connection: Connection, source_ids: Sequence[UUID]) -> dict[UUID, list[SourceRoot]]:
-    """Roots of each of these sources, by name."""
-    found: dict[UUID, list[SourceRoot]] = {}
+    """List the roots of these sources, by name."""
+    roots: dict[UUID, list[SourceRoot]] = {}
     rows = connection.execute(
         select(source_roots.c.source_id, source_roots.c.name, source_roots.c.path)
         .where(source_roots.c.source_id.in_(source_ids))
         .order_by(source_roots.c.name)
     )
     for row in rows:
-        found.setdefault(row.source_id, []).append(SourceRoot(name=row.name, path=row.path))
-    return found
+        roots.setdefault(row.source_id, []).append(SourceRoot(name=row.name, path=row.path))
+    return roots
 
 
 def add_root(
     connection: Connection, organization_id: UUID, source_id: UUID, root: SourceRoot
 ) -> None:
-    """Add a root.
+    """Add a root to a source.
 
     Raises:
-        Conflict: The source has a root of that name.
-        BadRequest: The name is empty, or no plain folder name.
+        Conflict: The source already has a root with this name.
+        BadRequest: The name is empty, or not a plain folder name.
     """
     if not root.name.strip() or "/" in root.name or root.name in (".", ".."):
         raise BadRequest(f"{root.name!r} cannot name a root: give one folder name without a /")
@@ -58,13 +58,13 @@ def add_root(
 
 
 def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> int:
-    """Say that a root's folder is somewhere else now; ids stay.
+    """Change the path of a root; ids stay.
 
     Returns:
-        How many images are kept by reference below it and are looked for at the new place.
+        Number of images that are stored by reference below it and now resolve to the new path.
 
     Raises:
-        NotFound: The source has no root of that name.
+        NotFound: The source has no root with this name.
     """
     row = connection.execute(
         select(source_roots.c.path)
@@ -78,38 +78,40 @@ def move_root(connection: Connection, source_id: UUID, name: str, path: str) -> 
         .where(source_roots.c.source_id == source_id, source_roots.c.name == name)
         .values(path=path)
     )
-    before, after = f"{Path(row.path).as_uri()}/", f"{Path(path).as_uri()}/"
+    old_prefix, new_prefix = f"{Path(row.path).as_uri()}/", f"{Path(path).as_uri()}/"
     waiting = select(batches.c.id).where(batches.c.source_id == source_id)
     connection.execute(
         update(batch_items)
         .where(
             batch_items.c.batch_id.in_(waiting),
-            batch_items.c.state.in_(_OPEN),
-            func.starts_with(batch_items.c.locator, before),
+            batch_items.c.state.in_(_OPEN_STATES),
+            func.starts_with(batch_items.c.locator, old_prefix),
         )
-        .values(locator=func.concat(after, func.substr(batch_items.c.locator, len(before) + 1)))
+        .values(
+            locator=func.concat(new_prefix, func.substr(batch_items.c.locator, len(old_prefix) + 1))
+        )
     )
     moved = connection.execute(
         update(images)
-        .where(images.c.source_id == source_id, func.starts_with(images.c.locator, before))
-        .values(locator=func.concat(after, func.substr(images.c.locator, len(before) + 1)))
+        .where(images.c.source_id == source_id, func.starts_with(images.c.locator, old_prefix))
+        .values(locator=func.concat(new_prefix, func.substr(images.c.locator, len(old_prefix) + 1)))
     )
     return int(moved.rowcount)
 
 
 def list_files(
-    connection: Connection, mine: ColumnElement[bool], source_id: UUID, prefix: str
+    connection: Connection, is_own: ColumnElement[bool], source_id: UUID, prefix: str
 ) -> Iterator[tuple[str, str | None]]:
-    """External id and locator of every live file of a source whose id begins with `prefix`.
+    """List external id and locator of every live file with an id that begins with `prefix`.
 
-    By id, each once: the faces of a panorama have one file.
+    Ordered by id, each once: the faces of a panorama share one file.
     """
     after = ""
     while True:
         rows = connection.execute(
             select(images.c.external_id, func.min(images.c.locator).label("locator"))
             .where(
-                mine,
+                is_own,
                 images.c.source_id == source_id,
                 images.c.state != "deleted",
                 images.c.external_id.collate("C") > after,
@@ -117,9 +119,9 @@ def list_files(
             )
             .group_by(images.c.external_id)
             .order_by(images.c.external_id.collate("C"))
-            .limit(_PAGE)
+            .limit(_PAGE_ROWS)
         ).all()
         yield from ((row.external_id, row.locator) for row in rows)
-        if len(rows) < _PAGE:
+        if len(rows) < _PAGE_ROWS:
             return
         after = rows[-1].external_id

@@ -1,8 +1,9 @@
-"""The tables, as SQLAlchemy sees them; made and changed by `migrations/` only.
+"""SQLAlchemy definitions of the tables; created and changed only by `migrations/`.
 
-Names are unqualified on purpose. The owner's search path leads to the base tables in schema
-`pinpoint`; the API's leads to the views of the same names in schema `tenant`, which show one
-organisation. So one set of statements serves both, and the API's role has no right on a base table.
+Names are deliberately unqualified. The owner's search path contains the base tables in schema
+`pinpoint`; the API's contains the views of the same names in schema `tenant`, which show one
+organization. Therefore one set of statements serves both, and the API's role has no right on a base
+table.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ api_keys = Table(
     Column("id", Uuid, primary_key=True),
     organization(),
     Column("name", Text, nullable=False),
-    # SHA-256 is enough: the secret is 256 random bits, so there is nothing to guess.
+    # SHA-256 is sufficient: the secret is 256 random bits, so it cannot be guessed.
     Column("secret_sha256", LargeBinary, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
     when("created_at", stamped=True),
@@ -77,7 +78,7 @@ sources = Table(
     Column("licence", Text),
     Column("attribution", Text),
     Column("originals", Text, nullable=False),
-    # Before 0006 a source had one root; `source_roots` holds them now.
+    # Before revision 0006 a source had one root; `source_roots` holds them now.
     Column("root", Text),
     when("created_at", stamped=True),
     when("erased_at"),
@@ -93,7 +94,7 @@ source_roots = Table(
     Column("id", Uuid, primary_key=True),
     organization(),
     Column("source_id", Uuid, nullable=False),
-    # The first part of the ids of files below the root. Empty: ids are paths below the root alone.
+    # First part of the ids of files below the root. Empty: ids are paths below the root alone.
     Column("name", Text, nullable=False),
     Column("path", Text, nullable=False),
     when("created_at", stamped=True),
@@ -107,7 +108,7 @@ images = Table(
     Column("id", Uuid, primary_key=True),
     organization(),
     Column("source_id", Uuid, nullable=False),
-    # Copied from the source so that the evidence statement needs no join inside its loop.
+    # Copied from the source, so that the evidence statement needs no join inside its loop.
     Column("kind", Text, nullable=False),
     Column("external_id", Text, nullable=False),
     Column("face", Text),
@@ -140,16 +141,16 @@ images = Table(
     Column("cell_r7", BigInteger, nullable=False),
     Column("cell_r9", BigInteger, nullable=False),
     Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
-    # Values by layer (`records/field_layers.py`); the columns above hold those that count.
+    # Values by layer (`records/field_layers.py`); the columns above hold the merged values.
     Column("field_layers", JSONB, nullable=False, server_default=text("'{}'")),
-    # The names of the fields in the layer `manual`.
+    # Names of the fields in the layer `manual`.
     Column("manual_fields", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("state", Text, nullable=False),
     Column("failure", Text),
     Column("version", Integer, nullable=False),
-    # Arrival of the item that wrote the row last: a file that came earlier never replaces it.
+    # Arrival of the item that last wrote the row: an earlier file never replaces it.
     Column("arrival", BigInteger, nullable=False, server_default=text("0")),
-    # Transaction that wrote the row last (set by trigger): the watermark of index rebuilds.
+    # Transaction that last wrote the row (set by trigger): the watermark of index rebuilds.
     Column("changed_xid", BigInteger, nullable=False, server_default=text("0")),
     when("created_at", stamped=True),
     when("updated_at", stamped=True),
@@ -191,7 +192,7 @@ embeddings = Table(
     Column("contract", Text, nullable=False),
     Column("channel", Text, nullable=False),
     organization(),
-    # Little-endian fp16, the very numbers that the index holds.
+    # Little-endian fp16, identical to the numbers in the index.
     Column("vector", LargeBinary, nullable=False),
     PrimaryKeyConstraint("image_id", "contract", "channel"),
     within("images", "image_id"),
@@ -240,29 +241,29 @@ batch_items = Table(
     "batch_items",
     metadata,
     Column("id", Uuid, primary_key=True),
-    # Order of arrival over all organisations, for workers; never shown.
+    # Order of arrival over all organizations, for workers; never shown to users.
     Column("seq", BigInteger, Identity(always=False), nullable=False),
     organization(),
     Column("batch_id", Uuid, nullable=False),
-    # Order of arrival in the batch, which is what users see: gaps in `seq` would tell them how
-    # much others ingest.
+    # Order of arrival in the batch, shown to users: gaps in `seq` would reveal how much other
+    # organizations ingest.
     Column("place", BigInteger, nullable=False),
     Column("external_id", Text, nullable=False),
     Column("file", Text, nullable=False),
     Column("locator", Text, nullable=False),
     Column("hint", JSONB),
     Column("state", Text, nullable=False),
-    # What the item becomes once all its images are in the index.
+    # Final status of the item after all its images are indexed.
     Column("outcome", Text),
     Column("stage", Text),
     Column("reason", Text),
     Column("detail", Text),
-    # What else a user should know about the item, whatever became of it.
+    # Notes for the user, independent of the final status.
     Column("notes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("lease_owner", Text),
     when("lease_until"),
-    # Set by trigger: when the item came (again), and when it got its verdict.
+    # Set by trigger: time of the (repeated) arrival and of the final status.
     when("received_at", stamped=True),
     when("settled_at"),
     CheckConstraint(
@@ -282,7 +283,7 @@ batch_items = Table(
     Index(
         "ix_batch_items_locator",
         "locator",
-        # Stores no text: a locator may be longer than a b-tree entry.
+        # A hash index stores no text: a locator may be longer than a b-tree entry.
         postgresql_using="hash",
         postgresql_where=text("state IN ('received', 'stored')"),
     ),
@@ -322,7 +323,7 @@ queries = Table(
     Index("ix_queries_organization_id_asked_at", "organization_id", "asked_at"),
 )
 
-# One row, made by the migration: the id that the index of this installation carries.
+# One row, created by the migration: the id that the index of this installation carries.
 installation = Table(
     "installation",
     metadata,
@@ -332,7 +333,7 @@ installation = Table(
     CheckConstraint("only_row", name="only_row"),
 )
 
-# Numbers over all organisations that jobs leave for `/metrics` and `pinpoint status`.
+# Statistics over all organizations that jobs save for `/metrics` and `pinpoint status`.
 upkeep = Table(
     "upkeep",
     metadata,

@@ -1,7 +1,7 @@
-"""Numbers over all organisations: jobs leave them here, `/metrics` and `pinpoint status` read them.
+"""Statistics over all organizations: jobs save them, `/metrics` and `pinpoint status` read them.
 
-They are for an operator and never a truth: a worker that is killed takes the sums of its last
-chunk along, and nothing else depends on them.
+They are approximate and only for operators: a killed worker loses the sums of its last chunk, and
+nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from pinpoint.store.database import Transactions
 from pinpoint.store.tables import upkeep
 
 MOST: Final = 100_000
-"""Where counts stop, so that asking stays cheap however much there is."""
+"""Maximum of counts, which limits the cost of counting."""
 STAGES: Final = ("read", "keep", "embed", "index")
-"""Of the ingest; `read` is the time spent waiting for the decoding that runs ahead."""
+"""Stages of the ingest; `read` is the time spent waiting for the decoder, which runs ahead."""
 COUNTS: Final = ("claimed", "encoded", "rejected", "failed", "released")
-_DRIFT: Final = ("checked", "missing", "stale", "extra", "mended")
-_SWEPT: Final = ("released", "items", "images", "graves", "forgotten")
+_DRIFT_NAMES: Final = ("checked", "missing", "stale", "extra", "mended")
+_SWEEP_NAMES: Final = ("released", "items", "images", "graves", "forgotten")
 
 Values = Mapping[str, tuple[float, datetime]]
 
 
 class Upkeep:
-    """The table `upkeep` and the totals.
+    """Access to the table `upkeep` and the totals.
 
     Args:
-        transactions: Units of work; the API's role may read the totals and write nothing.
+        transactions: Units of work; the API's role may only read the totals.
     """
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
     def add(self, sums: Mapping[str, float]) -> None:
-        """Add to running sums, made at their first value.
+        """Add to running sums, created with their first value.
 
         Args:
-            sums: `<stage>.slices` and `<stage>.seconds`, or one of `COUNTS`; zeros are left out.
+            sums: `<stage>.slices` and `<stage>.seconds`, or one of `COUNTS`; zeros are skipped.
         """
-        # In order of name, so that two workers lock the rows in the same order.
+        # Ordered by name, so that two workers lock the rows in the same order.
         rows = [
             {"name": f"sum.{name}", "value": float(value)}
             for name, value in sorted(sums.items())
@@ -52,33 +52,33 @@ class Upkeep:
         ]
         if not rows:
             return
-        given = insert(upkeep).values(rows)
+        statement = insert(upkeep).values(rows)
         with self._transactions.begin() as unit:
             unit.connection.execute(
-                given.on_conflict_do_update(
+                statement.on_conflict_do_update(
                     index_elements=["name"],
-                    set_={"value": upkeep.c.value + given.excluded.value, "at": func.now()},
+                    set_={"value": upkeep.c.value + statement.excluded.value, "at": func.now()},
                 )
             )
 
     def note_drift(self, drift: Drift) -> None:
-        """Keep what the last reconcile found."""
-        self._note({f"drift.{name}": getattr(drift, name) for name in _DRIFT})
+        """Save the result of the last reconcile."""
+        self._save_values({f"drift.{name}": getattr(drift, name) for name in _DRIFT_NAMES})
 
     def note_swept(self, swept: Swept) -> None:
-        """Keep what the last sweep found, and count the leases that it released."""
-        self._note({f"sweep.{name}": getattr(swept, name) for name in _SWEPT})
+        """Save the result of the last sweep, and count the leases that it released."""
+        self._save_values({f"sweep.{name}": getattr(swept, name) for name in _SWEEP_NAMES})
         self.add({"released": swept.released})
 
     def totals(self, *, timeout_s: float = 2.0, most: int = MOST) -> Totals:
-        """How the work stands.
+        """Read all statistics.
 
         Args:
-            timeout_s: Longest time that the statement may take.
-            most: Where counts stop.
+            timeout_s: Maximum duration of the statement, in seconds.
+            most: Maximum of counts.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer, or not in time.
+            DatabaseUnavailable: PostgreSQL does not answer in time.
         """
         with self._transactions.begin(read_only=True) as unit:
             unit.connection.execute(
@@ -88,19 +88,19 @@ class Upkeep:
             rows = unit.connection.execute(
                 text("SELECT name, value, at FROM tenant.totals(:most)"), {"most": most}
             ).all()
-        return _totals(rows, most)
+        return _to_totals(rows, most)
 
     def count_images(self, *, timeout_s: float = 2.0) -> list[tuple[str, str, int]]:
-        """Indexed images of every organization, for the operator.
+        """Count the indexed images of every organization, for the operator.
 
         Args:
-            timeout_s: Longest time that the count may take, in seconds.
+            timeout_s: Maximum duration of the count, in seconds.
 
         Returns:
-            Organization, source kind and number, by organization.
+            Organization, source kind and number, ordered by organization.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer, or not in time.
+            DatabaseUnavailable: PostgreSQL does not answer in time.
         """
         with self._transactions.begin(read_only=True) as unit:
             unit.connection.execute(
@@ -116,44 +116,47 @@ class Upkeep:
             ).all()
         return [(str(row.name), str(row.kind), int(row.images)) for row in rows]
 
-    def _note(self, values: Mapping[str, int]) -> None:
-        given = insert(upkeep).values(
+    def _save_values(self, values: Mapping[str, int]) -> None:
+        statement = insert(upkeep).values(
             [{"name": name, "value": float(value)} for name, value in sorted(values.items())]
         )
         with self._transactions.begin() as unit:
             unit.connection.execute(
-                given.on_conflict_do_update(
+                statement.on_conflict_do_update(
                     index_elements=["name"],
-                    set_={"value": given.excluded.value, "at": func.now()},
+                    set_={"value": statement.excluded.value, "at": func.now()},
                 )
             )
 
 
-def _totals(rows: Sequence[Row[Any]], most: int) -> Totals:
-    found = {row.name: (float(row.value), row.at) for row in rows}
+def _to_totals(rows: Sequence[Row[Any]], most: int) -> Totals:
+    values = {row.name: (float(row.value), row.at) for row in rows}
 
     def number(name: str) -> int:
-        return int(found.get(name, (0.0,))[0])
+        return int(values.get(name, (0.0,))[0])
 
-    drift, swept = _whole("drift", _DRIFT, found), _whole("sweep", _SWEPT, found)
+    drift, swept = (
+        _read_group("drift", _DRIFT_NAMES, values),
+        _read_group("sweep", _SWEEP_NAMES, values),
+    )
     return Totals(
         most=most,
         open_items={state: number(f"items.{state}") for state in ("received", "stored")},
-        oldest_open_s=found["items.oldest_s"][0] if "items.oldest_s" in found else None,
+        oldest_open_s=values["items.oldest_s"][0] if "items.oldest_s" in values else None,
         leases_held=number("leases.held"),
         leases_expired=number("leases.expired"),
         images_pending=number("images.pending"),
         images_deleted=number("images.deleted"),
         tombstones=number("tombstones"),
-        refused_24h=_refused(found),
+        refused_24h=_to_rejection_counts(values),
         drift=Drift(**drift) if drift else None,
-        reconciled_at=found["drift.checked"][1] if drift else None,
+        reconciled_at=values["drift.checked"][1] if drift else None,
         swept=Swept(**swept) if swept else None,
-        swept_at=found["sweep.items"][1] if swept else None,
+        swept_at=values["sweep.items"][1] if swept else None,
         stages={
             stage: StageSum(
                 slices=number(f"sum.{stage}.slices"),
-                seconds=found.get(f"sum.{stage}.seconds", (0.0,))[0],
+                seconds=values.get(f"sum.{stage}.seconds", (0.0,))[0],
             )
             for stage in STAGES
         },
@@ -161,19 +164,23 @@ def _totals(rows: Sequence[Row[Any]], most: int) -> Totals:
     )
 
 
-def _whole(group: str, names: Sequence[str], found: Values) -> dict[str, int]:
-    """The numbers of one job, or nothing where it has not run yet."""
-    if any(f"{group}.{name}" not in found for name in names):
+def _read_group(group: str, names: Sequence[str], values: Values) -> dict[str, int]:
+    """Read the numbers of one job; empty if it has not run yet."""
+    if any(f"{group}.{name}" not in values for name in names):
         return {}
-    return {name: int(found[f"{group}.{name}"][0]) for name in names}
+    return {name: int(values[f"{group}.{name}"][0]) for name in names}
 
 
-def _refused(found: Values) -> tuple[Refused, ...]:
-    refused = []
-    for name, (value, _) in found.items():
+def _to_rejection_counts(values: Values) -> tuple[Refused, ...]:
+    counts = []
+    for name, (value, _) in values.items():
         group, _, rest = name.partition(".")
         verdict, _, reason = rest.partition(".")
         if group == "refused":
-            said: Literal["rejected", "failed"] = "failed" if verdict == "failed" else "rejected"
-            refused.append(Refused(verdict=said, reason=reason or "unknown", items=int(value)))
-    return tuple(sorted(refused, key=lambda one: (-one.items, one.verdict, one.reason)))
+            final_status: Literal["rejected", "failed"] = (
+                "failed" if verdict == "failed" else "rejected"
+            )
+            counts.append(
+                Refused(verdict=final_status, reason=reason or "unknown", items=int(value))
+            )
+    return tuple(sorted(counts, key=lambda count: (-count.items, count.verdict, count.reason)))

@@ -1,4 +1,4 @@
-"""Filling an index although it refuses some of the points."""
+"""Upserts that continue when the index rejects some of the points."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _log = logs.get(__name__)
 def upsert_apart(
     upsert: Callable[[Sequence[IndexPoint]], None], points: Sequence[IndexPoint]
 ) -> int:
-    """Write points; one that the index refuses is left out, and the log names it.
+    """Write points; points that the index rejects are skipped and logged.
 
     Returns:
-        How many were written.
+        Number of points written.
 
     Raises:
         OtherContract: The index is for another contract.
-        IndexUnavailable: It does not answer.
+        IndexUnavailable: The index does not answer.
     """
     if not points:
         return 0

@@ -1,7 +1,7 @@
-"""The index over Qdrant Edge: the engine inside this process, which must be its only user.
+"""Vector index on Qdrant Edge, an engine inside this process that must be its only user.
 
 The engine holds the interpreter's lock during a call, does not survive a fork and refuses a second
-process, so a process of its own opens this (`pinpoint.stack.index_engine`).
+process. Therefore a separate process opens it (`pinpoint.stack.index_engine`).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class EdgeIndex:
     """One index build in a folder: the shard and `index.json`, which is written last.
 
     Args:
-        folder: `ensure` makes it; if it holds an index, that is loaded now.
-        build: Name given to the build if `ensure` makes it.
-        chooser: How a question is searched that is not forced to be exact.
+        folder: Created by `ensure`. If it holds an index, the constructor loads it.
+        build: Name of the build if `ensure` creates it.
+        chooser: Chooses the search strategy of a query that does not require exact search.
 
     Raises:
-        IndexUnavailable: Another process has it open, or its files cannot be read.
+        IndexUnavailable: Another process has the index open, or its files cannot be read.
     """
 
     def __init__(
@@ -51,20 +51,22 @@ class EdgeIndex:
         self._chooser = chooser
         self._lock = threading.RLock()
         self._shard: edge.EdgeShard | None = None
-        self._shelved = True
+        self._has_partition_key = True
         self.unflushed = 0
-        """Writes that only the write-ahead log has."""
-        self._about: dict[str, Any] = {"build": build or folder.name}
-        about = folder / "index.json"
-        if about.exists():
-            self._load(about)
+        """Number of writes that only the write-ahead log holds."""
+        self._metadata: dict[str, Any] = {"build": build or folder.name}
+        metadata_file = folder / "index.json"
+        if metadata_file.exists():
+            self._load_shard(metadata_file)
 
-    def _load(self, about: Path) -> None:
+    def _load_shard(self, metadata_file: Path) -> None:
         try:
-            self._about = json.loads(about.read_text())
+            self._metadata = json.loads(metadata_file.read_text())
             self._shard = edge.EdgeShard.load(str(self._folder / "shard"))
-            # Looked for and not written down: an earlier version may have gone on with this build.
-            self._shelved = not self._shard.count(edge.CountRequest(True, without_shelf()))
+            # Checked at each load: an earlier version may have continued this build.
+            self._has_partition_key = not self._shard.count(
+                edge.CountRequest(True, without_shelf())
+            )
         # The binding raises bare Exception for everything.
         except Exception as error:
             raise IndexUnavailable(
@@ -74,43 +76,43 @@ class EdgeIndex:
 
     @property
     def dims(self) -> Mapping[str, int]:
-        """Named vectors and their width; empty before `ensure`."""
-        dims: Mapping[str, int] = self._about.get("dims", {})
+        """Width of each named vector; empty before `ensure`."""
+        dims: Mapping[str, int] = self._metadata.get("dims", {})
         return dims
 
     def info(self) -> IndexInfo:
-        """What the index holds and which build it is."""
+        """Content and build of the index."""
         with self._lock:
             if self._shard is None:
                 return rules.no_index("qdrant-edge", "there is no index yet")
             return IndexInfo(
                 engine="qdrant-edge",
                 ready=True,
-                contract=self._about["contract"],
-                build=self._about["build"],
-                points=self._alive(),
+                contract=self._metadata["contract"],
+                build=self._metadata["build"],
+                points=self._count_live(),
                 indexed_vectors=int(self._shard.info().indexed_vectors_count),
-                installation=self._about.get("installation"),
+                installation=self._metadata.get("installation"),
             )
 
     def ensure(self, spec: IndexSpec) -> None:
-        """Make the index if it is not there.
+        """Create the index if it does not exist.
 
         Raises:
-            OtherContract: It is there, for another contract.
-            Misconfigured: It is there, and belongs to another installation.
+            OtherContract: The index exists for another contract.
+            Misconfigured: The index belongs to another installation.
         """
         with self._lock:
             if self._shard is None:
-                self._create(spec)
-        rules.check_installation(self._about.get("installation"), spec.installation)
-        rules.check_spec(self._about["contract"], self.dims, spec)
+                self._create_shard(spec)
+        rules.check_installation(self._metadata.get("installation"), spec.installation)
+        rules.check_spec(self._metadata["contract"], self.dims, spec)
 
-    def _create(self, spec: IndexSpec) -> None:
+    def _create_shard(self, spec: IndexSpec) -> None:
         if not spec.dims or not all(width > 0 for width in spec.dims.values()):
-            raise BadBundle(f"contract {spec.contract} names no usable vectors: {dict(spec.dims)}")
+            raise BadBundle(f"contract {spec.contract} has no usable vectors: {dict(spec.dims)}")
         shard_folder = self._folder / "shard"
-        # What lies here without index.json was left by a crash in the middle of this method.
+        # A shard without index.json is the remainder of a crash inside this method.
         shutil.rmtree(shard_folder, ignore_errors=True)
         shard_folder.mkdir(parents=True)
         shard = edge.EdgeShard.create(str(shard_folder), shard_config(spec.dims))
@@ -118,117 +120,119 @@ class EdgeIndex:
             shard.update(edge.UpdateOperation.create_field_index(name, index))
         shard.flush()
         self._shard = shard
-        self._about |= {"contract": spec.contract, "dims": dict(spec.dims)}
+        self._metadata |= {"contract": spec.contract, "dims": dict(spec.dims)}
         if spec.installation is not None:
-            self._about["installation"] = spec.installation
+            self._metadata["installation"] = spec.installation
         draft = self._folder / "index.json.new"
         with draft.open("w") as file:
-            json.dump(self._about, file)
+            json.dump(self._metadata, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._folder / "index.json")
 
-    def _open(self) -> edge.EdgeShard:
+    def _require_shard(self) -> edge.EdgeShard:
         if self._shard is None:
-            raise IndexUnavailable("there is no index yet; it is made when the bundle is known")
+            raise IndexUnavailable("there is no index yet; it is created when the bundle is known")
         return self._shard
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
-        """Write points; one whose stored version is higher (tombstones count) is left as it is."""
-        self._open()
-        rules.check_contract(self._about["contract"], contract)
+        """Write points; skip a point whose stored version (also of a tombstone) is higher."""
+        self._require_shard()
+        rules.check_contract(self._metadata["contract"], contract)
         for point in points:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self.dims)
         for version, group in rules.newest(points).items():
-            for part in rules.slices(group, rules.UPSERT_SLICE):
+            for chunk in rules.slices(group, rules.UPSERT_SLICE):
                 rows = [
                     edge.Point(
                         point.id,
                         {name: vector.tolist() for name, vector in point.vectors.items()},
                         rules.payload(point),
                     )
-                    for point in part
+                    for point in chunk
                 ]
-                self._write(rows, may_replace(version, tombstone=False))
+                self._write_rows(rows, may_replace(version, tombstone=False))
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
-        """Leave a tombstone of that version: nothing older can come back under the id."""
+        """Write tombstones of these versions; no older version can replace them."""
         for version, ids in rules.by_version(versions).items():
-            for part in rules.slices(ids, rules.UPSERT_SLICE):
-                rows = [edge.Point(each, {}, rules.tombstone(version)) for each in part]
-                self._write(rows, may_replace(version, tombstone=True))
+            for chunk in rules.slices(ids, rules.UPSERT_SLICE):
+                rows = [edge.Point(point_id, {}, rules.tombstone(version)) for point_id in chunk]
+                self._write_rows(rows, may_replace(version, tombstone=True))
 
-    def _write(self, rows: list[edge.Point], condition: edge.Filter) -> None:
+    def _write_rows(self, rows: list[edge.Point], condition: edge.Filter) -> None:
         with self._lock:
             self.unflushed += len(rows)
-            self._open().update(edge.UpdateOperation.upsert_points(rows, condition=condition))
+            self._require_shard().update(
+                edge.UpdateOperation.upsert_points(rows, condition=condition)
+            )
 
     def forget(self, ids: Iterable[UUID]) -> None:
-        """Remove points and tombstones for good, once no writer of an old version can be alive."""
-        for part in rules.slices(list(ids), 1_000):
+        """Delete points and tombstones, when no writer of an old version can be alive."""
+        for chunk in rules.slices(list(ids), 1_000):
             with self._lock:
-                self.unflushed += len(part)
-                self._open().update(edge.UpdateOperation.delete_points(list(part)))
+                self.unflushed += len(chunk)
+                self._require_shard().update(edge.UpdateOperation.delete_points(list(chunk)))
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Answer several questions in one request, best first, ties by id."""
-        self._open()
-        rules.check_contract(self._about["contract"], *(query.contract for query in queries))
+        """Run several queries in one request; hits are best first, ties by id."""
+        self._require_shard()
+        rules.check_contract(self._metadata["contract"], *(query.contract for query in queries))
         for query in queries:
             rules.check_limit(query)
             rules.check_vector(query.channel, query.vector, self.dims)
         with self._lock:
-            return rules.answer_whole(queries, self._ask)
+            return rules.answer_whole(queries, self._run_queries)
 
-    def _ask(self, questions: Sequence[tuple[IndexQuery, int]]) -> list[list[Hit]]:
-        points = int(self._open().info().points_count)
+    def _run_queries(self, queries: Sequence[tuple[IndexQuery, int]]) -> list[list[Hit]]:
+        total = int(self._require_shard().info().points_count)
         requests = [
             edge.QueryRequest(
                 limit=limit,
                 query=edge.Query.Nearest(query.vector.tolist(), using=query.channel),
-                filter=self._filter(query.filter),
+                filter=self._build_filter(query.filter),
                 with_payload=True,
-                params=search_params(self._way(query, points), limit),
+                params=search_params(self._choose_strategy(query, total), limit),
             )
-            for query, limit in questions
+            for query, limit in queries
         ]
-        found = self._open().query_batch(edge.QueryBatchRequest(requests))
+        results = self._require_shard().query_batch(edge.QueryBatchRequest(requests))
         return [
-            [rules.hit(_uuid(row.id), float(row.score), row.payload or {}) for row in rows]
-            for rows in found
+            [rules.hit(_to_uuid(row.id), float(row.score), row.payload or {}) for row in rows]
+            for rows in results
         ]
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
-        """Live points under these ids, in no order; missing ones are left out."""
+        """Live points with these ids, in no order; missing ids are omitted."""
         with self._lock:
-            rows = self._open().retrieve(list(ids), True, vectors)
+            rows = self._require_shard().retrieve(list(ids), True, vectors)
         return [
-            rules.stored_point(_uuid(row.id), row.payload, row.vector)
+            rules.stored_point(_to_uuid(row.id), row.payload, row.vector)
             for row in rows
             if row.payload and rules.is_alive(row.payload)
         ]
 
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:
-        """`(version, alive)` of what is stored under these ids, tombstones too."""
+        """`(version, alive)` of the stored points and tombstones with these ids."""
         with self._lock:
-            rows = self._open().retrieve(list(ids), True, False)
-        found = [rules.scrolled(_uuid(row.id), row.payload or {}) for row in rows]
-        return {each: (version, alive) for each, version, alive in found}
+            rows = self._require_shard().retrieve(list(ids), True, False)
+        stored = [rules.scrolled(_to_uuid(row.id), row.payload or {}) for row in rows]
+        return {point_id: (version, alive) for point_id, version, alive in stored}
 
     def scroll(
         self, after: UUID | None, limit: int, organization_id: UUID | None = None
     ) -> list[tuple[UUID, int, bool]]:
-        """`(id, version, alive)` in id order after `after`; an empty list is the end.
+        """`(id, version, alive)` in id order after `after`; an empty list means the end.
 
-        Tombstones belong to no organisation: they are seen only without `organization_id`.
+        Tombstones belong to no organization: they are listed only without `organization_id`.
         """
         if limit < 1 or after == rules.LAST_ID:
             return []
         start = None if after is None else UUID(int=after.int + 1)
         where = None
         if organization_id is not None:
-            where = self._filter(IndexFilter(organization_id=organization_id))
+            where = self._build_filter(IndexFilter(organization_id=organization_id))
         request = edge.ScrollRequest(
             offset=start,
             limit=limit,
@@ -236,47 +240,52 @@ class EdgeIndex:
             with_payload=edge.PayloadSelector.Include(["version", "deleted"]),
         )
         with self._lock:
-            rows, _ = self._open().scroll(request)
-        return [rules.scrolled(_uuid(row.id), row.payload or {}) for row in rows]
+            rows, _ = self._require_shard().scroll(request)
+        return [rules.scrolled(_to_uuid(row.id), row.payload or {}) for row in rows]
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
         with self._lock:
             if where is None:
-                return self._alive()
-            return int(self._open().count(edge.CountRequest(True, self._filter(where))))
+                return self._count_live()
+            return int(
+                self._require_shard().count(edge.CountRequest(True, self._build_filter(where)))
+            )
 
-    def _way(self, query: IndexQuery, points: int) -> Way:
-        return way(query, self._chooser, self.count, self._listed, points)
+    def _choose_strategy(self, query: IndexQuery, points: int) -> Way:
+        return way(query, self._chooser, self.count, self._estimate_partitions, points)
 
-    def _listed(self, where: IndexFilter) -> tuple[int, bool]:
-        each, whole = lists(where, shelves=self._shelved)
-        # Not counted one by one: of a single list the engine's estimate is its length.
-        known = [self._open().count(edge.CountRequest(False, self._filter(one))) for one in each]
-        return int(sum(known)), whole
+    def _estimate_partitions(self, where: IndexFilter) -> tuple[int, bool]:
+        partitions, complete = lists(where, has_partition_key=self._has_partition_key)
+        # An approximate count: for a single partition the engine's estimate is its size.
+        counts = [
+            self._require_shard().count(edge.CountRequest(False, self._build_filter(partition)))
+            for partition in partitions
+        ]
+        return int(sum(counts)), complete
 
-    def _filter(self, where: IndexFilter) -> edge.Filter:
-        return filter_of(plan(where, shelves=self._shelved))
+    def _build_filter(self, where: IndexFilter) -> edge.Filter:
+        return filter_of(plan(where, has_partition_key=self._has_partition_key))
 
-    def _alive(self) -> int:
-        shard = self._open()
-        dead = edge.FieldCondition("deleted", match=edge.MatchValue(1))
-        buried = shard.count(edge.CountRequest(True, edge.Filter(must=[dead])))
-        return int(shard.info().points_count) - int(buried)
+    def _count_live(self) -> int:
+        shard = self._require_shard()
+        is_deleted = edge.FieldCondition("deleted", match=edge.MatchValue(1))
+        tombstones = shard.count(edge.CountRequest(True, edge.Filter(must=[is_deleted])))
+        return int(shard.info().points_count) - int(tombstones)
 
     def optimize(self) -> None:
-        """Build the HNSW graph; minutes of blocking at 100,000 points, so never while it serves."""
+        """Build the HNSW graph. It blocks for minutes at 100,000 points: never while serving."""
         with self._lock:
-            self._open().optimize()
+            self._require_shard().optimize()
 
     def flush(self) -> None:
-        """Make all writes durable, so that loading after a crash replays nothing."""
+        """Make all writes durable, so that a load after a crash replays nothing."""
         with self._lock:
-            self._open().flush()
+            self._require_shard().flush()
             self.unflushed = 0
 
     def close(self) -> None:
-        """Flush and let go of the files; closing twice changes nothing."""
+        """Flush and close the files; a second call changes nothing."""
         with self._lock:
             if self._shard is not None:
                 self._shard.flush()
@@ -284,5 +293,5 @@ class EdgeIndex:
                 self._shard = None
 
 
-def _uuid(value: Any) -> UUID:
+def _to_uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(str(value))

@@ -1,9 +1,9 @@
-"""What a filter means, in words that both Qdrant engines have.
+"""Engine-neutral filter expressions for both Qdrant engines.
 
-Boxes exclude their edges in the engines; ours include them, so boxes are widened by 1e-8° (1 mm).
-180 and -180 are one meridian. Circles are great-circle distances on a sphere of 6,371,008.8 m,
-which differ from the ellipsoid by up to 0.56 %. Polygons are planar in degrees.
-Every corner is kept inside the limits of a geohash (see `vectors_payload`).
+The engines exclude the edges of a box. Pinpoint includes them, so boxes are widened by 1e-8° (1
+mm). 180 and -180 are one meridian. Circles are great-circle distances on a sphere of 6,371,008.8 m,
+which differ from the ellipsoid by up to 0.56 %. Polygons are planar in degrees. Every corner is
+kept inside the limits of a geohash (see `vectors_payload`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pinpoint.errors import BadRequest
 from pinpoint.records import Box, Circle, IndexFilter, Point
 from pinpoint.store.vectors_payload import inside, moment, shelf
 
-_EDGE_DEG: Final = 1e-8
-_SHAPE_DEG: Final = 1e-9
-_EDGE_M: Final = 1e-3
+_BOX_MARGIN_DEG: Final = 1e-8
+_CORNER_MARGIN_DEG: Final = 1e-9
+_RADIUS_MARGIN_M: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Boxes:
-    """Inside any of these boxes; none crosses the antimeridian."""
+    """Inside any of these boxes; no box crosses the antimeridian."""
 
     boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Disc:
-    """Within `radius_m` of a place."""
+    """Within `radius_m` of a position."""
 
     lat: float
     lon: float
@@ -56,7 +56,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Taken at or after `since` and before `until` (RFC 3339, UTC)."""
+    """Captured at or after `since` and before `until` (RFC 3339, UTC)."""
 
     since: str | None
     until: str | None
@@ -67,72 +67,83 @@ Condition = Terms | Boxes | Disc | Ring | Period
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A filter in words both engines have: all of `must`, no id and no group of the rest."""
+    """Conjunction of `must` that excludes the ids `not_ids` and the groups `not_groups`."""
 
     must: tuple[Condition, ...]
     not_ids: tuple[UUID, ...]
     not_groups: tuple[str, ...]
 
 
-def plan(where: IndexFilter, *, shelves: bool = True) -> Plan:
-    """Translate a filter; tombstones never match, they have no organisation.
+def plan(where: IndexFilter, *, has_partition_key: bool = True) -> Plan:
+    """Translate a filter. Tombstones never match because they have no organization.
 
     Args:
-        where: What is wanted.
-        shelves: Whether the points have the field `shelf`; those of earlier versions have none.
+        where: Filter of the query.
+        has_partition_key: Whether the points have the field `shelf`; points of earlier versions
+            lack it.
 
     Raises:
-        BadRequest: A shape or time is unusable; the message says which.
+        BadRequest: A shape or time is invalid; the message names it.
     """
     owner = where.organization_id
     must: list[Condition] = []
-    if where.kinds and shelves:
+    if where.kinds and has_partition_key:
         must.append(Terms("shelf", tuple(shelf(owner, kind) for kind in where.kinds)))
     else:
         must.append(Terms("organization", (str(owner),)))
         must += [Terms("kind", tuple(where.kinds))] if where.kinds else []
     if where.source_ids:
-        must.append(Terms("source", tuple(str(each) for each in where.source_ids)))
+        must.append(Terms("source", tuple(str(source_id) for source_id in where.source_ids)))
     if where.circle is not None:
-        must.append(_disc(where.circle))
+        must.append(_to_circle(where.circle))
     if where.box is not None:
-        must.append(_boxes(where.box))
+        must.append(_to_boxes(where.box))
     if where.polygon:
-        must.append(_ring(where.polygon))
+        must.append(_to_polygon(where.polygon))
     if where.since is not None or where.until is not None:
         must.append(Period(moment(where.since), moment(where.until)))
     return Plan(tuple(must), tuple(where.exclude_ids), tuple(where.exclude_groups))
 
 
-def lists(where: IndexFilter, *, shelves: bool = True) -> tuple[tuple[IndexFilter, ...], bool]:
-    """Whole lists of the index that hold all that a filter lets through, and whether no more.
+def lists(
+    where: IndexFilter, *, has_partition_key: bool = True
+) -> tuple[tuple[IndexFilter, ...], bool]:
+    """Split a filter into index partitions, and tell whether they match it exactly.
 
-    How long a list is the engines know without looking at its images. What is excluded by id or
-    group is a few images, and counts as let through.
+    The partitions contain all matches; the second value is true if they contain nothing else. The
+    engines know the size of a partition without reading its points. Exclusions by id or group
+    concern few images and are ignored here.
 
     Args:
-        where: What is wanted.
-        shelves: As `plan`.
+        where: Filter of the query.
+        has_partition_key: As in `plan`.
     """
     owner = IndexFilter(organization_id=where.organization_id)
-    more = (where.source_ids, where.circle, where.box, where.polygon, where.since, where.until)
-    whole = not any(more)
+    other_conditions = (
+        where.source_ids,
+        where.circle,
+        where.box,
+        where.polygon,
+        where.since,
+        where.until,
+    )
+    complete = not any(other_conditions)
     if not where.kinds:
-        return (owner,), whole
-    if not shelves:
+        return (owner,), complete
+    if not has_partition_key:
         return (owner,), False
-    return tuple(replace(owner, kinds=(kind,)) for kind in dict.fromkeys(where.kinds)), whole
+    return tuple(replace(owner, kinds=(kind,)) for kind in dict.fromkeys(where.kinds)), complete
 
 
-def _disc(circle: Circle) -> Disc:
+def _to_circle(circle: Circle) -> Disc:
     if not math.isfinite(circle.radius_m) or circle.radius_m < 0:
         raise BadRequest(f"a circle's radius must be 0 m or more, not {circle.radius_m}")
-    lat = inside(circle.center.lat, 90.0, _SHAPE_DEG)
-    lon = inside(circle.center.lon, 180.0, _SHAPE_DEG)
-    return Disc(lat, lon, circle.radius_m + _EDGE_M)
+    lat = inside(circle.center.lat, 90.0, _CORNER_MARGIN_DEG)
+    lon = inside(circle.center.lon, 180.0, _CORNER_MARGIN_DEG)
+    return Disc(lat, lon, circle.radius_m + _RADIUS_MARGIN_M)
 
 
-def _boxes(box: Box) -> Boxes:
+def _to_boxes(box: Box) -> Boxes:
     edges = (box.south, box.west, box.north, box.east)
     if not all(math.isfinite(edge) for edge in edges):
         raise BadRequest(f"a box needs four finite edges, not {edges}")
@@ -148,25 +159,28 @@ def _boxes(box: Box) -> Boxes:
             spans.append((-180.0, -180.0))
         if box.west == -180.0 and box.east < 180.0:
             spans.append((180.0, 180.0))
-    south = inside(box.south - _EDGE_DEG, 90.0, _SHAPE_DEG)
-    north = inside(box.north + _EDGE_DEG, 90.0, _SHAPE_DEG)
+    south = inside(box.south - _BOX_MARGIN_DEG, 90.0, _CORNER_MARGIN_DEG)
+    north = inside(box.north + _BOX_MARGIN_DEG, 90.0, _CORNER_MARGIN_DEG)
     return Boxes(
         tuple(
             Box(
                 south=south,
-                west=inside(west - _EDGE_DEG, 180.0, _SHAPE_DEG),
+                west=inside(west - _BOX_MARGIN_DEG, 180.0, _CORNER_MARGIN_DEG),
                 north=north,
-                east=inside(east + _EDGE_DEG, 180.0, _SHAPE_DEG),
+                east=inside(east + _BOX_MARGIN_DEG, 180.0, _CORNER_MARGIN_DEG),
             )
             for west, east in spans
         )
     )
 
 
-def _ring(polygon: Sequence[Point]) -> Ring:
+def _to_polygon(polygon: Sequence[Point]) -> Ring:
     points = tuple(
-        (inside(each.lat, 90.0, _SHAPE_DEG), inside(each.lon, 180.0, _SHAPE_DEG))
-        for each in polygon
+        (
+            inside(corner.lat, 90.0, _CORNER_MARGIN_DEG),
+            inside(corner.lon, 180.0, _CORNER_MARGIN_DEG),
+        )
+        for corner in polygon
     )
     if points[0] != points[-1]:
         points = (*points, points[0])

@@ -1,7 +1,7 @@
-"""The owner's side of the wire, and the socket: one thread for each connection.
+"""RPC server of the index owner on a Unix socket, with one thread per connection.
 
-The owner answers what is about the whole index and passes the rest to the engine that has the build
-open, without looking at the vectors in it.
+The owner answers requests about the index as a whole. It passes all others to the engine process
+that has the build open, without decoding their vectors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SOCKET_PATH_BYTES: Final = 107
 
 
 class Owner(Told, Protocol):
-    """What the owner says itself, and its two ways to the engine."""
+    """Requests that the owner answers, and its two calls to the engine."""
 
     def rebuild(self, contract: str | None = None) -> None:
         """Start a rebuild unless one runs."""
@@ -40,72 +40,72 @@ class Owner(Told, Protocol):
         ...
 
     def exchange(self, frame: bytes) -> bytes:
-        """Bring a question to the engine; returns its answer."""
+        """Pass a query to the engine; returns its response."""
         ...
 
     def write(self, ids: Iterable[UUID], frame: bytes) -> bytes:
-        """Bring a write of these ids to the engine; returns its answer."""
+        """Pass a write of these ids to the engine; returns its response."""
         ...
 
 
-def _ping(_: Owner, __: wire.Fields, ___: list[wire.Array]) -> Answer:
+def _handle_ping(_: Owner, __: wire.Fields, ___: list[wire.Array]) -> Answer:
     return {"pid": os.getpid()}, ()
 
 
-def _rebuild(owner: Owner, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+def _handle_rebuild(owner: Owner, fields: wire.Fields, _: list[wire.Array]) -> Answer:
     contract = fields.get("contract")
     owner.rebuild(None if contract is None else str(contract))
     return {}, ()
 
 
-def _progress(owner: Owner, _: wire.Fields, __: list[wire.Array]) -> Answer:
+def _handle_progress(owner: Owner, _: wire.Fields, __: list[wire.Array]) -> Answer:
     return {"progress": dict(owner.progress())}, ()
 
 
 OWN: Final[Mapping[str, Callable[[Owner, wire.Fields, list[wire.Array]], Answer]]] = {
-    "ping": _ping,
+    "ping": _handle_ping,
     "info": info_of,
     "ensure": ensure_by,
-    "rebuild": _rebuild,
-    "progress": _progress,
+    "rebuild": _handle_rebuild,
+    "progress": _handle_progress,
 }
-"""What the owner answers itself."""
+"""Handlers of the requests that the owner answers."""
 READS: Final = frozenset({"search", "fetch", "scroll", "count"})
 WRITES: Final[Mapping[str, Callable[[wire.Fields], Iterable[bytes]]]] = {
     "upsert": lambda fields: (row[0] for row in fields["points"]),
     "delete": lambda fields: (row[0] for row in fields["versions"]),
     "forget": lambda fields: fields["ids"],
 }
-"""What the owner passes on, and the ids in it."""
+"""Writes that the owner passes to the engine, and the ids in each of them."""
 
 
 def front(owner: Owner, frame: bytes) -> bytes:
-    """Answer one frame as the owner: of what it passes on it reads the header only."""
+    """Handle one frame as the owner; of a frame for the engine only the header is decoded."""
 
-    def called() -> bytes:
+    def respond() -> bytes:
         fields, _ = wire.decode(frame, whole=False)
         verb = str(fields.get("verb"))
         if verb not in wire.OF_THE_OWNER and not (verb == "rebuild" and fields.get("take_over")):
-            asked = fields.get("installation")
-            owner.check_installation(None if asked is None else str(asked))
+            installation = fields.get("installation")
+            owner.check_installation(None if installation is None else str(installation))
         if verb in READS:
             return owner.exchange(frame)
         if verb in WRITES:
-            return owner.write((UUID(bytes=each) for each in WRITES[verb](fields)), frame)
+            return owner.write((UUID(bytes=point_id) for point_id in WRITES[verb](fields)), frame)
         return wire.encode(*named(OWN, fields)(owner, fields, []))
 
-    return said(called)
+    return said(respond)
 
 
 class IndexServer:
-    """Listens on a 0600 Unix socket and answers until closed.
+    """Serves requests on a Unix socket with mode 0600 until closed.
 
     Args:
-        path: The socket; a stale one (nobody answers) is removed.
-        owner: What answers; called from many threads.
+        path: Path of the socket; a stale socket without a listener is removed.
+        owner: Handles the requests; called from many threads.
 
     Raises:
-        StackError: The path is too long or taken by a living process.
+        StackError: The path is too long, or a living process listens on it.
     """
 
     def __init__(self, path: Path, owner: Owner) -> None:
@@ -124,15 +124,15 @@ class IndexServer:
             os.umask(umask)
 
     def start(self) -> None:
-        """Answer in the background."""
-        threading.Thread(target=self._accept, name="index-accept", daemon=True).start()
+        """Start to serve in a background thread."""
+        threading.Thread(target=self._accept_connections, name="index-accept", daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections and remove the socket."""
+        """Stop accepting connections and remove the socket."""
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
-    def _accept(self) -> None:
+    def _accept_connections(self) -> None:
         while True:
             try:
                 connection = self._listener.accept()
@@ -145,16 +145,16 @@ class IndexServer:
                 continue
             name = "index-client"
             threading.Thread(
-                target=self._converse, args=(connection,), name=name, daemon=True
+                target=self._serve_connection, args=(connection,), name=name, daemon=True
             ).start()
 
-    def _converse(self, connection: Connection) -> None:
+    def _serve_connection(self, connection: Connection) -> None:
         try:
             with connection:
                 while True:
                     connection.send_bytes(front(self._owner, connection.recv_bytes(wire.MAX_FRAME)))
         except EOFError:
-            return  # the client hung up
+            return  # the client closed the connection
         except OSError as error:
             logs.get(__name__).warning("index.connection_dropped", detail=str(error))
         finally:

@@ -1,4 +1,4 @@
-"""The index of this installation: on a Qdrant server, or behind the embedded owner's socket."""
+"""Opens the index of this installation: a Qdrant server or the socket of the embedded owner."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ _TIMEOUT_S: Final = 30.0
 
 
 def open_index(
-    places: Places, socket: Path, installation: Installation, *, budget_s: float | None = None
+    settings: Places, socket: Path, installation: Installation, *, budget_s: float | None = None
 ) -> VectorIndex:
-    """The index; opens no connection yet.
+    """The index; no connection is opened yet.
 
     Args:
-        places: Says whether there is a Qdrant server, and under which alias to look there.
-        socket: Of the embedded index's owner.
-        installation: Whose index it must be.
-        budget_s: Time of one request of the API. With it, calls are as short, and fail at once
-            while the index does not answer (circuit breaker).
+        settings: URL of the Qdrant server, if any, and the alias.
+        socket: Socket of the owner of the embedded index.
+        installation: Installation that the index must belong to.
+        budget_s: Time budget of one API request. It limits each call, and enables a circuit
+            breaker: calls fail at once while the index does not answer.
     """
-    if places.qdrant_url:
-        # Here, because the client takes a second to import, and the embedded index needs none.
+    if settings.qdrant_url:
+        # Imported here: the client takes a second to import, and the embedded index does not need
+        # it.
         from pinpoint.store.vectors_qdrant import QdrantIndex
         from pinpoint.store.vectors_qdrant_alias import is_server_failure
 
         return QdrantIndex(
-            url=places.qdrant_url,
-            api_key=places.qdrant_api_key,
-            alias=places.qdrant_alias,
+            url=settings.qdrant_url,
+            api_key=settings.qdrant_api_key,
+            alias=settings.qdrant_alias,
             timeout_s=math.ceil(_TIMEOUT_S if budget_s is None else budget_s),
             installation=installation.id,
             breaker=None if budget_s is None else CircuitBreaker(refuse_index, is_server_failure),

@@ -1,8 +1,9 @@
-"""What a point carries in the index and how it is read back, for both Qdrant engines.
+"""Payload of index points and their validation, for both Qdrant engines.
 
-The engines file positions under geohashes, and a geohash cannot hold latitude 90 or longitude 180:
-points and box edges exactly there are lost (seen with qdrant-edge 0.9.0). So positions are stored,
-and shapes asked for, a hair inside the limits (2e-9°, 0.2 mm), and read back snapped.
+The engines index positions by geohash, and a geohash cannot hold latitude 90 or longitude 180.
+Points and box edges exactly at these values are lost (seen with qdrant-edge 0.9.0). Therefore
+stored positions and query shapes are kept 2e-9° (0.2 mm) inside the limits, and stored positions
+are snapped back when read.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from pinpoint.records import Hit, IndexInfo, IndexPoint, IndexQuery, IndexSpec, 
 Item = TypeVar("Item")
 
 UPSERT_SLICE: Final = 128
-"""Points in one engine call: longer calls would keep searches waiting."""
+"""Points in one engine call; longer calls would delay searches."""
 OTHER_INSTALLATION: Final = "other_installation"
-"""Reason of an index that belongs to somebody else."""
+"""Reason of an error about an index of another installation."""
 MAX_LIMIT: Final = 10_000
 MAX_TIE: Final = 40_000
-"""Equal scores looked through at most."""
+"""Maximum number of hits that are read to complete a group of equal scores."""
 LAST_ID: Final = UUID(int=2**128 - 1)
 MAX_VERSION: Final = 2**53
 """The engines compare versions as 64-bit floats."""
 
-_STORED_DEG: Final = 2e-9
-_PLACES: Final = 9
+_POSITION_MARGIN_DEG: Final = 2e-9
+_DECIMALS: Final = 9
 """Decimals of a degree (0.1 mm); the engines lose the last bit of a float."""
 
 
@@ -43,10 +44,10 @@ def inside(value_deg: float, limit_deg: float, margin_deg: float) -> float:
 
 
 def moment(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC, microseconds kept.
+    """Format a time as RFC 3339 in UTC, with microseconds.
 
     Raises:
-        BadRequest: The time has no zone, or UTC cannot say it.
+        BadRequest: The time has no zone, or is out of range in UTC.
     """
     if value is None:
         return None
@@ -59,24 +60,25 @@ def moment(value: datetime | None) -> str | None:
 
 
 def shelf(organization_id: UUID, kind: str) -> str:
-    """Name of an organisation's images of one kind, as one value of one field.
+    """Partition key of an organization's images of one kind, as one value of one field.
 
-    Nearly every question is for one of these. Two conditions, on organisation and kind, are looked
-    up for each image; of one the engine has the list, and lays the vectors of a list side by side.
+    Nearly every query uses one of these values. Two conditions, on organization and kind, are
+    evaluated for each image. For one value the engine has a list, and stores the vectors of a list
+    side by side.
     """
     return f"{organization_id.hex}/{kind}"
 
 
 def payload(point: IndexPoint) -> dict[str, Any]:
-    """What is stored with a live point."""
+    """Payload of a live point."""
     fields: dict[str, Any] = {
         "organization": str(point.organization_id),
         "shelf": shelf(point.organization_id, point.kind),
         "source": str(point.source_id),
         "kind": point.kind,
         "location": {
-            "lat": round(inside(point.point.lat, 90.0, _STORED_DEG), _PLACES),
-            "lon": round(inside(point.point.lon, 180.0, _STORED_DEG), _PLACES),
+            "lat": round(inside(point.point.lat, 90.0, _POSITION_MARGIN_DEG), _DECIMALS),
+            "lon": round(inside(point.point.lon, 180.0, _POSITION_MARGIN_DEG), _DECIMALS),
         },
         "cell": point.cell,
         "version": point.version,
@@ -90,49 +92,51 @@ def payload(point: IndexPoint) -> dict[str, Any]:
 
 
 def tombstone(version: int) -> dict[str, Any]:
-    """What is stored in place of a deleted point: no organisation, so no filter finds it."""
-    # A number, because the embedded engine's filters take True for 1 and then match no bool.
+    """Payload of a tombstone: it has no organization, so no filter matches it."""
+    # A number: the embedded engine's filters convert True to 1 and then match no bool.
     return {"version": version, "deleted": 1}
 
 
 def is_alive(fields: Mapping[str, Any]) -> bool:
-    """Whether a payload is a live point's."""
+    """Whether a payload belongs to a live point."""
     return "deleted" not in fields
 
 
-def _snap(value_deg: float, limit_deg: float) -> float:
-    if abs(value_deg) >= limit_deg - 1.5 * _STORED_DEG:
+def _snap_to_limit(value_deg: float, limit_deg: float) -> float:
+    if abs(value_deg) >= limit_deg - 1.5 * _POSITION_MARGIN_DEG:
         return math.copysign(limit_deg, value_deg)
-    return round(value_deg, _PLACES)
+    return round(value_deg, _DECIMALS)
 
 
-def _place(fields: Mapping[str, Any]) -> Point:
-    where = fields["location"]
-    return Point(_snap(float(where["lat"]), 90.0), _snap(float(where["lon"]), 180.0))
+def _read_position(fields: Mapping[str, Any]) -> Point:
+    location = fields["location"]
+    return Point(
+        _snap_to_limit(float(location["lat"]), 90.0), _snap_to_limit(float(location["lon"]), 180.0)
+    )
 
 
-def _captured(fields: Mapping[str, Any]) -> datetime | None:
+def _read_captured_at(fields: Mapping[str, Any]) -> datetime | None:
     value = fields.get("captured_at")
     return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
 
 
 def hit(point_id: UUID, score: float, fields: Mapping[str, Any]) -> Hit:
-    """A search result from its payload."""
+    """Convert a payload to a search hit."""
     return Hit(
         id=point_id,
         score=score,
         version=int(fields["version"]),
         source_id=UUID(fields["source"]),
         kind=fields["kind"],
-        point=_place(fields),
-        captured_at=_captured(fields),
+        point=_read_position(fields),
+        captured_at=_read_captured_at(fields),
         group=fields["group"],
         content_key=fields.get("content", ""),
     )
 
 
 def stored_point(point_id: UUID, fields: Mapping[str, Any], vectors: object) -> IndexPoint:
-    """A live point from its payload and named vectors (None where they were not asked for)."""
+    """Convert a payload and named vectors to a live point; `vectors` is None if not requested."""
     named: dict[str, Any] = vectors if isinstance(vectors, dict) else {}
     return IndexPoint(
         id=point_id,
@@ -140,17 +144,17 @@ def stored_point(point_id: UUID, fields: Mapping[str, Any], vectors: object) -> 
         organization_id=UUID(fields["organization"]),
         source_id=UUID(fields["source"]),
         kind=fields["kind"],
-        point=_place(fields),
-        captured_at=_captured(fields),
+        point=_read_position(fields),
+        captured_at=_read_captured_at(fields),
         cell=int(fields["cell"]),
         group=fields["group"],
         content_key=fields.get("content", ""),
-        vectors={name: np.asarray(each, dtype=np.float32) for name, each in named.items()},
+        vectors={name: np.asarray(vector, dtype=np.float32) for name, vector in named.items()},
     )
 
 
 def check_vector(channel: str, vector: np.ndarray[Any, Any], dims: Mapping[str, int]) -> None:
-    """Refuse a vector the index was not made for.
+    """Reject a vector that does not fit the index.
 
     Raises:
         BadBundle: Unknown channel or wrong width.
@@ -167,80 +171,80 @@ def check_vector(channel: str, vector: np.ndarray[Any, Any], dims: Mapping[str, 
         raise BadRequest(f"a vector of channel {channel!r} has values that are not finite")
 
 
-def check_contract(held: str, *given: str | None) -> None:
-    """Refuse what was made under another contract; None is for what came from the index.
+def check_contract(stored: str, *contracts: str | None) -> None:
+    """Reject data of another contract; None marks data that came from the index itself.
 
     Raises:
-        OtherContract: It was.
+        OtherContract: One of the contracts differs.
     """
-    for contract in given:
-        if contract not in (None, held):
+    for contract in contracts:
+        if contract not in (None, stored):
             raise OtherContract(
-                f"the index holds vectors of contract {held}, these are of {contract}; "
+                f"the index holds vectors of contract {stored}, these are of {contract}; "
                 "`pinpoint bundles use` changes what the index holds"
             )
 
 
-def check_installation(held: str | None, asked: str | None) -> None:
-    """Refuse an index that belongs to another installation.
+def check_installation(stored: str | None, expected: str | None) -> None:
+    """Reject an index that belongs to another installation.
 
     Args:
-        held: Id that the index carries; None where it was made by a version that knew none.
-        asked: Id of the installation that asks; None is checked by nobody.
+        stored: Installation id in the index; None if an earlier version created it.
+        expected: Id of the calling installation; None disables the check.
 
     Raises:
-        Misconfigured: It is another one (`other_installation`).
+        Misconfigured: The ids differ (`other_installation`).
     """
-    if asked is None or held == asked:
+    if expected is None or stored == expected:
         return
-    whose = (
+    mismatch = (
         "names no installation that it belongs to"
-        if held is None
-        else f"belongs to another installation of Pinpoint ({held[:8]}…, this one is {asked[:8]}…)"
+        if stored is None
+        else f"belongs to another installation of Pinpoint ({stored[:8]}…, not {expected[:8]}…)"
     )
     raise Misconfigured(
-        f"the index {whose}, so nothing in it is read or changed: set PINPOINT_QDRANT_ALIAS to a "
-        "name of your own on a shared Qdrant server, or, if nobody else uses this index, run "
+        f"the index {mismatch}, so it is neither read nor changed: set PINPOINT_QDRANT_ALIAS to "
+        "a name of your own on a shared Qdrant server, or, if nobody else uses this index, run "
         "`pinpoint index rebuild --take-over`",
         reason=OTHER_INSTALLATION,
     )
 
 
-def check_spec(held: str, dims: Mapping[str, int], spec: IndexSpec) -> None:
-    """Refuse a spec that an index was not made for.
+def check_spec(stored_contract: str, dims: Mapping[str, int], spec: IndexSpec) -> None:
+    """Reject a spec that differs from that of the index.
 
     Raises:
-        OtherContract: It was made for another contract.
+        OtherContract: The index was created for another contract.
     """
-    if (held, dict(dims)) != (spec.contract, dict(spec.dims)):
+    if (stored_contract, dict(dims)) != (spec.contract, dict(spec.dims)):
         raise OtherContract(
-            f"the index holds vectors of contract {held} {dict(dims)}, the bundle gives "
+            f"the index holds vectors of contract {stored_contract} {dict(dims)}, the bundle gives "
             f"{spec.contract} {dict(spec.dims)}; `pinpoint bundles use` changes what it holds"
         )
 
 
 def check_version(version: int) -> None:
-    """Raise `BadRequest` for a version the engines cannot compare."""
+    """Raise `BadRequest` for a version that the engines cannot compare."""
     if not 0 <= version < MAX_VERSION:
         raise BadRequest(f"version {version} is outside 0 to {MAX_VERSION - 1}")
 
 
 def check_limit(query: IndexQuery) -> None:
-    """Raise `BadRequest` for a number of hits that cannot be asked for."""
+    """Raise `BadRequest` for a limit out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise BadRequest(f"limit {query.limit} is outside 1 to {MAX_LIMIT}")
 
 
 def newest(points: Sequence[IndexPoint]) -> dict[int, list[IndexPoint]]:
-    """Group points by version, one per id: of several under one id the newest, then the last."""
-    kept: dict[UUID, IndexPoint] = {}
+    """Group points by version. Of several points with one id, keep the newest, then the last."""
+    latest: dict[UUID, IndexPoint] = {}
     for point in points:
         check_version(point.version)
-        known = kept.get(point.id)
-        if known is None or known.version <= point.version:
-            kept[point.id] = point
+        previous = latest.get(point.id)
+        if previous is None or previous.version <= point.version:
+            latest[point.id] = point
     groups: dict[int, list[IndexPoint]] = {}
-    for point in kept.values():
+    for point in latest.values():
         groups.setdefault(point.version, []).append(point)
     return groups
 
@@ -256,51 +260,51 @@ def by_version(versions: Mapping[UUID, int]) -> dict[int, list[UUID]]:
 
 def answer_whole(
     queries: Sequence[IndexQuery],
-    ask: Callable[[Sequence[tuple[IndexQuery, int]]], list[list[Hit]]],
+    run_queries: Callable[[Sequence[tuple[IndexQuery, int]]], list[list[Hit]]],
 ) -> list[list[Hit]]:
-    """Ask an engine so that equal scores are never cut in an arbitrary place.
+    """Run queries so that the limit never cuts a group of equal scores arbitrarily.
 
     Args:
-        queries: The questions.
-        ask: Answers `(question, number of hits)` pairs in one request.
+        queries: The queries.
+        run_queries: Runs `(query, limit)` pairs in one request.
 
     Returns:
-        For each question up to its limit of hits, best first, ties by id.
+        For each query up to its limit of hits, best first, ties by id.
     """
-    asked = [query.limit + 1 for query in queries]
-    answers: list[list[Hit]] = [[] for _ in queries]
+    limits_now = [query.limit + 1 for query in queries]
+    results: list[list[Hit]] = [[] for _ in queries]
     waiting = list(range(len(queries)))
     while waiting:
-        found = ask([(queries[i], asked[i]) for i in waiting])
-        for i, hits in zip(waiting, found, strict=True):
-            answers[i] = sorted(hits, key=lambda each: (-each.score, each.id))
+        pages = run_queries([(queries[i], limits_now[i]) for i in waiting])
+        for i, hits in zip(waiting, pages, strict=True):
+            results[i] = sorted(hits, key=lambda hit: (-hit.score, hit.id))
         waiting = [
             i
             for i in waiting
-            if _tied(answers[i], queries[i].limit, asked[i]) and asked[i] < MAX_TIE
+            if _ends_in_tie(results[i], queries[i].limit, limits_now[i]) and limits_now[i] < MAX_TIE
         ]
         for i in waiting:
-            asked[i] *= 4
-    return [hits[: query.limit] for hits, query in zip(answers, queries, strict=True)]
+            limits_now[i] *= 4
+    return [hits[: query.limit] for hits, query in zip(results, queries, strict=True)]
 
 
-def _tied(hits: Sequence[Hit], limit: int, asked: int) -> bool:
-    return len(hits) == asked and hits[limit - 1].score == hits[-1].score
+def _ends_in_tie(hits: Sequence[Hit], limit: int, limit_now: int) -> bool:
+    return len(hits) == limit_now and hits[limit - 1].score == hits[-1].score
 
 
 def scrolled(point_id: UUID, fields: Mapping[str, Any]) -> tuple[UUID, int, bool]:
-    """A row of `scroll`."""
+    """Convert a payload to a row of `scroll`."""
     return point_id, int(fields["version"]), is_alive(fields)
 
 
 def new_build() -> str:
-    """A build's name: UTC to the millisecond and four hex digits, so that names sort by age."""
+    """Create a build name: UTC in milliseconds and four hex digits, so that names sort by age."""
     now = datetime.now(UTC)
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1_000:03d}Z-{secrets.token_hex(2)}"
 
 
 def no_index(engine: Literal["qdrant-edge", "qdrant"], why: str) -> IndexInfo:
-    """What an index says that is not there."""
+    """Status of an index that does not exist."""
     return IndexInfo(
         engine=engine,
         ready=False,
@@ -313,6 +317,6 @@ def no_index(engine: Literal["qdrant-edge", "qdrant"], why: str) -> IndexInfo:
 
 
 def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Cut a sequence into slices of at most `size`."""
+    """Split a sequence into slices of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -1,7 +1,7 @@
-"""The index over a Qdrant server or cluster (or qdrant-client's `:memory:`, for tests).
+"""Vector index on a Qdrant server or cluster (or qdrant-client's `:memory:`, for tests).
 
-One collection for each contract and build, `<alias>.<contract>.<build>`; the alias names the one
-that serves, so that a rebuild is a switch of the alias.
+One collection per contract and build, named `<alias>.<contract>.<build>`. The alias names the
+collection that serves, so that a rebuild ends with a switch of the alias.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from pinpoint.store.vectors_qdrant_terms import (
 from pinpoint.store.vectors_verify import check_whole, verify
 
 _log = logs.get(__name__)
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_COLLECTION_NAME_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class QdrantIndex:
-    """The index on a server.
+    """The index on a Qdrant server.
 
     Args:
         url: `http(s)://…` of the server, or `:memory:`.
         api_key: The server's key.
-        alias: Name of the alias; several installations may share a server under different ones.
-        timeout_s: Longest wait for one request.
-        chooser: How a question is searched that need not be exact.
-        installation: Says which installation this is: a collection of another one is refused.
-        client: One that is shared with other indexes; by default a new one.
-        breaker: As `Alias`.
+        alias: Name of the alias; several installations may share a server under different aliases.
+        timeout_s: Maximum wait for one request, in seconds.
+        chooser: Chooses the search strategy of a query that does not require exact search.
+        installation: Returns the id of this installation; collections of another one are rejected.
+        client: A client shared with other indexes; None creates one.
+        breaker: As in `Alias`.
     """
 
     def __init__(
@@ -78,43 +78,43 @@ class QdrantIndex:
         )
 
     def info(self) -> IndexInfo:
-        """What the index holds and which build it is."""
+        """Content and build of the index."""
         if self._alias.collection() is None:
             return rules.no_index("qdrant", "there is no index yet")
-        return self._alias.in_live(self._info)
+        return self._alias.with_live_collection(self._read_info)
 
-    def _info(self, name: str) -> IndexInfo:
-        with self._alias.asking() as client:
-            found = client.get_collection(name)
+    def _read_info(self, name: str) -> IndexInfo:
+        with self._alias.open_client() as client:
+            collection = client.get_collection(name)
         return IndexInfo(
             engine="qdrant",
             ready=True,
             contract=contract_of(name),
             build=name.rsplit(".", 1)[1],
-            points=self._count(name, None),
-            indexed_vectors=found.indexed_vectors_count or 0,
+            points=self._count_in(name, None),
+            indexed_vectors=collection.indexed_vectors_count or 0,
             installation=self._alias.owner_of(name),
         )
 
     def ensure(self, spec: IndexSpec) -> None:
-        """Make the index if it is not there.
+        """Create the index if it does not exist.
 
         Raises:
-            OtherContract: It is there, for another contract.
-            Misconfigured: It is there, and belongs to another installation.
+            OtherContract: The index exists for another contract.
+            Misconfigured: The index belongs to another installation.
         """
         name = self._alias.collection()
         if name is None:
-            self._alias.switch(self._create(spec, rules.new_build()))
+            self._alias.switch(self._create_collection(spec, rules.new_build()))
             return
         self._alias.check_owner(name)
         rules.check_spec(contract_of(name), self._alias.dims(name), spec)
 
-    def _create(self, spec: IndexSpec, build: str) -> str:
-        if not _PLAIN.fullmatch(spec.contract):
+    def _create_collection(self, spec: IndexSpec, build: str) -> str:
+        if not _COLLECTION_NAME_PART.fullmatch(spec.contract):
             raise BadBundle(f"contract {spec.contract!r} cannot be part of a collection's name")
         name = f"{self._alias.name}.{spec.contract}.{build}"
-        with self._alias.asking() as client:
+        with self._alias.open_client() as client:
             client.create_collection(
                 name,
                 **collection_config(spec.dims),
@@ -126,42 +126,42 @@ class QdrantIndex:
         return name
 
     def rebuild(self, source: PointSource, *, take_over: bool = False) -> None:
-        """Build the next collection from PostgreSQL beside the live one and switch the alias.
+        """Build the next collection while the live one serves, and switch the alias.
 
         Rows that change meanwhile are replayed before and after the switch. A collection for
         another contract than the live one is verified first.
 
         Args:
-            source: Where the points come from.
-            take_over: Also where the alias leads to another installation's collection, which is
-                left as it is: it may be somebody's.
+            source: Source of the points.
+            take_over: Also replace a collection of another installation. That collection is not
+                deleted, because another installation may use it.
 
         Raises:
-            IndexUnavailable: It does not hold, or does not find, what it should.
-            Misconfigured: The live one belongs to another installation.
+            IndexUnavailable: The new collection fails the verification.
+            Misconfigured: The live collection belongs to another installation.
         """
-        before, mark = self._alias.collection(), source.watermark()
-        ours = before is None or self._is_ours(before)
-        if before is not None and not take_over:
-            self._alias.check_owner(before)
-        name = self._create(source.spec(), rules.new_build())
+        old_name, start_mark = self._alias.collection(), source.watermark()
+        is_ours = old_name is None or self._is_ours(old_name)
+        if old_name is not None and not take_over:
+            self._alias.check_owner(old_name)
+        name = self._create_collection(source.spec(), rules.new_build())
         try:
-            self._bring(source, name, 0)
-            again = source.watermark()
-            self._bring(source, name, mark)
-            if before is not None and contract_of(before) != contract_of(name):
+            self._replay_changes(source, name, 0)
+            second_mark = source.watermark()
+            self._replay_changes(source, name, start_mark)
+            if old_name is not None and contract_of(old_name) != contract_of(name):
                 verify(_Collection(self, name))
-                check_whole(partial(self._count, name, None), source, again)
+                check_whole(partial(self._count_in, name, None), source, second_mark)
             self._alias.switch(name)
         except BaseException:
             self._alias.remove(name)
             raise
-        if before is not None and not ours:
-            _log.warning("collection of another installation is left", collection=before)
-        elif before is not None:
-            # First, so that a writer who still holds the old name fails and takes the new one.
-            self._alias.remove(before)
-        self._bring(source, name, again)
+        if old_name is not None and not is_ours:
+            _log.warning("collection of another installation is left", collection=old_name)
+        elif old_name is not None:
+            # Before the replay: a writer that holds the old name then fails and uses the new one.
+            self._alias.remove(old_name)
+        self._replay_changes(source, name, second_mark)
 
     def _is_ours(self, name: str) -> bool:
         try:
@@ -170,98 +170,104 @@ class QdrantIndex:
             return False
         return True
 
-    def _bring(self, source: PointSource, name: str, since: int) -> None:
+    def _replay_changes(self, source: PointSource, name: str, since: int) -> None:
         for points in source.stream(since=since):
-            upsert_apart(partial(self._upsert, name), points)
-        self._delete(name, source.tombstones(since=since))
+            upsert_apart(partial(self._upsert_into, name), points)
+        self._delete_from(name, source.tombstones(since=since))
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
-        """Write points; one whose stored version is higher (tombstones count) is left as it is."""
+        """Write points; skip a point whose stored version (also of a tombstone) is higher."""
 
         def write(name: str) -> None:
             rules.check_contract(contract_of(name), contract)
-            self._upsert(name, points)
+            self._upsert_into(name, points)
 
-        self._alias.in_live(write)
+        self._alias.with_live_collection(write)
 
-    def _upsert(self, name: str, points: Sequence[IndexPoint]) -> None:
+    def _upsert_into(self, name: str, points: Sequence[IndexPoint]) -> None:
         for point in points:
             for channel, vector in point.vectors.items():
                 rules.check_vector(channel, vector, self._alias.dims(name))
         for version, group in rules.newest(points).items():
-            for part in rules.slices(group, rules.UPSERT_SLICE):
-                self._write(name, rows_of(part), may_replace(version, tombstone=False))
+            for chunk in rules.slices(group, rules.UPSERT_SLICE):
+                self._write_rows(name, rows_of(chunk), may_replace(version, tombstone=False))
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
-        """Leave a tombstone of that version: nothing older can come back under the id."""
-        self._alias.in_live(lambda name: self._delete(name, versions))
+        """Write tombstones of these versions; no older version can replace them."""
+        self._alias.with_live_collection(lambda name: self._delete_from(name, versions))
 
-    def _delete(self, name: str, versions: Mapping[UUID, int]) -> None:
+    def _delete_from(self, name: str, versions: Mapping[UUID, int]) -> None:
         for version, ids in rules.by_version(versions).items():
-            for part in rules.slices(ids, rules.UPSERT_SLICE):
-                grave = rules.tombstone(version)
-                rows = [m.PointStruct(id=str(each), vector={}, payload=grave) for each in part]
-                self._write(name, rows, may_replace(version, tombstone=True))
+            for chunk in rules.slices(ids, rules.UPSERT_SLICE):
+                tombstone = rules.tombstone(version)
+                rows = [
+                    m.PointStruct(id=str(point_id), vector={}, payload=tombstone)
+                    for point_id in chunk
+                ]
+                self._write_rows(name, rows, may_replace(version, tombstone=True))
 
-    def _write(self, name: str, rows: list[m.PointStruct], condition: m.Filter) -> None:
-        with self._alias.asking() as client:
-            # Medium: writes of one point go through one replica, so that versions decide.
+    def _write_rows(self, name: str, rows: list[m.PointStruct], condition: m.Filter) -> None:
+        with self._alias.open_client() as client:
+            # Medium: all writes of one point go through one replica, so that their versions are
+            # compared.
             ordering = m.WriteOrdering.MEDIUM
             client.upsert(name, rows, wait=True, ordering=ordering, update_filter=condition)
 
     def forget(self, ids: Iterable[UUID]) -> None:
-        """Remove points and tombstones for good, once no writer of an old version can be alive."""
-        listed = [str(each) for each in ids]
+        """Delete points and tombstones, when no writer of an old version can be alive."""
+        point_ids = [str(point_id) for point_id in ids]
 
         def remove(name: str) -> None:
-            for part in rules.slices(listed, 1_000):
-                with self._alias.asking() as client:
-                    client.delete(name, m.PointIdsList(points=list(part)), wait=True)
+            for chunk in rules.slices(point_ids, 1_000):
+                with self._alias.open_client() as client:
+                    client.delete(name, m.PointIdsList(points=list(chunk)), wait=True)
 
-        self._alias.in_live(remove)
+        self._alias.with_live_collection(remove)
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Answer several questions in one request, best first, ties by id."""
+        """Run several queries in one request; hits are best first, ties by id."""
         for query in queries:
             rules.check_limit(query)
-        return self._alias.in_live(lambda name: self._search(name, queries, self._chooser))
+        return self._alias.with_live_collection(
+            lambda name: self._search_in(name, queries, self._chooser)
+        )
 
-    def _search(
+    def _search_in(
         self, name: str, queries: Sequence[IndexQuery], chooser: Chooser
     ) -> list[list[Hit]]:
         rules.check_contract(contract_of(name), *(query.contract for query in queries))
         for query in queries:
             rules.check_vector(query.channel, query.vector, self._alias.dims(name))
-        return rules.answer_whole(queries, partial(self._ask, name, chooser))
+        return rules.answer_whole(queries, partial(self._run_queries, name, chooser))
 
-    def _ask(
-        self, name: str, chooser: Chooser, questions: Sequence[tuple[IndexQuery, int]]
+    def _run_queries(
+        self, name: str, chooser: Chooser, queries: Sequence[tuple[IndexQuery, int]]
     ) -> list[list[Hit]]:
-        count, listed = partial(self._count, name), partial(self._listed, name)
+        count, estimate = partial(self._count_in, name), partial(self._estimate_partitions, name)
         requests = [
             m.QueryRequest(
                 query=query.vector.tolist(),
                 using=query.channel,
-                filter=self._filter(name, query.filter),
+                filter=self._build_filter(name, query.filter),
                 limit=limit,
                 params=None
                 if self._alias.local
-                else search_params(way(query, chooser, count, listed), limit),
+                else search_params(way(query, chooser, count, estimate), limit),
                 with_payload=True,
             )
-            for query, limit in questions
+            for query, limit in queries
         ]
-        with self._alias.asking() as client:
-            found = client.query_batch_points(name, requests)
-        return [[_hit(row) for row in each.points] for each in found]
+        with self._alias.open_client() as client:
+            responses = client.query_batch_points(name, requests)
+        return [[_to_hit(row) for row in response.points] for response in responses]
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
-        """Live points under these ids, in no order; missing ones are left out."""
-        return self._alias.in_live(lambda name: self._fetch(name, ids, vectors))
+        """Live points with these ids, in no order; missing ids are omitted."""
+        return self._alias.with_live_collection(lambda name: self._fetch_from(name, ids, vectors))
 
-    def _fetch(self, name: str, ids: Sequence[UUID], vectors: bool) -> list[IndexPoint]:
-        with self._alias.asking() as client:
-            rows = client.retrieve(name, [str(each) for each in ids], True, vectors)
+    def _fetch_from(self, name: str, ids: Sequence[UUID], vectors: bool) -> list[IndexPoint]:
+        with self._alias.open_client() as client:
+            rows = client.retrieve(name, [str(point_id) for point_id in ids], True, vectors)
         return [
             rules.stored_point(UUID(str(row.id)), row.payload, row.vector)
             for row in rows
@@ -271,21 +277,23 @@ class QdrantIndex:
     def scroll(
         self, after: UUID | None, limit: int, organization_id: UUID | None = None
     ) -> list[tuple[UUID, int, bool]]:
-        """`(id, version, alive)` in id order after `after`; an empty list is the end.
+        """`(id, version, alive)` in id order after `after`; an empty list means the end.
 
-        Tombstones belong to no organisation: they are seen only without `organization_id`.
+        Tombstones belong to no organization: they are listed only without `organization_id`.
         """
-        return self._alias.in_live(lambda name: self._scroll(name, after, limit, organization_id))
+        return self._alias.with_live_collection(
+            lambda name: self._scroll_in(name, after, limit, organization_id)
+        )
 
-    def _scroll(
+    def _scroll_in(
         self, name: str, after: UUID | None, limit: int, organization_id: UUID | None = None
     ) -> list[tuple[UUID, int, bool]]:
         if limit < 1 or after == rules.LAST_ID:
             return []
         start = None if after is None else str(UUID(int=after.int + 1))
         owner = organization_id and IndexFilter(organization_id=organization_id)
-        where = owner and self._filter(name, owner)
-        with self._alias.asking() as client:
+        where = owner and self._build_filter(name, owner)
+        with self._alias.open_client() as client:
             rows, _ = client.scroll(
                 name, where or None, limit, offset=start, with_payload=["version", "deleted"]
             )
@@ -293,29 +301,32 @@ class QdrantIndex:
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
-        return self._alias.in_live(lambda name: self._count(name, where))
+        return self._alias.with_live_collection(lambda name: self._count_in(name, where))
 
-    def _count(self, name: str, where: IndexFilter | None) -> int:
+    def _count_in(self, name: str, where: IndexFilter | None) -> int:
         alive = m.Filter(must_not=[buried()])
-        condition = alive if where is None else self._filter(name, where)
-        with self._alias.asking() as client:
+        condition = alive if where is None else self._build_filter(name, where)
+        with self._alias.open_client() as client:
             return client.count(name, condition, exact=True).count
 
-    def _listed(self, name: str, where: IndexFilter) -> tuple[int, bool]:
-        each, whole = lists(where, shelves=self._alias.shelves(name))
-        with self._alias.asking() as client:
-            known = [client.count(name, self._filter(name, one), exact=False) for one in each]
-        return sum(one.count for one in known), whole
+    def _estimate_partitions(self, name: str, where: IndexFilter) -> tuple[int, bool]:
+        partitions, complete = lists(where, has_partition_key=self._alias.has_partition_key(name))
+        with self._alias.open_client() as client:
+            counts = [
+                client.count(name, self._build_filter(name, partition), exact=False)
+                for partition in partitions
+            ]
+        return sum(partition.count for partition in counts), complete
 
-    def _filter(self, name: str, where: IndexFilter) -> m.Filter:
-        return filter_of(plan(where, shelves=self._alias.shelves(name)))
+    def _build_filter(self, name: str, where: IndexFilter) -> m.Filter:
+        return filter_of(plan(where, has_partition_key=self._alias.has_partition_key(name)))
 
     def close(self) -> None:
         """Close the client."""
         self._alias.close()
 
     def drop(self) -> None:
-        """Delete the collection that serves and its alias."""
+        """Delete the live collection and its alias."""
         name = self._alias.collection()
         if name is not None:
             self._alias.check_owner(name)
@@ -323,20 +334,20 @@ class QdrantIndex:
 
 
 class _Collection:
-    """One collection as `vectors_verify` looks at it: by the graph unless told otherwise."""
+    """One collection for `vectors_verify`; non-exact queries use the graph."""
 
     def __init__(self, index: QdrantIndex, name: str) -> None:
         self._index, self._name = index, name
 
     def scroll(self, after: UUID | None, limit: int) -> list[tuple[UUID, int, bool]]:
-        return self._index._scroll(self._name, after, limit)
+        return self._index._scroll_in(self._name, after, limit)
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
-        return self._index._fetch(self._name, ids, vectors)
+        return self._index._fetch_from(self._name, ids, vectors)
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        return self._index._search(self._name, queries, lambda _: "acorn")
+        return self._index._search_in(self._name, queries, lambda _: "acorn")
 
 
-def _hit(row: m.ScoredPoint) -> Hit:
+def _to_hit(row: m.ScoredPoint) -> Hit:
     return rules.hit(UUID(str(row.id)), float(row.score), row.payload or {})

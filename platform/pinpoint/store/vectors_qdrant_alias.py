@@ -1,6 +1,6 @@
-"""A client of a Qdrant server, and the alias that says which collection serves.
+"""Client of a Qdrant server, and the alias that names the live collection.
 
-One collection for each contract and build, `<alias>.<contract>.<build>`.
+One collection per contract and build, named `<alias>.<contract>.<build>`.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from pinpoint.errors import BadRequest, IndexUnavailable, Misconfigured
 from pinpoint.store.vectors_payload import check_installation
 
 INSTALLATION: Final = "installation"
-"""Key of a collection's metadata: id of the installation that it belongs to."""
-_REFUSED: Final = frozenset({400, 413, 422})
-"""Statuses by which a server says that it cannot take what it was sent."""
+"""Key in a collection's metadata: id of the installation that it belongs to."""
+_REJECTED_STATUSES: Final = frozenset({400, 413, 422})
+"""Status codes with which the server rejects the content of a request."""
 
 T = TypeVar("T")
 
 
 class Alias:
-    """One installation's alias on a server.
+    """Alias of one installation on a server.
 
     Args:
         url: `http(s)://…` of the server, or `:memory:`.
         api_key: The server's key.
-        name: Of the alias.
-        timeout_s: Longest wait for one request.
-        installation: Says whose the collections must be; None: nothing is checked.
-        client: One that is shared with others; by default a new one.
-        breaker: Leaves a server alone that does not answer; None asks it every time.
+        name: Name of the alias.
+        timeout_s: Maximum wait for one request, in seconds.
+        installation: Returns the id of the installation that the collections must belong to; None
+            disables the check.
+        client: A client shared with other aliases; None creates one.
+        breaker: Circuit breaker; None sends every request.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class Alias:
         self._attempt = contextlib.nullcontext if breaker is None else breaker.attempt
         self.local = url == ":memory:"
         self.name = name
-        self._known_dims: dict[str, dict[str, int]] = {}
-        self._shelved: dict[str, bool] = {}
+        self._dims_by_name: dict[str, dict[str, int]] = {}
+        self._key_by_name: dict[str, bool] = {}
         self._installation = installation
         self._owners: dict[str, str | None] = {}
         # The in-memory engine is plain numpy without locks.
@@ -66,65 +67,66 @@ class Alias:
         )
 
     @contextlib.contextmanager
-    def asking(self) -> Iterator[QdrantClient]:
-        """The client; its errors become ours."""
+    def open_client(self) -> Iterator[QdrantClient]:
+        """The client; its errors are translated to `PinpointError`."""
         with self._attempt():
             try:
                 with self._lock:
                     yield self._client
             except ResponseHandlingException as error:
-                # The cause names addresses and the system's words: they stay in the chain.
+                # The cause contains addresses and system messages: they remain in the exception
+                # chain.
                 raise IndexUnavailable("the Qdrant server does not answer") from error
             except UnexpectedResponse as error:
                 if error.status_code in (401, 403):
-                    said = "Qdrant refuses the key; set PINPOINT_QDRANT_API_KEY"
-                    raise Misconfigured(said) from error
-                if error.status_code in _REFUSED:
+                    message = "Qdrant rejects the API key; set PINPOINT_QDRANT_API_KEY"
+                    raise Misconfigured(message) from error
+                if error.status_code in _REJECTED_STATUSES:
                     raise BadRequest(
-                        "Qdrant cannot take what it was sent; the log says why",
+                        "Qdrant rejected the content of a request; the log contains the reason",
                         reason="index_refused",
                     ) from error
                 raise IndexUnavailable(
-                    f"the Qdrant server refused a request with status {error.status_code}"
+                    f"the Qdrant server rejected a request with status {error.status_code}"
                 ) from error
 
     def collection(self) -> str | None:
-        """Name of the collection that serves, None before there is one."""
-        with self.asking() as client:
+        """Name of the live collection; None if it does not exist yet."""
+        with self.open_client() as client:
             aliases = client.get_aliases().aliases
-        names = [each.collection_name for each in aliases if each.alias_name == self.name]
+        names = [alias.collection_name for alias in aliases if alias.alias_name == self.name]
         return names[0] if names else None
 
-    def live(self) -> str:
-        """Name of the collection that serves.
+    def live_collection(self) -> str:
+        """Name of the live collection.
 
         Raises:
-            IndexUnavailable: There is none yet.
+            IndexUnavailable: No collection exists yet.
         """
         name = self.collection()
         if name is None:
-            raise IndexUnavailable("there is no index yet; it is made when the bundle is known")
+            raise IndexUnavailable("there is no index yet; it is created when the bundle is known")
         return name
 
-    def in_live(self, do: Callable[[str], T]) -> T:
-        """Do something in the collection that serves, by its own name: so never in two.
+    def with_live_collection(self, action: Callable[[str], T]) -> T:
+        """Run an action in the live collection, which stays the same during the action.
 
-        It is done again where the alias was switched and that collection removed meanwhile.
+        The action is repeated if the alias was switched and the collection removed meanwhile.
         """
         while True:
-            name = self.live()
+            name = self.live_collection()
             try:
                 self.check_owner(name)
-                return do(name)
-            except (IndexUnavailable, ValueError):  # ValueError: how the in-memory engine says it
+                return action(name)
+            except (IndexUnavailable, ValueError):  # ValueError: raised by the in-memory engine
                 if self.collection() in (None, name):
                     raise
 
     def check_owner(self, name: str) -> None:
-        """Refuse a collection of another installation.
+        """Reject a collection of another installation.
 
         Raises:
-            Misconfigured: It belongs to another one, or names none.
+            Misconfigured: The collection belongs to another installation, or names none.
         """
         if self._installation is not None:
             check_installation(self.owner_of(name), self._installation())
@@ -132,48 +134,48 @@ class Alias:
     def owner_of(self, name: str) -> str | None:
         """Id of the installation that a collection belongs to; it never changes."""
         if name not in self._owners:
-            with self.asking() as client:
+            with self.open_client() as client:
                 metadata = client.get_collection(name).config.metadata or {}
-            held = metadata.get(INSTALLATION)
-            self._owners[name] = None if held is None else str(held)
+            installation = metadata.get(INSTALLATION)
+            self._owners[name] = None if installation is None else str(installation)
         return self._owners[name]
 
     def dims(self, name: str) -> Mapping[str, int]:
-        """Named vectors of a collection and their width; they never change."""
-        if name not in self._known_dims:
-            with self.asking() as client:
+        """Width of each named vector of a collection; the widths never change."""
+        if name not in self._dims_by_name:
+            with self.open_client() as client:
                 vectors = client.get_collection(name).config.params.vectors
             named = vectors if isinstance(vectors, dict) else {}
-            self._known_dims[name] = {channel: each.size for channel, each in named.items()}
-        return self._known_dims[name]
+            self._dims_by_name[name] = {channel: params.size for channel, params in named.items()}
+        return self._dims_by_name[name]
 
-    def shelves(self, name: str) -> bool:
-        """Whether the points of a collection have the field `shelf`: not in earlier versions'."""
+    def has_partition_key(self, name: str) -> bool:
+        """Whether points of a collection have the field `shelf`; earlier versions wrote none."""
         if self.local:
-            return True  # it keeps no list of fields, and nothing from before
-        known = self._shelved.get(name)
-        if known is None:
-            with self.asking() as client:
-                known = "shelf" in client.get_collection(name).payload_schema
-            self._shelved[name] = known
-        return known
+            return True  # the in-memory engine lists no fields, and holds no older points
+        has_key = self._key_by_name.get(name)
+        if has_key is None:
+            with self.open_client() as client:
+                has_key = "shelf" in client.get_collection(name).payload_schema
+            self._key_by_name[name] = has_key
+        return has_key
 
     def switch(self, name: str) -> None:
-        """Let a collection serve, in one request: there is no moment without one."""
+        """Make a collection live in one request, so that the alias always exists."""
         create = m.CreateAlias(collection_name=name, alias_name=self.name)
         steps: list[Any] = [m.CreateAliasOperation(create_alias=create)]
         if self.collection() is not None:
-            gone = m.DeleteAlias(alias_name=self.name)
-            steps.insert(0, m.DeleteAliasOperation(delete_alias=gone))
-        with self.asking() as client:
+            delete = m.DeleteAlias(alias_name=self.name)
+            steps.insert(0, m.DeleteAliasOperation(delete_alias=delete))
+        with self.open_client() as client:
             client.update_collection_aliases(steps)
 
     def remove(self, name: str) -> None:
         """Delete a collection."""
-        self._known_dims.pop(name, None)
-        self._shelved.pop(name, None)
+        self._dims_by_name.pop(name, None)
+        self._key_by_name.pop(name, None)
         self._owners.pop(name, None)
-        with self.asking() as client:
+        with self.open_client() as client:
             client.delete_collection(name)
 
     def close(self) -> None:
@@ -182,7 +184,7 @@ class Alias:
 
 
 def is_server_failure(error: BaseException) -> bool:
-    """Whether an error means that the server did not answer, or not as a server that works."""
+    """Whether an error means that the server did not answer, or failed internally."""
     cause = error.__cause__
     if isinstance(cause, UnexpectedResponse):
         return (cause.status_code or 500) >= 500
@@ -190,5 +192,5 @@ def is_server_failure(error: BaseException) -> bool:
 
 
 def contract_of(name: str) -> str:
-    """The contract in a collection's name."""
+    """Contract in the name of a collection."""
     return name.rsplit(".", 2)[1]

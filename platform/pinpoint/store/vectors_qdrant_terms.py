@@ -1,4 +1,4 @@
-"""Filters, payload indexes and parameters in qdrant-client's words."""
+"""Filters, payload indexes and search parameters of qdrant-client."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PAYLOAD_INDEXES: Final[Mapping[str, Any]] = {
     "group": m.KeywordIndexParams(type=m.KeywordIndexType.KEYWORD),
     "deleted": m.IntegerIndexParams(type=m.IntegerIndexType.INTEGER, lookup=True, range=False),
 }
-"""Made before the first point, or HNSW gets no links for them."""
+"""Created before the first point; otherwise HNSW gets no links for these fields."""
 
 
 def collection_config(dims: Mapping[str, int]) -> dict[str, Any]:
-    """Named vectors by cosine; int8 copies in memory, rescored with the originals."""
+    """Named vectors with cosine distance; int8 copies in memory, rescored with the originals."""
     int8 = m.ScalarQuantizationConfig(type=m.ScalarType.INT8, quantile=0.99, always_ram=True)
     return {
         "vectors_config": {
@@ -40,10 +40,10 @@ def collection_config(dims: Mapping[str, int]) -> dict[str, Any]:
 
 
 def search_params(way: Way, limit: int) -> m.SearchParams:
-    """The chosen way: exact with the full vectors, or the graph with rescoring."""
+    """Parameters of the chosen strategy: exact with full vectors, or the graph with rescoring."""
     if way == "exact":
         return m.SearchParams(exact=True, quantization=m.QuantizationSearchParams(ignore=True))
-    # A share of 1: the engine must not weigh again what `vectors_plan` has chosen.
+    # Selectivity 1.0: the engine must not override the choice of `vectors_plan`.
     acorn = m.AcornSearchParams(enable=True, max_selectivity=1.0) if way == "acorn" else None
     return m.SearchParams(
         hnsw_ef=max(GRAPH_EF, limit),
@@ -53,7 +53,7 @@ def search_params(way: Way, limit: int) -> m.SearchParams:
 
 
 def rows_of(points: Sequence[IndexPoint]) -> list[m.PointStruct]:
-    """Live points as the client takes them."""
+    """Convert live points to the client's type."""
     return [
         m.PointStruct(
             id=str(point.id),
@@ -65,12 +65,12 @@ def rows_of(points: Sequence[IndexPoint]) -> list[m.PointStruct]:
 
 
 def buried() -> m.FieldCondition:
-    """The mark of a tombstone."""
+    """Condition that matches tombstones."""
     return m.FieldCondition(key="deleted", match=m.MatchValue(value=1))
 
 
 def may_replace(version: int, *, tombstone: bool) -> m.Filter:
-    """Which stored points a write of `version` may replace: older ones, and equal live ones."""
+    """Condition for a write of `version`: it replaces older points and equal live points."""
     older = m.FieldCondition(key="version", range=m.Range(lte=float(version)))
     if tombstone:
         return m.Filter(must=[older])
@@ -79,42 +79,44 @@ def may_replace(version: int, *, tombstone: bool) -> m.Filter:
 
 
 def filter_of(plan: Plan) -> m.Filter:
-    """A plan as the client's filter."""
+    """Convert a filter expression to the client's filter."""
     must_not: list[Any] = []
     if plan.not_ids:
-        must_not.append(m.HasIdCondition(has_id=[str(each) for each in plan.not_ids]))
+        must_not.append(m.HasIdCondition(has_id=[str(condition) for condition in plan.not_ids]))
     if plan.not_groups:
         groups = m.MatchAny(any=list(plan.not_groups))
         must_not.append(m.FieldCondition(key="group", match=groups))
-    return m.Filter(must=[_condition(each) for each in plan.must], must_not=must_not or None)
+    return m.Filter(
+        must=[_to_qdrant_condition(condition) for condition in plan.must], must_not=must_not or None
+    )
 
 
-def _condition(condition: Condition) -> m.FieldCondition | m.Filter:
+def _to_qdrant_condition(condition: Condition) -> m.FieldCondition | m.Filter:
     match condition:
         case Terms(key, values):
             return m.FieldCondition(key=key, match=m.MatchAny(any=list(values)))
         case Boxes(boxes):
-            parts = [
+            conditions = [
                 m.FieldCondition(
                     key="location",
                     geo_bounding_box=m.GeoBoundingBox(
-                        top_left=_corner(box.north, box.west),
-                        bottom_right=_corner(box.south, box.east),
+                        top_left=_to_geo_point(box.north, box.west),
+                        bottom_right=_to_geo_point(box.south, box.east),
                     ),
                 )
                 for box in boxes
             ]
-            return m.Filter(should=list(parts))
+            return m.Filter(should=list(conditions))
         case Disc(lat, lon, radius_m):
-            circle = m.GeoRadius(center=_corner(lat, lon), radius=radius_m)
+            circle = m.GeoRadius(center=_to_geo_point(lat, lon), radius=radius_m)
             return m.FieldCondition(key="location", geo_radius=circle)
         case Ring(points):
-            line = m.GeoLineString(points=[_corner(lat, lon) for lat, lon in points])
+            line = m.GeoLineString(points=[_to_geo_point(lat, lon) for lat, lon in points])
             return m.FieldCondition(key="location", geo_polygon=m.GeoPolygon(exterior=line))
         case Period(since, until):
             period = m.DatetimeRange.model_validate({"gte": since, "lt": until})
             return m.FieldCondition(key="captured_at", range=period)
 
 
-def _corner(lat: float, lon: float) -> m.GeoPoint:
+def _to_geo_point(lat: float, lon: float) -> m.GeoPoint:
     return m.GeoPoint(lon=lon, lat=lat)

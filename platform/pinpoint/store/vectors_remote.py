@@ -1,4 +1,4 @@
-"""The index in another process: the same port, over frames, and the client of the index owner."""
+"""Vector index in another process: RPC over frames, and the client of the index owner."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pinpoint.store.vectors_payload import UPSERT_SLICE, slices
 _SEARCH_SLICE: Final = 256
 _FETCH_SLICE: Final = 1_000
 _ID_SLICE: Final = 5_000
-_PAUSE_S: Final = 0.1
+_RETRY_PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildProgress:
-    """Where the owner's last rebuild stands."""
+    """State of the owner's last rebuild."""
 
     state: str
     """`idle`, `streaming`, `optimizing`, `verifying`, `catching up`, `replaying`, `done` or
@@ -43,63 +43,72 @@ class RebuildProgress:
 
 
 class FramedIndex(ABC):
-    """The index behind whoever answers frames."""
+    """The index of a process that answers frames."""
 
     @abstractmethod
     def _exchange(self, frame: bytes) -> bytes:
-        """Bring a request; returns the answer."""
+        """Send a request frame; returns the response frame."""
 
     def info(self) -> IndexInfo:
-        """What the index holds and which build it is; answers while it loads."""
+        """Content and build of the index; available while it loads."""
         fields, _ = self._call({"verb": "info"})
         return wire.unpack_info(fields["info"])
 
     def ensure(self, spec: IndexSpec) -> None:
-        """Make the index if it is not there.
+        """Create the index if it does not exist.
 
         Raises:
-            OtherContract: It is there, for another contract.
+            OtherContract: The index exists for another contract.
         """
         request = {"verb": "ensure", "contract": spec.contract, "dims": dict(spec.dims)}
         self._call({**request, "installation": spec.installation})
 
     def upsert(self, points: Sequence[IndexPoint], contract: str | None = None) -> None:
-        """Write points; one whose stored version is higher (tombstones count) is left as it is."""
-        for part in slices(points, UPSERT_SLICE):
-            fields, arrays = wire.pack_points(part)
+        """Write points; skip a point whose stored version (also of a tombstone) is higher."""
+        for chunk in slices(points, UPSERT_SLICE):
+            fields, arrays = wire.pack_points(chunk)
             self._call({"verb": "upsert", "contract": contract, **fields}, arrays)
 
     def delete(self, versions: Mapping[UUID, int]) -> None:
-        """Leave a tombstone of that version: nothing older can come back under the id."""
-        for part in slices(list(versions.items()), UPSERT_SLICE):
-            self._call({"verb": "delete", "versions": [[each.bytes, v] for each, v in part]})
+        """Write tombstones of these versions; no older version can replace them."""
+        for chunk in slices(list(versions.items()), UPSERT_SLICE):
+            self._call(
+                {
+                    "verb": "delete",
+                    "versions": [[point_id.bytes, version] for point_id, version in chunk],
+                }
+            )
 
     def forget(self, ids: Iterable[UUID]) -> None:
-        """Remove points and tombstones for good, once no writer of an old version can be alive."""
-        for part in slices(list(ids), _ID_SLICE):
-            self._call({"verb": "forget", "ids": [each.bytes for each in part]})
+        """Delete points and tombstones, when no writer of an old version can be alive."""
+        for chunk in slices(list(ids), _ID_SLICE):
+            self._call({"verb": "forget", "ids": [point_id.bytes for point_id in chunk]})
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Answer several questions in one request, best first, ties by id."""
-        answers: list[list[Hit]] = []
-        for part in slices(queries, _SEARCH_SLICE):
-            fields, arrays = wire.pack_queries(part)
+        """Run several queries in one request; hits are best first, ties by id."""
+        results: list[list[Hit]] = []
+        for chunk in slices(queries, _SEARCH_SLICE):
+            fields, arrays = wire.pack_queries(chunk)
             reply, _ = self._call({"verb": "search", **fields}, arrays)
-            answers += [[wire.unpack_hit(row) for row in rows] for rows in reply["hits"]]
-        return answers
+            results += [[wire.unpack_hit(row) for row in rows] for rows in reply["hits"]]
+        return results
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
-        """Live points under these ids, in no order; missing ones are left out."""
+        """Live points with these ids, in no order; missing ids are omitted."""
         points: list[IndexPoint] = []
-        for part in slices(ids, _FETCH_SLICE):
-            request = {"verb": "fetch", "ids": [each.bytes for each in part], "vectors": vectors}
+        for chunk in slices(ids, _FETCH_SLICE):
+            request = {
+                "verb": "fetch",
+                "ids": [point_id.bytes for point_id in chunk],
+                "vectors": vectors,
+            }
             points += wire.unpack_points(*self._call(request))
         return points
 
     def scroll(
         self, after: UUID | None, limit: int, organization_id: UUID | None = None
     ) -> list[tuple[UUID, int, bool]]:
-        """`(id, version, alive)` in id order after `after`; an empty list is the end."""
+        """`(id, version, alive)` in id order after `after`; an empty list means the end."""
         request = {
             "verb": "scroll",
             "after": after and after.bytes,
@@ -107,7 +116,10 @@ class FramedIndex(ABC):
             "organization": organization_id and organization_id.bytes,
         }
         fields, _ = self._call(request)
-        return [(UUID(bytes=each), int(v), bool(alive)) for each, v, alive in fields["rows"]]
+        return [
+            (UUID(bytes=point_id), int(version), bool(alive))
+            for point_id, version, alive in fields["rows"]
+        ]
 
     def count(self, where: IndexFilter | None = None) -> int:
         """Exact number of live points."""
@@ -118,32 +130,37 @@ class FramedIndex(ABC):
     def _call(
         self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
     ) -> tuple[wire.Fields, list[wire.Array]]:
-        answer, arrays_back = wire.decode(self._exchange(wire.encode(fields, arrays)))
-        if "error" in answer:
-            wire.raise_error(answer["error"])
-        return answer, arrays_back
+        reply, reply_arrays = wire.decode(self._exchange(wire.encode(fields, arrays)))
+        if "error" in reply:
+            wire.raise_error(reply["error"])
+        return reply, reply_arrays
 
 
 class EngineIndex(FramedIndex):
-    """One open build, with the verbs that only the owner asks of an engine.
+    """One open build, with the requests that only the owner sends to an engine.
 
     Args:
-        exchange: Brings a request's frame to the engine, returns the answer's.
+        exchange: Sends a request frame to the engine, and returns the response frame.
     """
 
     def __init__(self, exchange: Callable[[bytes], bytes]) -> None:
-        self._bring = exchange
+        self._send_frame = exchange
 
     def _exchange(self, frame: bytes) -> bytes:
-        return self._bring(frame)
+        return self._send_frame(frame)
 
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:
-        """`(version, alive)` of what is stored under these ids, tombstones too."""
-        found: dict[UUID, tuple[int, bool]] = {}
-        for part in slices(ids, _ID_SLICE):
-            fields, _ = self._call({"verb": "versions", "ids": [each.bytes for each in part]})
-            found |= {UUID(bytes=each): (int(v), bool(alive)) for each, v, alive in fields["rows"]}
-        return found
+        """`(version, alive)` of the stored points and tombstones with these ids."""
+        stored: dict[UUID, tuple[int, bool]] = {}
+        for chunk in slices(ids, _ID_SLICE):
+            fields, _ = self._call(
+                {"verb": "versions", "ids": [point_id.bytes for point_id in chunk]}
+            )
+            stored |= {
+                UUID(bytes=point_id): (int(version), bool(alive))
+                for point_id, version, alive in fields["rows"]
+            }
+        return stored
 
     def flush(self) -> None:
         """Make all writes durable."""
@@ -151,17 +168,18 @@ class EngineIndex(FramedIndex):
 
 
 class RemoteIndex(FramedIndex):
-    """The index that another process owns. Safe between threads and after a fork.
+    """The index that another process owns. Safe for threads and after a fork.
 
-    Every thread of every process has its own connection. All verbs are idempotent, so a call that
-    finds its connection broken (the owner was restarted) is tried once more.
+    Every thread of every process has its own connection. All requests are idempotent, so a call on
+    a broken connection (the owner was restarted) is repeated once.
 
     Args:
-        path: The owner's socket.
-        timeout_s: Longest wait for the owner in one call; a request's budget shortens it.
-        installation: Says which installation asks; the owner refuses others than that of the
-            index. None: it is not said, and nothing is checked.
-        breaker: Leaves an owner alone that does not answer; None asks it every time.
+        path: Socket of the owner.
+        timeout_s: Maximum wait for the owner in one call, in seconds; the budget of a request
+            shortens it.
+        installation: Returns the id of this installation. The owner rejects all ids but that of the
+            index. None sends no id and disables the check.
+        breaker: Circuit breaker; None sends every request.
     """
 
     def __init__(
@@ -175,74 +193,75 @@ class RemoteIndex(FramedIndex):
         self._path = path
         self._timeout_s = timeout_s
         self._attempt = nullcontext if breaker is None else breaker.attempt
-        self._own = threading.local()
+        self._thread_local = threading.local()
         self._installation = installation
 
     def _call(
         self, fields: Mapping[str, Any], arrays: Sequence[wire.Array] = ()
     ) -> tuple[wire.Fields, list[wire.Array]]:
-        # Not for what says nothing of the points: it is asked while PostgreSQL is away, too.
+        # Requests that do not concern points carry no id: they must work while PostgreSQL is down.
         if self._installation is not None and fields["verb"] not in wire.OF_THE_OWNER:
             fields = {**fields, "installation": self._installation()}
         return super()._call(fields, arrays)
 
     def ping(self) -> None:
-        """Raise `IndexUnavailable` unless the owner answers, loading or not."""
+        """Raise `IndexUnavailable` unless the owner answers; it may still be loading."""
         self._call({"verb": "ping"})
 
     def rebuild(self, contract: str | None = None, *, take_over: bool = False) -> None:
-        """Start building the next index from PostgreSQL; one that runs already goes on.
+        """Start to build the next index from PostgreSQL; a running rebuild continues.
 
         Args:
-            contract: Digest of the contract that is to serve; None keeps that of today.
-            take_over: Also where the index belongs to another installation.
+            contract: Digest of the contract of the next index; None keeps the current contract.
+            take_over: Also rebuild an index of another installation.
 
         Raises:
-            Conflict: One for another contract is running.
+            Conflict: A rebuild for another contract is running.
             Misconfigured: The index belongs to another installation.
         """
         self._call({"verb": "rebuild", "contract": contract, "take_over": take_over})
 
     def progress(self) -> RebuildProgress:
-        """Where the last rebuild stands."""
+        """State of the last rebuild."""
         fields, _ = self._call({"verb": "progress"})
         return RebuildProgress(**fields["progress"])
 
     def close(self) -> None:
-        """Drop this thread's connection; the next call makes another."""
-        self._own.link = None
+        """Close this thread's connection; the next call opens another."""
+        self._thread_local.link = None
 
     def _exchange(self, frame: bytes) -> bytes:
         with self._attempt():
             try:
-                return self._once(frame)
+                return self._exchange_once(frame)
             except BlockingIOError as error:
-                raise _unavailable("gave no answer in time") from error
+                raise _index_unavailable("gave no answer in time") from error
             except (OSError, EOFError):
-                time.sleep(min(_PAUSE_S, deadline.bounded_s(_PAUSE_S)))
+                time.sleep(min(_RETRY_PAUSE_S, deadline.bounded_s(_RETRY_PAUSE_S)))
                 try:
-                    return self._once(frame)
+                    return self._exchange_once(frame)
                 except BlockingIOError as error:
-                    raise _unavailable("gave no answer in time") from error
+                    raise _index_unavailable("gave no answer in time") from error
                 except (OSError, EOFError) as error:
-                    raise _unavailable("does not answer") from error
+                    raise _index_unavailable("does not answer") from error
 
-    def _once(self, frame: bytes) -> bytes:
+    def _exchange_once(self, frame: bytes) -> bytes:
         wait_s = deadline.bounded_s(self._timeout_s)
-        link: _Link | None = getattr(self._own, "link", None)
+        link: _OwnerConnection | None = getattr(self._thread_local, "link", None)
         if link is None or link.pid != os.getpid():
-            link = _Link(self._path, wait_s)
-        # Held only while whole: after a failure the next reply could be the last one's.
-        self._own.link = None
+            link = _OwnerConnection(self._path, wait_s)
+        # Kept only if the exchange succeeds: after a failure the next reply could belong to this
+        # request.
+        self._thread_local.link = None
         link.limit(wait_s)
         link.connection.send_bytes(frame)
         reply: bytes = link.connection.recv_bytes(wire.MAX_FRAME)
-        self._own.link = link
+        self._thread_local.link = link
         return reply
 
 
-class _Link:
-    """One connection to the owner, and the socket below it, whose limits can be set."""
+class _OwnerConnection:
+    """One connection to the owner, and its socket, whose timeouts can be set."""
 
     __slots__ = ("_limit_s", "_socket", "connection", "pid")
 
@@ -257,26 +276,26 @@ class _Link:
         except BaseException:
             self._socket.close()
             raise
-        # Another descriptor of the same socket: options set on one hold for both.
+        # A second descriptor of the same socket: options set on one apply to both.
         self.connection = Connection(os.dup(self._socket.fileno()))
 
     def __del__(self) -> None:
         self._socket.close()
 
     def limit(self, wait_s: float) -> None:
-        """Let no read or write take longer than `wait_s` seconds."""
+        """Limit each read and write to `wait_s` seconds."""
         if wait_s == self._limit_s:
             return
-        whole = int(wait_s)
-        value = struct.pack("ll", whole, max(1, int((wait_s - whole) * 1e6)))
+        seconds = int(wait_s)
+        value = struct.pack("ll", seconds, max(1, int((wait_s - seconds) * 1e6)))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
         self._limit_s = wait_s
 
 
 def refuse_index() -> IndexUnavailable:
-    """The error of a call that the index's circuit breaker does not let through."""
-    return _unavailable("did not answer the last calls")
+    """Error of a call that the circuit breaker of the index rejects."""
+    return _index_unavailable("did not answer the last calls")
 
 
 def is_index_failure(error: BaseException) -> bool:
@@ -284,5 +303,5 @@ def is_index_failure(error: BaseException) -> bool:
     return isinstance(error, IndexUnavailable)
 
 
-def _unavailable(what: str) -> IndexUnavailable:
-    return IndexUnavailable(f"the index {what}; `pinpoint status` shows whether it runs")
+def _index_unavailable(problem: str) -> IndexUnavailable:
+    return IndexUnavailable(f"the index {problem}; `pinpoint status` shows whether it runs")

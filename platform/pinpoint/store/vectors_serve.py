@@ -1,4 +1,4 @@
-"""The engine's side of the wire: a fixed list of verbs over one open build."""
+"""RPC handlers of an engine: a fixed list of verbs on one open build."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pinpoint.store import vectors_wire as wire
 
 MAX_ROWS: Final = 50_000
 ENGINE_FAILED: Final = "index_engine_failed"
-"""Reason of an engine that could not do what it was asked for: its disk, or what it was given."""
+"""Reason of an error inside the engine, such as a full disk or an invalid value."""
 
 
 class OpenBuild(VectorIndex, Protocol):
-    """A build as its engine has it open."""
+    """A build that an engine has open."""
 
     def versions(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, bool]]:
-        """`(version, alive)` of what is stored under these ids, tombstones too."""
+        """`(version, alive)` of the stored points and tombstones with these ids."""
         ...
 
     def flush(self) -> None:
@@ -31,14 +31,14 @@ class OpenBuild(VectorIndex, Protocol):
 
 
 class Told(Protocol):
-    """What the owner and an engine both say of the index."""
+    """Requests that both the owner and an engine answer."""
 
     def info(self) -> IndexInfo:
-        """As `ports.VectorIndex`."""
+        """See `ports.VectorIndex`."""
         ...
 
     def ensure(self, spec: IndexSpec) -> None:
-        """As `ports.VectorIndex`."""
+        """See `ports.VectorIndex`."""
         ...
 
 
@@ -46,12 +46,12 @@ Answer = tuple[wire.Fields, Sequence[wire.Array]]
 
 
 def info_of(index: Told, _: wire.Fields, __: list[wire.Array]) -> Answer:
-    """The verb `info`."""
+    """Handle the verb `info`."""
     return {"info": dataclasses.asdict(index.info())}, ()
 
 
 def ensure_by(index: Told, fields: wire.Fields, _: list[wire.Array]) -> Answer:
-    """The verb `ensure`."""
+    """Handle the verb `ensure`."""
     dims = {str(name): int(width) for name, width in fields["dims"].items()}
     if any(not 0 < width <= wire.MAX_WIDTH for width in dims.values()):
         raise BadRequest(f"vector widths must be 1 to {wire.MAX_WIDTH}, not {dims}")
@@ -66,53 +66,55 @@ def ensure_by(index: Told, fields: wire.Fields, _: list[wire.Array]) -> Answer:
     return {}, ()
 
 
-def _upsert(index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]) -> Answer:
+def _handle_upsert(index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]) -> Answer:
     contract = fields.get("contract")
     index.upsert(wire.unpack_points(fields, arrays), None if contract is None else str(contract))
     return {}, ()
 
 
-def _delete(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
-    index.delete({UUID(bytes=each): int(version) for each, version in fields["versions"]})
+def _handle_delete(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+    index.delete({UUID(bytes=point_id): int(version) for point_id, version in fields["versions"]})
     return {}, ()
 
 
-def _forget(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
-    index.forget([UUID(bytes=each) for each in fields["ids"]])
+def _handle_forget(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+    index.forget([UUID(bytes=point_id) for point_id in fields["ids"]])
     return {}, ()
 
 
-def _search(index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]) -> Answer:
-    answers = index.search(wire.unpack_queries(fields, arrays))
-    return {"hits": [[wire.pack_hit(hit) for hit in hits] for hits in answers]}, ()
+def _handle_search(index: OpenBuild, fields: wire.Fields, arrays: list[wire.Array]) -> Answer:
+    results = index.search(wire.unpack_queries(fields, arrays))
+    return {"hits": [[wire.pack_hit(hit) for hit in hits] for hits in results]}, ()
 
 
-def _fetch(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
-    ids = [UUID(bytes=each) for each in fields["ids"]]
+def _handle_fetch(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+    ids = [UUID(bytes=point_id) for point_id in fields["ids"]]
     return wire.pack_points(index.fetch(ids, vectors=bool(fields["vectors"])))
 
 
-def _scroll(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+def _handle_scroll(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
     after, organization = fields["after"], fields["organization"]
     rows = index.scroll(
         None if after is None else UUID(bytes=after),
         min(int(fields["limit"]), MAX_ROWS),
         None if organization is None else UUID(bytes=organization),
     )
-    return {"rows": [[each.bytes, version, alive] for each, version, alive in rows]}, ()
+    return {"rows": [[point_id.bytes, version, alive] for point_id, version, alive in rows]}, ()
 
 
-def _count(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+def _handle_count(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
     where = fields["filter"]
     return {"count": index.count(None if where is None else wire.unpack_filter(where))}, ()
 
 
-def _versions(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
-    found = index.versions([UUID(bytes=each) for each in fields["ids"]])
-    return {"rows": [[each.bytes, version, alive] for each, (version, alive) in found.items()]}, ()
+def _handle_versions(index: OpenBuild, fields: wire.Fields, _: list[wire.Array]) -> Answer:
+    stored = index.versions([UUID(bytes=point_id) for point_id in fields["ids"]])
+    return {
+        "rows": [[point_id.bytes, version, alive] for point_id, (version, alive) in stored.items()]
+    }, ()
 
 
-def _flush(index: OpenBuild, _: wire.Fields, __: list[wire.Array]) -> Answer:
+def _handle_flush(index: OpenBuild, _: wire.Fields, __: list[wire.Array]) -> Answer:
     index.flush()
     return {}, ()
 
@@ -120,55 +122,55 @@ def _flush(index: OpenBuild, _: wire.Fields, __: list[wire.Array]) -> Answer:
 VERBS: Final[Mapping[str, Callable[[OpenBuild, wire.Fields, list[wire.Array]], Answer]]] = {
     "info": info_of,
     "ensure": ensure_by,
-    "upsert": _upsert,
-    "delete": _delete,
-    "forget": _forget,
-    "search": _search,
-    "fetch": _fetch,
-    "scroll": _scroll,
-    "count": _count,
-    "versions": _versions,
-    "flush": _flush,
+    "upsert": _handle_upsert,
+    "delete": _handle_delete,
+    "forget": _handle_forget,
+    "search": _handle_search,
+    "fetch": _handle_fetch,
+    "scroll": _handle_scroll,
+    "count": _handle_count,
+    "versions": _handle_versions,
+    "flush": _handle_flush,
 }
-"""What an engine answers."""
+"""Handlers of an engine by verb."""
 
 
 def answer(index: OpenBuild, frame: bytes) -> bytes:
-    """Answer one frame by a build."""
+    """Handle one frame with a build."""
 
-    def called() -> bytes:
+    def respond() -> bytes:
         fields, arrays = wire.decode(frame)
         return wire.encode(*named(VERBS, fields)(index, fields, arrays))
 
-    return said(called)
+    return said(respond)
 
 
 Verb = TypeVar("Verb")
 
 
-def named(verbs: Mapping[str, Verb], fields: wire.Fields) -> Verb:
-    """The verb that a message asks for."""
-    verb = verbs.get(str(fields.get("verb")))
-    if verb is None:
-        raise BadRequest(f"the index owner knows no verb {fields.get('verb')!r}")
-    return verb
+def named(handlers: Mapping[str, Verb], fields: wire.Fields) -> Verb:
+    """Find the handler of a message."""
+    handler = handlers.get(str(fields.get("verb")))
+    if handler is None:
+        raise BadRequest(f"the index owner has no verb {fields.get('verb')!r}")
+    return handler
 
 
-def said(called: Callable[[], bytes]) -> bytes:
-    """What is called says, or an error frame: whatever goes wrong is never an exception."""
+def said(respond: Callable[[], bytes]) -> bytes:
+    """Result of a handler or an error frame; no exception leaves this function."""
     try:
         try:
-            return called()
+            return respond()
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             logs.get(__name__).warning("index.bad_message", error=repr(error))
             raise BadRequest("not an index message", reason="bad_frame") from error
     except PinpointError as error:
         return wire.encode(wire.pack_error(error))
     except Exception:
-        # The engine raises bare Exception for everything: a full disk, or a value it cannot take.
+        # The engine raises bare Exception for all failures: a full disk, or an invalid value.
         logs.get(__name__).exception("index.verb_failed")
         failed = IndexUnavailable(
-            "the index engine could not do it; the log of the index names the error",
+            "the index engine failed; the log of the index contains the error",
             reason=ENGINE_FAILED,
         )
         return wire.encode(wire.pack_error(failed))

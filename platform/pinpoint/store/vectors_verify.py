@@ -1,4 +1,4 @@
-"""Whether a build that is to serve finds what it holds."""
+"""Verification of a new index build before it serves: self-retrieval and number of points."""
 
 from __future__ import annotations
 
@@ -12,99 +12,101 @@ from pinpoint.ports import PointSource
 from pinpoint.records import Hit, IndexFilter, IndexPoint, IndexQuery
 
 SAMPLE: Final = 200
-"""Stored images that are looked for."""
+"""Number of stored images in the self-retrieval sample."""
 BEST: Final = 10
 ENOUGH: Final = 0.98
-"""Share of the exact best that the graph must find, over the whole sample."""
-_SAME: Final = 1e-3
-"""Cosine of a stored vector with itself may differ from 1 by this: it is kept as fp16."""
-_TIE: Final = 1e-5
+"""Minimum share of the exact best hits that the graph must find over the whole sample."""
+_SELF_COSINE_TOLERANCE: Final = 1e-3
+"""Maximum deviation from 1 of a stored vector's cosine with itself: it is stored as fp16."""
+_SCORE_TOLERANCE: Final = 1e-5
 
 
 class Build(Protocol):
-    """What is looked at: a build that does not serve yet."""
+    """A build under verification, before it serves."""
 
     def scroll(self, after: UUID | None, limit: int) -> list[tuple[UUID, int, bool]]:
-        """As `ports.VectorIndex`."""
+        """See `ports.VectorIndex`."""
         ...
 
     def fetch(self, ids: Sequence[UUID], *, vectors: bool = False) -> list[IndexPoint]:
-        """As `ports.VectorIndex`."""
+        """See `ports.VectorIndex`."""
         ...
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """As `ports.VectorIndex`; by the graph where a question is not forced to be exact."""
+        """See `ports.VectorIndex`; non-exact queries use the graph."""
         ...
 
 
 def verify(build: Build, report: Callable[[int], None] | None = None) -> float:
-    """Look for stored vectors by the graph and exactly; the share that the graph found.
+    """Query stored vectors by graph and exactly; returns the recall of the graph.
 
     Args:
-        build: Whole and optimised.
-        report: Told how many images were looked for so far.
+        build: Complete and optimized.
+        report: Receives the number of images queried so far.
 
     Raises:
         IndexUnavailable: An image is not found by its own vector, or recall is under `ENOUGH`.
     """
-    found = wanted = 0
-    points = build.fetch(_spread(build), vectors=True)
+    hits_found = hits_expected = 0
+    points = build.fetch(_sample_ids(build), vectors=True)
     for number, point in enumerate(points, start=1):
         for channel, vector in point.vectors.items():
             where = IndexFilter(organization_id=point.organization_id)
-            asked = IndexQuery(channel=channel, vector=vector, filter=where, limit=BEST)
-            # One by one: the engine holds the interpreter's lock for as long as a call takes.
-            (graph,) = build.search([asked])
-            (exact,) = build.search([replace(asked, exact=True)])
-            if not exact or exact[0].score < 1.0 - _SAME:
+            query = IndexQuery(channel=channel, vector=vector, filter=where, limit=BEST)
+            # One query per call: the engine holds the interpreter's lock during a call.
+            (graph_hits,) = build.search([query])
+            (exact_hits,) = build.search([replace(query, exact=True)])
+            if not exact_hits or exact_hits[0].score < 1.0 - _SELF_COSINE_TOLERANCE:
                 raise IndexUnavailable(
                     f"the new index does not find image {point.id} by its own {channel} vector; "
-                    "it was not switched to",
+                    "it was not activated",
                     reason="build_not_verified",
                 )
-            # By score: of equal ones any may stand in another's place.
-            found += sum(hit.score >= exact[-1].score - _TIE for hit in graph)
-            wanted += len(exact)
+            # Compared by score: equal scores may be in any order.
+            hits_found += sum(
+                hit.score >= exact_hits[-1].score - _SCORE_TOLERANCE for hit in graph_hits
+            )
+            hits_expected += len(exact_hits)
         if report is not None:
             report(number)
-    recall = found / wanted if wanted else 1.0
+    recall = hits_found / hits_expected if hits_expected else 1.0
     if recall < ENOUGH:
         raise IndexUnavailable(
-            f"the new index finds {recall:.3f} of the {BEST} nearest images, {ENOUGH} is wanted; "
-            "it was not switched to",
+            f"the new index finds {recall:.3f} of the {BEST} nearest images, {ENOUGH} is required; "
+            "it was not activated",
             reason="build_not_verified",
         )
     return recall
 
 
-def check_count(held: int, bounds: tuple[int, int], moved: int) -> None:
-    """Whether a build holds as many points as PostgreSQL has rows for.
+def check_count(point_count: int, bounds: tuple[int, int], moved: int) -> None:
+    """Check that a build holds as many points as PostgreSQL has rows.
 
     Args:
-        held: Live points of the build.
-        bounds: Of `PointSource.bounds`.
-        moved: Rows and tombstones that changed while this was asked.
+        point_count: Live points of the build.
+        bounds: Result of `PointSource.bounds`.
+        moved: Rows and tombstones that changed during the counts.
 
     Raises:
-        IndexUnavailable: It does not.
+        IndexUnavailable: The numbers differ.
     """
     fewest, most = bounds
-    if not fewest - moved <= held <= most + moved:
+    if not fewest - moved <= point_count <= most + moved:
         raise IndexUnavailable(
-            f"the new index holds {held} images, PostgreSQL {fewest} to {most}; it was not "
-            "switched to",
+            f"the new index holds {point_count} images, PostgreSQL {fewest} to {most}; it was not "
+            "activated",
             reason="build_not_verified",
         )
 
 
 def check_whole(count: Callable[[], int], source: PointSource, mark: int) -> None:
-    """`check_count` of a build that has everything up to a mark of its source."""
-    held, bounds = count(), source.bounds()
+    """Apply `check_count` to a build that contains all changes up to a mark of its source."""
+    point_count, bounds = count(), source.bounds()
     moved = sum(len(points) for points in source.stream(since=mark))
-    check_count(held, bounds, moved + len(source.tombstones(since=mark)))
+    check_count(point_count, bounds, moved + len(source.tombstones(since=mark)))
 
 
-def _spread(build: Build) -> list[UUID]:
-    """Ids at even distances: they are hashes, so that is a sample at random."""
+def _sample_ids(build: Build) -> list[UUID]:
+    """Ids at even distances: ids are hashes, so this is a random sample."""
     starts = [UUID(int=2**128 * number // SAMPLE) for number in range(SAMPLE)]
     return sorted({row[0] for start in starts for row in build.scroll(start, 1)})

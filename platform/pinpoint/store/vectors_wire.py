@@ -1,8 +1,8 @@
-"""Frames between the index owner and its clients: data, never code.
+"""Codec of the frames between the index owner and its clients: data, never code.
 
-A frame is four bytes (length of the header, big endian), a msgpack header and raw arrays of
-float32 or float16. The header's `arrays` lists `[dtype, shape]`; every byte must be accounted for.
-Nothing here unpickles. float16 travels only where it says the same as float32.
+A frame is four bytes (length of the header, big endian), a msgpack header and raw arrays of float32
+or float16. The header's `arrays` lists `[dtype, shape]`; every byte must be accounted for. Nothing
+is unpickled. Arrays are sent as float16 only if that is lossless.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from pinpoint.records import (
 )
 
 MAX_FRAME: Final = 64 * 2**20
-"""Bytes in one frame, either way."""
+"""Maximum bytes of a request or response frame."""
 MAX_ARRAYS: Final = 4_096
 OF_THE_OWNER: Final = frozenset({"ping", "progress"})
-"""Verbs that say nothing of the points, and so nothing of anybody's installation."""
+"""Verbs that do not concern points, so the installation is not checked."""
 MAX_WIDTH: Final = 65_536
 
 Array = NDArray[np.float32]
 Fields = dict[str, Any]
 
-_LENGTH: Final = struct.Struct(">I")
+_HEADER_LENGTH: Final = struct.Struct(">I")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ERRORS: Final = {
     each.__name__: each
@@ -51,23 +51,25 @@ _ERRORS: Final = {
 
 
 def encode(fields: Mapping[str, Any], arrays: Sequence[Array] = ()) -> bytes:
-    """Make a frame.
+    """Encode a frame.
 
     Raises:
-        TooLarge: Over `MAX_FRAME` bytes.
+        TooLarge: The frame has more than `MAX_FRAME` bytes.
     """
-    packed = [_narrow(each) for each in arrays]
-    listed = [[each.dtype.str[1:], list(each.shape)] for each in packed]
-    header = msgpack.packb({**fields, "arrays": listed}, use_bin_type=True)
-    frame = b"".join([_LENGTH.pack(len(header)), header, *(each.tobytes() for each in packed)])
+    packed = [_to_smallest_dtype(array) for array in arrays]
+    layout = [[array.dtype.str[1:], list(array.shape)] for array in packed]
+    header = msgpack.packb({**fields, "arrays": layout}, use_bin_type=True)
+    frame = b"".join(
+        [_HEADER_LENGTH.pack(len(header)), header, *(array.tobytes() for array in packed)]
+    )
     if len(frame) > MAX_FRAME:
         raise errors.TooLarge(
-            f"an index message of {len(frame)} bytes is over the limit of {MAX_FRAME}; ask for less"
+            f"an index message of {len(frame)} bytes is over the limit of {MAX_FRAME}; request less"
         )
     return frame
 
 
-def _narrow(array: Array) -> NDArray[Any]:
+def _to_smallest_dtype(array: Array) -> NDArray[Any]:
     half = array.astype("<f2") if np.abs(array).max(initial=0.0) < 60_000 else None
     if half is not None and np.array_equal(half.astype(np.float32), array):
         return half
@@ -75,34 +77,34 @@ def _narrow(array: Array) -> NDArray[Any]:
 
 
 def decode(frame: bytes, *, whole: bool = True) -> tuple[Fields, list[Array]]:
-    """Take a frame apart.
+    """Decode a frame.
 
     Args:
         frame: The frame.
-        whole: Otherwise the arrays are not looked at, for who only passes the frame on.
+        whole: False skips the arrays, for a process that only passes the frame on.
 
     Raises:
-        BadRequest: The frame is not one of ours.
+        BadRequest: The frame is malformed.
     """
     try:
-        (size,) = _LENGTH.unpack_from(frame)
-        end = _LENGTH.size + size
+        (size,) = _HEADER_LENGTH.unpack_from(frame)
+        end = _HEADER_LENGTH.size + size
         if end > len(frame):
             raise ValueError("header is cut off")
-        fields = msgpack.unpackb(frame[_LENGTH.size : end], raw=False, strict_map_key=True)
+        fields = msgpack.unpackb(frame[_HEADER_LENGTH.size : end], raw=False, strict_map_key=True)
         if not isinstance(fields, dict):
             raise ValueError("header is not a map")
-        listed = fields.pop("arrays")
-        return fields, _arrays(frame, end, listed) if whole else []
+        layout = fields.pop("arrays")
+        return fields, _decode_arrays(frame, end, layout) if whole else []
     except (ValueError, TypeError, KeyError, struct.error, msgpack.UnpackException) as error:
         raise errors.BadRequest(f"not an index message: {error}", reason="bad_frame") from error
 
 
-def _arrays(frame: bytes, offset: int, listed: Any) -> list[Array]:
-    if not isinstance(listed, list) or len(listed) > MAX_ARRAYS:
+def _decode_arrays(frame: bytes, offset: int, layout: Any) -> list[Array]:
+    if not isinstance(layout, list) or len(layout) > MAX_ARRAYS:
         raise ValueError("array list is malformed")
     arrays: list[Array] = []
-    for dtype, shape in listed:
+    for dtype, shape in layout:
         if dtype not in ("f2", "f4") or not isinstance(shape, list) or len(shape) not in (1, 2):
             raise ValueError("array is neither float16 nor float32 of one or two axes")
         if not all(isinstance(n, int) and 0 <= n <= MAX_FRAME for n in shape):
@@ -120,21 +122,21 @@ def _arrays(frame: bytes, offset: int, listed: Any) -> list[Array]:
 
 
 def pack_error(error: errors.PinpointError) -> Fields:
-    """An error as `(class, reason, message)`."""
+    """Encode an error as `(class, reason, message)`."""
     return {"error": [type(error).__name__, error.reason, error.message]}
 
 
-def raise_error(listed: Any) -> None:
-    """Raise what the owner raised."""
-    name, reason, message = (str(each) for each in listed)
+def raise_error(fields: Any) -> None:
+    """Raise the error that the owner encoded."""
+    name, reason, message = (str(field) for field in fields)
     raise _ERRORS.get(name, errors.IndexUnavailable)(message, reason=reason)
 
 
 def pack_time(value: datetime | None) -> int | None:
-    """Microseconds since 1970, UTC.
+    """Encode a time as microseconds since 1970, UTC.
 
     Raises:
-        BadRequest: The time has no zone, or UTC cannot say it.
+        BadRequest: The time has no zone, or is out of range in UTC.
     """
     if value is None:
         return None
@@ -147,12 +149,12 @@ def pack_time(value: datetime | None) -> int | None:
 
 
 def unpack_time(value: Any) -> datetime | None:
-    """The time of `pack_time`; ValueError or OverflowError where it is none."""
+    """Decode a time of `pack_time`; ValueError or OverflowError if it is invalid."""
     return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
 def pack_points(points: Sequence[IndexPoint]) -> tuple[Fields, list[Array]]:
-    """Points as rows, and one array `[n, D]` for each channel with the rows it belongs to."""
+    """Encode points as rows, and one array `[n, D]` per channel with the indexes of its rows."""
     rows = [
         [
             point.id.bytes,
@@ -179,18 +181,18 @@ def pack_points(points: Sequence[IndexPoint]) -> tuple[Fields, list[Array]]:
         np.stack([points[row].vectors[name] for row in rows_of])
         for (name, _), rows_of in channels.items()
     ]
-    listed = [[name, rows_of] for (name, _), rows_of in channels.items()]
-    return {"points": rows, "channels": listed}, arrays
+    channel_rows = [[name, rows_of] for (name, _), rows_of in channels.items()]
+    return {"points": rows, "channels": channel_rows}, arrays
 
 
 def unpack_points(fields: Fields, arrays: Sequence[Array]) -> list[IndexPoint]:
-    """The points of `pack_points`; ValueError and its kin where they are none."""
+    """Decode points of `pack_points`; ValueError or a similar error if they are invalid."""
     rows = fields["points"]
     vectors: list[dict[str, Array]] = [{} for _ in rows]
     for (name, rows_of), array in zip(fields["channels"], arrays, strict=True):
         for row, vector in zip(rows_of, array, strict=True):
             if not 0 <= row < len(rows):
-                raise ValueError("vector of no point")
+                raise ValueError("vector without a point")
             vectors[row][str(name)] = vector
     return [
         IndexPoint(
@@ -211,29 +213,29 @@ def unpack_points(fields: Fields, arrays: Sequence[Array]) -> list[IndexPoint]:
 
 
 def pack_filter(where: IndexFilter) -> list[Any]:
-    """A filter as a list."""
+    """Encode a filter as a list."""
     circle, box = where.circle, where.box
     return [
         where.organization_id.bytes,
         list(where.kinds),
-        [each.bytes for each in where.source_ids],
+        [source_id.bytes for source_id in where.source_ids],
         None if circle is None else [circle.center.lat, circle.center.lon, circle.radius_m],
         None if box is None else [box.south, box.west, box.north, box.east],
-        [[each.lat, each.lon] for each in where.polygon],
+        [[source_id.lat, source_id.lon] for source_id in where.polygon],
         pack_time(where.since),
         pack_time(where.until),
-        [each.bytes for each in where.exclude_ids],
+        [source_id.bytes for source_id in where.exclude_ids],
         list(where.exclude_groups),
     ]
 
 
-def unpack_filter(listed: Any) -> IndexFilter:
-    """The filter of `pack_filter`."""
-    org, kinds, sources, circle, box, polygon, since, until, not_ids, not_groups = listed
+def unpack_filter(values: Any) -> IndexFilter:
+    """Decode a filter of `pack_filter`."""
+    org, kinds, sources, circle, box, polygon, since, until, not_ids, not_groups = values
     return IndexFilter(
         organization_id=UUID(bytes=org),
-        kinds=tuple(str(each) for each in kinds),
-        source_ids=tuple(UUID(bytes=each) for each in sources),
+        kinds=tuple(str(value) for value in kinds),
+        source_ids=tuple(UUID(bytes=value) for value in sources),
         circle=None
         if circle is None
         else Circle(center=Point(float(circle[0]), float(circle[1])), radius_m=float(circle[2])),
@@ -243,19 +245,22 @@ def unpack_filter(listed: Any) -> IndexFilter:
         polygon=tuple(Point(float(lat), float(lon)) for lat, lon in polygon),
         since=unpack_time(since),
         until=unpack_time(until),
-        exclude_ids=tuple(UUID(bytes=each) for each in not_ids),
-        exclude_groups=tuple(str(each) for each in not_groups),
+        exclude_ids=tuple(UUID(bytes=value) for value in not_ids),
+        exclude_groups=tuple(str(value) for value in not_groups),
     )
 
 
 def pack_queries(queries: Sequence[IndexQuery]) -> tuple[Fields, list[Array]]:
-    """Questions and their vectors."""
-    listed = [[q.channel, pack_filter(q.filter), q.limit, q.exact, q.contract] for q in queries]
-    return {"queries": listed}, [query.vector for query in queries]
+    """Encode queries and their vectors."""
+    rows = [
+        [query.channel, pack_filter(query.filter), query.limit, query.exact, query.contract]
+        for query in queries
+    ]
+    return {"queries": rows}, [query.vector for query in queries]
 
 
 def unpack_queries(fields: Fields, arrays: Sequence[Array]) -> list[IndexQuery]:
-    """The questions of `pack_queries`."""
+    """Decode queries of `pack_queries`."""
     return [
         IndexQuery(
             channel=str(channel),
@@ -272,7 +277,7 @@ def unpack_queries(fields: Fields, arrays: Sequence[Array]) -> list[IndexQuery]:
 
 
 def pack_hit(hit: Hit) -> list[Any]:
-    """A hit as a list."""
+    """Encode a hit as a list."""
     return [
         hit.id.bytes,
         hit.score,
@@ -288,7 +293,7 @@ def pack_hit(hit: Hit) -> list[Any]:
 
 
 def unpack_hit(row: Any) -> Hit:
-    """The hit of `pack_hit`."""
+    """Decode a hit of `pack_hit`."""
     return Hit(
         id=UUID(bytes=row[0]),
         score=float(row[1]),
@@ -303,5 +308,5 @@ def unpack_hit(row: Any) -> Hit:
 
 
 def unpack_info(fields: Mapping[str, Any]) -> IndexInfo:
-    """What the owner's index says of itself."""
+    """Decode the status of the owner's index."""
     return IndexInfo(**fields)
