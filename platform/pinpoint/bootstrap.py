@@ -83,7 +83,7 @@ class LazyEncoder:
         return public_contract(self.bundle.contract, rendition_px, self.bundle.calibrations)
 
     @cached_property
-    def _judge(self) -> BundleReranker | None:
+    def _loaded_reranker(self) -> BundleReranker | None:
         from pinpoint.nets.rerankers import open_reranker
 
         return open_reranker(self.bundle, self._settings.search.candidates, self._encoder.device)
@@ -92,10 +92,10 @@ class LazyEncoder:
     def reranker(self) -> Reranker | None:
         """What judges candidates of this space, loaded when it is first asked for."""
         with self._lock:
-            return self._judge if self.bundle.contract.reranker else None
+            return self._loaded_reranker if self.bundle.contract.reranker else None
 
     @cached_property
-    def _opened(self) -> Embedder:
+    def _loaded_encoder(self) -> Embedder:
         from pinpoint.nets.runtime import open_encoder
 
         return open_encoder(
@@ -105,27 +105,27 @@ class LazyEncoder:
     def warm(self) -> None:
         """Load the weights now; two threads load them once."""
         with self._lock:
-            _ = self._opened
+            _ = self._loaded_encoder
 
     def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
         """Pictures in, unit vectors `[B, D]` out."""
         self.warm()
-        return self._opened.encode(images, kind)
+        return self._loaded_encoder.encode(images, kind)
 
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
         """One picture in, one vector `[D]` out."""
         self.warm()
-        return self._opened.encode_query(image, kind)
+        return self._loaded_encoder.encode_query(image, kind)
 
     def encode_places(self, positions: NDArray[np.float64]) -> Vector:
         """Positions `[B, 2]` lat, lon in degrees to unit vectors `[B, D]`."""
         self.warm()
-        return self._opened.encode_places(positions)
+        return self._loaded_encoder.encode_places(positions)
 
     def listed_places(self) -> PlaceList:
         """The bundle's own places, encoded at the first call."""
         self.warm()
-        return self._opened.listed_places()
+        return self._loaded_encoder.listed_places()
 
 
 class Encoders:
@@ -138,12 +138,12 @@ class Encoders:
         self._settings, self._index = settings, index
         self._lock = threading.Lock()
         self.configured = LazyEncoder(settings)
-        self._live: LazyEncoder | None = None
+        self._live_encoder: LazyEncoder | None = None
 
     @property
     def current(self) -> LazyEncoder:
         """That of the index when it was last looked at."""
-        return self._live or self.follow()
+        return self._live_encoder or self.follow()
 
     def follow(self) -> LazyEncoder:
         """Look at the index now.
@@ -152,13 +152,13 @@ class Encoders:
             IndexUnavailable: It does not answer.
             BadBundle: The bundle that it was made with is not here.
         """
-        wanted = self._index.info().contract
+        contract = self._index.info().contract
         with self._lock:
-            if wanted is None:
-                return self._live or self.configured
-            if self._live is None or self._live.contract.digest != wanted:
-                self._live = encoder_of(wanted, self._settings)
-            return self._live
+            if contract is None:
+                return self._live_encoder or self.configured
+            if self._live_encoder is None or self._live_encoder.contract.digest != contract:
+                self._live_encoder = encoder_of(contract, self._settings)
+            return self._live_encoder
 
 
 def encoder_of(contract: str, settings: Settings) -> LazyEncoder:
@@ -249,19 +249,19 @@ def build(settings: Settings, role: Role) -> Services:
         settings: All groups.
         role: `api` works as the API's role and sees views only; the others as the owner.
     """
-    places = StackPlaces(settings.places.home)
-    queue = _open_queue(settings, places, role)
-    transactions = _transactions(settings, places, queue, role)
+    paths = StackPlaces(settings.places.home)
+    queue = _open_queue(settings, paths, role)
+    transactions = _open_transactions(settings, paths, queue, role)
     installation = Installation(transactions)
     index = open_index(
         settings.places,
-        places.index_socket,
+        paths.index_socket,
         installation,
         budget_s=settings.api.request_budget_s if role == "api" else None,
     )
     encoders = Encoders(settings, index)
-    owned = role != "api"
-    blobs = FolderBlobs(places.blobs_dir)
+    is_owner = role != "api"
+    blobs = FolderBlobs(paths.blobs_dir)
     return Services(
         settings=settings,
         database=CatalogueDatabase(transactions, settings.worker.chunk),
@@ -277,19 +277,19 @@ def build(settings: Settings, role: Role) -> Services:
             lease_s=settings.worker.lease_s,
             max_attempts=settings.worker.max_attempts,
         )
-        if owned
+        if is_owner
         else None,
-        points=Points(transactions, lambda: encoders.current.contract) if owned else None,
-        backlog=Backlog(transactions) if owned else None,
-        closing=Closing(transactions) if owned else None,
-        gallery=Gallery(transactions, blobs) if owned else None,
+        points=Points(transactions, lambda: encoders.current.contract) if is_owner else None,
+        backlog=Backlog(transactions) if is_owner else None,
+        closing=Closing(transactions) if is_owner else None,
+        gallery=Gallery(transactions, blobs) if is_owner else None,
         upkeep=Upkeep(transactions),
         installation=installation,
     )
 
 
-def _open_queue(settings: Settings, places: StackPlaces, role: Role) -> CeleryQueue | BoundedSender:
-    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
+def _open_queue(settings: Settings, paths: StackPlaces, role: Role) -> CeleryQueue | BoundedSender:
+    queue = CeleryQueue(settings.places.broker_url or paths.broker_url)
     if role != "api":
         return queue
     return BoundedSender(queue, CircuitBreaker(refuse_broker, is_broker_failure))
@@ -305,24 +305,24 @@ def open_point_source(contract: str | None = None) -> Points:
         BadBundle: There is no bundle of that contract.
     """
     settings = Settings.from_environment()
-    places = StackPlaces(settings.places.home)
+    paths = StackPlaces(settings.places.home)
     encoder = LazyEncoder(settings) if contract is None else encoder_of(contract, settings)
     return Points(
-        Transactions(owner_engine(settings.places.database_url or places.owner_url())),
+        Transactions(owner_engine(settings.places.database_url or paths.owner_url())),
         lambda: encoder.contract,
     )
 
 
-def _transactions(
-    settings: Settings, places: StackPlaces, queue: CeleryQueue | BoundedSender, role: Role
+def _open_transactions(
+    settings: Settings, paths: StackPlaces, queue: CeleryQueue | BoundedSender, role: Role
 ) -> Transactions:
     if role != "api":
-        return Transactions(owner_engine(settings.places.database_url or places.owner_url()), queue)
-    own = settings.places.api_database_url
-    if own is None and settings.places.database_url is None:
-        own = places.api_url()
+        return Transactions(owner_engine(settings.places.database_url or paths.owner_url()), queue)
+    login_url = settings.places.api_database_url
+    if login_url is None and settings.places.database_url is None:
+        login_url = paths.api_url()
     breaker = CircuitBreaker(refuse_database, did_not_answer)
-    if own is not None:
-        return Transactions(api_engine(own, own_login=True), queue, breaker)
+    if login_url is not None:
+        return Transactions(api_engine(login_url, own_login=True), queue, breaker)
     shared = api_engine(str(settings.places.database_url), own_login=False)
     return Transactions(shared, queue, breaker)

@@ -37,17 +37,17 @@ class CircuitBreaker:
         failures: int = FAILURES,
         pause_s: float = PAUSE_S,
     ) -> None:
-        self._refusal, self._failed = refusal, failed
-        self._most, self._pause_s = failures, pause_s
+        self._make_refusal, self._is_failure = refusal, failed
+        self._max_failures, self._pause_s = failures, pause_s
         self._lock = threading.Lock()
-        self._in_a_row = 0
+        self._num_consecutive = 0
         self._open_until = 0.0
         self._trial_runs = False
 
     @property
     def is_open(self) -> bool:
         """Whether calls fail at once, but for one that tries whether the dependency is back."""
-        return self._in_a_row >= self._most
+        return self._num_consecutive >= self._max_failures
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -56,31 +56,31 @@ class CircuitBreaker:
         Raises:
             Unavailable: The refusal; nothing was called.
         """
-        trial = self._enter()
+        trial = self._admit_call()
         try:
             yield
         except BaseException as error:
-            self._leave(trial, failed=self._failed(error))
+            self._record_outcome(trial, failed=self._is_failure(error))
             raise
-        self._leave(trial, failed=False)
+        self._record_outcome(trial, failed=False)
 
-    def _enter(self) -> bool:
+    def _admit_call(self) -> bool:
         """Whether this call is the one that tries; raises where none is let through."""
         with self._lock:
-            if self._in_a_row < self._most:
+            if self._num_consecutive < self._max_failures:
                 return False
             if self._trial_runs or time.monotonic() < self._open_until:
-                raise self._refusal()
+                raise self._make_refusal()
             self._trial_runs = True
             return True
 
-    def _leave(self, trial: bool, *, failed: bool) -> None:
+    def _record_outcome(self, trial: bool, *, failed: bool) -> None:
         with self._lock:
             if trial:
                 self._trial_runs = False
             if not failed:
-                self._in_a_row = 0
+                self._num_consecutive = 0
                 return
-            self._in_a_row += 1
-            if self._in_a_row >= self._most:
+            self._num_consecutive += 1
+            if self._num_consecutive >= self._max_failures:
                 self._open_until = time.monotonic() + self._pause_s

@@ -77,8 +77,8 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
 def within(seconds: float) -> Iterator[Deadline]:
     """Let a deadline hold inside that is at most `seconds` away, and never later than the outer."""
     outer = _current.get()
-    left = seconds if outer is None else min(seconds, max(outer.remaining_s(), 0.0))
-    with until(Deadline(left)) as deadline:
+    budget_s = seconds if outer is None else min(seconds, max(outer.remaining_s(), 0.0))
+    with until(Deadline(budget_s)) as deadline:
         yield deadline
 
 
@@ -93,7 +93,7 @@ def not_counted() -> Iterator[None]:
         yield
 
 
-def bounded_s(most_s: float) -> float:
+def bounded_s(max_s: float) -> float:
     """How long a call elsewhere may take: `most_s`, or less where less of the budget is left.
 
     Raises:
@@ -101,11 +101,11 @@ def bounded_s(most_s: float) -> float:
     """
     deadline = _current.get()
     if deadline is None:
-        return most_s
-    left = deadline.remaining_s()
-    if left <= 0:
+        return max_s
+    remaining_s = deadline.remaining_s()
+    if remaining_s <= 0:
         raise Unavailable(
             "the request's time budget is used up: a part of the stack answers slowly; try again",
             reason=REASON,
         )
-    return min(most_s, left)
+    return min(max_s, remaining_s)

@@ -11,7 +11,7 @@ from pinpoint.errors import Misconfigured
 
 HOME_NAME: Final = ".pinpoint"
 DEMO_SUFFIX: Final = "-demo"
-_ENTRIES: Final = ("settings.toml", "stack.json", "stack.lock", "operator.key", "bundles")
+_HOME_ENTRIES: Final = ("settings.toml", "stack.json", "stack.lock", "operator.key", "bundles")
 """One of these makes a folder named `.pinpoint` a home."""
 
 
@@ -34,7 +34,7 @@ def find_home(start: Path | None = None) -> Path:
     folder = start or current_folder()
     for above in _list_parents(folder):
         candidate = above / HOME_NAME
-        if is_home(candidate) and _is_own(candidate):
+        if is_home(candidate) and _is_owned_by_user(candidate):
             return candidate
     return folder / HOME_NAME
 
@@ -42,15 +42,15 @@ def find_home(start: Path | None = None) -> Path:
 def is_home(folder: Path) -> bool:
     """Whether a folder holds what Pinpoint keeps in a home; False also where it is unreadable."""
     try:
-        return any((folder / entry).exists() for entry in _ENTRIES)
+        return any((folder / entry).exists() for entry in _HOME_ENTRIES)
     except OSError:
         return False
 
 
 def foreign_homes(start: Path | None = None) -> list[Path]:
     """Folders `.pinpoint` of other users that `find_home` passes over, nearest first."""
-    found = (above / HOME_NAME for above in _list_parents(start or current_folder()))
-    return [folder for folder in found if folder.is_dir() and not _is_own(folder)]
+    candidates = (above / HOME_NAME for above in _list_parents(start or current_folder()))
+    return [folder for folder in candidates if folder.is_dir() and not _is_owned_by_user(folder)]
 
 
 def demo_home(home: Path) -> Path:
@@ -86,7 +86,7 @@ def _list_parents(folder: Path) -> Iterator[Path]:
         yield above
 
 
-def _is_own(folder: Path) -> bool:
+def _is_owned_by_user(folder: Path) -> bool:
     try:
         return folder.stat().st_uid == os.geteuid()
     except OSError:

@@ -57,12 +57,12 @@ class Places(BaseSettings):
     @classmethod
     def _find_home(cls, values: Any) -> Any:
         """Look for the home in the folders above, where nobody names it."""
-        given = isinstance(values, dict) and "home" not in values
-        return {**values, "home": find_home()} if given else values
+        is_missing = isinstance(values, dict) and "home" not in values
+        return {**values, "home": find_home()} if is_missing else values
 
     @field_validator("home")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _make_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
 
@@ -294,11 +294,11 @@ class Settings:
         from pinpoint.settings_file import apply_file, describe_error
 
         try:
-            found = cls(places=None if home is None else Places(home=home))
+            settings = cls(places=None if home is None else Places(home=home))
         except ValidationError as error:
             raise Misconfigured(f"the environment: {describe_error(error)}") from error
         # A process of the stack has every setting in its environment. The file may have changed
         # since `up`; a process that is restarted must not differ from its neighbors.
-        if os.environ.get(STACK_VARIABLE) != str(found.places.home.resolve()):
-            apply_file(found)
-        return found
+        if os.environ.get(STACK_VARIABLE) != str(settings.places.home.resolve()):
+            apply_file(settings)
+        return settings

@@ -29,8 +29,8 @@ from pinpoint.settings import PREFIX, Settings
 FILE_NAME: Final = "settings.toml"
 HIDDEN: Final = "(set, hidden)"
 """Shown instead of a secret."""
-_SECRETS: Final = ("url", "key", "token", "password", "secret")
-_HEAD: Final = "# Settings of this Pinpoint home. `pinpoint config` changes them.\n"
+_SECRET_SUFFIXES: Final = ("url", "key", "token", "password", "secret")
+_FILE_HEADER: Final = "# Settings of this Pinpoint home. `pinpoint config` changes them.\n"
 
 Origin = Literal["environment", "file", "default"]
 
@@ -59,7 +59,7 @@ class Setting:
     @property
     def secret(self) -> bool:
         """Whether its value is kept from output: keys, and URLs, which may hold a password."""
-        return self.name.rsplit("_", 1)[-1] in _SECRETS
+        return self.name.rsplit("_", 1)[-1] in _SECRET_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +74,18 @@ class SettingValue:
 @cache
 def list_settings() -> dict[str, Setting]:
     """Every setting but the home itself, by name, in the order of the groups."""
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     hints = get_type_hints(Settings.__init__)
     for slot in (name for name in hints if name != "return"):
-        group = next(one for one in get_args(hints[slot]) if one is not type(None))
+        group = next(
+            group_type for group_type in get_args(hints[slot]) if group_type is not type(None)
+        )
         prefix = str(group.model_config["env_prefix"]).removeprefix(PREFIX).lower()
         for field in group.model_fields:
             name = f"{prefix}{field}"
             if name != "home":
-                found[name] = Setting(name, slot, group, field)
-    return found
+                settings[name] = Setting(name, slot, group, field)
+    return settings
 
 
 def find_setting(name: str) -> Setting:
@@ -93,14 +95,14 @@ def find_setting(name: str) -> Setting:
         Misconfigured: There is none; the message names the nearest one.
     """
     plain = name.strip().lower().removeprefix(PREFIX.lower())
-    known = list_settings()
-    if plain in known:
-        return known[plain]
+    settings = list_settings()
+    if plain in settings:
+        return settings[plain]
     if plain == "home":
         raise Misconfigured(
             "the home cannot be set in its own file; set PINPOINT_HOME, or give --home"
         )
-    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(plain, settings, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else "`pinpoint config list` shows all"
     raise Misconfigured(f"there is no setting {name!r}; {hint}")
 
@@ -170,9 +172,9 @@ def convert_value(setting: Setting, value: object, where: str = "") -> BaseSetti
     Raises:
         Misconfigured: The value cannot be used.
     """
-    given: dict[str, Any] = {setting.field: value}
+    fields: dict[str, Any] = {setting.field: value}
     try:
-        return setting.group(**given)
+        return setting.group(**fields)
     except ValidationError as error:
         raise Misconfigured(where + describe_error(error, value=value)) from error
 
@@ -188,9 +190,9 @@ def describe_error(error: ValidationError, value: object = None) -> str:
     field = str(first["loc"][0]) if first["loc"] else ""
     setting = next(
         (
-            one
-            for one in list_settings().values()
-            if one.group.__name__ == error.title and one.field == field
+            candidate
+            for candidate in list_settings().values()
+            if candidate.group.__name__ == error.title and candidate.field == field
         ),
         None,
     )
@@ -198,9 +200,9 @@ def describe_error(error: ValidationError, value: object = None) -> str:
     if value is not None and setting is not None:
         name = setting.name
     got = first.get("input") if value is None else value
-    shown = "" if setting is not None and setting.secret else f", not {got!r}"
+    rejected = "" if setting is not None and setting.secret else f", not {got!r}"
     text = str(first["msg"]).removeprefix("Value error, ").split(", unable")[0]
-    return f"{name}: {text[:1].lower()}{text[1:]}{shown}"
+    return f"{name}: {text[:1].lower()}{text[1:]}{rejected}"
 
 
 def list_values(settings: Settings) -> list[SettingValue]:
@@ -210,7 +212,7 @@ def list_values(settings: Settings) -> list[SettingValue]:
         settings: As `Settings.from_environment` gives them.
     """
     in_file = read_file(settings.places.home)
-    found: list[SettingValue] = []
+    values: list[SettingValue] = []
     for setting in list_settings().values():
         origin: Origin = "default"
         if setting.variable in {name.upper() for name in os.environ}:
@@ -218,8 +220,8 @@ def list_values(settings: Settings) -> list[SettingValue]:
         elif setting.name in in_file:
             origin = "file"
         value = getattr(getattr(settings, setting.slot), setting.field)
-        found.append(SettingValue(setting, value, origin))
-    return found
+        values.append(SettingValue(setting, value, origin))
+    return values
 
 
 def set_value(home: Path, setting: Setting, text: str) -> object:
@@ -253,22 +255,24 @@ def unset_value(home: Path, setting: Setting) -> bool:
 
 def _write_lines(home: Path, setting: Setting, line: str | None, value: object) -> None:
     path = settings_path(home)
-    wanted = read_file(home)
-    wanted.pop(setting.name, None)
+    expected = read_file(home)
+    expected.pop(setting.name, None)
     if line is not None:
-        wanted[setting.name] = value
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [_HEAD.rstrip()]
+        expected[setting.name] = value
+    lines = (
+        path.read_text(encoding="utf-8").splitlines() if path.exists() else [_FILE_HEADER.rstrip()]
+    )
     same = re.compile(rf'\s*"?(?:PINPOINT_)?{re.escape(setting.name)}"?\s*=', re.IGNORECASE)
-    kept = [one for one in lines if not same.match(one)]
-    at = next((number for number, one in enumerate(lines) if same.match(one)), len(kept))
+    new_lines = [one for one in lines if not same.match(one)]
+    at = next((number for number, one in enumerate(lines) if same.match(one)), len(new_lines))
     if line is not None:
-        kept.insert(at, line)
-    text = "\n".join(kept) + "\n"
+        new_lines.insert(at, line)
+    text = "\n".join(new_lines) + "\n"
     try:
         written = {find_setting(name).name: one for name, one in tomllib.loads(text).items()}
     except tomllib.TOMLDecodeError:
         written = {}
-    if written != wanted:
+    if written != expected:
         raise Misconfigured(
             f"{path} is not written one setting a line, so that {setting.name} cannot be changed "
             "by a command; edit the file"
@@ -302,9 +306,11 @@ def show_value(setting: Setting, value: object) -> object:
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """Those of the names that look like settings and are none."""
-    known = {one.variable for one in list_settings().values()}
+    variables = {setting.variable for setting in list_settings().values()}
     return sorted(
         name
         for name in names
-        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_")
+        if name.startswith(PREFIX)
+        and name not in variables
+        and not name.startswith(f"{PREFIX}TEST_")
     )

@@ -49,11 +49,11 @@ from pinpoint_workers.beats import Every
 app = Celery("pinpoint")
 
 
-def _config() -> dict[str, Any]:
+def _make_config() -> dict[str, Any]:
     """Everything Celery wants to know; asked for at first use, not at import."""
     settings = Settings.from_environment()
-    places = StackPlaces(settings.places.home)
-    return celery_config(settings.places.broker_url or places.broker_url) | {
+    paths = StackPlaces(settings.places.home)
+    return celery_config(settings.places.broker_url or paths.broker_url) | {
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
@@ -84,7 +84,7 @@ def _config() -> dict[str, Any]:
     }
 
 
-app.add_defaults(_config)
+app.add_defaults(_make_config)
 
 for _name, _task in {**ingest.TASKS, **upkeep.TASKS}.items():
     app.task(name=_name, bind=False)(_task)
@@ -93,25 +93,25 @@ for _name, _task in learning.TASKS.items():
 
 
 @setup_logging.connect
-def _logging(**_: Any) -> None:
+def _configure_logging(**_: Any) -> None:
     logs.configure(Settings.from_environment().log)
 
 
 @task_prerun.connect
-def _begin(task_id: str, task: Any, **_: Any) -> None:
+def _bind_job_context(task_id: str, task: Any, **_: Any) -> None:
     """Every line of a job says which job, in which worker, and who asked for it."""
-    asked = (task.request.headers or {}).get(REQUEST)
-    origin = {REQUEST: str(asked)} if asked else {}
+    request_id = (task.request.headers or {}).get(REQUEST)
+    origin = {REQUEST: str(request_id)} if request_id else {}
     logs.begin(task_id=task_id, job=task.name, worker=runtime.name(), **origin)
 
 
 @task_postrun.connect
-def _end(**_: Any) -> None:
+def _clear_job_context(**_: Any) -> None:
     logs.begin()
 
 
 @worker_ready.connect
-def _ready(sender: Any, **_: Any) -> None:
+def _start_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
     if QUEUE in queues:
         runtime.start()
@@ -120,5 +120,5 @@ def _ready(sender: Any, **_: Any) -> None:
 
 
 @worker_shutdown.connect
-def _shutdown(**_: Any) -> None:
+def _stop_worker(**_: Any) -> None:
     runtime.stop()

@@ -29,12 +29,12 @@ class Steady(PersistentScheduler):  # type: ignore[misc]
     It keeps the next runs by the clock and looks at no job before the first of them has come.
     """
 
-    _looked_at: datetime | None = None
+    _last_tick_at: datetime | None = None
 
-    def tick(self, *given: Any, **named: Any) -> float:
+    def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due; seconds until there is something to do."""
         now = self.app.now()
-        if self._looked_at is not None and now < self._looked_at:
+        if self._last_tick_at is not None and now < self._last_tick_at:
             self._heap = None
-        self._looked_at = now
-        return float(super().tick(*given, **named))
+        self._last_tick_at = now
+        return float(super().tick(*args, **kwargs))

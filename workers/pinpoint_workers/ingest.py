@@ -16,11 +16,11 @@ from pinpoint_workers.runtime import keep_sums, name, services
 @job
 def ingest_items(ids: list[UUID]) -> None:
     """Read, keep, embed and index a chunk of batch items."""
-    here = services()
-    here.ensure_index()
+    worker = services()
+    worker.ensure_index()
     tally = Tally()
     try:
-        here.with_live(lambda _: pipeline.ingest_items(ids, name(), here.ingest_parts(), tally))
+        worker.with_live(lambda _: pipeline.ingest_items(ids, name(), worker.ingest_parts(), tally))
     finally:
         keep_sums(tally.sums())
 
@@ -28,9 +28,9 @@ def ingest_items(ids: list[UUID]) -> None:
 @job
 def index_images(ids: list[UUID]) -> None:
     """Carry changed rows to the index."""
-    here = services()
-    here.ensure_index()
-    here.with_live(lambda _: pipeline.index_images(ids, here.ingest_parts()))
+    worker = services()
+    worker.ensure_index()
+    worker.with_live(lambda _: pipeline.index_images(ids, worker.ingest_parts()))
 
 
 @job

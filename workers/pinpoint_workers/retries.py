@@ -45,7 +45,7 @@ def job(run: Job) -> Callable[[list[str]], None]:
     @wraps(run)
     def task(ids: list[str]) -> None:
         try:
-            run([UUID(one) for one in ids])
+            run([UUID(row_id) for row_id in ids])
         except errors.PinpointError as error:
             if not RETRY[type(error)]:
                 _log.exception("job failed", job=run.__name__, reason=error.reason)

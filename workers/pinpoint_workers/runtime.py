@@ -27,14 +27,14 @@ def services() -> Services:
 @lru_cache(maxsize=1)
 def name() -> str:
     """Host, process id, boot and start: a name that no other process ever has again."""
-    return _name_of(os.getpid())
+    return _make_worker_name(os.getpid())
 
 
-def _name_of(pid: int) -> str:
-    return f"{socket.gethostname()}/{pid}/{_start_of(pid)}"
+def _make_worker_name(pid: int) -> str:
+    return f"{socket.gethostname()}/{pid}/{_read_start_time(pid)}"
 
 
-def _start_of(pid: int) -> str:
+def _read_start_time(pid: int) -> str:
     """When a process was started, in words that stay the same when the clock is set."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
@@ -56,7 +56,7 @@ def is_alive(worker: str) -> bool:
     if host != socket.gethostname() or not pid.isdigit():
         return True
     try:
-        return _name_of(int(pid)) == worker
+        return _make_worker_name(int(pid)) == worker
     except psutil.NoSuchProcess:
         return False
 
@@ -71,17 +71,17 @@ def keep_sums(sums: Mapping[str, float]) -> None:
 
 def start() -> None:
     """Open the weights before the first job, and free what a killed predecessor held."""
-    here = services()
-    here.ensure_index()
-    ledger = here.ingest_parts().ledger
+    opened = services()
+    opened.ensure_index()
+    ledger = opened.ingest_parts().ledger
     freed = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
     keep_sums({"released": freed})
-    _log.info("worker ready", worker=name(), freed=freed, bundle=here.encoder.contract.name)
+    _log.info("worker ready", worker=name(), freed=freed, bundle=opened.encoder.contract.name)
 
 
 def stop() -> None:
     """Free this worker's leases and close its services."""
-    here = services()
-    if here.ledger is not None:
-        here.ledger.release(name())
-    here.close()
+    opened = services()
+    if opened.ledger is not None:
+        opened.ledger.release(name())
+    opened.close()

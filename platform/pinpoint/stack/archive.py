@@ -28,7 +28,7 @@ DUMP: Final = "database.dump"
 _MAX_MANIFEST_BYTES: Final = 10_000_000
 _CHUNK_BYTES: Final = 1 << 20
 
-_NAME: Final = re.compile(
+_MEMBER_NAME: Final = re.compile(
     r"database\.dump"
     r"|blobs/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{2}/[0-9a-f]{32}"
     r"|bundles/[A-Za-z0-9][A-Za-z0-9._-]{0,127}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -47,7 +47,7 @@ class Writing(Protocol):
         ...
 
 
-class _Hashing:
+class _HashingReader:
     """Reads on, and knows the digest of what was read."""
 
     def __init__(self, source: IO[bytes]) -> None:
@@ -76,8 +76,8 @@ class FolderWriting:
         path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with _create(path) as file:
-            for chunk in _chunks(data):
+        with _create_private_file(path) as file:
+            for chunk in _iterate_chunks(data):
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
@@ -96,14 +96,14 @@ class TarWriting:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = _create(path)
+        self._file = _create_private_file(path)
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
 
     def put(self, name: str, data: IO[bytes], size: int) -> str:
         """Add a file; returns its SHA-256 in hex."""
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o600
-        hashing = _Hashing(data)
+        hashing = _HashingReader(data)
         self._tar.addfile(member, hashing)
         return hashing.digest.hexdigest()
 
@@ -132,14 +132,14 @@ class Reading:
         if path.is_file():
             try:
                 self._tar = tarfile.TarFile(path)
-                self._list(self._tar)
+                self._list_members(self._tar)
             except (tarfile.TarError, OSError) as error:
                 self.close()
                 raise BadRequest(f"{path} is not a whole tar archive") from error
         elif not path.is_dir():
             raise BadRequest(f"no backup at {path}: give the folder or file that was written")
 
-    def _list(self, tar: tarfile.TarFile) -> None:
+    def _list_members(self, tar: tarfile.TarFile) -> None:
         for member in tar:
             if not member.isreg() or member.name in self._members:
                 self.close()
@@ -180,16 +180,16 @@ class Reading:
         Raises:
             BadRequest: The list holds something else.
         """
-        found: dict[str, str] = {}
+        digests: dict[str, str] = {}
         with self.open(SUMS) as file:
             for line in file:
                 match = re.fullmatch(r"([0-9a-f]{64})  (\S+)\n?", line.decode(errors="replace"))
-                if match is None or not is_ours(match[2]) or match[2] in found:
+                if match is None or not is_ours(match[2]) or match[2] in digests:
                     raise BadRequest(
                         f"{SUMS} of {self._path} has a line that is not ours: {line!r}"
                     )
-                found[match[2]] = match[1]
-        return found
+                digests[match[2]] = match[1]
+        return digests
 
     def close(self) -> None:
         """Close the archive."""
@@ -199,30 +199,30 @@ class Reading:
 
 def is_ours(name: str) -> bool:
     """Whether a backup can hold a file of that name."""
-    return _NAME.fullmatch(name) is not None
+    return _MEMBER_NAME.fullmatch(name) is not None
 
 
 def sha256_of(data: IO[bytes]) -> str:
     """SHA-256 in hex of all that is left to read."""
     digest = hashlib.sha256()
-    for chunk in _chunks(data):
+    for chunk in _iterate_chunks(data):
         digest.update(chunk)
     return digest.hexdigest()
 
 
-def copy(data: IO[bytes], to: Path) -> str:
+def copy(data: IO[bytes], target: Path) -> str:
     """Write a file of ours, durably and under its name only when it is whole; its SHA-256."""
-    to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    half = to.with_name(to.name + ".part")
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
     digest = hashlib.sha256()
-    half.unlink(missing_ok=True)
-    with _create(half) as file:
-        for chunk in _chunks(data):
+    partial.unlink(missing_ok=True)
+    with _create_private_file(partial) as file:
+        for chunk in _iterate_chunks(data):
             digest.update(chunk)
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
-    half.replace(to)
+    partial.replace(target)
     return digest.hexdigest()
 
 
@@ -234,11 +234,11 @@ def must_be_free(path: Path) -> None:
         raise BadRequest(f"there is no folder {path.parent}")
 
 
-def _chunks(data: IO[bytes]) -> Iterator[bytes]:
+def _iterate_chunks(data: IO[bytes]) -> Iterator[bytes]:
     while chunk := data.read(_CHUNK_BYTES):
         yield chunk
 
 
-def _create(path: Path) -> IO[bytes]:
+def _create_private_file(path: Path) -> IO[bytes]:
     """A new file that only we can read."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -75,15 +75,15 @@ class Manifest:
         """
         try:
             loaded = json.loads(text)
-            found = cls(**{field.name: loaded[field.name] for field in fields(cls)})
+            manifest = cls(**{field.name: loaded[field.name] for field in fields(cls)})
         except (ValueError, KeyError, TypeError) as error:
             raise BadRequest(f"{archive.MANIFEST} is not that of a backup: {error!r}") from error
-        if found.format != FORMAT:
+        if manifest.format != FORMAT:
             raise BadRequest(
-                f"the backup has format {found.format}, this version reads {FORMAT}: "
+                f"the backup has format {manifest.format}, this version reads {FORMAT}: "
                 "restore it with the version that made it"
             )
-        return found
+        return manifest
 
 
 def backup(settings: Settings, target: Path, say: Say) -> Manifest:
@@ -101,16 +101,16 @@ def backup(settings: Settings, target: Path, say: Say) -> Manifest:
     """
     target = target.expanduser().absolute()
     archive.must_be_free(target)
-    places = StackPlaces(settings.places.home)
-    if not settings.places.database_url and not places.pgdata.exists():
-        raise missing_stack(places.home)
-    with reachable(settings, places) as (url, pgdata), dumps.snapshot(url) as moment:
+    paths = StackPlaces(settings.places.home)
+    if not settings.places.database_url and not paths.pgdata.exists():
+        raise missing_stack(paths.home)
+    with reachable(settings, paths) as (url, pgdata), dumps.snapshot(url) as snapshot:
         # Beside the target, so that the last step is a rename; nobody else is here: the lock.
         work = target.with_name(f".{target.name}.part")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700)
         try:
-            manifest = _write(settings, places, work, target, moment, (url, pgdata), say)
+            manifest = _write_parts(settings, paths, work, target, snapshot, (url, pgdata), say)
             (work / "whole").replace(target)
         except OSError as error:
             raise StackError(
@@ -118,72 +118,72 @@ def backup(settings: Settings, target: Path, say: Say) -> Manifest:
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    _sync(target.parent)
+    _sync_folder(target.parent)
     return manifest
 
 
-def _write(
+def _write_parts(
     settings: Settings,
-    places: StackPlaces,
+    paths: StackPlaces,
     work: Path,
     target: Path,
-    moment: dumps.Snapshot,
+    snapshot: dumps.Snapshot,
     database: tuple[str, Path | None],
     say: Say,
 ) -> Manifest:
     say("dumping the database")
     dumped = work / archive.DUMP
-    dumps.dump(database[0], dumped, moment, database[1])
-    in_use, folders = _bundles(settings, places)
-    whole = work / "whole"
-    to: Writing = TarWriting(whole) if target.suffix == ".tar" else FolderWriting(whole)
-    with closing(to):
-        packing = _Packing(to)
-        packing.add(archive.DUMP, dumped)
+    dumps.dump(database[0], dumped, snapshot, database[1])
+    in_use, folders = _list_bundles(settings, paths)
+    output = work / "whole"
+    writer: Writing = TarWriting(output) if target.suffix == ".tar" else FolderWriting(output)
+    with closing(writer):
+        packer = _BackupPacker(writer)
+        packer.add(archive.DUMP, dumped)
         dumped.unlink()
-        _add_bundles(packing, folders, say)
-        blobs = _add_blobs(packing, places, say)
-        lines = "".join(f"{digest}  {name}\n" for name, digest in packing.sums.items()).encode()
+        _add_bundles(packer, folders, say)
+        blobs = _add_blobs(packer, paths, say)
+        lines = "".join(f"{digest}  {name}\n" for name, digest in packer.sums.items()).encode()
         manifest = Manifest(
             format=FORMAT,
             pinpoint=__version__,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            revision=moment.revision,
-            postgres=moment.server,
+            revision=snapshot.revision,
+            postgres=snapshot.server,
             bundle=in_use[0],
             contract=in_use[1],
-            counts=moment.counts,
+            counts=snapshot.counts,
             blobs=blobs,
-            bytes=packing.bytes,
-            sums_sha256=to.put(archive.SUMS, io.BytesIO(lines), len(lines)),
+            bytes=packer.bytes,
+            sums_sha256=writer.put(archive.SUMS, io.BytesIO(lines), len(lines)),
         )
         text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
-        to.put(archive.MANIFEST, io.BytesIO(text), len(text))
+        writer.put(archive.MANIFEST, io.BytesIO(text), len(text))
         return manifest
 
 
-def _add_bundles(packing: _Packing, folders: Mapping[str, Path], say: Say) -> None:
+def _add_bundles(packer: _BackupPacker, folders: Mapping[str, Path], say: Say) -> None:
     for name, folder in folders.items():
         say(f"packing bundle {name}")
         for path in sorted(folder.iterdir()):
             if path.is_file():
-                packing.add(f"bundles/{name}/{path.name}", path)
+                packer.add(f"bundles/{name}/{path.name}", path)
 
 
-def _add_blobs(packing: _Packing, places: StackPlaces, say: Say) -> int:
+def _add_blobs(packer: _BackupPacker, paths: StackPlaces, say: Say) -> int:
     blobs = 0
-    for path in sorted(places.blobs_dir.glob("*/*/*")):
-        blobs += packing.add(f"blobs/{path.relative_to(places.blobs_dir).as_posix()}", path)
+    for path in sorted(paths.blobs_dir.glob("*/*/*")):
+        blobs += packer.add(f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}", path)
         if blobs and blobs % 1_000 == 0:
             say(f"packed {blobs} blobs")
     return blobs
 
 
-class _Packing:
+class _BackupPacker:
     """Files on their way into a backup, and their digests."""
 
-    def __init__(self, to: Writing) -> None:
-        self._to = to
+    def __init__(self, writer: Writing) -> None:
+        self._writer = writer
         self.sums: dict[str, str] = {}
         self.bytes = 0
 
@@ -201,43 +201,45 @@ class _Packing:
             return False
         with file:
             size = os.fstat(file.fileno()).st_size
-            self.sums[name] = self._to.put(name, file, size)
+            self.sums[name] = self._writer.put(name, file, size)
         self.bytes += size
         return True
 
 
-def _in_use(settings: Settings, places: StackPlaces) -> str:
+def _find_bundle_in_use(settings: Settings, paths: StackPlaces) -> str:
     """The bundle whose vectors are searched: the embedded index says so, else the settings."""
-    live = None if settings.places.qdrant_url else places.live_contract()
+    live = None if settings.places.qdrant_url else paths.live_contract()
     if live is None:
         return settings.encoder.bundle
-    return bundle_of(live, places.home, settings.media.rendition_px, settings.encoder.bundle)
+    return bundle_of(live, paths.home, settings.media.rendition_px, settings.encoder.bundle)
 
 
-def _bundles(settings: Settings, places: StackPlaces) -> tuple[tuple[str, str], Mapping[str, Path]]:
+def _list_bundles(
+    settings: Settings, paths: StackPlaces
+) -> tuple[tuple[str, str], Mapping[str, Path]]:
     """The bundle in use (name and contract digest), and the folders of all bundles by name."""
-    used = _in_use(settings, places)
-    found = find_bundle(used, places.home)
-    digest = public_contract(found.contract, settings.media.rendition_px).digest
+    bundle_name = _find_bundle_in_use(settings, paths)
+    bundle = find_bundle(bundle_name, paths.home)
+    digest = public_contract(bundle.contract, settings.media.rendition_px).digest
     folders = {
         path.parent.name: path.parent
-        for path in sorted(places.bundles_dir.glob(f"*/{CONTRACT_FILE}"))
+        for path in sorted(paths.bundles_dir.glob(f"*/{CONTRACT_FILE}"))
     }
-    if found.weights is None:
-        return (used, digest), folders
-    folder = found.weights.parent.resolve()
-    for name, known in folders.items():
-        if known.resolve() == folder:
+    if bundle.weights is None:
+        return (bundle_name, digest), folders
+    folder = bundle.weights.parent.resolve()
+    for name, bundle_folder in folders.items():
+        if bundle_folder.resolve() == folder:
             return (name, digest), folders
     name = folder.name if folder.name not in folders else f"{folder.name}-{digest[:8]}"
     if not archive.is_ours(f"bundles/{name}/{CONTRACT_FILE}"):
-        name = found.contract.name
+        name = bundle.contract.name
     return (name, digest), {**folders, name: folder}
 
 
 @contextmanager
 def reachable(
-    settings: Settings, places: StackPlaces, *, alone: bool = False
+    settings: Settings, paths: StackPlaces, *, alone: bool = False
 ) -> Iterator[tuple[str, Path | None]]:
     """URL of the owner's role and the data directory; runs the private server if it is down.
 
@@ -259,23 +261,23 @@ def reachable(
             )
         yield url, None
         return
-    server = PostgresServer(places)
-    if not alone and places.pgdata.exists() and server.ready():
-        yield places.owner_url(), places.pgdata
+    server = PostgresServer(paths)
+    if not alone and paths.pgdata.exists() and server.ready():
+        yield paths.owner_url(), paths.pgdata
         return
-    places.create()
-    with stack_lock(places.lock_file):
-        if processes.belonging_to(places):
-            raise Conflict(f"processes of the stack in {places.home} run: `pinpoint down` first")
+    paths.create()
+    with stack_lock(paths.lock_file):
+        if processes.belonging_to(paths):
+            raise Conflict(f"processes of the stack in {paths.home} run: `pinpoint down` first")
         server.start()
         try:
             server.prepare()
-            yield places.owner_url(), places.pgdata
+            yield paths.owner_url(), paths.pgdata
         finally:
             server.stop()
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -30,10 +30,10 @@ Lost work is found by its lease (5 minutes), not by this, which only has to be l
 slow chunk is seldom handed out again; whoever gets it then claims nothing that is under a lease.
 """
 
-_CHECK_S: Final = 1.5
+_CHECK_TIMEOUT_S: Final = 1.5
 """Longest wait of one step of a check, seconds."""
-_SENDERS: Final = 4
-_UNDER_WAY: Final = 64
+_NUM_SENDERS: Final = 4
+_MAX_PENDING_SENDS: Final = 64
 _SEND_RETRIES: Final = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 
 
@@ -67,8 +67,8 @@ class CeleryQueue:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("pinpoint")
         self._app.conf.update(celery_config(broker_url))
-        self._asking = threading.Lock()
-        self._kept: Connection | None = None
+        self._connection_lock = threading.Lock()
+        self._connection: Connection | None = None
 
     def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
         """Send one job.
@@ -79,8 +79,8 @@ class CeleryQueue:
         try:
             self._app.send_task(
                 name,
-                args=[[str(one) for one in ids]],
-                headers=_origin(),
+                args=[[str(row_id) for row_id in ids]],
+                headers=_make_headers(),
                 queue=QUEUE_OF.get(name, QUEUE),
                 retry=True,
                 retry_policy=_SEND_RETRIES,
@@ -94,42 +94,42 @@ class CeleryQueue:
 
     def waiting(self) -> int:
         """Jobs that no worker has taken yet, asked over one connection that is kept."""
-        with self._asking:
-            for last in (False, True):
+        with self._connection_lock:
+            for is_retry in (False, True):
                 try:
-                    if self._kept is None:
-                        self._kept = self._connected()
-                    return _length(self._kept.default_channel)
-                except self._errors as error:
-                    self._drop()
+                    if self._connection is None:
+                        self._connection = self._open_connection()
+                    return _read_queue_length(self._connection.default_channel)
+                except self._transport_errors as error:
+                    self._close_connection()
                     # A kept connection may be stale; a broker that hangs is not asked twice.
-                    if last or deadline.bounded_s(2 * _CHECK_S) < _CHECK_S:
+                    if is_retry or deadline.bounded_s(2 * _CHECK_TIMEOUT_S) < _CHECK_TIMEOUT_S:
                         raise BrokerUnavailable("the broker does not answer") from error
         raise BrokerUnavailable("the broker does not answer")
 
     @cached_property
-    def _errors(self) -> tuple[type[BaseException], ...]:
+    def _transport_errors(self) -> tuple[type[BaseException], ...]:
         """What the transport raises where its server is away."""
         return (OperationalError, OSError, *self._app.connection().connection_errors)
 
-    def _connected(self) -> Connection:
-        limits = {"socket_timeout": _CHECK_S, "socket_connect_timeout": _CHECK_S}
+    def _open_connection(self) -> Connection:
+        limits = {"socket_timeout": _CHECK_TIMEOUT_S, "socket_connect_timeout": _CHECK_TIMEOUT_S}
         connection: Connection = self._app.connection_for_read(
-            connect_timeout=_CHECK_S, transport_options=limits
+            connect_timeout=_CHECK_TIMEOUT_S, transport_options=limits
         )
         connection.ensure_connection(  # type: ignore[no-untyped-call]
-            max_retries=1, timeout=_CHECK_S
+            max_retries=1, timeout=_CHECK_TIMEOUT_S
         )
         return connection
 
-    def _drop(self) -> None:
-        if self._kept is not None:
-            self._kept.collect()  # type: ignore[no-untyped-call]
-            self._kept = None
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.collect()  # type: ignore[no-untyped-call]
+            self._connection = None
 
     def close(self) -> None:
         """Give the connections back."""
-        self._drop()
+        self._close_connection()
         self._app.close()
 
 
@@ -147,8 +147,8 @@ class BoundedSender:
 
     def __init__(self, queue: CeleryQueue, breaker: CircuitBreaker, wait_s: float = 2.0) -> None:
         self._queue, self._breaker, self._wait_s = queue, breaker, wait_s
-        self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="send")
-        self._under_way = threading.BoundedSemaphore(_UNDER_WAY)
+        self._senders = ThreadPoolExecutor(_NUM_SENDERS, thread_name_prefix="send")
+        self._pending_sends = threading.BoundedSemaphore(_MAX_PENDING_SENDS)
 
     def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
         """Send one job.
@@ -157,11 +157,11 @@ class BoundedSender:
             BrokerUnavailable: The broker did not take it in time.
         """
         with self._breaker.attempt():
-            if not self._under_way.acquire(blocking=False):
+            if not self._pending_sends.acquire(blocking=False):
                 raise BrokerUnavailable("the broker takes jobs too slowly")
             context = contextvars.copy_context()
             sent = self._senders.submit(context.run, self._queue.send, name, ids)
-            sent.add_done_callback(lambda _: self._under_way.release())
+            sent.add_done_callback(lambda _: self._pending_sends.release())
             now = deadline.current()
             # Rows are committed by now, so a request that is out of time must not fail here.
             wait_s = self._wait_s if now is None else min(self._wait_s, max(now.remaining_s(), 0.1))
@@ -194,13 +194,13 @@ def is_broker_failure(error: BaseException) -> bool:
     return isinstance(error, BrokerUnavailable)
 
 
-def _origin() -> dict[str, str]:
+def _make_headers() -> dict[str, str]:
     """Which request asked for the job, for the worker's log lines."""
-    asked = logs.here().get(REQUEST)
-    return {REQUEST: str(asked)} if asked else {}
+    request_id = logs.here().get(REQUEST)
+    return {REQUEST: str(request_id)} if request_id else {}
 
 
-def _length(channel: Any) -> int:
+def _read_queue_length(channel: Any) -> int:
     try:
         return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
     except channel.connection.client.channel_errors:

@@ -20,14 +20,14 @@ _NOT_SET: Final = "not set"
 
 def settings_as_variables(settings: Settings) -> dict[str, str]:
     """Every setting that has a value, as the environment of the stack's processes holds it."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for group_name in Settings.__slots__:
         group = getattr(settings, group_name)
         prefix = type(group).model_config["env_prefix"]
         for name, value in group.model_dump(mode="json", exclude_none=True).items():
             text = value if isinstance(value, str) else json.dumps(value)
-            found[f"{prefix}{name}".upper()] = text
-    return found
+            variables[f"{prefix}{name}".upper()] = text
+    return variables
 
 
 def record_settings(settings: Settings, key: str) -> dict[str, str]:
@@ -54,20 +54,20 @@ def describe_changes(state: StackState, settings: Settings, key: str) -> list[st
     if not state.fingerprint:
         return ["the last `pinpoint up` did not finish"]
     before, now = state.settings, record_settings(settings, key)
-    found = [
+    changes = [
         _describe_change(variable, before.get(variable), now.get(variable))
         for variable in sorted({*before, *now})
         if before.get(variable) != now.get(variable)
     ]
     if state.code != code_digest():
-        found.append("Pinpoint's code, or its Python, is another one")
-    return found
+        changes.append("Pinpoint's code, or its Python, is another one")
+    return changes
 
 
 def fingerprint(settings: Settings) -> str:
     """A hash that changes with any setting, and with the code."""
-    known = [settings_as_variables(settings), code_digest()]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+    inputs = [settings_as_variables(settings), code_digest()]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def code_digest() -> str:

@@ -51,21 +51,21 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
         NotFound: The folder is no Pinpoint home.
         StackError: It is the user's own folder or the root.
     """
-    places = StackPlaces(settings.places.home)
-    home = places.home
+    paths = StackPlaces(settings.places.home)
+    home = paths.home
     if not is_home(home):
         raise NotFound(
             f"{home} is not a Pinpoint home, so nothing was removed; name one with --home FOLDER"
         )
     if home.resolve() in (Path("/"), Path.home().resolve()):
         raise StackError(f"{home} holds more than a Pinpoint home; nothing was removed")
-    own_bundles = places.bundles_dir.is_dir() and any(places.bundles_dir.iterdir())
-    kept = {places.bundles_dir} if keep_bundles and own_bundles else set()
-    foreign = set() if owns_cluster(places) else {places.cluster_dir}
-    spared, state = {str(path) for path in kept | foreign}, read_state(places)
+    own_bundles = paths.bundles_dir.is_dir() and any(paths.bundles_dir.iterdir())
+    kept = {paths.bundles_dir} if keep_bundles and own_bundles else set()
+    foreign = set() if owns_cluster(paths) else {paths.cluster_dir}
+    excluded, state = {str(path) for path in kept | foreign}, read_state(paths)
     return DestroyPlan(
         home=str(home),
-        parts=tuple(one for one in measure_home(places) if one.path not in spared),
+        parts=tuple(part for part in measure_home(paths) if part.path not in excluded),
         kept=tuple(str(path) for path in kept),
         external=tuple(state.external if state else external(settings)),
     )
@@ -77,30 +77,30 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
     Raises:
         StackError: A process could not be ended, or a folder could not be removed.
     """
-    places = StackPlaces(settings.places.home)
+    paths = StackPlaces(settings.places.home)
     lifecycle.down(settings, say)
     say("removing the data")
     # The database's part first: the home records where it is.
-    if owns_cluster(places):
-        PostgresServer(places).erase()
-    for folder in (places.socket_dir, places.postgres_socket_dir):
+    if owns_cluster(paths):
+        PostgresServer(paths).erase()
+    for folder in (paths.socket_dir, paths.postgres_socket_dir):
         shutil.rmtree(folder, ignore_errors=True)
-    for entry in list(places.home.iterdir()):
+    for entry in list(paths.home.iterdir()):
         if str(entry) not in plan.kept:
             _remove_path(entry)
     if not plan.kept:
-        _remove_path(places.home.resolve())
-        if places.home.is_symlink():
-            _remove_path(places.home)
+        _remove_path(paths.home.resolve())
+        if paths.home.is_symlink():
+            _remove_path(paths.home)
 
 
-def owns_cluster(places: StackPlaces) -> bool:
+def owns_cluster(paths: StackPlaces) -> bool:
     """Whether the database's folder is this home's.
 
     A copied home names the folder of the original. One whose home is gone belongs to the home
     that names it, which was moved.
     """
-    cluster, home = places.cluster_dir, places.home.resolve()
+    cluster, home = paths.cluster_dir, paths.home.resolve()
     if not cluster.exists():
         return False
     if cluster.resolve().is_relative_to(home):

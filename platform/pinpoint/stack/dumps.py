@@ -29,7 +29,7 @@ SCHEMAS: Final = ("pinpoint", "tenant")
 LOCK_WAIT: Final = "60s"
 """How long we wait for somebody else's lock."""
 
-_BEGIN: Final = b"""
+_BEGIN_SQL: Final = b"""
 SET client_min_messages = warning;
 BEGIN;
 DROP SCHEMA IF EXISTS tenant CASCADE;
@@ -38,7 +38,7 @@ DROP SCHEMA IF EXISTS pinpoint CASCADE;
 
 # Marks of another server's transactions: one from this server's future would make every rebuild
 # of the index replay the row. No trigger is there yet to set them again.
-_AFTER_ROWS: Final = b"""
+_RESET_ROWS_SQL: Final = b"""
 UPDATE pinpoint.images SET changed_xid = 0
  WHERE changed_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
 UPDATE pinpoint.tombstones SET changed_xid = 0
@@ -48,7 +48,7 @@ UPDATE pinpoint.batch_items SET lease_owner = NULL, lease_until = NULL
 """
 
 # In the same transaction, so that no crash leaves a copy that takes itself for the original.
-_SAME_INSTALLATION: Final = """
+_SET_INSTALLATION_SQL: Final = """
 DO $$ BEGIN
     IF to_regclass('pinpoint.installation') IS NOT NULL THEN
         UPDATE pinpoint.installation SET id = '{}';
@@ -57,7 +57,7 @@ END $$;
 """
 
 # What a migrated database holds before anybody has used it.
-_USED: Final = """
+_COUNT_USER_ROWS_SQL: Final = """
 SELECT (SELECT count(*) FROM pinpoint.sources) + (SELECT count(*) FROM pinpoint.api_keys)
      + (SELECT count(*) FROM pinpoint.organizations WHERE name <> 'default')
 """
@@ -116,7 +116,7 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         DatabaseUnavailable: The database does not answer.
     """
     try:
-        connection = psycopg.connect(_plain(url), autocommit=True, connect_timeout=10)
+        connection = psycopg.connect(_to_libpq_url(url), autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(
             f"the database does not answer: {describe_cause(error)}"
@@ -129,8 +129,8 @@ def revision_of(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
     """Schema revision of a database; None where there is no schema."""
     if one(connection, "SELECT to_regclass('pinpoint.alembic_version')") is None:
         return None
-    found = connection.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone()
-    return None if found is None else str(found[0])
+    row = connection.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone()
+    return None if row is None else str(row[0])
 
 
 def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
@@ -148,8 +148,8 @@ def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]
 def installation_of(url: str) -> UUID:
     """Id of the installation that a database is of."""
     with connected(url) as connection:
-        found: UUID = one(connection, "SELECT id FROM pinpoint.installation")
-        return found
+        installation: UUID = one(connection, "SELECT id FROM pinpoint.installation")
+        return installation
 
 
 def set_installation(url: str, installation: UUID) -> None:
@@ -165,7 +165,9 @@ def set_installation(url: str, installation: UUID) -> None:
 def in_use(url: str) -> bool:
     """Whether somebody has put something into the database."""
     with connected(url) as connection:
-        return revision_of(connection) is not None and int(one(connection, _USED)) > 0
+        return (
+            revision_of(connection) is not None and int(one(connection, _COUNT_USER_ROWS_SQL)) > 0
+        )
 
 
 def others(url: str) -> int:
@@ -180,25 +182,30 @@ def others(url: str) -> int:
         )
 
 
-def dump(url: str, to: Path, moment: Snapshot, pgdata: Path | None) -> None:
+def dump(url: str, output: Path, snapshot: Snapshot, pgdata: Path | None) -> None:
     """Write a dump of one moment in PostgreSQL's custom format.
 
     Raises:
         StackError: `pg_dump` is missing, too old for the server, or failed.
     """
-    command = [_program("pg_dump", pgdata), "--format=custom", "--no-owner", f"--file={to}"]
-    command += [f"--schema={name}" for name in SCHEMAS] + [f"--snapshot={moment.name}"]
-    target, environment = _target(url)
-    done = subprocess.run(
+    command = [
+        _find_client_program("pg_dump", pgdata),
+        "--format=custom",
+        "--no-owner",
+        f"--file={output}",
+    ]
+    command += [f"--schema={name}" for name in SCHEMAS] + [f"--snapshot={snapshot.name}"]
+    target, environment = _split_password(url)
+    result = subprocess.run(
         [*command, f"--dbname={target}"],
         env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode != 0:
-        raise StackError(f"pg_dump failed: {done.stderr.strip()[-500:]}")
+    if result.returncode != 0:
+        raise StackError(f"pg_dump failed: {result.stderr.strip()[-500:]}")
 
 
 def replace_all(
-    url: str, dumped: Path, pgdata: Path | None, installation: UUID | None = None
+    url: str, dump_path: Path, pgdata: Path | None, installation: UUID | None = None
 ) -> None:
     """Put a dump in the place of what the database holds: all of it, or nothing.
 
@@ -211,41 +218,43 @@ def replace_all(
     Raises:
         StackError: It failed; the database is as it was.
     """
-    target, environment = _target(url)
-    command = [_program("psql", pgdata), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
-    with tempfile.TemporaryFile() as said:
+    target, environment = _split_password(url)
+    command = [_find_client_program("psql", pgdata), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    with tempfile.TemporaryFile() as stderr:
         psql = subprocess.Popen(
             [*command, f"--dbname={target}", "-f", "-"],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr,
             bufsize=0,
         )  # fmt: skip
         with psql:
-            after = _AFTER_ROWS
+            after = _RESET_ROWS_SQL
             if installation is not None:
-                after += _SAME_INSTALLATION.format(installation).encode()
-            whole = psql.stdin is not None and _play(psql.stdin, dumped, pgdata, said, after)
-        said.seek(0)
-        if psql.returncode != 0 or not whole:
-            words = said.read().decode(errors="replace").strip()
-            raise StackError(f"the database was not replaced and is as it was: {words[-800:]}")
+                after += _SET_INSTALLATION_SQL.format(installation).encode()
+            is_complete = psql.stdin is not None and _feed_transaction(
+                psql.stdin, dump_path, pgdata, stderr, after
+            )
+        stderr.seek(0)
+        if psql.returncode != 0 or not is_complete:
+            message = stderr.read().decode(errors="replace").strip()
+            raise StackError(f"the database was not replaced and is as it was: {message[-800:]}")
 
 
-def _play(
-    psql: IO[bytes], dumped: Path, pgdata: Path | None, said: IO[bytes], after: bytes
+def _feed_transaction(
+    psql: IO[bytes], dump_path: Path, pgdata: Path | None, stderr: IO[bytes], after: bytes
 ) -> bool:
     """Feed one transaction; without its last word, psql's end takes all of it back."""
-    restore = [_program("pg_restore", pgdata), "--no-owner", "--file=-"]
+    restore = [_find_client_program("pg_restore", pgdata), "--no-owner", "--file=-"]
     parts: tuple[tuple[bytes, tuple[str, ...]], ...] = (
-        (_BEGIN, ("--section=pre-data", "--section=data")),
+        (_BEGIN_SQL, ("--section=pre-data", "--section=data")),
         (after, ("--section=post-data",)),
     )
     try:
-        for words, sections in parts:
-            psql.write(words)
-            done = subprocess.run(
-                [*restore, *sections, str(dumped)], stdout=psql, stderr=said, check=False
+        for statements, sections in parts:
+            psql.write(statements)
+            result = subprocess.run(
+                [*restore, *sections, str(dump_path)], stdout=psql, stderr=stderr, check=False
             )
-            if done.returncode != 0:
+            if result.returncode != 0:
                 return False
         psql.write(b"\nCOMMIT;\n")
     except BrokenPipeError:  # psql has met an error and says so itself
@@ -259,13 +268,13 @@ def one(connection: psycopg.Connection[tuple[Any, ...]], statement: Any) -> Any:
     return None if row is None else row[0]
 
 
-def _plain(url: str) -> str:
+def _to_libpq_url(url: str) -> str:
     return url.replace("+psycopg://", "://", 1)
 
 
-def _target(url: str) -> tuple[str, Mapping[str, str]]:
+def _split_password(url: str) -> tuple[str, Mapping[str, str]]:
     """Connection string without the password, which the environment carries unseen."""
-    parts = conninfo_to_dict(_plain(url))
+    parts = conninfo_to_dict(_to_libpq_url(url))
     password = parts.pop("password", None)
     environment = dict(os.environ)
     if password is not None:
@@ -273,10 +282,10 @@ def _target(url: str) -> tuple[str, Mapping[str, str]]:
     return make_conninfo(**parts), environment  # type: ignore[arg-type]
 
 
-def _program(name: str, pgdata: Path | None) -> str:
+def _find_client_program(name: str, pgdata: Path | None) -> str:
     """A client program: of the server that made `pgdata`, else the one on PATH."""
     on_path = shutil.which(name) if pgdata is None else None
-    found = Path(on_path) if on_path else find_binaries(pgdata) / name
-    if not found.exists():
+    program = Path(on_path) if on_path else find_binaries(pgdata) / name
+    if not program.exists():
         raise StackError(f"{name} is not installed; install PostgreSQL's client programs")
-    return str(found)
+    return str(program)

@@ -90,19 +90,21 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
     report("optimizing", written)
     index.optimize()
     if verified:
-        verify(index, lambda looked_for: report("verifying", looked_for))
-    mark = _caught_up(index, source, mark, report)
+        verify(index, lambda num_checked: report("verifying", num_checked))
+    mark = _catch_up_with_changes(index, source, mark, report)
     index.close()
     return mark
 
 
-def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report) -> int:
+def _catch_up_with_changes(
+    index: EdgeIndex, source: PointSource, since: int, report: Report
+) -> int:
     """Bring what changed during the build, until little is left; returns where to go on from."""
-    brought = 0
+    num_replayed = 0
     for _ in range(ROUNDS):
-        report("catching up", brought)
+        report("catching up", num_replayed)
         mark, changed = replay(source, index, since)
-        brought += changed
+        num_replayed += changed
         # A transaction as old as the build keeps the mark: another round would bring the same.
         if changed < FEW or mark == since:
             return mark
@@ -125,9 +127,9 @@ def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, in
     for points in source.stream(since=since):
         upsert_apart(index.upsert, points)
         changed += len(points)
-    buried = source.tombstones(since=since)
-    index.delete(buried)
-    return mark, changed + len(buried)
+    tombstones = source.tombstones(since=since)
+    index.delete(tombstones)
+    return mark, changed + len(tombstones)
 
 
 class Owner(FramedIndex):
@@ -144,13 +146,13 @@ class Owner(FramedIndex):
         self._link.send_bytes(frame)
         return self._link.recv_bytes(wire.MAX_FRAME)
 
-    def tell(self, state: str, points: int) -> None:
+    def report_progress(self, state: str, points: int) -> None:
         """Say how far the build is."""
         self._call({"verb": "tell", "state": state, "points": points})
 
-    def fail(self, why: str) -> None:
+    def fail(self, reason: str) -> None:
         """Say why there will be no build."""
-        self._call({"verb": "fail", "why": why})
+        self._call({"verb": "fail", "why": reason})
 
     def open(self) -> bool:
         """Have what was built opened; whether it is of another contract than what serves."""
@@ -173,20 +175,20 @@ def hand_over(owner: Owner, source: PointSource, mark: int) -> None:
     Raises:
         IndexUnavailable: It is for another contract and does not hold all images.
     """
-    other = owner.open()
+    other_contract = owner.open()
     mark, _ = replay(source, owner, mark)
     for _ in range(ROUNDS):
         if owner.copy() < FEW:
             break
     mark, _ = replay(source, owner, mark)
-    if other:
+    if other_contract:
         check_whole(owner.count, source, mark)
     owner.swap()
-    if other:
+    if other_contract:
         replay(source, owner, mark)
 
 
-def _give_memory_back() -> None:
+def _release_memory() -> None:
     """What was built is on disk: glibc would keep the memory it took while an engine opens it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -203,18 +205,20 @@ def main() -> None:
     parser.add_argument("--contract", help="digest; default: of the settings' bundle")
     parser.add_argument("--verified", action="store_true", help="look for a sample in the end")
     parser.add_argument("--alone", action="store_true", help="nobody is served: take all cores")
-    given = parser.parse_args()
-    end_with(given.parent)
-    take_little(alone=given.alone)
+    arguments = parser.parse_args()
+    end_with(arguments.parent)
+    take_little(alone=arguments.alone)
     logs.configure(Settings.from_environment().log)
-    owner = None if given.link is None else Owner(Connection(given.link))
+    owner = None if arguments.link is None else Owner(Connection(arguments.link))
     try:
-        source = open_source(given.points, given.contract)
+        source = open_source(arguments.points, arguments.contract)
         if owner is None:
-            build(given.folder, source, lambda state, points: None)
+            build(arguments.folder, source, lambda state, points: None)
         else:
-            mark = build(given.folder, source, owner.tell, verified=given.verified)
-            _give_memory_back()
+            mark = build(
+                arguments.folder, source, owner.report_progress, verified=arguments.verified
+            )
+            _release_memory()
             hand_over(owner, source, mark)
     except PinpointError as error:
         logs.get(__name__).error("index.build_failed", reason=error.reason, detail=error.message)

@@ -35,7 +35,7 @@ FLUSH_S: Final = 5.0
 FLUSH_WRITES: Final = 4_096
 LET_GO_S: Final = 10.0
 """How long a build is waited for that another process has open, and an engine that is to end."""
-_LOOK_S: Final = 0.5
+_POLL_S: Final = 0.5
 
 
 class Engine:
@@ -52,23 +52,23 @@ class Engine:
         IndexUnavailable: The build cannot be opened.
     """
 
-    def __init__(self, folder: Path, ended: Callable[[Engine], None]) -> None:
+    def __init__(self, folder: Path, on_exit: Callable[[Engine], None]) -> None:
         self._folder = folder
-        self._ended = ended
+        self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
-        self._started, self._over = threading.Event(), threading.Event()
+        self._started, self._exited = threading.Event(), threading.Event()
         ours, theirs = socket.socketpair()
         # Closed with this object: by then no thread can be reading from it.
         self._link = Connection(ours.detach())
         threading.Thread(
-            target=self._live, args=(theirs,), name="index-engine", daemon=True
+            target=self._run_process, args=(theirs,), name="index-engine", daemon=True
         ).start()
         self._started.wait()
-        said, _ = wire.decode(self._received())
-        if "error" in said:
-            wire.raise_error(said["error"])
+        response, _ = wire.decode(self._receive_frame())
+        if "error" in response:
+            wire.raise_error(response["error"])
 
-    def _live(self, theirs: socket.socket) -> None:
+    def _run_process(self, theirs: socket.socket) -> None:
         command = [sys.executable, "-P", "-m", "pinpoint.stack.index_engine"]
         command += ["--folder", str(self._folder), "--parent", str(os.getpid())]
         command += ["--link", str(theirs.fileno())]
@@ -82,8 +82,8 @@ class Engine:
         self._started.set()
         if self._process is not None:
             self._process.wait()
-        self._over.set()
-        self._ended(self)
+        self._exited.set()
+        self._on_exit(self)
 
     @property
     def folder(self) -> Path:
@@ -99,16 +99,16 @@ class Engine:
         try:
             self._link.send_bytes(frame)
         except OSError as error:
-            raise self._gone() from error
-        return self._received()
+            raise self._kill_and_make_error() from error
+        return self._receive_frame()
 
-    def _received(self) -> bytes:
+    def _receive_frame(self) -> bytes:
         try:
             return self._link.recv_bytes(wire.MAX_FRAME)
         except (OSError, EOFError) as error:
-            raise self._gone() from error
+            raise self._kill_and_make_error() from error
 
-    def _gone(self) -> IndexUnavailable:
+    def _kill_and_make_error(self) -> IndexUnavailable:
         # Also one that lives: the next thing it says could be the answer to this question.
         self.kill()
         return IndexUnavailable(
@@ -133,18 +133,18 @@ class Engine:
 
     def await_end(self) -> bool:
         """Wait until it has let go of its build; whether it has."""
-        return self._over.wait(LET_GO_S)
+        return self._exited.wait(LET_GO_S)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _lock_build(folder: Path) -> Iterator[None]:
     """Keep other engines out of a build, the orphan of a killed owner among them.
 
     Raises:
         IndexUnavailable: Another one does not let go of it, or there is no such build.
     """
     try:
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise IndexUnavailable(
             "the index's build cannot be opened; run `pinpoint index rebuild`"
@@ -153,7 +153,7 @@ def _alone(folder: Path) -> Iterator[None]:
         until = time.monotonic() + LET_GO_S
         while True:
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
                 if time.monotonic() > until:
@@ -163,48 +163,48 @@ def _alone(folder: Path) -> Iterator[None]:
                 time.sleep(0.02)
         yield
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def serve(folder: Path, link: Connection) -> None:
     """Open a build and answer until the owner hangs up."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_alone(folder))
+            stack.enter_context(_lock_build(folder))
             index = EdgeIndex(folder)
         except PinpointError as error:
             link.send_bytes(wire.encode(wire.pack_error(error)))
             raise
         stack.callback(index.close)
         link.send_bytes(wire.encode({}))
-        flushing = _Flushing(index)
+        flushing = _PeriodicFlush(index)
         while True:
             try:
-                if link.poll(_LOOK_S):
+                if link.poll(_POLL_S):
                     link.send_bytes(answer(index, link.recv_bytes(wire.MAX_FRAME)))
             except (EOFError, OSError):
                 return
-            flushing.look()
+            flushing.flush_if_due()
 
 
-class _Flushing:
+class _PeriodicFlush:
     """Flushes after `FLUSH_WRITES` writes or `FLUSH_S` seconds, so that a crash costs little."""
 
     def __init__(self, index: EdgeIndex) -> None:
         self._index = index
-        self._looked = self._flushed = time.monotonic()
+        self._checked_at = self._flushed_at = time.monotonic()
 
-    def look(self) -> None:
+    def flush_if_due(self) -> None:
         """Flush if it is due; looks twice a second at most."""
         now = time.monotonic()
-        if now - self._looked < _LOOK_S:
+        if now - self._checked_at < _POLL_S:
             return
-        self._looked = now
+        self._checked_at = now
         waiting = self._index.unflushed
-        if waiting >= FLUSH_WRITES or (waiting and now - self._flushed >= FLUSH_S):
+        if waiting >= FLUSH_WRITES or (waiting and now - self._flushed_at >= FLUSH_S):
             try:
                 self._index.flush()
-                self._flushed = now
+                self._flushed_at = now
             except Exception:
                 # Tried again soon; what is not flushed is in the write-ahead log meanwhile.
                 logs.get(__name__).exception("index.flush_failed")
@@ -216,14 +216,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--link", type=int, required=True, help="descriptor of the socket")
-    given = parser.parse_args()
-    end_with(given.parent)
+    arguments = parser.parse_args()
+    end_with(arguments.parent)
     # Ctrl-C goes to the whole group: when this one ends is for the owner to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     logs.configure(Settings.from_environment().log)
     try:
-        serve(given.folder, Connection(given.link))
+        serve(arguments.folder, Connection(arguments.link))
     except PinpointError as error:
         logs.get(__name__).error("index.engine_failed", reason=error.reason, detail=error.message)
         raise SystemExit(1) from error

@@ -16,7 +16,7 @@ from typing import Final
 
 from pinpoint.errors import IndexUnavailable
 
-_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
+_BUILD_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 
 
 class Builds:
@@ -46,7 +46,7 @@ class Builds:
             name = pointer.read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
-        if not _NAME.fullmatch(name):
+        if not _BUILD_NAME.fullmatch(name):
             raise IndexUnavailable(
                 f"the file {pointer.name} in the index's folder names no build; write the name of "
                 f"a folder in {self._builds.name} into it, or remove it and rebuild the index"

@@ -34,16 +34,16 @@ class LiveIndex:
     def __init__(self, folder: Path) -> None:
         self._builds = Builds(folder)
         self._lock = threading.RLock()
-        self._opening = threading.Lock()
+        self._load_lock = threading.Lock()
         self._engine: Engine | None = None
         self._info: IndexInfo | None = None
-        self._asked_at = 0.0
-        self._why_not = "loading"
+        self._info_read_at = 0.0
+        self._not_ready_reason = "loading"
         self._load_failed = False
         self._replaced_at = -SOON_S
         self._closing = False
-        self._touched: set[UUID] | None = None
-        self._read_about: tuple[Path | None, Mapping[str, Any]] = (None, {})
+        self._written_ids: set[UUID] | None = None
+        self._build_info_cache: tuple[Path | None, Mapping[str, Any]] = (None, {})
         self.served = EngineIndex(self.exchange)
         """The build that serves; a rebuild reads from it."""
 
@@ -53,7 +53,7 @@ class LiveIndex:
             self._builds.sweep()
         except (IndexUnavailable, OSError) as error:
             logs.get(__name__).error("index.sweep_failed", detail=str(error))
-        with self._opening:
+        with self._load_lock:
             self._open_current()
 
     def load_again(self) -> bool:
@@ -62,12 +62,12 @@ class LiveIndex:
         Returns:
             Whether there is still one that cannot be opened.
         """
-        with self._opening:
-            if self._is_shut():
+        with self._load_lock:
+            if self._needs_load():
                 self._open_current()
-            return self._is_shut()
+            return self._needs_load()
 
-    def _is_shut(self) -> bool:
+    def _needs_load(self) -> bool:
         with self._lock:
             return self._load_failed and self._engine is None and not self._closing
 
@@ -81,16 +81,18 @@ class LiveIndex:
                 raise IndexUnavailable(f"build {name} is gone; run `pinpoint index rebuild`")
         except (IndexUnavailable, OSError) as error:
             logs.get(__name__).error("index.load_failed", detail=str(error))
-            self._why_not = "its folder cannot be read; the owner's log says why"
+            self._not_ready_reason = "its folder cannot be read; the owner's log says why"
             if isinstance(error, IndexUnavailable):
-                self._why_not = error.message
+                self._not_ready_reason = error.message
             self._load_failed = True
             return
         with self._lock:
             if self._engine is None and self._builds.current() == name and not self._closing:
-                self._serve(engine)
+                self._set_engine(engine)
                 self._load_failed = False
-                self._why_not = "there is no index yet; it is made when the bundle is known"
+                self._not_ready_reason = (
+                    "there is no index yet; it is made when the bundle is known"
+                )
             elif engine is not None:
                 engine.kill()
 
@@ -99,31 +101,33 @@ class LiveIndex:
             # One that was let go, or that has not served yet: a rebuild sees to it.
             if engine is not self._engine or self._closing:
                 return
-            self._serve(None)
+            self._set_engine(None)
             self._load_failed = True
-            self._why_not = f"its engine ended with status {engine.status()}; another one starts"
+            self._not_ready_reason = (
+                f"its engine ended with status {engine.status()}; another one starts"
+            )
         logs.get(__name__).error("index.engine_ended", status=engine.status())
         if time.monotonic() - self._replaced_at > SOON_S:
             self._replaced_at = time.monotonic()
             self.load_again()
 
-    def _open(self) -> Engine:
+    def _require_engine(self) -> Engine:
         if self._engine is None:
-            raise IndexUnavailable(f"the index is not ready: {self._why_not}")
+            raise IndexUnavailable(f"the index is not ready: {self._not_ready_reason}")
         return self._engine
 
     def exchange(self, frame: bytes) -> bytes:
         """Bring a question to the engine; returns its answer."""
         with self._lock:
-            return self._open().exchange(frame)
+            return self._require_engine().exchange(frame)
 
     def write(self, ids: Iterable[UUID], frame: bytes) -> bytes:
         """Bring a write of these ids to the engine; returns its answer."""
         with self._lock:
-            engine = self._open()
+            engine = self._require_engine()
             # Before the write: what fails half-way is compared again, what is noted twice is cheap.
-            if self._touched is not None:
-                self._touched.update(ids)
+            if self._written_ids is not None:
+                self._written_ids.update(ids)
             self._info = None
             return engine.exchange(frame)
 
@@ -133,28 +137,28 @@ class LiveIndex:
         Every question asks for this before and after it searches. What was said last stays true
         until something is written or another engine serves, so it waits for no search then.
         """
-        known = self._known()
-        if known is not None:
-            return known
+        cached = self._cached_info()
+        if cached is not None:
+            return cached
         with self._lock:
             # Whoever had the lock may just have asked.
-            known, engine = self._known(), self._engine
-            if known is not None:
-                return known
+            cached, engine = self._cached_info(), self._engine
+            if cached is not None:
+                return cached
             if engine is None:
-                return no_index("qdrant-edge", self._why_not)
+                return no_index("qdrant-edge", self._not_ready_reason)
             try:
-                said = self.served.info()
+                current_info = self.served.info()
             except IndexUnavailable as error:
                 return no_index("qdrant-edge", error.message)
-            self._asked_at = time.monotonic()
+            self._info_read_at = time.monotonic()
             # `close` takes the engine away without the lock.
-            self._info = said if self._engine is engine else None
-            return said
+            self._info = current_info if self._engine is engine else None
+            return current_info
 
-    def _known(self) -> IndexInfo | None:
+    def _cached_info(self) -> IndexInfo | None:
         """What was said last, while it may be said again."""
-        return self._info if time.monotonic() - self._asked_at < KNOWN_S else None
+        return self._info if time.monotonic() - self._info_read_at < KNOWN_S else None
 
     def ensure(self, spec: IndexSpec) -> None:
         """Make an empty index if there is none.
@@ -164,11 +168,11 @@ class LiveIndex:
         """
         with self._lock:
             if self._engine is None and self._builds.current() is None:
-                self._serve(self._first(spec))
+                self._set_engine(self._create_first_build(spec))
             self.served.ensure(spec)
             self._info = None
 
-    def _first(self, spec: IndexSpec) -> Engine:
+    def _create_first_build(self, spec: IndexSpec) -> Engine:
         name = new_build()
         self._builds.path(name).mkdir(mode=0o700)
         try:
@@ -184,22 +188,22 @@ class LiveIndex:
             raise
         return engine
 
-    def waited_s(self) -> float:
+    def measure_lock_wait_s(self) -> float:
         """Wait for the index as a caller does; how long it took."""
-        begun = time.monotonic()
+        started = time.monotonic()
         with self._lock:
-            return time.monotonic() - begun
+            return time.monotonic() - started
 
-    def take_writes(self) -> set[UUID]:
+    def take_written_ids(self) -> set[UUID]:
         """Ids written since the last call; the first call starts the record."""
         with self._lock:
-            taken, self._touched = self._touched or set(), set()
-            return taken
+            written, self._written_ids = self._written_ids or set(), set()
+            return written
 
-    def drop_record(self) -> None:
+    def stop_recording_writes(self) -> None:
         """Stop recording writes."""
         with self._lock:
-            self._touched = None
+            self._written_ids = None
 
     def check_installation(self, installation: str | None) -> None:
         """Refuse an installation that the current build does not belong to.
@@ -215,25 +219,27 @@ class LiveIndex:
             folder = None if name is None else self._builds.path(name)
         else:
             folder = engine.folder
-        if folder is not None and (about := self._about(folder)) is not None:
-            held = about.get("installation")
-            check_installation(None if held is None else str(held), installation)
+        if folder is not None and (build_info := self._load_build_info(folder)) is not None:
+            build_installation = build_info.get("installation")
+            check_installation(
+                None if build_installation is None else str(build_installation), installation
+            )
 
-    def _about(self, folder: Path) -> Mapping[str, Any] | None:
+    def _load_build_info(self, folder: Path) -> Mapping[str, Any] | None:
         """What a build says of itself; it never changes, so it is read once."""
-        if self._read_about[0] != folder:
-            about = about_build(folder)
-            if about is None:
+        if self._build_info_cache[0] != folder:
+            build_info = about_build(folder)
+            if build_info is None:
                 return None
-            self._read_about = (folder, about)
-        return self._read_about[1]
+            self._build_info_cache = (folder, build_info)
+        return self._build_info_cache[1]
 
     def contract(self) -> str | None:
         """The contract of the build that serves, or would if it could be opened."""
         name = self._builds.current()
         return None if name is None else contract_of_build(self._builds.path(name))
 
-    def swap(self, name: str, fresh: Engine, finish: Callable[[set[UUID]], None]) -> None:
+    def swap(self, name: str, new_engine: Engine, finish: Callable[[set[UUID]], None]) -> None:
         """Let another build serve.
 
         Args:
@@ -243,16 +249,16 @@ class LiveIndex:
                 hold all there is.
         """
         with self._lock:
-            finish(self.take_writes())
-            EngineIndex(fresh.exchange).flush()
+            finish(self.take_written_ids())
+            EngineIndex(new_engine.exchange).flush()
             before = self._builds.current()
             self._builds.point_to(name)
-            old = self._serve(fresh)
-            self._touched = None
-        if old is not None:
+            old_engine = self._set_engine(new_engine)
+            self._written_ids = None
+        if old_engine is not None:
             # Not asked to flush: its build goes, and whoever is served now needs the disk.
-            old.kill()
-            old.await_end()
+            old_engine.kill()
+            old_engine.await_end()
         if before is not None:
             self._builds.discard(before)
 
@@ -263,13 +269,13 @@ class LiveIndex:
     def close(self) -> None:
         """Flush and close the current build."""
         self._closing = True
-        self._why_not = "the owner is shutting down"
+        self._not_ready_reason = "the owner is shutting down"
         # Without the lock, which is held while an engine answers: one that hangs must end too.
-        engine = self._serve(None)
+        engine = self._set_engine(None)
         if engine is not None:
             engine.end()
 
-    def _serve(self, engine: Engine | None) -> Engine | None:
+    def _set_engine(self, engine: Engine | None) -> Engine | None:
         """Let an engine answer from now on, or none; returns the one before."""
         before, self._engine, self._info = self._engine, engine, None
         return before

@@ -24,44 +24,44 @@ WAIT_S: Final = 0.04
 CALM_S: Final = 2.0
 """How long is waited at most for a moment in which nobody waits: under lasting load the builder
 keeps a twentieth of the time, and ends."""
-_LOOKS: Final = 3
+_NUM_IDLE_CHECKS: Final = 3
 
 
-def give_way(waited_s: Callable[[], float]) -> None:
+def give_way(measure_wait_s: Callable[[], float]) -> None:
     """Between two small pieces of work: if others wait, let some of them pass."""
-    if waited_s() > WAIT_S:
+    if measure_wait_s() > WAIT_S:
         time.sleep(HELD_S)
 
 
-def await_calm(waited_s: Callable[[], float]) -> None:
+def await_calm(measure_wait_s: Callable[[], float]) -> None:
     """Before a piece of work that holds all others up: wait until none waits, but not for ever.
 
     Args:
         waited_s: Waits its turn like a caller and says for how long.
     """
-    until, calm = time.monotonic() + CALM_S, 0
-    while calm < _LOOKS and time.monotonic() < until:
-        calm = calm + 1 if waited_s() <= WAIT_S else 0
+    until, num_idle = time.monotonic() + CALM_S, 0
+    while num_idle < _NUM_IDLE_CHECKS and time.monotonic() < until:
+        num_idle = num_idle + 1 if measure_wait_s() <= WAIT_S else 0
         time.sleep(LOOK_S)
 
 
 @contextlib.contextmanager
-def giving_way(child: subprocess.Popen[Any], waited_s: Callable[[], float]) -> Iterator[None]:
+def giving_way(child: subprocess.Popen[Any], measure_wait_s: Callable[[], float]) -> Iterator[None]:
     """Stop a child for moments while others wait; it runs freely again after the block.
 
     Args:
         child: The process that builds.
         waited_s: Waits its turn like a caller and says for how long.
     """
-    over = threading.Event()
+    stop = threading.Event()
 
     def watch() -> None:
-        while not over.wait(LOOK_S):
-            if waited_s() > WAIT_S:
+        while not stop.wait(LOOK_S):
+            if measure_wait_s() > WAIT_S:
                 # A child that has ended meanwhile is not signalled: Popen knows.
                 child.send_signal(signal.SIGSTOP)
-                over.wait(HELD_S)
-                await_calm(waited_s)
+                stop.wait(HELD_S)
+                await_calm(measure_wait_s)
                 child.send_signal(signal.SIGCONT)
 
     watcher = threading.Thread(target=watch, name="index-give-way", daemon=True)
@@ -69,5 +69,5 @@ def giving_way(child: subprocess.Popen[Any], waited_s: Callable[[], float]) -> I
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         watcher.join()

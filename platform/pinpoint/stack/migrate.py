@@ -66,4 +66,4 @@ def head() -> str:
 def revisions() -> frozenset[str]:
     """All revisions this code knows."""
     script = ScriptDirectory.from_config(Config(alembic_ini()))
-    return frozenset(one.revision for one in script.walk_revisions())
+    return frozenset(revision.revision for revision in script.walk_revisions())

@@ -49,9 +49,9 @@ def check_running(settings: Settings) -> None:
 
 def is_running(home: Path) -> bool:
     """Whether supervisor or PostgreSQL of this home take connections."""
-    places = StackPlaces(home)
-    server = places.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
-    return connects(places.supervisor_socket) or connects(server)
+    paths = StackPlaces(home)
+    server = paths.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
+    return connects(paths.supervisor_socket) or connects(server)
 
 
 def connects(path: Path) -> bool:
@@ -70,9 +70,9 @@ def _describe_home(home: Path) -> str:
         return " (it is down)"
     if "PINPOINT_HOME" in os.environ:
         return " (the folder holds no stack yet)" if home.is_dir() else " (no such folder yet)"
-    passed = homes.foreign_homes()
-    foreign = f"; {passed[0]} belongs to another user" if passed else ""
-    return f" (looked for {homes.HOME_NAME} here and in the folders above{foreign})"
+    foreign = homes.foreign_homes()
+    suffix = f"; {foreign[0]} belongs to another user" if foreign else ""
+    return f" (looked for {homes.HOME_NAME} here and in the folders above{suffix})"
 
 
 def _belongs_to_another(home: Path) -> bool:

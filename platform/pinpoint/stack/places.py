@@ -25,9 +25,9 @@ DATABASE: Final = "pinpoint"
 POSTGRES_PORT: Final = 5432
 """Only part of the socket's name; nothing listens on TCP."""
 
-_ROOT_CLUSTERS: Final = Path("/var/lib/pinpoint")
-_SOCKET_PATH_BYTES: Final = 107
-_UNSAFE: Final = frozenset("\n\r\t;#\"'\\")
+_ROOT_CLUSTER_DIR: Final = Path("/var/lib/pinpoint")
+_MAX_SOCKET_PATH_BYTES: Final = 107
+_UNSAFE_CHARACTERS: Final = frozenset("\n\r\t;#\"'\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class StackPlaces:
         try:
             return Path(self.cluster_record.read_text(encoding="utf-8").strip())
         except FileNotFoundError:
-            return _ROOT_CLUSTERS / self.digest
+            return _ROOT_CLUSTER_DIR / self.digest
 
     @property
     def cluster_record(self) -> Path:
@@ -157,11 +157,11 @@ class StackPlaces:
 
     def owner_url(self, database: str = DATABASE) -> str:
         """SQLAlchemy URL of the owner's role."""
-        return self._url(OWNER_ROLE, database)
+        return self._make_url(OWNER_ROLE, database)
 
     def api_url(self, database: str = DATABASE) -> str:
         """SQLAlchemy URL of the API's role, which may only what migrations grant it."""
-        return self._url(API_ROLE, database)
+        return self._make_url(API_ROLE, database)
 
     def superuser_dsn(self, database: str = "postgres") -> str:
         """Connection string (libpq) of the private cluster's superuser."""
@@ -172,9 +172,9 @@ class StackPlaces:
 
     def superuser_url(self, database: str = DATABASE) -> str:
         """SQLAlchemy URL of the private cluster's superuser."""
-        return self._url(SUPERUSER, database)
+        return self._make_url(SUPERUSER, database)
 
-    def _url(self, role: str, database: str) -> str:
+    def _make_url(self, role: str, database: str) -> str:
         host = quote(str(self.postgres_socket_dir), safe="/")
         # The port is said so that a PGPORT in the environment changes nothing.
         return f"postgresql+psycopg://{role}@/{database}?host={host}&port={POSTGRES_PORT}"
@@ -193,16 +193,16 @@ class StackPlaces:
         Raises:
             StackError: The path cannot be used, or somebody else owns one of the folders.
         """
-        bad = _UNSAFE.intersection(str(self.home))
-        if bad:
+        unsafe = _UNSAFE_CHARACTERS.intersection(str(self.home))
+        if unsafe:
             raise StackError(
-                f"PINPOINT_HOME {str(self.home)!r} contains {sorted(bad)}; choose a plainer path"
+                f"PINPOINT_HOME {str(self.home)!r} contains {sorted(unsafe)}; choose a plainer path"
             )
         longest = max(
             len(os.fsencode(path))
             for path in (self.supervisor_socket, self.postgres_socket_dir / ".s.PGSQL.5432")
         )
-        if longest > _SOCKET_PATH_BYTES:
+        if longest > _MAX_SOCKET_PATH_BYTES:
             raise StackError(f"socket paths below {self.socket_dir} are longer than 107 bytes")
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,17 +217,19 @@ class StackPlaces:
 
 def contract_of_build(folder: Path) -> str | None:
     """The contract of a build of the index, also of one that cannot be opened."""
-    about = about_build(folder)
-    return str(about["contract"]) if about is not None and "contract" in about else None
+    build_info = about_build(folder)
+    return (
+        str(build_info["contract"]) if build_info is not None and "contract" in build_info else None
+    )
 
 
 def about_build(folder: Path) -> dict[str, Any] | None:
     """What a build of the index says of itself; None where that cannot be read."""
     try:
-        about = json.loads((folder / "index.json").read_text(errors="replace"))
+        build_info = json.loads((folder / "index.json").read_text(errors="replace"))
     except (OSError, ValueError):
         return None
-    return about if isinstance(about, dict) else None
+    return build_info if isinstance(build_info, dict) else None
 
 
 def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> None:
@@ -245,9 +247,9 @@ def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> 
         pass
     except OSError as error:
         raise StackError(f"cannot make {folder}: {error.strerror}") from error
-    found = os.lstat(folder)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (owner, os.geteuid()):
         raise StackError(f"{folder} exists and is not a folder of user {owner}; remove it")
-    if found.st_uid != owner:  # made by a run that ended before its chown
+    if status.st_uid != owner:  # made by a run that ended before its chown
         os.chown(folder, owner, -1 if gid is None else gid)
     os.chmod(folder, 0o700)

@@ -60,9 +60,9 @@ class PostgresServer:
         config: More lines for its configuration, e.g. `{"fsync": "off"}` in tests.
     """
 
-    def __init__(self, places: StackPlaces, config: Mapping[str, str] | None = None) -> None:
-        self._places = places
-        self._extra = dict(config or {})
+    def __init__(self, paths: StackPlaces, config: Mapping[str, str] | None = None) -> None:
+        self._paths = paths
+        self._extra_config = dict(config or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._account = server_account()
 
@@ -74,30 +74,30 @@ class PostgresServer:
     @property
     def command(self) -> list[str]:
         """Command line of the server in the foreground."""
-        conf = self._places.cluster_dir / "postgresql.conf"
-        data = self._places.pgdata
+        conf = self._paths.cluster_dir / "postgresql.conf"
+        data = self._paths.pgdata
         return [str(find_binaries(data) / "postgres"), "-D", str(data), "-c", f"config_file={conf}"]
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Make the cluster if it is not there, and write its configuration; safe to repeat.
 
         Raises:
             StackError: It cannot be made, or belongs to another home or version.
         """
-        places = self._places
+        paths = self._paths
         uid, gid = (None, None)
         if self._account is not None:
             uid, gid = self._account.pw_uid, self._account.pw_gid
-        find_binaries(places.pgdata)  # says what is missing before anything is written
-        own_folder(places.postgres_socket_dir, uid, gid)
-        self._claim()
-        if not (places.pgdata / "PG_VERSION").exists():
-            self._initdb(uid, gid)
+        find_binaries(paths.pgdata)  # says what is missing before anything is written
+        own_folder(paths.postgres_socket_dir, uid, gid)
+        self._bind_cluster_to_home()
+        if not (paths.pgdata / "PG_VERSION").exists():
+            self._run_initdb(uid, gid)
         self._write_config()
 
-    def _claim(self) -> None:
+    def _bind_cluster_to_home(self) -> None:
         """Make the cluster's folder and tie it to this home, in both directions."""
-        cluster, home = self._places.cluster_dir, self._places.home.resolve()
+        cluster, home = self._paths.cluster_dir, self._paths.home.resolve()
         # The server's own user must be able to pass through, not to write.
         cluster.mkdir(mode=0o755, parents=True, exist_ok=True)
         owner = cluster / "home"
@@ -106,13 +106,13 @@ class PostgresServer:
             if other != home and other.exists():
                 raise StackError(
                     f"{cluster} belongs to {other}; {home} is a copy of it: "
-                    f"remove {self._places.cluster_record} to begin with an empty database"
+                    f"remove {self._paths.cluster_record} to begin with an empty database"
                 )
         owner.write_text(str(home), encoding="utf-8")
-        self._places.cluster_record.write_text(str(cluster), encoding="utf-8")
+        self._paths.cluster_record.write_text(str(cluster), encoding="utf-8")
 
-    def _initdb(self, uid: int | None, gid: int | None) -> None:
-        data = self._places.pgdata
+    def _run_initdb(self, uid: int | None, gid: int | None) -> None:
+        data = self._paths.pgdata
         if data.exists():  # an initdb that was killed halfway; nothing was ever stored in it
             shutil.rmtree(data)
         own_folder(data, uid, gid)
@@ -125,23 +125,23 @@ class PostgresServer:
             "--auth=trust",
             "--no-instructions",
         ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, **self._identity()
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, **self._popen_options()
         )
-        if done.returncode != 0:
+        if result.returncode != 0:
             shutil.rmtree(data, ignore_errors=True)
-            raise StackError(f"initdb failed in {data}: {done.stderr.strip()[-500:]}")
+            raise StackError(f"initdb failed in {data}: {result.stderr.strip()[-500:]}")
 
     def _write_config(self) -> None:
-        cluster = self._places.cluster_dir
+        cluster = self._paths.cluster_dir
         hba = cluster / "pg_hba.conf"
         hba.write_text("local all all trust\n", encoding="utf-8")
         values = {
             **_CONFIG,
             "hba_file": f"'{hba}'",
-            "unix_socket_directories": f"'{self._places.postgres_socket_dir}'",
+            "unix_socket_directories": f"'{self._paths.postgres_socket_dir}'",
             "port": str(POSTGRES_PORT),
-            **self._extra,
+            **self._extra_config,
         }
         lines = ["# Written by `pinpoint up`; your own lines go into local.conf beside this file."]
         lines += [f"{name} = {value}" for name, value in values.items()]
@@ -153,21 +153,18 @@ class PostgresServer:
 
         PostgreSQL itself refuses to start if the recorded id belongs to any live process.
         """
-        socket = self._places.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
+        socket = self._paths.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
         if self.postmaster() is not None:
             return
-        for path in (self._places.pgdata / "postmaster.pid", Path(f"{socket}.lock"), socket):
+        for path in (self._paths.pgdata / "postmaster.pid", Path(f"{socket}.lock"), socket):
             path.unlink(missing_ok=True)
 
     def postmaster(self) -> psutil.Process | None:
         """The live server process of this data directory, by its own pid file."""
         try:
-            text = (self._places.pgdata / "postmaster.pid").read_text(encoding="ascii")
+            text = (self._paths.pgdata / "postmaster.pid").read_text(encoding="ascii")
             process = psutil.Process(int(text.split("\n", 1)[0]))
-            if (
-                process.name() == "postgres"
-                and Path(process.cwd()) == self._places.pgdata.resolve()
-            ):
+            if process.name() == "postgres" and Path(process.cwd()) == self._paths.pgdata.resolve():
                 return process
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
@@ -179,9 +176,9 @@ class PostgresServer:
         Raises:
             StackError: It ended or did not answer in time; its log is named.
         """
-        self.initialise()
+        self.initialize()
         self.clear_stale_locks()
-        log = self._places.logs_dir / "postgres.log"
+        log = self._paths.logs_dir / "postgres.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -191,7 +188,7 @@ class PostgresServer:
                 stderr=out,
                 start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGINT),
-                **self._identity(),
+                **self._popen_options(),
             )
         until = time.monotonic() + timeout_s
         while not self.ready():
@@ -216,7 +213,7 @@ class PostgresServer:
     def ready(self) -> bool:
         """Whether it takes connections."""
         try:
-            self._connect().close()
+            self._connect_superuser().close()
         except psycopg.OperationalError:
             return False
         return True
@@ -227,18 +224,18 @@ class PostgresServer:
         Raises:
             StackError: PostGIS is not installed for this version.
         """
-        with self._connect() as admin:
+        with self._connect_superuser() as admin:
             for role in (OWNER_ROLE, API_ROLE):
-                known = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-                if known.fetchone() is None:
+                existing = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+                if existing.fetchone() is None:
                     admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
             grant = sql.SQL("GRANT {} TO {}")
             admin.execute(grant.format(sql.Identifier(API_ROLE), sql.Identifier(OWNER_ROLE)))
-            known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
-            if known.fetchone() is None:
+            existing = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+            if existing.fetchone() is None:
                 make = sql.SQL("CREATE DATABASE {} OWNER {}")
                 admin.execute(make.format(sql.Identifier(database), sql.Identifier(OWNER_ROLE)))
-        with self._connect(database) as admin:
+        with self._connect_superuser(database) as admin:
             try:
                 admin.execute("CREATE EXTENSION IF NOT EXISTS postgis")
             except psycopg.Error as error:
@@ -250,28 +247,28 @@ class PostgresServer:
         """Make `database` as a copy of `template`, to which nobody may be connected."""
         make = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
         names = [sql.Identifier(name) for name in (database, template, OWNER_ROLE)]
-        with self._connect() as admin:
+        with self._connect_superuser() as admin:
             admin.execute(make.format(*names))
 
     def drop(self, database: str) -> None:
         """Remove a database and whoever is connected to it."""
-        with self._connect() as admin:
+        with self._connect_superuser() as admin:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             admin.execute(drop.format(sql.Identifier(database)))
 
     def erase(self) -> None:
         """Remove the stopped cluster's files, also those outside the home."""
         if self.postmaster() is not None:
-            raise StackError(f"PostgreSQL still runs in {self._places.pgdata}")
-        shutil.rmtree(self._places.cluster_dir, ignore_errors=True)
-        shutil.rmtree(self._places.postgres_socket_dir, ignore_errors=True)
+            raise StackError(f"PostgreSQL still runs in {self._paths.pgdata}")
+        shutil.rmtree(self._paths.cluster_dir, ignore_errors=True)
+        shutil.rmtree(self._paths.postgres_socket_dir, ignore_errors=True)
 
-    def _connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+    def _connect_superuser(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(
-            self._places.superuser_dsn(database), autocommit=True, connect_timeout=5
+            self._paths.superuser_dsn(database), autocommit=True, connect_timeout=5
         )
 
-    def _identity(self) -> dict[str, Any]:
+    def _popen_options(self) -> dict[str, Any]:
         if self._account is None:
             return {"cwd": "/"}
         # The caller's folder may be closed to that user, so it starts from the root.

@@ -31,10 +31,10 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
     """A `preexec_fn` by which the kernel sends the child `number` when its parent dies."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
-    def arrange() -> None:
+    def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
-    return arrange
+    return set_death_signal
 
 
 def end_with(parent: int) -> None:
@@ -52,19 +52,19 @@ def end_with(parent: int) -> None:
         raise SystemExit(f"process {parent}, which started this one, is gone")
 
 
-def belonging_to(places: StackPlaces) -> list[psutil.Process]:
+def belonging_to(paths: StackPlaces) -> list[psutil.Process]:
     """All live processes of the stack, the caller and its ancestors left out."""
-    home = str(places.home.resolve())
-    folders = {places.pgdata.resolve(), places.redis_dir.resolve()}
-    spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    home = str(paths.home.resolve())
+    folders = {paths.pgdata.resolve(), paths.redis_dir.resolve()}
+    excluded = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     return [
         process
         for process in psutil.process_iter()
-        if process.pid not in spared and _is_ours(process, home, folders)
+        if process.pid not in excluded and _belongs_to_stack(process, home, folders)
     ]
 
 
-def unsupervised(places: StackPlaces, supervisor_pid: int) -> list[psutil.Process]:
+def unsupervised(paths: StackPlaces, supervisor_pid: int) -> list[psutil.Process]:
     """Live processes of the stack that are neither its supervisor nor below it.
 
     Args:
@@ -72,23 +72,25 @@ def unsupervised(places: StackPlaces, supervisor_pid: int) -> list[psutil.Proces
         supervisor_pid: Of the supervisor that answers.
     """
     try:
-        below = psutil.Process(supervisor_pid).children(recursive=True)
+        children = psutil.Process(supervisor_pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-    watched = {supervisor_pid, *(process.pid for process in below)}
-    found = [process for process in belonging_to(places) if process.pid not in watched]
+    watched = {supervisor_pid, *(process.pid for process in children)}
+    unwatched = [process for process in belonging_to(paths) if process.pid not in watched]
     # One that was started between the two looks is no orphan: its parent is watched.
-    return [process for process in found if not _has_parent_in(process, watched)]
+    return [process for process in unwatched if not _has_parent_in(process, watched)]
 
 
 def _has_parent_in(process: psutil.Process, pids: set[int]) -> bool:
     try:
-        return not process.is_running() or any(one.pid in pids for one in process.parents())
+        return not process.is_running() or any(
+            ancestor.pid in pids for ancestor in process.parents()
+        )
     except psutil.NoSuchProcess:
         return True
 
 
-def _is_ours(process: psutil.Process, home: str, folders: set[Path]) -> bool:
+def _belongs_to_stack(process: psutil.Process, home: str, folders: set[Path]) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
@@ -105,24 +107,26 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Proc
 
     A `psutil.Process` carries its start time, so a reused id is never signalled.
     """
-    asked = list(processes)
-    for process in asked:
-        _send(process, signal.SIGINT if process_name(process) == "postgres" else signal.SIGTERM)
-    _, left = psutil.wait_procs(asked, timeout=grace_s)
-    for process in left:
-        _send(process, signal.SIGKILL)
-    _, left = psutil.wait_procs(left, timeout=5.0)
-    return [process for process in left if _alive(process)]
+    targets = list(processes)
+    for process in targets:
+        _send_signal(
+            process, signal.SIGINT if process_name(process) == "postgres" else signal.SIGTERM
+        )
+    _, remaining = psutil.wait_procs(targets, timeout=grace_s)
+    for process in remaining:
+        _send_signal(process, signal.SIGKILL)
+    _, remaining = psutil.wait_procs(remaining, timeout=5.0)
+    return [process for process in remaining if _is_alive(process)]
 
 
 def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
     """Wait until processes have ended by themselves; returns those that have not."""
     until = time.monotonic() + timeout_s
-    left = [process for process in processes if _alive(process)]
-    while left and time.monotonic() < until:
+    remaining = [process for process in processes if _is_alive(process)]
+    while remaining and time.monotonic() < until:
         time.sleep(0.05)
-        left = [process for process in left if _alive(process)]
-    return left
+        remaining = [process for process in remaining if _is_alive(process)]
+    return remaining
 
 
 def process_name(process: psutil.Process) -> str:
@@ -141,14 +145,14 @@ def parent_pid(process: psutil.Process) -> int | None:
         return None
 
 
-def _alive(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def _send(process: psutil.Process, number: signal.Signals) -> None:
+def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:

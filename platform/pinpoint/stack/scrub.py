@@ -16,11 +16,11 @@ from pinpoint.errors import StackError
 from pinpoint.stack.dumps import LOCK_WAIT, connected, one
 
 _RELOAD_S: Final = 0.5
-_SEGMENTS_AHEAD: Final = """
+_COUNT_RECYCLED_SEGMENTS_SQL: Final = """
 SELECT count(*) FROM pg_ls_waldir()
  WHERE name ~ '^[0-9A-F]{24}$' AND name > pg_walfile_name(pg_current_wal_insert_lsn())
 """
-_FORGET_SAMPLES: Final = """
+_DELETE_SAMPLES_SQL: Final = """
 DELETE FROM pg_statistic WHERE starelid IN
     (SELECT oid FROM pg_class WHERE relnamespace = 'pinpoint'::regnamespace)
 """
@@ -46,7 +46,7 @@ def scrub(url: str, *, private: bool) -> None:
         ).fetchall()
         if private:
             # ANALYZE leaves the samples of a table alone that has become empty.
-            connection.execute(_FORGET_SAMPLES)
+            connection.execute(_DELETE_SAMPLES_SQL)
             tables.append(("pg_catalog", "pg_statistic"))
         try:
             for schema, name in tables:
@@ -58,16 +58,16 @@ def scrub(url: str, *, private: bool) -> None:
                 "until it is compacted: run `pinpoint orgs erase` again with the id"
             ) from error
         if private:
-            _drop_old_log(connection)
+            _remove_old_wal(connection)
 
 
-def _drop_old_log(connection: Connection) -> None:
+def _remove_old_wal(connection: Connection) -> None:
     """Go through all segments of the log that stand ready, which are old ones, and remove them."""
     try:
         connection.execute("ALTER SYSTEM SET wal_recycle = off")
         connection.execute("SELECT pg_reload_conf()")
         time.sleep(_RELOAD_S)  # the checkpointer says nowhere that it has read it
-        for _ in range(int(one(connection, _SEGMENTS_AHEAD)) + 2):
+        for _ in range(int(one(connection, _COUNT_RECYCLED_SEGMENTS_SQL)) + 2):
             # A switch fills the rest of a segment with zeros; without a record it does nothing.
             connection.execute("SELECT pg_logical_emit_message(true, 'pinpoint', 'scrub')")
             connection.execute("SELECT pg_switch_wal()")

@@ -24,7 +24,7 @@ LASTS_S: Final = 600.0
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def make_sign_in_url(places: StackPlaces, api_url: str, *, lasts_s: float = LASTS_S) -> str:
+def make_sign_in_url(paths: StackPlaces, api_url: str, *, lasts_s: float = LASTS_S) -> str:
     """A URL that signs one browser on this machine in, once.
 
     Args:
@@ -32,11 +32,11 @@ def make_sign_in_url(places: StackPlaces, api_url: str, *, lasts_s: float = LAST
         api_url: Base URL of its API as seen from this machine, without a slash at the end.
         lasts_s: How long it can be used, seconds.
     """
-    folder = _folder(places)
+    folder = _token_folder(paths)
     folder.mkdir(mode=0o700, exist_ok=True)
     _remove_expired(folder)
     token = secrets.token_urlsafe(32)
-    handle = os.open(folder / _name(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle = os.open(folder / _token_file_name(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(str(time.time() + lasts_s))
     return f"{api_url}{PATH}?{urlencode({'token': token})}"
@@ -46,7 +46,7 @@ def use_token(home: Path, token: str) -> bool:
     """Use a token up; whether it was one of this home, not used before and not expired."""
     if not _TOKEN.fullmatch(token):
         return False
-    path = _folder(StackPlaces(home)) / _name(token)
+    path = _token_folder(StackPlaces(home)) / _token_file_name(token)
     try:
         expires_at = float(path.read_text(encoding="ascii"))
         path.unlink()
@@ -65,11 +65,11 @@ def keyless_warning(settings: Settings) -> str | None:
     )
 
 
-def _folder(places: StackPlaces) -> Path:
-    return places.home / "sign-in"
+def _token_folder(paths: StackPlaces) -> Path:
+    return paths.home / "sign-in"
 
 
-def _name(token: str) -> str:
+def _token_file_name(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
