@@ -1,8 +1,8 @@
-"""Backup: one moment of the database, every blob its rows name, and the bundles.
+"""Backup of one database snapshot, the blobs that its rows reference, and the bundles.
 
-The index is not in it: a restore builds it from the rows. Files that a source keeps by reference
-are not in it either: they are not ours. The stack may go on working meanwhile; only deletions of
-blobs wait.
+The index is not included: a restore builds it from the rows. Files that a source keeps by
+reference are not included, because they are not stored by Pinpoint. The stack keeps working during
+a backup; only deletions of blobs wait.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from pinpoint.nets.bundles import bundle_of, find_bundle
 from pinpoint.nets.contract import CONTRACT_FILE
 from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
-from pinpoint.stack import archive, dumps, processes
+from pinpoint.stack import archive, dumps, lifecycle, processes
 from pinpoint.stack.archive import FolderWriting, TarWriting, Writing
 from pinpoint.stack.missing import missing_stack
 from pinpoint.stack.places import StackPlaces
@@ -33,25 +33,23 @@ from pinpoint.stack.state import stack_lock
 
 FORMAT: Final = 1
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`manifest.json`: what a backup is.
+    """Content of `manifest.json`.
 
     Args:
-        format: Of the backup itself.
-        pinpoint: Version that made it.
-        made_at: When, ISO 8601 in UTC.
-        revision: Schema revision of the database in it.
-        postgres: Version of the server it came from.
-        bundle: Name of the bundle in use, as PINPOINT_BUNDLE has to say it after a restore.
-        contract: Digest of that bundle's contract: the vectors in the rows are its.
-        counts: Rows of each table.
-        blobs: How many blobs.
-        bytes: Size of all files together.
-        sums_sha256: SHA-256 of `SHA256SUMS`, which has those of all other files.
+        format: Version of the backup format.
+        pinpoint: Version of Pinpoint that wrote the backup.
+        made_at: Time of the backup, ISO 8601 in UTC.
+        revision: Schema revision of the database dump.
+        postgres: Version of the PostgreSQL server.
+        bundle: Name of the bundle in use; PINPOINT_BUNDLE needs this value after a restore.
+        contract: Digest of the contract that produced the vectors in the rows.
+        counts: Number of rows by table.
+        blobs: Number of blobs.
+        bytes: Total size of all files.
+        sums_sha256: SHA-256 of `SHA256SUMS`, which lists those of all other files.
     """
 
     format: int
@@ -68,16 +66,18 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: str) -> Manifest:
-        """Read `manifest.json`.
+        """Parse `manifest.json`.
 
         Raises:
-            BadRequest: It is none of ours, or of a newer format.
+            BadRequest: The text is not a manifest, or has another format version.
         """
         try:
             loaded = json.loads(text)
             manifest = cls(**{field.name: loaded[field.name] for field in fields(cls)})
         except (ValueError, KeyError, TypeError) as error:
-            raise BadRequest(f"{archive.MANIFEST} is not that of a backup: {error!r}") from error
+            raise BadRequest(
+                f"{archive.MANIFEST} is not the manifest of a backup: {error!r}"
+            ) from error
         if manifest.format != FORMAT:
             raise BadRequest(
                 f"the backup has format {manifest.format}, this version reads {FORMAT}: "
@@ -86,17 +86,17 @@ class Manifest:
         return manifest
 
 
-def backup(settings: Settings, target: Path, say: Say) -> Manifest:
-    """Write a backup; it has its name only once it is whole.
+def backup(settings: Settings, target: Path, say: lifecycle.Say) -> Manifest:
+    """Write a backup; the target appears only when it is complete.
 
     Args:
-        settings: Of the stack, which may be up or down.
-        target: A file (`….tar`) or a folder, not there yet.
-        say: Told what is being done.
+        settings: Settings of the stack, which may be up or down.
+        target: A file (`….tar`) or a folder; it must not exist.
+        say: Called with progress messages.
 
     Raises:
-        Conflict: The name is taken, or another backup runs.
-        StackError: A part cannot be read.
+        Conflict: The target exists, or another backup is running.
+        StackError: A file cannot be read or written.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
     target = target.expanduser().absolute()
@@ -105,7 +105,8 @@ def backup(settings: Settings, target: Path, say: Say) -> Manifest:
     if not settings.places.database_url and not paths.pgdata.exists():
         raise missing_stack(paths.home)
     with reachable(settings, paths) as (url, pgdata), dumps.snapshot(url) as snapshot:
-        # Beside the target, so that the last step is a rename; nobody else is here: the lock.
+        # In the folder of the target, so that the last step is a rename. The database lock of the
+        # snapshot keeps other backups out.
         work = target.with_name(f".{target.name}.part")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700)
@@ -114,7 +115,7 @@ def backup(settings: Settings, target: Path, say: Say) -> Manifest:
             (work / "whole").replace(target)
         except OSError as error:
             raise StackError(
-                f"the backup cannot be written beside {target}: {describe_cause(error)}"
+                f"the backup cannot be written next to {target}: {describe_cause(error)}"
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -129,7 +130,7 @@ def _write_parts(
     target: Path,
     snapshot: dumps.Snapshot,
     database: tuple[str, Path | None],
-    say: Say,
+    say: lifecycle.Say,
 ) -> Manifest:
     say("dumping the database")
     dumped = work / archive.DUMP
@@ -162,7 +163,7 @@ def _write_parts(
         return manifest
 
 
-def _add_bundles(packer: _BackupPacker, folders: Mapping[str, Path], say: Say) -> None:
+def _add_bundles(packer: _BackupPacker, folders: Mapping[str, Path], say: lifecycle.Say) -> None:
     for name, folder in folders.items():
         say(f"packing bundle {name}")
         for path in sorted(folder.iterdir()):
@@ -170,7 +171,7 @@ def _add_bundles(packer: _BackupPacker, folders: Mapping[str, Path], say: Say) -
                 packer.add(f"bundles/{name}/{path.name}", path)
 
 
-def _add_blobs(packer: _BackupPacker, paths: StackPlaces, say: Say) -> int:
+def _add_blobs(packer: _BackupPacker, paths: StackPlaces, say: lifecycle.Say) -> int:
     blobs = 0
     for path in sorted(paths.blobs_dir.glob("*/*/*")):
         blobs += packer.add(f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}", path)
@@ -180,7 +181,7 @@ def _add_blobs(packer: _BackupPacker, paths: StackPlaces, say: Say) -> int:
 
 
 class _BackupPacker:
-    """Files on their way into a backup, and their digests."""
+    """Adds files to a backup and records their digests and total size."""
 
     def __init__(self, writer: Writing) -> None:
         self._writer = writer
@@ -188,10 +189,10 @@ class _BackupPacker:
         self.bytes = 0
 
     def add(self, name: str, path: Path) -> bool:
-        """Add a file; returns whether.
+        """Add a file; return whether it was added.
 
-        One that has gone since it was listed is no row's any more; one that has no name of ours
-        (an editor's, a file manager's) was put there by somebody else.
+        A file that was deleted after the listing is skipped: no row references it any more. A file
+        with an unknown name (of an editor or a file manager) is skipped too.
         """
         if not archive.is_ours(name):
             return False
@@ -207,7 +208,7 @@ class _BackupPacker:
 
 
 def _find_bundle_in_use(settings: Settings, paths: StackPlaces) -> str:
-    """The bundle whose vectors are searched: the embedded index says so, else the settings."""
+    """Name of the bundle of the embedded index; without one, the bundle of the settings."""
     live = None if settings.places.qdrant_url else paths.live_contract()
     if live is None:
         return settings.encoder.bundle
@@ -217,7 +218,7 @@ def _find_bundle_in_use(settings: Settings, paths: StackPlaces) -> str:
 def _list_bundles(
     settings: Settings, paths: StackPlaces
 ) -> tuple[tuple[str, str], Mapping[str, Path]]:
-    """The bundle in use (name and contract digest), and the folders of all bundles by name."""
+    """Name and contract digest of the bundle in use, and the folders of all bundles by name."""
     bundle_name = _find_bundle_in_use(settings, paths)
     bundle = find_bundle(bundle_name, paths.home)
     digest = public_contract(bundle.contract, settings.media.rendition_px).digest
@@ -241,15 +242,15 @@ def _list_bundles(
 def reachable(
     settings: Settings, paths: StackPlaces, *, alone: bool = False
 ) -> Iterator[tuple[str, Path | None]]:
-    """URL of the owner's role and the data directory; runs the private server if it is down.
+    """Yield the owner role's URL and the data directory; run the private server if it is down.
 
     Args:
-        settings: Say where the database is.
-        places: Of the stack.
-        alone: Nothing else of the stack may run, and nothing can be started meanwhile.
+        settings: Settings of the stack, with the URL of an external database.
+        paths: Paths of the stack.
+        alone: No other process of the stack may run, and none can be started inside.
 
     Raises:
-        Conflict: `alone`, and something runs.
+        Conflict: `alone` is set and another process runs.
         StackError: The server cannot be started.
     """
     if settings.places.database_url:
@@ -268,7 +269,9 @@ def reachable(
     paths.create()
     with stack_lock(paths.lock_file):
         if processes.belonging_to(paths):
-            raise Conflict(f"processes of the stack in {paths.home} run: `pinpoint down` first")
+            raise Conflict(
+                f"processes of the stack in {paths.home} are running: run `pinpoint down` first"
+            )
         server.start()
         try:
             server.prepare()

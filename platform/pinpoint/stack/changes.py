@@ -1,4 +1,4 @@
-"""What `up` restarts a stack for: the settings and the code that differ from those it runs with."""
+"""Detects changes of settings and code since a stack was started; `up` then restarts it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_SET: Final = "not set"
 
 
 def settings_as_variables(settings: Settings) -> dict[str, str]:
-    """Every setting that has a value, as the environment of the stack's processes holds it."""
+    """Environment variables of all settings that have a value."""
     variables: dict[str, str] = {}
     for group_name in Settings.__slots__:
         group = getattr(settings, group_name)
@@ -31,10 +31,10 @@ def settings_as_variables(settings: Settings) -> dict[str, str]:
 
 
 def record_settings(settings: Settings, key: str) -> dict[str, str]:
-    """The settings as `stack.json` keeps them: secrets as keyed hashes, so that a change shows.
+    """Settings as stored in `stack.json`: secrets as keyed hashes, so that changes are detected.
 
     Args:
-        settings: With which the stack is started.
+        settings: Settings that the stack is started with.
         key: The operator's key; without it a short password could be guessed from its hash.
     """
     return {
@@ -44,11 +44,11 @@ def record_settings(settings: Settings, key: str) -> dict[str, str]:
 
 
 def describe_changes(state: StackState, settings: Settings, key: str) -> list[str]:
-    """Why a stack that runs has to be started anew, one reason a line; empty for no reason.
+    """Reasons to restart a running stack, one per line; empty if there is none.
 
     Args:
-        state: What it runs with.
-        settings: What is wanted now.
+        state: Recorded state of the running stack.
+        settings: The current settings.
         key: The operator's key.
     """
     if not state.fingerprint:
@@ -60,18 +60,18 @@ def describe_changes(state: StackState, settings: Settings, key: str) -> list[st
         if before.get(variable) != now.get(variable)
     ]
     if state.code != code_digest():
-        changes.append("Pinpoint's code, or its Python, is another one")
+        changes.append("Pinpoint's code or its Python has changed")
     return changes
 
 
 def fingerprint(settings: Settings) -> str:
-    """A hash that changes with any setting, and with the code."""
+    """Hash of all settings and the code."""
     inputs = [settings_as_variables(settings), code_digest()]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def code_digest() -> str:
-    """A hash that changes with the code and with the Python that runs it."""
+    """Hash of the code files (path, size, modification time) and the Python executable."""
     package = Path(pinpoint.__file__).parent
     roots = [package, package.parents[1] / "workers", package.parents[1] / "migrations"]
     files = [

@@ -1,4 +1,4 @@
-"""Removes a home for good: its processes, its data, and what lies outside the folder."""
+"""Removes a home permanently: its processes, its data, and its files outside the folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pinpoint.stack.state import read_state
 
 @dataclass(frozen=True, slots=True)
 class DestroyPlan:
-    """What `destroy` removes.
+    """Folders that `destroy` removes and keeps.
 
     Args:
         home: The home.
-        parts: Folders with their sizes, those that are kept left out.
-        kept: Folders that stay.
-        external: Services elsewhere, which hold data of this stack and are not touched.
+        parts: Folders to remove, with their sizes.
+        kept: Folders to keep.
+        external: External services; they hold data of this stack and are not changed.
     """
 
     home: str
@@ -36,20 +36,20 @@ class DestroyPlan:
 
     @property
     def bytes(self) -> int:
-        """What is freed."""
+        """Total size of the folders to remove, bytes."""
         return sum(part.bytes for part in self.parts)
 
 
 def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
-    """Work out what would be removed; changes nothing.
+    """List the folders that `destroy_home` would remove; changes nothing.
 
     Args:
-        settings: Of the home.
-        keep_bundles: Leave `bundles` where it is.
+        settings: Settings of the home.
+        keep_bundles: Keep the folder `bundles`.
 
     Raises:
-        NotFound: The folder is no Pinpoint home.
-        StackError: It is the user's own folder or the root.
+        NotFound: The folder is not a Pinpoint home.
+        StackError: The folder is the user's home directory or the root.
     """
     paths = StackPlaces(settings.places.home)
     home = paths.home
@@ -72,7 +72,7 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
 
 
 def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], None]) -> None:
-    """Take the stack down and remove what the plan names; safe to repeat after an interruption.
+    """Stop the stack and remove the planned folders; safe to repeat after an interruption.
 
     Raises:
         StackError: A process could not be ended, or a folder could not be removed.
@@ -80,7 +80,7 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
     paths = StackPlaces(settings.places.home)
     lifecycle.down(settings, say)
     say("removing the data")
-    # The database's part first: the home records where it is.
+    # The database's folder first: the home records its path.
     if owns_cluster(paths):
         PostgresServer(paths).erase()
     for folder in (paths.socket_dir, paths.postgres_socket_dir):
@@ -95,10 +95,10 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
 
 
 def owns_cluster(paths: StackPlaces) -> bool:
-    """Whether the database's folder is this home's.
+    """Whether the database's folder belongs to this home.
 
-    A copied home names the folder of the original. One whose home is gone belongs to the home
-    that names it, which was moved.
+    A copied home references the folder of the original. If the home recorded in that folder no
+    longer exists, it was moved, and the folder belongs to the home that references it.
     """
     cluster, home = paths.cluster_dir, paths.home.resolve()
     if not cluster.exists():
