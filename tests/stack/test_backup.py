@@ -69,7 +69,7 @@ def test_a_backup_goes_into_an_external_database(filled, settings, tmp_path, nam
     original = dumps.installation_of(settings.places.database_url)
     assert (manifest.counts["images"], manifest.blobs, manifest.bundle) == (3, 3, "descriptor")
     blobs = files(tmp_path / "home" / "blobs")
-    with pytest.raises(Conflict, match="there already"):
+    with pytest.raises(Conflict, match="already exists"):
         backup(settings, target, quiet)
     with pytest.raises(Conflict, match="--replace"):
         restore(settings, target, replace=False, say=quiet)

@@ -1,9 +1,9 @@
-"""One build of the index, open in a process of its own, and the owner's hold of that process.
+"""Process that opens one build of the index, and the owner's handle of that process.
 
-Qdrant Edge holds the interpreter's lock during a call: to open a build takes half a second at
-100,000 images. In here nobody else needs that lock. The process
-(`python -m pinpoint.stack.index_engine`) has one connection, a socket it inherits, answers one
-frame after the other and flushes often. It ends with its owner.
+Qdrant Edge holds the interpreter's lock during a call: opening a build takes half a second at
+100,000 images. In a separate process no other thread needs that lock. The process
+(`python -m pinpoint.stack.index_engine`) has one connection, an inherited socket. It answers frames
+one by one and flushes often. It ends with its owner.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from pinpoint.store.vectors_serve import answer
 FLUSH_S: Final = 5.0
 FLUSH_WRITES: Final = 4_096
 LET_GO_S: Final = 10.0
-"""How long a build is waited for that another process has open, and an engine that is to end."""
+"""Longest wait for another process to close a build, and for an engine to exit, seconds."""
 _POLL_S: Final = 0.5
 
 
 class Engine:
-    """A process that has one build open; the owner's side.
+    """The owner's handle of a process that has one build open.
 
-    A thread starts it and waits for its end: the kernel ends the process with that thread, so with
-    the owner, and not before.
+    A thread starts the process and waits for its exit. The kernel kills the process when that
+    thread ends, which happens only when the owner ends.
 
     Args:
-        folder: Of the build.
-        ended: Called once, in that thread, when the process has ended, whatever the reason.
+        folder: Folder of the build.
+        on_exit: Called once, in that thread, when the process has ended for any reason.
 
     Raises:
         IndexUnavailable: The build cannot be opened.
@@ -58,7 +58,7 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
         self._started, self._exited = threading.Event(), threading.Event()
         ours, theirs = socket.socketpair()
-        # Closed with this object: by then no thread can be reading from it.
+        # Closed with this object, when no thread can read from it any more.
         self._link = Connection(ours.detach())
         threading.Thread(
             target=self._run_process, args=(theirs,), name="index-engine", daemon=True
@@ -87,11 +87,11 @@ class Engine:
 
     @property
     def folder(self) -> Path:
-        """Of the build."""
+        """Folder of the build."""
         return self._folder
 
     def exchange(self, frame: bytes) -> bytes:
-        """Bring a frame, return the answer's; for one thread at a time.
+        """Send a frame and return the answer; for one thread at a time.
 
         Raises:
             IndexUnavailable: The process has ended.
@@ -109,39 +109,39 @@ class Engine:
             raise self._kill_and_make_error() from error
 
     def _kill_and_make_error(self) -> IndexUnavailable:
-        # Also one that lives: the next thing it says could be the answer to this question.
+        # A live process is killed too: its next frame could be the answer to this request.
         self.kill()
         return IndexUnavailable(
             "the engine of the index has ended; the owner starts another one, its log says more"
         )
 
     def status(self) -> int | None:
-        """Exit status, negative for a signal; None while it lives or if it never did."""
+        """Exit status, negative for a signal; None while it runs or if it never started."""
         return None if self._process is None else self._process.returncode
 
     def kill(self) -> None:
-        """End it at once: what it acknowledged is in the write-ahead log."""
+        """Kill the process; acknowledged writes are in the write-ahead log."""
         if self._process is not None:
             self._process.kill()
 
     def end(self) -> None:
-        """Have it flush and end; it is killed if it does not."""
+        """Terminate the process after a flush; kill it if it does not end."""
         if self._process is not None:
             self._process.terminate()
         if not self.await_end():
             self.kill()
 
     def await_end(self) -> bool:
-        """Wait until it has let go of its build; whether it has."""
+        """Wait until the process has ended; return whether it has."""
         return self._exited.wait(LET_GO_S)
 
 
 @contextlib.contextmanager
 def _lock_build(folder: Path) -> Iterator[None]:
-    """Keep other engines out of a build, the orphan of a killed owner among them.
+    """Lock a build against other engines, including an orphan of a killed owner.
 
     Raises:
-        IndexUnavailable: Another one does not let go of it, or there is no such build.
+        IndexUnavailable: Another engine keeps the build open, or the build does not exist.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -167,7 +167,7 @@ def _lock_build(folder: Path) -> Iterator[None]:
 
 
 def serve(folder: Path, link: Connection) -> None:
-    """Open a build and answer until the owner hangs up."""
+    """Open a build and answer until the owner closes the connection."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(_lock_build(folder))
@@ -188,14 +188,14 @@ def serve(folder: Path, link: Connection) -> None:
 
 
 class _PeriodicFlush:
-    """Flushes after `FLUSH_WRITES` writes or `FLUSH_S` seconds, so that a crash costs little."""
+    """Flushes after `FLUSH_WRITES` writes or `FLUSH_S` seconds, to limit the cost of a crash."""
 
     def __init__(self, index: EdgeIndex) -> None:
         self._index = index
         self._checked_at = self._flushed_at = time.monotonic()
 
     def flush_if_due(self) -> None:
-        """Flush if it is due; looks twice a second at most."""
+        """Flush if it is due; checks at most twice a second."""
         now = time.monotonic()
         if now - self._checked_at < _POLL_S:
             return
@@ -206,19 +206,19 @@ class _PeriodicFlush:
                 self._index.flush()
                 self._flushed_at = now
             except Exception:
-                # Tried again soon; what is not flushed is in the write-ahead log meanwhile.
+                # The next check retries; until then the write-ahead log has the writes.
                 logs.get(__name__).exception("index.flush_failed")
 
 
 def main() -> None:
-    """Open the build that the owner names and answer at the socket it gives."""
+    """Open the given build and answer at the inherited socket."""
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_engine")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--link", type=int, required=True, help="descriptor of the socket")
     arguments = parser.parse_args()
     end_with(arguments.parent)
-    # Ctrl-C goes to the whole group: when this one ends is for the owner to say.
+    # Ctrl-C signals the whole process group; only the owner may end this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     logs.configure(Settings.from_environment().log)

@@ -1,9 +1,8 @@
-"""The one process that owns the embedded index: `python -m pinpoint.stack.index_owner`.
+"""The process that owns the embedded index: `python -m pinpoint.stack.index_owner`.
 
-It has the socket, the lock of the folder, the record of what is written and the rebuild; the build
-itself is open in an engine, a process of its own (`pinpoint.stack.index_engine`), which it starts
-again when that ends. It answers while it loads (`ready` is false meanwhile) and closes cleanly on
-SIGTERM.
+It has the socket, the lock of the folder, the record of written ids and the rebuild. A separate
+engine process opens the build; the owner restarts it when it ends. While the index loads, the owner
+answers with `ready` false. It closes cleanly on SIGTERM.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from pinpoint.store.vectors_front import IndexServer
 
 _RELOAD_INTERVAL_S: Final = 5.0
 _LOADS_BEFORE_REBUILD: Final = 6
-"""A build that cannot be opened for half a minute is made anew from PostgreSQL."""
+"""A build that cannot be opened for half a minute is rebuilt from PostgreSQL."""
 _STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -34,7 +33,7 @@ def own(folder: Path) -> IO[str]:
     """Lock the folder for this process until the returned file is closed or the process ends.
 
     Raises:
-        StackError: Another process has it.
+        StackError: Another process holds the lock.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = (folder / "owner.lock").open("a+")
@@ -63,7 +62,7 @@ def _load_until_open(index: OwnedIndex, stop: threading.Event) -> None:
 
 
 def serve(folder: Path, socket: Path, points: str) -> None:
-    """Own the index in `folder` and answer at `socket` until SIGTERM or SIGINT.
+    """Serve the index in `folder` at `socket` until SIGTERM or SIGINT.
 
     Raises:
         StackError: Another process owns the folder or the socket.
@@ -87,10 +86,10 @@ def serve(folder: Path, socket: Path, points: str) -> None:
 
 
 def _open_signal_pipe() -> int:
-    """A pipe's end that has a byte for each signal to end, whichever thread it reaches.
+    """Read end of a pipe that receives one byte for each stop signal, in any thread.
 
-    `sigwait` is not enough: numpy starts threads when it is imported, before a mask could be set,
-    and a signal that comes before the wait ends the process through one of them.
+    `sigwait` is not enough: numpy starts threads at import, before a signal mask could be set, and
+    a signal that arrives before the wait would end the process through one of them.
     """
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)

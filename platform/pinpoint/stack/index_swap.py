@@ -1,13 +1,13 @@
-"""Rebuilding while serving: a child builds, an engine opens that, the owner swaps.
+"""Rebuild of a serving index: a child builds, an engine opens the build, the owner swaps.
 
-The child (`index_build`) leads, and asks for what only the owner can do. Writes go on to the old
-build. Two records of them are replayed into the new one: rows of PostgreSQL newer than the child's
-mark, which the child reads, and the ids the owner itself wrote, copied from the old build where the
-new one has another version (a worker writes the index before its transaction commits). Until the
-pointer file is replaced a crash anywhere leaves the old build serving.
+The child (`index_build`) controls the rebuild and sends requests that only the owner can execute.
+Meanwhile writes go to the old build. Two records of them are replayed into the new one. The child
+reads rows of PostgreSQL newer than its watermark. The owner copies ids that it wrote itself, if the
+new build has another version (a worker writes the index before its transaction commits). A crash
+before the pointer file is replaced leaves the old build serving.
 
-A build for another contract is verified first, and gets from the old one only what needs no vector:
-`pinpoint.switching` brings the rest.
+A build for another contract is verified first. The owner copies only deletions into it, because the
+old vectors do not fit; the model switch adds the rest.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from pinpoint.store.vectors_remote import EngineIndex
 from pinpoint.store.vectors_serve import named, said
 
 BROUGHT: Final = frozenset({"upsert", "delete", "count"})
-"""What the builder asks of the engine that has its build open."""
+"""Verbs that are forwarded from the builder to the engine of the new build."""
 
 
 class OwnedIndex(LiveIndex):
-    """The live index that can also build its successor.
+    """The serving index with a rebuild.
 
     Args:
-        folder: Of the builds; this process and its engines must be its only users.
+        folder: Folder of the builds; only this process and its engines may use it.
         points: Factory of the point source, `module:function`.
     """
 
@@ -61,7 +61,7 @@ class OwnedIndex(LiveIndex):
         self._set_progress("idle", build=None, points=0, error=None, contract=None)
 
     def _set_progress(self, state: str, **fields: Any) -> None:
-        # Replaced, never changed, so that a reader needs no lock.
+        # The mapping is replaced and never mutated, so that readers need no lock.
         self._progress = {**self._progress, "state": state, **fields}
 
     def progress(self) -> Mapping[str, Any]:
@@ -69,7 +69,7 @@ class OwnedIndex(LiveIndex):
         return self._progress
 
     def info(self) -> IndexInfo:
-        """What the index holds, and what a rebuild is doing."""
+        """State of the index, with the progress of a rebuild."""
         info, now = super().info(), self._progress
         if now["state"] in ("idle", "done"):
             return info
@@ -80,13 +80,13 @@ class OwnedIndex(LiveIndex):
         )
 
     def rebuild(self, contract: str | None = None) -> None:
-        """Start a rebuild; one that runs already goes on.
+        """Start a rebuild unless one is running.
 
         Args:
-            contract: Digest of the contract that is to serve; None keeps that of today.
+            contract: Contract digest of the new build; None keeps the current one.
 
         Raises:
-            Conflict: One for another contract is running.
+            Conflict: A rebuild for another contract is running.
         """
         with self._start_lock:
             if self._thread is not None and self._thread.is_alive():
@@ -97,14 +97,14 @@ class OwnedIndex(LiveIndex):
             self._set_progress(
                 "streaming", build=new_build(), contract=target, points=0, error=None
             )
-            # Not from the connection's thread: the child dies with the thread that started it.
+            # A separate thread: the child dies with the thread that started it.
             self._thread = threading.Thread(
                 target=self._run_rebuild, name="index-rebuild", daemon=True
             )
             self._thread.start()
 
     def close(self) -> None:
-        """End a running build, flush and close the current one."""
+        """Kill a running build, then flush and close the current one."""
         self._closing = True
         child = self._child
         if child is not None:
@@ -160,7 +160,7 @@ class OwnedIndex(LiveIndex):
             )
 
     def _handle_messages(self, link: Connection, name: str) -> None:
-        """Do what the child asks for until it ends."""
+        """Answer the requests of the child until it ends."""
         handlers: dict[str, Callable[[wire.Fields], wire.Fields]] = {
             "tell": self._on_progress,
             "fail": self._on_error,
@@ -173,7 +173,7 @@ class OwnedIndex(LiveIndex):
             fields, _ = wire.decode(frame, whole=False)
             verb = str(fields.get("verb"))
             if verb in BROUGHT and self._new_engine is not None:
-                # After the swap it is the one that serves, which has one caller at a time.
+                # After the swap the new engine serves, and serving allows one caller at a time.
                 serving = self.serves(self._new_engine)
                 return self.write((), frame) if serving else self._new_engine.exchange(frame)
             return wire.encode(named(handlers, fields)(fields))
@@ -183,7 +183,7 @@ class OwnedIndex(LiveIndex):
                 frame = link.recv_bytes(wire.MAX_FRAME)
                 link.send_bytes(said(functools.partial(answer, frame)))
         except (EOFError, OSError):
-            return  # it has ended; its status says how
+            return  # the child has ended; its exit status tells the result
 
     def _on_progress(self, fields: wire.Fields) -> wire.Fields:
         self._set_progress(str(fields["state"]), points=int(fields["points"]))
@@ -206,7 +206,7 @@ class OwnedIndex(LiveIndex):
 
     def _on_swap(self, name: str) -> wire.Fields:
         new_engine = self._require_new_engine()
-        # What is written down now is not written down while nothing is served.
+        # Flushed now, so that less is flushed during the swap, while no query is served.
         EngineIndex(new_engine.exchange).flush()
         await_calm(self.measure_lock_wait_s)
         self.swap(name, new_engine, lambda written: self._copy_points(written, lambda: None))
@@ -214,7 +214,7 @@ class OwnedIndex(LiveIndex):
 
     def _require_new_engine(self) -> Engine:
         if self._new_engine is None:
-            raise StackError("what was built is not open")
+            raise StackError("the new build is not open")
         return self._new_engine
 
     def _copy_points(self, ids: Iterable[UUID], before_slice: Callable[[], None]) -> None:
@@ -222,13 +222,13 @@ class OwnedIndex(LiveIndex):
         for id_slice in slices(list(ids), UPSERT_SLICE):
             before_slice()
             versions, new_versions = old_index.versions(id_slice), new_index.versions(id_slice)
-            # Most came with their rows: only what differs is read with its vectors.
+            # Most were replayed from their rows: only differing points are read with vectors.
             outdated = [
                 point_id
                 for point_id in id_slice
                 if versions.get(point_id) != new_versions.get(point_id)
             ]
-            if not self._is_other_contract:  # vectors of another contract say nothing here
+            if not self._is_other_contract:  # vectors of another contract do not fit
                 new_index.upsert(old_index.fetch(outdated, vectors=True))
             stored = {point_id: versions[point_id] for point_id in outdated if point_id in versions}
             new_index.delete(
