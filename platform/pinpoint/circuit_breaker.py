@@ -1,8 +1,8 @@
-"""A circuit breaker: after failures in a row a dependency is left alone for a moment.
+"""Circuit breaker: after consecutive failures, calls to a dependency are rejected for a while.
 
-Closed, calls pass. After `failures` in a row it opens: calls fail at once for `pause_s`. Then one
-call at a time is let through; its success closes the breaker, its failure opens it again. A call
-that hangs is let through no second time: it ends by its own timeout.
+While it is closed, calls pass. After `failures` consecutive failures it opens: calls fail at once
+for `pause_s`. Then one trial call at a time passes; its success closes the breaker, its failure
+opens it again. While a trial call hangs, no second one passes: it ends by its own timeout.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PAUSE_S: Final = 2.0
 
 
 class CircuitBreaker:
-    """Counts what becomes of the calls to one dependency. Safe between threads.
+    """Counts consecutive failures of calls to one dependency. Thread-safe.
 
     Args:
-        refusal: Makes the error of a call that is not let through.
+        refusal: Makes the error of a rejected call.
         failed: Whether an error means that the dependency did not answer.
-        failures: How many in a row open the breaker.
+        failures: Number of consecutive failures that open the breaker.
         pause_s: How long it stays open, seconds.
     """
 
@@ -46,15 +46,15 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls fail at once, but for one that tries whether the dependency is back."""
+        """Whether calls are rejected, except for a trial call."""
         return self._num_consecutive >= self._max_failures
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Make a call inside; any error but a failure shows that the dependency answers.
+        """Make a call inside; an error that is not a failure shows that the dependency answers.
 
         Raises:
-            Unavailable: The refusal; nothing was called.
+            Unavailable: The call was rejected; nothing was called.
         """
         trial = self._admit_call()
         try:
@@ -65,7 +65,7 @@ class CircuitBreaker:
         self._record_outcome(trial, failed=False)
 
     def _admit_call(self) -> bool:
-        """Whether this call is the one that tries; raises where none is let through."""
+        """Return whether this is the trial call; raise if the call is rejected."""
         with self._lock:
             if self._num_consecutive < self._max_failures:
                 return False

@@ -1,9 +1,9 @@
-"""Another bundle under a gallery that goes on serving.
+"""Switches a gallery to another bundle while the old index keeps serving.
 
-what lacks vectors ─re-embed→ rows ─build→ the next index ─verify, switch→ it serves ─settle→ whole
+images without vectors ─re-embed→ rows ─build→ next index ─verify, switch→ serving ─reconcile→ done
 
-Until the switch everything that others see is of the old contract: its index, its vectors, and what
-workers ingest. Each step can be run again; what is missing in PostgreSQL is the work list.
+Until the switch, index, served vectors and new images use the old contract. Each step can be
+repeated; the list of missing vectors in PostgreSQL is the work list.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ _MAX_ROUNDS: Final = 20
 _PAGE_SIZE: Final = 512
 
 Progress = Callable[[int, int], None]
-"""Told how many images of how many have been looked at."""
+"""Called with the number of processed images and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a change of the bundle came to."""
+    """Report of a model switch."""
 
     bundle: str
     contract: str
     build: str | None
     live: int
-    """Images that an index may hold."""
+    """Number of images that an index may contain."""
     already: int
-    """Had their vectors before."""
+    """Number of images that had vectors before."""
     reembedded: int
     unreachable: Mapping[str, int]
-    """Images that the index cannot hold now, by reason."""
+    """Number of images missing in the new index, by reason."""
     drift: Drift
-    """What is left of the comparison of index and PostgreSQL."""
+    """Remaining differences between index and PostgreSQL."""
 
 
 class Switching:
-    """One change of the bundle.
+    """One switch to another bundle.
 
     Args:
-        parts: Of an ingest, with the encoder of the bundle that is to serve.
-        backlog: Says what lacks vectors.
-        images_per_s: Most images encoded a second.
-        progress: Told how it goes.
+        parts: Components of the ingest flow, with the encoder of the new bundle.
+        backlog: Lists images without vectors.
+        images_per_s: Maximum number of images encoded per second.
+        progress: Called with the progress of re-embedding.
     """
 
     def __init__(
@@ -72,16 +72,17 @@ class Switching:
         self._unreachable: dict[UUID, Rejected] = {}
 
     def use(self, build: Callable[[Callable[[], None]], None], *, accept_missing: int = 0) -> Used:
-        """Bring the bundle under the gallery.
+        """Switch the gallery to the bundle.
 
         Args:
-            build: Builds the index of the contract, verifies it and lets it serve; calls what it is
-                given while it waits.
-            accept_missing: Images that may be left out because nothing of them can be reached.
+            build: Builds the index of the contract, verifies it and makes it current; it calls its
+                argument while it waits.
+            accept_missing: Number of images that may be left out because no file of them is
+                readable.
 
         Raises:
-            Conflict: More cannot be reached; the old index goes on serving.
-            Unavailable: A part of the stack is gone; run it again.
+            Conflict: More images are unreachable; the old index stays active.
+            Unavailable: A service does not answer; run it again.
         """
         live, missing = self._backlog.live(), len(self._list_missing())
         self.catch_up()
@@ -102,7 +103,7 @@ class Switching:
         )
 
     def catch_up(self) -> None:
-        """Re-embed until nothing is left that can be; images may come all the while."""
+        """Re-embed until every reachable image has vectors; images may be added meanwhile."""
         for _ in range(_MAX_ROUNDS):
             ids = [
                 image_id for image_id in self._list_missing() if image_id not in self._unreachable
@@ -140,18 +141,19 @@ class Switching:
             )
             example = next(iter(self._unreachable.values()))
             raise Conflict(
-                f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: nothing "
-                f"of them can be encoded ({reasons}; e.g. {example.file}: {example.detail}). Bring their "
-                f"files back and run this again, or accept it: --accept-missing {len(unreachable)}",
+                f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
+                f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
+                f"{example.detail}). Bring their files back and run this again, or "
+                f"accept it: --accept-missing {len(unreachable)}",
                 reason="images_unreachable",
             )
 
     def _reconcile_index(self) -> Drift:
-        """Bring what came under the old contract while the index was switched."""
-        # Writers of the old contract are refused from the switch on. Those that wrote the old index
-        # just before it have rows, but the new index not their last state.
+        """Re-embed and index images that were added during the switch."""
+        # Since the switch, writes under the old contract are rejected. Writes to the old index just
+        # before the switch have rows, but the new index may lack their last state.
         self._backlog.outlast()
-        self._unreachable.clear()  # what has come back, or was replaced, counts again
+        self._unreachable.clear()  # files may be readable again, or replaced
         self.catch_up()
         ledger, contract = self._parts.ledger, self._contract.digest
         queue = _InlineQueue(self._parts)
@@ -171,7 +173,7 @@ class Switching:
 
 
 class _InlineQueue:
-    """`ports.JobQueue` that indexes here and now: there may be no worker."""
+    """`ports.JobQueue` that indexes in this process, because there may be no worker."""
 
     def __init__(self, parts: IngestParts) -> None:
         self._parts = parts

@@ -1,4 +1,4 @@
-"""Jobs of the ingest flow; each takes ids only and can run twice."""
+"""Jobs of the ingest flow; payloads are ids only, and each job can run twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint_workers.runtime import keep_sums, name, services
 
 @job
 def ingest_items(ids: list[UUID]) -> None:
-    """Read, keep, embed and index a chunk of batch items."""
+    """Decode, store, embed and index a chunk of batch items."""
     worker = services()
     worker.ensure_index()
     tally = Tally()
@@ -27,7 +27,7 @@ def ingest_items(ids: list[UUID]) -> None:
 
 @job
 def index_images(ids: list[UUID]) -> None:
-    """Carry changed rows to the index."""
+    """Write changed rows to the index."""
     worker = services()
     worker.ensure_index()
     worker.with_live(lambda _: pipeline.index_images(ids, worker.ingest_parts()))
@@ -35,7 +35,7 @@ def index_images(ids: list[UUID]) -> None:
 
 @job
 def erase_images(ids: list[UUID]) -> None:
-    """Carry tombstones to the index and the blob store, then remove the rows."""
+    """Apply tombstones to the index and the blob store, then delete the rows."""
     pipeline.erase_images(ids, services().ingest_parts())
 
 

@@ -1,9 +1,9 @@
-"""Training as a job: it takes hours, so it has a queue of its own and is acknowledged at once.
+"""Training jobs: they take hours, so they have a separate queue and are acknowledged early.
 
-What a run has come to lies in its folder (`pinpoint.training.runs`), never in the broker: Redis
-would hand an unacknowledged job to a second worker after an hour, and RabbitMQ would close the
-channel after half of one. So a learner that starts sends the jobs of all unfinished runs again.
-End a learner by TERM, which waits for its run, or by KILL; by QUIT Celery fails the run first.
+The state of a run is in its folder (`pinpoint.training.runs`), never in the broker. Redis would
+deliver an unacknowledged job to a second worker after an hour, and RabbitMQ would close the channel
+after half an hour. A starting training worker therefore resends the jobs of all unfinished runs.
+Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logs.get(__name__)
 
 @job
 def train_embedder(ids: list[UUID]) -> None:
-    """Carry out training runs, or go on with them."""
+    """Start or resume training runs."""
     worker = services()
     home, max_tries = worker.settings.places.home, worker.settings.worker.max_attempts
     for run_id in ids:
@@ -34,7 +34,7 @@ def train_embedder(ids: list[UUID]) -> None:
 
 
 def _train_bundle(config: EmbedderConfig, folder: Path, moved: Moved) -> Path:
-    # Imported here: other workers never load torch's optimisers.
+    # Imported here, so that other workers never load torch's optimizers.
     from pinpoint.training import embedder
 
     worker = services()
@@ -52,7 +52,7 @@ def _train_bundle(config: EmbedderConfig, folder: Path, moved: Moved) -> Path:
 
 
 def start() -> None:
-    """Send the jobs of all unfinished runs: their workers may have been lost."""
+    """Send the jobs of all unfinished runs, because their workers may have been lost."""
     worker = services()
     for run in all_runs(worker.settings.places.home):
         if run.state in ("queued", "stopped"):

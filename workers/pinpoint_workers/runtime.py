@@ -1,4 +1,4 @@
-"""What one worker process holds: its services, opened once, and its name on leases."""
+"""State of a worker process: its services, opened once, and its name on leases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def services() -> Services:
 
 @lru_cache(maxsize=1)
 def name() -> str:
-    """Host, process id, boot and start: a name that no other process ever has again."""
+    """Name of this process from host, process id, boot and start time; never reused."""
     return _make_worker_name(os.getpid())
 
 
@@ -35,21 +35,21 @@ def _make_worker_name(pid: int) -> str:
 
 
 def _read_start_time(pid: int) -> str:
-    """When a process was started, in words that stay the same when the clock is set."""
+    """Start time of a process, as text that does not depend on the clock."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        # No Linux, or no such process; psutil says which.
+        # Not Linux, or no such process; psutil distinguishes the two.
         return f"{psutil.Process(pid).create_time():.2f}"
-    # The second field, the command, may hold anything, but ends with the last parenthesis.
+    # The second field, the command, may contain anything, but ends with the last parenthesis.
     return f"{boot[:8]}-{fields.rpartition(')')[2].split()[19]}"
 
 
 def is_alive(worker: str) -> bool:
-    """Whether the process that took a lease still runs.
+    """Whether the process that holds a lease still runs.
 
-    True for other hosts, where only the lease's end can tell.
+    True for other hosts, whose workers are only known to be lost when the lease expires.
     """
     host, _, rest = worker.partition("/")
     pid, _, _ = rest.partition("/")
@@ -62,7 +62,7 @@ def is_alive(worker: str) -> bool:
 
 
 def keep_sums(sums: Mapping[str, float]) -> None:
-    """Leave numbers for `/metrics`; a job is not worth less because they could not be kept."""
+    """Store numbers for `/metrics`; a failure to store them does not fail the job."""
     try:
         services().upkeep.add(sums)
     except Unavailable as error:
@@ -70,7 +70,7 @@ def keep_sums(sums: Mapping[str, float]) -> None:
 
 
 def start() -> None:
-    """Open the weights before the first job, and free what a killed predecessor held."""
+    """Load the weights before the first job, and release leases of killed workers."""
     opened = services()
     opened.ensure_index()
     ledger = opened.ingest_parts().ledger
@@ -80,7 +80,7 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Free this worker's leases and close its services."""
+    """Release this worker's leases and close its services."""
     opened = services()
     if opened.ledger is not None:
         opened.ledger.release(name())

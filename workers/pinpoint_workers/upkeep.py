@@ -1,4 +1,4 @@
-"""Jobs that beat sends: look for lost work, compare index and PostgreSQL."""
+"""Periodic jobs: recover lost work, compare index and PostgreSQL, delete leftovers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pinpoint_workers.runtime import is_alive, services
 _log = logs.get(__name__)
 
 _MAX_REEMBEDDED: Final = 512
-"""Images encoded again in one job, at most."""
+"""Maximum number of images encoded again in one job."""
 
 
 @job
 def sweep_lost(_ids: list[UUID]) -> None:
-    """Send again what a crash left behind."""
+    """Resend work that a crash has lost."""
     worker = services()
     worker.ensure_index()
     swept = sweep(
@@ -53,7 +53,7 @@ def sweep_lost(_ids: list[UUID]) -> None:
 
 @job
 def reconcile_index(_ids: list[UUID]) -> None:
-    """Compare PostgreSQL with the index and mend the drift."""
+    """Compare PostgreSQL with the index and repair the drift."""
     worker = services()
     worker.ensure_index()
     failures = Failures()
@@ -79,18 +79,19 @@ def reconcile_index(_ids: list[UUID]) -> None:
 
 
 def _reembed_missing(worker: Services) -> None:
-    """Encode what has no vectors under the contract of the index.
+    """Encode images that have no vectors of the index's contract.
 
-    Usually that is nothing: `pinpoint bundles use` leaves only what it was told to, but it may have
-    been killed while the index was switched.
+    Usually there are none: `pinpoint bundles use` leaves only images that it was allowed to leave,
+    but it may have been killed during the switch.
     """
     if worker.backlog is None:
         raise RuntimeError("a worker has the owner's role")
     contract = worker.encoder.contract
-    # What a batch is at has its uploaded file still, which may be more than what is kept of it.
+    # Images of an unfinished batch are excluded: their uploaded file may be more than the original
+    # that is kept.
     ids = worker.backlog.missing(contract.digest, contract.dims, under_way=False)
     if ids:
-        # By chance, so that those that cannot be reached do not stand in the others' way for ever.
+        # A random sample, so that unreachable images do not block the others forever.
         sample = random.sample(ids, min(len(ids), _MAX_REEMBEDDED))
         report = reembed_images(sample, worker.ingest_parts(), worker.backlog)
         _log.warning("images lacked vectors", images=len(ids), encoded=report.done)
@@ -98,7 +99,7 @@ def _reembed_missing(worker: Services) -> None:
 
 @job
 def prune_remains(_ids: list[UUID]) -> None:
-    """Remove blobs without a row, old audit rows and what is left of erased organisations."""
+    """Delete blobs without a row, old audit rows and remaining data of erased organizations."""
     worker = services()
     if worker.closing is None:
         raise RuntimeError("a worker has the owner's role")

@@ -1,4 +1,4 @@
-"""Brings the stack of one home up, takes it down, and says how it is."""
+"""Starts and stops the stack of one home, and reports its status."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A process of a home that no supervisor watches.
+    """A process of a home without a supervisor.
 
     Args:
         pid: Process id.
-        name: The stack's name for it, or that of its program.
+        name: Name of the stack's program, else the process name.
     """
 
     pid: int
@@ -56,20 +56,21 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """How the stack of one home is.
+    """Status of the stack of one home.
 
     Args:
-        state: `up`: every process runs and the API says it is ready. `degraded`: some do not.
-            `orphaned`: processes run without their supervisor. `down`: nothing runs.
-        home: The home's path.
+        state: `up`: every process runs and the API is ready. `degraded`: some do not run, or the
+            API is not ready. `orphaned`: processes run without their supervisor. `down`: no
+            process runs.
+        home: Path of the home.
         api_url: Base URL of the API, also while it is down.
-        api_ready: What `/health/ready` says.
+        api_ready: Whether `/health/ready` succeeds.
         supervisor_pid: Process id of supervisord.
-        started_at: When it was started.
-        processes: One entry for each process; the learner's once it was started.
+        started_at: Start time of supervisord.
+        processes: One entry per process; the training worker's only after it was started.
         external: Services used instead of embedded ones: `database`, `broker`, `index`.
         pgdata: Data directory of the embedded PostgreSQL.
-        orphans: Processes of this home that no supervisor watches, without those below them;
+        orphans: Processes of this home without a supervisor, excluding their child processes;
             `pinpoint down` ends them all.
     """
 
@@ -86,14 +87,14 @@ class StackStatus:
 
 
 def up(settings: Settings, say: Say | None = None) -> StackStatus:
-    """Bring the stack up, or leave it as it is if it is up with these settings and this code.
+    """Start the stack; do nothing if it is up with these settings and this code.
 
     Args:
-        settings: Where and with what.
-        say: Told what is being waited for.
+        settings: Settings of the stack.
+        say: Called with progress messages.
 
     Raises:
-        StackError: A part cannot be started; the message names it and its log.
+        StackError: A process cannot be started; the message names it and its log.
         DatabaseUnavailable: The database named by PINPOINT_DATABASE_URL does not answer.
     """
     on_message = say or _ignore_message
@@ -120,7 +121,7 @@ def up(settings: Settings, say: Say | None = None) -> StackStatus:
 
 
 def down(settings: Settings, say: Say | None = None) -> StackStatus:
-    """Take the stack down; afterwards none of its processes is left.
+    """Stop the stack; afterwards none of its processes runs.
 
     Raises:
         StackError: A process could not be ended.
@@ -135,7 +136,7 @@ def down(settings: Settings, say: Say | None = None) -> StackStatus:
 
 
 def status(settings: Settings) -> StackStatus:
-    """How the stack is; changes nothing and needs nothing to be there."""
+    """Read the status of the stack; changes nothing, and the home need not exist."""
     paths = StackPlaces(settings.places.home)
     state, supervisor = read_state(paths), Supervisor(paths)
     base = StackStatus(
@@ -174,10 +175,10 @@ def status(settings: Settings) -> StackStatus:
 
 
 def erase(settings: Settings) -> None:
-    """Remove the stack that is down, with all its data.
+    """Remove a stopped stack with all its data.
 
     Raises:
-        StackError: It is not down.
+        StackError: The stack is not down.
     """
     paths = StackPlaces(settings.places.home)
     if processes.belonging_to(paths):
@@ -191,7 +192,7 @@ def erase(settings: Settings) -> None:
 def _launch_supervisor(
     settings: Settings, paths: StackPlaces, supervisor: Supervisor, before: StackState | None
 ) -> StackState:
-    """Write everything down and start supervisord, which starts nothing yet."""
+    """Write configuration and state, and start supervisord, which starts no program yet."""
     external_services = external(settings)
     if "database" not in external_services:
         server = PostgresServer(paths)
@@ -206,7 +207,7 @@ def _launch_supervisor(
     state = StackState(
         api_host=settings.api.host,
         api_port=port,
-        fingerprint="",  # written when all of it has come up
+        fingerprint="",  # written when the whole stack is up
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         supervisor_pid=supervisor.pid(),
         pids={},
@@ -227,7 +228,7 @@ def _start_all(
     state: StackState,
     on_message: Say,
 ) -> None:
-    """Start what does not run, each when what it needs is ready."""
+    """Start programs that do not run, each after its dependencies are ready."""
     names = [program.name for program in programs(settings, paths)]
     server, broker = PostgresServer(paths), RedisServer(paths)
     for name in ("postgres", "redis"):
@@ -260,17 +261,17 @@ def _start_all(
 def _wait_until_ready(
     paths: StackPlaces, supervisor: Supervisor, name: str, ready: Callable[[], bool]
 ) -> None:
-    """Wait until a program is ready, but not for one that supervisord has given up.
+    """Wait until a program is ready; stop waiting if it keeps failing.
 
     Raises:
-        StackError: It does not become ready.
+        StackError: The program does not become ready.
     """
     until = time.monotonic() + _READY_TIMEOUT_S
     while True:
         current = next(process for process in supervisor.processes() if process.name == name)
         if current.pid is not None and ready():
             return
-        # A program that fails again and again at once need not be waited for to the end.
+        # A program that fails repeatedly at its start will not become ready.
         if current.state in _FAILED_STATES or current.restarts >= 4 or time.monotonic() > until:
             log = paths.logs_dir / f"{name}.log"
             last = log.read_text(encoding="utf-8", errors="replace")[-800:] if log.exists() else ""
@@ -279,10 +280,10 @@ def _wait_until_ready(
 
 
 def _shut_down_stack(paths: StackPlaces, supervisor: Supervisor, on_message: Say) -> None:
-    """End every process of this home, in order where the supervisor still answers.
+    """End every process of this home, in order if the supervisor still answers.
 
     Raises:
-        StackError: One could not be ended.
+        StackError: A process could not be ended.
     """
     if supervisor.answers():
         for names in _STOP_ORDER:
@@ -293,13 +294,13 @@ def _shut_down_stack(paths: StackPlaces, supervisor: Supervisor, on_message: Say
     remaining = processes.belonging_to(paths)
     for process in remaining:
         if process.pid == supervisor.recorded_pid():
-            # It answers nobody, so it would not hear a polite signal either, and would start
-            # again what is stopped below.
+            # A hanging supervisor ignores SIGTERM and would restart the processes that are stopped
+            # below, so it is killed first.
             processes.end([process], 0.0)
     servers = [
         process for process in remaining if processes.process_name(process) in processes.SERVERS
     ]
-    # Clients first: a server waits for them, or they log that it has gone.
+    # Clients first: servers wait for their clients, and clients log a lost server.
     survivors = processes.end(
         [process for process in remaining if process not in servers], _STOP_GRACE_S
     )
@@ -322,7 +323,7 @@ def _is_healthy(url: str) -> bool:
 def _describe_orphans(
     unwatched: Sequence[psutil.Process], state: StackState | None
 ) -> tuple[Orphan, ...]:
-    """The topmost ones; a process below another one ends with it."""
+    """Describe the topmost processes only: a child process ends with its parent."""
     pids, programs_of = {process.pid for process in unwatched}, {} if state is None else state.pids
     names = {pid: name for name, pid in programs_of.items()}
     return tuple(

@@ -1,4 +1,4 @@
-"""Finds PostgreSQL's programs, the user they have to run as, and whether they fit the data."""
+"""Finds PostgreSQL's programs and the user that must run them, and checks their version."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _DEBIAN_SHARE: Final = Path("/usr/share/postgresql")
 def find_binaries(pgdata: Path | None = None) -> Path:
     """Folder with `initdb` and `postgres`.
 
-    Of Debian's, which stand side by side, the one that made `pgdata`; before there is one, the
-    newest that has PostGIS. Else the one on PATH.
+    Debian installs several versions in parallel. The version that created `pgdata` is used; without
+    data, the newest version with PostGIS. Without Debian's folders, the programs on PATH are used.
 
     Raises:
         StackError: There is none, or none that can read `pgdata`.
@@ -45,8 +45,9 @@ def find_binaries(pgdata: Path | None = None) -> Path:
         return folders[max(folders, key=lambda version: (_has_postgis(version), version))]
     if data_version not in folders:
         raise StackError(
-            f"{pgdata} was made by PostgreSQL {data_version}, but here is only {sorted(folders)}; "
-            f"install PostgreSQL {data_version} with PostGIS again, or move the data by pg_dump"
+            f"{pgdata} was created by PostgreSQL {data_version}, but only "
+            f"{sorted(folders)} is installed; install "
+            f"PostgreSQL {data_version} with PostGIS again, or move the data by pg_dump"
         )
     return folders[data_version]
 
@@ -63,7 +64,7 @@ def _read_program_version(folder: Path) -> int:
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"\b(\d+)", out)
     if match is None:
-        raise StackError(f"{folder / 'postgres'} does not say its version: {out!r}")
+        raise StackError(f"{folder / 'postgres'} does not print its version: {out!r}")
     return int(match.group(1))
 
 
@@ -72,7 +73,7 @@ def _has_postgis(version: int) -> bool:
 
 
 def server_account() -> pwd.struct_passwd | None:
-    """The account PostgreSQL has to run as: its own if we are root, else None for ours."""
+    """Account that must run PostgreSQL: `postgres` if we are root, else None for ours."""
     if os.geteuid() != 0:
         return None
     try:

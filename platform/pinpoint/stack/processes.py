@@ -1,8 +1,9 @@
-"""Which processes belong to one stack, and how they are ended for certain.
+"""Finds and ends the processes of one stack.
 
-Nothing is known by its name alone: a process is ours if it carries the stack's marker in its
-environment, or is a server whose working folder is our data directory (PostgreSQL and Redis
-write their title over their environment). Another PostgreSQL or Redis is never touched.
+A name alone does not identify a process. A process belongs to the stack if its environment contains
+the stack's marker, or if it is a server whose working folder is the stack's data directory
+(PostgreSQL and Redis overwrite their environment with a title). Other PostgreSQL or Redis servers
+are never signaled.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """A `preexec_fn` by which the kernel sends the child `number` when its parent dies."""
+    """Make a `preexec_fn`: the kernel sends signal `number` to the child when its parent dies."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def set_death_signal() -> None:
@@ -38,22 +39,22 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends.
+    """Let the kernel kill this process when the thread that started it ends.
 
     Args:
-        parent: Process id of who started it.
+        parent: Process id of the parent.
 
     Raises:
-        SystemExit: That one is gone already.
+        SystemExit: The parent has ended already.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
-        raise SystemExit(f"process {parent}, which started this one, is gone")
+        raise SystemExit(f"process {parent}, which started this one, has ended")
 
 
 def belonging_to(paths: StackPlaces) -> list[psutil.Process]:
-    """All live processes of the stack, the caller and its ancestors left out."""
+    """All live processes of the stack, except the caller and its ancestors."""
     home = str(paths.home.resolve())
     folders = {paths.pgdata.resolve(), paths.redis_dir.resolve()}
     excluded = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
@@ -65,11 +66,11 @@ def belonging_to(paths: StackPlaces) -> list[psutil.Process]:
 
 
 def unsupervised(paths: StackPlaces, supervisor_pid: int) -> list[psutil.Process]:
-    """Live processes of the stack that are neither its supervisor nor below it.
+    """Live processes of the stack that are neither its supervisor nor descendants of it.
 
     Args:
-        places: Whose.
-        supervisor_pid: Of the supervisor that answers.
+        paths: Paths of the stack.
+        supervisor_pid: Process id of the supervisor.
     """
     try:
         children = psutil.Process(supervisor_pid).children(recursive=True)
@@ -77,7 +78,7 @@ def unsupervised(paths: StackPlaces, supervisor_pid: int) -> list[psutil.Process
         return []
     watched = {supervisor_pid, *(process.pid for process in children)}
     unwatched = [process for process in belonging_to(paths) if process.pid not in watched]
-    # One that was started between the two looks is no orphan: its parent is watched.
+    # A process started between the two calls is not an orphan: its parent is supervised.
     return [process for process in unwatched if not _has_parent_in(process, watched)]
 
 
@@ -98,14 +99,14 @@ def _belongs_to_stack(process: psutil.Process, home: str, folders: set[Path]) ->
             return True
         return process.name() in SERVERS and Path(process.cwd()) in folders
     except (psutil.NoSuchProcess, psutil.AccessDenied):
-        # Gone meanwhile, or another user's: as an ordinary user none of ours is unreadable.
+        # The process has ended or belongs to another user; processes of the stack are readable.
         return False
 
 
 def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
-    """Ask processes to end, force those that have not after `grace_s`; returns survivors.
+    """Terminate processes, kill those left after `grace_s` seconds, and return survivors.
 
-    A `psutil.Process` carries its start time, so a reused id is never signalled.
+    A `psutil.Process` contains its start time, so a reused process id is never signaled.
     """
     targets = list(processes)
     for process in targets:
@@ -120,7 +121,7 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Proc
 
 
 def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Wait until processes have ended by themselves; returns those that have not."""
+    """Wait until processes have ended; return those that have not."""
     until = time.monotonic() + timeout_s
     remaining = [process for process in processes if _is_alive(process)]
     while remaining and time.monotonic() < until:
@@ -130,7 +131,7 @@ def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psu
 
 
 def process_name(process: psutil.Process) -> str:
-    """The name of a process, or an empty text if it has just ended."""
+    """Name of a process, or an empty string if it has just ended."""
     try:
         return str(process.name())
     except psutil.NoSuchProcess:

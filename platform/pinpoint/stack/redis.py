@@ -1,4 +1,4 @@
-"""A private Redis as the broker: one Unix socket, no TCP, nothing evicted, every write kept."""
+"""A private Redis as the broker: one Unix socket, no TCP, no eviction, every write persisted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RedisServer:
     """The private server of one home.
 
     Args:
-        places: Where it lives.
+        paths: Paths of the stack.
     """
 
     def __init__(self, paths: StackPlaces) -> None:
@@ -63,10 +63,10 @@ class RedisServer:
         (folder / "redis.conf").write_text(text, encoding="utf-8")
 
     def start(self, timeout_s: float = 15.0) -> None:
-        """Run the server as a child that cannot outlive this process, until it is ready.
+        """Start the server as a child that ends with this process, and wait until it is ready.
 
         Raises:
-            StackError: It ended or did not answer in time; its log is named.
+            StackError: It ended or did not answer in time; the message names its log.
         """
         self.initialize()
         log = self._paths.logs_dir / "redis.log"
@@ -89,7 +89,7 @@ class RedisServer:
             time.sleep(0.05)
 
     def stop(self, grace_s: float = 10.0) -> None:
-        """End the child that `start` made, by force if it does not go."""
+        """End the child process of `start`, by force after `grace_s` seconds."""
         if self._process is None:
             return
         self._process.terminate()
@@ -101,7 +101,7 @@ class RedisServer:
         self._process = None
 
     def ready(self) -> bool:
-        """Whether it answers and has loaded its data."""
+        """Whether the server answers and has loaded its data."""
         try:
             with self._open_client() as client:
                 return bool(client.ping())
@@ -109,7 +109,7 @@ class RedisServer:
             return False
 
     def consumers(self) -> int:
-        """How many clients wait for a job; a Celery worker is one once it is ready."""
+        """Number of clients that wait for a job; a ready Celery worker is one."""
         try:
             with self._open_client() as client:
                 return sum(
@@ -120,7 +120,7 @@ class RedisServer:
             return 0
 
     def flush(self) -> None:
-        """Forget everything: all jobs, in all databases."""
+        """Delete all jobs in all databases."""
         with self._open_client() as client:
             client.flushall()
 

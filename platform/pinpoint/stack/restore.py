@@ -1,8 +1,8 @@
-"""Restore: a backup becomes the stack's database, blobs and bundles, and the index is built anew.
+"""Restores database, blobs and bundles of a stack from a backup, and rebuilds the index.
 
-Everything is checked before anything is touched. Then the order is such that a crash leaves a
-whole stack: blobs are added first (one too many hurts nobody), the database is replaced in one
-transaction, and only then goes what the new rows do not name.
+The whole backup is checked before anything is changed. The order of the steps keeps the stack
+consistent after a crash: blobs are added first (an extra blob is harmless), the database is
+replaced in one transaction, and only then blobs without a row are deleted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,17 +29,15 @@ from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.programs import environment, external
 from pinpoint.store.vectors_payload import new_build
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What a restore did.
+    """Report of a restore.
 
     Args:
-        manifest: Of the backup.
-        counts: Rows of each table, after migrations.
-        index_built: Whether the embedded index was built; that of a Qdrant server is not.
+        manifest: Manifest of the backup.
+        counts: Number of rows by table, after migrations.
+        index_built: Whether the embedded index was built; a Qdrant server's index is not.
     """
 
     manifest: Manifest
@@ -47,20 +45,20 @@ class Restored:
     index_built: bool
 
 
-def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Restored:
-    """Put a backup in the place of what the stack holds.
+def restore(settings: Settings, path: Path, *, replace: bool, say: lifecycle.Say) -> Restored:
+    """Replace the content of the stack by a backup.
 
     Args:
-        settings: Of the stack, which may be up, down, or not there yet.
+        settings: Settings of the stack, which may be up, down, or not exist yet.
         path: The backup.
-        replace: Also if the stack holds something, which is lost.
-        say: Told what is being done.
+        replace: Replace a stack that is not empty; its content is lost.
+        say: Called with progress messages.
 
     Raises:
-        BadRequest: The backup is not whole, or not one of ours.
-        BadBundle: Its vectors are of another bundle than the settings name.
-        Conflict: The stack is not empty, or processes elsewhere use its database.
-        StackError: Its schema is newer than this code, or a part failed; the message says which.
+        BadRequest: The backup is incomplete or not a Pinpoint backup.
+        BadBundle: Another bundle than the configured one produced its vectors.
+        Conflict: The stack is not empty, or other clients use its database.
+        StackError: Its schema is newer than this code, or a step failed; the message names it.
     """
     paths = StackPlaces(settings.places.home)
     reader = Reading(path.expanduser().absolute())
@@ -92,13 +90,13 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Resto
 
 
 def check(
-    settings: Settings, paths: StackPlaces, reader: Reading, say: Say
+    settings: Settings, paths: StackPlaces, reader: Reading, say: lifecycle.Say
 ) -> tuple[Manifest, dict[str, str]]:
-    """Read the manifest and every byte of a backup; changes nothing.
+    """Read and check the whole backup; changes nothing.
 
     Raises:
         BadRequest: A digest differs, or a file is missing.
-        BadBundle: Its vectors are of another bundle than the settings name.
+        BadBundle: Another bundle than the configured one produced its vectors.
         StackError: Its schema is newer than this code.
     """
     manifest = Manifest.parse(reader.text(archive.MANIFEST))
@@ -109,7 +107,7 @@ def check(
         )
     with reader.open(archive.SUMS) as file:
         if archive.sha256_of(file) != manifest.sums_sha256:
-            raise BadRequest(f"{archive.SUMS} is not the one the manifest names: not whole")
+            raise BadRequest(f"{archive.SUMS} differs from the manifest: the backup is incomplete")
     digests = reader.sums()
     say(f"checking {len(digests)} files")
     for name, digest in digests.items():
@@ -129,7 +127,7 @@ def _require_matching_bundle(
     manifest: Manifest,
     digests: Mapping[str, str],
 ) -> None:
-    """The configured bundle, here or in the backup, must be the one whose vectors the rows hold."""
+    """Check that the configured bundle, on disk or in the backup, produced the vectors."""
     name = settings.encoder.bundle
     contract_file = f"bundles/{name}/{CONTRACT_FILE}"
     advice = f"set PINPOINT_BUNDLE to {manifest.bundle}"
@@ -155,8 +153,8 @@ def _require_empty_stack(settings: Settings, paths: StackPlaces) -> None:
             has_data = dumps.in_use(url)
     if has_data:
         raise Conflict(
-            f"the stack of {paths.home} is not empty; `--replace` puts the backup in its place, "
-            "and what it holds is lost"
+            f"the stack of {paths.home} is not empty; `--replace` replaces its content by the "
+            "backup, and the content is lost"
         )
 
 
@@ -168,13 +166,13 @@ def _replace_data(
     manifest: Manifest,
     *,
     replace: bool,
-    say: Say,
+    say: lifecycle.Say,
 ) -> dict[str, int]:
-    """Everything that changes something; nothing of the stack runs but its PostgreSQL."""
+    """Execute all changes; only the stack's PostgreSQL runs meanwhile."""
     with reachable(settings, paths, alone=True) as (url, pgdata):
         if not replace and dumps.in_use(url):
-            raise Conflict("somebody has put something into the stack meanwhile")
-        migrate.upgrade(url)  # extension and roles, and whether we may
+            raise Conflict("rows were added to the stack during the restore")
+        migrate.upgrade(url)  # creates extension and roles, and checks the rights
         installation = dumps.installation_of(url)
         _unpack_files(reader, paths, digests, say)
         say("replacing the database")
@@ -202,9 +200,9 @@ def _replace_data(
 
 
 def _unpack_files(
-    reader: Reading, paths: StackPlaces, digests: Mapping[str, str], say: Say
+    reader: Reading, paths: StackPlaces, digests: Mapping[str, str], say: lifecycle.Say
 ) -> None:
-    """Add blobs and bundles; what is there under a blob's name is that blob."""
+    """Add blobs and bundles; an existing file with a blob's name is the same blob."""
     num_files = 0
     for name, digest in digests.items():
         top_folder, _, relative = name.partition("/")
@@ -226,7 +224,7 @@ def _delete_unlisted_blobs(paths: StackPlaces, digests: Mapping[str, str]) -> No
 
 
 def _build_index(settings: Settings, paths: StackPlaces) -> None:
-    """Build the embedded index before anybody is served, as `index rebuild` does."""
+    """Build the embedded index, as `index rebuild` does, while the stack is down."""
     shutil.rmtree(paths.index_dir, ignore_errors=True)
     builds, name = Builds(paths.index_dir), new_build()
     command = [sys.executable, "-P", "-m", "pinpoint.stack.index_build"]

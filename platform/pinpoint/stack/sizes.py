@@ -1,4 +1,4 @@
-"""How much disk the parts of a home take."""
+"""Disk use of the parts of a home."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from pinpoint.stack.places import StackPlaces
 
 _CHECK_EVERY: Final = 256
-"""Files between two looks at the clock."""
+"""Number of files between two checks of the time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class PartSize:
         part: `postgres`, `index`, `blobs` …, `other` for the rest of the home.
         path: Its folder.
         bytes: Allocated bytes of its files.
-        whole: False where the time was up before everything was counted.
+        whole: False if the time limit ended the count early.
     """
 
     part: str
@@ -32,11 +32,11 @@ class PartSize:
 
 
 def measure_home(paths: StackPlaces, limit_s: float | None = None) -> tuple[PartSize, ...]:
-    """The parts of a home that exist, with what they take on disk.
+    """Measure the disk use of the existing parts of a home.
 
     Args:
-        places: Whose.
-        limit_s: Longest time over all parts, in seconds; without it everything is counted.
+        paths: Paths of the stack.
+        limit_s: Time limit over all parts, seconds; None counts everything.
     """
     deadline = None if limit_s is None else time.monotonic() + limit_s
     parts = {
@@ -55,14 +55,14 @@ def measure_home(paths: StackPlaces, limit_s: float | None = None) -> tuple[Part
 def _measure_folder(
     part: str, folder: Path, without: tuple[Path, ...], deadline: float | None
 ) -> PartSize:
-    """Add up a folder; folders in `without` and what vanishes meanwhile do not count."""
+    """Sum up a folder; folders in `without` and files that disappear are not counted."""
     total, num_entries, whole = 0, 0, True
     excluded, open_folders = {str(path) for path in without}, [str(folder)]
     while open_folders:
         try:
             entries = list(os.scandir(open_folders.pop()))
         except OSError:
-            continue  # removed meanwhile, or another user's
+            continue  # removed, or owned by another user
         for entry in entries:
             num_entries += 1
             try:

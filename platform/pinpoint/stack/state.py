@@ -1,4 +1,4 @@
-"""What `up` wrote down in the home: where the API is, what was started, and the operator's key."""
+"""Records of `up` in the home: API address, started processes, and the operator's key."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class StackState:
 
     Args:
         api_host: Address the API listens on.
-        api_port: Port the API listens on; kept from one `up` to the next.
+        api_port: Port the API listens on; the next `up` reuses it.
         fingerprint: Hash of the settings and the code the stack runs with.
-        started_at: When supervisord was started, ISO 8601 in UTC; empty while it is down.
-        supervisor_pid: Its process id, 0 while it is down.
-        pids: Process id of each program when `up` was done.
-        pgdata: Data directory of the embedded PostgreSQL; empty with another database.
-        versions: Of the programs that were started.
+        started_at: Start time of supervisord, ISO 8601 in UTC; empty while it is down.
+        supervisor_pid: Process id of supervisord, 0 while it is down.
+        pids: Process id of each program at the end of `up`.
+        pgdata: Data directory of the embedded PostgreSQL; empty with an external database.
+        versions: Versions of the started programs.
         external: Services that are not embedded: `database`, `broker`, `index`.
-        settings: The settings it runs with, by variable; secrets as keyed hashes.
-        code: Hash of the code and the Python it runs with.
+        settings: Settings of the running stack, by variable; secrets as keyed hashes.
+        code: Hash of the code and the Python of the running stack.
     """
 
     api_host: str
@@ -61,10 +61,10 @@ class StackState:
 
 
 def read_state(paths: StackPlaces) -> StackState | None:
-    """The last `up`'s record, or None if there never was one or it cannot be read."""
+    """Record of the last `up`, or None if it is missing or unreadable."""
     try:
         loaded = json.loads(paths.state_file.read_text(encoding="utf-8"))
-        # A field with a default is missing in the file of an older version.
+        # The file of an older version may lack fields with a default.
         present = [
             state_field
             for state_field in fields(StackState)
@@ -72,7 +72,7 @@ def read_state(paths: StackPlaces) -> StackState | None:
         ]
         return StackState(**{state_field.name: loaded[state_field.name] for state_field in present})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # Everything in it can be worked out again, so a damaged file is as good as none.
+        # Its content can be determined again, so a damaged file counts as missing.
         return None
 
 
@@ -81,7 +81,7 @@ def _is_required(state_field: Field[Any]) -> bool:
 
 
 def write_state(paths: StackPlaces, state: StackState) -> None:
-    """Replace the record in one step."""
+    """Replace the record atomically."""
     text = json.dumps({**asdict(state), "api_url": state.api_url}, indent=2, sort_keys=True)
     draft = paths.state_file.with_suffix(".new")
     draft.write_text(text + "\n", encoding="utf-8")
@@ -89,7 +89,7 @@ def write_state(paths: StackPlaces, state: StackState) -> None:
 
 
 def operator_key(paths: StackPlaces) -> str:
-    """The secret of this stack's operator, made on first use; only its user can read it."""
+    """Secret key of this stack's operator, created on first use and readable only by its user."""
     path = paths.operator_key_file
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -102,9 +102,9 @@ def operator_key(paths: StackPlaces) -> str:
 
 
 def proof(key: str, nonce: str, port: int) -> str:
-    """What only an API that knows the operator's key can answer to `nonce`.
+    """Response to `nonce` that only an API with the operator's key can compute.
 
-    The port is in it, so that whoever listens in its place cannot pass the question on to it.
+    It covers the port, so that another process on that port cannot relay the challenge to the API.
     """
     message = f"pinpoint-live\n{port}\n{nonce}"
     return hmac.new(key.encode(), message.encode(), "sha256").hexdigest()
@@ -112,7 +112,7 @@ def proof(key: str, nonce: str, port: int) -> str:
 
 @contextmanager
 def stack_lock(path: Path) -> Iterator[None]:
-    """Hold the home's lock; the kernel gives it back when the holder dies.
+    """Hold the lock of the home; the kernel releases it when the holder ends.
 
     Raises:
         StackError: Another `up` or `down` holds it for too long.
@@ -131,15 +131,15 @@ def stack_lock(path: Path) -> Iterator[None]:
 
 
 def choose_port(host: str, requested: int, last_port: int | None) -> int:
-    """The port to listen on: the one asked for, else the last one, else a free one.
+    """Port to listen on: the requested one, else the last one if free, else any free one.
 
     Raises:
-        StackError: The port that was asked for is taken.
+        StackError: The requested port is in use.
     """
     if requested:
         if not _is_port_free(host, requested):
             raise StackError(
-                f"{host}:{requested} is in use or not ours to listen on; set PINPOINT_API_PORT "
+                f"{host}:{requested} is in use or not permitted; set PINPOINT_API_PORT "
                 "to another port, or to 0 for a free one"
             )
         return requested

@@ -1,4 +1,4 @@
-"""supervisord over one stack: its generated configuration, its start, and its XML-RPC socket."""
+"""Client of a stack's supervisord: generated configuration, start, and XML-RPC calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pinpoint.stack.places import StackPlaces
 
 _RPC_TIMEOUT_S: Final = 5.0
 GONE: Final = (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError)
-"""What a call raises when the daemon is not there, or leaves in the middle of it or its answer."""
+"""Exceptions of a call if the daemon is not running, or ends during the call."""
 _LOG_LINE: Final = re.compile(
     r"^(?P<at>[-\d]+ [:\d]+),\d+ \w+ (?P<what>spawned|exited|gave up|spawnerr): '?(?P<rest>.*)$"
 )
@@ -54,7 +54,7 @@ directory=/
 autostart=false
 autorestart=true
 startsecs={start_s}
-; Nothing is given up: tries grow apart by a second each, to a minute and a half in an hour.
+; Starts are retried without end: each wait is a second longer, 90 seconds after an hour.
 startretries=1000
 stopsignal={stop_signal}
 stopwaitsecs={stop_wait_s}
@@ -71,12 +71,12 @@ class Program:
     """One process of the stack.
 
     Args:
-        name: Its name in status and logs.
+        name: Name in status and logs.
         command: Command line of the foreground process.
-        user: System user to run as; None for ours.
-        start_s: An exit before this is a failed start, tried again ever more slowly.
-        stop_signal: Name of the signal that asks it to end.
-        stop_wait_s: It is killed if it has not ended after this.
+        user: System user to run as; None for the current user.
+        start_s: An exit within this time is a failed start, seconds; retries slow down.
+        stop_signal: Name of the stop signal.
+        stop_wait_s: Time after the stop signal before the process is killed, seconds.
     """
 
     name: str
@@ -89,15 +89,15 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """How one process is.
+    """Status of one process.
 
     Args:
-        name: Which.
-        state: supervisord's word in lower case: running, starting, backoff, stopped, fatal …
-        pid: Process id while it lives.
-        since: When the present process was started.
-        restarts: How often it was started again since `up`.
-        last_exit: When and why it last ended unasked, in words.
+        name: Name of the program.
+        state: supervisord's state in lower case: running, starting, backoff, stopped, fatal …
+        pid: Process id while it runs.
+        since: Start time of the current process.
+        restarts: Number of restarts since `up`.
+        last_exit: Time and reason of the last unexpected exit, as text.
     """
 
     name: str
@@ -112,14 +112,14 @@ class Supervisor:
     """Client of one stack's supervisord.
 
     Args:
-        places: Whose.
+        paths: Paths of the stack.
     """
 
     def __init__(self, paths: StackPlaces) -> None:
         self._paths = paths
 
     def configure(self, programs: Iterable[Program]) -> None:
-        """Write the configuration."""
+        """Write the configuration of supervisord."""
         logs, root = self._paths.logs_dir, os.geteuid() == 0
         text = _CONFIG_HEAD.format(
             paths=self._paths, log=self.log_file, user="user=root\n" if root else ""
@@ -139,11 +139,11 @@ class Supervisor:
 
     @property
     def log_file(self) -> Path:
-        """Its own log: every start and exit since the last `up`."""
+        """Log of supervisord: every start and exit since the last `up`."""
         return self._paths.logs_dir / "supervisord.log"
 
     def launch(self, environment: Mapping[str, str], timeout_s: float = 15.0) -> None:
-        """Start the daemon with this environment, which all programs inherit.
+        """Start the daemon with an environment that all programs inherit.
 
         Raises:
             StackError: It did not start.
@@ -170,14 +170,14 @@ class Supervisor:
             time.sleep(0.02)
 
     def answers(self) -> bool:
-        """Whether the daemon is there and well."""
+        """Whether the daemon answers and is in state RUNNING."""
         try:
             return bool(self._call_rpc("getState")["statename"] == "RUNNING")
         except GONE:
             return False
 
     def start(self, name: str) -> None:
-        """Start a program unless it runs; does not wait."""
+        """Start a program unless it runs, without waiting."""
         try:
             self._call_rpc("startProcess", name, False)
         except xmlrpc.client.Fault as fault:
@@ -185,7 +185,7 @@ class Supervisor:
                 raise StackError(f"{name} cannot be started: {fault.faultString}") from fault
 
     def stop(self, names: Iterable[str], timeout_s: float) -> None:
-        """Stop programs together and wait until they are; supervisord kills the slow ones."""
+        """Stop programs in parallel and wait for their end; supervisord kills slow ones."""
         requested = set(names)
         for name in requested:
             try:
@@ -203,7 +203,7 @@ class Supervisor:
             time.sleep(0.05)
 
     def shutdown(self) -> None:
-        """End the daemon."""
+        """Shut the daemon down."""
         self._call_rpc("shutdown")
 
     def pid(self) -> int:
@@ -211,16 +211,16 @@ class Supervisor:
         return int(self._call_rpc("getPID"))
 
     def recorded_pid(self) -> int | None:
-        """What its pid file says, true or not."""
+        """Process id in the pid file, which may be outdated."""
         try:
             return int(self._paths.supervisor_pidfile.read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return None
 
     def processes(self) -> tuple[ProcessStatus, ...]:
-        """How every program is, in the order of the configuration."""
+        """Status of every program, in the order of the configuration."""
         infos = self._call_rpc("getAllProcessInfo")
-        # Read after the question, or a start between the two would be shown but not counted.
+        # The log is read after the call; else a start in between would not be counted.
         spawned, exits = self._read_history()
         order = [
             line.removeprefix("[program:").rstrip("]\n")
@@ -241,7 +241,7 @@ class Supervisor:
         return tuple(sorted(statuses, key=lambda status: order.index(status.name)))
 
     def _read_history(self) -> tuple[dict[str, int], dict[str, str]]:
-        """Starts and last exit of each program; supervisord itself keeps no count."""
+        """Number of starts and last exit by program; supervisord does not count them."""
         spawned: dict[str, int] = {}
         exits: dict[str, str] = {}
         if not self.log_file.exists():
@@ -274,7 +274,7 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._connection: Any
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        # Kept where the base class looks for what it has to close.
+        # Stored in the attribute whose connection the base class closes.
         connection = _UnixConnection(self._path)
         self._connection = (host, connection)
         return connection
