@@ -81,7 +81,7 @@ class Manifest:
         if manifest.format != FORMAT:
             raise BadRequest(
                 f"the backup has format {manifest.format}, this version reads {FORMAT}: "
-                "restore it with the version that made it"
+                "restore it with the version that wrote it"
             )
         return manifest
 

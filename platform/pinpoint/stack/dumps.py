@@ -1,7 +1,7 @@
 """Dumps and restores the database with `pg_dump`, `pg_restore` and `psql`.
 
 Works with the private server and with the server of PINPOINT_DATABASE_URL. Only the schemas
-`pinpoint` and `tenant` are changed, and the role only needs to own them.
+`pinpoint` and `tenant` are changed, and the role only has to own them.
 """
 
 from __future__ import annotations

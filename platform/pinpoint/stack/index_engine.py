@@ -112,7 +112,7 @@ class Engine:
         # A live process is killed too: its next frame could be the answer to this request.
         self.kill()
         return IndexUnavailable(
-            "the engine of the index has ended; the owner starts another one, its log says more"
+            "the engine of the index has ended; the owner restarts it; see the owner's log"
         )
 
     def status(self) -> int | None:

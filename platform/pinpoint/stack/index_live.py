@@ -78,10 +78,10 @@ class LiveIndex:
             engine = None if name is None else Engine(self._builds.path(name), self._engine_ended)
             if engine is not None and not EngineIndex(engine.exchange).info().ready:
                 engine.kill()
-                raise IndexUnavailable(f"build {name} is gone; run `pinpoint index rebuild`")
+                raise IndexUnavailable(f"build {name} is missing; run `pinpoint index rebuild`")
         except (IndexUnavailable, OSError) as error:
             logs.get(__name__).error("index.load_failed", detail=str(error))
-            self._not_ready_reason = "its folder cannot be read; the owner's log says why"
+            self._not_ready_reason = "its folder cannot be read; see the owner's log"
             if isinstance(error, IndexUnavailable):
                 self._not_ready_reason = error.message
             self._load_failed = True
@@ -91,7 +91,7 @@ class LiveIndex:
                 self._set_engine(engine)
                 self._load_failed = False
                 self._not_ready_reason = (
-                    "there is no index yet; it is made when the bundle is known"
+                    "there is no index yet; it is created when the bundle is known"
                 )
             elif engine is not None:
                 engine.kill()
@@ -104,7 +104,7 @@ class LiveIndex:
             self._set_engine(None)
             self._load_failed = True
             self._not_ready_reason = (
-                f"its engine ended with status {engine.status()}; another one starts"
+                f"its engine ended with status {engine.status()} and is restarting"
             )
         logs.get(__name__).error("index.engine_ended", status=engine.status())
         if time.monotonic() - self._replaced_at > SOON_S:

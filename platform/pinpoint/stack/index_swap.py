@@ -155,8 +155,8 @@ class OwnedIndex(LiveIndex):
         if status != 0 or self._builds.current() != name:
             raise StackError(
                 self._progress["error"]
-                or f"the process that builds the index ended with status {status}; the owner's "
-                "log says why"
+                or f"the process that builds the index ended with status {status}; see the "
+                "owner's log"
             )
 
     def _handle_messages(self, link: Connection, name: str) -> None:

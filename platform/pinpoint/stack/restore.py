@@ -141,12 +141,12 @@ def _require_matching_bundle(
     if public_contract(contract, settings.media.rendition_px).digest != manifest.contract:
         raise BadBundle(
             f"the backup's vectors are of bundle {manifest.bundle!r}, not of {name!r} as it is "
-            f"configured: {advice}, and PINPOINT_MEDIA_RENDITION_PX to what it was"
+            f"configured: {advice}, and PINPOINT_MEDIA_RENDITION_PX to its value at the backup"
         )
 
 
 def _require_empty_stack(settings: Settings, paths: StackPlaces) -> None:
-    """Raise `Conflict` if the stack holds anything."""
+    """Raise `Conflict` if the stack contains blobs or rows of users."""
     has_data = any(paths.blobs_dir.glob("*/*/*"))
     if not has_data and (settings.places.database_url or paths.pgdata.exists()):
         with reachable(settings, paths) as (url, _):
@@ -186,7 +186,9 @@ def _replace_data(
         with dumps.connected(url) as connection:
             restored_counts = dumps.counts_of(connection)
         if restored_counts != manifest.counts:
-            raise StackError(f"the database holds {restored_counts}, the backup {manifest.counts}")
+            raise StackError(
+                f"row counts differ: database {restored_counts}, backup {manifest.counts}"
+            )
         say("migrating the database")
         migrate.upgrade(url)
         dumps.set_installation(url, installation)
