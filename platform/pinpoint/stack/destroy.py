@@ -60,13 +60,13 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
     if home.resolve() in (Path("/"), Path.home().resolve()):
         raise StackError(f"{home} holds more than a Pinpoint home; nothing was removed")
     own_bundles = paths.bundles_dir.is_dir() and any(paths.bundles_dir.iterdir())
-    kept = {paths.bundles_dir} if keep_bundles and own_bundles else set()
+    kept_folders = {paths.bundles_dir} if keep_bundles and own_bundles else set()
     foreign = set() if owns_cluster(paths) else {paths.cluster_dir}
-    excluded, state = {str(path) for path in kept | foreign}, read_state(paths)
+    excluded, state = {str(path) for path in kept_folders | foreign}, read_state(paths)
     return DestroyPlan(
         home=str(home),
         parts=tuple(part for part in measure_home(paths) if part.path not in excluded),
-        kept=tuple(str(path) for path in kept),
+        kept=tuple(str(path) for path in kept_folders),
         external=tuple(state.external if state else external(settings)),
     )
 
