@@ -1,4 +1,4 @@
-"""The only wiring: settings in, services out. Embedded where no URL says otherwise."""
+"""Dependency wiring: builds all services from settings, embedded ones where no URL is set."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ T = TypeVar("T")
 
 
 class LazyEncoder:
-    """An encoder that reads its contract at once cheaply and its weights at the first picture.
+    """Encoder that loads its contract on demand and its weights at the first image.
 
-    torch takes seconds to import: commands that never encode must not pay for it.
+    Importing torch takes seconds, which commands that never encode must not spend.
 
     Args:
-        settings: Where bundles lie, and what the encoder computes on.
-        bundle: Another one than the settings name.
+        settings: Settings with the home of bundles and the device.
+        bundle: Bundle to use instead of that of the settings.
     """
 
     def __init__(self, settings: Settings, bundle: str | None = None) -> None:
@@ -73,29 +73,29 @@ class LazyEncoder:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The bundle itself, found whole."""
+        """The bundle."""
         return find_bundle(self._encoder.bundle, self._settings.places.home)
 
     @cached_property
     def contract(self) -> Contract:
-        """What the bundle expects and produces."""
+        """Contract of the bundle: its inputs and outputs."""
         rendition_px = self._settings.media.rendition_px
         return public_contract(self.bundle.contract, rendition_px, self.bundle.calibrations)
 
     @cached_property
-    def _judge(self) -> BundleReranker | None:
+    def _loaded_reranker(self) -> BundleReranker | None:
         from pinpoint.nets.rerankers import open_reranker
 
         return open_reranker(self.bundle, self._settings.search.candidates, self._encoder.device)
 
     @property
     def reranker(self) -> Reranker | None:
-        """What judges candidates of this space, loaded when it is first asked for."""
+        """Reranker of the bundle, loaded at the first access; None if the bundle has none."""
         with self._lock:
-            return self._judge if self.bundle.contract.reranker else None
+            return self._loaded_reranker if self.bundle.contract.reranker else None
 
     @cached_property
-    def _opened(self) -> Embedder:
+    def _loaded_encoder(self) -> Embedder:
         from pinpoint.nets.runtime import open_encoder
 
         return open_encoder(
@@ -103,69 +103,73 @@ class LazyEncoder:
         )
 
     def warm(self) -> None:
-        """Load the weights now; two threads load them once."""
+        """Load the weights; concurrent calls load them only once."""
         with self._lock:
-            _ = self._opened
+            _ = self._loaded_encoder
 
     def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
-        """Pictures in, unit vectors `[B, D]` out."""
+        """Encode images to unit vectors `[B, D]`."""
         self.warm()
-        return self._opened.encode(images, kind)
+        return self._loaded_encoder.encode(images, kind)
 
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
-        """One picture in, one vector `[D]` out."""
+        """Encode one query photo to a vector `[D]`."""
         self.warm()
-        return self._opened.encode_query(image, kind)
+        return self._loaded_encoder.encode_query(image, kind)
 
     def encode_places(self, positions: NDArray[np.float64]) -> Vector:
-        """Positions `[B, 2]` lat, lon in degrees to unit vectors `[B, D]`."""
+        """Encode positions `[B, 2]` (lat, lon in degrees) to unit vectors `[B, D]`."""
         self.warm()
-        return self._opened.encode_places(positions)
+        return self._loaded_encoder.encode_places(positions)
 
     def listed_places(self) -> PlaceList:
-        """The bundle's own places, encoded at the first call."""
+        """Coordinate gallery of the bundle, encoded at the first call."""
         self.warm()
-        return self._opened.listed_places()
+        return self._loaded_encoder.listed_places()
 
 
 class Encoders:
-    """The encoder whose vectors the index holds: it follows the index, not the settings.
+    """Encoder of the contract of the index.
 
-    The bundle of the settings is that of an index which is made afresh.
+    The bundle of the settings is used only for a newly created index.
     """
 
     def __init__(self, settings: Settings, index: VectorIndex) -> None:
         self._settings, self._index = settings, index
         self._lock = threading.Lock()
         self.configured = LazyEncoder(settings)
-        self._live: LazyEncoder | None = None
+        self._live_encoder: LazyEncoder | None = None
 
     @property
     def current(self) -> LazyEncoder:
-        """That of the index when it was last looked at."""
-        return self._live or self.follow()
+        """Encoder of the index as of the last `follow`."""
+        return self._live_encoder or self.follow()
 
     def follow(self) -> LazyEncoder:
-        """Look at the index now.
+        """Read the contract of the index and return its encoder.
 
         Raises:
-            IndexUnavailable: It does not answer.
-            BadBundle: The bundle that it was made with is not here.
+            IndexUnavailable: The index does not answer.
+            BadBundle: The bundle of the index is not installed.
         """
-        wanted = self._index.info().contract
+        contract = self._index.info().contract
         with self._lock:
-            if wanted is None:
-                return self._live or self.configured
-            if self._live is None or self._live.contract.digest != wanted:
-                self._live = encoder_of(wanted, self._settings)
-            return self._live
+            if contract is None:
+                return self._live_encoder or self.configured
+            if self._live_encoder is None or self._live_encoder.contract.digest != contract:
+                self._live_encoder = encoder_of(contract, self._settings)
+            return self._live_encoder
 
 
 def encoder_of(contract: str, settings: Settings) -> LazyEncoder:
-    """The encoder of a contract.
+    """Find the encoder of a contract.
+
+    Args:
+        contract: Contract digest.
+        settings: Settings with the home of bundles.
 
     Raises:
-        BadBundle: Its bundle is not here.
+        BadBundle: Its bundle is not installed.
     """
     home, rendition_px = settings.places.home, settings.media.rendition_px
     name = bundle_of(contract, home, rendition_px, settings.encoder.bundle)
@@ -174,7 +178,7 @@ def encoder_of(contract: str, settings: Settings) -> LazyEncoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything a door needs; close it when the door shuts."""
+    """All services of an entry point, which must close them at its end."""
 
     settings: Settings
     database: CatalogueDatabase
@@ -185,7 +189,7 @@ class Services:
     jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
     ledger: Ledger | None
-    """Only for workers and operators: the API's role cannot reach what it needs."""
+    """Only for workers and operators: the API's role has no access to its tables."""
     points: Points | None
     backlog: Backlog | None
     closing: Closing | None
@@ -195,14 +199,14 @@ class Services:
 
     @property
     def encoder(self) -> LazyEncoder:
-        """The encoder whose vectors the index held when it was last looked at."""
+        """Encoder of the index as of the last read of its contract."""
         return self.encoders.current
 
     def ensure_index(self) -> None:
-        """Make the index for the configured bundle if there is none; else follow it.
+        """Create the index for the configured bundle if there is none; then select its encoder.
 
         Raises:
-            BadBundle: The bundle that the index was made with is not here.
+            BadBundle: The bundle of the index is not installed.
         """
         if self.index.info().contract is None:
             contract = self.encoders.configured.contract
@@ -216,14 +220,14 @@ class Services:
         self.encoders.follow()
 
     def with_live(self, do: Callable[[LazyEncoder], T]) -> T:
-        """Do something with the encoder of the index; once more if it was switched meanwhile."""
+        """Call a function with the encoder of the index; repeat it once after a model switch."""
         try:
             return do(self.encoder)
         except OtherContract:
             return do(self.encoders.follow())
 
     def ingest_parts(self) -> IngestParts:
-        """What the ingest flow works with."""
+        """Components of the ingest flow."""
         if self.ledger is None:
             raise RuntimeError("the API has no ledger")
         return IngestParts(
@@ -236,32 +240,32 @@ class Services:
         )
 
     def close(self) -> None:
-        """Give back connections and end the decoding children."""
+        """Close connections and end the decoder's child processes."""
         self.decoder.close()
         self.jobs.close()
         self.database.close()
 
 
 def build(settings: Settings, role: Role) -> Services:
-    """Plug everything together; opens no connection yet.
+    """Build all services; opens no connection yet.
 
     Args:
-        settings: All groups.
-        role: `api` works as the API's role and sees views only; the others as the owner.
+        settings: All settings.
+        role: `api` uses the API's database role, which sees views only; the others use the owner.
     """
-    places = StackPlaces(settings.places.home)
-    queue = _open_queue(settings, places, role)
-    transactions = _transactions(settings, places, queue, role)
+    paths = StackPlaces(settings.places.home)
+    queue = _open_queue(settings, paths, role)
+    transactions = _open_transactions(settings, paths, queue, role)
     installation = Installation(transactions)
     index = open_index(
         settings.places,
-        places.index_socket,
+        paths.index_socket,
         installation,
         budget_s=settings.api.request_budget_s if role == "api" else None,
     )
     encoders = Encoders(settings, index)
-    owned = role != "api"
-    blobs = FolderBlobs(places.blobs_dir)
+    is_owner = role != "api"
+    blobs = FolderBlobs(paths.blobs_dir)
     return Services(
         settings=settings,
         database=CatalogueDatabase(transactions, settings.worker.chunk),
@@ -277,52 +281,52 @@ def build(settings: Settings, role: Role) -> Services:
             lease_s=settings.worker.lease_s,
             max_attempts=settings.worker.max_attempts,
         )
-        if owned
+        if is_owner
         else None,
-        points=Points(transactions, lambda: encoders.current.contract) if owned else None,
-        backlog=Backlog(transactions) if owned else None,
-        closing=Closing(transactions) if owned else None,
-        gallery=Gallery(transactions, blobs) if owned else None,
+        points=Points(transactions, lambda: encoders.current.contract) if is_owner else None,
+        backlog=Backlog(transactions) if is_owner else None,
+        closing=Closing(transactions) if is_owner else None,
+        gallery=Gallery(transactions, blobs) if is_owner else None,
         upkeep=Upkeep(transactions),
         installation=installation,
     )
 
 
-def _open_queue(settings: Settings, places: StackPlaces, role: Role) -> CeleryQueue | BoundedSender:
-    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
+def _open_queue(settings: Settings, paths: StackPlaces, role: Role) -> CeleryQueue | BoundedSender:
+    queue = CeleryQueue(settings.places.broker_url or paths.broker_url)
     if role != "api":
         return queue
     return BoundedSender(queue, CircuitBreaker(refuse_broker, is_broker_failure))
 
 
 def open_point_source(contract: str | None = None) -> Points:
-    """The point source of this environment; what the index builder's child process calls.
+    """Open the point source of this environment; the index builder's child process calls it.
 
     Args:
-        contract: Digest of the contract wanted; None for that of the settings' bundle.
+        contract: Contract digest; None for that of the settings' bundle.
 
     Raises:
-        BadBundle: There is no bundle of that contract.
+        BadBundle: No bundle has that contract.
     """
     settings = Settings.from_environment()
-    places = StackPlaces(settings.places.home)
+    paths = StackPlaces(settings.places.home)
     encoder = LazyEncoder(settings) if contract is None else encoder_of(contract, settings)
     return Points(
-        Transactions(owner_engine(settings.places.database_url or places.owner_url())),
+        Transactions(owner_engine(settings.places.database_url or paths.owner_url())),
         lambda: encoder.contract,
     )
 
 
-def _transactions(
-    settings: Settings, places: StackPlaces, queue: CeleryQueue | BoundedSender, role: Role
+def _open_transactions(
+    settings: Settings, paths: StackPlaces, queue: CeleryQueue | BoundedSender, role: Role
 ) -> Transactions:
     if role != "api":
-        return Transactions(owner_engine(settings.places.database_url or places.owner_url()), queue)
-    own = settings.places.api_database_url
-    if own is None and settings.places.database_url is None:
-        own = places.api_url()
+        return Transactions(owner_engine(settings.places.database_url or paths.owner_url()), queue)
+    login_url = settings.places.api_database_url
+    if login_url is None and settings.places.database_url is None:
+        login_url = paths.api_url()
     breaker = CircuitBreaker(refuse_database, did_not_answer)
-    if own is not None:
-        return Transactions(api_engine(own, own_login=True), queue, breaker)
+    if login_url is not None:
+        return Transactions(api_engine(login_url, own_login=True), queue, breaker)
     shared = api_engine(str(settings.places.database_url), own_login=False)
     return Transactions(shared, queue, breaker)

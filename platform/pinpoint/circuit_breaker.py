@@ -1,8 +1,8 @@
-"""A circuit breaker: after failures in a row a dependency is left alone for a moment.
+"""Circuit breaker: after consecutive failures, calls to a dependency are rejected for a while.
 
-Closed, calls pass. After `failures` in a row it opens: calls fail at once for `pause_s`. Then one
-call at a time is let through; its success closes the breaker, its failure opens it again. A call
-that hangs is let through no second time: it ends by its own timeout.
+While it is closed, calls pass. After `failures` consecutive failures it opens: calls fail at once
+for `pause_s`. Then one trial call at a time passes; its success closes the breaker, its failure
+opens it again. While a trial call hangs, no second one passes: it ends by its own timeout.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ PAUSE_S: Final = 2.0
 
 
 class CircuitBreaker:
-    """Counts what becomes of the calls to one dependency. Safe between threads.
+    """Counts consecutive failures of calls to one dependency. Thread-safe.
 
     Args:
-        refusal: Makes the error of a call that is not let through.
+        refusal: Makes the error of a rejected call.
         failed: Whether an error means that the dependency did not answer.
-        failures: How many in a row open the breaker.
+        failures: Number of consecutive failures that open the breaker.
         pause_s: How long it stays open, seconds.
     """
 
@@ -37,50 +37,50 @@ class CircuitBreaker:
         failures: int = FAILURES,
         pause_s: float = PAUSE_S,
     ) -> None:
-        self._refusal, self._failed = refusal, failed
-        self._most, self._pause_s = failures, pause_s
+        self._make_refusal, self._is_failure = refusal, failed
+        self._max_failures, self._pause_s = failures, pause_s
         self._lock = threading.Lock()
-        self._in_a_row = 0
+        self._num_consecutive = 0
         self._open_until = 0.0
         self._trial_runs = False
 
     @property
     def is_open(self) -> bool:
-        """Whether calls fail at once, but for one that tries whether the dependency is back."""
-        return self._in_a_row >= self._most
+        """Whether calls are rejected, except for a trial call."""
+        return self._num_consecutive >= self._max_failures
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Make a call inside; any error but a failure shows that the dependency answers.
+        """Make a call inside; an error that is not a failure shows that the dependency answers.
 
         Raises:
-            Unavailable: The refusal; nothing was called.
+            Unavailable: The call was rejected; nothing was called.
         """
-        trial = self._enter()
+        trial = self._admit_call()
         try:
             yield
         except BaseException as error:
-            self._leave(trial, failed=self._failed(error))
+            self._record_outcome(trial, failed=self._is_failure(error))
             raise
-        self._leave(trial, failed=False)
+        self._record_outcome(trial, failed=False)
 
-    def _enter(self) -> bool:
-        """Whether this call is the one that tries; raises where none is let through."""
+    def _admit_call(self) -> bool:
+        """Return whether this is the trial call; raise if the call is rejected."""
         with self._lock:
-            if self._in_a_row < self._most:
+            if self._num_consecutive < self._max_failures:
                 return False
             if self._trial_runs or time.monotonic() < self._open_until:
-                raise self._refusal()
+                raise self._make_refusal()
             self._trial_runs = True
             return True
 
-    def _leave(self, trial: bool, *, failed: bool) -> None:
+    def _record_outcome(self, trial: bool, *, failed: bool) -> None:
         with self._lock:
             if trial:
                 self._trial_runs = False
             if not failed:
-                self._in_a_row = 0
+                self._num_consecutive = 0
                 return
-            self._in_a_row += 1
-            if self._in_a_row >= self._most:
+            self._num_consecutive += 1
+            if self._num_consecutive >= self._max_failures:
                 self._open_until = time.monotonic() + self._pause_s

@@ -1,8 +1,8 @@
-"""One time budget for all that a request does, shared by every call that it makes elsewhere.
+"""One time budget per request, shared by all its calls to other processes.
 
-The API sets a deadline per request; threads that work for it inherit it with their context. Whoever
-waits for another process asks `bounded_s` for how long it may wait. Workers and commands have no
-deadline: their calls keep their own limits.
+The API sets a deadline per request; threads that work for it inherit it with their context. Code
+that waits for another process limits its timeout with `bounded_s`. Workers and commands have no
+deadline: their calls keep their own timeouts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ REASON: Final = "time_budget_used"
 
 
 class Deadline:
-    """A moment that moves while the clock is paused.
+    """A deadline with a clock that can be paused.
 
     Args:
-        seconds: From now on, above 0.
+        seconds: Budget from now on, above 0.
     """
 
     __slots__ = ("_at", "_paused_at", "seconds")
@@ -33,7 +33,7 @@ class Deadline:
         self._paused_at: float | None = None
 
     def remaining_s(self) -> float:
-        """Seconds that are left; negative once it has passed."""
+        """Remaining seconds; negative after the deadline."""
         return self._at - (time.monotonic() if self._paused_at is None else self._paused_at)
 
     @property
@@ -43,7 +43,7 @@ class Deadline:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Do not count the time inside: it is the client's, or that of this machine's disk."""
+        """Do not count the time inside: the client or the disk of this machine uses it."""
         if self._paused_at is not None:
             yield
             return
@@ -59,13 +59,13 @@ _current: ContextVar[Deadline | None] = ContextVar("pinpoint_deadline", default=
 
 
 def current() -> Deadline | None:
-    """The deadline of the request that this code works for; None outside of requests."""
+    """Deadline of the current request; None outside of requests."""
     return _current.get()
 
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[Deadline]:
-    """Let `deadline` hold inside, in this thread and those that copy its context."""
+    """Apply `deadline` inside, in this thread and in threads that copy its context."""
     token = _current.set(deadline)
     try:
         yield deadline
@@ -75,10 +75,10 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[Deadline]:
-    """Let a deadline hold inside that is at most `seconds` away, and never later than the outer."""
+    """Apply a deadline of `seconds` inside, or the outer deadline if that is earlier."""
     outer = _current.get()
-    left = seconds if outer is None else min(seconds, max(outer.remaining_s(), 0.0))
-    with until(Deadline(left)) as deadline:
+    budget_s = seconds if outer is None else min(seconds, max(outer.remaining_s(), 0.0))
+    with until(Deadline(budget_s)) as deadline:
         yield deadline
 
 
@@ -93,19 +93,19 @@ def not_counted() -> Iterator[None]:
         yield
 
 
-def bounded_s(most_s: float) -> float:
-    """How long a call elsewhere may take: `most_s`, or less where less of the budget is left.
+def bounded_s(max_s: float) -> float:
+    """Timeout of a call to another process: `max_s`, or the remaining budget if that is less.
 
     Raises:
-        Unavailable: Nothing is left.
+        Unavailable: The budget is used up.
     """
     deadline = _current.get()
     if deadline is None:
-        return most_s
-    left = deadline.remaining_s()
-    if left <= 0:
+        return max_s
+    remaining_s = deadline.remaining_s()
+    if remaining_s <= 0:
         raise Unavailable(
             "the request's time budget is used up: a part of the stack answers slowly; try again",
             reason=REASON,
         )
-    return min(most_s, left)
+    return min(max_s, remaining_s)

@@ -1,6 +1,6 @@
-"""One item that fails costs itself: work on many is repeated on fewer until it is found.
+"""Isolates failing items: work on many items is repeated on halves until the failing one is found.
 
-An outage is not the fault of any item: it goes through to the caller at once.
+An outage is not caused by an item: its error is raised at once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pinpoint.errors import (
 from pinpoint.ports import VectorIndex
 
 OUTAGES: Final = (Unavailable, OtherContract, Misconfigured, StackError)
-"""Errors of the stack or of its settings: every item would meet them."""
+"""Errors of the stack or of its settings, which affect every item."""
 ENGINE_FAILED: Final = "index_engine_failed"
-"""Reason of an engine that could not do what it was asked for: its disk, or what it was given."""
+"""Reason of an engine error caused by its disk or by the given values."""
 
 Item = TypeVar("Item")
 
@@ -32,7 +32,7 @@ _log = logs.get(__name__)
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether the stack is at fault, so that the same work may succeed later."""
+    """Whether the stack caused an error, so that the same work may succeed later."""
     return isinstance(error, OUTAGES) and getattr(error, "reason", None) != ENGINE_FAILED
 
 
@@ -41,15 +41,15 @@ def do_apart(
     do: Callable[[Sequence[Item]], None],
     fail: Callable[[Item, Exception], None],
 ) -> None:
-    """Do something with all items at once; where that fails, with halves, down to single items.
+    """Process all items at once; after an error process halves, down to single items.
 
     Args:
-        items: Any number; work on them can be repeated.
-        do: Raises where it cannot be done with all that it gets.
-        fail: Called for each single item with which it cannot be done.
+        items: Any number of items; processing them must be repeatable.
+        do: Processes items; raises if it fails for any of them.
+        fail: Called for each single item that fails.
 
     Raises:
-        Unavailable: An outage, at once; likewise for all of `OUTAGES`.
+        Unavailable: An outage, raised at once; likewise for all of `OUTAGES`.
     """
     if not items:
         return
@@ -68,15 +68,15 @@ def do_apart(
 
 
 class Failures:
-    """Errors of steps that must not stop the steps after them."""
+    """Collects errors of steps that must not stop later steps."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """Start without errors."""
         self._first: Exception | None = None
 
     @contextmanager
     def apart(self, step: str, **about: object) -> Iterator[None]:
-        """Log what fails inside and go on after it; an outage goes through."""
+        """Log an error raised inside and continue after it; an outage is raised."""
         try:
             yield
         except Exception as error:
@@ -86,27 +86,27 @@ class Failures:
             self._first = self._first or error
 
     def note(self, step: str, error: Exception, **about: object) -> None:
-        """Log an error that was caught elsewhere."""
+        """Log an error that the caller caught."""
         _log.error("step failed for one, going on", step=step, exc_info=error, **about)
         self._first = self._first or error
 
     def raise_first(self) -> None:
-        """Raise the first error, so that whoever runs all of it learns of it."""
+        """Raise the first error, if any, to report it to the caller of all steps."""
         if self._first is not None:
             raise self._first
 
 
 def raise_if_index_is_down(error: Exception, index: VectorIndex) -> None:
-    """Tell an engine that takes nothing now from one that refuses what it was given.
+    """Distinguish an engine that accepts no writes from one that rejects a value.
 
-    Its binding raises the same error for a full disk and for a bad value. So it is asked to write
-    what is always good: to forget a point that nobody has.
+    The engine's binding raises the same error for a full disk and for a bad value. This function
+    therefore tries a write that is always valid: it deletes a point that does not exist.
 
     Raises:
-        IndexUnavailable: It does not do that either.
+        IndexUnavailable: That write fails too.
     """
     if isinstance(error, PinpointError) and error.reason == ENGINE_FAILED:
         try:
             index.forget([uuid4()])
         except PinpointError as again:
-            raise IndexUnavailable("the index engine takes no writes; its log says why") from again
+            raise IndexUnavailable("the index engine accepts no writes; see its log") from again

@@ -11,60 +11,60 @@ from pinpoint.errors import Misconfigured
 
 HOME_NAME: Final = ".pinpoint"
 DEMO_SUFFIX: Final = "-demo"
-_ENTRIES: Final = ("settings.toml", "stack.json", "stack.lock", "operator.key", "bundles")
-"""One of these makes a folder named `.pinpoint` a home."""
+_HOME_ENTRIES: Final = ("settings.toml", "stack.json", "stack.lock", "operator.key", "bundles")
+"""A folder named `.pinpoint` is a home if it contains one of these."""
 
 
 def find_home(start: Path | None = None) -> Path:
-    """The home that a command called in `start` works with, where PINPOINT_HOME names none.
+    """Find the home for a command that runs in `start` without PINPOINT_HOME.
 
-    It is `.pinpoint` in `start` or in the nearest folder above it. A folder of another user is
-    passed over: its settings and bundles would run with our rights. The search does not leave
-    the file system of `start`.
+    It is `.pinpoint` in `start` or in the nearest parent folder. A folder of another user is
+    skipped: its settings and bundles would run with our rights. The search does not leave the
+    file system of `start`.
 
     Args:
         start: An existing folder; the current one by default.
 
     Returns:
-        The home found, or `.pinpoint` in `start`, which need not exist.
+        The home, or `.pinpoint` in `start`, which need not exist.
 
     Raises:
-        Misconfigured: The current folder has been removed.
+        Misconfigured: The current folder was removed.
     """
     folder = start or current_folder()
     for above in _list_parents(folder):
         candidate = above / HOME_NAME
-        if is_home(candidate) and _is_own(candidate):
+        if is_home(candidate) and _is_owned_by_user(candidate):
             return candidate
     return folder / HOME_NAME
 
 
 def is_home(folder: Path) -> bool:
-    """Whether a folder holds what Pinpoint keeps in a home; False also where it is unreadable."""
+    """Whether a folder contains a file of a Pinpoint home; False also if it is unreadable."""
     try:
-        return any((folder / entry).exists() for entry in _ENTRIES)
+        return any((folder / entry).exists() for entry in _HOME_ENTRIES)
     except OSError:
         return False
 
 
 def foreign_homes(start: Path | None = None) -> list[Path]:
-    """Folders `.pinpoint` of other users that `find_home` passes over, nearest first."""
-    found = (above / HOME_NAME for above in _list_parents(start or current_folder()))
-    return [folder for folder in found if folder.is_dir() and not _is_own(folder)]
+    """Folders `.pinpoint` of other users that `find_home` skips, nearest first."""
+    candidates = (above / HOME_NAME for above in _list_parents(start or current_folder()))
+    return [folder for folder in candidates if folder.is_dir() and not _is_owned_by_user(folder)]
 
 
 def demo_home(home: Path) -> Path:
-    """The demo's home beside a home: `.pinpoint-demo` beside `.pinpoint`."""
+    """Home of the demo for a home: `.pinpoint-demo` in the folder of `.pinpoint`."""
     if home.name.endswith(DEMO_SUFFIX):
         return home
     return home.with_name(home.name + DEMO_SUFFIX)
 
 
 def current_folder() -> Path:
-    """The folder that the command is called in.
+    """The current working folder.
 
     Raises:
-        Misconfigured: It has been removed.
+        Misconfigured: The folder was removed.
     """
     try:
         return Path.cwd()
@@ -75,7 +75,7 @@ def current_folder() -> Path:
 
 
 def _list_parents(folder: Path) -> Iterator[Path]:
-    """The folder and those above it, up to the boundary of its file system."""
+    """The folder and its parents, up to the boundary of its file system."""
     device = folder.stat().st_dev
     for above in (folder, *folder.parents):
         try:
@@ -86,7 +86,7 @@ def _list_parents(folder: Path) -> Iterator[Path]:
         yield above
 
 
-def _is_own(folder: Path) -> bool:
+def _is_owned_by_user(folder: Path) -> bool:
     try:
         return folder.stat().st_uid == os.geteuid()
     except OSError:

@@ -1,4 +1,4 @@
-"""One way to log: structlog, JSON lines by default, context carried by contextvars."""
+"""Logging by structlog: JSON lines by default, context in contextvars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pinpoint.settings import LogSettings
 
 
 def configure(settings: LogSettings) -> None:
-    """Send structlog and the standard library's loggers to stderr in one form."""
+    """Send structlog and the standard library's loggers to stderr in one format."""
     level = getattr(logging, settings.level.upper())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -45,21 +45,21 @@ def configure(settings: LogSettings) -> None:
 
 
 def bound(**context: object) -> AbstractContextManager[None]:
-    """Every log line written inside, in this thread, carries `context` too."""
+    """Add `context` to every log line written inside, in this thread."""
     return structlog.contextvars.bound_contextvars(**context)
 
 
 def here() -> dict[str, Any]:
-    """What log lines carry at this place."""
+    """Context of log lines in this thread."""
     return dict(structlog.contextvars.get_contextvars())
 
 
 def begin(**context: object) -> None:
-    """Forget what log lines carried so far; from now on they carry `context`."""
+    """Replace the context of log lines by `context`."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**context)
 
 
 def get(name: str) -> Any:
-    """A logger bound to `name`; nothing is configured by asking for one."""
+    """Get the logger `name`; this configures nothing."""
     return structlog.get_logger(name)

@@ -1,6 +1,6 @@
-"""Settings in small groups, read from `PINPOINT_*` once by `bootstrap`, never at import.
+"""Settings in small groups, read from `PINPOINT_*` once at start, never at import.
 
-What the environment does not set may stand in the home's file (`pinpoint.settings_file`).
+The home's file (`pinpoint.settings_file`) may set values that the environment does not set.
 """
 
 from __future__ import annotations
@@ -21,242 +21,295 @@ STACK_VARIABLE: Final = "PINPOINT_STACK"
 
 
 class Places(BaseSettings):
-    """Where things live. With a URL set, that service is used instead of the embedded one."""
+    """Home and service URLs. A service with a URL is used instead of the embedded one."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
 
     home: Annotated[
         Path,
         Field(
-            description="Folder of the embedded stack, blobs and bundles; without it, `.pinpoint` "
-            "in the current folder or the nearest one above it."
+            description="Folder of the embedded stack, blobs and bundles. Default: `.pinpoint` in "
+            "the current folder or the nearest parent folder that has one."
         ),
     ] = Path(".pinpoint")
     database_url: Annotated[
-        str | None, Field(description="postgresql://… of the owner role (migrations, workers).")
+        str | None,
+        Field(description="URL (postgresql://…) of the owner role (migrations, workers)."),
     ] = None
     api_database_url: Annotated[
         str | None,
-        Field(description="The API's own login; without it the API takes the role `pinpoint_api`."),
+        Field(
+            description="Database URL of the API. Default: the owner's, with role `pinpoint_api`."
+        ),
     ] = None
-    qdrant_url: Annotated[str | None, Field(description="http(s)://… of a Qdrant server.")] = None
-    qdrant_api_key: Annotated[str | None, Field(description="Key for the Qdrant server.")] = None
+    qdrant_url: Annotated[
+        str | None, Field(description="URL (http(s)://…) of a Qdrant server.")
+    ] = None
+    qdrant_api_key: Annotated[str | None, Field(description="API key of the Qdrant server.")] = None
     qdrant_alias: Annotated[
         str,
         Field(
             pattern=r"^[A-Za-z0-9_-]{1,64}$",
-            description="Alias of this installation's index on a Qdrant server; installations that "
-            "share a server need different ones.",
+            description="Alias of this installation's index on a Qdrant server. Installations that "
+            "share a server need different aliases.",
         ),
     ] = "pinpoint"
-    broker_url: Annotated[str | None, Field(description="Celery broker, redis:// or amqp://.")] = (
-        None
-    )
+    broker_url: Annotated[
+        str | None, Field(description="URL of the Celery broker, redis:// or amqp://.")
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
     def _find_home(cls, values: Any) -> Any:
-        """Look for the home in the folders above, where nobody names it."""
-        given = isinstance(values, dict) and "home" not in values
-        return {**values, "home": find_home()} if given else values
+        """Search the home in the parent folders if it is not given."""
+        is_missing = isinstance(values, dict) and "home" not in values
+        return {**values, "home": find_home()} if is_missing else values
 
     @field_validator("home")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _make_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
 
 class MediaSettings(BaseSettings):
-    """Limits that hold before and while hostile bytes are decoded."""
+    """Limits on untrusted files before and during decoding."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_MEDIA_", frozen=True)
 
-    max_bytes: Annotated[int, Field(gt=0, description="Largest file read.")] = 100_000_000
-    max_pixels: Annotated[int, Field(gt=0, description="Largest picture decoded.")] = 200_000_000
+    max_bytes: Annotated[int, Field(gt=0, description="Maximum file size, bytes.")] = 100_000_000
+    max_pixels: Annotated[int, Field(gt=0, description="Maximum image size, pixels.")] = 200_000_000
     max_metadata_bytes: Annotated[
-        int, Field(gt=0, description="Largest EXIF, XMP or ICC block read.")
+        int, Field(gt=0, description="Maximum size of an EXIF, XMP or ICC block, bytes.")
     ] = 4_000_000
     max_frames: Annotated[
-        int, Field(gt=0, description="More frames than this are refused; the first is used.")
+        int, Field(gt=0, description="Files with more frames are refused; only the first is used.")
     ] = 2_000
-    max_manifest_rows: Annotated[int, Field(gt=0, description="Rows read of one manifest.")] = (
-        5_000_000
-    )
-    memory_mb: Annotated[int, Field(ge=256, description="Address space of the decoding child.")] = (
-        2_000
-    )
-    timeout_s: Annotated[float, Field(gt=0, description="Longest reading of one file.")] = 8.0
+    max_manifest_rows: Annotated[
+        int, Field(gt=0, description="Maximum number of rows of a manifest.")
+    ] = 5_000_000
+    memory_mb: Annotated[
+        int, Field(ge=256, description="Address space of the decoding child process, MB.")
+    ] = 2_000
+    timeout_s: Annotated[
+        float, Field(gt=0, description="Time limit for decoding one file, seconds.")
+    ] = 8.0
     sandbox: Annotated[
         Literal["auto", "required"],
         Field(
-            description="`auto`: the decoding child gives up what this system can take from it; "
-            "`required`: no file is read where a part of the sandbox is missing."
+            description="`auto`: the decoding child drops all privileges that this system lets it "
+            "drop. `required`: no file is read if a part of the sandbox is missing."
         ),
     ] = "auto"
     rendition_px: Annotated[
-        int, Field(ge=64, description="Shorter side of the picture given to towers.")
+        int, Field(ge=64, description="Shorter side of the image given to towers, pixels.")
     ] = 512
-    thumbnail_px: Annotated[int, Field(ge=32, description="Longer side of thumbnails.")] = 256
+    thumbnail_px: Annotated[int, Field(ge=32, description="Longer side of thumbnails, pixels.")] = (
+        256
+    )
 
 
 class EncoderSettings(BaseSettings):
-    """Which weights look at the pictures, and where."""
+    """Weights and device of the encoder."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_", frozen=True)
 
     bundle: Annotated[
         str,
         Field(
-            description="Bundle of an index that is made afresh: `descriptor`, a bundle folder, or "
-            "its name, below home/bundles or shipped. An index that is there names its own."
+            description="Bundle for a newly created index: `descriptor`, a bundle folder, or the "
+            "name of a bundle in home/bundles or shipped. An existing index keeps its bundle."
         ),
     ] = "descriptor"
-    device: Annotated[str, Field(description="`auto`, `cpu`, `cuda`, `cuda:1` …")] = "auto"
-    encode_batch: Annotated[int, Field(ge=1, le=4096, description="Pictures per forward pass.")] = (
-        64
-    )
+    device: Annotated[
+        str, Field(description="Device of the encoder: `auto`, `cpu`, `cuda`, `cuda:1` …")
+    ] = "auto"
+    encode_batch: Annotated[int, Field(ge=1, le=4096, description="Images per forward pass.")] = 64
 
 
 class SearchSettings(BaseSettings):
-    """How a question is asked and answered."""
+    """Retrieval, evidence and answer of a query."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_SEARCH_", frozen=True)
 
     candidates: Annotated[
-        int, Field(ge=1, le=512, description="Candidates kept, over all kinds.")
+        int, Field(ge=1, le=512, description="Number of candidates over all source kinds.")
     ] = 48
     overfetch: Annotated[
-        int, Field(ge=1, le=16, description="Times more hits asked for than kept, per kind.")
+        int,
+        Field(
+            ge=1, le=16, description="Oversampling: hits requested per candidate, per source kind."
+        ),
     ] = 2
     gps_share: Annotated[
         float,
         Field(
             ge=0,
             le=1,
-            description="Share of the candidates that is found by place, "
-            "where the bundle has a location tower; 0 does not look.",
+            description="Share of the candidates retrieved by position, "
+            "if the bundle has a location tower; 0 disables this channel.",
         ),
     ] = 0.1667
     dedupe_m: Annotated[
-        float, Field(ge=0, description="Of candidates of one group nearer than this one stays.")
+        float,
+        Field(ge=0, description="Minimum distance between two candidates of one group, meters."),
     ] = 25.0
     evidence_radius_m: Annotated[
-        float, Field(gt=0, description="How far evidence may stand; a reranker brings its own.")
+        float,
+        Field(
+            gt=0, description="Evidence radius around a candidate, meters; a reranker sets its own."
+        ),
     ] = 1_000.0
     evidence_per_kind: Annotated[
-        int, Field(ge=0, le=64, description="Evidence photos per candidate and kind; likewise.")
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="Evidence photos per candidate and source kind; a reranker sets its own.",
+        ),
     ] = 8
     cited: Annotated[
-        int, Field(ge=1, le=100, description="Photos cited in an answer, per role and kind.")
+        int, Field(ge=1, le=100, description="Photos cited in an answer, per role and source kind.")
     ] = 3
     objective_km: Annotated[
         float | None,
         Field(
             gt=0,
-            description="Calibrated answers are chosen to lie within so many km of the truth as "
-            "often as can be; without it, for the greatest expected GeoScore.",
+            description="Maximize the probability that a calibrated answer is within this radius, "
+            "km. Default: maximize the expected GeoScore.",
         ),
     ] = None
 
 
 class WorkerSettings(BaseSettings):
-    """Chunks, leases and tries; the numbers belong together (see `pinpoint_workers.app`)."""
+    """Chunks, leases and attempts; the numbers depend on each other (`pinpoint_workers.app`)."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_WORKER_", frozen=True)
 
-    chunk: Annotated[int, Field(ge=1, le=512, description="Items in one job.")] = 64
+    chunk: Annotated[int, Field(ge=1, le=512, description="Number of items in one job.")] = 64
     lease_s: Annotated[
-        float, Field(gt=0, description="Silence after which others take a worker's rows.")
+        float,
+        Field(
+            gt=0,
+            description="Lease time: other workers then take the rows of a silent one, seconds.",
+        ),
     ] = 300.0
     max_attempts: Annotated[
-        int, Field(ge=1, description="Workers that may be lost over an item before it is `failed`.")
+        int,
+        Field(
+            ge=1,
+            description="Number of workers that an item may lose before it is `failed`.",
+        ),
     ] = 5
-    sweep_s: Annotated[float, Field(gt=0, description="How often lost work is looked for.")] = 30.0
+    sweep_s: Annotated[
+        float, Field(gt=0, description="Interval between searches for lost work, seconds.")
+    ] = 30.0
     reconcile_s: Annotated[
-        float, Field(gt=0, description="How often PostgreSQL and index are compared.")
+        float,
+        Field(gt=0, description="Interval between comparisons of PostgreSQL and index, seconds."),
     ] = 3_600.0
     tombstone_s: Annotated[
-        float, Field(gt=0, description="How long a tombstone stays in the index.")
+        float, Field(gt=0, description="Time that a tombstone stays in the index, seconds.")
     ] = 86_400.0
     prune_s: Annotated[
-        float, Field(gt=0, description="How often blobs and audit rows nobody needs are removed.")
+        float,
+        Field(
+            gt=0, description="Interval between deletions of unused blobs and audit rows, seconds."
+        ),
     ] = 3_600.0
     orphan_s: Annotated[
-        float, Field(gt=0, description="Age at which a blob that no row names is removed.")
+        float, Field(gt=0, description="Age at which a blob without a row is deleted, seconds.")
     ] = 86_400.0
     audit_days: Annotated[
-        float, Field(gt=0, description="How long the audit remembers a question.")
+        float, Field(gt=0, description="Retention of the audit log of queries, days.")
     ] = 90.0
 
 
 class ApiSettings(BaseSettings):
-    """The API's own address and limits."""
+    """Address and limits of the API."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_API_", frozen=True)
 
-    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    host: Annotated[str, Field(description="Address that the API listens on.")] = "127.0.0.1"
     port: Annotated[
-        int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+        int,
+        Field(ge=0, le=65535, description="Port that the API listens on; 0 selects a free port."),
     ] = 0
     metrics_token: Annotated[
         str | None,
         Field(
             min_length=16,
-            description="Whoever sends it as a bearer token may read `/metrics`, from anywhere.",
+            description="Bearer token that gives access to `/metrics` from any address.",
         ),
     ] = None
-    max_upload_files: Annotated[int, Field(ge=1, description="Files in one upload request.")] = 256
-    max_upload_bytes: Annotated[int, Field(ge=1, description="Bytes in one upload request.")] = (
-        500_000_000
-    )
+    max_upload_files: Annotated[
+        int, Field(ge=1, description="Maximum number of files in one upload request.")
+    ] = 256
+    max_upload_bytes: Annotated[
+        int, Field(ge=1, description="Maximum size of one upload request, bytes.")
+    ] = 500_000_000
     allow_keyless: Annotated[
         bool,
         Field(
-            description="While there are no keys, serve loopback without one. Behind a proxy that "
-            "serves everybody, so use it on a machine of your own only."
+            description="Serve loopback without a key while no keys exist. Behind a proxy this "
+            "gives access to everybody, so use it only on a machine of your own."
         ),
     ] = False
     request_budget_s: Annotated[
         float,
-        Field(gt=0, le=300, description="Longest work on one request, its body not counted."),
+        Field(gt=0, le=300, description="Time limit of one request without its body, seconds."),
     ] = 10.0
     max_running: Annotated[
         int,
         Field(
             ge=4,
             le=64,
-            description="Requests worked on at once: half of them questions, a quarter uploads.",
+            description="Maximum number of concurrent requests: half queries, a quarter uploads.",
         ),
     ] = 16
     max_waiting: Annotated[
-        int, Field(ge=0, description="Requests of one kind that wait for a place; more get 503.")
+        int,
+        Field(
+            ge=0, description="Maximum number of queued requests of one kind; more get status 503."
+        ),
     ] = 256
     body_budget_bytes: Annotated[
-        int, Field(ge=1_000_000, description="Bytes of bodies held at once, over all requests.")
+        int,
+        Field(
+            ge=1_000_000,
+            description="Maximum total size of the bodies of all concurrent requests, bytes.",
+        ),
     ] = 1_000_000_000
-    max_json_bytes: Annotated[int, Field(ge=1_000, description="Largest JSON body.")] = 1_000_000
+    max_json_bytes: Annotated[
+        int, Field(ge=1_000, description="Maximum size of a JSON body, bytes.")
+    ] = 1_000_000
     header_timeout_s: Annotated[
-        float, Field(gt=0, description="Longest wait for a request's first line and headers.")
+        float,
+        Field(gt=0, description="Time limit for a request's first line and headers, seconds."),
     ] = 10.0
-    body_timeout_s: Annotated[float, Field(gt=0, description="Longest pause within a body.")] = 15.0
+    body_timeout_s: Annotated[
+        float, Field(gt=0, description="Longest pause within a body, seconds.")
+    ] = 15.0
     min_body_rate: Annotated[
-        int, Field(ge=0, description="Bytes a second that a body must bring, after 10 s.")
+        int, Field(ge=0, description="Minimum rate of a body after 10 s, bytes per second.")
     ] = 1_000
 
 
 class LogSettings(BaseSettings):
-    """How logs are written."""
+    """Level and format of logs."""
 
     model_config = SettingsConfigDict(env_prefix="PINPOINT_LOG_", frozen=True)
 
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="Lowest level written.")
+        Literal["debug", "info", "warning", "error"],
+        Field(description="Lowest level that is logged."),
     ] = "info"
-    json_lines: Annotated[bool, Field(description="One JSON object a line, else text.")] = True
+    json_lines: Annotated[bool, Field(description="Log one JSON object per line, else text.")] = (
+        True
+    )
 
 
 class Settings:
-    """All groups, each validated; build one with `Settings.from_environment()`."""
+    """All groups of settings, validated; created by `Settings.from_environment()`."""
 
     __slots__ = ("api", "encoder", "log", "media", "places", "search", "worker")
 
@@ -281,24 +334,24 @@ class Settings:
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Read every group: from the environment, then from the home's file, then the defaults.
+        """Read all groups: from the environment, else the home's file, else the defaults.
 
         Args:
-            home: Another home than the environment's.
+            home: Overrides the home of the environment.
 
         Raises:
-            Misconfigured: A value cannot be used, or the file names a setting that does not
-                exist; the message names it.
+            Misconfigured: A value is invalid, or the file contains an unknown setting; the
+                message names it.
         """
-        # Here, because it lists the groups above.
+        # Imported here, because that module imports the groups above.
         from pinpoint.settings_file import apply_file, describe_error
 
         try:
-            found = cls(places=None if home is None else Places(home=home))
+            settings = cls(places=None if home is None else Places(home=home))
         except ValidationError as error:
             raise Misconfigured(f"the environment: {describe_error(error)}") from error
         # A process of the stack has every setting in its environment. The file may have changed
-        # since `up`; a process that is restarted must not differ from its neighbors.
-        if os.environ.get(STACK_VARIABLE) != str(found.places.home.resolve()):
-            apply_file(found)
-        return found
+        # since `up`; a restarted process must have the same settings as the others.
+        if os.environ.get(STACK_VARIABLE) != str(settings.places.home.resolve()):
+            apply_file(settings)
+        return settings

@@ -1,6 +1,6 @@
-"""The settings file of a home: `settings.toml`, below the environment and above the defaults.
+"""Settings file of a home: `settings.toml` overrides defaults; the environment overrides it.
 
-One line a setting, by its variable's name without `PINPOINT_` and in lower case:
+One line per setting, named by its variable without `PINPOINT_` and in lower case:
 
     api_port = 8080
     bundle = "world-tiny"
@@ -28,22 +28,22 @@ from pinpoint.settings import PREFIX, Settings
 
 FILE_NAME: Final = "settings.toml"
 HIDDEN: Final = "(set, hidden)"
-"""Shown instead of a secret."""
-_SECRETS: Final = ("url", "key", "token", "password", "secret")
-_HEAD: Final = "# Settings of this Pinpoint home. `pinpoint config` changes them.\n"
+"""Text that replaces a secret in output."""
+_SECRET_SUFFIXES: Final = ("url", "key", "token", "password", "secret")
+_FILE_HEADER: Final = "# Settings of this Pinpoint home. `pinpoint config` changes them.\n"
 
 Origin = Literal["environment", "file", "default"]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting that a file may hold.
+    """One setting that a file may contain.
 
     Args:
-        name: As in the file: `api_port`.
-        slot: Its group's name in `Settings`.
-        group: Its group.
-        field: Its name in the group.
+        name: Name in the file: `api_port`.
+        slot: Name of its group in `Settings`.
+        group: Class of its group.
+        field: Name of its field in the group.
     """
 
     name: str
@@ -58,13 +58,13 @@ class Setting:
 
     @property
     def secret(self) -> bool:
-        """Whether its value is kept from output: keys, and URLs, which may hold a password."""
-        return self.name.rsplit("_", 1)[-1] in _SECRETS
+        """Whether its value is hidden in output: keys, and URLs, which may contain a password."""
+        return self.name.rsplit("_", 1)[-1] in _SECRET_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
 class SettingValue:
-    """The value that a setting has, and where it comes from."""
+    """Value of a setting, and its origin."""
 
     setting: Setting
     value: Any
@@ -73,52 +73,54 @@ class SettingValue:
 
 @cache
 def list_settings() -> dict[str, Setting]:
-    """Every setting but the home itself, by name, in the order of the groups."""
-    found: dict[str, Setting] = {}
+    """All settings except the home, by name, in the order of the groups."""
+    settings: dict[str, Setting] = {}
     hints = get_type_hints(Settings.__init__)
     for slot in (name for name in hints if name != "return"):
-        group = next(one for one in get_args(hints[slot]) if one is not type(None))
+        group = next(
+            group_type for group_type in get_args(hints[slot]) if group_type is not type(None)
+        )
         prefix = str(group.model_config["env_prefix"]).removeprefix(PREFIX).lower()
         for field in group.model_fields:
             name = f"{prefix}{field}"
             if name != "home":
-                found[name] = Setting(name, slot, group, field)
-    return found
+                settings[name] = Setting(name, slot, group, field)
+    return settings
 
 
 def find_setting(name: str) -> Setting:
-    """A setting by its name, or by that of its variable.
+    """Find a setting by its name or its variable.
 
     Raises:
-        Misconfigured: There is none; the message names the nearest one.
+        Misconfigured: There is no such setting; the message suggests the most similar one.
     """
     plain = name.strip().lower().removeprefix(PREFIX.lower())
-    known = list_settings()
-    if plain in known:
-        return known[plain]
+    settings = list_settings()
+    if plain in settings:
+        return settings[plain]
     if plain == "home":
         raise Misconfigured(
             "the home cannot be set in its own file; set PINPOINT_HOME, or give --home"
         )
-    near = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(plain, settings, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else "`pinpoint config list` shows all"
     raise Misconfigured(f"there is no setting {name!r}; {hint}")
 
 
 def settings_path(home: Path) -> Path:
-    """The settings file of a home; it need not exist."""
+    """Path of the settings file of a home; it need not exist."""
     return home / FILE_NAME
 
 
 def read_file(home: Path) -> dict[str, Any]:
-    """The values in the settings file, as they are written there.
+    """Read the values of the settings file, unconverted.
 
     Returns:
-        Name to value; empty where there is no file.
+        Name to value; empty without a file.
 
     Raises:
-        Misconfigured: The file is not TOML, names a setting that does not exist, or holds a
-            secret while others may read it.
+        Misconfigured: The file is not TOML, contains an unknown setting, or contains a secret
+            while other users may read it.
     """
     path = settings_path(home)
     try:
@@ -147,7 +149,7 @@ def read_file(home: Path) -> dict[str, Any]:
 
 
 def apply_file(settings: Settings) -> None:
-    """Fill in from the home's file what neither the environment nor the caller has set.
+    """Apply values of the home's file that neither the environment nor the caller has set.
 
     Raises:
         Misconfigured: A value cannot be used; the message names file and setting.
@@ -165,32 +167,32 @@ def apply_file(settings: Settings) -> None:
 
 
 def convert_value(setting: Setting, value: object, where: str = "") -> BaseSettings:
-    """The setting's group with this value in it, checked as one of the environment would be.
+    """Make the setting's group with this value, validated like a value of the environment.
 
     Raises:
         Misconfigured: The value cannot be used.
     """
-    given: dict[str, Any] = {setting.field: value}
+    fields: dict[str, Any] = {setting.field: value}
     try:
-        return setting.group(**given)
+        return setting.group(**fields)
     except ValidationError as error:
         raise Misconfigured(where + describe_error(error, value=value)) from error
 
 
 def describe_error(error: ValidationError, value: object = None) -> str:
-    """A sentence on the first wrong setting: its name, why, and the value unless it is secret.
+    """Describe the first invalid setting: its name, the reason, and the value unless it is secret.
 
     Args:
-        error: Of one group.
-        value: What was given, where that is not in the environment.
+        error: Validation error of one group.
+        value: The given value, if it does not come from the environment.
     """
     first = error.errors()[0]
     field = str(first["loc"][0]) if first["loc"] else ""
     setting = next(
         (
-            one
-            for one in list_settings().values()
-            if one.group.__name__ == error.title and one.field == field
+            candidate
+            for candidate in list_settings().values()
+            if candidate.group.__name__ == error.title and candidate.field == field
         ),
         None,
     )
@@ -198,19 +200,19 @@ def describe_error(error: ValidationError, value: object = None) -> str:
     if value is not None and setting is not None:
         name = setting.name
     got = first.get("input") if value is None else value
-    shown = "" if setting is not None and setting.secret else f", not {got!r}"
+    rejected = "" if setting is not None and setting.secret else f", not {got!r}"
     text = str(first["msg"]).removeprefix("Value error, ").split(", unable")[0]
-    return f"{name}: {text[:1].lower()}{text[1:]}{shown}"
+    return f"{name}: {text[:1].lower()}{text[1:]}{rejected}"
 
 
 def list_values(settings: Settings) -> list[SettingValue]:
-    """Every setting's value and origin.
+    """List value and origin of all settings.
 
     Args:
-        settings: As `Settings.from_environment` gives them.
+        settings: Result of `Settings.from_environment`.
     """
     in_file = read_file(settings.places.home)
-    found: list[SettingValue] = []
+    values: list[SettingValue] = []
     for setting in list_settings().values():
         origin: Origin = "default"
         if setting.variable in {name.upper() for name in os.environ}:
@@ -218,15 +220,15 @@ def list_values(settings: Settings) -> list[SettingValue]:
         elif setting.name in in_file:
             origin = "file"
         value = getattr(getattr(settings, setting.slot), setting.field)
-        found.append(SettingValue(setting, value, origin))
-    return found
+        values.append(SettingValue(setting, value, origin))
+    return values
 
 
 def set_value(home: Path, setting: Setting, text: str) -> object:
-    """Write a value into the home's file; other lines and comments stay.
+    """Write a value into the home's file; other lines and comments are kept.
 
     Returns:
-        The value as it was understood.
+        The parsed value.
 
     Raises:
         Misconfigured: The value cannot be used, or the file cannot be changed line by line.
@@ -237,10 +239,10 @@ def set_value(home: Path, setting: Setting, text: str) -> object:
 
 
 def unset_value(home: Path, setting: Setting) -> bool:
-    """Take a setting out of the home's file.
+    """Remove a setting from the home's file.
 
     Returns:
-        Whether it was there.
+        Whether the file contained it.
 
     Raises:
         Misconfigured: The file cannot be read, or cannot be changed line by line.
@@ -253,22 +255,24 @@ def unset_value(home: Path, setting: Setting) -> bool:
 
 def _write_lines(home: Path, setting: Setting, line: str | None, value: object) -> None:
     path = settings_path(home)
-    wanted = read_file(home)
-    wanted.pop(setting.name, None)
+    expected = read_file(home)
+    expected.pop(setting.name, None)
     if line is not None:
-        wanted[setting.name] = value
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [_HEAD.rstrip()]
+        expected[setting.name] = value
+    lines = (
+        path.read_text(encoding="utf-8").splitlines() if path.exists() else [_FILE_HEADER.rstrip()]
+    )
     same = re.compile(rf'\s*"?(?:PINPOINT_)?{re.escape(setting.name)}"?\s*=', re.IGNORECASE)
-    kept = [one for one in lines if not same.match(one)]
-    at = next((number for number, one in enumerate(lines) if same.match(one)), len(kept))
+    new_lines = [one for one in lines if not same.match(one)]
+    at = next((number for number, one in enumerate(lines) if same.match(one)), len(new_lines))
     if line is not None:
-        kept.insert(at, line)
-    text = "\n".join(kept) + "\n"
+        new_lines.insert(at, line)
+    text = "\n".join(new_lines) + "\n"
     try:
         written = {find_setting(name).name: one for name, one in tomllib.loads(text).items()}
     except tomllib.TOMLDecodeError:
         written = {}
-    if written != wanted:
+    if written != expected:
         raise Misconfigured(
             f"{path} is not written one setting a line, so that {setting.name} cannot be changed "
             "by a command; edit the file"
@@ -277,7 +281,7 @@ def _write_lines(home: Path, setting: Setting, line: str | None, value: object) 
 
 
 def _replace_file(path: Path, text: str) -> None:
-    """Write the file in one step, readable by its owner only."""
+    """Write the file atomically, readable by its owner only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(prefix=".settings-", dir=path.parent)
@@ -291,20 +295,22 @@ def _replace_file(path: Path, text: str) -> None:
 
 
 def _format_toml(value: object) -> str:
-    """A value of JSON's kinds as TOML, which differs in the character DEL only."""
+    """Format a JSON value as TOML, which differs only in the character DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def show_value(setting: Setting, value: object) -> object:
-    """A value for output: secrets are hidden, None stays None."""
+    """Value for output: secrets are replaced, None stays None."""
     return HIDDEN if setting.secret and value is not None else value
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
-    """Those of the names that look like settings and are none."""
-    known = {one.variable for one in list_settings().values()}
+    """Names that start with the prefix but are not settings."""
+    variables = {setting.variable for setting in list_settings().values()}
     return sorted(
         name
         for name in names
-        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_")
+        if name.startswith(PREFIX)
+        and name not in variables
+        and not name.startswith(f"{PREFIX}TEST_")
     )

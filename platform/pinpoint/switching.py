@@ -1,9 +1,9 @@
-"""Another bundle under a gallery that goes on serving.
+"""Switches a gallery to another bundle while the old index keeps serving.
 
-what lacks vectors ─re-embed→ rows ─build→ the next index ─verify, switch→ it serves ─settle→ whole
+images without vectors ─re-embed→ rows ─build→ next index ─verify, switch→ serving ─reconcile→ done
 
-Until the switch everything that others see is of the old contract: its index, its vectors, and what
-workers ingest. Each step can be run again; what is missing in PostgreSQL is the work list.
+Until the switch, index, served vectors and new images use the old contract. Each step can be
+repeated; the list of missing vectors in PostgreSQL is the work list.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from pinpoint.jobs import JobName
 from pinpoint.ports import Backlog
 from pinpoint.records import Drift, Rejected
 
-_ROUNDS: Final = 20
-_PAGE: Final = 512
+_MAX_ROUNDS: Final = 20
+_PAGE_SIZE: Final = 512
 
 Progress = Callable[[int, int], None]
-"""Told how many images of how many have been looked at."""
+"""Called with the number of processed images and their total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a change of the bundle came to."""
+    """Report of a model switch."""
 
     bundle: str
     contract: str
     build: str | None
     live: int
-    """Images that an index may hold."""
+    """Number of images that an index may contain."""
     already: int
-    """Had their vectors before."""
+    """Number of images that had vectors before."""
     reembedded: int
     unreachable: Mapping[str, int]
-    """Images that the index cannot hold now, by reason."""
+    """Number of images missing in the new index, by reason."""
     drift: Drift
-    """What is left of the comparison of index and PostgreSQL."""
+    """Remaining differences between index and PostgreSQL."""
 
 
 class Switching:
-    """One change of the bundle.
+    """One switch to another bundle.
 
     Args:
-        parts: Of an ingest, with the encoder of the bundle that is to serve.
-        backlog: Says what lacks vectors.
-        images_per_s: Most images encoded a second.
-        progress: Told how it goes.
+        parts: Components of the ingest flow, with the encoder of the new bundle.
+        backlog: Lists images without vectors.
+        images_per_s: Maximum number of images encoded per second.
+        progress: Called with the progress of re-embedding.
     """
 
     def __init__(
@@ -68,100 +68,112 @@ class Switching:
         self._parts, self._backlog = parts, backlog
         self._contract = parts.encoder.contract
         self._images_per_s, self._progress = images_per_s, progress
-        self._done = 0
-        self._lost: dict[UUID, Rejected] = {}
+        self._num_reembedded = 0
+        self._unreachable: dict[UUID, Rejected] = {}
 
     def use(self, build: Callable[[Callable[[], None]], None], *, accept_missing: int = 0) -> Used:
-        """Bring the bundle under the gallery.
+        """Switch the gallery to the bundle.
 
         Args:
-            build: Builds the index of the contract, verifies it and lets it serve; calls what it is
-                given while it waits.
-            accept_missing: Images that may be left out because nothing of them can be reached.
+            build: Builds the index of the contract, verifies it and makes it current; it calls its
+                argument while it waits.
+            accept_missing: Number of images that may be left out because no file of them is
+                readable.
 
         Raises:
-            Conflict: More cannot be reached; the old index goes on serving.
-            Unavailable: A part of the stack is gone; run it again.
+            Conflict: More images are unreachable; the old index stays active.
+            Unavailable: A service does not answer; run it again.
         """
-        live, missing = self._backlog.live(), len(self._missing())
+        live, missing = self._backlog.live(), len(self._list_missing())
         self.catch_up()
         index = self._parts.index
         if index.info().contract != self._contract.digest:
-            self._check(accept_missing)
+            self._require_reachable(accept_missing)
             build(self.catch_up)
-        drift = self._settle()
+        drift = self._reconcile_index()
         return Used(
             bundle=self._contract.name,
             contract=self._contract.digest,
             build=index.info().build,
             live=live,
             already=live - missing,
-            reembedded=self._done,
-            unreachable=_reasons(self._lost),
+            reembedded=self._num_reembedded,
+            unreachable=_count_reasons(self._unreachable),
             drift=drift,
         )
 
     def catch_up(self) -> None:
-        """Re-embed until nothing is left that can be; images may come all the while."""
-        for _ in range(_ROUNDS):
-            ids = [each for each in self._missing() if each not in self._lost]
+        """Re-embed until every reachable image has vectors; images may be added meanwhile."""
+        for _ in range(_MAX_ROUNDS):
+            ids = [
+                image_id for image_id in self._list_missing() if image_id not in self._unreachable
+            ]
             if not ids:
                 return
-            seen = 0
+            num_images = 0
 
-            def moved(images: int, total: int = len(ids)) -> None:
-                nonlocal seen
-                seen += images
+            def report_progress(images: int, total: int = len(ids)) -> None:
+                nonlocal num_images
+                num_images += images
                 if self._progress is not None:
-                    self._progress(seen, total)
+                    self._progress(num_images, total)
 
-            found = pipeline.reembed_images(
+            report = pipeline.reembed_images(
                 ids,
                 self._parts,
                 self._backlog,
                 images_per_s=self._images_per_s,
-                on_images=moved,
+                on_images=report_progress,
             )
-            self._done += found.done
-            self._lost |= found.unreachable
+            self._num_reembedded += report.done
+            self._unreachable |= report.unreachable
 
-    def _missing(self) -> list[UUID]:
+    def _list_missing(self) -> list[UUID]:
         return self._backlog.missing(self._contract.digest, self._contract.dims)
 
-    def _check(self, accept_missing: int) -> None:
-        lost = [each for each in self._missing() if each in self._lost]
-        if len(lost) > accept_missing:
-            reasons = ", ".join(f"{n} {why}" for why, n in _reasons(self._lost).items())
-            one = next(iter(self._lost.values()))
+    def _require_reachable(self, accept_missing: int) -> None:
+        unreachable = [
+            image_id for image_id in self._list_missing() if image_id in self._unreachable
+        ]
+        if len(unreachable) > accept_missing:
+            reasons = ", ".join(
+                f"{n} {why}" for why, n in _count_reasons(self._unreachable).items()
+            )
+            example = next(iter(self._unreachable.values()))
             raise Conflict(
-                f"{len(lost)} of {self._backlog.live()} images would be lost to searches: nothing "
-                f"of them can be encoded ({reasons}; e.g. {one.file}: {one.detail}). Bring their "
-                f"files back and run this again, or accept it: --accept-missing {len(lost)}",
+                f"{len(unreachable)} of {self._backlog.live()} images would be lost to searches: "
+                f"nothing of them can be encoded ({reasons}; e.g. {example.file}: "
+                f"{example.detail}). Bring their files back and run this again, or "
+                f"accept it: --accept-missing {len(unreachable)}",
                 reason="images_unreachable",
             )
 
-    def _settle(self) -> Drift:
-        """Bring what came under the old contract while the index was switched."""
-        # Writers of the old contract are refused from the switch on. Those that wrote the old index
-        # just before it have rows, but the new index not their last state.
+    def _reconcile_index(self) -> Drift:
+        """Re-embed and index images that were added during the switch."""
+        # Since the switch, writes under the old contract are rejected. Writes to the old index just
+        # before the switch have rows, but the new index may lack their last state.
         self._backlog.outlast()
-        self._lost.clear()  # what has come back, or was replaced, counts again
+        self._unreachable.clear()  # files may be readable again, or replaced
         self.catch_up()
         ledger, contract = self._parts.ledger, self._contract.digest
-        here = _AtOnce(self._parts)
-        for _ in range(_ROUNDS):
-            waiting = ledger.lost_images(contract, _PAGE)
-            pipeline.index_images(waiting, self._parts)
+        queue = _InlineQueue(self._parts)
+        for _ in range(_MAX_ROUNDS):
+            image_ids = ledger.lost_images(contract, _PAGE_SIZE)
+            pipeline.index_images(image_ids, self._parts)
             drift = reconcile(
-                ledger=ledger, index=self._parts.index, queue=here, contract=contract, chunk=_PAGE
+                ledger=ledger,
+                index=self._parts.index,
+                queue=queue,
+                contract=contract,
+                chunk=_PAGE_SIZE,
             )
-            if not drift.total and len(waiting) < _PAGE:
+            if not drift.total and len(image_ids) < _PAGE_SIZE:
                 break
         return drift
 
 
-class _AtOnce:
-    """`ports.JobQueue` that indexes here and now: there may be no worker."""
+class _InlineQueue:
+    """`ports.JobQueue` that indexes in this process, because there may be no worker."""
 
     def __init__(self, parts: IngestParts) -> None:
         self._parts = parts
@@ -176,5 +188,5 @@ class _AtOnce:
         return 0
 
 
-def _reasons(lost: Mapping[UUID, Rejected]) -> dict[str, int]:
-    return dict(Counter(one.reason for one in lost.values()).most_common())
+def _count_reasons(unreachable: Mapping[UUID, Rejected]) -> dict[str, int]:
+    return dict(Counter(rejected.reason for rejected in unreachable.values()).most_common())

@@ -167,7 +167,7 @@ def test_api_whose_broker_hangs_takes_work_and_asks_it_no_more(api, redis_server
 
 def test_readiness_keeps_one_connection_to_the_broker(api, redis_server):
     api.client.get("/health/ready")
-    client = redis_server._client()
+    client = redis_server._open_client()
     before = client.info("stats")["total_connections_received"]
     for _ in range(5):
         assert api.client.get("/health/ready").status_code in (200, 503)

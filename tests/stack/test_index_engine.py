@@ -216,7 +216,10 @@ def test_a_build_is_open_once_and_the_next_one_waits_for_it(tmp_path, monkeypatc
     opening = threading.Thread(target=lambda: opened.append(Engine(tmp_path, ended.append)))
     opening.start()
     monkeypatch.setattr(index_engine, "LET_GO_S", 0.1)
-    with pytest.raises(IndexUnavailable, match="another process"), index_engine._alone(tmp_path):
+    with (
+        pytest.raises(IndexUnavailable, match="another process"),
+        index_engine._lock_build(tmp_path),
+    ):
         pass
     monkeypatch.undo()
     assert opened == []
@@ -245,16 +248,16 @@ def test_it_flushes_when_it_is_due_and_outlives_a_full_disk(monkeypatch):
 
     index, now = Full(), [100.0]
     monkeypatch.setattr(index_engine.time, "monotonic", lambda: now[0])
-    flushing = index_engine._Flushing(index)
+    flushing = index_engine._PeriodicFlush(index)
     tried = []
     for _ in range(30):
         now[0] += 0.3
-        flushing.look()
+        flushing.flush_if_due()
         tried.append(index.tried)
     assert tried.index(1) == 17, "after five seconds, rounded up to a look"
     assert tried.index(2) == 19, "again at the next look"
     assert tried[-1] == 2, "nothing is flushed where nothing was written"
     index.unflushed = index_engine.FLUSH_WRITES
     now[0] += 0.6
-    flushing.look()
+    flushing.flush_if_due()
     assert index.unflushed == 0

@@ -47,6 +47,6 @@ def test_a_build_that_stays_shut_is_made_anew(monkeypatch):
             if len(rebuilt) == 2:
                 stop.set()
 
-    monkeypatch.setattr(index_owner, "_LOAD_AGAIN_S", 0.001)
+    monkeypatch.setattr(index_owner, "_RELOAD_INTERVAL_S", 0.001)
     index_owner._load_until_open(Shut(), stop)
     assert rebuilt == [6, 12]

@@ -16,8 +16,9 @@ import pytest
 from pinpoint.errors import DatabaseUnavailable
 from pinpoint.settings import ApiSettings, EncoderSettings, Places, Settings
 from pinpoint.stack import lifecycle, processes
+from pinpoint.stack.changes import fingerprint
 from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.programs import environment, external, fingerprint, programs
+from pinpoint.stack.programs import environment, external, programs
 from pinpoint.stack.state import read_state
 from pinpoint.stack.supervise import Program, Supervisor
 

@@ -53,7 +53,7 @@ def test_describe_changes_shows_no_secret(home):
 def test_describe_changes_names_the_code_and_an_unfinished_start(home):
     settings = Settings(places=Places(home=home))
     assert describe_changes(state_of(settings, code="other"), settings, KEY) == [
-        "Pinpoint's code, or its Python, is another one"
+        "Pinpoint's code or its Python has changed"
     ]
     assert describe_changes(state_of(settings, fingerprint=""), settings, KEY) == [
         "the last `pinpoint up` did not finish"

@@ -15,9 +15,9 @@ import pytest
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.settings import Places, Settings
 from pinpoint.stack import lifecycle, processes
+from pinpoint.stack.changes import fingerprint
 from pinpoint.stack.lifecycle import StackStatus
 from pinpoint.stack.places import StackPlaces
-from pinpoint.stack.programs import fingerprint
 
 SEED = 20
 FAULTS = 10

@@ -1,4 +1,4 @@
-"""When beat sends a job: every so often, whatever the clock does."""
+"""Schedules of beat: fixed intervals that tolerate clock changes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from celery.schedules import schedstate, schedule
 
 
 class Every(schedule):  # type: ignore[misc]
-    """An interval whose last run may lie in the future.
+    """Interval schedule that tolerates a last run in the future.
 
-    Celery waits until the clock has caught up with the last run, which after a step back of an
-    hour means an hour without sweeps. Such a last run says nothing: the job is due.
+    Celery waits until the clock reaches the last run again: after a step back of an hour there are
+    no sweeps for an hour. This schedule ignores such a last run: the job is due.
     """
 
     def is_due(self, last_run_at: datetime) -> schedstate:
-        """Whether to send now, and in how many seconds to ask again."""
+        """Whether the job is due, and the seconds until the next check."""
         if self.remaining_estimate(last_run_at) > self.run_every:
             return schedstate(is_due=True, next=self.seconds)
         return super().is_due(last_run_at)
 
 
 class Steady(PersistentScheduler):  # type: ignore[misc]
-    """Celery's scheduler, which plans again when the clock was set back.
+    """Celery's scheduler, which reschedules after the clock was set back.
 
-    It keeps the next runs by the clock and looks at no job before the first of them has come.
+    Celery orders the next runs by the clock and checks no job before the first of them is due.
     """
 
-    _looked_at: datetime | None = None
+    _last_tick_at: datetime | None = None
 
-    def tick(self, *given: Any, **named: Any) -> float:
-        """Send what is due; seconds until there is something to do."""
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Send due jobs; return the seconds until the next check."""
         now = self.app.now()
-        if self._looked_at is not None and now < self._looked_at:
+        if self._last_tick_at is not None and now < self._last_tick_at:
             self._heap = None
-        self._looked_at = now
-        return float(super().tick(*given, **named))
+        self._last_tick_at = now
+        return float(super().tick(*args, **kwargs))

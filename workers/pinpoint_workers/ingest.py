@@ -1,4 +1,4 @@
-"""Jobs of the ingest flow; each takes ids only and can run twice."""
+"""Jobs of the ingest flow; payloads are ids only, and each job can run twice."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from pinpoint_workers.runtime import keep_sums, name, services
 
 @job
 def ingest_items(ids: list[UUID]) -> None:
-    """Read, keep, embed and index a chunk of batch items."""
-    here = services()
-    here.ensure_index()
+    """Decode, store, embed and index a chunk of batch items."""
+    worker = services()
+    worker.ensure_index()
     tally = Tally()
     try:
-        here.with_live(lambda _: pipeline.ingest_items(ids, name(), here.ingest_parts(), tally))
+        worker.with_live(lambda _: pipeline.ingest_items(ids, name(), worker.ingest_parts(), tally))
     finally:
         keep_sums(tally.sums())
 
 
 @job
 def index_images(ids: list[UUID]) -> None:
-    """Carry changed rows to the index."""
-    here = services()
-    here.ensure_index()
-    here.with_live(lambda _: pipeline.index_images(ids, here.ingest_parts()))
+    """Write changed rows to the index."""
+    worker = services()
+    worker.ensure_index()
+    worker.with_live(lambda _: pipeline.index_images(ids, worker.ingest_parts()))
 
 
 @job
 def erase_images(ids: list[UUID]) -> None:
-    """Carry tombstones to the index and the blob store, then remove the rows."""
+    """Apply tombstones to the index and the blob store, then delete the rows."""
     pipeline.erase_images(ids, services().ingest_parts())
 
 

@@ -1,9 +1,9 @@
-"""Training as a job: it takes hours, so it has a queue of its own and is acknowledged at once.
+"""Training jobs: they take hours, so they have a separate queue and are acknowledged early.
 
-What a run has come to lies in its folder (`pinpoint.training.runs`), never in the broker: Redis
-would hand an unacknowledged job to a second worker after an hour, and RabbitMQ would close the
-channel after half of one. So a learner that starts sends the jobs of all unfinished runs again.
-End a learner by TERM, which waits for its run, or by KILL; by QUIT Celery fails the run first.
+The state of a run is in its folder (`pinpoint.training.runs`), never in the broker. Redis would
+deliver an unacknowledged job to a second worker after an hour, and RabbitMQ would close the channel
+after half an hour. A starting training worker therefore resends the jobs of all unfinished runs.
+Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail first.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ _log = logs.get(__name__)
 
 @job
 def train_embedder(ids: list[UUID]) -> None:
-    """Carry out training runs, or go on with them."""
-    here = services()
-    home, most = here.settings.places.home, here.settings.worker.max_attempts
-    for one in ids:
-        ended = carry_out(home, one, _train, most_tries=most)
-        _log.info("training ended", run=str(one), state=ended.state if ended else "not ours")
+    """Start or resume training runs."""
+    worker = services()
+    home, max_tries = worker.settings.places.home, worker.settings.worker.max_attempts
+    for run_id in ids:
+        run = carry_out(home, run_id, _train_bundle, most_tries=max_tries)
+        _log.info("training ended", run=str(run_id), state=run.state if run else "not ours")
 
 
-def _train(config: EmbedderConfig, folder: Path, moved: Moved) -> Path:
-    # Imported here: other workers never load torch's optimisers.
+def _train_bundle(config: EmbedderConfig, folder: Path, moved: Moved) -> Path:
+    # Imported here, so that other workers never load torch's optimizers.
     from pinpoint.training import embedder
 
-    here = services()
+    worker = services()
     _log.info("training", run=folder.name, bundle=config.name)
-    made = embedder.train_embedder(
+    result = embedder.train_embedder(
         config,
         folder,
-        settings=here.settings,
-        decoder=here.decoder,
-        into=here.settings.places.home / BUNDLES_FOLDER / config.name,
-        gallery=here.gallery,
+        settings=worker.settings,
+        decoder=worker.decoder,
+        into=worker.settings.places.home / BUNDLES_FOLDER / config.name,
+        gallery=worker.gallery,
         on_progress=moved,
     )
-    return made.bundle
+    return result.bundle
 
 
 def start() -> None:
-    """Send the jobs of all unfinished runs: their workers may have been lost."""
-    here = services()
-    for run in all_runs(here.settings.places.home):
+    """Send the jobs of all unfinished runs, because their workers may have been lost."""
+    worker = services()
+    for run in all_runs(worker.settings.places.home):
         if run.state in ("queued", "stopped"):
-            here.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
+            worker.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
 
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {jobs.TRAIN_EMBEDDER: train_embedder}

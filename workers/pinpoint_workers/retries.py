@@ -1,4 +1,4 @@
-"""Which of our errors a worker should meet with another try: one table over the whole tree."""
+"""Decides for every error class of Pinpoint whether a worker retries the job."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ Job = Callable[[list[UUID]], None]
 
 
 def job(run: Job) -> Callable[[list[str]], None]:
-    """Make a task of a function over ids.
+    """Decorate a function over ids as a task.
 
-    An error that may pass is logged and left to the sweep, which sends the work again once the
-    queue is empty: a retry of Celery's own would hold the job in the broker as a second truth.
-    Any other error is logged with its traceback; the lease ends, the try counts.
+    A retryable error is logged, and the sweep sends the work again once the queue is empty. A
+    retry by Celery would keep the job in the broker as a second source of truth. Any other error
+    is logged with its traceback; the lease expires, and the attempt counts.
     """
 
     @wraps(run)
     def task(ids: list[str]) -> None:
         try:
-            run([UUID(one) for one in ids])
+            run([UUID(row_id) for row_id in ids])
         except errors.PinpointError as error:
             if not RETRY[type(error)]:
                 _log.exception("job failed", job=run.__name__, reason=error.reason)

@@ -1,4 +1,4 @@
-"""What one worker process holds: its services, opened once, and its name on leases."""
+"""State of a worker process: its services, opened once, and its name on leases."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ def services() -> Services:
 
 @lru_cache(maxsize=1)
 def name() -> str:
-    """Host, process id, boot and start: a name that no other process ever has again."""
-    return _name_of(os.getpid())
+    """Name of this process from host, process id, boot and start time; never reused."""
+    return _make_worker_name(os.getpid())
 
 
-def _name_of(pid: int) -> str:
-    return f"{socket.gethostname()}/{pid}/{_start_of(pid)}"
+def _make_worker_name(pid: int) -> str:
+    return f"{socket.gethostname()}/{pid}/{_read_start_time(pid)}"
 
 
-def _start_of(pid: int) -> str:
-    """When a process was started, in words that stay the same when the clock is set."""
+def _read_start_time(pid: int) -> str:
+    """Start time of a process, as text that does not depend on the clock."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        # No Linux, or no such process; psutil says which.
+        # Not Linux, or no such process; psutil distinguishes the two.
         return f"{psutil.Process(pid).create_time():.2f}"
-    # The second field, the command, may hold anything, but ends with the last parenthesis.
+    # The second field, the command, may contain anything, but ends with the last parenthesis.
     return f"{boot[:8]}-{fields.rpartition(')')[2].split()[19]}"
 
 
 def is_alive(worker: str) -> bool:
-    """Whether the process that took a lease still runs.
+    """Whether the process that holds a lease still runs.
 
-    True for other hosts, where only the lease's end can tell.
+    True for other hosts, whose workers are only known to be lost when the lease expires.
     """
     host, _, rest = worker.partition("/")
     pid, _, _ = rest.partition("/")
     if host != socket.gethostname() or not pid.isdigit():
         return True
     try:
-        return _name_of(int(pid)) == worker
+        return _make_worker_name(int(pid)) == worker
     except psutil.NoSuchProcess:
         return False
 
 
 def keep_sums(sums: Mapping[str, float]) -> None:
-    """Leave numbers for `/metrics`; a job is not worth less because they could not be kept."""
+    """Store numbers for `/metrics`; a failure to store them does not fail the job."""
     try:
         services().upkeep.add(sums)
     except Unavailable as error:
@@ -70,18 +70,18 @@ def keep_sums(sums: Mapping[str, float]) -> None:
 
 
 def start() -> None:
-    """Open the weights before the first job, and free what a killed predecessor held."""
-    here = services()
-    here.ensure_index()
-    ledger = here.ingest_parts().ledger
+    """Load the weights before the first job, and release leases of killed workers."""
+    opened = services()
+    opened.ensure_index()
+    ledger = opened.ingest_parts().ledger
     freed = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
     keep_sums({"released": freed})
-    _log.info("worker ready", worker=name(), freed=freed, bundle=here.encoder.contract.name)
+    _log.info("worker ready", worker=name(), freed=freed, bundle=opened.encoder.contract.name)
 
 
 def stop() -> None:
-    """Free this worker's leases and close its services."""
-    here = services()
-    if here.ledger is not None:
-        here.ledger.release(name())
-    here.close()
+    """Release this worker's leases and close its services."""
+    opened = services()
+    if opened.ledger is not None:
+        opened.ledger.release(name())
+    opened.close()

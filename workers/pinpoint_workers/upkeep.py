@@ -1,4 +1,4 @@
-"""Jobs that beat sends: look for lost work, compare index and PostgreSQL."""
+"""Periodic jobs: recover lost work, compare index and PostgreSQL, delete leftovers."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from pinpoint_workers.runtime import is_alive, services
 
 _log = logs.get(__name__)
 
-_REEMBEDDED: Final = 512
-"""Images encoded again in one job, at most."""
+_MAX_REEMBEDDED: Final = 512
+"""Maximum number of images encoded again in one job."""
 
 
 @job
 def sweep_lost(_ids: list[UUID]) -> None:
-    """Send again what a crash left behind."""
-    here = services()
-    here.ensure_index()
+    """Resend work that a crash has lost."""
+    worker = services()
+    worker.ensure_index()
     swept = sweep(
-        ledger=here.ingest_parts().ledger,
-        queue=here.jobs,
-        index=here.index,
-        contract=here.encoder.contract.digest,
-        chunk=here.settings.worker.chunk,
-        tombstone_s=here.settings.worker.tombstone_s,
+        ledger=worker.ingest_parts().ledger,
+        queue=worker.jobs,
+        index=worker.index,
+        contract=worker.encoder.contract.digest,
+        chunk=worker.settings.worker.chunk,
+        tombstone_s=worker.settings.worker.tombstone_s,
         is_alive=is_alive,
         # A Qdrant server compacts its files itself; the embedded engine never does in place.
-        rebuild=here.index.rebuild if isinstance(here.index, RemoteIndex) else None,
+        rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
     )
-    here.upkeep.note_swept(swept)
+    worker.upkeep.note_swept(swept)
     _log.info(
         "swept",
         released=swept.released,
@@ -53,20 +53,20 @@ def sweep_lost(_ids: list[UUID]) -> None:
 
 @job
 def reconcile_index(_ids: list[UUID]) -> None:
-    """Compare PostgreSQL with the index and mend the drift."""
-    here = services()
-    here.ensure_index()
+    """Compare PostgreSQL with the index and repair the drift."""
+    worker = services()
+    worker.ensure_index()
     failures = Failures()
     with failures.apart("re-embedding"):
-        _reembed(here)
+        _reembed_missing(worker)
     drift = reconcile(
-        ledger=here.ingest_parts().ledger,
-        index=here.index,
-        queue=here.jobs,
-        contract=here.encoder.contract.digest,
-        chunk=here.settings.worker.chunk,
+        ledger=worker.ingest_parts().ledger,
+        index=worker.index,
+        queue=worker.jobs,
+        contract=worker.encoder.contract.digest,
+        chunk=worker.settings.worker.chunk,
     )
-    here.upkeep.note_drift(drift)
+    worker.upkeep.note_drift(drift)
     _log.info(
         "reconciled",
         checked=drift.checked,
@@ -78,36 +78,37 @@ def reconcile_index(_ids: list[UUID]) -> None:
     failures.raise_first()
 
 
-def _reembed(here: Services) -> None:
-    """Encode what has no vectors under the contract of the index.
+def _reembed_missing(worker: Services) -> None:
+    """Encode images that have no vectors of the index's contract.
 
-    Usually that is nothing: `pinpoint bundles use` leaves only what it was told to, but it may have
-    been killed while the index was switched.
+    Usually there are none: `pinpoint bundles use` leaves only images that it was allowed to leave,
+    but it may have been killed during the switch.
     """
-    if here.backlog is None:
+    if worker.backlog is None:
         raise RuntimeError("a worker has the owner's role")
-    contract = here.encoder.contract
-    # What a batch is at has its uploaded file still, which may be more than what is kept of it.
-    ids = here.backlog.missing(contract.digest, contract.dims, under_way=False)
+    contract = worker.encoder.contract
+    # Images of an unfinished batch are excluded: their uploaded file may be more than the original
+    # that is kept.
+    ids = worker.backlog.missing(contract.digest, contract.dims, under_way=False)
     if ids:
-        # By chance, so that those that cannot be reached do not stand in the others' way for ever.
-        some = random.sample(ids, min(len(ids), _REEMBEDDED))
-        found = reembed_images(some, here.ingest_parts(), here.backlog)
-        _log.warning("images lacked vectors", images=len(ids), encoded=found.done)
+        # A random sample, so that unreachable images do not block the others forever.
+        sample = random.sample(ids, min(len(ids), _MAX_REEMBEDDED))
+        report = reembed_images(sample, worker.ingest_parts(), worker.backlog)
+        _log.warning("images lacked vectors", images=len(ids), encoded=report.done)
 
 
 @job
 def prune_remains(_ids: list[UUID]) -> None:
-    """Remove blobs without a row, old audit rows and what is left of erased organisations."""
-    here = services()
-    if here.closing is None:
+    """Delete blobs without a row, old audit rows and remaining data of erased organizations."""
+    worker = services()
+    if worker.closing is None:
         raise RuntimeError("a worker has the owner's role")
     pruned = prune(
-        closing=here.closing,
-        ledger=here.ingest_parts().ledger,
-        blobs=here.blobs,
-        orphan_s=here.settings.worker.orphan_s,
-        audit_s=here.settings.worker.audit_days * 86_400,
+        closing=worker.closing,
+        ledger=worker.ingest_parts().ledger,
+        blobs=worker.blobs,
+        orphan_s=worker.settings.worker.orphan_s,
+        audit_s=worker.settings.worker.audit_days * 86_400,
     )
     _log.info(
         "pruned",

@@ -1,1 +1,1 @@
-"""The embedded stack: private servers, their supervisor and the process that owns the index."""
+"""The embedded stack: private servers, their supervisor and the owner process of the index."""

@@ -1,12 +1,12 @@
-"""A backup as files: one folder, or one plain tar archive, with the same names in both.
+"""File format of a backup: one folder, or one plain tar archive, with the same names in both.
 
     manifest.json      versions, counts, bundle; written last
-    SHA256SUMS         every other file, as `sha256sum -c` reads it
+    SHA256SUMS         digests of all other files, in the format of `sha256sum -c`
     database.dump      PostgreSQL's custom format
     blobs/…  bundles/…
 
-What is read here may come from anywhere: names are checked against the ones we write, and nothing
-but regular files is opened.
+A backup is untrusted input: its names are checked against the names that we write, and only
+regular files are opened.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DUMP: Final = "database.dump"
 _MAX_MANIFEST_BYTES: Final = 10_000_000
 _CHUNK_BYTES: Final = 1 << 20
 
-_NAME: Final = re.compile(
+_MEMBER_NAME: Final = re.compile(
     r"database\.dump"
     r"|blobs/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{2}/[0-9a-f]{32}"
     r"|bundles/[A-Za-z0-9][A-Za-z0-9._-]{0,127}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -36,19 +36,19 @@ _NAME: Final = re.compile(
 
 
 class Writing(Protocol):
-    """A backup that is being written."""
+    """Writer of a backup."""
 
     def put(self, name: str, data: IO[bytes], size: int) -> str:
-        """Add a file; returns its SHA-256 in hex."""
+        """Add a file; return its SHA-256 in hex."""
         ...
 
     def close(self) -> None:
-        """Make what was written durable."""
+        """Make the written files durable."""
         ...
 
 
-class _Hashing:
-    """Reads on, and knows the digest of what was read."""
+class _HashingReader:
+    """Stream that computes the digest of the bytes it has read."""
 
     def __init__(self, source: IO[bytes]) -> None:
         self._source = source
@@ -61,10 +61,10 @@ class _Hashing:
 
 
 class FolderWriting:
-    """Into an empty folder.
+    """Writes a backup into a new folder.
 
     Args:
-        folder: Made here.
+        folder: Created here; it must not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,12 +72,12 @@ class FolderWriting:
         self._folder = folder
 
     def put(self, name: str, data: IO[bytes], size: int) -> str:
-        """Add a file; returns its SHA-256 in hex."""
+        """Add a file; return its SHA-256 in hex."""
         path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with _create(path) as file:
-            for chunk in _chunks(data):
+        with _create_private_file(path) as file:
+            for chunk in _iterate_chunks(data):
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
@@ -85,30 +85,30 @@ class FolderWriting:
         return digest.hexdigest()
 
     def close(self) -> None:
-        """Make what was written durable."""
+        """Make the written files durable."""
 
 
 class TarWriting:
-    """Into one tar archive; pictures do not get smaller by compressing them again.
+    """Writes a backup into one tar archive, uncompressed because images are compressed already.
 
     Args:
-        path: Made here.
+        path: Created here; it must not exist.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = _create(path)
+        self._file = _create_private_file(path)
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
 
     def put(self, name: str, data: IO[bytes], size: int) -> str:
-        """Add a file; returns its SHA-256 in hex."""
+        """Add a file; return its SHA-256 in hex."""
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o600
-        hashing = _Hashing(data)
+        hashing = _HashingReader(data)
         self._tar.addfile(member, hashing)
         return hashing.digest.hexdigest()
 
     def close(self) -> None:
-        """Make what was written durable."""
+        """Make the written files durable."""
         with self._file:
             self._tar.close()
             self._file.flush()
@@ -122,7 +122,7 @@ class Reading:
         path: Folder or archive.
 
     Raises:
-        BadRequest: It is neither, or holds what no backup holds.
+        BadRequest: It is neither, or contains a file that no backup contains.
     """
 
     def __init__(self, path: Path) -> None:
@@ -132,14 +132,14 @@ class Reading:
         if path.is_file():
             try:
                 self._tar = tarfile.TarFile(path)
-                self._list(self._tar)
+                self._list_members(self._tar)
             except (tarfile.TarError, OSError) as error:
                 self.close()
-                raise BadRequest(f"{path} is not a whole tar archive") from error
+                raise BadRequest(f"{path} is not a complete tar archive") from error
         elif not path.is_dir():
             raise BadRequest(f"no backup at {path}: give the folder or file that was written")
 
-    def _list(self, tar: tarfile.TarFile) -> None:
+    def _list_members(self, tar: tarfile.TarFile) -> None:
         for member in tar:
             if not member.isreg() or member.name in self._members:
                 self.close()
@@ -147,49 +147,47 @@ class Reading:
             self._members[member.name] = member
 
     def open(self, name: str) -> IO[bytes]:
-        """One of its files.
+        """Open one file of the backup.
 
         Raises:
-            BadRequest: It is not there, or is no regular file.
+            BadRequest: The file is missing or is not a regular file.
         """
         if self._tar is not None:
             member = self._members.get(name)
             data = None if member is None else self._tar.extractfile(member)
             if data is None:
-                raise BadRequest(f"{self._path} has no {name}: the backup is not whole")
+                raise BadRequest(f"{self._path} has no {name}: the backup is incomplete")
             return data
         path = self._path / name
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise BadRequest(f"{path} is no regular file")
+                raise BadRequest(f"{path} is not a regular file")
             return path.open("rb")
         except OSError as error:
             raise BadRequest(f"{path} cannot be read ({error.strerror})") from error
 
     def text(self, name: str) -> str:
-        """A small file as text."""
+        """Read a small file as text."""
         with self.open(name) as file:
             data = file.read(_MAX_MANIFEST_BYTES + 1)
         if len(data) > _MAX_MANIFEST_BYTES:
-            raise BadRequest(f"{name} of {self._path} is too large to be one of ours")
+            raise BadRequest(f"{name} of {self._path} is too large")
         return data.decode("utf-8", errors="replace")
 
     def sums(self) -> dict[str, str]:
-        """SHA-256 of every file by name, as the backup lists them.
+        """SHA-256 by file name, as listed in the backup.
 
         Raises:
-            BadRequest: The list holds something else.
+            BadRequest: A line of the list is malformed, repeated or names an unknown file.
         """
-        found: dict[str, str] = {}
+        digests: dict[str, str] = {}
         with self.open(SUMS) as file:
             for line in file:
                 match = re.fullmatch(r"([0-9a-f]{64})  (\S+)\n?", line.decode(errors="replace"))
-                if match is None or not is_ours(match[2]) or match[2] in found:
-                    raise BadRequest(
-                        f"{SUMS} of {self._path} has a line that is not ours: {line!r}"
-                    )
-                found[match[2]] = match[1]
-        return found
+                if match is None or not is_ours(match[2]) or match[2] in digests:
+                    raise BadRequest(f"{SUMS} of {self._path} has an invalid line: {line!r}")
+                digests[match[2]] = match[1]
+        return digests
 
     def close(self) -> None:
         """Close the archive."""
@@ -198,47 +196,47 @@ class Reading:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a backup can hold a file of that name."""
-    return _NAME.fullmatch(name) is not None
+    """Whether a backup can contain a file with this name."""
+    return _MEMBER_NAME.fullmatch(name) is not None
 
 
 def sha256_of(data: IO[bytes]) -> str:
-    """SHA-256 in hex of all that is left to read."""
+    """SHA-256 in hex of the remaining bytes of a stream."""
     digest = hashlib.sha256()
-    for chunk in _chunks(data):
+    for chunk in _iterate_chunks(data):
         digest.update(chunk)
     return digest.hexdigest()
 
 
-def copy(data: IO[bytes], to: Path) -> str:
-    """Write a file of ours, durably and under its name only when it is whole; its SHA-256."""
-    to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    half = to.with_name(to.name + ".part")
+def copy(data: IO[bytes], target: Path) -> str:
+    """Copy a stream to a file durably and atomically; return its SHA-256 in hex."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
     digest = hashlib.sha256()
-    half.unlink(missing_ok=True)
-    with _create(half) as file:
-        for chunk in _chunks(data):
+    partial.unlink(missing_ok=True)
+    with _create_private_file(partial) as file:
+        for chunk in _iterate_chunks(data):
             digest.update(chunk)
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
-    half.replace(to)
+    partial.replace(target)
     return digest.hexdigest()
 
 
 def must_be_free(path: Path) -> None:
-    """Raise `Conflict` if something has that name: a backup never replaces another."""
+    """Raise `Conflict` if the path exists: a backup never replaces another file."""
     if os.path.lexists(path):
-        raise Conflict(f"{path} is there already; give a name that is free")
+        raise Conflict(f"{path} already exists; choose another name")
     if not path.parent.is_dir():
         raise BadRequest(f"there is no folder {path.parent}")
 
 
-def _chunks(data: IO[bytes]) -> Iterator[bytes]:
+def _iterate_chunks(data: IO[bytes]) -> Iterator[bytes]:
     while chunk := data.read(_CHUNK_BYTES):
         yield chunk
 
 
-def _create(path: Path) -> IO[bytes]:
-    """A new file that only we can read."""
+def _create_private_file(path: Path) -> IO[bytes]:
+    """Create a file that only its owner can read."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -1,8 +1,8 @@
-"""Backup: one moment of the database, every blob its rows name, and the bundles.
+"""Backup of one database snapshot, the blobs that its rows reference, and the bundles.
 
-The index is not in it: a restore builds it from the rows. Files that a source keeps by reference
-are not in it either: they are not ours. The stack may go on working meanwhile; only deletions of
-blobs wait.
+The index is not included: a restore builds it from the rows. Files that a source keeps by
+reference are not included, because they are not stored by Pinpoint. The stack keeps working during
+a backup; only deletions of blobs wait.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from pinpoint.nets.bundles import bundle_of, find_bundle
 from pinpoint.nets.contract import CONTRACT_FILE
 from pinpoint.nets.digests import public_contract
 from pinpoint.settings import Settings
-from pinpoint.stack import archive, dumps, processes
+from pinpoint.stack import archive, dumps, lifecycle, processes
 from pinpoint.stack.archive import FolderWriting, TarWriting, Writing
 from pinpoint.stack.missing import missing_stack
 from pinpoint.stack.places import StackPlaces
@@ -33,25 +33,23 @@ from pinpoint.stack.state import stack_lock
 
 FORMAT: Final = 1
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`manifest.json`: what a backup is.
+    """Content of `manifest.json`.
 
     Args:
-        format: Of the backup itself.
-        pinpoint: Version that made it.
-        made_at: When, ISO 8601 in UTC.
-        revision: Schema revision of the database in it.
-        postgres: Version of the server it came from.
-        bundle: Name of the bundle in use, as PINPOINT_BUNDLE has to say it after a restore.
-        contract: Digest of that bundle's contract: the vectors in the rows are its.
-        counts: Rows of each table.
-        blobs: How many blobs.
-        bytes: Size of all files together.
-        sums_sha256: SHA-256 of `SHA256SUMS`, which has those of all other files.
+        format: Version of the backup format.
+        pinpoint: Version of Pinpoint that wrote the backup.
+        made_at: Time of the backup, ISO 8601 in UTC.
+        revision: Schema revision of the database dump.
+        postgres: Version of the PostgreSQL server.
+        bundle: Name of the bundle in use; PINPOINT_BUNDLE needs this value after a restore.
+        contract: Digest of the contract that produced the vectors in the rows.
+        counts: Number of rows by table.
+        blobs: Number of blobs.
+        bytes: Total size of all files.
+        sums_sha256: SHA-256 of `SHA256SUMS`, which lists those of all other files.
     """
 
     format: int
@@ -68,130 +66,133 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: str) -> Manifest:
-        """Read `manifest.json`.
+        """Parse `manifest.json`.
 
         Raises:
-            BadRequest: It is none of ours, or of a newer format.
+            BadRequest: The text is not a manifest, or has another format version.
         """
         try:
             loaded = json.loads(text)
-            found = cls(**{field.name: loaded[field.name] for field in fields(cls)})
+            manifest = cls(**{field.name: loaded[field.name] for field in fields(cls)})
         except (ValueError, KeyError, TypeError) as error:
-            raise BadRequest(f"{archive.MANIFEST} is not that of a backup: {error!r}") from error
-        if found.format != FORMAT:
             raise BadRequest(
-                f"the backup has format {found.format}, this version reads {FORMAT}: "
-                "restore it with the version that made it"
+                f"{archive.MANIFEST} is not the manifest of a backup: {error!r}"
+            ) from error
+        if manifest.format != FORMAT:
+            raise BadRequest(
+                f"the backup has format {manifest.format}, this version reads {FORMAT}: "
+                "restore it with the version that wrote it"
             )
-        return found
+        return manifest
 
 
-def backup(settings: Settings, target: Path, say: Say) -> Manifest:
-    """Write a backup; it has its name only once it is whole.
+def backup(settings: Settings, target: Path, say: lifecycle.Say) -> Manifest:
+    """Write a backup; the target appears only when it is complete.
 
     Args:
-        settings: Of the stack, which may be up or down.
-        target: A file (`….tar`) or a folder, not there yet.
-        say: Told what is being done.
+        settings: Settings of the stack, which may be up or down.
+        target: A file (`….tar`) or a folder; it must not exist.
+        say: Called with progress messages.
 
     Raises:
-        Conflict: The name is taken, or another backup runs.
-        StackError: A part cannot be read.
+        Conflict: The target exists, or another backup is running.
+        StackError: A file cannot be read or written.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
     target = target.expanduser().absolute()
     archive.must_be_free(target)
-    places = StackPlaces(settings.places.home)
-    if not settings.places.database_url and not places.pgdata.exists():
-        raise missing_stack(places.home)
-    with reachable(settings, places) as (url, pgdata), dumps.snapshot(url) as moment:
-        # Beside the target, so that the last step is a rename; nobody else is here: the lock.
+    paths = StackPlaces(settings.places.home)
+    if not settings.places.database_url and not paths.pgdata.exists():
+        raise missing_stack(paths.home)
+    with reachable(settings, paths) as (url, pgdata), dumps.snapshot(url) as snapshot:
+        # In the folder of the target, so that the last step is a rename. The database lock of the
+        # snapshot keeps other backups out.
         work = target.with_name(f".{target.name}.part")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700)
         try:
-            manifest = _write(settings, places, work, target, moment, (url, pgdata), say)
+            manifest = _write_parts(settings, paths, work, target, snapshot, (url, pgdata), say)
             (work / "whole").replace(target)
         except OSError as error:
             raise StackError(
-                f"the backup cannot be written beside {target}: {describe_cause(error)}"
+                f"the backup cannot be written next to {target}: {describe_cause(error)}"
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    _sync(target.parent)
+    _sync_folder(target.parent)
     return manifest
 
 
-def _write(
+def _write_parts(
     settings: Settings,
-    places: StackPlaces,
+    paths: StackPlaces,
     work: Path,
     target: Path,
-    moment: dumps.Snapshot,
+    snapshot: dumps.Snapshot,
     database: tuple[str, Path | None],
-    say: Say,
+    say: lifecycle.Say,
 ) -> Manifest:
     say("dumping the database")
     dumped = work / archive.DUMP
-    dumps.dump(database[0], dumped, moment, database[1])
-    in_use, folders = _bundles(settings, places)
-    whole = work / "whole"
-    to: Writing = TarWriting(whole) if target.suffix == ".tar" else FolderWriting(whole)
-    with closing(to):
-        packing = _Packing(to)
-        packing.add(archive.DUMP, dumped)
+    dumps.dump(database[0], dumped, snapshot, database[1])
+    in_use, folders = _list_bundles(settings, paths)
+    output = work / "whole"
+    writer: Writing = TarWriting(output) if target.suffix == ".tar" else FolderWriting(output)
+    with closing(writer):
+        packer = _BackupPacker(writer)
+        packer.add(archive.DUMP, dumped)
         dumped.unlink()
-        _add_bundles(packing, folders, say)
-        blobs = _add_blobs(packing, places, say)
-        lines = "".join(f"{digest}  {name}\n" for name, digest in packing.sums.items()).encode()
+        _add_bundles(packer, folders, say)
+        blobs = _add_blobs(packer, paths, say)
+        lines = "".join(f"{digest}  {name}\n" for name, digest in packer.sums.items()).encode()
         manifest = Manifest(
             format=FORMAT,
             pinpoint=__version__,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            revision=moment.revision,
-            postgres=moment.server,
+            revision=snapshot.revision,
+            postgres=snapshot.server,
             bundle=in_use[0],
             contract=in_use[1],
-            counts=moment.counts,
+            counts=snapshot.counts,
             blobs=blobs,
-            bytes=packing.bytes,
-            sums_sha256=to.put(archive.SUMS, io.BytesIO(lines), len(lines)),
+            bytes=packer.bytes,
+            sums_sha256=writer.put(archive.SUMS, io.BytesIO(lines), len(lines)),
         )
         text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
-        to.put(archive.MANIFEST, io.BytesIO(text), len(text))
+        writer.put(archive.MANIFEST, io.BytesIO(text), len(text))
         return manifest
 
 
-def _add_bundles(packing: _Packing, folders: Mapping[str, Path], say: Say) -> None:
+def _add_bundles(packer: _BackupPacker, folders: Mapping[str, Path], say: lifecycle.Say) -> None:
     for name, folder in folders.items():
         say(f"packing bundle {name}")
         for path in sorted(folder.iterdir()):
             if path.is_file():
-                packing.add(f"bundles/{name}/{path.name}", path)
+                packer.add(f"bundles/{name}/{path.name}", path)
 
 
-def _add_blobs(packing: _Packing, places: StackPlaces, say: Say) -> int:
+def _add_blobs(packer: _BackupPacker, paths: StackPlaces, say: lifecycle.Say) -> int:
     blobs = 0
-    for path in sorted(places.blobs_dir.glob("*/*/*")):
-        blobs += packing.add(f"blobs/{path.relative_to(places.blobs_dir).as_posix()}", path)
+    for path in sorted(paths.blobs_dir.glob("*/*/*")):
+        blobs += packer.add(f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}", path)
         if blobs and blobs % 1_000 == 0:
             say(f"packed {blobs} blobs")
     return blobs
 
 
-class _Packing:
-    """Files on their way into a backup, and their digests."""
+class _BackupPacker:
+    """Adds files to a backup and records their digests and total size."""
 
-    def __init__(self, to: Writing) -> None:
-        self._to = to
+    def __init__(self, writer: Writing) -> None:
+        self._writer = writer
         self.sums: dict[str, str] = {}
         self.bytes = 0
 
     def add(self, name: str, path: Path) -> bool:
-        """Add a file; returns whether.
+        """Add a file; return whether it was added.
 
-        One that has gone since it was listed is no row's any more; one that has no name of ours
-        (an editor's, a file manager's) was put there by somebody else.
+        A file that was deleted after the listing is skipped: no row references it any more. A file
+        with an unknown name (of an editor or a file manager) is skipped too.
         """
         if not archive.is_ours(name):
             return False
@@ -201,53 +202,55 @@ class _Packing:
             return False
         with file:
             size = os.fstat(file.fileno()).st_size
-            self.sums[name] = self._to.put(name, file, size)
+            self.sums[name] = self._writer.put(name, file, size)
         self.bytes += size
         return True
 
 
-def _in_use(settings: Settings, places: StackPlaces) -> str:
-    """The bundle whose vectors are searched: the embedded index says so, else the settings."""
-    live = None if settings.places.qdrant_url else places.live_contract()
+def _find_bundle_in_use(settings: Settings, paths: StackPlaces) -> str:
+    """Name of the bundle of the embedded index; without one, the bundle of the settings."""
+    live = None if settings.places.qdrant_url else paths.live_contract()
     if live is None:
         return settings.encoder.bundle
-    return bundle_of(live, places.home, settings.media.rendition_px, settings.encoder.bundle)
+    return bundle_of(live, paths.home, settings.media.rendition_px, settings.encoder.bundle)
 
 
-def _bundles(settings: Settings, places: StackPlaces) -> tuple[tuple[str, str], Mapping[str, Path]]:
-    """The bundle in use (name and contract digest), and the folders of all bundles by name."""
-    used = _in_use(settings, places)
-    found = find_bundle(used, places.home)
-    digest = public_contract(found.contract, settings.media.rendition_px).digest
+def _list_bundles(
+    settings: Settings, paths: StackPlaces
+) -> tuple[tuple[str, str], Mapping[str, Path]]:
+    """Name and contract digest of the bundle in use, and the folders of all bundles by name."""
+    bundle_name = _find_bundle_in_use(settings, paths)
+    bundle = find_bundle(bundle_name, paths.home)
+    digest = public_contract(bundle.contract, settings.media.rendition_px).digest
     folders = {
         path.parent.name: path.parent
-        for path in sorted(places.bundles_dir.glob(f"*/{CONTRACT_FILE}"))
+        for path in sorted(paths.bundles_dir.glob(f"*/{CONTRACT_FILE}"))
     }
-    if found.weights is None:
-        return (used, digest), folders
-    folder = found.weights.parent.resolve()
-    for name, known in folders.items():
-        if known.resolve() == folder:
+    if bundle.weights is None:
+        return (bundle_name, digest), folders
+    folder = bundle.weights.parent.resolve()
+    for name, bundle_folder in folders.items():
+        if bundle_folder.resolve() == folder:
             return (name, digest), folders
     name = folder.name if folder.name not in folders else f"{folder.name}-{digest[:8]}"
     if not archive.is_ours(f"bundles/{name}/{CONTRACT_FILE}"):
-        name = found.contract.name
+        name = bundle.contract.name
     return (name, digest), {**folders, name: folder}
 
 
 @contextmanager
 def reachable(
-    settings: Settings, places: StackPlaces, *, alone: bool = False
+    settings: Settings, paths: StackPlaces, *, alone: bool = False
 ) -> Iterator[tuple[str, Path | None]]:
-    """URL of the owner's role and the data directory; runs the private server if it is down.
+    """Yield the owner role's URL and the data directory; run the private server if it is down.
 
     Args:
-        settings: Say where the database is.
-        places: Of the stack.
-        alone: Nothing else of the stack may run, and nothing can be started meanwhile.
+        settings: Settings of the stack, with the URL of an external database.
+        paths: Paths of the stack.
+        alone: No other process of the stack may run, and none can be started inside.
 
     Raises:
-        Conflict: `alone`, and something runs.
+        Conflict: `alone` is set and another process runs.
         StackError: The server cannot be started.
     """
     if settings.places.database_url:
@@ -259,23 +262,25 @@ def reachable(
             )
         yield url, None
         return
-    server = PostgresServer(places)
-    if not alone and places.pgdata.exists() and server.ready():
-        yield places.owner_url(), places.pgdata
+    server = PostgresServer(paths)
+    if not alone and paths.pgdata.exists() and server.ready():
+        yield paths.owner_url(), paths.pgdata
         return
-    places.create()
-    with stack_lock(places.lock_file):
-        if processes.belonging_to(places):
-            raise Conflict(f"processes of the stack in {places.home} run: `pinpoint down` first")
+    paths.create()
+    with stack_lock(paths.lock_file):
+        if processes.belonging_to(paths):
+            raise Conflict(
+                f"processes of the stack in {paths.home} are running: run `pinpoint down` first"
+            )
         server.start()
         try:
             server.prepare()
-            yield places.owner_url(), places.pgdata
+            yield paths.owner_url(), paths.pgdata
         finally:
             server.stop()
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

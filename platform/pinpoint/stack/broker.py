@@ -1,4 +1,4 @@
-"""Sends jobs to workers by name; the workers' package is never imported here."""
+"""Sends jobs to workers by name, without importing the workers' package."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from pinpoint.jobs import QUEUE_OF, JobName
 
 QUEUE: Final = "celery"
 REQUEST: Final = "request_id"
-"""Header of a job, and name in log lines."""
+"""Header of a job with the id of the request that sent it; also its name in log lines."""
 
 VISIBILITY_S: Final = 3_600
-"""How long Redis keeps a job that was taken and not acknowledged before it gives it to another.
+"""Seconds after which Redis delivers an unacknowledged job again.
 
-Lost work is found by its lease (5 minutes), not by this, which only has to be long enough that a
-slow chunk is seldom handed out again; whoever gets it then claims nothing that is under a lease.
+Lost work is recovered by its lease (5 minutes), not by this timeout. The timeout only has to be
+long enough that a slow chunk is rarely delivered twice. A second worker claims no leased item.
 """
 
-_CHECK_S: Final = 1.5
-"""Longest wait of one step of a check, seconds."""
-_SENDERS: Final = 4
-_UNDER_WAY: Final = 64
+_CHECK_TIMEOUT_S: Final = 1.5
+"""Timeout of one step of a check, seconds."""
+_NUM_SENDERS: Final = 4
+_MAX_PENDING_SENDS: Final = 64
 _SEND_RETRIES: Final = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
 
 
 def celery_config(broker_url: str) -> dict[str, Any]:
-    """How senders and workers both speak to the broker."""
+    """Celery configuration that senders and workers share."""
     return {
         "broker_url": broker_url,
         "task_default_queue": QUEUE,
         "task_serializer": "json",
         "accept_content": ["json"],
-        # State lives in PostgreSQL; a result backend would be a second truth.
+        # PostgreSQL holds the state; a result backend would be a second source of truth.
         "task_ignore_result": True,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
@@ -67,126 +67,126 @@ class CeleryQueue:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("pinpoint")
         self._app.conf.update(celery_config(broker_url))
-        self._asking = threading.Lock()
-        self._kept: Connection | None = None
+        self._connection_lock = threading.Lock()
+        self._connection: Connection | None = None
 
     def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not take it within a few seconds.
+            BrokerUnavailable: The broker did not accept it within a few seconds.
         """
         try:
             self._app.send_task(
                 name,
-                args=[[str(one) for one in ids]],
-                headers=_origin(),
+                args=[[str(row_id) for row_id in ids]],
+                headers=_make_headers(),
                 queue=QUEUE_OF.get(name, QUEUE),
                 retry=True,
                 retry_policy=_SEND_RETRIES,
             )
         except (OperationalError, OSError) as error:
-            raise BrokerUnavailable("the broker does not take jobs") from error
+            raise BrokerUnavailable("the broker does not accept jobs") from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` unless the broker answers."""
         self.waiting()
 
     def waiting(self) -> int:
-        """Jobs that no worker has taken yet, asked over one connection that is kept."""
-        with self._asking:
-            for last in (False, True):
+        """Number of jobs that no worker has received yet, read over one reused connection."""
+        with self._connection_lock:
+            for is_retry in (False, True):
                 try:
-                    if self._kept is None:
-                        self._kept = self._connected()
-                    return _length(self._kept.default_channel)
-                except self._errors as error:
-                    self._drop()
-                    # A kept connection may be stale; a broker that hangs is not asked twice.
-                    if last or deadline.bounded_s(2 * _CHECK_S) < _CHECK_S:
+                    if self._connection is None:
+                        self._connection = self._open_connection()
+                    return _read_queue_length(self._connection.default_channel)
+                except self._transport_errors as error:
+                    self._close_connection()
+                    # A reused connection may be stale. A broker that hangs is not queried twice.
+                    if is_retry or deadline.bounded_s(2 * _CHECK_TIMEOUT_S) < _CHECK_TIMEOUT_S:
                         raise BrokerUnavailable("the broker does not answer") from error
         raise BrokerUnavailable("the broker does not answer")
 
     @cached_property
-    def _errors(self) -> tuple[type[BaseException], ...]:
-        """What the transport raises where its server is away."""
+    def _transport_errors(self) -> tuple[type[BaseException], ...]:
+        """Exceptions that the transport raises if its server is unreachable."""
         return (OperationalError, OSError, *self._app.connection().connection_errors)
 
-    def _connected(self) -> Connection:
-        limits = {"socket_timeout": _CHECK_S, "socket_connect_timeout": _CHECK_S}
+    def _open_connection(self) -> Connection:
+        limits = {"socket_timeout": _CHECK_TIMEOUT_S, "socket_connect_timeout": _CHECK_TIMEOUT_S}
         connection: Connection = self._app.connection_for_read(
-            connect_timeout=_CHECK_S, transport_options=limits
+            connect_timeout=_CHECK_TIMEOUT_S, transport_options=limits
         )
         connection.ensure_connection(  # type: ignore[no-untyped-call]
-            max_retries=1, timeout=_CHECK_S
+            max_retries=1, timeout=_CHECK_TIMEOUT_S
         )
         return connection
 
-    def _drop(self) -> None:
-        if self._kept is not None:
-            self._kept.collect()  # type: ignore[no-untyped-call]
-            self._kept = None
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.collect()  # type: ignore[no-untyped-call]
+            self._connection = None
 
     def close(self) -> None:
-        """Give the connections back."""
-        self._drop()
+        """Close the connections."""
+        self._close_connection()
         self._app.close()
 
 
 class BoundedSender:
-    """`ports.JobQueue` that never lets a request wait long for a broker that hangs.
+    """`ports.JobQueue` with a bounded wait, also if the broker hangs.
 
-    Jobs leave from threads of their own: the client library's limits and repetitions add up to a
-    minute. A job that is late may still arrive; if it does not, the sweep sends it again.
+    Separate threads send the jobs, because the client library's timeouts and retries add up to a
+    minute. A late job may still arrive; otherwise the sweep sends it again.
 
     Args:
         queue: Sends the jobs.
-        breaker: Leaves a broker alone that does not answer.
-        wait_s: How long a request waits for a job to be taken, seconds.
+        breaker: Circuit breaker of the broker.
+        wait_s: Longest wait of a request until a job is accepted, seconds.
     """
 
     def __init__(self, queue: CeleryQueue, breaker: CircuitBreaker, wait_s: float = 2.0) -> None:
         self._queue, self._breaker, self._wait_s = queue, breaker, wait_s
-        self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="send")
-        self._under_way = threading.BoundedSemaphore(_UNDER_WAY)
+        self._senders = ThreadPoolExecutor(_NUM_SENDERS, thread_name_prefix="send")
+        self._pending_sends = threading.BoundedSemaphore(_MAX_PENDING_SENDS)
 
     def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
         """Send one job.
 
         Raises:
-            BrokerUnavailable: The broker did not take it in time.
+            BrokerUnavailable: The broker did not accept it in time.
         """
         with self._breaker.attempt():
-            if not self._under_way.acquire(blocking=False):
-                raise BrokerUnavailable("the broker takes jobs too slowly")
+            if not self._pending_sends.acquire(blocking=False):
+                raise BrokerUnavailable("the broker accepts jobs too slowly")
             context = contextvars.copy_context()
             sent = self._senders.submit(context.run, self._queue.send, name, ids)
-            sent.add_done_callback(lambda _: self._under_way.release())
+            sent.add_done_callback(lambda _: self._pending_sends.release())
             now = deadline.current()
-            # Rows are committed by now, so a request that is out of time must not fail here.
+            # The rows are committed, so an exhausted time budget must not fail the request here.
             wait_s = self._wait_s if now is None else min(self._wait_s, max(now.remaining_s(), 0.1))
             try:
                 sent.result(timeout=wait_s)
             except TimeoutError as error:
-                raise BrokerUnavailable("the broker took no job in time") from error
+                raise BrokerUnavailable("the broker did not accept the job in time") from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailable` unless the broker answers."""
         self._queue.check()
 
     def waiting(self) -> int:
-        """Jobs that no worker has taken yet."""
+        """Number of jobs that no worker has received yet."""
         return self._queue.waiting()
 
     def close(self) -> None:
-        """Give the connections back; what could not be sent is left to the sweep."""
+        """Close the connections; the sweep sends the jobs that were not sent."""
         self._senders.shutdown(wait=False, cancel_futures=True)
         self._queue.close()
 
 
 def refuse_broker() -> BrokerUnavailable:
-    """The error of a job that the broker's circuit breaker does not let through."""
-    return BrokerUnavailable("the broker did not take the last jobs")
+    """Error for a job that the broker's circuit breaker rejects."""
+    return BrokerUnavailable("the broker did not accept the last jobs")
 
 
 def is_broker_failure(error: BaseException) -> bool:
@@ -194,15 +194,15 @@ def is_broker_failure(error: BaseException) -> bool:
     return isinstance(error, BrokerUnavailable)
 
 
-def _origin() -> dict[str, str]:
-    """Which request asked for the job, for the worker's log lines."""
-    asked = logs.here().get(REQUEST)
-    return {REQUEST: str(asked)} if asked else {}
+def _make_headers() -> dict[str, str]:
+    """Headers with the id of the current request, for the worker's log lines."""
+    request_id = logs.here().get(REQUEST)
+    return {REQUEST: str(request_id)} if request_id else {}
 
 
-def _length(channel: Any) -> int:
+def _read_queue_length(channel: Any) -> int:
     try:
         return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
     except channel.connection.client.channel_errors:
-        # No queue yet: nobody has ever sent a job or listened for one.
+        # There is no queue until the first job or consumer.
         return 0

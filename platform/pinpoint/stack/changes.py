@@ -1,4 +1,4 @@
-"""What `up` restarts a stack for: the settings and the code that differ from those it runs with."""
+"""Detects changes of settings and code since a stack was started; `up` then restarts it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _NOT_SET: Final = "not set"
 
 
 def settings_as_variables(settings: Settings) -> dict[str, str]:
-    """Every setting that has a value, as the environment of the stack's processes holds it."""
-    found: dict[str, str] = {}
+    """Environment variables of all settings that have a value."""
+    variables: dict[str, str] = {}
     for group_name in Settings.__slots__:
         group = getattr(settings, group_name)
         prefix = type(group).model_config["env_prefix"]
         for name, value in group.model_dump(mode="json", exclude_none=True).items():
             text = value if isinstance(value, str) else json.dumps(value)
-            found[f"{prefix}{name}".upper()] = text
-    return found
+            variables[f"{prefix}{name}".upper()] = text
+    return variables
 
 
 def record_settings(settings: Settings, key: str) -> dict[str, str]:
-    """The settings as `stack.json` keeps them: secrets as keyed hashes, so that a change shows.
+    """Settings as stored in `stack.json`: secrets as keyed hashes, so that changes are detected.
 
     Args:
-        settings: With which the stack is started.
+        settings: Settings that the stack is started with.
         key: The operator's key; without it a short password could be guessed from its hash.
     """
     return {
@@ -44,34 +44,34 @@ def record_settings(settings: Settings, key: str) -> dict[str, str]:
 
 
 def describe_changes(state: StackState, settings: Settings, key: str) -> list[str]:
-    """Why a stack that runs has to be started anew, one reason a line; empty for no reason.
+    """Reasons to restart a running stack, one per line; empty if there is none.
 
     Args:
-        state: What it runs with.
-        settings: What is wanted now.
+        state: Recorded state of the running stack.
+        settings: The current settings.
         key: The operator's key.
     """
     if not state.fingerprint:
         return ["the last `pinpoint up` did not finish"]
     before, now = state.settings, record_settings(settings, key)
-    found = [
+    changes = [
         _describe_change(variable, before.get(variable), now.get(variable))
         for variable in sorted({*before, *now})
         if before.get(variable) != now.get(variable)
     ]
     if state.code != code_digest():
-        found.append("Pinpoint's code, or its Python, is another one")
-    return found
+        changes.append("Pinpoint's code or its Python has changed")
+    return changes
 
 
 def fingerprint(settings: Settings) -> str:
-    """A hash that changes with any setting, and with the code."""
-    known = [settings_as_variables(settings), code_digest()]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+    """Hash of all settings and the code."""
+    inputs = [settings_as_variables(settings), code_digest()]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def code_digest() -> str:
-    """A hash that changes with the code and with the Python that runs it."""
+    """Hash of the code files (path, size, modification time) and the Python executable."""
     package = Path(pinpoint.__file__).parent
     roots = [package, package.parents[1] / "workers", package.parents[1] / "migrations"]
     files = [

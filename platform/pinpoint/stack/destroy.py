@@ -1,4 +1,4 @@
-"""Removes a home for good: its processes, its data, and what lies outside the folder."""
+"""Removes a home permanently: its processes, its data, and its files outside the folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pinpoint.stack.state import read_state
 
 @dataclass(frozen=True, slots=True)
 class DestroyPlan:
-    """What `destroy` removes.
+    """Folders that `destroy` removes and keeps.
 
     Args:
         home: The home.
-        parts: Folders with their sizes, those that are kept left out.
-        kept: Folders that stay.
-        external: Services elsewhere, which hold data of this stack and are not touched.
+        parts: Folders to remove, with their sizes.
+        kept: Folders to keep.
+        external: External services; they hold data of this stack and are not changed.
     """
 
     home: str
@@ -36,71 +36,71 @@ class DestroyPlan:
 
     @property
     def bytes(self) -> int:
-        """What is freed."""
+        """Total size of the folders to remove, bytes."""
         return sum(part.bytes for part in self.parts)
 
 
 def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
-    """Work out what would be removed; changes nothing.
+    """List the folders that `destroy_home` would remove; changes nothing.
 
     Args:
-        settings: Of the home.
-        keep_bundles: Leave `bundles` where it is.
+        settings: Settings of the home.
+        keep_bundles: Keep the folder `bundles`.
 
     Raises:
-        NotFound: The folder is no Pinpoint home.
-        StackError: It is the user's own folder or the root.
+        NotFound: The folder is not a Pinpoint home.
+        StackError: The folder is the user's home directory or the root.
     """
-    places = StackPlaces(settings.places.home)
-    home = places.home
+    paths = StackPlaces(settings.places.home)
+    home = paths.home
     if not is_home(home):
         raise NotFound(
             f"{home} is not a Pinpoint home, so nothing was removed; name one with --home FOLDER"
         )
     if home.resolve() in (Path("/"), Path.home().resolve()):
         raise StackError(f"{home} holds more than a Pinpoint home; nothing was removed")
-    own_bundles = places.bundles_dir.is_dir() and any(places.bundles_dir.iterdir())
-    kept = {places.bundles_dir} if keep_bundles and own_bundles else set()
-    foreign = set() if owns_cluster(places) else {places.cluster_dir}
-    spared, state = {str(path) for path in kept | foreign}, read_state(places)
+    own_bundles = paths.bundles_dir.is_dir() and any(paths.bundles_dir.iterdir())
+    kept_folders = {paths.bundles_dir} if keep_bundles and own_bundles else set()
+    foreign = set() if owns_cluster(paths) else {paths.cluster_dir}
+    excluded, state = {str(path) for path in kept_folders | foreign}, read_state(paths)
     return DestroyPlan(
         home=str(home),
-        parts=tuple(one for one in measure_home(places) if one.path not in spared),
-        kept=tuple(str(path) for path in kept),
+        parts=tuple(part for part in measure_home(paths) if part.path not in excluded),
+        kept=tuple(str(path) for path in kept_folders),
         external=tuple(state.external if state else external(settings)),
     )
 
 
 def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], None]) -> None:
-    """Take the stack down and remove what the plan names; safe to repeat after an interruption.
+    """Stop the stack and remove the planned folders; safe to repeat after an interruption.
 
     Raises:
         StackError: A process could not be ended, or a folder could not be removed.
     """
-    places = StackPlaces(settings.places.home)
+    paths = StackPlaces(settings.places.home)
     lifecycle.down(settings, say)
     say("removing the data")
-    # The database's part first: the home records where it is.
-    if owns_cluster(places):
-        PostgresServer(places).erase()
-    for folder in (places.socket_dir, places.postgres_socket_dir):
+    # The database's folder first: the home records its path.
+    if owns_cluster(paths):
+        PostgresServer(paths).erase()
+    for folder in (paths.socket_dir, paths.postgres_socket_dir):
         shutil.rmtree(folder, ignore_errors=True)
-    for entry in list(places.home.iterdir()):
+    for entry in list(paths.home.iterdir()):
         if str(entry) not in plan.kept:
             _remove_path(entry)
     if not plan.kept:
-        _remove_path(places.home.resolve())
-        if places.home.is_symlink():
-            _remove_path(places.home)
+        _remove_path(paths.home.resolve())
+        if paths.home.is_symlink():
+            _remove_path(paths.home)
 
 
-def owns_cluster(places: StackPlaces) -> bool:
-    """Whether the database's folder is this home's.
+def owns_cluster(paths: StackPlaces) -> bool:
+    """Whether the database's folder belongs to this home.
 
-    A copied home names the folder of the original. One whose home is gone belongs to the home
-    that names it, which was moved.
+    A copied home references the folder of the original. If the home recorded in that folder no
+    longer exists, it was moved, and the folder belongs to the home that references it.
     """
-    cluster, home = places.cluster_dir, places.home.resolve()
+    cluster, home = paths.cluster_dir, paths.home.resolve()
     if not cluster.exists():
         return False
     if cluster.resolve().is_relative_to(home):

@@ -1,7 +1,7 @@
-"""The whole database out and in, by PostgreSQL's own `pg_dump`, `pg_restore` and `psql`.
+"""Dumps and restores the database with `pg_dump`, `pg_restore` and `psql`.
 
-Works with the private server and with the one of PINPOINT_DATABASE_URL; only schemas `pinpoint`
-and `tenant` are touched, and nothing but the right to own them is needed.
+Works with the private server and with the server of PINPOINT_DATABASE_URL. Only the schemas
+`pinpoint` and `tenant` are changed, and the role only has to own them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from pinpoint.store.erasing import BACKUP_LOCK
 
 SCHEMAS: Final = ("pinpoint", "tenant")
 LOCK_WAIT: Final = "60s"
-"""How long we wait for somebody else's lock."""
+"""Longest wait for a lock of another client."""
 
-_BEGIN: Final = b"""
+_BEGIN_SQL: Final = b"""
 SET client_min_messages = warning;
 BEGIN;
 DROP SCHEMA IF EXISTS tenant CASCADE;
 DROP SCHEMA IF EXISTS pinpoint CASCADE;
 """
 
-# Marks of another server's transactions: one from this server's future would make every rebuild
-# of the index replay the row. No trigger is there yet to set them again.
-_AFTER_ROWS: Final = b"""
+# Transaction ids of the dumped server: an id above this server's current one would make every
+# rebuild of the index replay the row. The triggers that set the column do not exist yet.
+_RESET_ROWS_SQL: Final = b"""
 UPDATE pinpoint.images SET changed_xid = 0
  WHERE changed_xid >= pg_catalog.pg_current_xact_id()::text::bigint;
 UPDATE pinpoint.tombstones SET changed_xid = 0
@@ -47,8 +47,8 @@ UPDATE pinpoint.batch_items SET lease_owner = NULL, lease_until = NULL
  WHERE lease_owner IS NOT NULL;
 """
 
-# In the same transaction, so that no crash leaves a copy that takes itself for the original.
-_SAME_INSTALLATION: Final = """
+# In the same transaction, so that a crash leaves no copy with the id of the original.
+_SET_INSTALLATION_SQL: Final = """
 DO $$ BEGIN
     IF to_regclass('pinpoint.installation') IS NOT NULL THEN
         UPDATE pinpoint.installation SET id = '{}';
@@ -56,8 +56,8 @@ DO $$ BEGIN
 END $$;
 """
 
-# What a migrated database holds before anybody has used it.
-_USED: Final = """
+# Counts rows that a freshly migrated database does not have.
+_COUNT_USER_ROWS_SQL: Final = """
 SELECT (SELECT count(*) FROM pinpoint.sources) + (SELECT count(*) FROM pinpoint.api_keys)
      + (SELECT count(*) FROM pinpoint.organizations WHERE name <> 'default')
 """
@@ -65,13 +65,13 @@ SELECT (SELECT count(*) FROM pinpoint.sources) + (SELECT count(*) FROM pinpoint.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One moment of the database, held while this connection lives.
+    """Database snapshot, valid while its connection is open.
 
     Args:
-        name: What `pg_dump --snapshot` takes.
-        revision: Of the schema.
+        name: Argument of `pg_dump --snapshot`.
+        revision: Schema revision.
         server: Version of PostgreSQL.
-        counts: Rows of each table.
+        counts: Number of rows by table.
     """
 
     name: str
@@ -82,12 +82,12 @@ class Snapshot:
 
 @contextmanager
 def snapshot(url: str) -> Iterator[Snapshot]:
-    """Hold one moment of the database, and every blob that its rows name.
+    """Hold a snapshot of the database; inside, no blob that its rows reference is deleted.
 
     Raises:
-        DatabaseUnavailable: It does not answer.
-        Conflict: Another backup holds the blobs.
-        StackError: There is no schema of ours in it.
+        DatabaseUnavailable: The database does not answer.
+        Conflict: Another backup is running.
+        StackError: The database has no Pinpoint schema.
     """
     with connected(url) as connection:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
@@ -95,11 +95,11 @@ def snapshot(url: str) -> Iterator[Snapshot]:
         try:
             connection.execute("SELECT pg_advisory_lock(%s)", (BACKUP_LOCK,))
         except psycopg.errors.LockNotAvailable as error:
-            raise Conflict("another backup is running; wait for its end") from error
+            raise Conflict("another backup is running; wait until it has finished") from error
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         revision = revision_of(connection)
         if revision is None:
-            raise StackError("the database holds no Pinpoint: run `pinpoint up` first")
+            raise StackError("the database has no Pinpoint schema: run `pinpoint up` first")
         yield Snapshot(
             name=one(connection, "SELECT pg_export_snapshot()"),
             revision=revision,
@@ -110,13 +110,13 @@ def snapshot(url: str) -> Iterator[Snapshot]:
 
 @contextmanager
 def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection without a transaction around it.
+    """Yield a connection in autocommit mode.
 
     Raises:
         DatabaseUnavailable: The database does not answer.
     """
     try:
-        connection = psycopg.connect(_plain(url), autocommit=True, connect_timeout=10)
+        connection = psycopg.connect(_to_libpq_url(url), autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(
             f"the database does not answer: {describe_cause(error)}"
@@ -126,15 +126,15 @@ def connected(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
 
 
 def revision_of(connection: psycopg.Connection[tuple[Any, ...]]) -> str | None:
-    """Schema revision of a database; None where there is no schema."""
+    """Schema revision of a database; None without a schema."""
     if one(connection, "SELECT to_regclass('pinpoint.alembic_version')") is None:
         return None
-    found = connection.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone()
-    return None if found is None else str(found[0])
+    row = connection.execute("SELECT version_num FROM pinpoint.alembic_version").fetchone()
+    return None if row is None else str(row[0])
 
 
 def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]:
-    """Rows of each of our tables."""
+    """Number of rows of each table of Pinpoint."""
     tables = connection.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'pinpoint' "
         "AND tablename <> 'alembic_version' ORDER BY tablename"
@@ -146,30 +146,32 @@ def counts_of(connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, int]
 
 
 def installation_of(url: str) -> UUID:
-    """Id of the installation that a database is of."""
+    """Installation id that the database stores."""
     with connected(url) as connection:
-        found: UUID = one(connection, "SELECT id FROM pinpoint.installation")
-        return found
+        installation: UUID = one(connection, "SELECT id FROM pinpoint.installation")
+        return installation
 
 
 def set_installation(url: str, installation: UUID) -> None:
-    """Let a restored database be the installation that it was restored into.
+    """Set the installation id of a restored database.
 
-    A backup played on a second machine, while the first one works on, is an installation of its
-    own: it must not take the first one's index for its own.
+    If a backup is restored on a second machine while the first one keeps working, the second one
+    is another installation: it must not use the first one's index.
     """
     with connected(url) as connection:
         connection.execute("UPDATE pinpoint.installation SET id = %s", (installation,))
 
 
 def in_use(url: str) -> bool:
-    """Whether somebody has put something into the database."""
+    """Whether the database contains rows of users."""
     with connected(url) as connection:
-        return revision_of(connection) is not None and int(one(connection, _USED)) > 0
+        return (
+            revision_of(connection) is not None and int(one(connection, _COUNT_USER_ROWS_SQL)) > 0
+        )
 
 
 def others(url: str) -> int:
-    """How many other clients are connected to the database."""
+    """Number of other clients that are connected to the database."""
     with connected(url) as connection:
         return int(
             one(
@@ -180,75 +182,82 @@ def others(url: str) -> int:
         )
 
 
-def dump(url: str, to: Path, moment: Snapshot, pgdata: Path | None) -> None:
-    """Write a dump of one moment in PostgreSQL's custom format.
+def dump(url: str, output: Path, snapshot: Snapshot, pgdata: Path | None) -> None:
+    """Write a dump of a snapshot in PostgreSQL's custom format.
 
     Raises:
         StackError: `pg_dump` is missing, too old for the server, or failed.
     """
-    command = [_program("pg_dump", pgdata), "--format=custom", "--no-owner", f"--file={to}"]
-    command += [f"--schema={name}" for name in SCHEMAS] + [f"--snapshot={moment.name}"]
-    target, environment = _target(url)
-    done = subprocess.run(
+    command = [
+        _find_client_program("pg_dump", pgdata),
+        "--format=custom",
+        "--no-owner",
+        f"--file={output}",
+    ]
+    command += [f"--schema={name}" for name in SCHEMAS] + [f"--snapshot={snapshot.name}"]
+    target, environment = _split_password(url)
+    result = subprocess.run(
         [*command, f"--dbname={target}"],
         env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode != 0:
-        raise StackError(f"pg_dump failed: {done.stderr.strip()[-500:]}")
+    if result.returncode != 0:
+        raise StackError(f"pg_dump failed: {result.stderr.strip()[-500:]}")
 
 
 def replace_all(
-    url: str, dumped: Path, pgdata: Path | None, installation: UUID | None = None
+    url: str, dump_path: Path, pgdata: Path | None, installation: UUID | None = None
 ) -> None:
-    """Put a dump in the place of what the database holds: all of it, or nothing.
+    """Replace the content of the database by a dump, in one transaction.
 
     Args:
-        url: Of the database.
-        dumped: What `dump` wrote.
-        pgdata: Of the embedded server; None for another one.
-        installation: Id that the database keeps; None leaves that of the dump.
+        url: URL of the database.
+        dump_path: File that `dump` wrote.
+        pgdata: Data directory of the embedded server; None for an external server.
+        installation: Installation id to store; None keeps the id of the dump.
 
     Raises:
-        StackError: It failed; the database is as it was.
+        StackError: The restore failed; the database is unchanged.
     """
-    target, environment = _target(url)
-    command = [_program("psql", pgdata), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
-    with tempfile.TemporaryFile() as said:
+    target, environment = _split_password(url)
+    command = [_find_client_program("psql", pgdata), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    with tempfile.TemporaryFile() as stderr:
         psql = subprocess.Popen(
             [*command, f"--dbname={target}", "-f", "-"],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr,
             bufsize=0,
         )  # fmt: skip
         with psql:
-            after = _AFTER_ROWS
+            after = _RESET_ROWS_SQL
             if installation is not None:
-                after += _SAME_INSTALLATION.format(installation).encode()
-            whole = psql.stdin is not None and _play(psql.stdin, dumped, pgdata, said, after)
-        said.seek(0)
-        if psql.returncode != 0 or not whole:
-            words = said.read().decode(errors="replace").strip()
-            raise StackError(f"the database was not replaced and is as it was: {words[-800:]}")
+                after += _SET_INSTALLATION_SQL.format(installation).encode()
+            is_complete = psql.stdin is not None and _feed_transaction(
+                psql.stdin, dump_path, pgdata, stderr, after
+            )
+        stderr.seek(0)
+        if psql.returncode != 0 or not is_complete:
+            message = stderr.read().decode(errors="replace").strip()
+            raise StackError(f"the database was not replaced and is unchanged: {message[-800:]}")
 
 
-def _play(
-    psql: IO[bytes], dumped: Path, pgdata: Path | None, said: IO[bytes], after: bytes
+def _feed_transaction(
+    psql: IO[bytes], dump_path: Path, pgdata: Path | None, stderr: IO[bytes], after: bytes
 ) -> bool:
-    """Feed one transaction; without its last word, psql's end takes all of it back."""
-    restore = [_program("pg_restore", pgdata), "--no-owner", "--file=-"]
+    """Send one transaction to psql; without the final COMMIT, PostgreSQL rolls it back."""
+    restore = [_find_client_program("pg_restore", pgdata), "--no-owner", "--file=-"]
     parts: tuple[tuple[bytes, tuple[str, ...]], ...] = (
-        (_BEGIN, ("--section=pre-data", "--section=data")),
+        (_BEGIN_SQL, ("--section=pre-data", "--section=data")),
         (after, ("--section=post-data",)),
     )
     try:
-        for words, sections in parts:
-            psql.write(words)
-            done = subprocess.run(
-                [*restore, *sections, str(dumped)], stdout=psql, stderr=said, check=False
+        for statements, sections in parts:
+            psql.write(statements)
+            result = subprocess.run(
+                [*restore, *sections, str(dump_path)], stdout=psql, stderr=stderr, check=False
             )
-            if done.returncode != 0:
+            if result.returncode != 0:
                 return False
         psql.write(b"\nCOMMIT;\n")
-    except BrokenPipeError:  # psql has met an error and says so itself
+    except BrokenPipeError:  # psql stopped at an error and has printed it
         return False
     return True
 
@@ -259,13 +268,13 @@ def one(connection: psycopg.Connection[tuple[Any, ...]], statement: Any) -> Any:
     return None if row is None else row[0]
 
 
-def _plain(url: str) -> str:
+def _to_libpq_url(url: str) -> str:
     return url.replace("+psycopg://", "://", 1)
 
 
-def _target(url: str) -> tuple[str, Mapping[str, str]]:
-    """Connection string without the password, which the environment carries unseen."""
-    parts = conninfo_to_dict(_plain(url))
+def _split_password(url: str) -> tuple[str, Mapping[str, str]]:
+    """Connection string without the password, and an environment that contains it."""
+    parts = conninfo_to_dict(_to_libpq_url(url))
     password = parts.pop("password", None)
     environment = dict(os.environ)
     if password is not None:
@@ -273,10 +282,10 @@ def _target(url: str) -> tuple[str, Mapping[str, str]]:
     return make_conninfo(**parts), environment  # type: ignore[arg-type]
 
 
-def _program(name: str, pgdata: Path | None) -> str:
-    """A client program: of the server that made `pgdata`, else the one on PATH."""
+def _find_client_program(name: str, pgdata: Path | None) -> str:
+    """Path of a client program: of the server version of `pgdata`, else the one on PATH."""
     on_path = shutil.which(name) if pgdata is None else None
-    found = Path(on_path) if on_path else find_binaries(pgdata) / name
-    if not found.exists():
+    program = Path(on_path) if on_path else find_binaries(pgdata) / name
+    if not program.exists():
         raise StackError(f"{name} is not installed; install PostgreSQL's client programs")
-    return str(found)
+    return str(program)

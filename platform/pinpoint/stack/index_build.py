@@ -1,8 +1,9 @@
 """The child process that builds an index from PostgreSQL: `python -m pinpoint.stack.index_build`.
 
-What serves is never optimised in place, because every call would stall meanwhile: a niced child
-writes a new folder. Then it has the owner open that, brings what changed meanwhile, and has it
-serve. All that takes work is done here and not in the owner, whose interpreter all questions share.
+The serving index is never optimized in place, because calls would stall. Instead a low-priority
+child writes a new folder. Then it tells the owner to open the folder, replays the changes made
+during the build, and requests the swap. Heavy work runs in the child, because all queries share the
+owner's interpreter.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from pinpoint.store.vectors_remote import FramedIndex
 from pinpoint.store.vectors_verify import check_whole, verify
 
 DEFAULT_POINTS: Final = "pinpoint.bootstrap:open_point_source"
-"""Factory of the `PointSource`, `module:function`; it takes the digest of a contract, or None."""
+"""Factory of the `PointSource`, `module:function`; its argument is a contract digest or None."""
 
 ROUNDS: Final = 20
-"""At most so often is brought what changed meanwhile."""
+"""Maximum number of rounds that replay changes made during a build."""
 FEW: Final = 512
-"""Changes that may be left for the next in turn to bring."""
+"""Number of changes in a round below which no further round is needed."""
 
 _NICENESS: Final = 10
 
@@ -44,12 +45,12 @@ def open_source(factory: str, contract: str | None) -> PointSource:
     """Call a factory named `module:function`.
 
     Args:
-        factory: Which.
-        contract: Digest of the contract wanted; None for that of the settings' bundle.
+        factory: Name of the function.
+        contract: Contract digest; None for that of the settings' bundle.
 
     Raises:
-        Misconfigured: There is no such function.
-        BadBundle: There is no bundle of that contract.
+        Misconfigured: The function does not exist.
+        BadBundle: No bundle has that contract.
     """
     module, _, function = factory.partition(":")
     try:
@@ -63,23 +64,23 @@ def open_source(factory: str, contract: str | None) -> PointSource:
 
 
 def build(folder: Path, source: PointSource, report: Report, *, verified: bool = False) -> int:
-    """Make a whole, optimised index in an empty folder.
+    """Build a complete, optimized index in an empty folder.
 
     Args:
-        folder: Its name becomes the build's.
-        source: Where the points come from.
-        report: Called with `streaming`, `optimizing`, `verifying` or `catching up`, and the points
-            written, or looked for, so far.
-        verified: Look for stored vectors in the end.
+        folder: Folder of the build; its name becomes the name of the build.
+        source: Source of the points.
+        report: Called with `streaming`, `optimizing`, `verifying` or `catching up`, and the number
+            of points written or checked so far.
+        verified: Search for a sample of the stored vectors at the end.
 
     Returns:
-        The mark from which on changes are not in it.
+        Watermark; later changes are not in the index.
 
     Raises:
-        IndexUnavailable: Stored vectors are not found.
+        IndexUnavailable: A search does not find stored vectors.
     """
     mark = source.watermark()
-    # Nobody asks this one but the verification, and that wants to know of the graph.
+    # Only the verification searches this index, and it has to test the graph.
     index = EdgeIndex(folder, chooser=lambda _: "acorn")
     index.ensure(source.spec())
     written = 0
@@ -90,20 +91,22 @@ def build(folder: Path, source: PointSource, report: Report, *, verified: bool =
     report("optimizing", written)
     index.optimize()
     if verified:
-        verify(index, lambda looked_for: report("verifying", looked_for))
-    mark = _caught_up(index, source, mark, report)
+        verify(index, lambda num_checked: report("verifying", num_checked))
+    mark = _catch_up_with_changes(index, source, mark, report)
     index.close()
     return mark
 
 
-def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report) -> int:
-    """Bring what changed during the build, until little is left; returns where to go on from."""
-    brought = 0
+def _catch_up_with_changes(
+    index: EdgeIndex, source: PointSource, since: int, report: Report
+) -> int:
+    """Replay changes made during the build until few are left; return the next watermark."""
+    num_replayed = 0
     for _ in range(ROUNDS):
-        report("catching up", brought)
+        report("catching up", num_replayed)
         mark, changed = replay(source, index, since)
-        brought += changed
-        # A transaction as old as the build keeps the mark: another round would bring the same.
+        num_replayed += changed
+        # A transaction as old as the build holds the watermark: a round would replay the same rows.
         if changed < FEW or mark == since:
             return mark
         since = mark
@@ -111,30 +114,32 @@ def _caught_up(index: EdgeIndex, source: PointSource, since: int, report: Report
 
 
 def replay(source: PointSource, index: VectorIndex, since: int) -> tuple[int, int]:
-    """Bring rows that changed at or after `since`.
+    """Copy rows that changed at or after a watermark into an index.
 
     Args:
-        source: Where they come from.
-        index: Where they go.
-        since: A watermark.
+        source: Source of the rows.
+        index: Destination.
+        since: Watermark.
 
     Returns:
-        The mark to go on from, and how many rows there were.
+        The next watermark, and the number of rows.
     """
     mark, changed = source.watermark(), 0
     for points in source.stream(since=since):
         upsert_apart(index.upsert, points)
         changed += len(points)
-    buried = source.tombstones(since=since)
-    index.delete(buried)
-    return mark, changed + len(buried)
+    tombstones = source.tombstones(since=since)
+    index.delete(tombstones)
+    return mark, changed + len(tombstones)
 
 
 class Owner(FramedIndex):
-    """The owner as its builder sees it: as an index it is what was built, once that is open.
+    """Client of the owner process, used by the builder.
+
+    As an index it is the new build, once the owner has opened it.
 
     Args:
-        link: Answered by `index_swap.OwnedIndex`.
+        link: Connection to `index_swap.OwnedIndex`.
     """
 
     def __init__(self, link: Connection) -> None:
@@ -144,77 +149,79 @@ class Owner(FramedIndex):
         self._link.send_bytes(frame)
         return self._link.recv_bytes(wire.MAX_FRAME)
 
-    def tell(self, state: str, points: int) -> None:
-        """Say how far the build is."""
+    def report_progress(self, state: str, points: int) -> None:
+        """Report the progress of the build."""
         self._call({"verb": "tell", "state": state, "points": points})
 
-    def fail(self, why: str) -> None:
-        """Say why there will be no build."""
-        self._call({"verb": "fail", "why": why})
+    def fail(self, reason: str) -> None:
+        """Report why the build failed."""
+        self._call({"verb": "fail", "why": reason})
 
     def open(self) -> bool:
-        """Have what was built opened; whether it is of another contract than what serves."""
+        """Make the owner open the new build; return whether its contract differs."""
         fields, _ = self._call({"verb": "open"})
         return bool(fields["other"])
 
     def copy(self) -> int:
-        """Have copied what the owner wrote meanwhile; returns how many ids that were."""
+        """Make the owner copy points written since the last call; return the number of ids."""
         fields, _ = self._call({"verb": "copy"})
         return int(fields["copied"])
 
     def swap(self) -> None:
-        """Have it serve."""
+        """Make the owner serve the new build."""
         self._call({"verb": "swap"})
 
 
 def hand_over(owner: Owner, source: PointSource, mark: int) -> None:
-    """Bring what was built up to date and let it serve.
+    """Bring the new build up to date and request the swap.
 
     Raises:
-        IndexUnavailable: It is for another contract and does not hold all images.
+        IndexUnavailable: The build has another contract and does not contain all images.
     """
-    other = owner.open()
+    other_contract = owner.open()
     mark, _ = replay(source, owner, mark)
     for _ in range(ROUNDS):
         if owner.copy() < FEW:
             break
     mark, _ = replay(source, owner, mark)
-    if other:
+    if other_contract:
         check_whole(owner.count, source, mark)
     owner.swap()
-    if other:
+    if other_contract:
         replay(source, owner, mark)
 
 
-def _give_memory_back() -> None:
-    """What was built is on disk: glibc would keep the memory it took while an engine opens it."""
+def _release_memory() -> None:
+    """Return free memory to the kernel: the build is on disk and an engine is about to open it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def main() -> None:
-    """Build one index and hand it over; exit status 0 means that it is whole, and serves."""
+    """Build one index and request the swap; exit status 0 means that it is complete and serving."""
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_build")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--points", required=True)
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--link", type=int, help="the owner's socket; default: there is no owner")
+    parser.add_argument("--link", type=int, help="the owner's socket; default: no owner")
     parser.add_argument("--contract", help="digest; default: of the settings' bundle")
-    parser.add_argument("--verified", action="store_true", help="look for a sample in the end")
-    parser.add_argument("--alone", action="store_true", help="nobody is served: take all cores")
-    given = parser.parse_args()
-    end_with(given.parent)
-    take_little(alone=given.alone)
+    parser.add_argument("--verified", action="store_true", help="search for a sample at the end")
+    parser.add_argument("--alone", action="store_true", help="no queries are served: use all cores")
+    arguments = parser.parse_args()
+    end_with(arguments.parent)
+    take_little(alone=arguments.alone)
     logs.configure(Settings.from_environment().log)
-    owner = None if given.link is None else Owner(Connection(given.link))
+    owner = None if arguments.link is None else Owner(Connection(arguments.link))
     try:
-        source = open_source(given.points, given.contract)
+        source = open_source(arguments.points, arguments.contract)
         if owner is None:
-            build(given.folder, source, lambda state, points: None)
+            build(arguments.folder, source, lambda state, points: None)
         else:
-            mark = build(given.folder, source, owner.tell, verified=given.verified)
-            _give_memory_back()
+            mark = build(
+                arguments.folder, source, owner.report_progress, verified=arguments.verified
+            )
+            _release_memory()
             hand_over(owner, source, mark)
     except PinpointError as error:
         logs.get(__name__).error("index.build_failed", reason=error.reason, detail=error.message)
@@ -224,12 +231,15 @@ def main() -> None:
 
 
 def take_little(*, alone: bool) -> None:
-    """A low priority, and half of the cores unless nobody is served.
+    """Lower the priority of this process and use half of the cores.
 
-    Qdrant builds a graph with a thread per core, and a niced thread that runs already is not taken
-    off its core at once: a question that needs two of them waits for the slower one. On two cores
-    the longest question during a rebuild of 100,000 images fell from 1.10 s to 0.74 s, and the
-    build took 203 s instead of 114 s: too dear where there is nothing to search yet.
+    Qdrant builds a graph with one thread per core, and the kernel does not preempt a running
+    low-priority thread at once: a query on two cores waits for the slower one. On two cores the
+    longest query during a rebuild of 100,000 images fell from 1.10 s to 0.74 s, and the build took
+    203 s instead of 114 s. That cost is too high while there is no index to search.
+
+    Args:
+        alone: No queries are served: use all cores.
     """
     os.nice(_NICENESS)
     if not alone and hasattr(os, "sched_setaffinity"):

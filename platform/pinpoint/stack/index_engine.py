@@ -1,9 +1,9 @@
-"""One build of the index, open in a process of its own, and the owner's hold of that process.
+"""Process that opens one build of the index, and the owner's handle of that process.
 
-Qdrant Edge holds the interpreter's lock during a call: to open a build takes half a second at
-100,000 images. In here nobody else needs that lock. The process
-(`python -m pinpoint.stack.index_engine`) has one connection, a socket it inherits, answers one
-frame after the other and flushes often. It ends with its owner.
+Qdrant Edge holds the interpreter's lock during a call: opening a build takes half a second at
+100,000 images. In a separate process no other thread needs that lock. The process
+(`python -m pinpoint.stack.index_engine`) has one connection, an inherited socket. It answers frames
+one by one and flushes often. It ends with its owner.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from pinpoint.store.vectors_serve import answer
 FLUSH_S: Final = 5.0
 FLUSH_WRITES: Final = 4_096
 LET_GO_S: Final = 10.0
-"""How long a build is waited for that another process has open, and an engine that is to end."""
-_LOOK_S: Final = 0.5
+"""Longest wait for another process to close a build, and for an engine to exit, seconds."""
+_POLL_S: Final = 0.5
 
 
 class Engine:
-    """A process that has one build open; the owner's side.
+    """The owner's handle of a process that has one build open.
 
-    A thread starts it and waits for its end: the kernel ends the process with that thread, so with
-    the owner, and not before.
+    A thread starts the process and waits for its exit. The kernel kills the process when that
+    thread ends, which happens only when the owner ends.
 
     Args:
-        folder: Of the build.
-        ended: Called once, in that thread, when the process has ended, whatever the reason.
+        folder: Folder of the build.
+        on_exit: Called once, in that thread, when the process has ended for any reason.
 
     Raises:
         IndexUnavailable: The build cannot be opened.
     """
 
-    def __init__(self, folder: Path, ended: Callable[[Engine], None]) -> None:
+    def __init__(self, folder: Path, on_exit: Callable[[Engine], None]) -> None:
         self._folder = folder
-        self._ended = ended
+        self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
-        self._started, self._over = threading.Event(), threading.Event()
+        self._started, self._exited = threading.Event(), threading.Event()
         ours, theirs = socket.socketpair()
-        # Closed with this object: by then no thread can be reading from it.
+        # Closed with this object, when no thread can read from it any more.
         self._link = Connection(ours.detach())
         threading.Thread(
-            target=self._live, args=(theirs,), name="index-engine", daemon=True
+            target=self._run_process, args=(theirs,), name="index-engine", daemon=True
         ).start()
         self._started.wait()
-        said, _ = wire.decode(self._received())
-        if "error" in said:
-            wire.raise_error(said["error"])
+        response, _ = wire.decode(self._receive_frame())
+        if "error" in response:
+            wire.raise_error(response["error"])
 
-    def _live(self, theirs: socket.socket) -> None:
+    def _run_process(self, theirs: socket.socket) -> None:
         command = [sys.executable, "-P", "-m", "pinpoint.stack.index_engine"]
         command += ["--folder", str(self._folder), "--parent", str(os.getpid())]
         command += ["--link", str(theirs.fileno())]
@@ -82,16 +82,16 @@ class Engine:
         self._started.set()
         if self._process is not None:
             self._process.wait()
-        self._over.set()
-        self._ended(self)
+        self._exited.set()
+        self._on_exit(self)
 
     @property
     def folder(self) -> Path:
-        """Of the build."""
+        """Folder of the build."""
         return self._folder
 
     def exchange(self, frame: bytes) -> bytes:
-        """Bring a frame, return the answer's; for one thread at a time.
+        """Send a frame and return the answer; for one thread at a time.
 
         Raises:
             IndexUnavailable: The process has ended.
@@ -99,52 +99,52 @@ class Engine:
         try:
             self._link.send_bytes(frame)
         except OSError as error:
-            raise self._gone() from error
-        return self._received()
+            raise self._kill_and_make_error() from error
+        return self._receive_frame()
 
-    def _received(self) -> bytes:
+    def _receive_frame(self) -> bytes:
         try:
             return self._link.recv_bytes(wire.MAX_FRAME)
         except (OSError, EOFError) as error:
-            raise self._gone() from error
+            raise self._kill_and_make_error() from error
 
-    def _gone(self) -> IndexUnavailable:
-        # Also one that lives: the next thing it says could be the answer to this question.
+    def _kill_and_make_error(self) -> IndexUnavailable:
+        # A live process is killed too: its next frame could be the answer to this request.
         self.kill()
         return IndexUnavailable(
-            "the engine of the index has ended; the owner starts another one, its log says more"
+            "the engine of the index has ended; the owner restarts it; see the owner's log"
         )
 
     def status(self) -> int | None:
-        """Exit status, negative for a signal; None while it lives or if it never did."""
+        """Exit status, negative for a signal; None while it runs or if it never started."""
         return None if self._process is None else self._process.returncode
 
     def kill(self) -> None:
-        """End it at once: what it acknowledged is in the write-ahead log."""
+        """Kill the process; acknowledged writes are in the write-ahead log."""
         if self._process is not None:
             self._process.kill()
 
     def end(self) -> None:
-        """Have it flush and end; it is killed if it does not."""
+        """Terminate the process after a flush; kill it if it does not end."""
         if self._process is not None:
             self._process.terminate()
         if not self.await_end():
             self.kill()
 
     def await_end(self) -> bool:
-        """Wait until it has let go of its build; whether it has."""
-        return self._over.wait(LET_GO_S)
+        """Wait until the process has ended; return whether it has."""
+        return self._exited.wait(LET_GO_S)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other engines out of a build, the orphan of a killed owner among them.
+def _lock_build(folder: Path) -> Iterator[None]:
+    """Lock a build against other engines, including an orphan of a killed owner.
 
     Raises:
-        IndexUnavailable: Another one does not let go of it, or there is no such build.
+        IndexUnavailable: Another engine keeps the build open, or the build does not exist.
     """
     try:
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise IndexUnavailable(
             "the index's build cannot be opened; run `pinpoint index rebuild`"
@@ -153,7 +153,7 @@ def _alone(folder: Path) -> Iterator[None]:
         until = time.monotonic() + LET_GO_S
         while True:
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
                 if time.monotonic() > until:
@@ -163,67 +163,67 @@ def _alone(folder: Path) -> Iterator[None]:
                 time.sleep(0.02)
         yield
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def serve(folder: Path, link: Connection) -> None:
-    """Open a build and answer until the owner hangs up."""
+    """Open a build and answer until the owner closes the connection."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_alone(folder))
+            stack.enter_context(_lock_build(folder))
             index = EdgeIndex(folder)
         except PinpointError as error:
             link.send_bytes(wire.encode(wire.pack_error(error)))
             raise
         stack.callback(index.close)
         link.send_bytes(wire.encode({}))
-        flushing = _Flushing(index)
+        flushing = _PeriodicFlush(index)
         while True:
             try:
-                if link.poll(_LOOK_S):
+                if link.poll(_POLL_S):
                     link.send_bytes(answer(index, link.recv_bytes(wire.MAX_FRAME)))
             except (EOFError, OSError):
                 return
-            flushing.look()
+            flushing.flush_if_due()
 
 
-class _Flushing:
-    """Flushes after `FLUSH_WRITES` writes or `FLUSH_S` seconds, so that a crash costs little."""
+class _PeriodicFlush:
+    """Flushes after `FLUSH_WRITES` writes or `FLUSH_S` seconds, to limit the cost of a crash."""
 
     def __init__(self, index: EdgeIndex) -> None:
         self._index = index
-        self._looked = self._flushed = time.monotonic()
+        self._checked_at = self._flushed_at = time.monotonic()
 
-    def look(self) -> None:
-        """Flush if it is due; looks twice a second at most."""
+    def flush_if_due(self) -> None:
+        """Flush if it is due; checks at most twice a second."""
         now = time.monotonic()
-        if now - self._looked < _LOOK_S:
+        if now - self._checked_at < _POLL_S:
             return
-        self._looked = now
+        self._checked_at = now
         waiting = self._index.unflushed
-        if waiting >= FLUSH_WRITES or (waiting and now - self._flushed >= FLUSH_S):
+        if waiting >= FLUSH_WRITES or (waiting and now - self._flushed_at >= FLUSH_S):
             try:
                 self._index.flush()
-                self._flushed = now
+                self._flushed_at = now
             except Exception:
-                # Tried again soon; what is not flushed is in the write-ahead log meanwhile.
+                # The next check retries; until then the write-ahead log has the writes.
                 logs.get(__name__).exception("index.flush_failed")
 
 
 def main() -> None:
-    """Open the build that the owner names and answer at the socket it gives."""
+    """Open the given build and answer at the inherited socket."""
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_engine")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--link", type=int, required=True, help="descriptor of the socket")
-    given = parser.parse_args()
-    end_with(given.parent)
-    # Ctrl-C goes to the whole group: when this one ends is for the owner to say.
+    arguments = parser.parse_args()
+    end_with(arguments.parent)
+    # Ctrl-C signals the whole process group; only the owner may end this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     logs.configure(Settings.from_environment().log)
     try:
-        serve(given.folder, Connection(given.link))
+        serve(arguments.folder, Connection(arguments.link))
     except PinpointError as error:
         logs.get(__name__).error("index.engine_failed", reason=error.reason, detail=error.message)
         raise SystemExit(1) from error

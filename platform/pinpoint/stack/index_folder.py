@@ -1,9 +1,9 @@
 """Builds of the embedded index on disk.
 
-    index/current          name of the build that serves, replaced atomically
+    index/current          name of the current build, replaced atomically
     index/builds/<name>/   index.json and the shard
 
-Until the pointer is replaced, what lies beside the current build is a draft.
+Every other build is a draft until the pointer is replaced.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Final
 
 from pinpoint.errors import IndexUnavailable
 
-_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
+_BUILD_NAME: Final = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 
 
 class Builds:
     """The folder of builds and its pointer.
 
     Args:
-        folder: Made if it is not there.
+        folder: Created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,17 +36,17 @@ class Builds:
         return self._builds / name
 
     def current(self) -> str | None:
-        """Name of the build that serves, None before the first.
+        """Name of the current build, None before the first.
 
         Raises:
-            IndexUnavailable: The pointer file holds something else.
+            IndexUnavailable: The pointer file does not contain the name of a build.
         """
         pointer = self._folder / "current"
         try:
             name = pointer.read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
-        if not _NAME.fullmatch(name):
+        if not _BUILD_NAME.fullmatch(name):
             raise IndexUnavailable(
                 f"the file {pointer.name} in the index's folder names no build; write the name of "
                 f"a folder in {self._builds.name} into it, or remove it and rebuild the index"
@@ -54,7 +54,7 @@ class Builds:
         return name
 
     def point_to(self, name: str) -> None:
-        """Let `name` serve from now on, also after a crash."""
+        """Make `name` the current build, durably."""
         draft = self._folder / "current.new"
         with draft.open("w") as file:
             file.write(name + "\n")
@@ -68,11 +68,11 @@ class Builds:
             os.close(directory)
 
     def discard(self, name: str) -> None:
-        """Remove a build."""
+        """Delete a build."""
         shutil.rmtree(self.path(name), ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what crashes left: every build but the current one."""
+        """Delete every build but the current one, which crashes may have left."""
         current = self.current()
         for folder in self._builds.iterdir():
             if folder.name != current:

@@ -1,4 +1,4 @@
-"""The index the owner serves: the engine of the current build, and the swap to the next one."""
+"""The index that the owner serves: the engine of the current build, and the swap to the next."""
 
 from __future__ import annotations
 
@@ -19,156 +19,160 @@ from pinpoint.store.vectors_payload import check_installation, new_build, no_ind
 from pinpoint.store.vectors_remote import EngineIndex
 
 KNOWN_S: Final = 1.0
-"""How long `info` says what it was told last; then the engine is asked, also whether it lives."""
+"""Cache TTL of `info`, seconds; then the engine is queried, which checks that it is alive."""
 SOON_S: Final = 5.0
-"""An engine that ends sooner after another one is not replaced at once, but by `load_again`."""
+"""Crash-loop window, seconds: a second exit within it waits for the next `load_again`."""
 
 
 class LiveIndex:
-    """The current build behind one lock: its engine answers one question at a time anyway.
+    """The current build behind one lock, because its engine answers one request at a time.
 
     Args:
-        folder: Of the builds; this process and its engines must be its only users.
+        folder: Folder of the builds; only this process and its engines may use it.
     """
 
     def __init__(self, folder: Path) -> None:
         self._builds = Builds(folder)
         self._lock = threading.RLock()
-        self._opening = threading.Lock()
+        self._load_lock = threading.Lock()
         self._engine: Engine | None = None
         self._info: IndexInfo | None = None
-        self._asked_at = 0.0
-        self._why_not = "loading"
+        self._info_read_at = 0.0
+        self._not_ready_reason = "loading"
         self._load_failed = False
         self._replaced_at = -SOON_S
         self._closing = False
-        self._touched: set[UUID] | None = None
-        self._read_about: tuple[Path | None, Mapping[str, Any]] = (None, {})
+        self._written_ids: set[UUID] | None = None
+        self._build_info_cache: tuple[Path | None, Mapping[str, Any]] = (None, {})
         self.served = EngineIndex(self.exchange)
-        """The build that serves; a rebuild reads from it."""
+        """The current build; a rebuild reads from it."""
 
     def load(self) -> None:
-        """Open the current build. What is wrong with it is said by `info`; a rebuild mends it."""
+        """Open the current build. `info` describes a failure; a rebuild repairs it."""
         try:
             self._builds.sweep()
         except (IndexUnavailable, OSError) as error:
             logs.get(__name__).error("index.sweep_failed", detail=str(error))
-        with self._opening:
+        with self._load_lock:
             self._open_current()
 
     def load_again(self) -> bool:
         """Open the current build if that has failed before, or if its engine has ended.
 
         Returns:
-            Whether there is still one that cannot be opened.
+            Whether the build still cannot be opened.
         """
-        with self._opening:
-            if self._is_shut():
+        with self._load_lock:
+            if self._needs_load():
                 self._open_current()
-            return self._is_shut()
+            return self._needs_load()
 
-    def _is_shut(self) -> bool:
+    def _needs_load(self) -> bool:
         with self._lock:
             return self._load_failed and self._engine is None and not self._closing
 
     def _open_current(self) -> None:
         try:
             name = self._builds.current()
-            # Nobody waits for this: questions are refused meanwhile, and told why.
+            # Queries do not wait for this: they are rejected with the reason.
             engine = None if name is None else Engine(self._builds.path(name), self._engine_ended)
             if engine is not None and not EngineIndex(engine.exchange).info().ready:
                 engine.kill()
-                raise IndexUnavailable(f"build {name} is gone; run `pinpoint index rebuild`")
+                raise IndexUnavailable(f"build {name} is missing; run `pinpoint index rebuild`")
         except (IndexUnavailable, OSError) as error:
             logs.get(__name__).error("index.load_failed", detail=str(error))
-            self._why_not = "its folder cannot be read; the owner's log says why"
+            self._not_ready_reason = "its folder cannot be read; see the owner's log"
             if isinstance(error, IndexUnavailable):
-                self._why_not = error.message
+                self._not_ready_reason = error.message
             self._load_failed = True
             return
         with self._lock:
             if self._engine is None and self._builds.current() == name and not self._closing:
-                self._serve(engine)
+                self._set_engine(engine)
                 self._load_failed = False
-                self._why_not = "there is no index yet; it is made when the bundle is known"
+                self._not_ready_reason = (
+                    "there is no index yet; it is created when the bundle is known"
+                )
             elif engine is not None:
                 engine.kill()
 
     def _engine_ended(self, engine: Engine) -> None:
         with self._lock:
-            # One that was let go, or that has not served yet: a rebuild sees to it.
+            # The rebuild handles an engine that was replaced or has not served yet.
             if engine is not self._engine or self._closing:
                 return
-            self._serve(None)
+            self._set_engine(None)
             self._load_failed = True
-            self._why_not = f"its engine ended with status {engine.status()}; another one starts"
+            self._not_ready_reason = (
+                f"its engine ended with status {engine.status()} and is restarting"
+            )
         logs.get(__name__).error("index.engine_ended", status=engine.status())
         if time.monotonic() - self._replaced_at > SOON_S:
             self._replaced_at = time.monotonic()
             self.load_again()
 
-    def _open(self) -> Engine:
+    def _require_engine(self) -> Engine:
         if self._engine is None:
-            raise IndexUnavailable(f"the index is not ready: {self._why_not}")
+            raise IndexUnavailable(f"the index is not ready: {self._not_ready_reason}")
         return self._engine
 
     def exchange(self, frame: bytes) -> bytes:
-        """Bring a question to the engine; returns its answer."""
+        """Send a request to the engine; return its answer."""
         with self._lock:
-            return self._open().exchange(frame)
+            return self._require_engine().exchange(frame)
 
     def write(self, ids: Iterable[UUID], frame: bytes) -> bytes:
-        """Bring a write of these ids to the engine; returns its answer."""
+        """Send a write of these ids to the engine; return its answer."""
         with self._lock:
-            engine = self._open()
-            # Before the write: what fails half-way is compared again, what is noted twice is cheap.
-            if self._touched is not None:
-                self._touched.update(ids)
+            engine = self._require_engine()
+            # Recorded before the write: a failed write is compared again, a duplicate is cheap.
+            if self._written_ids is not None:
+                self._written_ids.update(ids)
             self._info = None
             return engine.exchange(frame)
 
     def info(self) -> IndexInfo:
-        """What the index holds; `ready` is false while it loads.
+        """State of the index; `ready` is false while it loads.
 
-        Every question asks for this before and after it searches. What was said last stays true
-        until something is written or another engine serves, so it waits for no search then.
+        Every query reads this before and after its search. The last value stays valid until a write
+        or a swap, so a cached value is returned without waiting for a search.
         """
-        known = self._known()
-        if known is not None:
-            return known
+        cached = self._cached_info()
+        if cached is not None:
+            return cached
         with self._lock:
-            # Whoever had the lock may just have asked.
-            known, engine = self._known(), self._engine
-            if known is not None:
-                return known
+            # The previous holder of the lock may have refreshed the cache.
+            cached, engine = self._cached_info(), self._engine
+            if cached is not None:
+                return cached
             if engine is None:
-                return no_index("qdrant-edge", self._why_not)
+                return no_index("qdrant-edge", self._not_ready_reason)
             try:
-                said = self.served.info()
+                current_info = self.served.info()
             except IndexUnavailable as error:
                 return no_index("qdrant-edge", error.message)
-            self._asked_at = time.monotonic()
-            # `close` takes the engine away without the lock.
-            self._info = said if self._engine is engine else None
-            return said
+            self._info_read_at = time.monotonic()
+            # `close` removes the engine without the lock.
+            self._info = current_info if self._engine is engine else None
+            return current_info
 
-    def _known(self) -> IndexInfo | None:
-        """What was said last, while it may be said again."""
-        return self._info if time.monotonic() - self._asked_at < KNOWN_S else None
+    def _cached_info(self) -> IndexInfo | None:
+        """The last value of `info`, or None if it has expired."""
+        return self._info if time.monotonic() - self._info_read_at < KNOWN_S else None
 
     def ensure(self, spec: IndexSpec) -> None:
-        """Make an empty index if there is none.
+        """Create an empty index if there is none.
 
         Raises:
-            OtherContract: There is one for another contract.
+            OtherContract: The index has another contract.
         """
         with self._lock:
             if self._engine is None and self._builds.current() is None:
-                self._serve(self._first(spec))
+                self._set_engine(self._create_first_build(spec))
             self.served.ensure(spec)
             self._info = None
 
-    def _first(self, spec: IndexSpec) -> Engine:
+    def _create_first_build(self, spec: IndexSpec) -> Engine:
         name = new_build()
         self._builds.path(name).mkdir(mode=0o700)
         try:
@@ -184,28 +188,28 @@ class LiveIndex:
             raise
         return engine
 
-    def waited_s(self) -> float:
-        """Wait for the index as a caller does; how long it took."""
-        begun = time.monotonic()
+    def measure_lock_wait_s(self) -> float:
+        """Acquire and release the lock; return the wait in seconds."""
+        started = time.monotonic()
         with self._lock:
-            return time.monotonic() - begun
+            return time.monotonic() - started
 
-    def take_writes(self) -> set[UUID]:
-        """Ids written since the last call; the first call starts the record."""
+    def take_written_ids(self) -> set[UUID]:
+        """Ids written since the last call; the first call starts the recording."""
         with self._lock:
-            taken, self._touched = self._touched or set(), set()
-            return taken
+            written, self._written_ids = self._written_ids or set(), set()
+            return written
 
-    def drop_record(self) -> None:
+    def stop_recording_writes(self) -> None:
         """Stop recording writes."""
         with self._lock:
-            self._touched = None
+            self._written_ids = None
 
     def check_installation(self, installation: str | None) -> None:
-        """Refuse an installation that the current build does not belong to.
+        """Check that the current build belongs to an installation.
 
         Raises:
-            Misconfigured: It belongs to another one, or names none.
+            Misconfigured: The build belongs to another installation, or to none.
         """
         if installation is None:
             return
@@ -215,61 +219,63 @@ class LiveIndex:
             folder = None if name is None else self._builds.path(name)
         else:
             folder = engine.folder
-        if folder is not None and (about := self._about(folder)) is not None:
-            held = about.get("installation")
-            check_installation(None if held is None else str(held), installation)
+        if folder is not None and (build_info := self._load_build_info(folder)) is not None:
+            build_installation = build_info.get("installation")
+            check_installation(
+                None if build_installation is None else str(build_installation), installation
+            )
 
-    def _about(self, folder: Path) -> Mapping[str, Any] | None:
-        """What a build says of itself; it never changes, so it is read once."""
-        if self._read_about[0] != folder:
-            about = about_build(folder)
-            if about is None:
+    def _load_build_info(self, folder: Path) -> Mapping[str, Any] | None:
+        """Metadata of a build; it never changes, so it is read once."""
+        if self._build_info_cache[0] != folder:
+            build_info = about_build(folder)
+            if build_info is None:
                 return None
-            self._read_about = (folder, about)
-        return self._read_about[1]
+            self._build_info_cache = (folder, build_info)
+        return self._build_info_cache[1]
 
     def contract(self) -> str | None:
-        """The contract of the build that serves, or would if it could be opened."""
+        """Contract digest of the current build, also if it cannot be opened."""
         name = self._builds.current()
         return None if name is None else contract_of_build(self._builds.path(name))
 
-    def swap(self, name: str, fresh: Engine, finish: Callable[[set[UUID]], None]) -> None:
-        """Let another build serve.
+    def swap(self, name: str, new_engine: Engine, finish: Callable[[set[UUID]], None]) -> None:
+        """Make another build the current one.
 
         Args:
-            name: The build's name.
-            fresh: Its engine.
-            finish: Called with the last written ids while no call is served; then `fresh` must
-                hold all there is.
+            name: Name of the build.
+            new_engine: Its engine.
+            finish: Called with the last written ids while no call is served; afterwards
+                `new_engine` must be complete.
         """
         with self._lock:
-            finish(self.take_writes())
-            EngineIndex(fresh.exchange).flush()
+            finish(self.take_written_ids())
+            EngineIndex(new_engine.exchange).flush()
             before = self._builds.current()
             self._builds.point_to(name)
-            old = self._serve(fresh)
-            self._touched = None
-        if old is not None:
-            # Not asked to flush: its build goes, and whoever is served now needs the disk.
-            old.kill()
-            old.await_end()
+            old_engine = self._set_engine(new_engine)
+            self._written_ids = None
+        if old_engine is not None:
+            # Killed without a flush: its build is deleted, and queries need the disk.
+            old_engine.kill()
+            old_engine.await_end()
         if before is not None:
             self._builds.discard(before)
 
     def serves(self, engine: Engine) -> bool:
-        """Whether questions go to this engine."""
+        """Whether this engine serves queries."""
         return engine is self._engine
 
     def close(self) -> None:
         """Flush and close the current build."""
         self._closing = True
-        self._why_not = "the owner is shutting down"
-        # Without the lock, which is held while an engine answers: one that hangs must end too.
-        engine = self._serve(None)
+        self._not_ready_reason = "the owner is shutting down"
+        # Without the lock, which is held while an engine answers: a hanging engine must end too.
+        engine = self._set_engine(None)
         if engine is not None:
             engine.end()
 
-    def _serve(self, engine: Engine | None) -> Engine | None:
-        """Let an engine answer from now on, or none; returns the one before."""
+    def _set_engine(self, engine: Engine | None) -> Engine | None:
+        """Replace the serving engine; return the previous one."""
         before, self._engine, self._info = self._engine, engine, None
         return before

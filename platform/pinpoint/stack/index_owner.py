@@ -1,9 +1,8 @@
-"""The one process that owns the embedded index: `python -m pinpoint.stack.index_owner`.
+"""The process that owns the embedded index: `python -m pinpoint.stack.index_owner`.
 
-It has the socket, the lock of the folder, the record of what is written and the rebuild; the build
-itself is open in an engine, a process of its own (`pinpoint.stack.index_engine`), which it starts
-again when that ends. It answers while it loads (`ready` is false meanwhile) and closes cleanly on
-SIGTERM.
+It has the socket, the lock of the folder, the record of written ids and the rebuild. A separate
+engine process opens the build; the owner restarts it when it ends. While the index loads, the owner
+answers with `ready` false. It closes cleanly on SIGTERM.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from pinpoint.stack.index_swap import OwnedIndex
 from pinpoint.stack.places import StackPlaces
 from pinpoint.store.vectors_front import IndexServer
 
-_LOAD_AGAIN_S: Final = 5.0
+_RELOAD_INTERVAL_S: Final = 5.0
 _LOADS_BEFORE_REBUILD: Final = 6
-"""A build that cannot be opened for half a minute is made anew from PostgreSQL."""
-_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
+"""A build that cannot be opened for half a minute is rebuilt from PostgreSQL."""
+_STOP_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
 
 
 def own(folder: Path) -> IO[str]:
     """Lock the folder for this process until the returned file is closed or the process ends.
 
     Raises:
-        StackError: Another process has it.
+        StackError: Another process holds the lock.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = (folder / "owner.lock").open("a+")
@@ -54,21 +53,21 @@ def own(folder: Path) -> IO[str]:
 
 
 def _load_until_open(index: OwnedIndex, stop: threading.Event) -> None:
-    failed = 0
-    while not stop.wait(_LOAD_AGAIN_S):
-        failed = failed + 1 if index.load_again() else 0
-        if failed and failed % _LOADS_BEFORE_REBUILD == 0:
-            logs.get(__name__).warning("index.rebuild_started", failed_loads=failed)
+    num_failed = 0
+    while not stop.wait(_RELOAD_INTERVAL_S):
+        num_failed = num_failed + 1 if index.load_again() else 0
+        if num_failed and num_failed % _LOADS_BEFORE_REBUILD == 0:
+            logs.get(__name__).warning("index.rebuild_started", failed_loads=num_failed)
             index.rebuild()
 
 
 def serve(folder: Path, socket: Path, points: str) -> None:
-    """Own the index in `folder` and answer at `socket` until SIGTERM or SIGINT.
+    """Serve the index in `folder` at `socket` until SIGTERM or SIGINT.
 
     Raises:
         StackError: Another process owns the folder or the socket.
     """
-    told = _signals()
+    signal_pipe = _open_signal_pipe()
     log = logs.get(__name__)
     stop = threading.Event()
     with own(folder):
@@ -79,39 +78,39 @@ def serve(folder: Path, socket: Path, points: str) -> None:
         threading.Thread(target=_load_until_open, args=(index, stop), daemon=True).start()
         info = index.info()
         log.info("index.serving", socket=str(socket), build=info.build, points=info.points)
-        (received,) = os.read(told, 1)
+        (received,) = os.read(signal_pipe, 1)
         log.info("index.closing", signal=signal.Signals(received).name)
         stop.set()
         server.close()
         index.close()
 
 
-def _signals() -> int:
-    """A pipe's end that has a byte for each signal to end, whichever thread it reaches.
+def _open_signal_pipe() -> int:
+    """Read end of a pipe that receives one byte for each stop signal, in any thread.
 
-    `sigwait` is not enough: numpy starts threads when it is imported, before a mask could be set,
-    and a signal that comes before the wait ends the process through one of them.
+    `sigwait` is not enough: numpy starts threads at import, before a signal mask could be set, and
+    a signal that arrives before the wait would end the process through one of them.
     """
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell)
-    for each in _SIGNALS:
-        signal.signal(each, lambda number, frame: None)
-    return told
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end)
+    for stop_signal in _STOP_SIGNALS:
+        signal.signal(stop_signal, lambda number, frame: None)
+    return read_end
 
 
 def main() -> None:
     """Read settings and arguments, then serve."""
     settings = Settings.from_environment()
     logs.configure(settings.log)
-    places = StackPlaces(settings.places.home)
+    paths = StackPlaces(settings.places.home)
     parser = argparse.ArgumentParser(prog="pinpoint.stack.index_owner")
-    parser.add_argument("--folder", type=Path, default=places.index_dir)
-    parser.add_argument("--socket", type=Path, default=places.index_socket)
+    parser.add_argument("--folder", type=Path, default=paths.index_dir)
+    parser.add_argument("--socket", type=Path, default=paths.index_socket)
     parser.add_argument("--points", default=DEFAULT_POINTS, help="module:function of PointSource")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        serve(given.folder, given.socket, given.points)
+        serve(arguments.folder, arguments.socket, arguments.points)
     except PinpointError as error:
         logs.get(__name__).error("index.owner_failed", reason=error.reason, detail=error.message)
         raise SystemExit(1) from error

@@ -1,13 +1,13 @@
-"""Rebuilding while serving: a child builds, an engine opens that, the owner swaps.
+"""Rebuild of a serving index: a child builds, an engine opens the build, the owner swaps.
 
-The child (`index_build`) leads, and asks for what only the owner can do. Writes go on to the old
-build. Two records of them are replayed into the new one: rows of PostgreSQL newer than the child's
-mark, which the child reads, and the ids the owner itself wrote, copied from the old build where the
-new one has another version (a worker writes the index before its transaction commits). Until the
-pointer file is replaced a crash anywhere leaves the old build serving.
+The child (`index_build`) controls the rebuild and sends requests that only the owner can execute.
+Meanwhile writes go to the old build. Two records of them are replayed into the new one. The child
+reads rows of PostgreSQL newer than its watermark. The owner copies ids that it wrote itself, if the
+new build has another version (a worker writes the index before its transaction commits). A crash
+before the pointer file is replaced leaves the old build serving.
 
-A build for another contract is verified first, and gets from the old one only what needs no vector:
-`pinpoint.switching` brings the rest.
+A build for another contract is verified first. The owner copies only deletions into it, because the
+old vectors do not fit; the model switch adds the rest.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from pinpoint.store.vectors_remote import EngineIndex
 from pinpoint.store.vectors_serve import named, said
 
 BROUGHT: Final = frozenset({"upsert", "delete", "count"})
-"""What the builder asks of the engine that has its build open."""
+"""Verbs that are forwarded from the builder to the engine of the new build."""
 
 
 class OwnedIndex(LiveIndex):
-    """The live index that can also build its successor.
+    """The serving index with a rebuild.
 
     Args:
-        folder: Of the builds; this process and its engines must be its only users.
+        folder: Folder of the builds; only this process and its engines may use it.
         points: Factory of the point source, `module:function`.
     """
 
@@ -53,15 +53,15 @@ class OwnedIndex(LiveIndex):
         super().__init__(folder)
         self._points = points
         self._child: subprocess.Popen[bytes] | None = None
-        self._fresh: Engine | None = None
-        self._other = False
-        self._starting = threading.Lock()
+        self._new_engine: Engine | None = None
+        self._is_other_contract = False
+        self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._progress: dict[str, Any] = {}
-        self._say("idle", build=None, points=0, error=None, contract=None)
+        self._set_progress("idle", build=None, points=0, error=None, contract=None)
 
-    def _say(self, state: str, **fields: Any) -> None:
-        # Replaced, never changed, so that a reader needs no lock.
+    def _set_progress(self, state: str, **fields: Any) -> None:
+        # The mapping is replaced and never mutated, so that readers need no lock.
         self._progress = {**self._progress, "state": state, **fields}
 
     def progress(self) -> Mapping[str, Any]:
@@ -69,63 +69,67 @@ class OwnedIndex(LiveIndex):
         return self._progress
 
     def info(self) -> IndexInfo:
-        """What the index holds, and what a rebuild is doing."""
+        """State of the index, with the progress of a rebuild."""
         info, now = super().info(), self._progress
         if now["state"] in ("idle", "done"):
             return info
-        said = now["error"] or f"{now['points']} points"
-        doing = f"rebuild {now['state']}: {said}"
+        detail = now["error"] or f"{now['points']} points"
+        activity = f"rebuild {now['state']}: {detail}"
         return dataclasses.replace(
-            info, loading=f"{info.loading}; {doing}" if info.loading else doing
+            info, loading=f"{info.loading}; {activity}" if info.loading else activity
         )
 
     def rebuild(self, contract: str | None = None) -> None:
-        """Start a rebuild; one that runs already goes on.
+        """Start a rebuild unless one is running.
 
         Args:
-            contract: Digest of the contract that is to serve; None keeps that of today.
+            contract: Contract digest of the new build; None keeps the current one.
 
         Raises:
-            Conflict: One for another contract is running.
+            Conflict: A rebuild for another contract is running.
         """
-        with self._starting:
+        with self._start_lock:
             if self._thread is not None and self._thread.is_alive():
                 if contract not in (None, self._progress["contract"]):
                     raise Conflict("the index is being rebuilt for another contract; wait for that")
                 return
-            wanted = contract or self.contract()
-            self._say("streaming", build=new_build(), contract=wanted, points=0, error=None)
-            # Not from the connection's thread: the child dies with the thread that started it.
-            self._thread = threading.Thread(target=self._rebuild, name="index-rebuild", daemon=True)
+            target = contract or self.contract()
+            self._set_progress(
+                "streaming", build=new_build(), contract=target, points=0, error=None
+            )
+            # A separate thread: the child dies with the thread that started it.
+            self._thread = threading.Thread(
+                target=self._run_rebuild, name="index-rebuild", daemon=True
+            )
             self._thread.start()
 
     def close(self) -> None:
-        """End a running build, flush and close the current one."""
+        """Kill a running build, then flush and close the current one."""
         self._closing = True
         child = self._child
         if child is not None:
             child.kill()
         super().close()
 
-    def _rebuild(self) -> None:
+    def _run_rebuild(self) -> None:
         name, contract = self._progress["build"], self._progress["contract"]
         log = logs.get(__name__).bind(build=name)
         try:
-            self.take_writes()
+            self.take_written_ids()
             self._run_child(name, contract)
-            self._say("done", points=super().info().points)
+            self._set_progress("done", points=super().info().points)
             log.info("index.rebuilt", points=self._progress["points"])
         except Exception as error:
-            why = error.message if isinstance(error, PinpointError) else repr(error)
+            reason = error.message if isinstance(error, PinpointError) else repr(error)
             log.exception("index.rebuild_failed")
-            self.drop_record()
-            if self._fresh is not None and not self.serves(self._fresh):
-                self._fresh.kill()
-                self._fresh.await_end()
+            self.stop_recording_writes()
+            if self._new_engine is not None and not self.serves(self._new_engine):
+                self._new_engine.kill()
+                self._new_engine.await_end()
             if self._builds.current() != name:
                 self._builds.discard(name)
-            self._say("failed", error=why)
-        self._fresh = None
+            self._set_progress("failed", error=reason)
+        self._new_engine = None
 
     def _run_child(self, name: str, contract: str | None) -> None:
         ours, theirs = socket.socketpair()
@@ -141,87 +145,93 @@ class OwnedIndex(LiveIndex):
                 child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
                 )
-            with child, giving_way(child, self.waited_s):
+            with child, giving_way(child, self.measure_lock_wait_s):
                 self._child = child
                 if self._closing:
                     child.kill()
-                self._attend(link, name)
+                self._handle_messages(link, name)
                 status = child.wait()
         self._child = None
         if status != 0 or self._builds.current() != name:
             raise StackError(
                 self._progress["error"]
-                or f"the process that builds the index ended with status {status}; the owner's "
-                "log says why"
+                or f"the process that builds the index ended with status {status}; see the "
+                "owner's log"
             )
 
-    def _attend(self, link: Connection, name: str) -> None:
-        """Do what the child asks for until it ends."""
-        asked: dict[str, Callable[[wire.Fields], wire.Fields]] = {
-            "tell": self._told,
-            "fail": self._told_why,
-            "open": lambda _: self._opened(name),
-            "copy": lambda _: self._copied(),
-            "swap": lambda _: self._swapped(name),
+    def _handle_messages(self, link: Connection, name: str) -> None:
+        """Answer the requests of the child until it ends."""
+        handlers: dict[str, Callable[[wire.Fields], wire.Fields]] = {
+            "tell": self._on_progress,
+            "fail": self._on_error,
+            "open": lambda _: self._on_open(name),
+            "copy": lambda _: self._on_copy(),
+            "swap": lambda _: self._on_swap(name),
         }
 
         def answer(frame: bytes) -> bytes:
             fields, _ = wire.decode(frame, whole=False)
             verb = str(fields.get("verb"))
-            if verb in BROUGHT and self._fresh is not None:
-                # After the swap it is the one that serves, which has one caller at a time.
-                serving = self.serves(self._fresh)
-                return self.write((), frame) if serving else self._fresh.exchange(frame)
-            return wire.encode(named(asked, fields)(fields))
+            if verb in BROUGHT and self._new_engine is not None:
+                # After the swap the new engine serves, and serving allows one caller at a time.
+                serving = self.serves(self._new_engine)
+                return self.write((), frame) if serving else self._new_engine.exchange(frame)
+            return wire.encode(named(handlers, fields)(fields))
 
         try:
             while True:
                 frame = link.recv_bytes(wire.MAX_FRAME)
                 link.send_bytes(said(functools.partial(answer, frame)))
         except (EOFError, OSError):
-            return  # it has ended; its status says how
+            return  # the child has ended; its exit status tells the result
 
-    def _told(self, fields: wire.Fields) -> wire.Fields:
-        self._say(str(fields["state"]), points=int(fields["points"]))
+    def _on_progress(self, fields: wire.Fields) -> wire.Fields:
+        self._set_progress(str(fields["state"]), points=int(fields["points"]))
         return {}
 
-    def _told_why(self, fields: wire.Fields) -> wire.Fields:
-        self._say(self._progress["state"], error=str(fields["why"]))
+    def _on_error(self, fields: wire.Fields) -> wire.Fields:
+        self._set_progress(self._progress["state"], error=str(fields["why"]))
         return {}
 
-    def _opened(self, name: str) -> wire.Fields:
-        self._say("replaying")
-        self._fresh = Engine(self._builds.path(name), self._engine_ended)
-        self._other = self.contract() != contract_of_build(self._builds.path(name))
-        return {"other": self._other}
+    def _on_open(self, name: str) -> wire.Fields:
+        self._set_progress("replaying")
+        self._new_engine = Engine(self._builds.path(name), self._engine_ended)
+        self._is_other_contract = self.contract() != contract_of_build(self._builds.path(name))
+        return {"other": self._is_other_contract}
 
-    def _copied(self) -> wire.Fields:
-        written = self.take_writes()
-        self._copy(written, lambda: give_way(self.waited_s))
+    def _on_copy(self) -> wire.Fields:
+        written = self.take_written_ids()
+        self._copy_points(written, lambda: give_way(self.measure_lock_wait_s))
         return {"copied": len(written)}
 
-    def _swapped(self, name: str) -> wire.Fields:
-        fresh = self._engine_of_build()
-        # What is written down now is not written down while nothing is served.
-        EngineIndex(fresh.exchange).flush()
-        await_calm(self.waited_s)
-        self.swap(name, fresh, lambda written: self._copy(written, lambda: None))
+    def _on_swap(self, name: str) -> wire.Fields:
+        new_engine = self._require_new_engine()
+        # Flushed now, so that less is flushed during the swap, while no query is served.
+        EngineIndex(new_engine.exchange).flush()
+        await_calm(self.measure_lock_wait_s)
+        self.swap(name, new_engine, lambda written: self._copy_points(written, lambda: None))
         return {}
 
-    def _engine_of_build(self) -> Engine:
-        if self._fresh is None:
-            raise StackError("what was built is not open")
-        return self._fresh
+    def _require_new_engine(self) -> Engine:
+        if self._new_engine is None:
+            raise StackError("the new build is not open")
+        return self._new_engine
 
-    def _copy(self, ids: Iterable[UUID], between: Callable[[], None]) -> None:
-        old, fresh = self.served, EngineIndex(self._engine_of_build().exchange)
-        for part in slices(list(ids), UPSERT_SLICE):
-            between()
-            versions, there = old.versions(part), fresh.versions(part)
-            # Most came with their rows: only what differs is read with its vectors.
-            behind = [each for each in part if versions.get(each) != there.get(each)]
-            if not self._other:  # vectors of another contract say nothing here
-                fresh.upsert(old.fetch(behind, vectors=True))
-            stored = {each: versions[each] for each in behind if each in versions}
-            fresh.delete({each: version for each, (version, alive) in stored.items() if not alive})
-            fresh.forget([each for each in behind if each not in stored])
+    def _copy_points(self, ids: Iterable[UUID], before_slice: Callable[[], None]) -> None:
+        old_index, new_index = self.served, EngineIndex(self._require_new_engine().exchange)
+        for id_slice in slices(list(ids), UPSERT_SLICE):
+            before_slice()
+            versions, new_versions = old_index.versions(id_slice), new_index.versions(id_slice)
+            # Most were replayed from their rows: only differing points are read with vectors.
+            outdated = [
+                point_id
+                for point_id in id_slice
+                if versions.get(point_id) != new_versions.get(point_id)
+            ]
+            if not self._is_other_contract:  # vectors of another contract do not fit
+                new_index.upsert(old_index.fetch(outdated, vectors=True))
+            stored = {point_id: versions[point_id] for point_id in outdated if point_id in versions}
+            new_index.delete(
+                {point_id: version for point_id, (version, alive) in stored.items() if not alive}
+            )
+            new_index.forget([point_id for point_id in outdated if point_id not in stored])

@@ -1,8 +1,8 @@
-"""A build gives way: while callers wait for the index, who makes the next one stops.
+"""Throttles a rebuild: the builder is stopped while callers wait for the index.
 
-A low priority is not enough. On a machine with few cores the builder takes memory bandwidth and the
-other half of a core whatever its niceness: at 100,000 images, with 20 questions and 50 writes a
-second on two cores, questions queued up to 9 s behind one another (`tests/trials/test_rebuild.py`).
+A low priority is not enough. On a machine with few cores the builder uses memory bandwidth and the
+sibling thread of a core at any niceness. At 100,000 images, with 20 queries and 50 writes a second
+on two cores, queries queued for up to 9 s (`tests/trials/test_rebuild.py`).
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 LOOK_S: Final = 0.1
-"""How long the builder runs, at least, between two stops."""
+"""Shortest run of the builder between two stops, seconds."""
 HELD_S: Final = 0.4
-"""How long it is stopped at least, and how long the owner's own work pauses."""
+"""Shortest stop of the builder, and the pause of the owner's own copying, seconds."""
 WAIT_S: Final = 0.04
-"""Waiting for the index that is too long: about two questions at 100,000 images."""
+"""Longest acceptable wait for the index, seconds: about two queries at 100,000 images."""
 CALM_S: Final = 2.0
-"""How long is waited at most for a moment in which nobody waits: under lasting load the builder
-keeps a twentieth of the time, and ends."""
-_LOOKS: Final = 3
+"""Longest wait for an idle index, seconds: under lasting load the builder still gets a twentieth
+of the time, and finishes."""
+_NUM_IDLE_CHECKS: Final = 3
 
 
-def give_way(waited_s: Callable[[], float]) -> None:
-    """Between two small pieces of work: if others wait, let some of them pass."""
-    if waited_s() > WAIT_S:
+def give_way(measure_wait_s: Callable[[], float]) -> None:
+    """Pause between two small pieces of work if callers wait for the index."""
+    if measure_wait_s() > WAIT_S:
         time.sleep(HELD_S)
 
 
-def await_calm(waited_s: Callable[[], float]) -> None:
-    """Before a piece of work that holds all others up: wait until none waits, but not for ever.
+def await_calm(measure_wait_s: Callable[[], float]) -> None:
+    """Wait until no caller waits, for a limited time, before work that blocks all callers.
 
     Args:
-        waited_s: Waits its turn like a caller and says for how long.
+        measure_wait_s: Acquires the index like a caller and returns the wait in seconds.
     """
-    until, calm = time.monotonic() + CALM_S, 0
-    while calm < _LOOKS and time.monotonic() < until:
-        calm = calm + 1 if waited_s() <= WAIT_S else 0
+    until, num_idle = time.monotonic() + CALM_S, 0
+    while num_idle < _NUM_IDLE_CHECKS and time.monotonic() < until:
+        num_idle = num_idle + 1 if measure_wait_s() <= WAIT_S else 0
         time.sleep(LOOK_S)
 
 
 @contextlib.contextmanager
-def giving_way(child: subprocess.Popen[Any], waited_s: Callable[[], float]) -> Iterator[None]:
-    """Stop a child for moments while others wait; it runs freely again after the block.
+def giving_way(child: subprocess.Popen[Any], measure_wait_s: Callable[[], float]) -> Iterator[None]:
+    """Stop a child for short periods while callers wait; it runs freely after the block.
 
     Args:
         child: The process that builds.
-        waited_s: Waits its turn like a caller and says for how long.
+        measure_wait_s: Acquires the index like a caller and returns the wait in seconds.
     """
-    over = threading.Event()
+    stop = threading.Event()
 
     def watch() -> None:
-        while not over.wait(LOOK_S):
-            if waited_s() > WAIT_S:
-                # A child that has ended meanwhile is not signalled: Popen knows.
+        while not stop.wait(LOOK_S):
+            if measure_wait_s() > WAIT_S:
+                # Popen does not signal a child that has ended.
                 child.send_signal(signal.SIGSTOP)
-                over.wait(HELD_S)
-                await_calm(waited_s)
+                stop.wait(HELD_S)
+                await_calm(measure_wait_s)
                 child.send_signal(signal.SIGCONT)
 
     watcher = threading.Thread(target=watch, name="index-give-way", daemon=True)
@@ -69,5 +69,5 @@ def giving_way(child: subprocess.Popen[Any], waited_s: Callable[[], float]) -> I
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         watcher.join()

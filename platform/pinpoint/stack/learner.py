@@ -1,4 +1,4 @@
-"""The program of the stack that trains: started by whoever has a run for it."""
+"""Starts the training worker of the stack when there is a run for it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pinpoint.stack.supervise import Supervisor
 
 
 def start_learner(settings: Settings) -> bool:
-    """Let the embedded stack take jobs of the queue `learning`, until it goes down.
+    """Start the training worker of the embedded stack; it runs until the stack is stopped.
 
     Returns:
-        False where workers elsewhere do, which the settings name a broker for.
+        False if an external broker is configured, whose workers take the queue `learning`.
 
     Raises:
-        StackError: The stack is down, or does not start it.
+        StackError: The stack is down, or does not start the worker.
     """
     supervisor = Supervisor(StackPlaces(settings.places.home))
     if supervisor.answers():

@@ -1,4 +1,4 @@
-"""Brings the stack of one home up, takes it down, and says how it is."""
+"""Starts and stops the stack of one home, and reports its status."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from pinpoint.stack.state import (
 )
 from pinpoint.stack.supervise import GONE, ProcessStatus, Supervisor
 
-_READY_S: Final = 120.0
-_GRACE_S: Final = 30.0
+_READY_TIMEOUT_S: Final = 120.0
+_STOP_GRACE_S: Final = 30.0
 _STOP_ORDER: Final = (("beat", "worker", LEARNER, "api"), ("index",), ("postgres", "redis"))
-_GIVEN_UP: Final = frozenset({"fatal", "exited", "stopped", "unknown"})
+_FAILED_STATES: Final = frozenset({"fatal", "exited", "stopped", "unknown"})
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A process of a home that no supervisor watches.
+    """A process of a home without a supervisor.
 
     Args:
         pid: Process id.
-        name: The stack's name for it, or that of its program.
+        name: Name of the stack's program, else the process name.
     """
 
     pid: int
@@ -56,20 +56,21 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class StackStatus:
-    """How the stack of one home is.
+    """Status of the stack of one home.
 
     Args:
-        state: `up`: every process runs and the API says it is ready. `degraded`: some do not.
-            `orphaned`: processes run without their supervisor. `down`: nothing runs.
-        home: The home's path.
+        state: `up`: every process runs and the API is ready. `degraded`: some do not run, or the
+            API is not ready. `orphaned`: processes run without their supervisor. `down`: no
+            process runs.
+        home: Path of the home.
         api_url: Base URL of the API, also while it is down.
-        api_ready: What `/health/ready` says.
+        api_ready: Whether `/health/ready` succeeds.
         supervisor_pid: Process id of supervisord.
-        started_at: When it was started.
-        processes: One entry for each process; the learner's once it was started.
+        started_at: Start time of supervisord.
+        processes: One entry per process; the training worker's only after it was started.
         external: Services used instead of embedded ones: `database`, `broker`, `index`.
         pgdata: Data directory of the embedded PostgreSQL.
-        orphans: Processes of this home that no supervisor watches, without those below them;
+        orphans: Processes of this home without a supervisor, excluding their child processes;
             `pinpoint down` ends them all.
     """
 
@@ -86,61 +87,61 @@ class StackStatus:
 
 
 def up(settings: Settings, say: Say | None = None) -> StackStatus:
-    """Bring the stack up, or leave it as it is if it is up with these settings and this code.
+    """Start the stack; do nothing if it is up with these settings and this code.
 
     Args:
-        settings: Where and with what.
-        say: Told what is being waited for.
+        settings: Settings of the stack.
+        say: Called with progress messages.
 
     Raises:
-        StackError: A part cannot be started; the message names it and its log.
+        StackError: A process cannot be started; the message names it and its log.
         DatabaseUnavailable: The database named by PINPOINT_DATABASE_URL does not answer.
     """
-    tell = say or _silent
-    places = StackPlaces(settings.places.home)
-    places.create()
-    with stack_lock(places.lock_file):
-        state, supervisor = read_state(places), Supervisor(places)
-        wanted, running = fingerprint(settings), supervisor.answers()
-        if running and state is not None and state.fingerprint == wanted:
+    on_message = say or _ignore_message
+    paths = StackPlaces(settings.places.home)
+    paths.create()
+    with stack_lock(paths.lock_file):
+        state, supervisor = read_state(paths), Supervisor(paths)
+        new_fingerprint, running = fingerprint(settings), supervisor.answers()
+        if running and state is not None and state.fingerprint == new_fingerprint:
             now = status(settings)
             if now.state == "up":
                 return now
         else:
             if running and state is not None:
-                for reason in describe_changes(state, settings, operator_key(places)):
-                    tell(f"restarting the stack: {reason}")
-            _take_down(places, supervisor, tell)
-            state = _launch(settings, places, supervisor, state)
-        _start_all(settings, places, supervisor, state, tell)
+                for reason in describe_changes(state, settings, operator_key(paths)):
+                    on_message(f"restarting the stack: {reason}")
+            _shut_down_stack(paths, supervisor, on_message)
+            state = _launch_supervisor(settings, paths, supervisor, state)
+        _start_all(settings, paths, supervisor, state, on_message)
         now = status(settings)
-        pids = {one.name: one.pid or 0 for one in now.processes}
-        write_state(places, replace(state, fingerprint=wanted, pids=pids))
+        pids = {process.name: process.pid or 0 for process in now.processes}
+        write_state(paths, replace(state, fingerprint=new_fingerprint, pids=pids))
         return now
 
 
 def down(settings: Settings, say: Say | None = None) -> StackStatus:
-    """Take the stack down; afterwards none of its processes is left.
+    """Stop the stack; afterwards none of its processes runs.
 
     Raises:
         StackError: A process could not be ended.
     """
-    places = StackPlaces(settings.places.home)
-    if places.home.is_dir():
-        with stack_lock(places.lock_file):
-            _take_down(places, Supervisor(places), say or _silent)
-            for folder in (places.socket_dir, places.postgres_socket_dir):
+    paths = StackPlaces(settings.places.home)
+    if paths.home.is_dir():
+        with stack_lock(paths.lock_file):
+            _shut_down_stack(paths, Supervisor(paths), say or _ignore_message)
+            for folder in (paths.socket_dir, paths.postgres_socket_dir):
                 shutil.rmtree(folder, ignore_errors=True)
     return status(settings)
 
 
 def status(settings: Settings) -> StackStatus:
-    """How the stack is; changes nothing and needs nothing to be there."""
-    places = StackPlaces(settings.places.home)
-    state, supervisor = read_state(places), Supervisor(places)
+    """Read the status of the stack; changes nothing, and the home need not exist."""
+    paths = StackPlaces(settings.places.home)
+    state, supervisor = read_state(paths), Supervisor(paths)
     base = StackStatus(
         state="down",
-        home=str(places.home),
+        home=str(paths.home),
         api_url=state.api_url if state else None,
         api_ready=False,
         supervisor_pid=None,
@@ -151,155 +152,167 @@ def status(settings: Settings) -> StackStatus:
     )
     try:
         pid = supervisor.pid()
-        found = tuple(
-            one for one in supervisor.processes() if (one.name, one.state) != (LEARNER, "stopped")
+        statuses = tuple(
+            process
+            for process in supervisor.processes()
+            if (process.name, process.state) != (LEARNER, "stopped")
         )
     except GONE:
-        left = processes.belonging_to(places) if places.home.is_dir() else []
-        orphans = _describe_orphans(left, state)
-        return replace(base, state="orphaned", orphans=orphans) if left else base
-    ready = state is not None and _answers(f"{state.api_url}/health/ready")
-    well = ready and all(one.state in ("running", "starting") for one in found)
+        remaining = processes.belonging_to(paths) if paths.home.is_dir() else []
+        orphans = _describe_orphans(remaining, state)
+        return replace(base, state="orphaned", orphans=orphans) if remaining else base
+    ready = state is not None and _is_healthy(f"{state.api_url}/health/ready")
+    is_well = ready and all(process.state in ("running", "starting") for process in statuses)
     return replace(
         base,
-        state="up" if well else "degraded",
+        state="up" if is_well else "degraded",
         api_ready=ready,
         supervisor_pid=pid,
         started_at=datetime.fromisoformat(state.started_at) if state and state.started_at else None,
-        processes=found,
-        orphans=_describe_orphans(processes.unsupervised(places, pid), state),
+        processes=statuses,
+        orphans=_describe_orphans(processes.unsupervised(paths, pid), state),
     )
 
 
 def erase(settings: Settings) -> None:
-    """Remove the stack that is down, with all its data.
+    """Remove a stopped stack with all its data.
 
     Raises:
-        StackError: It is not down.
+        StackError: The stack is not down.
     """
-    places = StackPlaces(settings.places.home)
-    if processes.belonging_to(places):
-        raise StackError(f"the stack of {places.home} is not down")
-    if places.pgdata.exists():
-        PostgresServer(places).erase()
-    for folder in (places.socket_dir, places.postgres_socket_dir, places.home):
+    paths = StackPlaces(settings.places.home)
+    if processes.belonging_to(paths):
+        raise StackError(f"the stack of {paths.home} is not down")
+    if paths.pgdata.exists():
+        PostgresServer(paths).erase()
+    for folder in (paths.socket_dir, paths.postgres_socket_dir, paths.home):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _launch(
-    settings: Settings, places: StackPlaces, supervisor: Supervisor, before: StackState | None
+def _launch_supervisor(
+    settings: Settings, paths: StackPlaces, supervisor: Supervisor, before: StackState | None
 ) -> StackState:
-    """Write everything down and start supervisord, which starts nothing yet."""
-    elsewhere = external(settings)
-    if "database" not in elsewhere:
-        server = PostgresServer(places)
-        server.initialise()
+    """Write configuration and state, and start supervisord, which starts no program yet."""
+    external_services = external(settings)
+    if "database" not in external_services:
+        server = PostgresServer(paths)
+        server.initialize()
         server.clear_stale_locks()
-    if "broker" not in elsewhere:
-        RedisServer(places).initialise()
-    operator_key(places)
+    if "broker" not in external_services:
+        RedisServer(paths).initialize()
+    operator_key(paths)
     port = choose_port(settings.api.host, settings.api.port, before.api_port if before else None)
-    supervisor.configure(programs(settings, places))
-    supervisor.launch(environment(settings, places, port))
+    supervisor.configure(programs(settings, paths))
+    supervisor.launch(environment(settings, paths, port))
     state = StackState(
         api_host=settings.api.host,
         api_port=port,
-        fingerprint="",  # written when all of it has come up
+        fingerprint="",  # written when the whole stack is up
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         supervisor_pid=supervisor.pid(),
         pids={},
-        pgdata="" if "database" in elsewhere else str(places.pgdata),
+        pgdata="" if "database" in external_services else str(paths.pgdata),
         versions={name: version(name) for name in ("pinpoint", "supervisor", "celery", "torch")},
-        external=elsewhere,
-        settings=record_settings(settings, operator_key(places)),
+        external=external_services,
+        settings=record_settings(settings, operator_key(paths)),
         code=code_digest(),
     )
-    write_state(places, state)
+    write_state(paths, state)
     return state
 
 
 def _start_all(
-    settings: Settings, places: StackPlaces, supervisor: Supervisor, state: StackState, tell: Say
+    settings: Settings,
+    paths: StackPlaces,
+    supervisor: Supervisor,
+    state: StackState,
+    on_message: Say,
 ) -> None:
-    """Start what does not run, each when what it needs is ready."""
-    names = [one.name for one in programs(settings, places)]
-    server, broker = PostgresServer(places), RedisServer(places)
+    """Start programs that do not run, each after its dependencies are ready."""
+    names = [program.name for program in programs(settings, paths)]
+    server, broker = PostgresServer(paths), RedisServer(paths)
     for name in ("postgres", "redis"):
         if name in names:
             supervisor.start(name)
     if "postgres" in names:
-        tell("waiting for PostgreSQL")
-        _wait(places, supervisor, "postgres", server.ready)
+        on_message("waiting for PostgreSQL")
+        _wait_until_ready(paths, supervisor, "postgres", server.ready)
         server.prepare()
-    tell("migrating the database")
-    migrate.upgrade(settings.places.database_url or places.owner_url())
+    on_message("migrating the database")
+    migrate.upgrade(settings.places.database_url or paths.owner_url())
     if "redis" in names:
-        tell("waiting for Redis")
-        _wait(places, supervisor, "redis", broker.ready)
+        on_message("waiting for Redis")
+        _wait_until_ready(paths, supervisor, "redis", broker.ready)
     if "index" in names:
-        tell("waiting for the index")
+        on_message("waiting for the index")
         supervisor.start("index")
-        _wait(places, supervisor, "index", lambda: connects(places.index_socket))
+        _wait_until_ready(paths, supervisor, "index", lambda: connects(paths.index_socket))
     for name in ("api", "worker", "beat"):
         supervisor.start(name)
-    tell("waiting for API and worker")
-    _wait(places, supervisor, "api", lambda: _answers(f"{state.api_url}/health/ready"))
+    on_message("waiting for API and worker")
+    _wait_until_ready(
+        paths, supervisor, "api", lambda: _is_healthy(f"{state.api_url}/health/ready")
+    )
     if "redis" in names:
-        _wait(places, supervisor, "worker", lambda: broker.consumers() > 0)
-    _wait(places, supervisor, "beat", lambda: True)
+        _wait_until_ready(paths, supervisor, "worker", lambda: broker.consumers() > 0)
+    _wait_until_ready(paths, supervisor, "beat", lambda: True)
 
 
-def _wait(
-    places: StackPlaces, supervisor: Supervisor, name: str, ready: Callable[[], bool]
+def _wait_until_ready(
+    paths: StackPlaces, supervisor: Supervisor, name: str, ready: Callable[[], bool]
 ) -> None:
-    """Wait until a program is ready, but not for one that supervisord has given up.
+    """Wait until a program is ready; stop waiting if it keeps failing.
 
     Raises:
-        StackError: It does not become ready.
+        StackError: The program does not become ready.
     """
-    until = time.monotonic() + _READY_S
+    until = time.monotonic() + _READY_TIMEOUT_S
     while True:
-        now = next(one for one in supervisor.processes() if one.name == name)
-        if now.pid is not None and ready():
+        current = next(process for process in supervisor.processes() if process.name == name)
+        if current.pid is not None and ready():
             return
-        # A program that fails again and again at once need not be waited for to the end.
-        if now.state in _GIVEN_UP or now.restarts >= 4 or time.monotonic() > until:
-            log = places.logs_dir / f"{name}.log"
+        # A program that fails repeatedly at its start will not become ready.
+        if current.state in _FAILED_STATES or current.restarts >= 4 or time.monotonic() > until:
+            log = paths.logs_dir / f"{name}.log"
             last = log.read_text(encoding="utf-8", errors="replace")[-800:] if log.exists() else ""
-            raise StackError(f"{name} does not become ready ({now.state}); see {log}:\n{last}")
+            raise StackError(f"{name} does not become ready ({current.state}); see {log}:\n{last}")
         time.sleep(0.05)
 
 
-def _take_down(places: StackPlaces, supervisor: Supervisor, tell: Say) -> None:
-    """End every process of this home, in order where the supervisor still answers.
+def _shut_down_stack(paths: StackPlaces, supervisor: Supervisor, on_message: Say) -> None:
+    """End every process of this home, in order if the supervisor still answers.
 
     Raises:
-        StackError: One could not be ended.
+        StackError: A process could not be ended.
     """
     if supervisor.answers():
         for names in _STOP_ORDER:
-            tell(f"stopping {', '.join(names)}")
-            supervisor.stop(names, _GRACE_S + 5)
+            on_message(f"stopping {', '.join(names)}")
+            supervisor.stop(names, _STOP_GRACE_S + 5)
         supervisor.shutdown()
-        processes.wait_gone(processes.belonging_to(places), 5.0)
-    left = processes.belonging_to(places)
-    for process in left:
+        processes.wait_gone(processes.belonging_to(paths), 5.0)
+    remaining = processes.belonging_to(paths)
+    for process in remaining:
         if process.pid == supervisor.recorded_pid():
-            # It answers nobody, so it would not hear a polite signal either, and would start
-            # again what is stopped below.
+            # A hanging supervisor ignores SIGTERM and would restart the processes that are stopped
+            # below, so it is killed first.
             processes.end([process], 0.0)
-    servers = [one for one in left if processes.process_name(one) in processes.SERVERS]
-    # Clients first: a server waits for them, or they log that it has gone.
-    survivors = processes.end([one for one in left if one not in servers], _GRACE_S)
-    survivors += processes.end(servers, _GRACE_S)
-    survivors += processes.belonging_to(places)
+    servers = [
+        process for process in remaining if processes.process_name(process) in processes.SERVERS
+    ]
+    # Clients first: servers wait for their clients, and clients log a lost server.
+    survivors = processes.end(
+        [process for process in remaining if process not in servers], _STOP_GRACE_S
+    )
+    survivors += processes.end(servers, _STOP_GRACE_S)
+    survivors += processes.belonging_to(paths)
     if survivors:
         raise StackError(f"these processes cannot be ended: {survivors}")
-    for path in (places.supervisor_socket, places.redis_socket, places.index_socket):
+    for path in (paths.supervisor_socket, paths.redis_socket, paths.index_socket):
         path.unlink(missing_ok=True)
 
 
-def _answers(url: str) -> bool:
+def _is_healthy(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=3.0) as response:
             return bool(response.status == 200)
@@ -308,17 +321,17 @@ def _answers(url: str) -> bool:
 
 
 def _describe_orphans(
-    left: Sequence[psutil.Process], state: StackState | None
+    unwatched: Sequence[psutil.Process], state: StackState | None
 ) -> tuple[Orphan, ...]:
-    """The topmost ones; a process below another one ends with it."""
-    pids, programs_of = {one.pid for one in left}, {} if state is None else state.pids
+    """Describe the topmost processes only: a child process ends with its parent."""
+    pids, programs_of = {process.pid for process in unwatched}, {} if state is None else state.pids
     names = {pid: name for name, pid in programs_of.items()}
     return tuple(
-        Orphan(one.pid, names.get(one.pid) or processes.process_name(one))
-        for one in left
-        if processes.parent_pid(one) not in pids
+        Orphan(process.pid, names.get(process.pid) or processes.process_name(process))
+        for process in unwatched
+        if processes.parent_pid(process) not in pids
     )
 
 
-def _silent(_: str) -> None:
+def _ignore_message(_: str) -> None:
     return None

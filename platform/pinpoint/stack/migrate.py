@@ -1,4 +1,4 @@
-"""Finds the migrations that belong to this code and carries a database to their head."""
+"""Finds the migrations of this code and upgrades a database to the newest revision."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pinpoint.errors import DatabaseUnavailable, StackError, describe_cause
 
 
 def alembic_ini() -> Path:
-    """`alembic.ini` of the checkout that this package is installed from.
+    """Path of `alembic.ini` in the checkout that this package is installed from.
 
     Raises:
-        StackError: The package does not lie in a checkout.
+        StackError: The package is not installed from a checkout.
     """
     path = Path(__file__).resolve().parents[3] / "alembic.ini"
     if not path.is_file():
         raise StackError(
             f"no migrations: {path} does not exist. Install Pinpoint from its checkout "
-            "(`pip install -e .`), which holds alembic.ini and migrations/"
+            "(`pip install -e .`), which contains alembic.ini and migrations/"
         )
     return path
 
 
 def upgrade(url: str) -> None:
-    """Bring a database to the newest revision; does nothing if it is there.
+    """Upgrade a database to the newest revision; does nothing if it is up to date.
 
     Args:
         url: SQLAlchemy URL of the owner's role.
 
     Raises:
-        DatabaseUnavailable: It does not answer.
-        StackError: The database has a revision that this code does not know.
+        DatabaseUnavailable: The database does not answer.
+        StackError: This code does not know the database's revision.
     """
     try:
         psycopg.connect(url.replace("+psycopg://", "://", 1), connect_timeout=10).close()
@@ -58,12 +58,12 @@ def upgrade(url: str) -> None:
 
 @cache
 def head() -> str:
-    """The newest revision this code knows."""
+    """Newest revision that this code knows."""
     return str(ScriptDirectory.from_config(Config(alembic_ini())).get_current_head())
 
 
 @cache
 def revisions() -> frozenset[str]:
-    """All revisions this code knows."""
+    """All revisions that this code knows."""
     script = ScriptDirectory.from_config(Config(alembic_ini()))
-    return frozenset(one.revision for one in script.walk_revisions())
+    return frozenset(revision.revision for revision in script.walk_revisions())

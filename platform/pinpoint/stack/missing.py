@@ -1,4 +1,4 @@
-"""The one message for "no stack here", and the check that comes before work on a stack's parts."""
+"""Error for a missing stack, and the check that a stack is running."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ADVICE: Final = (
 
 
 def missing_stack(home: Path) -> StackError:
-    """The error of every command that finds no running stack: what was looked for and where.
+    """Error of all commands that need a running stack; it names the home and how it was chosen.
 
     Args:
-        home: The home that the command works with.
+        home: Home of the command.
     """
     if _belongs_to_another(home):
         return StackError(
@@ -36,9 +36,9 @@ def missing_stack(home: Path) -> StackError:
 
 
 def check_running(settings: Settings) -> None:
-    """Raise `missing_stack` where the embedded stack is needed and does not run.
+    """Raise `missing_stack` if the embedded stack is needed and does not run.
 
-    With a database elsewhere the parts may be reached without a stack on this machine.
+    With an external database, commands may work without a stack on this machine.
 
     Raises:
         StackError: No stack runs in the home.
@@ -48,14 +48,14 @@ def check_running(settings: Settings) -> None:
 
 
 def is_running(home: Path) -> bool:
-    """Whether supervisor or PostgreSQL of this home take connections."""
-    places = StackPlaces(home)
-    server = places.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
-    return connects(places.supervisor_socket) or connects(server)
+    """Whether supervisor or PostgreSQL of this home accept connections."""
+    paths = StackPlaces(home)
+    server = paths.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
+    return connects(paths.supervisor_socket) or connects(server)
 
 
 def connects(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket."""
+    """Whether a Unix socket accepts connections."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(str(path))
@@ -65,14 +65,14 @@ def connects(path: Path) -> bool:
 
 
 def _describe_home(home: Path) -> str:
-    """How the home was found, and what is there."""
+    """How the home was chosen, and its state."""
     if homes.is_home(home):
         return " (it is down)"
     if "PINPOINT_HOME" in os.environ:
         return " (the folder holds no stack yet)" if home.is_dir() else " (no such folder yet)"
-    passed = homes.foreign_homes()
-    foreign = f"; {passed[0]} belongs to another user" if passed else ""
-    return f" (looked for {homes.HOME_NAME} here and in the folders above{foreign})"
+    foreign = homes.foreign_homes()
+    suffix = f"; {foreign[0]} belongs to another user" if foreign else ""
+    return f" (looked for {homes.HOME_NAME} here and in the folders above{suffix})"
 
 
 def _belongs_to_another(home: Path) -> bool:

@@ -1,8 +1,8 @@
-"""Every path and address of one embedded stack, worked out from `PINPOINT_HOME` alone.
+"""Paths and addresses of one embedded stack, derived from `PINPOINT_HOME` alone.
 
-Two doors that know the same home find the same sockets, whoever started the stack. PostgreSQL
-refuses to run as root, so for root its part lies outside the home, below a folder that its own
-user can reach; the home records where.
+All entry points with the same home use the same sockets, whichever started the stack. PostgreSQL
+refuses to run as root. For root its folder is therefore outside the home, below a folder that the
+user `postgres` can enter; the home records the path.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ API_ROLE: Final = "pinpoint_api"
 SUPERUSER: Final = "postgres"
 DATABASE: Final = "pinpoint"
 POSTGRES_PORT: Final = 5432
-"""Only part of the socket's name; nothing listens on TCP."""
+"""Only a part of the socket's name; PostgreSQL does not listen on TCP."""
 
-_ROOT_CLUSTERS: Final = Path("/var/lib/pinpoint")
-_SOCKET_PATH_BYTES: Final = 107
-_UNSAFE: Final = frozenset("\n\r\t;#\"'\\")
+_ROOT_CLUSTER_DIR: Final = Path("/var/lib/pinpoint")
+_MAX_SOCKET_PATH_BYTES: Final = 107
+_UNSAFE_CHARACTERS: Final = frozenset("\n\r\t;#\"'\\")
 
 
 @dataclass(frozen=True, slots=True)
 class StackPlaces:
-    """Paths and addresses of the stack whose data lie in `home`.
+    """Paths and addresses of the stack of one home.
 
     Args:
-        home: Folder of the embedded stack; need not exist yet.
+        home: Folder of the embedded stack; it need not exist yet.
     """
 
     home: Path
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that stand for the home in short paths."""
+        """Hash of the home's path, twelve hex digits, for short paths."""
         return hashlib.sha256(os.fsencode(self.home.resolve())).hexdigest()[:12]
 
     @property
@@ -53,11 +53,11 @@ class StackPlaces:
         try:
             return Path(self.cluster_record.read_text(encoding="utf-8").strip())
         except FileNotFoundError:
-            return _ROOT_CLUSTERS / self.digest
+            return _ROOT_CLUSTER_DIR / self.digest
 
     @property
     def cluster_record(self) -> Path:
-        """File in the home that says where PostgreSQL's part is."""
+        """File in the home that contains the path of PostgreSQL's folder."""
         return self.home / "postgres.path"
 
     @property
@@ -67,9 +67,9 @@ class StackPlaces:
 
     @property
     def socket_dir(self) -> Path:
-        """Folder (0700) of all sockets but PostgreSQL's.
+        """Folder (0700) of all sockets except PostgreSQL's.
 
-        Not below `/run/user`: that vanishes at logout while the stack lives on.
+        It is not below `/run/user`, which is deleted at logout while the stack keeps running.
         """
         if os.geteuid() == 0 and os.access("/run", os.W_OK):
             return Path("/run") / f"pinpoint-{self.digest}"
@@ -87,7 +87,7 @@ class StackPlaces:
 
     @property
     def redis_dir(self) -> Path:
-        """Redis' append-only file and configuration."""
+        """Folder of Redis' append-only file and configuration."""
         return self.home / "redis"
 
     @property
@@ -102,37 +102,37 @@ class StackPlaces:
 
     @property
     def index_dir(self) -> Path:
-        """The embedded vector index."""
+        """Folder of the embedded vector index."""
         return self.home / "index"
 
     @property
     def blobs_dir(self) -> Path:
-        """The embedded blob store."""
+        """Folder of the embedded blob store."""
         return self.home / "blobs"
 
     @property
     def bundles_dir(self) -> Path:
-        """Bundles of weights, found by name."""
+        """Folder of bundles; bundles are found by name."""
         return self.home / "bundles"
 
     @property
     def logs_dir(self) -> Path:
-        """One log file for each process of the stack."""
+        """Folder with one log file per process of the stack."""
         return self.home / "logs"
 
     @property
     def state_file(self) -> Path:
-        """What the last `up` chose and started."""
+        """Record of the ports, processes and settings of the last `up`."""
         return self.home / "stack.json"
 
     @property
     def lock_file(self) -> Path:
-        """Held while the stack is brought up or down."""
+        """Lock file that is held while the stack is started or stopped."""
         return self.home / "stack.lock"
 
     @property
     def operator_key_file(self) -> Path:
-        """Secret (0600) by which commands on this machine show the API that they may."""
+        """Secret (0600) by which commands on this machine authenticate to the API."""
         return self.home / "operator.key"
 
     @property
@@ -142,12 +142,12 @@ class StackPlaces:
 
     @property
     def supervisor_pidfile(self) -> Path:
-        """Process id of supervisord."""
+        """File with the process id of supervisord."""
         return self.home / "supervisord.pid"
 
     @property
     def beat_schedule(self) -> Path:
-        """Where beat remembers when it last sent what."""
+        """File in which beat stores the last run of every job."""
         return self.home / "beat"
 
     @property
@@ -157,11 +157,11 @@ class StackPlaces:
 
     def owner_url(self, database: str = DATABASE) -> str:
         """SQLAlchemy URL of the owner's role."""
-        return self._url(OWNER_ROLE, database)
+        return self._make_url(OWNER_ROLE, database)
 
     def api_url(self, database: str = DATABASE) -> str:
-        """SQLAlchemy URL of the API's role, which may only what migrations grant it."""
-        return self._url(API_ROLE, database)
+        """SQLAlchemy URL of the API's role, which has only the rights that migrations grant."""
+        return self._make_url(API_ROLE, database)
 
     def superuser_dsn(self, database: str = "postgres") -> str:
         """Connection string (libpq) of the private cluster's superuser."""
@@ -172,15 +172,15 @@ class StackPlaces:
 
     def superuser_url(self, database: str = DATABASE) -> str:
         """SQLAlchemy URL of the private cluster's superuser."""
-        return self._url(SUPERUSER, database)
+        return self._make_url(SUPERUSER, database)
 
-    def _url(self, role: str, database: str) -> str:
+    def _make_url(self, role: str, database: str) -> str:
         host = quote(str(self.postgres_socket_dir), safe="/")
-        # The port is said so that a PGPORT in the environment changes nothing.
+        # The explicit port overrides PGPORT in the environment.
         return f"postgresql+psycopg://{role}@/{database}?host={host}&port={POSTGRES_PORT}"
 
     def live_contract(self) -> str | None:
-        """The contract of the embedded index, asked of its files; None where they do not tell."""
+        """Contract digest of the embedded index, read from its files; None if unreadable."""
         try:
             name = (self.index_dir / "current").read_text(errors="replace").strip()
         except OSError:
@@ -188,21 +188,21 @@ class StackPlaces:
         return contract_of_build(self.index_dir / "builds" / name)
 
     def create(self) -> None:
-        """Make the home and the socket folder.
+        """Create the home and the socket folder.
 
         Raises:
-            StackError: The path cannot be used, or somebody else owns one of the folders.
+            StackError: The path cannot be used, or another user owns one of the folders.
         """
-        bad = _UNSAFE.intersection(str(self.home))
-        if bad:
+        unsafe = _UNSAFE_CHARACTERS.intersection(str(self.home))
+        if unsafe:
             raise StackError(
-                f"PINPOINT_HOME {str(self.home)!r} contains {sorted(bad)}; choose a plainer path"
+                f"PINPOINT_HOME {str(self.home)!r} contains {sorted(unsafe)}; choose a plainer path"
             )
         longest = max(
             len(os.fsencode(path))
             for path in (self.supervisor_socket, self.postgres_socket_dir / ".s.PGSQL.5432")
         )
-        if longest > _SOCKET_PATH_BYTES:
+        if longest > _MAX_SOCKET_PATH_BYTES:
             raise StackError(f"socket paths below {self.socket_dir} are longer than 107 bytes")
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -210,31 +210,34 @@ class StackPlaces:
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StackError(
-                f"cannot make {self.home}: {error.strerror}; set PINPOINT_HOME to a folder of yours"
+                f"cannot create {self.home}: {error.strerror}; "
+                "set PINPOINT_HOME to a folder of yours"
             ) from error
         own_folder(self.socket_dir)
 
 
 def contract_of_build(folder: Path) -> str | None:
-    """The contract of a build of the index, also of one that cannot be opened."""
-    about = about_build(folder)
-    return str(about["contract"]) if about is not None and "contract" in about else None
+    """Contract digest of a build of the index, also of one that cannot be opened."""
+    build_info = about_build(folder)
+    return (
+        str(build_info["contract"]) if build_info is not None and "contract" in build_info else None
+    )
 
 
 def about_build(folder: Path) -> dict[str, Any] | None:
-    """What a build of the index says of itself; None where that cannot be read."""
+    """Metadata of a build of the index; None if it cannot be read."""
     try:
-        about = json.loads((folder / "index.json").read_text(errors="replace"))
+        build_info = json.loads((folder / "index.json").read_text(errors="replace"))
     except (OSError, ValueError):
         return None
-    return about if isinstance(about, dict) else None
+    return build_info if isinstance(build_info, dict) else None
 
 
 def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> None:
-    """Make a 0700 folder of `uid` (default: ours), or check that it is one.
+    """Create a 0700 folder owned by `uid` (default: ours), or check an existing folder.
 
     Raises:
-        StackError: Something else has that name, or another user owns it.
+        StackError: The path is not a folder, or another user owns it.
     """
     owner = os.geteuid() if uid is None else uid
     try:
@@ -244,10 +247,10 @@ def own_folder(folder: Path, uid: int | None = None, gid: int | None = None) -> 
     except FileExistsError:
         pass
     except OSError as error:
-        raise StackError(f"cannot make {folder}: {error.strerror}") from error
-    found = os.lstat(folder)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+        raise StackError(f"cannot create {folder}: {error.strerror}") from error
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (owner, os.geteuid()):
         raise StackError(f"{folder} exists and is not a folder of user {owner}; remove it")
-    if found.st_uid != owner:  # made by a run that ended before its chown
+    if status.st_uid != owner:  # created by a run that ended before its chown
         os.chown(folder, owner, -1 if gid is None else gid)
     os.chmod(folder, 0o700)

@@ -1,7 +1,7 @@
 """A private PostgreSQL with PostGIS: one data directory, one Unix socket, no TCP.
 
-As root everything of it runs as the system user `postgres`, because PostgreSQL refuses root.
-Whoever can enter the socket's 0700 folder is trusted; nobody else can connect at all.
+As root it runs as the system user `postgres`, because PostgreSQL refuses to run as root. A user
+that can enter the socket's 0700 folder is trusted; no other user can connect.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pinpoint.stack.postgres_binaries import find_binaries, server_account
 from pinpoint.stack.processes import die_with_parent
 
 STOP_S: Final = 30
-"""How long its fast shutdown may take before it is killed."""
+"""Longest fast shutdown before the server is killed, seconds."""
 _CONFIG: Final[Mapping[str, str]] = {
     "listen_addresses": "''",
     "unix_socket_permissions": "0700",
@@ -43,7 +43,7 @@ _CONFIG: Final[Mapping[str, str]] = {
     "maintenance_work_mem": "128MB",
     "max_wal_size": "1GB",
     "random_page_cost": "1.1",
-    # Statements here are short; compiling them costs more than it saves.
+    # Statements are short; compiling them costs more than it saves.
     "jit": "off",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
@@ -56,49 +56,49 @@ class PostgresServer:
     """The private server of one home.
 
     Args:
-        places: Where it lives.
-        config: More lines for its configuration, e.g. `{"fsync": "off"}` in tests.
+        paths: Paths of the stack.
+        config: Additional configuration values, e.g. `{"fsync": "off"}` in tests.
     """
 
-    def __init__(self, places: StackPlaces, config: Mapping[str, str] | None = None) -> None:
-        self._places = places
-        self._extra = dict(config or {})
+    def __init__(self, paths: StackPlaces, config: Mapping[str, str] | None = None) -> None:
+        self._paths = paths
+        self._extra_config = dict(config or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._account = server_account()
 
     @property
     def user(self) -> str | None:
-        """System user that has to run it; None for the current one."""
+        """System user that must run the server; None for the current user."""
         return None if self._account is None else self._account.pw_name
 
     @property
     def command(self) -> list[str]:
         """Command line of the server in the foreground."""
-        conf = self._places.cluster_dir / "postgresql.conf"
-        data = self._places.pgdata
+        conf = self._paths.cluster_dir / "postgresql.conf"
+        data = self._paths.pgdata
         return [str(find_binaries(data) / "postgres"), "-D", str(data), "-c", f"config_file={conf}"]
 
-    def initialise(self) -> None:
-        """Make the cluster if it is not there, and write its configuration; safe to repeat.
+    def initialize(self) -> None:
+        """Create the cluster if it does not exist, and write its configuration; safe to repeat.
 
         Raises:
-            StackError: It cannot be made, or belongs to another home or version.
+            StackError: It cannot be created, or belongs to another home or version.
         """
-        places = self._places
+        paths = self._paths
         uid, gid = (None, None)
         if self._account is not None:
             uid, gid = self._account.pw_uid, self._account.pw_gid
-        find_binaries(places.pgdata)  # says what is missing before anything is written
-        own_folder(places.postgres_socket_dir, uid, gid)
-        self._claim()
-        if not (places.pgdata / "PG_VERSION").exists():
-            self._initdb(uid, gid)
+        find_binaries(paths.pgdata)  # raises before anything is written
+        own_folder(paths.postgres_socket_dir, uid, gid)
+        self._bind_cluster_to_home()
+        if not (paths.pgdata / "PG_VERSION").exists():
+            self._run_initdb(uid, gid)
         self._write_config()
 
-    def _claim(self) -> None:
-        """Make the cluster's folder and tie it to this home, in both directions."""
-        cluster, home = self._places.cluster_dir, self._places.home.resolve()
-        # The server's own user must be able to pass through, not to write.
+    def _bind_cluster_to_home(self) -> None:
+        """Create the cluster's folder and record cluster and home in each other."""
+        cluster, home = self._paths.cluster_dir, self._paths.home.resolve()
+        # The server's user must be able to enter the folder, but not to write into it.
         cluster.mkdir(mode=0o755, parents=True, exist_ok=True)
         owner = cluster / "home"
         if owner.exists():
@@ -106,14 +106,14 @@ class PostgresServer:
             if other != home and other.exists():
                 raise StackError(
                     f"{cluster} belongs to {other}; {home} is a copy of it: "
-                    f"remove {self._places.cluster_record} to begin with an empty database"
+                    f"remove {self._paths.cluster_record} to start with an empty database"
                 )
         owner.write_text(str(home), encoding="utf-8")
-        self._places.cluster_record.write_text(str(cluster), encoding="utf-8")
+        self._paths.cluster_record.write_text(str(cluster), encoding="utf-8")
 
-    def _initdb(self, uid: int | None, gid: int | None) -> None:
-        data = self._places.pgdata
-        if data.exists():  # an initdb that was killed halfway; nothing was ever stored in it
+    def _run_initdb(self, uid: int | None, gid: int | None) -> None:
+        data = self._paths.pgdata
+        if data.exists():  # left by a killed initdb; it never contained data
             shutil.rmtree(data)
         own_folder(data, uid, gid)
         command = [
@@ -125,63 +125,60 @@ class PostgresServer:
             "--auth=trust",
             "--no-instructions",
         ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, **self._identity()
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, **self._popen_options()
         )
-        if done.returncode != 0:
+        if result.returncode != 0:
             shutil.rmtree(data, ignore_errors=True)
-            raise StackError(f"initdb failed in {data}: {done.stderr.strip()[-500:]}")
+            raise StackError(f"initdb failed in {data}: {result.stderr.strip()[-500:]}")
 
     def _write_config(self) -> None:
-        cluster = self._places.cluster_dir
+        cluster = self._paths.cluster_dir
         hba = cluster / "pg_hba.conf"
         hba.write_text("local all all trust\n", encoding="utf-8")
         values = {
             **_CONFIG,
             "hba_file": f"'{hba}'",
-            "unix_socket_directories": f"'{self._places.postgres_socket_dir}'",
+            "unix_socket_directories": f"'{self._paths.postgres_socket_dir}'",
             "port": str(POSTGRES_PORT),
-            **self._extra,
+            **self._extra_config,
         }
-        lines = ["# Written by `pinpoint up`; your own lines go into local.conf beside this file."]
+        lines = ["# Written by `pinpoint up`; put your own lines into local.conf in this folder."]
         lines += [f"{name} = {value}" for name, value in values.items()]
         lines.append(f"include_if_exists = '{cluster / 'local.conf'}'")
         (cluster / "postgresql.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def clear_stale_locks(self) -> None:
-        """Remove lock files whose process is gone or is not this server.
+        """Remove lock files whose process has ended or is not this server.
 
-        PostgreSQL itself refuses to start if the recorded id belongs to any live process.
+        PostgreSQL refuses to start if the recorded process id belongs to any live process.
         """
-        socket = self._places.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
+        socket = self._paths.postgres_socket_dir / f".s.PGSQL.{POSTGRES_PORT}"
         if self.postmaster() is not None:
             return
-        for path in (self._places.pgdata / "postmaster.pid", Path(f"{socket}.lock"), socket):
+        for path in (self._paths.pgdata / "postmaster.pid", Path(f"{socket}.lock"), socket):
             path.unlink(missing_ok=True)
 
     def postmaster(self) -> psutil.Process | None:
-        """The live server process of this data directory, by its own pid file."""
+        """The live server process of this data directory, according to its pid file."""
         try:
-            text = (self._places.pgdata / "postmaster.pid").read_text(encoding="ascii")
+            text = (self._paths.pgdata / "postmaster.pid").read_text(encoding="ascii")
             process = psutil.Process(int(text.split("\n", 1)[0]))
-            if (
-                process.name() == "postgres"
-                and Path(process.cwd()) == self._places.pgdata.resolve()
-            ):
+            if process.name() == "postgres" and Path(process.cwd()) == self._paths.pgdata.resolve():
                 return process
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
         return None
 
     def start(self, timeout_s: float = 30.0) -> None:
-        """Run the server as a child that cannot outlive this process, until it is ready.
+        """Start the server as a child that ends with this process, and wait until it is ready.
 
         Raises:
-            StackError: It ended or did not answer in time; its log is named.
+            StackError: It ended or did not answer in time; the message names its log.
         """
-        self.initialise()
+        self.initialize()
         self.clear_stale_locks()
-        log = self._places.logs_dir / "postgres.log"
+        log = self._paths.logs_dir / "postgres.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -191,7 +188,7 @@ class PostgresServer:
                 stderr=out,
                 start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGINT),
-                **self._identity(),
+                **self._popen_options(),
             )
         until = time.monotonic() + timeout_s
         while not self.ready():
@@ -201,44 +198,44 @@ class PostgresServer:
             time.sleep(0.05)
 
     def stop(self, grace_s: float = 15.0) -> None:
-        """End the child that `start` made, by force if it does not go."""
+        """End the child process of `start`, by force after `grace_s` seconds."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
-            # QUIT lets the postmaster end its backends, which KILL would leave behind.
+            # With QUIT the postmaster ends its backends; with KILL they would keep running.
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(grace_s)
         self._process = None
 
     def ready(self) -> bool:
-        """Whether it takes connections."""
+        """Whether the server accepts connections."""
         try:
-            self._connect().close()
+            self._connect_superuser().close()
         except psycopg.OperationalError:
             return False
         return True
 
     def prepare(self, database: str = DATABASE) -> None:
-        """Make roles, database and extension where they are missing.
+        """Create missing roles, database and extension.
 
         Raises:
             StackError: PostGIS is not installed for this version.
         """
-        with self._connect() as admin:
+        with self._connect_superuser() as admin:
             for role in (OWNER_ROLE, API_ROLE):
-                known = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-                if known.fetchone() is None:
+                existing = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+                if existing.fetchone() is None:
                     admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
             grant = sql.SQL("GRANT {} TO {}")
             admin.execute(grant.format(sql.Identifier(API_ROLE), sql.Identifier(OWNER_ROLE)))
-            known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
-            if known.fetchone() is None:
+            existing = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+            if existing.fetchone() is None:
                 make = sql.SQL("CREATE DATABASE {} OWNER {}")
                 admin.execute(make.format(sql.Identifier(database), sql.Identifier(OWNER_ROLE)))
-        with self._connect(database) as admin:
+        with self._connect_superuser(database) as admin:
             try:
                 admin.execute("CREATE EXTENSION IF NOT EXISTS postgis")
             except psycopg.Error as error:
@@ -247,34 +244,34 @@ class PostgresServer:
                 ) from error
 
     def clone(self, template: str, database: str) -> None:
-        """Make `database` as a copy of `template`, to which nobody may be connected."""
+        """Create `database` as a copy of `template`, which must have no connections."""
         make = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
         names = [sql.Identifier(name) for name in (database, template, OWNER_ROLE)]
-        with self._connect() as admin:
+        with self._connect_superuser() as admin:
             admin.execute(make.format(*names))
 
     def drop(self, database: str) -> None:
-        """Remove a database and whoever is connected to it."""
-        with self._connect() as admin:
+        """Drop a database and close its connections."""
+        with self._connect_superuser() as admin:
             drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             admin.execute(drop.format(sql.Identifier(database)))
 
     def erase(self) -> None:
-        """Remove the stopped cluster's files, also those outside the home."""
+        """Remove the files of the stopped cluster, also those outside the home."""
         if self.postmaster() is not None:
-            raise StackError(f"PostgreSQL still runs in {self._places.pgdata}")
-        shutil.rmtree(self._places.cluster_dir, ignore_errors=True)
-        shutil.rmtree(self._places.postgres_socket_dir, ignore_errors=True)
+            raise StackError(f"PostgreSQL still runs in {self._paths.pgdata}")
+        shutil.rmtree(self._paths.cluster_dir, ignore_errors=True)
+        shutil.rmtree(self._paths.postgres_socket_dir, ignore_errors=True)
 
-    def _connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+    def _connect_superuser(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(
-            self._places.superuser_dsn(database), autocommit=True, connect_timeout=5
+            self._paths.superuser_dsn(database), autocommit=True, connect_timeout=5
         )
 
-    def _identity(self) -> dict[str, Any]:
+    def _popen_options(self) -> dict[str, Any]:
         if self._account is None:
             return {"cwd": "/"}
-        # The caller's folder may be closed to that user, so it starts from the root.
+        # That user may not be able to enter the caller's folder, so the working folder is the root.
         return {
             "cwd": "/",
             "user": self._account.pw_uid,

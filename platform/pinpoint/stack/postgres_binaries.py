@@ -1,4 +1,4 @@
-"""Finds PostgreSQL's programs, the user they have to run as, and whether they fit the data."""
+"""Finds PostgreSQL's programs and the user that must run them, and checks their version."""
 
 from __future__ import annotations
 
@@ -13,57 +13,58 @@ from typing import Final
 from pinpoint.errors import StackError
 
 _SYSTEM_USER: Final = "postgres"
-_DEBIAN: Final = Path("/usr/lib/postgresql")
+_DEBIAN_ROOT: Final = Path("/usr/lib/postgresql")
 _DEBIAN_SHARE: Final = Path("/usr/share/postgresql")
 
 
 def find_binaries(pgdata: Path | None = None) -> Path:
     """Folder with `initdb` and `postgres`.
 
-    Of Debian's, which stand side by side, the one that made `pgdata`; before there is one, the
-    newest that has PostGIS. Else the one on PATH.
+    Debian installs several versions in parallel. The version that created `pgdata` is used; without
+    data, the newest version with PostGIS. Without Debian's folders, the programs on PATH are used.
 
     Raises:
         StackError: There is none, or none that can read `pgdata`.
     """
-    have = _made_by(pgdata) if pgdata is not None else None
-    found = {
+    data_version = _read_data_version(pgdata) if pgdata is not None else None
+    folders = {
         int(path.parts[-3]): path.parent
-        for path in _DEBIAN.glob("*/bin/initdb")
+        for path in _DEBIAN_ROOT.glob("*/bin/initdb")
         if path.parts[-3].isdigit() and (path.parent / "postgres").exists()
     }
     on_path = shutil.which("initdb")
-    if not found and on_path is not None:
+    if not folders and on_path is not None:
         folder = Path(on_path).resolve().parent
-        found = {_version(folder): folder}
-    if not found:
+        folders = {_read_program_version(folder): folder}
+    if not folders:
         raise StackError(
             "PostgreSQL is not installed (no initdb below /usr/lib/postgresql or on PATH); "
             "install postgresql and postgresql-NN-postgis-3, or set PINPOINT_DATABASE_URL"
         )
-    if have is None:
-        return found[max(found, key=lambda version: (_has_postgis(version), version))]
-    if have not in found:
+    if data_version is None:
+        return folders[max(folders, key=lambda version: (_has_postgis(version), version))]
+    if data_version not in folders:
         raise StackError(
-            f"{pgdata} was made by PostgreSQL {have}, but here is only {sorted(found)}; "
-            f"install PostgreSQL {have} with PostGIS again, or move the data by pg_dump"
+            f"{pgdata} was created by PostgreSQL {data_version}, but only "
+            f"{sorted(folders)} is installed; install "
+            f"PostgreSQL {data_version} with PostGIS again, or move the data by pg_dump"
         )
-    return found[have]
+    return folders[data_version]
 
 
-def _made_by(pgdata: Path) -> int | None:
+def _read_data_version(pgdata: Path) -> int | None:
     try:
         return int((pgdata / "PG_VERSION").read_text(encoding="ascii"))
     except FileNotFoundError:
         return None
 
 
-def _version(folder: Path) -> int:
+def _read_program_version(folder: Path) -> int:
     command = [str(folder / "postgres"), "--version"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"\b(\d+)", out)
     if match is None:
-        raise StackError(f"{folder / 'postgres'} does not say its version: {out!r}")
+        raise StackError(f"{folder / 'postgres'} does not print its version: {out!r}")
     return int(match.group(1))
 
 
@@ -72,7 +73,7 @@ def _has_postgis(version: int) -> bool:
 
 
 def server_account() -> pwd.struct_passwd | None:
-    """The account PostgreSQL has to run as: its own if we are root, else None for ours."""
+    """Account that must run PostgreSQL: `postgres` if we are root, else None for ours."""
     if os.geteuid() != 0:
         return None
     try:

@@ -1,8 +1,9 @@
-"""Which processes belong to one stack, and how they are ended for certain.
+"""Finds and ends the processes of one stack.
 
-Nothing is known by its name alone: a process is ours if it carries the stack's marker in its
-environment, or is a server whose working folder is our data directory (PostgreSQL and Redis
-write their title over their environment). Another PostgreSQL or Redis is never touched.
+A name alone does not identify a process. A process belongs to the stack if its environment contains
+the stack's marker, or if it is a server whose working folder is the stack's data directory
+(PostgreSQL and Redis overwrite their environment with a title). Other PostgreSQL or Redis servers
+are never signaled.
 """
 
 from __future__ import annotations
@@ -28,67 +29,69 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """A `preexec_fn` by which the kernel sends the child `number` when its parent dies."""
+    """Make a `preexec_fn`: the kernel sends signal `number` to the child when its parent dies."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
-    def arrange() -> None:
+    def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
-    return arrange
+    return set_death_signal
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends.
+    """Let the kernel kill this process when the thread that started it ends.
 
     Args:
-        parent: Process id of who started it.
+        parent: Process id of the parent.
 
     Raises:
-        SystemExit: That one is gone already.
+        SystemExit: The parent has ended already.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
-        raise SystemExit(f"process {parent}, which started this one, is gone")
+        raise SystemExit(f"process {parent}, which started this one, has ended")
 
 
-def belonging_to(places: StackPlaces) -> list[psutil.Process]:
-    """All live processes of the stack, the caller and its ancestors left out."""
-    home = str(places.home.resolve())
-    folders = {places.pgdata.resolve(), places.redis_dir.resolve()}
-    spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+def belonging_to(paths: StackPlaces) -> list[psutil.Process]:
+    """All live processes of the stack, except the caller and its ancestors."""
+    home = str(paths.home.resolve())
+    folders = {paths.pgdata.resolve(), paths.redis_dir.resolve()}
+    excluded = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     return [
         process
         for process in psutil.process_iter()
-        if process.pid not in spared and _is_ours(process, home, folders)
+        if process.pid not in excluded and _belongs_to_stack(process, home, folders)
     ]
 
 
-def unsupervised(places: StackPlaces, supervisor_pid: int) -> list[psutil.Process]:
-    """Live processes of the stack that are neither its supervisor nor below it.
+def unsupervised(paths: StackPlaces, supervisor_pid: int) -> list[psutil.Process]:
+    """Live processes of the stack that are neither its supervisor nor descendants of it.
 
     Args:
-        places: Whose.
-        supervisor_pid: Of the supervisor that answers.
+        paths: Paths of the stack.
+        supervisor_pid: Process id of the supervisor.
     """
     try:
-        below = psutil.Process(supervisor_pid).children(recursive=True)
+        children = psutil.Process(supervisor_pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-    watched = {supervisor_pid, *(process.pid for process in below)}
-    found = [process for process in belonging_to(places) if process.pid not in watched]
-    # One that was started between the two looks is no orphan: its parent is watched.
-    return [process for process in found if not _has_parent_in(process, watched)]
+    watched = {supervisor_pid, *(process.pid for process in children)}
+    unwatched = [process for process in belonging_to(paths) if process.pid not in watched]
+    # A process started between the two calls is not an orphan: its parent is supervised.
+    return [process for process in unwatched if not _has_parent_in(process, watched)]
 
 
 def _has_parent_in(process: psutil.Process, pids: set[int]) -> bool:
     try:
-        return not process.is_running() or any(one.pid in pids for one in process.parents())
+        return not process.is_running() or any(
+            ancestor.pid in pids for ancestor in process.parents()
+        )
     except psutil.NoSuchProcess:
         return True
 
 
-def _is_ours(process: psutil.Process, home: str, folders: set[Path]) -> bool:
+def _belongs_to_stack(process: psutil.Process, home: str, folders: set[Path]) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
@@ -96,37 +99,39 @@ def _is_ours(process: psutil.Process, home: str, folders: set[Path]) -> bool:
             return True
         return process.name() in SERVERS and Path(process.cwd()) in folders
     except (psutil.NoSuchProcess, psutil.AccessDenied):
-        # Gone meanwhile, or another user's: as an ordinary user none of ours is unreadable.
+        # The process has ended or belongs to another user; processes of the stack are readable.
         return False
 
 
 def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
-    """Ask processes to end, force those that have not after `grace_s`; returns survivors.
+    """Terminate processes, kill those left after `grace_s` seconds, and return survivors.
 
-    A `psutil.Process` carries its start time, so a reused id is never signalled.
+    A `psutil.Process` contains its start time, so a reused process id is never signaled.
     """
-    asked = list(processes)
-    for process in asked:
-        _send(process, signal.SIGINT if process_name(process) == "postgres" else signal.SIGTERM)
-    _, left = psutil.wait_procs(asked, timeout=grace_s)
-    for process in left:
-        _send(process, signal.SIGKILL)
-    _, left = psutil.wait_procs(left, timeout=5.0)
-    return [process for process in left if _alive(process)]
+    targets = list(processes)
+    for process in targets:
+        _send_signal(
+            process, signal.SIGINT if process_name(process) == "postgres" else signal.SIGTERM
+        )
+    _, remaining = psutil.wait_procs(targets, timeout=grace_s)
+    for process in remaining:
+        _send_signal(process, signal.SIGKILL)
+    _, remaining = psutil.wait_procs(remaining, timeout=5.0)
+    return [process for process in remaining if _is_alive(process)]
 
 
 def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Wait until processes have ended by themselves; returns those that have not."""
+    """Wait until processes have ended; return those that have not."""
     until = time.monotonic() + timeout_s
-    left = [process for process in processes if _alive(process)]
-    while left and time.monotonic() < until:
+    remaining = [process for process in processes if _is_alive(process)]
+    while remaining and time.monotonic() < until:
         time.sleep(0.05)
-        left = [process for process in left if _alive(process)]
-    return left
+        remaining = [process for process in remaining if _is_alive(process)]
+    return remaining
 
 
 def process_name(process: psutil.Process) -> str:
-    """The name of a process, or an empty text if it has just ended."""
+    """Name of a process, or an empty string if it has just ended."""
     try:
         return str(process.name())
     except psutil.NoSuchProcess:
@@ -141,14 +146,14 @@ def parent_pid(process: psutil.Process) -> int | None:
         return None
 
 
-def _alive(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def _send(process: psutil.Process, number: signal.Signals) -> None:
+def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""Which processes a stack has under given settings, and the environment they share."""
+"""Processes of a stack for given settings, and their shared environment."""
 
 from __future__ import annotations
 
@@ -17,58 +17,58 @@ from pinpoint.stack.redis import RedisServer
 from pinpoint.stack.supervise import Program
 
 LEARNER: Final = "learner"
-"""The only program that `up` does not start: whoever sends it work does."""
+"""Training worker: the only program that `up` does not start; it starts with the first run."""
 
 _CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
 
 
 def external(settings: Settings) -> list[str]:
-    """Services that the settings place elsewhere."""
-    places = settings.places
-    given = {
-        "database": places.database_url,
-        "broker": places.broker_url,
-        "index": places.qdrant_url,
+    """Names of the services for which the settings have a URL."""
+    services = settings.places
+    urls = {
+        "database": services.database_url,
+        "broker": services.broker_url,
+        "index": services.qdrant_url,
     }
-    return [name for name, url in given.items() if url]
+    return [name for name, url in urls.items() if url]
 
 
-def programs(settings: Settings, places: StackPlaces) -> list[Program]:
-    """All processes of the stack, in the order in which they are started."""
-    # -P: the working folder must not be able to shadow a package.
+def programs(settings: Settings, paths: StackPlaces) -> list[Program]:
+    """All processes of the stack, in start order."""
+    # -P: files in the working folder must not shadow packages.
     python = (sys.executable, "-P")
-    elsewhere = external(settings)
-    found: list[Program] = []
-    if "database" not in elsewhere:
-        server = PostgresServer(places)
-        # INT is PostgreSQL's fast shutdown; TERM would wait for every client to leave.
-        found.append(
+    external_services = external(settings)
+    result: list[Program] = []
+    if "database" not in external_services:
+        server = PostgresServer(paths)
+        # INT is PostgreSQL's fast shutdown; TERM would wait until all clients disconnect.
+        result.append(
             Program("postgres", tuple(server.command), server.user, 1, "INT", stop_wait_s=STOP_S)
         )
-    if "broker" not in elsewhere:
-        found.append(Program("redis", tuple(RedisServer(places).command)))
-    if "index" not in elsewhere:
-        found.append(Program("index", (*python, "-m", "pinpoint.stack.index_owner"), start_s=3))
-    found.append(Program("api", (*python, "-m", "pinpoint.api"), start_s=5))
+    if "broker" not in external_services:
+        result.append(Program("redis", tuple(RedisServer(paths).command)))
+    if "index" not in external_services:
+        result.append(Program("index", (*python, "-m", "pinpoint.stack.index_owner"), start_s=3))
+    result.append(Program("api", (*python, "-m", "pinpoint.api"), start_s=5))
     worker = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "worker@pinpoint")
-    found.append(Program("worker", (*python, *_CELERY, *worker), start_s=5))
-    # Its schedule is a dbm file, which a crash can damage; the program is cheap to start over.
-    beat = ("beat", "-s", str(places.beat_schedule), "--pidfile=")
-    found.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
+    result.append(Program("worker", (*python, *_CELERY, *worker), start_s=5))
+    # Its schedule is a dbm file, which a crash can damage; restarting the program is cheap.
+    beat = ("beat", "-s", str(paths.beat_schedule), "--pidfile=")
+    result.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
     learner = ("worker", "--pool=solo", "--concurrency=1", "-Q", LEARNING, "-n", "learner@pinpoint")
-    # Niced, so that hours of training leave the machine to ingest and answers. Killed, a run goes
-    # on from its checkpoint; TERM would wait for its end, and QUIT is nothing for the solo pool.
+    # Low priority, so that hours of training do not slow down ingest and queries. After KILL a run
+    # resumes from its checkpoint; TERM would wait for its end, and the solo pool ignores QUIT.
     niced = ("nice", "-n", "10", *python, *_CELERY, *learner)
-    found.append(Program(LEARNER, niced, start_s=5, stop_signal="KILL"))
-    return found
+    result.append(Program(LEARNER, niced, start_s=5, stop_signal="KILL"))
+    return result
 
 
-def environment(settings: Settings, places: StackPlaces, api_port: int) -> dict[str, str]:
-    """The caller's environment with exactly these settings in it, and the stack's marker."""
+def environment(settings: Settings, paths: StackPlaces, api_port: int) -> dict[str, str]:
+    """The caller's environment with exactly these settings, and the stack's marker."""
     values = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
     values.update(settings_as_variables(settings))
     bundle = Path(settings.encoder.bundle)
-    if bundle.is_dir():  # relative to the caller's folder, where the processes are not
+    if bundle.is_dir():  # may be relative to the caller's folder
         values["PINPOINT_BUNDLE"] = str(bundle.absolute())
     values["PINPOINT_API_PORT"] = str(api_port)
     values["PYTHONUNBUFFERED"] = "1"
@@ -79,5 +79,5 @@ def environment(settings: Settings, places: StackPlaces, api_port: int) -> dict[
     # activations are larger (measured: a MobileNet batch encodes 1.7 times as fast without that).
     for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
         values.setdefault(name, str(256 * 2**20))
-    values[MARKER] = str(places.home.resolve())
+    values[MARKER] = str(paths.home.resolve())
     return values

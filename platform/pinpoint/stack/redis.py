@@ -1,4 +1,4 @@
-"""A private Redis as the broker: one Unix socket, no TCP, nothing evicted, every write kept."""
+"""A private Redis as the broker: one Unix socket, no TCP, no eviction, every write persisted."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class RedisServer:
     """The private server of one home.
 
     Args:
-        places: Where it lives.
+        paths: Paths of the stack.
     """
 
-    def __init__(self, places: StackPlaces) -> None:
-        self._places = places
+    def __init__(self, paths: StackPlaces) -> None:
+        self._paths = paths
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,23 +53,23 @@ class RedisServer:
                 "Redis is not installed (no redis-server on PATH); "
                 "install redis-server, or set PINPOINT_BROKER_URL"
             )
-        return [binary, str(self._places.redis_dir / "redis.conf")]
+        return [binary, str(self._paths.redis_dir / "redis.conf")]
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Write its configuration; safe to repeat."""
-        folder = self._places.redis_dir
+        folder = self._paths.redis_dir
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = _CONFIG.format(socket=self._places.redis_socket, folder=f'"{folder}"')
+        text = _CONFIG.format(socket=self._paths.redis_socket, folder=f'"{folder}"')
         (folder / "redis.conf").write_text(text, encoding="utf-8")
 
     def start(self, timeout_s: float = 15.0) -> None:
-        """Run the server as a child that cannot outlive this process, until it is ready.
+        """Start the server as a child that ends with this process, and wait until it is ready.
 
         Raises:
-            StackError: It ended or did not answer in time; its log is named.
+            StackError: It ended or did not answer in time; the message names its log.
         """
-        self.initialise()
-        log = self._places.logs_dir / "redis.log"
+        self.initialize()
+        log = self._paths.logs_dir / "redis.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -89,7 +89,7 @@ class RedisServer:
             time.sleep(0.05)
 
     def stop(self, grace_s: float = 10.0) -> None:
-        """End the child that `start` made, by force if it does not go."""
+        """End the child process of `start`, by force after `grace_s` seconds."""
         if self._process is None:
             return
         self._process.terminate()
@@ -101,25 +101,28 @@ class RedisServer:
         self._process = None
 
     def ready(self) -> bool:
-        """Whether it answers and has loaded its data."""
+        """Whether the server answers and has loaded its data."""
         try:
-            with self._client() as client:
+            with self._open_client() as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
 
     def consumers(self) -> int:
-        """How many clients wait for a job; a Celery worker is one once it is ready."""
+        """Number of clients that wait for a job; a ready Celery worker is one."""
         try:
-            with self._client() as client:
-                return sum(one.get("cmd") in ("brpop", "bzmpop") for one in client.client_list())
+            with self._open_client() as client:
+                return sum(
+                    connection.get("cmd") in ("brpop", "bzmpop")
+                    for connection in client.client_list()
+                )
         except redis.RedisError:
             return 0
 
     def flush(self) -> None:
-        """Forget everything: all jobs, in all databases."""
-        with self._client() as client:
+        """Delete all jobs in all databases."""
+        with self._open_client() as client:
             client.flushall()
 
-    def _client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self._places.redis_socket), socket_timeout=2.0)
+    def _open_client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self._paths.redis_socket), socket_timeout=2.0)

@@ -1,8 +1,8 @@
-"""Restore: a backup becomes the stack's database, blobs and bundles, and the index is built anew.
+"""Restores database, blobs and bundles of a stack from a backup, and rebuilds the index.
 
-Everything is checked before anything is touched. Then the order is such that a crash leaves a
-whole stack: blobs are added first (one too many hurts nobody), the database is replaced in one
-transaction, and only then goes what the new rows do not name.
+The whole backup is checked before anything is changed. The order of the steps keeps the stack
+consistent after a crash: blobs are added first (an extra blob is harmless), the database is
+replaced in one transaction, and only then blobs without a row are deleted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,17 +29,15 @@ from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.programs import environment, external
 from pinpoint.store.vectors_payload import new_build
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What a restore did.
+    """Report of a restore.
 
     Args:
-        manifest: Of the backup.
-        counts: Rows of each table, after migrations.
-        index_built: Whether the embedded index was built; that of a Qdrant server is not.
+        manifest: Manifest of the backup.
+        counts: Number of rows by table, after migrations.
+        index_built: Whether the embedded index was built; a Qdrant server's index is not.
     """
 
     manifest: Manifest
@@ -47,31 +45,33 @@ class Restored:
     index_built: bool
 
 
-def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Restored:
-    """Put a backup in the place of what the stack holds.
+def restore(settings: Settings, path: Path, *, replace: bool, say: lifecycle.Say) -> Restored:
+    """Replace the content of the stack by a backup.
 
     Args:
-        settings: Of the stack, which may be up, down, or not there yet.
+        settings: Settings of the stack, which may be up, down, or not exist yet.
         path: The backup.
-        replace: Also if the stack holds something, which is lost.
-        say: Told what is being done.
+        replace: Replace a stack that is not empty; its content is lost.
+        say: Called with progress messages.
 
     Raises:
-        BadRequest: The backup is not whole, or not one of ours.
-        BadBundle: Its vectors are of another bundle than the settings name.
-        Conflict: The stack is not empty, or processes elsewhere use its database.
-        StackError: Its schema is newer than this code, or a part failed; the message says which.
+        BadRequest: The backup is incomplete or not a Pinpoint backup.
+        BadBundle: Another bundle than the configured one produced its vectors.
+        Conflict: The stack is not empty, or other clients use its database.
+        StackError: Its schema is newer than this code, or a step failed; the message names it.
     """
-    places = StackPlaces(settings.places.home)
-    reading = Reading(path.expanduser().absolute())
+    paths = StackPlaces(settings.places.home)
+    reader = Reading(path.expanduser().absolute())
     try:
-        manifest, sums = check(settings, places, reading, say)
+        manifest, digests = check(settings, paths, reader, say)
         if not replace:
-            _must_be_empty(settings, places)
+            _require_empty_stack(settings, paths)
         was_up = lifecycle.status(settings).state != "down"
         lifecycle.down(settings, say)
         try:
-            counts = _replace(settings, places, reading, sums, manifest, replace=replace, say=say)
+            counts = _replace_data(
+                settings, paths, reader, digests, manifest, replace=replace, say=say
+            )
         except BaseException as error:
             if was_up:
                 say("the restore failed; starting the stack again")
@@ -82,7 +82,7 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Resto
                 ) from error
             raise
     finally:
-        reading.close()
+        reader.close()
     embedded = "index" not in external(settings)
     if was_up or embedded:
         lifecycle.up(settings, say)
@@ -90,154 +90,158 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: Say) -> Resto
 
 
 def check(
-    settings: Settings, places: StackPlaces, reading: Reading, say: Say
+    settings: Settings, paths: StackPlaces, reader: Reading, say: lifecycle.Say
 ) -> tuple[Manifest, dict[str, str]]:
-    """Read the manifest and every byte of a backup; changes nothing.
+    """Read and check the whole backup; changes nothing.
 
     Raises:
         BadRequest: A digest differs, or a file is missing.
-        BadBundle: Its vectors are of another bundle than the settings name.
+        BadBundle: Another bundle than the configured one produced its vectors.
         StackError: Its schema is newer than this code.
     """
-    manifest = Manifest.parse(reading.text(archive.MANIFEST))
+    manifest = Manifest.parse(reader.text(archive.MANIFEST))
     if manifest.revision not in migrate.revisions():
         raise StackError(
             f"the backup has schema revision {manifest.revision}, which this version does not "
             f"know: restore it with Pinpoint {manifest.pinpoint} or newer"
         )
-    with reading.open(archive.SUMS) as file:
+    with reader.open(archive.SUMS) as file:
         if archive.sha256_of(file) != manifest.sums_sha256:
-            raise BadRequest(f"{archive.SUMS} is not the one the manifest names: not whole")
-    sums = reading.sums()
-    say(f"checking {len(sums)} files")
-    for name, digest in sums.items():
-        with reading.open(name) as file:
+            raise BadRequest(f"{archive.SUMS} differs from the manifest: the backup is incomplete")
+    digests = reader.sums()
+    say(f"checking {len(digests)} files")
+    for name, digest in digests.items():
+        with reader.open(name) as file:
             if archive.sha256_of(file) != digest:
                 raise BadRequest(f"{name} of the backup is damaged: its SHA-256 differs")
-    if archive.DUMP not in sums:
+    if archive.DUMP not in digests:
         raise BadRequest(f"the backup has no {archive.DUMP}")
-    _must_fit(settings, places, reading, manifest, sums)
-    return manifest, sums
+    _require_matching_bundle(settings, paths, reader, manifest, digests)
+    return manifest, digests
 
 
-def _must_fit(
+def _require_matching_bundle(
     settings: Settings,
-    places: StackPlaces,
-    reading: Reading,
+    paths: StackPlaces,
+    reader: Reading,
     manifest: Manifest,
-    sums: Mapping[str, str],
+    digests: Mapping[str, str],
 ) -> None:
-    """The configured bundle, here or in the backup, must be the one whose vectors the rows hold."""
+    """Check that the configured bundle, on disk or in the backup, produced the vectors."""
     name = settings.encoder.bundle
-    inside = f"bundles/{name}/{CONTRACT_FILE}"
+    contract_file = f"bundles/{name}/{CONTRACT_FILE}"
     advice = f"set PINPOINT_BUNDLE to {manifest.bundle}"
-    if inside in sums and not Path(name).is_dir():
-        contract = parse_contract(reading.text(inside).encode(), inside)
+    if contract_file in digests and not Path(name).is_dir():
+        contract = parse_contract(reader.text(contract_file).encode(), contract_file)
     else:
         try:
-            contract = find_bundle(name, places.home).contract
+            contract = find_bundle(name, paths.home).contract
         except BadBundle as error:
             raise BadBundle(f"{error.message}; for this backup, {advice}") from error
     if public_contract(contract, settings.media.rendition_px).digest != manifest.contract:
         raise BadBundle(
             f"the backup's vectors are of bundle {manifest.bundle!r}, not of {name!r} as it is "
-            f"configured: {advice}, and PINPOINT_MEDIA_RENDITION_PX to what it was"
+            f"configured: {advice}, and PINPOINT_MEDIA_RENDITION_PX to its value at the backup"
         )
 
 
-def _must_be_empty(settings: Settings, places: StackPlaces) -> None:
-    """Raise `Conflict` if the stack holds anything."""
-    full = any(places.blobs_dir.glob("*/*/*"))
-    if not full and (settings.places.database_url or places.pgdata.exists()):
-        with reachable(settings, places) as (url, _):
-            full = dumps.in_use(url)
-    if full:
+def _require_empty_stack(settings: Settings, paths: StackPlaces) -> None:
+    """Raise `Conflict` if the stack contains blobs or rows of users."""
+    has_data = any(paths.blobs_dir.glob("*/*/*"))
+    if not has_data and (settings.places.database_url or paths.pgdata.exists()):
+        with reachable(settings, paths) as (url, _):
+            has_data = dumps.in_use(url)
+    if has_data:
         raise Conflict(
-            f"the stack of {places.home} is not empty; `--replace` puts the backup in its place, "
-            "and what it holds is lost"
+            f"the stack of {paths.home} is not empty; `--replace` replaces its content by the "
+            "backup, and the content is lost"
         )
 
 
-def _replace(
+def _replace_data(
     settings: Settings,
-    places: StackPlaces,
-    reading: Reading,
-    sums: Mapping[str, str],
+    paths: StackPlaces,
+    reader: Reading,
+    digests: Mapping[str, str],
     manifest: Manifest,
     *,
     replace: bool,
-    say: Say,
+    say: lifecycle.Say,
 ) -> dict[str, int]:
-    """Everything that changes something; nothing of the stack runs but its PostgreSQL."""
-    with reachable(settings, places, alone=True) as (url, pgdata):
+    """Execute all changes; only the stack's PostgreSQL runs meanwhile."""
+    with reachable(settings, paths, alone=True) as (url, pgdata):
         if not replace and dumps.in_use(url):
-            raise Conflict("somebody has put something into the stack meanwhile")
-        migrate.upgrade(url)  # extension and roles, and whether we may
+            raise Conflict("rows were added to the stack during the restore")
+        migrate.upgrade(url)  # creates extension and roles, and checks the rights
         installation = dumps.installation_of(url)
-        _unpack(reading, places, sums, say)
+        _unpack_files(reader, paths, digests, say)
         say("replacing the database")
-        dumped = places.home / "restore.dump"
+        dump_path = paths.home / "restore.dump"
         try:
-            with reading.open(archive.DUMP) as file:
-                archive.copy(file, dumped)
-            dumps.replace_all(url, dumped, pgdata, installation)
+            with reader.open(archive.DUMP) as file:
+                archive.copy(file, dump_path)
+            dumps.replace_all(url, dump_path, pgdata, installation)
         finally:
-            dumped.unlink(missing_ok=True)
+            dump_path.unlink(missing_ok=True)
         with dumps.connected(url) as connection:
-            found = dumps.counts_of(connection)
-        if found != manifest.counts:
-            raise StackError(f"the database holds {found}, the backup {manifest.counts}")
+            restored_counts = dumps.counts_of(connection)
+        if restored_counts != manifest.counts:
+            raise StackError(
+                f"row counts differ: database {restored_counts}, backup {manifest.counts}"
+            )
         say("migrating the database")
         migrate.upgrade(url)
         dumps.set_installation(url, installation)
         with dumps.connected(url) as connection:
             counts = dumps.counts_of(connection)
-        _drop_other_blobs(places, sums)
+        _delete_unlisted_blobs(paths, digests)
         if "index" not in external(settings):
             say("building the index")
-            _build_index(settings, places)
+            _build_index(settings, paths)
         return counts
 
 
-def _unpack(reading: Reading, places: StackPlaces, sums: Mapping[str, str], say: Say) -> None:
-    """Add blobs and bundles; what is there under a blob's name is that blob."""
-    done = 0
-    for name, digest in sums.items():
-        room, _, rest = name.partition("/")
-        to = {"blobs": places.blobs_dir, "bundles": places.bundles_dir}.get(room)
-        if to is None or (room == "blobs" and (to / rest).is_file()):
+def _unpack_files(
+    reader: Reading, paths: StackPlaces, digests: Mapping[str, str], say: lifecycle.Say
+) -> None:
+    """Add blobs and bundles; an existing file with a blob's name is the same blob."""
+    num_files = 0
+    for name, digest in digests.items():
+        top_folder, _, relative = name.partition("/")
+        target = {"blobs": paths.blobs_dir, "bundles": paths.bundles_dir}.get(top_folder)
+        if target is None or (top_folder == "blobs" and (target / relative).is_file()):
             continue
-        with reading.open(name) as file:
-            if archive.copy(file, to / rest) != digest:
+        with reader.open(name) as file:
+            if archive.copy(file, target / relative) != digest:
                 raise BadRequest(f"{name} of the backup has changed since it was checked")
-        done += 1
-        if done % 1_000 == 0:
-            say(f"unpacked {done} files")
+        num_files += 1
+        if num_files % 1_000 == 0:
+            say(f"unpacked {num_files} files")
 
 
-def _drop_other_blobs(places: StackPlaces, sums: Mapping[str, str]) -> None:
-    for path in places.blobs_dir.glob("*/*/*"):
-        if f"blobs/{path.relative_to(places.blobs_dir).as_posix()}" not in sums:
+def _delete_unlisted_blobs(paths: StackPlaces, digests: Mapping[str, str]) -> None:
+    for path in paths.blobs_dir.glob("*/*/*"):
+        if f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}" not in digests:
             path.unlink()
 
 
-def _build_index(settings: Settings, places: StackPlaces) -> None:
-    """Build the embedded index before anybody is served, as `index rebuild` does."""
-    shutil.rmtree(places.index_dir, ignore_errors=True)
-    builds, name = Builds(places.index_dir), new_build()
+def _build_index(settings: Settings, paths: StackPlaces) -> None:
+    """Build the embedded index, as `index rebuild` does, while the stack is down."""
+    shutil.rmtree(paths.index_dir, ignore_errors=True)
+    builds, name = Builds(paths.index_dir), new_build()
     command = [sys.executable, "-P", "-m", "pinpoint.stack.index_build"]
     command += ["--folder", str(builds.path(name)), "--points", DEFAULT_POINTS]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--alone", "--parent", str(os.getpid())],
-        env=environment(settings, places, 0),
+        env=environment(settings, paths, 0),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode != 0:
+    if result.returncode != 0:
         raise StackError(
             "database and blobs are restored, but the index could not be built (`pinpoint up`, "
-            f"then `pinpoint index rebuild`): {(done.stdout + done.stderr)[-500:]}"
+            f"then `pinpoint index rebuild`): {(result.stdout + result.stderr)[-500:]}"
         )
     builds.point_to(name)

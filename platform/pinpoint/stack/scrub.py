@@ -1,7 +1,7 @@
 """Removes the bytes of deleted rows from PostgreSQL's files.
 
-A deleted row is invisible at once, but its bytes stay: in the files of its table until something
-is written over them, in the samples that the planner keeps, and in the write-ahead log.
+A deleted row is invisible at once, but its bytes stay in the files of its table until they are
+overwritten, in the planner's samples, and in the write-ahead log (WAL).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pinpoint.errors import StackError
 from pinpoint.stack.dumps import LOCK_WAIT, connected, one
 
 _RELOAD_S: Final = 0.5
-_SEGMENTS_AHEAD: Final = """
+_COUNT_RECYCLED_SEGMENTS_SQL: Final = """
 SELECT count(*) FROM pg_ls_waldir()
  WHERE name ~ '^[0-9A-F]{24}$' AND name > pg_walfile_name(pg_current_wal_insert_lsn())
 """
-_FORGET_SAMPLES: Final = """
+_DELETE_SAMPLES_SQL: Final = """
 DELETE FROM pg_statistic WHERE starelid IN
     (SELECT oid FROM pg_class WHERE relnamespace = 'pinpoint'::regnamespace)
 """
@@ -29,14 +29,14 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def scrub(url: str, *, private: bool) -> None:
-    """Write every table anew; each is locked while it is written.
+    """Rewrite every table; each is locked while it is rewritten.
 
     Args:
-        url: The owner's role, or the private server's superuser.
-        private: The server is this stack's own: samples and old log go too.
+        url: URL of the owner's role, or of the private server's superuser.
+        private: The server belongs to this stack: samples and old WAL segments are removed too.
 
     Raises:
-        StackError: Somebody held a table for a minute.
+        StackError: Another client locked a table for a minute.
         DatabaseUnavailable: The database does not answer.
     """
     with connected(url) as connection:
@@ -45,8 +45,8 @@ def scrub(url: str, *, private: bool) -> None:
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = 'pinpoint'"
         ).fetchall()
         if private:
-            # ANALYZE leaves the samples of a table alone that has become empty.
-            connection.execute(_FORGET_SAMPLES)
+            # ANALYZE does not remove the samples of a table that has become empty.
+            connection.execute(_DELETE_SAMPLES_SQL)
             tables.append(("pg_catalog", "pg_statistic"))
         try:
             for schema, name in tables:
@@ -58,16 +58,16 @@ def scrub(url: str, *, private: bool) -> None:
                 "until it is compacted: run `pinpoint orgs erase` again with the id"
             ) from error
         if private:
-            _drop_old_log(connection)
+            _remove_old_wal(connection)
 
 
-def _drop_old_log(connection: Connection) -> None:
-    """Go through all segments of the log that stand ready, which are old ones, and remove them."""
+def _remove_old_wal(connection: Connection) -> None:
+    """Use up all recycled WAL segments, which contain old data, so that they are removed."""
     try:
         connection.execute("ALTER SYSTEM SET wal_recycle = off")
         connection.execute("SELECT pg_reload_conf()")
-        time.sleep(_RELOAD_S)  # the checkpointer says nowhere that it has read it
-        for _ in range(int(one(connection, _SEGMENTS_AHEAD)) + 2):
+        time.sleep(_RELOAD_S)  # nothing shows when the checkpointer has read it
+        for _ in range(int(one(connection, _COUNT_RECYCLED_SEGMENTS_SQL)) + 2):
             # A switch fills the rest of a segment with zeros; without a record it does nothing.
             connection.execute("SELECT pg_logical_emit_message(true, 'pinpoint', 'scrub')")
             connection.execute("SELECT pg_switch_wal()")

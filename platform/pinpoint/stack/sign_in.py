@@ -1,7 +1,7 @@
-"""Sign-in URLs: a one-time token that a browser on this machine changes into a session.
+"""Sign-in URLs with a one-time token that a browser on this machine exchanges for a session.
 
-A token is a file below the home, named by its hash. Who removes the file has used the token, so it
-works once, whatever processes there are, and only with the stack of this home.
+A token is a file below the home, named by the token's hash. Use deletes the file, so the token
+works only once, across all processes, and only with the stack of this home.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from pinpoint.stack.places import StackPlaces
 
 PATH: Final = "/sign-in"
 LASTS_S: Final = 600.0
-"""How long a token can be used, seconds: long enough to copy it out of a terminal."""
+"""Lifetime of a token, seconds: long enough to copy it from a terminal."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def make_sign_in_url(places: StackPlaces, api_url: str, *, lasts_s: float = LASTS_S) -> str:
-    """A URL that signs one browser on this machine in, once.
+def make_sign_in_url(paths: StackPlaces, api_url: str, *, lasts_s: float = LASTS_S) -> str:
+    """Make a URL that signs in one browser on this machine, once.
 
     Args:
-        places: Of the home whose stack it is for.
-        api_url: Base URL of its API as seen from this machine, without a slash at the end.
-        lasts_s: How long it can be used, seconds.
+        paths: Paths of the stack.
+        api_url: Base URL of its API as seen from this machine, without a trailing slash.
+        lasts_s: Lifetime of the token, seconds.
     """
-    folder = _folder(places)
+    folder = _token_folder(paths)
     folder.mkdir(mode=0o700, exist_ok=True)
     _remove_expired(folder)
     token = secrets.token_urlsafe(32)
-    handle = os.open(folder / _name(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle = os.open(folder / _token_file_name(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(str(time.time() + lasts_s))
     return f"{api_url}{PATH}?{urlencode({'token': token})}"
 
 
 def use_token(home: Path, token: str) -> bool:
-    """Use a token up; whether it was one of this home, not used before and not expired."""
+    """Consume a token; return whether it belongs to this home, is unused and not expired."""
     if not _TOKEN.fullmatch(token):
         return False
-    path = _folder(StackPlaces(home)) / _name(token)
+    path = _token_folder(StackPlaces(home)) / _token_file_name(token)
     try:
         expires_at = float(path.read_text(encoding="ascii"))
         path.unlink()
@@ -56,7 +56,7 @@ def use_token(home: Path, token: str) -> bool:
 
 
 def keyless_warning(settings: Settings) -> str | None:
-    """What an operator has to know where the API serves loopback without a key; else None."""
+    """Warning for the operator if the API serves loopback without a key; else None."""
     if not settings.api.allow_keyless:
         return None
     return (
@@ -65,11 +65,11 @@ def keyless_warning(settings: Settings) -> str | None:
     )
 
 
-def _folder(places: StackPlaces) -> Path:
-    return places.home / "sign-in"
+def _token_folder(paths: StackPlaces) -> Path:
+    return paths.home / "sign-in"
 
 
-def _name(token: str) -> str:
+def _token_file_name(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -79,4 +79,4 @@ def _remove_expired(folder: Path) -> None:
             if float(path.read_text(encoding="ascii")) < time.time():
                 path.unlink()
         except (FileNotFoundError, ValueError):
-            continue  # used meanwhile, or being written
+            continue  # used, or not completely written

@@ -1,4 +1,4 @@
-"""How much disk the parts of a home take."""
+"""Disk use of the parts of a home."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from pinpoint.stack.places import StackPlaces
 
 _CHECK_EVERY: Final = 256
-"""Files between two looks at the clock."""
+"""Number of files between two checks of the time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class PartSize:
         part: `postgres`, `index`, `blobs` …, `other` for the rest of the home.
         path: Its folder.
         bytes: Allocated bytes of its files.
-        whole: False where the time was up before everything was counted.
+        whole: False if the time limit ended the count early.
     """
 
     part: str
@@ -31,48 +31,52 @@ class PartSize:
     whole: bool
 
 
-def measure_home(places: StackPlaces, limit_s: float | None = None) -> tuple[PartSize, ...]:
-    """The parts of a home that exist, with what they take on disk.
+def measure_home(paths: StackPlaces, limit_s: float | None = None) -> tuple[PartSize, ...]:
+    """Measure the disk use of the existing parts of a home.
 
     Args:
-        places: Whose.
-        limit_s: Longest time over all parts, in seconds; without it everything is counted.
+        paths: Paths of the stack.
+        limit_s: Time limit over all parts, seconds; None counts everything.
     """
     deadline = None if limit_s is None else time.monotonic() + limit_s
     parts = {
-        "postgres": places.cluster_dir,
-        "index": places.index_dir,
-        "blobs": places.blobs_dir,
-        "bundles": places.bundles_dir,
-        "logs": places.logs_dir,
-        "redis": places.redis_dir,
+        "postgres": paths.cluster_dir,
+        "index": paths.index_dir,
+        "blobs": paths.blobs_dir,
+        "bundles": paths.bundles_dir,
+        "logs": paths.logs_dir,
+        "redis": paths.redis_dir,
     }
-    found = [_measure_folder(name, folder, (), deadline) for name, folder in parts.items()]
-    found.append(_measure_folder("other", places.home, tuple(parts.values()), deadline))
-    return tuple(one for one in found if Path(one.path).is_dir())
+    sizes = [_measure_folder(name, folder, (), deadline) for name, folder in parts.items()]
+    sizes.append(_measure_folder("other", paths.home, tuple(parts.values()), deadline))
+    return tuple(size for size in sizes if Path(size.path).is_dir())
 
 
 def _measure_folder(
     part: str, folder: Path, without: tuple[Path, ...], deadline: float | None
 ) -> PartSize:
-    """Add up a folder; folders in `without` and what vanishes meanwhile do not count."""
-    total, seen, whole = 0, 0, True
-    spared, open_folders = {str(path) for path in without}, [str(folder)]
+    """Sum up a folder; folders in `without` and files that disappear are not counted."""
+    total, num_entries, whole = 0, 0, True
+    excluded, open_folders = {str(path) for path in without}, [str(folder)]
     while open_folders:
         try:
             entries = list(os.scandir(open_folders.pop()))
         except OSError:
-            continue  # removed meanwhile, or another user's
+            continue  # removed, or owned by another user
         for entry in entries:
-            seen += 1
+            num_entries += 1
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.path not in spared:
+                    if entry.path not in excluded:
                         open_folders.append(entry.path)
                 else:
                     total += entry.stat(follow_symlinks=False).st_blocks * 512
             except OSError:
                 continue  # likewise
-            if seen % _CHECK_EVERY == 0 and deadline is not None and time.monotonic() > deadline:
+            if (
+                num_entries % _CHECK_EVERY == 0
+                and deadline is not None
+                and time.monotonic() > deadline
+            ):
                 return PartSize(part, str(folder), total, False)
     return PartSize(part, str(folder), total, whole)

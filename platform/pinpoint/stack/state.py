@@ -1,4 +1,4 @@
-"""What `up` wrote down in the home: where the API is, what was started, and the operator's key."""
+"""Records of `up` in the home: API address, started processes, and the operator's key."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class StackState:
 
     Args:
         api_host: Address the API listens on.
-        api_port: Port the API listens on; kept from one `up` to the next.
+        api_port: Port the API listens on; the next `up` reuses it.
         fingerprint: Hash of the settings and the code the stack runs with.
-        started_at: When supervisord was started, ISO 8601 in UTC; empty while it is down.
-        supervisor_pid: Its process id, 0 while it is down.
-        pids: Process id of each program when `up` was done.
-        pgdata: Data directory of the embedded PostgreSQL; empty with another database.
-        versions: Of the programs that were started.
+        started_at: Start time of supervisord, ISO 8601 in UTC; empty while it is down.
+        supervisor_pid: Process id of supervisord, 0 while it is down.
+        pids: Process id of each program at the end of `up`.
+        pgdata: Data directory of the embedded PostgreSQL; empty with an external database.
+        versions: Versions of the started programs.
         external: Services that are not embedded: `database`, `broker`, `index`.
-        settings: The settings it runs with, by variable; secrets as keyed hashes.
-        code: Hash of the code and the Python it runs with.
+        settings: Settings of the running stack, by variable; secrets as keyed hashes.
+        code: Hash of the code and the Python of the running stack.
     """
 
     api_host: str
@@ -60,33 +60,37 @@ class StackState:
         )
 
 
-def read_state(places: StackPlaces) -> StackState | None:
-    """The last `up`'s record, or None if there never was one or it cannot be read."""
+def read_state(paths: StackPlaces) -> StackState | None:
+    """Record of the last `up`, or None if it is missing or unreadable."""
     try:
-        loaded = json.loads(places.state_file.read_text(encoding="utf-8"))
-        # A field with a default is missing in the file of an older version.
-        named = [one for one in fields(StackState) if one.name in loaded or _is_required(one)]
-        return StackState(**{one.name: loaded[one.name] for one in named})
+        loaded = json.loads(paths.state_file.read_text(encoding="utf-8"))
+        # The file of an older version may lack fields with a default.
+        present = [
+            state_field
+            for state_field in fields(StackState)
+            if state_field.name in loaded or _is_required(state_field)
+        ]
+        return StackState(**{state_field.name: loaded[state_field.name] for state_field in present})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # Everything in it can be worked out again, so a damaged file is as good as none.
+        # Its content can be determined again, so a damaged file counts as missing.
         return None
 
 
-def _is_required(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
+def _is_required(state_field: Field[Any]) -> bool:
+    return state_field.default is MISSING and state_field.default_factory is MISSING
 
 
-def write_state(places: StackPlaces, state: StackState) -> None:
-    """Replace the record in one step."""
+def write_state(paths: StackPlaces, state: StackState) -> None:
+    """Replace the record atomically."""
     text = json.dumps({**asdict(state), "api_url": state.api_url}, indent=2, sort_keys=True)
-    draft = places.state_file.with_suffix(".new")
+    draft = paths.state_file.with_suffix(".new")
     draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(places.state_file)
+    draft.replace(paths.state_file)
 
 
-def operator_key(places: StackPlaces) -> str:
-    """The secret of this stack's operator, made on first use; only its user can read it."""
-    path = places.operator_key_file
+def operator_key(paths: StackPlaces) -> str:
+    """Secret key of this stack's operator, created on first use and readable only by its user."""
+    path = paths.operator_key_file
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -98,17 +102,17 @@ def operator_key(places: StackPlaces) -> str:
 
 
 def proof(key: str, nonce: str, port: int) -> str:
-    """What only an API that knows the operator's key can answer to `nonce`.
+    """Response to `nonce` that only an API with the operator's key can compute.
 
-    The port is in it, so that whoever listens in its place cannot pass the question on to it.
+    It covers the port, so that another process on that port cannot relay the challenge to the API.
     """
-    said = f"pinpoint-live\n{port}\n{nonce}"
-    return hmac.new(key.encode(), said.encode(), "sha256").hexdigest()
+    message = f"pinpoint-live\n{port}\n{nonce}"
+    return hmac.new(key.encode(), message.encode(), "sha256").hexdigest()
 
 
 @contextmanager
 def stack_lock(path: Path) -> Iterator[None]:
-    """Hold the home's lock; the kernel gives it back when the holder dies.
+    """Hold the lock of the home; the kernel releases it when the holder ends.
 
     Raises:
         StackError: Another `up` or `down` holds it for too long.
@@ -126,41 +130,41 @@ def stack_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def choose_port(host: str, wanted: int, before: int | None) -> int:
-    """The port to listen on: the one asked for, else the last one, else a free one.
+def choose_port(host: str, requested: int, last_port: int | None) -> int:
+    """Port to listen on: the requested one, else the last one if free, else any free one.
 
     Raises:
-        StackError: The port that was asked for is taken.
+        StackError: The requested port is in use.
     """
-    if wanted:
-        if not _free(host, wanted):
+    if requested:
+        if not _is_port_free(host, requested):
             raise StackError(
-                f"{host}:{wanted} is in use or not ours to listen on; set PINPOINT_API_PORT "
+                f"{host}:{requested} is in use or not permitted; set PINPOINT_API_PORT "
                 "to another port, or to 0 for a free one"
             )
-        return wanted
-    if before and _free(host, before):
-        return before
-    with _listener(host, 0) as one:
-        return int(one.getsockname()[1])
+        return requested
+    if last_port and _is_port_free(host, last_port):
+        return last_port
+    with _open_listener(host, 0) as listener:
+        return int(listener.getsockname()[1])
 
 
-def _free(host: str, port: int) -> bool:
+def _is_port_free(host: str, port: int) -> bool:
     try:
-        _listener(host, port).close()
+        _open_listener(host, port).close()
     except OSError:
         return False
     return True
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def _open_listener(host: str, port: int) -> socket.socket:
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    one = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind((host, port))
-        one.listen(1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1)
     except OSError:
-        one.close()
+        listener.close()
         raise
-    return one
+    return listener

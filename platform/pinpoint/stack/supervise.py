@@ -1,4 +1,4 @@
-"""supervisord over one stack: its generated configuration, its start, and its XML-RPC socket."""
+"""Client of a stack's supervisord: generated configuration, start, and XML-RPC calls."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from xml.parsers.expat import ExpatError
 from pinpoint.errors import StackError
 from pinpoint.stack.places import StackPlaces
 
-_TIMEOUT_S: Final = 5.0
+_RPC_TIMEOUT_S: Final = 5.0
 GONE: Final = (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError)
-"""What a call raises when the daemon is not there, or leaves in the middle of it or its answer."""
+"""Exceptions of a call if the daemon is not running, or ends during the call."""
 _LOG_LINE: Final = re.compile(
     r"^(?P<at>[-\d]+ [:\d]+),\d+ \w+ (?P<what>spawned|exited|gave up|spawnerr): '?(?P<rest>.*)$"
 )
 
-_HEAD = """\
+_CONFIG_HEAD = """\
 ; Written by `pinpoint up`; changes are lost.
 [supervisord]
-pidfile={places.supervisor_pidfile}
+pidfile={paths.supervisor_pidfile}
 logfile={log}
 logfile_maxbytes=20MB
 logfile_backups=1
@@ -40,21 +40,21 @@ umask=077
 nocleanup=true
 {user}
 [unix_http_server]
-file={places.supervisor_socket}
+file={paths.supervisor_socket}
 chmod=0700
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
 
-_PROGRAM = """
+_CONFIG_PROGRAM = """
 [program:{name}]
 command={command}
 directory=/
 autostart=false
 autorestart=true
 startsecs={start_s}
-; Nothing is given up: tries grow apart by a second each, to a minute and a half in an hour.
+; Starts are retried without end: each wait is a second longer, 90 seconds after an hour.
 startretries=1000
 stopsignal={stop_signal}
 stopwaitsecs={stop_wait_s}
@@ -71,12 +71,12 @@ class Program:
     """One process of the stack.
 
     Args:
-        name: Its name in status and logs.
+        name: Name in status and logs.
         command: Command line of the foreground process.
-        user: System user to run as; None for ours.
-        start_s: An exit before this is a failed start, tried again ever more slowly.
-        stop_signal: Name of the signal that asks it to end.
-        stop_wait_s: It is killed if it has not ended after this.
+        user: System user to run as; None for the current user.
+        start_s: An exit within this time is a failed start, seconds; retries slow down.
+        stop_signal: Name of the stop signal.
+        stop_wait_s: Time after the stop signal before the process is killed, seconds.
     """
 
     name: str
@@ -89,15 +89,15 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """How one process is.
+    """Status of one process.
 
     Args:
-        name: Which.
-        state: supervisord's word in lower case: running, starting, backoff, stopped, fatal …
-        pid: Process id while it lives.
-        since: When the present process was started.
-        restarts: How often it was started again since `up`.
-        last_exit: When and why it last ended unasked, in words.
+        name: Name of the program.
+        state: supervisord's state in lower case: running, starting, backoff, stopped, fatal …
+        pid: Process id while it runs.
+        since: Start time of the current process.
+        restarts: Number of restarts since `up`.
+        last_exit: Time and reason of the last unexpected exit, as text.
     """
 
     name: str
@@ -112,38 +112,38 @@ class Supervisor:
     """Client of one stack's supervisord.
 
     Args:
-        places: Whose.
+        paths: Paths of the stack.
     """
 
-    def __init__(self, places: StackPlaces) -> None:
-        self._places = places
+    def __init__(self, paths: StackPlaces) -> None:
+        self._paths = paths
 
     def configure(self, programs: Iterable[Program]) -> None:
-        """Write the configuration."""
-        logs, root = self._places.logs_dir, os.geteuid() == 0
-        text = _HEAD.format(
-            places=self._places, log=self.log_file, user="user=root\n" if root else ""
+        """Write the configuration of supervisord."""
+        logs, root = self._paths.logs_dir, os.geteuid() == 0
+        text = _CONFIG_HEAD.format(
+            paths=self._paths, log=self.log_file, user="user=root\n" if root else ""
         )
-        for one in programs:
-            text += _PROGRAM.format(
-                name=one.name,
-                command=shlex.join(one.command),
-                start_s=one.start_s,
-                stop_signal=one.stop_signal,
-                stop_wait_s=one.stop_wait_s,
-                log=logs / f"{one.name}.log",
-                user=f"user={one.user}\n" if one.user else "",
+        for program in programs:
+            text += _CONFIG_PROGRAM.format(
+                name=program.name,
+                command=shlex.join(program.command),
+                start_s=program.start_s,
+                stop_signal=program.stop_signal,
+                stop_wait_s=program.stop_wait_s,
+                log=logs / f"{program.name}.log",
+                user=f"user={program.user}\n" if program.user else "",
             )
         # supervisord expands %(…)s everywhere.
-        self._places.supervisor_config.write_text(text.replace("%", "%%"), encoding="utf-8")
+        self._paths.supervisor_config.write_text(text.replace("%", "%%"), encoding="utf-8")
 
     @property
     def log_file(self) -> Path:
-        """Its own log: every start and exit since the last `up`."""
-        return self._places.logs_dir / "supervisord.log"
+        """Log of supervisord: every start and exit since the last `up`."""
+        return self._paths.logs_dir / "supervisord.log"
 
     def launch(self, environment: Mapping[str, str], timeout_s: float = 15.0) -> None:
-        """Start the daemon with this environment, which all programs inherit.
+        """Start the daemon with an environment that all programs inherit.
 
         Raises:
             StackError: It did not start.
@@ -151,8 +151,8 @@ class Supervisor:
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_suffix(".before.log"))
         command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
-        done = subprocess.run(
-            [*command, "-c", str(self._places.supervisor_config)],
+        result = subprocess.run(
+            [*command, "-c", str(self._paths.supervisor_config)],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -161,8 +161,8 @@ class Supervisor:
             check=False,
             timeout=timeout_s,
         )
-        if done.returncode != 0:
-            raise StackError(f"supervisord did not start: {(done.stdout + done.stderr)[-500:]}")
+        if result.returncode != 0:
+            raise StackError(f"supervisord did not start: {(result.stdout + result.stderr)[-500:]}")
         until = time.monotonic() + timeout_s
         while not self.answers():
             if time.monotonic() > until:
@@ -170,62 +170,64 @@ class Supervisor:
             time.sleep(0.02)
 
     def answers(self) -> bool:
-        """Whether the daemon is there and well."""
+        """Whether the daemon answers and is in state RUNNING."""
         try:
-            return bool(self._call("getState")["statename"] == "RUNNING")
+            return bool(self._call_rpc("getState")["statename"] == "RUNNING")
         except GONE:
             return False
 
     def start(self, name: str) -> None:
-        """Start a program unless it runs; does not wait."""
+        """Start a program unless it runs, without waiting."""
         try:
-            self._call("startProcess", name, False)
+            self._call_rpc("startProcess", name, False)
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise StackError(f"{name} cannot be started: {fault.faultString}") from fault
 
     def stop(self, names: Iterable[str], timeout_s: float) -> None:
-        """Stop programs together and wait until they are; supervisord kills the slow ones."""
-        wanted = set(names)
-        for name in wanted:
+        """Stop programs in parallel and wait for their end; supervisord kills slow ones."""
+        requested = set(names)
+        for name in requested:
             try:
-                self._call("stopProcess", name, False)
+                self._call_rpc("stopProcess", name, False)
             except xmlrpc.client.Fault as fault:
                 if not any(word in fault.faultString for word in ("NOT_RUNNING", "BAD_NAME")):
                     raise StackError(f"{name} cannot be stopped: {fault.faultString}") from fault
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
-            states = {one.name: one.state for one in self.processes()}
-            if not any(states.get(name) in ("running", "starting", "stopping") for name in wanted):
+            states = {status.name: status.state for status in self.processes()}
+            if not any(
+                states.get(name) in ("running", "starting", "stopping") for name in requested
+            ):
                 return
             time.sleep(0.05)
 
     def shutdown(self) -> None:
-        """End the daemon."""
-        self._call("shutdown")
+        """Shut the daemon down."""
+        self._call_rpc("shutdown")
 
     def pid(self) -> int:
         """The daemon's process id."""
-        return int(self._call("getPID"))
+        return int(self._call_rpc("getPID"))
 
     def recorded_pid(self) -> int | None:
-        """What its pid file says, true or not."""
+        """Process id in the pid file, which may be outdated."""
         try:
-            return int(self._places.supervisor_pidfile.read_text(encoding="ascii"))
+            return int(self._paths.supervisor_pidfile.read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return None
 
     def processes(self) -> tuple[ProcessStatus, ...]:
-        """How every program is, in the order of the configuration."""
-        infos = self._call("getAllProcessInfo")
-        # Read after the question, or a start between the two would be shown but not counted.
-        spawned, exits = self._history()
+        """Status of every program, in the order of the configuration."""
+        infos = self._call_rpc("getAllProcessInfo")
+        # The log is read after the call; else a start in between would not be counted.
+        spawned, exits = self._read_history()
         order = [
             line.removeprefix("[program:").rstrip("]\n")
-            for line in self._places.supervisor_config.read_text(encoding="utf-8").splitlines()
+            for line in self._paths.supervisor_config.read_text(encoding="utf-8").splitlines()
             if line.startswith("[program:")
         ]
-        found = [
+        statuses = [
             ProcessStatus(
                 name=info["name"],
                 state=info["statename"].lower(),
@@ -236,10 +238,10 @@ class Supervisor:
             )
             for info in infos
         ]
-        return tuple(sorted(found, key=lambda one: order.index(one.name)))
+        return tuple(sorted(statuses, key=lambda status: order.index(status.name)))
 
-    def _history(self) -> tuple[dict[str, int], dict[str, str]]:
-        """Starts and last exit of each program; supervisord itself keeps no count."""
+    def _read_history(self) -> tuple[dict[str, int], dict[str, str]]:
+        """Number of starts and last exit by program; supervisord does not count them."""
         spawned: dict[str, int] = {}
         exits: dict[str, str] = {}
         if not self.log_file.exists():
@@ -257,8 +259,8 @@ class Supervisor:
                 exits[name] = f"{at.isoformat()} {match['what']} {rest.strip('()')}"
         return spawned, exits
 
-    def _call(self, method: str, *args: str | bool) -> Any:
-        transport = _UnixTransport(str(self._places.supervisor_socket))
+    def _call_rpc(self, method: str, *args: str | bool) -> Any:
+        transport = _UnixTransport(str(self._paths.supervisor_socket))
         with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
             return getattr(proxy.supervisor, method)(*args)
 
@@ -272,7 +274,7 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._connection: Any
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        # Kept where the base class looks for what it has to close.
+        # Stored in the attribute whose connection the base class closes.
         connection = _UnixConnection(self._path)
         self._connection = (host, connection)
         return connection
@@ -280,7 +282,7 @@ class _UnixTransport(xmlrpc.client.Transport):
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
+        super().__init__("localhost", timeout=_RPC_TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
