@@ -19,7 +19,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from pinpoint.errors import BadBundle
-from pinpoint.geo.posteriors import SIGNALS
+from pinpoint.geo.posteriors import FEATURE_NAMES
 from pinpoint.records import Calibration
 
 _MAX_BYTES: Final = 4_000_000
@@ -144,7 +144,10 @@ def _promises(of: Calibration) -> Iterator[tuple[str, bool]]:
     yield "kernels need radii above 0 km", min([*of.kernels_km, *of.elsewhere_km], default=0.0) > 0
     yield "the threshold of abstention is no probability", 0.0 <= of.abstention.above <= 1.0
     doubt = of.abstention.unsupported
-    yield "a signal of the doubt has no coefficient", doubt is None or len(doubt) == len(SIGNALS)
+    yield (
+        "a signal of the doubt has no coefficient",
+        doubt is None or len(doubt) == len(FEATURE_NAMES),
+    )
     for name, fit in of.strata.items():
         temperature = fit.temperature
         yield f"{name}: the temperature must be above 0", 0 < temperature < math.inf
@@ -160,7 +163,7 @@ def _promises(of: Calibration) -> Iterator[tuple[str, bool]]:
         yield f"{name}: levels lie in (0, 1]", all(0 < each <= 1 for each in levels)
         finite = all(math.isfinite(each) for each in (fit.crowding, *fit.elsewhere))
         yield f"{name}: a coefficient is not finite", finite
-        yield f"{name}: a signal has no coefficient", len(fit.elsewhere) == len(SIGNALS)
+        yield f"{name}: a signal has no coefficient", len(fit.elsewhere) == len(FEATURE_NAMES)
 
 
 def _plain(calibration: Calibration) -> Any:

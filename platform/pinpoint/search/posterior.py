@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.geo import areas, kernels, posteriors
-from pinpoint.geo.gazetteer import likeliest
+from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
     Area,
@@ -118,7 +118,7 @@ def usable(
 
 def warm() -> None:
     """Read the table of cities now, a second of work, and not while the first caller waits."""
-    likeliest(np.zeros((1, 2)), np.ones(1))
+    most_probable_places(np.zeros((1, 2)), np.ones(1))
 
 
 def best_point(
@@ -153,9 +153,9 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
         calibration: Of the bundle and ranker.
         objective_km: As `best_point`.
     """
-    name, fit = posteriors.chosen(of, calibration.strata, calibration.density_cuts)
+    name, fit = posteriors.select_fit(of, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
-    nodes = kernels.nodes(belief, NODES)
+    nodes = kernels.quadrature_nodes(belief, NODES)
     answer = best_point(of, belief, nodes, objective_km)
     abstention = calibration.abstention
     mass, elsewhere = posteriors.masses(of, fit)
@@ -188,7 +188,7 @@ def _regions(
     belief: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
 ) -> tuple[Region, ...]:
     claimed = np.minimum(np.array(list(levels.values())), 1.0)
-    radii_m = (1_000.0 * kernels.holding_km(belief, answer, claimed)).tolist()
+    radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, claimed)).tolist()
     return tuple(
         Region(mass=float(share), radius_m=radius_m)
         for share, radius_m in zip(levels, radii_m, strict=True)
@@ -200,7 +200,7 @@ def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -
     dense = kernels.log_density(belief, positions)
     found = []
     for share, level in levels.items():
-        boxes = areas.boxes_above(belief, kernels.log_level(dense, weights, level))
+        boxes = areas.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level))
         found.append(
             Area(
                 share=float(share),
@@ -216,7 +216,7 @@ def _names(of: Asked, mass: Floats) -> tuple[PlaceName, ...]:
     """The likeliest country, region and city: those of the candidates, by their mass."""
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
-        for level, (name, probability) in likeliest(np.array(of.points), mass).items()
+        for level, (name, probability) in most_probable_places(np.array(of.points), mass).items()
     )
 
 
