@@ -20,7 +20,7 @@ from pinpoint.bootstrap import LazyEncoder
 from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.geo.points import bearing_deg, destination
-from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
+from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.nets.rerank_numbers import Asked as Tensors
 from pinpoint.nets.rerankers import load_reranker
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Asked, Calibration
@@ -206,7 +206,7 @@ def believe(
     _, fit = posteriors.select_fit(of, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
     positions, weights = kernels.quadrature_nodes(belief, NODES)
-    worth = kernels.expected_scores(positions, weights, refined, SCORE_SCALE_KM)
+    worth = kernels.expected_scores(positions, weights, refined, GEOSCORE_SCALE_KM)
     answer = refined[np.argmax(worth)]
     kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
     kernels.radius_for_mass_km(belief, answer, np.array(list(fit.radius_levels.values())))

@@ -24,7 +24,7 @@ from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, asked_of, read_rows
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
-from pinpoint.metrics.conformal import conformal_level, one_per_author
+from pinpoint.metrics.conformal import conformal_level, sample_one_per_author
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.records import Asked, Calibration, StratumFit
 from pinpoint.search import posterior
@@ -68,7 +68,7 @@ class Questions:
 
     def count_authors(self) -> int:
         """How many authors there are; a photo without one is its own."""
-        return len(one_per_author(self.authors, SEED))
+        return len(sample_one_per_author(self.authors, SEED))
 
 
 def calibrate(
@@ -205,7 +205,7 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
         rows=len(some.asked),
         authors=some.count_authors(),
     )
-    drawn = some.of(one_per_author(some.authors, SEED))
+    drawn = some.of(sample_one_per_author(some.authors, SEED))
     scores = np.array(
         [scores_of(one, bare, at) for one, at in zip(drawn.asked, drawn.truth, strict=True)]
     )

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pinpoint.metrics.rows import Numbers, flags, numbers
+from pinpoint.metrics.rows import FloatColumn, check_flags, check_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskCurve:
     """What answering only the surest photos costs, from few of them to all."""
 
-    least: Numbers
+    thresholds: FloatColumn
     """`[M]` lowest confidence that is answered, falling; NaN at the end if some gave none."""
-    coverage: Numbers
+    coverage: FloatColumn
     """`[M]` share of all rows answered, rising to 1."""
-    risk: Numbers
+    risk: FloatColumn
     """`[M]` mean loss of the answered rows."""
     aurc: float
     """Area under the curve: each row's risk when it is just answered, averaged over the rows."""
@@ -47,22 +47,22 @@ def risk_curve(confidence: ArrayLike, losses: ArrayLike) -> RiskCurve:
     Raises:
         ValueError: Columns of different length, an infinite number, or a NaN loss.
     """
-    given = _silence_last(confidence)
-    lost = numbers(losses, "losses", rows=len(given))
-    order = np.argsort(-given, kind="stable")
-    given, lost = given[order], lost[order]
+    scores = _fill_missing_confidence(confidence)
+    row_losses = check_numbers(losses, "losses", rows=len(scores))
+    order = np.argsort(-scores, kind="stable")
+    scores, row_losses = scores[order], row_losses[order]
     # The last row of each run of equal confidence: where a threshold can stand.
-    last = np.flatnonzero(given != np.append(given[1:], np.nan))
-    answered = last + 1
-    risk = np.cumsum(lost)[last] / answered
-    newly = np.diff(answered, prepend=0)
-    least = given[last]
+    last_of_run = np.flatnonzero(scores != np.append(scores[1:], np.nan))
+    answered = last_of_run + 1
+    risk = np.cumsum(row_losses)[last_of_run] / answered
+    newly_answered = np.diff(answered, prepend=0)
+    thresholds = scores[last_of_run]
     return RiskCurve(
-        least=np.where(np.isinf(least), np.nan, least),
-        coverage=answered / max(1, len(given)),
+        thresholds=np.where(np.isinf(thresholds), np.nan, thresholds),
+        coverage=answered / max(1, len(scores)),
         risk=risk,
-        aurc=float(newly @ risk) / len(given) if len(given) else float("nan"),
-        rows=len(given),
+        aurc=float(newly_answered @ risk) / len(scores) if len(scores) else float("nan"),
+        rows=len(scores),
     )
 
 
@@ -81,9 +81,9 @@ def abstention_auroc(confidence: ArrayLike, answerable: ArrayLike) -> float:
     Raises:
         ValueError: Columns of different length, or an infinite number.
     """
-    given = _silence_last(confidence)
-    good = flags(answerable, "answerable", rows=len(given))
-    above, below = given[good], np.sort(given[~good])
+    scores = _fill_missing_confidence(confidence)
+    good = check_flags(answerable, "answerable", rows=len(scores))
+    above, below = scores[good], np.sort(scores[~good])
     if not len(above) or not len(below):
         return float("nan")
     lower = np.searchsorted(below, above, side="left")
@@ -91,7 +91,7 @@ def abstention_auroc(confidence: ArrayLike, answerable: ArrayLike) -> float:
     return float((lower + not_higher).mean() / (2 * len(below)))
 
 
-def _silence_last(confidence: ArrayLike) -> Numbers:
+def _fill_missing_confidence(confidence: ArrayLike) -> FloatColumn:
     """Confidence with minus infinity where there was none."""
-    given = numbers(confidence, "confidence", gaps=True)
-    return np.where(np.isnan(given), -np.inf, given)
+    scores = check_numbers(confidence, "confidence", gaps=True)
+    return np.where(np.isnan(scores), -np.inf, scores)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pinpoint.geo.points import EARTH_RADIUS_M
-from pinpoint.metrics.rows import Numbers, flags, mean, median, numbers
+from pinpoint.metrics.rows import FloatColumn, check_flags, check_numbers, mean, median
 
 BINS: Final = 15
 _RADIUS_KM: Final = EARTH_RADIUS_M / 1000.0
@@ -92,56 +92,67 @@ def reliability(
     """
     if bins < 1:
         raise ValueError(f"at least one bin is needed, got {bins}")
-    given = numbers(confidence, "confidence", gaps=True, least=0.0, most=1.0)
-    hit = flags(right, "right", rows=len(given))
-    owner = np.arange(len(given)) if clusters is None else np.asarray(clusters)
-    if owner.shape != given.shape:
-        raise ValueError(f"clusters: shape {owner.shape} beside {len(given)} rows")
-    known = ~np.isnan(given)
+    stated = check_numbers(confidence, "confidence", gaps=True, least=0.0, most=1.0)
+    hit = check_flags(right, "right", rows=len(stated))
+    cluster = np.arange(len(stated)) if clusters is None else np.asarray(clusters)
+    if cluster.shape != stated.shape:
+        raise ValueError(f"clusters: shape {cluster.shape} beside {len(stated)} rows")
+    is_stated = ~np.isnan(stated)
     # Sorted stably, so that each bin is one run of rows.
-    order = np.flatnonzero(known)[np.argsort(given[known], kind="stable")]
-    owner = np.unique(owner[order], return_inverse=True)[1]
-    given, scored = given[order], np.asarray(hit[order], dtype=np.float64)
-    of = _bins_of(given, owner, bins)
+    order = np.flatnonzero(is_stated)[np.argsort(stated[is_stated], kind="stable")]
+    cluster = np.unique(cluster[order], return_inverse=True)[1]
+    stated, scored = stated[order], np.asarray(hit[order], dtype=np.float64)
+    bin_index = _assign_bins(stated, cluster, bins)
 
-    rows = np.bincount(of)
-    gap = np.bincount(of, given - scored) / rows
-    weight = rows / max(1, len(given))
-    square = float(weight @ (gap**2 - _chance(given - scored, of, owner))) if len(given) else np.nan
+    rows = np.bincount(bin_index)
+    gap = np.bincount(bin_index, stated - scored) / rows
+    weight = rows / max(1, len(stated))
+    square = (
+        float(weight @ (gap**2 - _sampling_variance(stated - scored, bin_index, cluster)))
+        if len(stated)
+        else np.nan
+    )
     return Reliability(
-        bins=_listed(given, scored, of),
-        ece=float(weight @ np.abs(gap)) if len(given) else float("nan"),
+        bins=_summarize_bins(stated, scored, bin_index),
+        ece=float(weight @ np.abs(gap)) if len(stated) else float("nan"),
         debiased_square=square,
         debiased_ece=float(np.sqrt(np.maximum(square, 0.0))),
-        rows=len(known),
-        stated=len(given),
+        rows=len(is_stated),
+        stated=len(stated),
     )
 
 
-def _bins_of(confidence: Numbers, owner: Codes, bins: int) -> Codes:
+def _assign_bins(confidence: FloatColumn, cluster: Codes, bins: int) -> Codes:
     """`[N]` bin of each row, 0 upwards without gaps, for rows sorted by confidence."""
     count = len(confidence)
     first = np.searchsorted(confidence, confidence, side="left")
-    of = np.unique(first * min(bins, max(1, count // 2)) // max(1, count), return_inverse=True)[1]
+    bin_index = np.unique(
+        first * min(bins, max(1, count // 2)) // max(1, count), return_inverse=True
+    )[1]
     # One cluster has no variance to estimate: it joins the bin before, the first one the next.
-    owners = np.bincount(np.unique(np.stack([of, owner]), axis=1)[0])
-    joined = np.maximum(np.cumsum(owners > 1), 1) - 1
-    return np.asarray(joined[of])
+    num_clusters = np.bincount(np.unique(np.stack([bin_index, cluster]), axis=1)[0])
+    merged = np.maximum(np.cumsum(num_clusters > 1), 1) - 1
+    return np.asarray(merged[bin_index])
 
 
-def _chance(residual: Numbers, of: Codes, owner: Codes) -> Numbers:
+def _sampling_variance(residual: FloatColumn, bin_index: Codes, cluster: Codes) -> FloatColumn:
     """`[B]` sampling variance of each bin's mean residual, by cluster; NaN for one cluster."""
-    rows = np.bincount(of)
-    spread = residual - (np.bincount(of, residual) / rows)[of]
-    pairs, cell = np.unique(np.stack([of, owner]), axis=1, return_inverse=True)
+    rows = np.bincount(bin_index)
+    spread = residual - (np.bincount(bin_index, residual) / rows)[bin_index]
+    pairs, cell = np.unique(np.stack([bin_index, cluster]), axis=1, return_inverse=True)
     sums = np.bincount(cell.reshape(-1), spread, minlength=pairs.shape[1])
-    owners = np.bincount(pairs[0]).astype(np.float64)
-    small = np.divide(owners, owners - 1, out=np.full(len(owners), np.nan), where=owners > 1)
+    num_clusters = np.bincount(pairs[0]).astype(np.float64)
+    small = np.divide(
+        num_clusters,
+        num_clusters - 1,
+        out=np.full(len(num_clusters), np.nan),
+        where=num_clusters > 1,
+    )
     return np.asarray(small * np.bincount(pairs[0], sums**2) / rows**2)
 
 
-def _listed(confidence: Numbers, hit: Numbers, of: Codes) -> tuple[Bin, ...]:
-    edges = np.flatnonzero(np.diff(of, prepend=-1, append=-1)).tolist()
+def _summarize_bins(confidence: FloatColumn, hit: FloatColumn, bin_index: Codes) -> tuple[Bin, ...]:
+    edges = np.flatnonzero(np.diff(bin_index, prepend=-1, append=-1)).tolist()
     return tuple(
         Bin(
             low=float(confidence[start]),
@@ -170,21 +181,21 @@ def region_coverage(distances_km: ArrayLike, radii_km: ArrayLike) -> Coverage:
     Raises:
         ValueError: A number is negative or infinite, or a region stands without an answer.
     """
-    away = numbers(distances_km, "distances_km", gaps=True, least=0.0)
-    radii = numbers(radii_km, "radii_km", rows=len(away), gaps=True, least=0.0)
+    distances = check_numbers(distances_km, "distances_km", gaps=True, least=0.0)
+    radii = check_numbers(radii_km, "radii_km", rows=len(distances), gaps=True, least=0.0)
     stated = ~np.isnan(radii)
-    if np.isnan(away[stated]).any():
-        row = int(np.argmax(stated & np.isnan(away)))
+    if np.isnan(distances[stated]).any():
+        row = int(np.argmax(stated & np.isnan(distances)))
         raise ValueError(f"row {row} states a region of {radii[row]:g} km without an answer")
     return Coverage(
-        share=mean(away[stated] <= radii[stated]),
+        share=mean(distances[stated] <= radii[stated]),
         stated=int(stated.sum()),
-        rows=len(away),
+        rows=len(distances),
         median_radius_km=median(radii[stated]),
     )
 
 
-def disc_area_km2(radius_km: ArrayLike) -> Numbers:
+def disc_area_km2(radius_km: ArrayLike) -> FloatColumn:
     """Area of discs on the sphere, `2 π R² (1 - cos(r / R))`: never more than the whole Earth.
 
     Args:
@@ -195,7 +206,7 @@ def disc_area_km2(radius_km: ArrayLike) -> Numbers:
     return np.asarray(4.0 * np.pi * _RADIUS_KM**2 * np.sin(angle / 2.0) ** 2)
 
 
-def area_needed_km2(areas_km2: ArrayLike, holds: ArrayLike) -> Numbers:
+def area_needed_km2(areas_km2: ArrayLike, holds: ArrayLike) -> FloatColumn:
     """Area to be searched, region after region, until the truth is in one.
 
     Areas are added up as they come; where regions overlap, that is an upper bound.
@@ -210,8 +221,8 @@ def area_needed_km2(areas_km2: ArrayLike, holds: ArrayLike) -> Numbers:
     Raises:
         ValueError: An area is negative or infinite, shapes differ, or a region follows a gap.
     """
-    areas = numbers(areas_km2, "areas_km2", dims=2, gaps=True, least=0.0)
-    inside = flags(holds, "holds", dims=2)
+    areas = check_numbers(areas_km2, "areas_km2", dims=2, gaps=True, least=0.0)
+    inside = check_flags(holds, "holds", dims=2)
     if inside.shape != areas.shape:
         raise ValueError(f"holds: shape {inside.shape} beside areas of {areas.shape}")
     none = np.isnan(areas)
@@ -221,7 +232,7 @@ def area_needed_km2(areas_km2: ArrayLike, holds: ArrayLike) -> Numbers:
     return np.asarray(np.where(inside, searched, np.inf).min(axis=1, initial=np.inf))
 
 
-def recall_versus_area(needed_km2: ArrayLike, budgets_km2: ArrayLike) -> Numbers:
+def recall_versus_area(needed_km2: ArrayLike, budgets_km2: ArrayLike) -> FloatColumn:
     """Share of all photos whose place is found within each budget of area searched.
 
     Source: Recall vs Area, Bianco, Eigen and Gormish, WACV 2025 (arXiv 2407.13862).
@@ -239,7 +250,7 @@ def recall_versus_area(needed_km2: ArrayLike, budgets_km2: ArrayLike) -> Numbers
     needed = np.asarray(needed_km2, dtype=np.float64)
     if needed.ndim != 1 or not (needed >= 0).all():
         raise ValueError("needed_km2: wanted [N] areas of 0 or more; infinite for never, not NaN")
-    budgets = numbers(budgets_km2, "budgets_km2", least=0.0)
+    budgets = check_numbers(budgets_km2, "budgets_km2", least=0.0)
     if not len(needed):
         return np.full(len(budgets), np.nan)
     return np.searchsorted(np.sort(needed), budgets, side="right") / len(needed)

@@ -31,15 +31,15 @@ def conformal_level(scores: ArrayLike, share: float) -> float:
     """
     if not 0 < share < 1:
         raise ValueError(f"a share lies in (0, 1), not {share}")
-    given = np.sort(np.asarray(scores, dtype=np.float64))
-    if given.ndim != 1 or np.isnan(given).any():
+    sorted_scores = np.sort(np.asarray(scores, dtype=np.float64))
+    if sorted_scores.ndim != 1 or np.isnan(sorted_scores).any():
         raise ValueError("scores: wanted [N] numbers; infinite for never, not NaN")
     # Rounded first: 0.9 · 10 must not become the 10th of 9 by a bit in the last place.
-    rank = int(np.ceil(round((len(given) + 1) * share, 9)))
-    return float(given[rank - 1]) if rank <= len(given) else float("inf")
+    rank = int(np.ceil(round((len(sorted_scores) + 1) * share, 9)))
+    return float(sorted_scores[rank - 1]) if rank <= len(sorted_scores) else float("inf")
 
 
-def one_per_author(authors: Sequence[str | None], seed: int) -> NDArray[np.intp]:
+def sample_one_per_author(authors: Sequence[str | None], seed: int) -> NDArray[np.intp]:
     """One row of each author, drawn at random: photos of one author are not exchangeable.
 
     Args:
@@ -50,8 +50,8 @@ def one_per_author(authors: Sequence[str | None], seed: int) -> NDArray[np.intp]
         Row numbers, rising.
     """
     shuffled = np.random.default_rng(seed).permutation(len(authors)).tolist()
-    chosen: dict[str | int, int] = {}
+    row_of_author: dict[str | int, int] = {}
     for row in shuffled:
         author = authors[row]
-        chosen.setdefault(row if author is None else author, row)
-    return np.array(sorted(chosen.values()), dtype=np.intp)
+        row_of_author.setdefault(row if author is None else author, row)
+    return np.array(sorted(row_of_author.values()), dtype=np.intp)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pinpoint.geo.distance import geodesics_m, haversine_m
-from pinpoint.metrics.rows import Flags, Numbers
+from pinpoint.metrics.rows import BoolColumn, FloatColumn
 
 Distance = Literal["haversine-6371", "haversine-6378.137", "geodesic-wgs84"]
 Comparison = Literal["<", "<="]
@@ -62,7 +62,7 @@ class Convention:
             f"{self.name}: {_WORDS[self.distance]}; d {self.comparison} threshold; GeoScore {score}"
         )
 
-    def within(self, distances_km: Numbers, threshold_km: float) -> Flags:
+    def within(self, distances_km: FloatColumn, threshold_km: float) -> BoolColumn:
         """Which distances count as right; NaN (no answer) does not.
 
         Args:
@@ -93,7 +93,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
 alike), OSV-5M (PLONK alike), PIGEON, Pinpoint. The first three publish no GeoScore."""
 
 
-def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance) -> Numbers:
+def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance) -> FloatColumn:
     """How far answers are off.
 
     Args:
@@ -112,7 +112,8 @@ def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance
     if distance not in _WORDS:
         raise ValueError(f"distance {distance!r} is none of {', '.join(_WORDS)}")
     left, right = np.broadcast_arrays(
-        _positions(truth, "truth", gaps=False), _positions(answers, "answers", gaps=True)
+        _check_positions(truth, "truth", gaps=False),
+        _check_positions(answers, "answers", gaps=True),
     )
     off_m = (
         geodesics_m(left, right)
@@ -122,7 +123,7 @@ def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance
     return off_m / 1000.0
 
 
-def _positions(values: ArrayLike, name: str, *, gaps: bool) -> Numbers:
+def _check_positions(values: ArrayLike, name: str, *, gaps: bool) -> FloatColumn:
     """Positions in range; with `gaps`, NaN twice for none."""
     positions = np.asarray(values, dtype=np.float64)
     if positions.ndim < 1 or positions.shape[-1] != 2:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pinpoint.metrics.conventions import Convention
-from pinpoint.metrics.rows import Flags, Numbers, mean, median, numbers
+from pinpoint.metrics.rows import BoolColumn, FloatColumn, check_numbers, mean, median
 
 THRESHOLDS_KM: Final = (1.0, 25.0, 200.0, 750.0, 2500.0)
 """Street, city, region, country, continent: the field's words since Vo et al. 2017."""
-SCORE_MOST: Final = 5000.0
-SCORE_SCALE_KM: Final = 1492.7
+MAX_GEOSCORE: Final = 5000.0
+GEOSCORE_SCALE_KM: Final = 1492.7
 """GeoScore is `5000 exp(-d / 1492.7 km)` (PIGEON, Haas et al. 2024; the game it is taken from
 scores its world map this way)."""
 
@@ -46,7 +46,7 @@ class AreaAccuracy:
     labelled: int
 
 
-def within(distances_km: ArrayLike, threshold_km: float, convention: Convention) -> Flags:
+def within(distances_km: ArrayLike, threshold_km: float, convention: Convention) -> BoolColumn:
     """Which rows are right at one threshold: `[N]`; NaN is not.
 
     Raises:
@@ -54,7 +54,7 @@ def within(distances_km: ArrayLike, threshold_km: float, convention: Convention)
     """
     if not threshold_km > 0:
         raise ValueError(f"a threshold is more than 0 km, got {threshold_km}")
-    return convention.within(_distances(distances_km), threshold_km)
+    return convention.within(_check_distances(distances_km), threshold_km)
 
 
 def accuracies(
@@ -92,7 +92,7 @@ def errors(distances_km: ArrayLike) -> Errors:
     Raises:
         ValueError: A distance is negative or infinite.
     """
-    distances = _distances(distances_km)
+    distances = _check_distances(distances_km)
     answered = distances[~np.isnan(distances)]
     return Errors(
         mean_km=mean(answered),
@@ -102,7 +102,7 @@ def errors(distances_km: ArrayLike) -> Errors:
     )
 
 
-def geoscores(distances_km: ArrayLike, *, rounded: bool) -> Numbers:
+def geoscores(distances_km: ArrayLike, *, rounded: bool) -> FloatColumn:
     """GeoScore of each row.
 
     Args:
@@ -116,9 +116,11 @@ def geoscores(distances_km: ArrayLike, *, rounded: bool) -> Numbers:
     Raises:
         ValueError: A distance is negative or infinite.
     """
-    distances = _distances(distances_km)
+    distances = _check_distances(distances_km)
     scores = np.where(
-        np.isnan(distances), 0.0, SCORE_MOST * np.exp(-np.nan_to_num(distances) / SCORE_SCALE_KM)
+        np.isnan(distances),
+        0.0,
+        MAX_GEOSCORE * np.exp(-np.nan_to_num(distances) / GEOSCORE_SCALE_KM),
     )
     return np.rint(scores) if rounded else scores
 
@@ -132,7 +134,7 @@ def geoscore(distances_km: ArrayLike, convention: Convention) -> float:
     return mean(geoscores(distances_km, rounded=convention.rounded))
 
 
-def same_area(labels: Sequence[str | None], answers: Sequence[str | None]) -> Flags:
+def same_area(labels: Sequence[str | None], answers: Sequence[str | None]) -> BoolColumn:
     """Which rows name the labelled area: `[N]`.
 
     Compared letter by letter. A missing label (None or empty) is matched by nothing, a missing
@@ -170,5 +172,5 @@ def area_accuracy(labels: Sequence[str | None], answers: Sequence[str | None]) -
     )
 
 
-def _distances(distances_km: ArrayLike) -> Numbers:
-    return numbers(distances_km, "distances_km", gaps=True, least=0.0)
+def _check_distances(distances_km: ArrayLike) -> FloatColumn:
+    return check_numbers(distances_km, "distances_km", gaps=True, least=0.0)

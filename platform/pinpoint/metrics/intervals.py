@@ -14,11 +14,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pinpoint.metrics.rows import Numbers, mean, median, numbers
+from pinpoint.metrics.rows import FloatColumn, check_numbers, mean, median
 
 RESAMPLES: Final = 10_000
 LEVEL: Final = 0.95
-_SLACK: Final = 1e-9
+_RELATIVE_TOLERANCE: Final = 1e-9
 """Relative slack in comparing sums, so that rounding hides no tie."""
 
 Codes = NDArray[np.int64]
@@ -54,12 +54,12 @@ def cluster_codes(authors: Sequence[str | None]) -> Codes:
         `[N]`, in order of first appearance.
     """
     codes: dict[str, int] = {}
-    given, following = [], 0
+    author_codes, next_code = [], 0
     for author in authors:
-        code = following if author is None else codes.setdefault(author, following)
-        given.append(code)
-        following = max(following, code + 1)
-    return np.array(given, dtype=np.int64)
+        code = next_code if author is None else codes.setdefault(author, next_code)
+        author_codes.append(code)
+        next_code = max(next_code, code + 1)
+    return np.array(author_codes, dtype=np.int64)
 
 
 def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:
@@ -78,10 +78,10 @@ def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:
     Raises:
         ValueError: Columns of different length, or a number that is not finite.
     """
-    column, of, count = _clustered(values, clusters)
+    column, cluster, count = _check_clusters(values, clusters)
     if count < 2:
         return float("nan")
-    off = np.bincount(of, column - column.mean(), minlength=count)
+    off = np.bincount(cluster, column - column.mean(), minlength=count)
     return float(np.sqrt(count / (count - 1) * np.square(off).sum()) / len(column))
 
 
@@ -100,11 +100,11 @@ def design_effect(values: ArrayLike, clusters: ArrayLike) -> float:
     Raises:
         ValueError: Columns of different length, or a number that is not finite.
     """
-    column, of, count = _clustered(values, clusters)
+    column, cluster, count = _check_clusters(values, clusters)
     if count < 2 or bool((column == column[0]).all()):
         return float("nan")
     alone = clustered_se(column, np.arange(len(column)))
-    return (clustered_se(column, of) / alone) ** 2
+    return (clustered_se(column, cluster) / alone) ** 2
 
 
 def bootstrap(
@@ -139,12 +139,14 @@ def bootstrap(
         raise ValueError(f"statistic {statistic!r} is neither 'mean' nor 'median'")
     if resamples < 1 or not 0 < level < 1:
         raise ValueError(f"{resamples} resamples at level {level}: wanted some, and one in (0, 1)")
-    column, of, count = _clustered(values, clusters)
+    column, cluster, count = _check_clusters(values, clusters)
     low = high = float("nan")
     if count > 1:
-        drawn = _draws(count, resamples, seed)
-        taken = (_means if statistic == "mean" else _medians)(column, of, drawn)
-        low, high = np.quantile(taken, [(1 - level) / 2, (1 + level) / 2]).tolist()
+        draws = _draw_clusters(count, resamples, seed)
+        statistics = (_means_of_draws if statistic == "mean" else _medians_of_draws)(
+            column, cluster, draws
+        )
+        low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2]).tolist()
     value = mean(column) if statistic == "mean" else median(column)
     return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
 
@@ -180,18 +182,18 @@ def ratio(
     """
     if resamples < 1 or not 0 < level < 1:
         raise ValueError(f"{resamples} resamples at level {level}: wanted some, and one in (0, 1)")
-    column, of, count = _clustered(above, clusters)
-    under = numbers(below, "below", rows=len(column))
-    tops, unders = (np.bincount(of, each, minlength=count) for each in (column, under))
+    column, cluster, count = _check_clusters(above, clusters)
+    under = check_numbers(below, "below", rows=len(column))
+    tops, unders = (np.bincount(cluster, each, minlength=count) for each in (column, under))
     low = high = float("nan")
     if count > 1:
         shares = [
             float(times @ tops) / total if (total := float(times @ unders)) else float("nan")
-            for times in _draws(count, resamples, seed)
+            for times in _draw_clusters(count, resamples, seed)
         ]
         low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    whole = float(unders.sum())
-    value = float(tops.sum()) / whole if whole else float("nan")
+    denominator = float(unders.sum())
+    value = float(tops.sum()) / denominator if denominator else float("nan")
     return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
 
 
@@ -225,13 +227,13 @@ def compare(
     Raises:
         ValueError: As `bootstrap`.
     """
-    left = numbers(a, "a")
-    gap = left - numbers(b, "b", rows=len(left))
+    left = check_numbers(a, "a")
+    gap = left - check_numbers(b, "b", rows=len(left))
     difference = bootstrap(gap, clusters, seed=seed, resamples=resamples, level=level)
-    _, of, count = _clustered(gap, clusters)
-    sums = np.bincount(of, gap, minlength=count)
+    _, cluster, count = _check_clusters(gap, clusters)
+    sums = np.bincount(cluster, gap, minlength=count)
     total = float(sums.sum())
-    least = abs(total) - _SLACK * float(np.abs(sums).sum())
+    least = abs(total) - _RELATIVE_TOLERANCE * float(np.abs(sums).sum())
     rng = np.random.default_rng(seed)
     swaps = (rng.integers(0, 2, count, dtype=np.int8) for _ in range(resamples))
     extreme = sum(bool(abs(total - 2 * float(swap @ sums)) >= least) for swap in swaps)
@@ -239,37 +241,37 @@ def compare(
     return PairedComparison(difference=difference, p_value=p_value)
 
 
-def _clustered(values: ArrayLike, clusters: ArrayLike) -> tuple[Numbers, Codes, int]:
+def _check_clusters(values: ArrayLike, clusters: ArrayLike) -> tuple[FloatColumn, Codes, int]:
     """Checked values, codes from 0 without gaps, and how many there are."""
-    column = numbers(values, "values")
-    given = np.asarray(clusters)
-    if given.shape != column.shape:
-        raise ValueError(f"clusters: shape {given.shape} beside {len(column)} values")
-    distinct, of = np.unique(given, return_inverse=True)
-    return column, of.reshape(-1), len(distinct)
+    column = check_numbers(values, "values")
+    cluster = np.asarray(clusters)
+    if cluster.shape != column.shape:
+        raise ValueError(f"clusters: shape {cluster.shape} beside {len(column)} values")
+    distinct, codes = np.unique(cluster, return_inverse=True)
+    return column, codes.reshape(-1), len(distinct)
 
 
-def _draws(count: int, resamples: int, seed: int) -> Iterator[Codes]:
+def _draw_clusters(count: int, resamples: int, seed: int) -> Iterator[Codes]:
     """How often each of C clusters is drawn, `[C]`, once per resample."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(rng.integers(0, count, count), minlength=count)
 
 
-def _means(column: Numbers, of: Codes, drawn: Iterator[Codes]) -> list[float]:
+def _means_of_draws(column: FloatColumn, cluster: Codes, drawn: Iterator[Codes]) -> list[float]:
     """Mean of the rows of each draw, from sums per cluster."""
-    sums, rows = np.bincount(of, column), np.bincount(of)
+    sums, rows = np.bincount(cluster, column), np.bincount(cluster)
     return [float(times @ sums) / int(times @ rows) for times in drawn]
 
 
-def _medians(column: Numbers, of: Codes, drawn: Iterator[Codes]) -> list[float]:
+def _medians_of_draws(column: FloatColumn, cluster: Codes, drawn: Iterator[Codes]) -> list[float]:
     """Median of the rows of each draw: sorted once, then found by counting up to the middle."""
     order = np.argsort(column, kind="stable")
-    ranked, of = column[order], of[order]
-    found = []
+    ranked, cluster = column[order], cluster[order]
+    medians = []
     for times in drawn:
-        upto = np.cumsum(times[of])
+        upto = np.cumsum(times[cluster])
         # Rows at the two middle ranks, one and the same where their number is odd.
         middle = np.searchsorted(upto, [(upto[-1] + 1) // 2, upto[-1] // 2 + 1])
-        found.append(float(ranked[middle].mean()))
-    return found
+        medians.append(float(ranked[middle].mean()))
+    return medians

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from pinpoint.metrics.conventions import Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM, accuracies
-from pinpoint.metrics.rows import Numbers, flags, mean, numbers
+from pinpoint.metrics.rows import FloatColumn, check_flags, check_numbers, mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Recall:
     """Photos with at least one relevant image in the gallery: the denominator."""
 
 
-def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Numbers:
+def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> FloatColumn:
     """Share of each photo's relevant gallery images that are among its first K candidates.
 
     Args:
@@ -41,14 +41,16 @@ def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Numbers:
     Raises:
         ValueError: k is out of range, or more was found than there is.
     """
-    found = flags(relevant, "relevant", dims=2)
-    all_of = numbers(totals, "totals", rows=len(found), least=0.0)
-    _check_depth(k, found.shape[1])
-    if (found.sum(axis=1) > all_of).any():
-        row = int(np.argmax(found.sum(axis=1) > all_of))
-        raise ValueError(f"row {row}: {found[row].sum()} relevant found of {all_of[row]:g}")
-    shares = np.full(len(found), np.nan)
-    np.divide(found[:, :k].sum(axis=1), all_of, out=shares, where=all_of > 0)
+    is_relevant = check_flags(relevant, "relevant", dims=2)
+    num_relevant = check_numbers(totals, "totals", rows=len(is_relevant), least=0.0)
+    _check_depth(k, is_relevant.shape[1])
+    if (is_relevant.sum(axis=1) > num_relevant).any():
+        row = int(np.argmax(is_relevant.sum(axis=1) > num_relevant))
+        raise ValueError(
+            f"row {row}: {is_relevant[row].sum()} relevant found of {num_relevant[row]:g}"
+        )
+    shares = np.full(len(is_relevant), np.nan)
+    np.divide(is_relevant[:, :k].sum(axis=1), num_relevant, out=shares, where=num_relevant > 0)
     return shares
 
 
@@ -58,12 +60,12 @@ def recall_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Recall:
     Raises:
         ValueError: As `recalls_at`.
     """
-    each = recalls_at(relevant, totals, k)
-    findable = each[~np.isnan(each)]
-    return Recall(share=mean(findable), rows=len(each), findable=len(findable))
+    recalls = recalls_at(relevant, totals, k)
+    findable = recalls[~np.isnan(recalls)]
+    return Recall(share=mean(findable), rows=len(recalls), findable=len(findable))
 
 
-def oracle_km(candidates_km: ArrayLike, k: int) -> Numbers:
+def oracle_km(candidates_km: ArrayLike, k: int) -> FloatColumn:
     """Distance of the best of the first K candidates: what a perfect chooser would answer.
 
     Args:
@@ -76,7 +78,7 @@ def oracle_km(candidates_km: ArrayLike, k: int) -> Numbers:
     Raises:
         ValueError: k is out of range, or a distance is negative or infinite.
     """
-    candidates = numbers(candidates_km, "candidates_km", dims=2, gaps=True, least=0.0)
+    candidates = check_numbers(candidates_km, "candidates_km", dims=2, gaps=True, least=0.0)
     _check_depth(k, candidates.shape[1])
     # fmin passes NaN over, and gives NaN without a warning where there is nothing else.
     return np.asarray(np.fmin.reduce(candidates[:, :k], axis=1))
@@ -87,7 +89,7 @@ def hit_rates(
     depths: Sequence[int],
     convention: Convention,
     thresholds_km: Sequence[float] = THRESHOLDS_KM,
-) -> Numbers:
+) -> FloatColumn:
     """Candidate oracle@K: share of photos with at least one of K candidates near enough.
 
     A photo without candidates counts as missed. At depth 1 it is the accuracy of retrieval alone.

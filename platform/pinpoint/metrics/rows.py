@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+FloatColumn = NDArray[np.float64]
+BoolColumn = NDArray[np.bool_]
 
 
-def numbers(
+def check_numbers(
     values: ArrayLike,
     name: str,
     *,
@@ -21,7 +21,7 @@ def numbers(
     gaps: bool = False,
     least: float = -np.inf,
     most: float = np.inf,
-) -> Numbers:
+) -> FloatColumn:
     """A column of numbers.
 
     Args:
@@ -51,7 +51,9 @@ def numbers(
     return column
 
 
-def flags(values: ArrayLike, name: str, *, rows: int | None = None, dims: int = 1) -> Flags:
+def check_flags(
+    values: ArrayLike, name: str, *, rows: int | None = None, dims: int = 1
+) -> BoolColumn:
     """A column of yes and no.
 
     Args:
@@ -78,11 +80,11 @@ def _check_shape(shape: tuple[int, ...], name: str, rows: int | None, dims: int)
         raise ValueError(f"{name}: {shape[0]} rows beside {rows} of the other columns")
 
 
-def mean(values: Numbers | Flags) -> float:
+def mean(values: FloatColumn | BoolColumn) -> float:
     """Mean of a column; NaN (and no warning) where there are no rows."""
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def median(values: Numbers) -> float:
+def median(values: FloatColumn) -> float:
     """Median of a column, of two middle rows their mean; NaN where there are no rows."""
     return float(np.median(values)) if len(values) else float("nan")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pinpoint.geo import areas, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
-from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
+from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
     Area,
     Asked,
@@ -135,7 +135,7 @@ def best_point(
     if objective_km is not None:
         return best_within(of, belief, objective_km)
     points = np.array(of.points)
-    worth = kernels.expected_scores(*nodes, points, SCORE_SCALE_KM)
+    worth = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
     return np.asarray(points[np.argmax(worth)])
 
 
