@@ -16,13 +16,13 @@ from pinpoint.records import Point
 
 
 @cache
-def _directions() -> NDArray[np.float64]:
+def _unit_vectors() -> NDArray[np.float64]:
     return unit_xyz(positions())
 
 
 def nearest_city(point: Point) -> City:
     """The city whose centre is nearest, by great circle."""
-    return cities()[int(np.argmax(_directions() @ unit_xyz(lat_lon([point]))[0]))]
+    return cities()[int(np.argmax(_unit_vectors() @ unit_xyz(lat_lon([point]))[0]))]
 
 
 def folder_name(city: City) -> str:

@@ -13,8 +13,8 @@ from pinpoint.world.habits import Shot
 from pinpoint.world.photographs import Label
 from pinpoint.world.seeds import share
 
-_PHONES: Final = (("Halide", "H3"), ("Orlo", "One"), ("Nikkai", "D90"), ("Kestrel", "K5"))
-_MANIFEST: Final = (
+_CAMERAS: Final = (("Halide", "H3"), ("Orlo", "One"), ("Nikkai", "D90"), ("Kestrel", "K5"))
+_MANIFEST_COLUMNS: Final = (
     "file",
     "latitude",
     "longitude",
@@ -24,7 +24,7 @@ _MANIFEST: Final = (
     "sequence",
     "planet",
 )
-_TRUTH: Final = (
+_TRUTH_COLUMNS: Final = (
     "file",
     "latitude",
     "longitude",
@@ -40,10 +40,10 @@ _TRUTH: Final = (
 )
 
 
-def label(seed: int, shot: Shot) -> Label:
+def exif_label(seed: int, shot: Shot) -> Label:
     """What the camera writes; a query's file does not say where it was taken."""
     secret = shot.use == "query"
-    make, camera = _PHONES[int(len(_PHONES) * share(seed, "phone", shot.creator))]
+    make, camera = _CAMERAS[int(len(_CAMERAS) * share(seed, "phone", shot.creator))]
     if shot.kind == "street":
         make, camera = "Wegmeter", "SV-360" if shot.panorama else "SV-4"
     return Label(
@@ -77,10 +77,10 @@ def write_manifest(path: Path, shots: Sequence[Shot], planet: str) -> None:
         )
         for shot in shots
     ]
-    _write_csv(path, _MANIFEST, rows)
+    _write_csv(path, _MANIFEST_COLUMNS, rows)
 
 
-def write_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
+def write_ground_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
     """Where the queries were taken, and of which setting each is.
 
     closed: the gallery holds training places; open: gallery and query are away from all of them.
@@ -105,7 +105,7 @@ def write_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
         )
         for shot in shots
     ]
-    _write_csv(path, _TRUTH, rows)
+    _write_csv(path, _TRUTH_COLUMNS, rows)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

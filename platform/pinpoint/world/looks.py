@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pinpoint.world.chance import SECTORS, Chance, Reals, around, columns, mix, soft
 from pinpoint.world.fields import COLUMNS, WIDTH
-from pinpoint.world.presets import Habits
+from pinpoint.world.presets import Difficulty
 from pinpoint.world.seeds import Floats
 
 Parts = Mapping[str, Reals]
@@ -28,7 +28,7 @@ NORMALS: Final = WIDTH + 3 * SECTORS + 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
+class Appearance:
     """What B images show. Colours are `[B, 3, …]` in about [0, 1]; angles in radians."""
 
     heading: Floats
@@ -77,12 +77,12 @@ class Looks:
     bar: Floats
     """`[B, 2]`: where an occluder begins and how wide it is, in shares of the picture; 0: none."""
 
-    def take(self, rows: slice) -> Looks:
+    def take(self, rows: slice) -> Appearance:
         """The looks of some of the images."""
-        return Looks(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
+        return Appearance(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
 
 
-def looks(
+def draw_appearance(
     seen: Floats,
     *,
     street: Floats,
@@ -90,8 +90,8 @@ def looks(
     heading_deg: Floats,
     flat: Floats,
     bell: Floats,
-    habits: Habits,
-) -> Looks:
+    habits: Difficulty,
+) -> Appearance:
     """What images show, from the factors of their spots.
 
     Args:
@@ -116,19 +116,19 @@ def looks(
         heading=heading,
         fov=np.where(street > 0, np.float32(1.3), chance.flat(0.7, 1.35)).astype(np.float32),
         pitch=np.where(street > 0, np.float32(0.1), chance.flat(-0.1, 0.35)).astype(np.float32),
-        **_land(part, chance, light),
-        **_road(part, chance, street, heading),
-        **_houses(part, chance, light, chance.flat() < facades),
-        **_green(part, chance, light),
-        **_sign(part, chance, street, heading),
-        **_people(chance, photo, habits),
+        **_draw_landscape_factors(part, chance, light),
+        **_draw_road_factors(part, chance, street, heading),
+        **_draw_house_factors(part, chance, light, chance.flat() < facades),
+        **_draw_vegetation_factors(part, chance, light),
+        **_draw_sign_factors(part, chance, street, heading),
+        **_draw_subject_factors(chance, photo, habits),
     )
-    return Looks(
+    return Appearance(
         **{name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
     )
 
 
-def _land(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
+def _draw_landscape_factors(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
     cloud = chance.flat()[:, None]
     clear = mix((0.62, 0.72, 0.82), (0.80, 0.80, 0.74), soft(climate[:, 0]))
@@ -151,7 +151,9 @@ def _land(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
     }
 
 
-def _road(part: Parts, chance: Chance, street: Reals, heading: Reals) -> dict[str, Reals]:
+def _draw_road_factors(
+    part: Parts, chance: Chance, street: Reals, heading: Reals
+) -> dict[str, Reals]:
     country = part["country"]
     seen = (street > 0) | (chance.flat() < 0.35)
     aside = np.where(street > 0, 0.1 * chance.bell(1.0, 1)[:, 0], chance.flat(-1.5, 1.5))
@@ -168,7 +170,7 @@ def _road(part: Parts, chance: Chance, street: Reals, heading: Reals) -> dict[st
     }
 
 
-def _houses(
+def _draw_house_factors(
     part: Parts, chance: Chance, light: Reals, built: NDArray[np.bool_]
 ) -> dict[str, Reals]:
     country, town, region = part["country"], part["town"], part["region"]
@@ -216,7 +218,7 @@ def _houses(
     }
 
 
-def _green(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
+def _draw_vegetation_factors(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
     dense = soft(0.8 * climate[:, 1] + 0.8 * region[:, 2])
     grown = np.stack([chance.flat() < dense for _ in range(TREES)], axis=1)
@@ -235,7 +237,9 @@ def _green(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
     }
 
 
-def _sign(part: Parts, chance: Chance, street: Reals, heading: Reals) -> dict[str, Reals]:
+def _draw_sign_factors(
+    part: Parts, chance: Chance, street: Reals, heading: Reals
+) -> dict[str, Reals]:
     country = part["country"]
     seen = chance.flat() < np.where(street > 0, 0.5, 0.2)
     plate = mix((0.95, 0.95, 0.95), (0.95, 0.80, 0.10), soft(2.0 * country[:, 7]))
@@ -250,7 +254,7 @@ def _sign(part: Parts, chance: Chance, street: Reals, heading: Reals) -> dict[st
     }
 
 
-def _people(chance: Chance, photo: Reals, habits: Habits) -> dict[str, Reals]:
+def _draw_subject_factors(chance: Chance, photo: Reals, habits: Difficulty) -> dict[str, Reals]:
     """What a person's hand adds: a subject, a filter, something in the way."""
     lot = chance.flat()
     nothing = (lot < habits.uninformative) & (photo > 0)

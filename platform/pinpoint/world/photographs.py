@@ -49,7 +49,7 @@ class Label:
     panorama: bool = False
 
 
-def jpeg(pixels: Pixels, label: Label) -> bytes:
+def encode_photograph(pixels: Pixels, label: Label) -> bytes:
     """Encode one picture `[H, W, 3]` with its label; the same input gives the same bytes."""
     image = Image.fromarray(pixels)
     out = io.BytesIO()
@@ -59,11 +59,11 @@ def jpeg(pixels: Pixels, label: Label) -> bytes:
         more["xmp"] = _GPANO.format(
             width=width, height=height, heading=label.heading_deg or 0.0
         ).encode()
-    image.save(out, "JPEG", quality=QUALITY, exif=_exif(label), **more)
+    image.save(out, "JPEG", quality=QUALITY, exif=_make_exif(label), **more)
     return out.getvalue()
 
 
-def _exif(label: Label) -> Image.Exif:
+def _make_exif(label: Label) -> Image.Exif:
     exif = Image.Exif()
     exif[_MAKE] = label.make
     exif[_CAMERA] = label.camera
@@ -74,20 +74,20 @@ def _exif(label: Label) -> Image.Exif:
     offset = label.taken_at.strftime("%z")
     taken[_TAKEN_OFFSET] = f"{offset[:3]}:{offset[3:5]}"
     taken[_FOCAL_35_MM] = label.focal_35_mm
-    taken[_FOCAL_MM] = _rational(label.focal_35_mm / 1.5, 10)
+    taken[_FOCAL_MM] = _to_rational(label.focal_35_mm / 1.5, 10)
     if label.point is not None:
         gps = exif.get_ifd(_GPS_IFD)
-        gps[_LAT_REF], gps[_LAT] = "N" if label.point.lat >= 0 else "S", _dms(label.point.lat)
-        gps[_LON_REF], gps[_LON] = "E" if label.point.lon >= 0 else "W", _dms(label.point.lon)
+        gps[_LAT_REF], gps[_LAT] = "N" if label.point.lat >= 0 else "S", _to_dms(label.point.lat)
+        gps[_LON_REF], gps[_LON] = "E" if label.point.lon >= 0 else "W", _to_dms(label.point.lon)
         if label.altitude_m is not None:
             gps[_ALT_REF] = b"\x00" if label.altitude_m >= 0 else b"\x01"
-            gps[_ALT] = _rational(abs(label.altitude_m), 100)
+            gps[_ALT] = _to_rational(abs(label.altitude_m), 100)
         if label.heading_deg is not None:
-            gps[_WAY_REF], gps[_WAY] = "T", _rational(label.heading_deg % 360, 100)
+            gps[_WAY_REF], gps[_WAY] = "T", _to_rational(label.heading_deg % 360, 100)
     return exif
 
 
-def _dms(degrees: float) -> tuple[TiffImagePlugin.IFDRational, ...]:
+def _to_dms(degrees: float) -> tuple[TiffImagePlugin.IFDRational, ...]:
     """Degrees, minutes and seconds to a millionth of a degree and better."""
     seconds = Fraction(round(abs(degrees) * 3600 * 10_000), 10_000)
     whole, rest = divmod(seconds, 3600)
@@ -99,5 +99,5 @@ def _dms(degrees: float) -> tuple[TiffImagePlugin.IFDRational, ...]:
     )
 
 
-def _rational(value: float, denominator: int) -> TiffImagePlugin.IFDRational:
+def _to_rational(value: float, denominator: int) -> TiffImagePlugin.IFDRational:
     return TiffImagePlugin.IFDRational(round(value * denominator), denominator)

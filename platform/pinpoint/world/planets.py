@@ -21,12 +21,12 @@ from typing import Final
 from pinpoint.errors import BadRequest
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Pixels, Point
-from pinpoint.world.habits import Kind, Shot, shots
-from pinpoint.world.labels import label, write_manifest, write_truth, write_whole
-from pinpoint.world.photographs import jpeg
-from pinpoint.world.pictures import pictures
+from pinpoint.world.habits import Kind, Shot, generate_shots
+from pinpoint.world.labels import exif_label, write_ground_truth, write_manifest, write_whole
+from pinpoint.world.photographs import encode_photograph
+from pinpoint.world.pictures import render_pictures
 from pinpoint.world.presets import GENERATOR, PRESETS, Preset, Role, preset_digest
-from pinpoint.world.regions import sites
+from pinpoint.world.regions import choose_sites
 
 _BLOCK: Final = 512
 """Pictures drawn together: enough to fill the renderer, few enough to lose on a break."""
@@ -83,7 +83,7 @@ def make_planet(
     Raises:
         BadRequest: No such preset, or the folder holds another planet or other files.
     """
-    wanted = _asked(preset)
+    wanted = _find_preset(preset)
     digest = preset_digest(wanted, seed)
     said: dict[str, str | int] = {
         "generator": GENERATOR,
@@ -91,21 +91,21 @@ def make_planet(
         "seed": seed,
         "digest": digest,
     }
-    _claim(folder, said)
+    _check_or_write_description(folder, said)
     planned = [
         shot
-        for site in sites(seed, wanted)
-        for shot in shots(seed, site, wanted.towns[site.role], wanted.habits)
+        for site in choose_sites(seed, wanted)
+        for shot in generate_shots(seed, site, wanted.towns[site.role], wanted.habits)
     ]
     gallery = [shot for shot in planned if shot.use == "gallery"]
     queries = [shot for shot in planned if shot.use == "query"]
     named = f"{GENERATOR} {digest}"
     if not json.loads((folder / _MARK).read_text(encoding="utf-8"))["complete"]:
-        _draw(folder, seed, wanted, planned, on_progress)
-        for source in sorted({_source(shot) for shot in gallery}):
-            own = [shot for shot in gallery if _source(shot) == source]
+        _write_images(folder, seed, wanted, planned, on_progress)
+        for source in sorted({_source_folder(shot) for shot in gallery}):
+            own = [shot for shot in gallery if _source_folder(shot) == source]
             write_manifest(folder / "galleries" / source / "manifest.csv", own, named)
-        write_truth(folder / "queries" / "labels.csv", queries, named)
+        write_ground_truth(folder / "queries" / "labels.csv", queries, named)
         counts = {"gallery": len(gallery), "queries": len(queries)}
         write_whole(
             folder / _MARK, json.dumps({**said, **counts, "complete": True}, indent=1).encode()
@@ -116,11 +116,11 @@ def make_planet(
         seed=seed,
         digest=digest,
         gallery=len(gallery),
-        unseen=tuple(_unseen(folder, shot) for shot in queries),
+        unseen=tuple(_query_photo(folder, shot) for shot in queries),
     )
 
 
-def _unseen(folder: Path, shot: Shot) -> Unseen:
+def _query_photo(folder: Path, shot: Shot) -> Unseen:
     return Unseen(
         path=folder / place_of(shot),
         point=shot.point,
@@ -134,20 +134,20 @@ def place_of(shot: Shot) -> str:
     """Path of a shot below the planet's folder."""
     if shot.use == "query":
         return f"queries/images/{shot.site.role}/{shot.file}"
-    return f"galleries/{_source(shot)}/{shot.file}"
+    return f"galleries/{_source_folder(shot)}/{shot.file}"
 
 
-def _source(shot: Shot) -> str:
+def _source_folder(shot: Shot) -> str:
     return f"{shot.site.role}-{shot.kind}"
 
 
-def _asked(name: str) -> Preset:
+def _find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise BadRequest(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
-def _claim(folder: Path, said: dict[str, str | int]) -> None:
+def _check_or_write_description(folder: Path, said: dict[str, str | int]) -> None:
     """Make the folder this planet's, or see that it is."""
     mark = folder / _MARK
     if mark.is_file():
@@ -164,13 +164,13 @@ def _claim(folder: Path, said: dict[str, str | int]) -> None:
     write_whole(mark, json.dumps({**said, "complete": False}, indent=1).encode())
 
 
-def _draw(
+def _write_images(
     folder: Path, seed: int, preset: Preset, planned: Sequence[Shot], on_progress: Progress
 ) -> None:
     """Draw what is not there yet, block by block, panoramas apart."""
 
     def save(shot: Shot, pixels: Pixels) -> None:
-        write_whole(folder / place_of(shot), jpeg(pixels, label(seed, shot)))
+        write_whole(folder / place_of(shot), encode_photograph(pixels, exif_label(seed, shot)))
 
     with ThreadPoolExecutor(2) as pool:
         for first in range(0, len(planned), _BLOCK):
@@ -179,5 +179,5 @@ def _draw(
             for wide in (False, True):
                 own = [shot for shot in todo if shot.panorama is wide]
                 if own:
-                    list(pool.map(save, own, pictures(seed, own, preset)))
+                    list(pool.map(save, own, render_pictures(seed, own, preset)))
             on_progress(first + len(part), len(planned))

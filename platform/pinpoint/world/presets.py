@@ -31,7 +31,7 @@ BUFFER_M: Final = 25_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class Difficulty:
     """How difficult the planet is; set once, on retrieval figures alone (docs/planet.md).
 
     Noise is in standard deviations of the factors; shares are of images of that kind.
@@ -72,7 +72,7 @@ class Preset:
     name: str
     towns: Mapping[Role, Town]
     side_px: int = 64
-    habits: Habits = field(default_factory=Habits)
+    habits: Difficulty = field(default_factory=Difficulty)
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
@@ -132,7 +132,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
 
 def preset_digest(preset: Preset, seed: int) -> str:
     """Names a planet: generator, preset and seed; 16 hex digits."""
-    said = json.dumps(
+    document = json.dumps(
         {"generator": GENERATOR, "preset": asdict(preset), "seed": seed}, sort_keys=True
     )
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    return hashlib.sha256(document.encode()).hexdigest()[:16]

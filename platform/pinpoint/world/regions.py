@@ -15,11 +15,11 @@ from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
 from pinpoint.world.presets import BUFFER_M, ROLES, Preset, Role
 from pinpoint.world.seeds import rng, share
 
-_RESOLUTION: Final = 2
+_REGION_RESOLUTION: Final = 2
 """H3 cells of about 87,000 km² (mean area) are the regions."""
-_PER_REGION: Final = 4
+_MAX_CITIES_PER_REGION: Final = 4
 """Cities chosen of one region at most: crowded regions must not decide what the planet shows."""
-_PER_COUNTRY: Final = 0.06
+_MAX_COUNTRY_FRACTION: Final = 0.06
 """Share of all cities that one country may have."""
 REACH_M: Final = 10_000.0
 """Nothing of a city lies further from its centre."""
@@ -43,44 +43,46 @@ class Site:
     role: Role
 
 
-def sites(seed: int, preset: Preset) -> tuple[Site, ...]:
+def choose_sites(seed: int, preset: Preset) -> tuple[Site, ...]:
     """The cities of a planet, each at least `BUFFER_M` and two reaches from any of another role.
 
     Which city has which role does not depend on the preset; the preset only says how many of the
     possible ones are taken, always the same first ones.
     """
-    taken: list[Site] = []
+    chosen: list[Site] = []
     for role in ROLES:
-        wanted = preset.towns[role].cities if role in preset.towns else 0
-        most = max(2, round(wanted * _PER_COUNTRY))
-        held: dict[str, int] = defaultdict(int)
-        own: list[Site] = []
-        for site in _possible(seed):
-            if len(own) == wanted:
+        max_cities = preset.towns[role].cities if role in preset.towns else 0
+        max_per_country = max(2, round(max_cities * _MAX_COUNTRY_FRACTION))
+        per_country: dict[str, int] = defaultdict(int)
+        of_role: list[Site] = []
+        for site in _candidate_sites(seed):
+            if len(of_role) == max_cities:
                 break
-            if site.role == role and held[site.city.country] < most:
-                held[site.city.country] += 1
-                own.append(site)
-        taken += own
-    return tuple(taken)
+            if site.role == role and per_country[site.city.country] < max_per_country:
+                per_country[site.city.country] += 1
+                of_role.append(site)
+        chosen += of_role
+    return tuple(chosen)
 
 
 @cache
-def _possible(seed: int) -> tuple[Site, ...]:
+def _candidate_sites(seed: int) -> tuple[Site, ...]:
     """Every city that could be taken, in seeded order."""
-    table, regions = cities(), cell_ids(positions(), (_RESOLUTION,))[:, 0]
+    table, regions = cities(), cell_ids(positions(), (_REGION_RESOLUTION,))[:, 0]
     order = rng(seed, "cities").permutation(len(table))
-    held: dict[int, int] = defaultdict(int)
+    per_region: dict[int, int] = defaultdict(int)
     drawn: list[Site] = []
     for number in order:
         region = int(regions[number])
-        if held[region] < _PER_REGION:
-            held[region] += 1
-            drawn.append(Site(city=table[number], role=_role(seed, region)))
-    return tuple(site for site, alone in zip(drawn, _apart(drawn), strict=True) if alone)
+        if per_region[region] < _MAX_CITIES_PER_REGION:
+            per_region[region] += 1
+            drawn.append(Site(city=table[number], role=_draw_role(seed, region)))
+    return tuple(
+        site for site, alone in zip(drawn, _is_far_from_other_roles(drawn), strict=True) if alone
+    )
 
 
-def _role(seed: int, region: int) -> Role:
+def _draw_role(seed: int, region: int) -> Role:
     chance = share(seed, "role", region)
     for role, part in SHARES.items():
         chance -= part
@@ -89,14 +91,14 @@ def _role(seed: int, region: int) -> Role:
     return ROLES[-1]
 
 
-def _apart(drawn: list[Site]) -> list[bool]:
+def _is_far_from_other_roles(drawn: list[Site]) -> list[bool]:
     """Whether a site keeps its distance from all of other roles; where two do not, both go."""
     xyz = unit_xyz(lat_lon([site.city.point for site in drawn]))
     roles = np.array([ROLES.index(site.role) for site in drawn])
     # The chord of the arc; cities of one role may be neighbours.
     nearest = 2.0 * np.sin((BUFFER_M + 2.0 * REACH_M) / (2.0 * EARTH_RADIUS_M))
     alone = []
-    for own, role in zip(xyz, roles, strict=True):
-        near = np.square(xyz - own).sum(axis=1) < nearest * nearest
+    for center, role in zip(xyz, roles, strict=True):
+        near = np.square(xyz - center).sum(axis=1) < nearest * nearest
         alone.append(not bool((near & (roles != role)).any()))
     return alone

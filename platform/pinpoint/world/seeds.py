@@ -17,10 +17,12 @@ Floats = NDArray[np.float32]
 
 def rng(seed: int, *names: str | int) -> np.random.Generator:
     """A generator for one named thing of one planet."""
-    return np.random.Generator(np.random.Philox(key=_key(seed, *names)))
+    return np.random.Generator(np.random.Philox(key=_hash_key(seed, *names)))
 
 
-def draws(seed: int, names: Sequence[str], uniforms: int, normals: int) -> tuple[Floats, Floats]:
+def draw_noise(
+    seed: int, names: Sequence[str], uniforms: int, normals: int
+) -> tuple[Floats, Floats]:
     """Noise of many images: each row depends on its own name only.
 
     Args:
@@ -43,9 +45,9 @@ def draws(seed: int, names: Sequence[str], uniforms: int, normals: int) -> tuple
 
 def share(seed: int, *names: str | int) -> float:
     """One number in [0, 1) for a named thing; for choosing among alternatives."""
-    return _key(seed, *names) % 2**53 / 2**53
+    return _hash_key(seed, *names) % 2**53 / 2**53
 
 
-def _key(seed: int, *names: str | int) -> int:
+def _hash_key(seed: int, *names: str | int) -> int:
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
