@@ -201,13 +201,16 @@ def test_the_artefact_is_read_back_and_nothing_else_is(fitted, tmp_path):
         with pytest.raises(BadBundle, match=match):
             read_calibrations(tmp_path)
 
-    refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest is another")
-    refused(text[:-40], "no calibration")
+    refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest differs")
+    refused(text[:-40], "not a calibration")
     refused(text.replace('"format": 2', '"format": 1'), "format 1")
     (tmp_path / "calibration-top1.json").write_text(text)
-    refused(text, "not what its name says")
+    refused(text, "but its name says another")
     for changed, words in (
-        ({"abstention": replace(fitted.abstention, unsupported=(0.0,) * 4)}, "of the doubt"),
+        (
+            {"abstention": replace(fitted.abstention, unsupported=(0.0,) * 4)},
+            "coverage model",
+        ),
         (
             {"strata": {"all": replace(fitted.strata["all"], elsewhere=(0.0,) * 4)}},
             "no coefficient",

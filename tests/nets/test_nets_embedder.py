@@ -128,7 +128,7 @@ def test_a_vector_that_is_none_raises(value):
         device=torch.device("cpu"),
         batch=2 + 1,
     )
-    with pytest.raises(BadBundle, match="picture 2 of the batch") as caught:
+    with pytest.raises(BadBundle, match="image 2 of the batch") as caught:
         broken.encode(pictures(4))
     assert caught.value.reason == "vector_not_finite"
     assert np.isfinite(broken.encode(pictures(2))).all()
