@@ -141,7 +141,7 @@ def test_the_device_is_chosen_or_refused_in_words():
     for name in ("quantum", "mps", "meta", "cuda:x"):
         with pytest.raises(Misconfigured, match="none of auto, cpu"):
             choose_device(name)
-    with pytest.raises(Misconfigured, match="is not there"):
+    with pytest.raises(Misconfigured, match="does not exist"):
         choose_device("cuda:97")
 
 

@@ -96,7 +96,8 @@ def check_fits(
                 f"{calibration_file(calibration.ranker)} was fitted on the bundle "
                 f"{calibration.bundle} ({calibration.contract[:16]}…), not on this one "
                 f"({contract[:16]}…): weights or PINPOINT_MEDIA_RENDITION_PX differ. "
-                "Fit it again with `pinpoint calibrate`, or remove the file; answers are then uncalibrated"
+                "Fit it again with `pinpoint calibrate`, or remove the file; "
+                "answers are then uncalibrated"
             )
 
 
