@@ -1,8 +1,8 @@
-"""What decides how a spot looks: factors at five scales, from the climate to the street corner.
+"""Latent fields: factors at five scales, from climate to street corner, that set the appearance.
 
-Country factors are constant within a country. All others are smooth Gaussian fields in space, so
-that two cameras near each other see nearly the same, whatever kind they are and whoever holds
-them, and nothing about a spot can be learned by heart without having been near it.
+Country factors are constant within a country. All others are smooth Gaussian fields in space.
+Nearby cameras therefore see nearly the same, for any source kind and creator. The appearance of a
+position cannot be memorized without images near it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COUNTRY: Final = 8
 REGION: Final = 6
 TOWN: Final = 6
 CORNER: Final = 16
-"""Eight factors of the spot, and eight that tell one side of the street from another."""
+"""Eight factors of the position, and eight that distinguish the sides of the street."""
 
 _CORRELATION_LENGTH_M: Final = {
     "climate": 3_000_000.0,
@@ -32,10 +32,10 @@ _CORRELATION_LENGTH_M: Final = {
     "town": 12_000.0,
     "corner": 800.0,
 }
-"""Length over which a field's correlation falls to exp(-1/2)."""
+"""Distance at which the correlation of a field is exp(-1/2)."""
 _NUM_FACTORS: Final = {"climate": CLIMATE, "region": REGION, "town": TOWN, "corner": CORNER}
 _NUM_WAVES: Final = 48
-"""Waves in the sum that makes a field; 48 are close to Gaussian and still cheap."""
+"""Number of waves per field; 48 are close to Gaussian and still cheap."""
 _BLOCK_ROWS: Final = 2_048
 
 COLUMNS: Final = {
@@ -49,15 +49,15 @@ WIDTH: Final = 38
 
 
 def latent_factors(seed: int, spots: LatLon, countries: Sequence[str]) -> Floats:
-    """All factors of many spots.
+    """All factors of many positions.
 
     Args:
-        seed: Names the planet.
+        seed: Seed of the planet.
         spots: `[B, 2]` degrees.
-        countries: ISO code for each spot.
+        countries: ISO code of each position.
 
     Returns:
-        `[B, WIDTH]`, each about standard normal over the planet; columns by `COLUMNS`.
+        `[B, WIDTH]`, each about standard normal over the planet; columns as in `COLUMNS`.
     """
     out = np.empty((len(spots), WIDTH), np.float32)
     for first in range(0, len(spots), _BLOCK_ROWS):
@@ -65,7 +65,7 @@ def latent_factors(seed: int, spots: LatLon, countries: Sequence[str]) -> Floats
         xyz = unit_xyz(spots[part])
         for scale in _CORRELATION_LENGTH_M:
             out[part, COLUMNS[scale]] = _evaluate_field(seed, scale, xyz)
-    # Heat follows latitude before it follows chance.
+    # Heat depends on latitude more than on the random field.
     north = np.abs(spots[:, 0]) / 90.0
     out[:, 0] = (0.5 * out[:, 0] + 2.2 * (0.42 - north)).astype(np.float32)
     for country in sorted(set(countries)):
@@ -78,8 +78,9 @@ def _evaluate_field(seed: int, scale: str, xyz: Doubles) -> Doubles:
     """A smooth random function on the sphere, `[B, 3]` to `[B, F]`.
 
     Random Fourier features (Rahimi and Recht 2007): a sum of cosines with normal frequencies has
-    a Gaussian covariance over chords, which over short ways is one over metres. Waves are added
-    one by one: a matrix product may sum in another order for another number of rows.
+    a Gaussian covariance over chords, which are nearly proportional to meters at short distances.
+    Waves are added one by one: the summation order of a matrix product can depend on the number of
+    rows.
     """
     waves, phases = _draw_waves(seed, scale)
     out = np.zeros((len(xyz), phases.shape[0]))
@@ -94,11 +95,11 @@ def _evaluate_field(seed: int, scale: str, xyz: Doubles) -> Doubles:
 @cache
 def _draw_waves(seed: int, scale: str) -> tuple[Doubles, Doubles]:
     """Frequencies `[F, waves, 3]` in radians over the unit sphere, and phases `[F, waves]`."""
-    chance = rng(seed, "field", scale)
+    generator = rng(seed, "field", scale)
     size = _NUM_FACTORS[scale]
-    waves: Doubles = chance.standard_normal((size, _NUM_WAVES, 3))
+    waves: Doubles = generator.standard_normal((size, _NUM_WAVES, 3))
     waves *= EARTH_RADIUS_M / _CORRELATION_LENGTH_M[scale]
-    return waves, chance.uniform(0.0, 2.0 * np.pi, (size, _NUM_WAVES))
+    return waves, generator.uniform(0.0, 2.0 * np.pi, (size, _NUM_WAVES))
 
 
 @cache
