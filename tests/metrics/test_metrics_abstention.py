@@ -110,5 +110,5 @@ def test_bad_columns_are_refused():
         risk_curve([0.5, math.nan], [0.0, math.nan])
     with pytest.raises(ValueError, match="confidence: row 0 is inf"):
         abstention_auroc([math.inf], [1])
-    with pytest.raises(ValueError, match="answerable: 1 rows beside 2"):
+    with pytest.raises(ValueError, match="answerable: 1 rows, expected 2"):
         abstention_auroc([0.1, 0.2], [1])

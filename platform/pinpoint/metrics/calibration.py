@@ -1,7 +1,7 @@
-"""Whether stated probabilities and regions mean what they say.
+"""Calibration metrics of stated probabilities and regions.
 
-Letters: N rows (photos), B bins, R ranked regions of a photo. A row that states nothing (NaN) has
-no calibration to measure: it is left out, and the count of the rest is returned.
+Letters: N rows (photos), B bins, R ranked regions of a photo. Rows that state nothing (NaN) are
+excluded, and the number of the other rows is returned.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Bin:
     rows: int
     confidence: float
     accuracy: float
-    """Means over the bin; equal for a calibrated ranker, up to chance."""
+    """Means over the bin; equal for a calibrated ranker, up to sampling noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,26 +42,26 @@ class Reliability:
     bins: tuple[Bin, ...]
     ece: float
     """Plain expected calibration error: mean over rows of |confidence - accuracy| of their bin.
-    Chance alone makes it positive: about 0.025 at 2,000 rows of a perfectly calibrated ranker."""
+    Biased upwards by sampling noise: about 0.025 for 2,000 rows of a calibrated ranker."""
     debiased_square: float
-    """Mean over rows of the squared gap, less what chance adds: 0 on average when calibrated, so
-    often negative."""
+    """Mean over rows of the squared gap minus its sampling variance: 0 on average for a calibrated
+    ranker, so often negative."""
     debiased_ece: float
-    """Root of that, 0 where it is negative. It estimates the root mean square of the true gaps,
-    which is at least their mean, so it is no smaller measure than `ece` once chance is gone."""
+    """Square root of `debiased_square`, 0 if negative. It estimates the root mean square of the
+    true gaps, which is at least their mean, and so at least `ece` without sampling noise."""
     rows: int
     stated: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How often stated regions hold the truth, and how large they are."""
+    """Share of stated regions that contain the ground truth, and their size."""
 
     share: float
     stated: int
     rows: int
     median_radius_km: float
-    """Without it coverage says little: a region as large as the Earth always holds."""
+    """Needed to interpret coverage: a region as large as the Earth always covers."""
 
 
 def reliability(
@@ -70,22 +70,22 @@ def reliability(
     """Reliability bins, plain and debiased calibration error.
 
     Source: the debiased estimator of the squared error in Kumar, Liang and Ma 2019, Verified
-    Uncertainty Calibration (before them Bröcker 2012; Ferro and Fricker 2012): from each bin's
-    squared gap its sampling variance is taken away. The variance is that of the rows'
-    `confidence - right`, so that bins may be wide; with `clusters` it is summed by cluster, because
-    an author's photos err together and would otherwise pass for bad calibration.
+    Uncertainty Calibration (earlier: Bröcker 2012; Ferro and Fricker 2012). The sampling variance
+    of each bin is subtracted from its squared gap. It is the variance of the rows'
+    `confidence - right`, so bins may be wide. With `clusters` it is summed by cluster: the errors
+    of one creator's photos are correlated and would otherwise look like miscalibration.
 
-    Rows of equal confidence share a bin, so row order changes nothing; there are never more bins
-    than half the rows, and a bin with a single cluster joins its neighbour.
+    Rows of equal confidence share a bin, so the row order is irrelevant. There are at most half as
+    many bins as rows, and a bin with a single cluster is merged with an adjacent bin.
 
     Args:
-        confidence: `[N]` in [0, 1], the stated probability of being right; NaN for none.
-        right: `[N]` whether the row was right.
-        clusters: `[N]` codes (`intervals.cluster_codes`); without it each row stands alone.
-        bins: Most bins, of equal mass.
+        confidence: `[N]` in [0, 1], the stated probability of being correct; NaN for none.
+        right: `[N]` whether the row is correct.
+        clusters: `[N]` codes (`intervals.cluster_codes`); default: each row is a cluster.
+        bins: Maximum number of bins, of equal mass.
 
     Returns:
-        NaN errors where no row states anything; NaN debiased ones with fewer than two clusters.
+        NaN errors if no row states a confidence; NaN debiased ones with fewer than two clusters.
 
     Raises:
         ValueError: Columns of different length or out of range.
@@ -96,9 +96,9 @@ def reliability(
     hit = check_flags(right, "right", rows=len(stated))
     cluster = np.arange(len(stated)) if clusters is None else np.asarray(clusters)
     if cluster.shape != stated.shape:
-        raise ValueError(f"clusters: shape {cluster.shape} beside {len(stated)} rows")
+        raise ValueError(f"clusters: shape {cluster.shape} for {len(stated)} rows")
     is_stated = ~np.isnan(stated)
-    # Sorted stably, so that each bin is one run of rows.
+    # Sorted, so that each bin is one run of rows.
     order = np.flatnonzero(is_stated)[np.argsort(stated[is_stated], kind="stable")]
     cluster = np.unique(cluster[order], return_inverse=True)[1]
     stated, scored = stated[order], np.asarray(hit[order], dtype=np.float64)
@@ -123,20 +123,20 @@ def reliability(
 
 
 def _assign_bins(confidence: FloatColumn, cluster: Codes, bins: int) -> Codes:
-    """`[N]` bin of each row, 0 upwards without gaps, for rows sorted by confidence."""
+    """Bin of each row `[N]`, from 0 without gaps, for rows sorted by confidence."""
     count = len(confidence)
     first = np.searchsorted(confidence, confidence, side="left")
     bin_index = np.unique(
         first * min(bins, max(1, count // 2)) // max(1, count), return_inverse=True
     )[1]
-    # One cluster has no variance to estimate: it joins the bin before, the first one the next.
+    # One cluster has no variance estimate: merge into the previous bin, the first into the next.
     num_clusters = np.bincount(np.unique(np.stack([bin_index, cluster]), axis=1)[0])
     merged = np.maximum(np.cumsum(num_clusters > 1), 1) - 1
     return np.asarray(merged[bin_index])
 
 
 def _sampling_variance(residual: FloatColumn, bin_index: Codes, cluster: Codes) -> FloatColumn:
-    """`[B]` sampling variance of each bin's mean residual, by cluster; NaN for one cluster."""
+    """Sampling variance `[B]` of the mean residual per bin, by cluster; NaN for one cluster."""
     rows = np.bincount(bin_index)
     spread = residual - (np.bincount(bin_index, residual) / rows)[bin_index]
     pairs, cell = np.unique(np.stack([bin_index, cluster]), axis=1, return_inverse=True)
@@ -166,20 +166,20 @@ def _summarize_bins(confidence: FloatColumn, hit: FloatColumn, bin_index: Codes)
 
 
 def region_coverage(distances_km: ArrayLike, radii_km: ArrayLike) -> Coverage:
-    """Share of stated discs around the answer that hold the truth, the edge included.
+    """Share of stated discs around the answer that contain the ground truth, edge included.
 
-    Rows that state no region are left out: a promise not given is not broken. So quote `stated`
-    and `rows` beside the share.
+    Rows without a region are excluded. Therefore report `stated` and `rows` together with the
+    share.
 
     Args:
-        distances_km: `[N]` from answer to truth, NaN for no answer.
-        radii_km: `[N]` of the disc that should hold the truth, NaN for none.
+        distances_km: `[N]` from answer to ground truth, NaN for no answer.
+        radii_km: `[N]` radius of the stated disc, NaN for none.
 
     Returns:
-        NaN share and radius where no row states a region.
+        NaN share and radius if no row states a region.
 
     Raises:
-        ValueError: A number is negative or infinite, or a region stands without an answer.
+        ValueError: A number is negative or infinite, or a row has a region but no answer.
     """
     distances = check_numbers(distances_km, "distances_km", gaps=True, least=0.0)
     radii = check_numbers(radii_km, "radii_km", rows=len(distances), gaps=True, least=0.0)
@@ -196,27 +196,27 @@ def region_coverage(distances_km: ArrayLike, radii_km: ArrayLike) -> Coverage:
 
 
 def disc_area_km2(radius_km: ArrayLike) -> FloatColumn:
-    """Area of discs on the sphere, `2 π R² (1 - cos(r / R))`: never more than the whole Earth.
+    """Area of discs on the sphere, `2 π R² (1 - cos(r / R))`: at most the area of the Earth.
 
     Args:
         radius_km: `[...]` along the ground, not negative; NaN stays NaN.
     """
     angle = np.minimum(np.asarray(radius_km, dtype=np.float64) / _RADIUS_KM, np.pi)
-    # As a sine of the half angle, which keeps its digits for small discs.
+    # As a sine of the half angle, which avoids cancellation for small discs.
     return np.asarray(4.0 * np.pi * _RADIUS_KM**2 * np.sin(angle / 2.0) ** 2)
 
 
 def area_needed_km2(areas_km2: ArrayLike, holds: ArrayLike) -> FloatColumn:
-    """Area to be searched, region after region, until the truth is in one.
+    """Area to search, region after region, until one contains the ground truth.
 
-    Areas are added up as they come; where regions overlap, that is an upper bound.
+    Areas are summed; if regions overlap, the sum is an upper bound.
 
     Args:
-        areas_km2: `[N, R]` of each region, best first, NaN padded at the end.
-        holds: `[N, R]` whether the region holds the truth.
+        areas_km2: `[N, R]` area of each region, best first, NaN padded at the end.
+        holds: `[N, R]` whether the region contains the ground truth.
 
     Returns:
-        `[N]`; infinite where no region holds it, or there is none.
+        `[N]`; infinite if no region contains it.
 
     Raises:
         ValueError: An area is negative or infinite, shapes differ, or a region follows a gap.
@@ -224,25 +224,26 @@ def area_needed_km2(areas_km2: ArrayLike, holds: ArrayLike) -> FloatColumn:
     areas = check_numbers(areas_km2, "areas_km2", dims=2, gaps=True, least=0.0)
     inside = check_flags(holds, "holds", dims=2)
     if inside.shape != areas.shape:
-        raise ValueError(f"holds: shape {inside.shape} beside areas of {areas.shape}")
+        raise ValueError(f"holds: shape {inside.shape} for areas of {areas.shape}")
     none = np.isnan(areas)
     if (none[:, :-1] & ~none[:, 1:]).any() or (inside & none).any():
-        raise ValueError("areas_km2: NaN may only pad the end of a row, and holds nothing")
+        raise ValueError("areas_km2: NaN may only pad the end of a row, with `holds` false")
     searched = np.cumsum(np.nan_to_num(areas), axis=1)
     return np.asarray(np.where(inside, searched, np.inf).min(axis=1, initial=np.inf))
 
 
 def recall_versus_area(needed_km2: ArrayLike, budgets_km2: ArrayLike) -> FloatColumn:
-    """Share of all photos whose place is found within each budget of area searched.
+    """Share of all photos whose position is found within each budget of searched area.
 
     Source: Recall vs Area, Bianco, Eigen and Gormish, WACV 2025 (arXiv 2407.13862).
 
     Args:
-        needed_km2: `[N]` (`area_needed_km2`, or the disc out to the truth); infinite for never.
+        needed_km2: `[N]` (`area_needed_km2`, or the disc out to the ground truth); infinite for
+            never.
         budgets_km2: `[M]`.
 
     Returns:
-        `[M]` in [0, 1]; NaN where there are no rows.
+        `[M]` in [0, 1]; NaN if there are no rows.
 
     Raises:
         ValueError: NaN or a negative area: a photo that is never found needs infinite area.

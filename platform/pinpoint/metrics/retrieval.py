@@ -1,7 +1,7 @@
-"""How good a shortlist is: what it found, and the best answer that could be chosen from it.
+"""Retrieval metrics: recall@K, and oracle@K, the best answer among K candidates.
 
-Letters: N rows (photos), K candidates of a photo, best first. Shorter lists are padded: with NaN
-where there are distances, with false where there are flags.
+Letters: N rows (photos), K candidates of a photo, best first. Shorter lists are padded: distances
+with NaN, flags with false.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinpoint.metrics.rows import FloatColumn, check_flags, check_numbers, mean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """Mean recall over the photos that have something to find."""
+    """Mean recall over the photos with relevant images."""
 
     share: float
     rows: int
@@ -32,14 +32,14 @@ def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> FloatColumn:
 
     Args:
         relevant: `[N, K]`, whether each candidate is relevant; each gallery image at most once.
-        totals: `[N]`, how many relevant images the whole gallery holds.
-        k: How deep to look, 1 to K. With more relevant images than that, 1 is out of reach.
+        totals: `[N]`, number of relevant images in the whole gallery.
+        k: Depth, 1 to K. With more than k relevant images, the recall is below 1.
 
     Returns:
-        `[N]` in [0, 1]; NaN where the gallery holds nothing relevant.
+        `[N]` in [0, 1]; NaN if the gallery has no relevant image.
 
     Raises:
-        ValueError: k is out of range, or more was found than there is.
+        ValueError: k is out of range, or more relevant candidates than relevant images.
     """
     is_relevant = check_flags(relevant, "relevant", dims=2)
     num_relevant = check_numbers(totals, "totals", rows=len(is_relevant), least=0.0)
@@ -55,7 +55,7 @@ def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> FloatColumn:
 
 
 def recall_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Recall:
-    """Mean of `recalls_at` over the photos that have something to find.
+    """Mean of `recalls_at` over the photos with relevant images.
 
     Raises:
         ValueError: As `recalls_at`.
@@ -66,21 +66,21 @@ def recall_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Recall:
 
 
 def oracle_km(candidates_km: ArrayLike, k: int) -> FloatColumn:
-    """Distance of the best of the first K candidates: what a perfect chooser would answer.
+    """Distance of the best of the first K candidates: the answer of a perfect reranker.
 
     Args:
-        candidates_km: `[N, K]` from each candidate to the truth, NaN padded.
-        k: How deep to look, 1 to K.
+        candidates_km: `[N, K]` from each candidate to the ground truth, NaN padded.
+        k: Depth, 1 to K.
 
     Returns:
-        `[N]`; NaN where there is no candidate. For `geolocation.accuracies` and the rest.
+        `[N]`; NaN without candidates. An input for `geolocation.accuracies` and others.
 
     Raises:
         ValueError: k is out of range, or a distance is negative or infinite.
     """
     candidates = check_numbers(candidates_km, "candidates_km", dims=2, gaps=True, least=0.0)
     _check_depth(k, candidates.shape[1])
-    # fmin passes NaN over, and gives NaN without a warning where there is nothing else.
+    # fmin ignores NaN, and returns NaN without a warning if all values are NaN.
     return np.asarray(np.fmin.reduce(candidates[:, :k], axis=1))
 
 
@@ -90,18 +90,18 @@ def hit_rates(
     convention: Convention,
     thresholds_km: Sequence[float] = THRESHOLDS_KM,
 ) -> FloatColumn:
-    """Candidate oracle@K: share of photos with at least one of K candidates near enough.
+    """Candidate oracle@K: share of photos with at least one of K candidates within a threshold.
 
-    A photo without candidates counts as missed. At depth 1 it is the accuracy of retrieval alone.
+    A photo without candidates counts as a miss. Depth 1 gives the accuracy of retrieval alone.
 
     Args:
         candidates_km: `[N, K]`, NaN padded.
-        depths: How deep to look, each 1 to K.
-        convention: Says whether a distance equal to the threshold is near enough.
+        depths: Depths, each 1 to K.
+        convention: Defines whether a distance equal to the threshold is within it.
         thresholds_km: The thresholds.
 
     Returns:
-        `[len(depths), len(thresholds_km)]` in [0, 1]; NaN where there are no rows.
+        `[len(depths), len(thresholds_km)]` in [0, 1]; NaN if there are no rows.
 
     Raises:
         ValueError: As `oracle_km`.
@@ -111,6 +111,6 @@ def hit_rates(
 
 
 def _check_depth(k: int, width: int) -> None:
-    # A list cut short must not pass for a poor one.
+    # A truncated list must not look like a poor one.
     if not 1 <= k <= width:
-        raise ValueError(f"cannot look {k} deep into lists of {width} candidates")
+        raise ValueError(f"depth {k} is too large or below 1 for lists of {width} candidates")
