@@ -11,15 +11,14 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pinpoint.geo.points import EARTH_RADIUS_M
+from pinpoint.metrics.intervals import Codes
 from pinpoint.metrics.rows import FloatColumn, check_flags, check_numbers, mean, median
 
 BINS: Final = 15
 _RADIUS_KM: Final = EARTH_RADIUS_M / 1000.0
-
-Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

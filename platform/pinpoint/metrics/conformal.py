@@ -39,19 +39,19 @@ def conformal_level(scores: ArrayLike, share: float) -> float:
     return float(sorted_scores[rank - 1]) if rank <= len(sorted_scores) else float("inf")
 
 
-def sample_one_per_author(authors: Sequence[str | None], seed: int) -> NDArray[np.intp]:
+def sample_one_per_author(creators: Sequence[str | None], seed: int) -> NDArray[np.intp]:
     """One random row per creator: photos of one creator are not exchangeable.
 
     Args:
-        authors: `[N]` creators; a photo without a creator is a group by itself.
+        creators: `[N]`; a photo without a creator is a group by itself.
         seed: Seed of the draw.
 
     Returns:
         Row numbers, ascending.
     """
-    shuffled = np.random.default_rng(seed).permutation(len(authors)).tolist()
-    row_of_author: dict[str | int, int] = {}
+    shuffled = np.random.default_rng(seed).permutation(len(creators)).tolist()
+    row_of_creator: dict[str | int, int] = {}
     for row in shuffled:
-        author = authors[row]
-        row_of_author.setdefault(row if author is None else author, row)
-    return np.array(sorted(row_of_author.values()), dtype=np.intp)
+        creator = creators[row]
+        row_of_creator.setdefault(row if creator is None else creator, row)
+    return np.array(sorted(row_of_creator.values()), dtype=np.intp)

@@ -47,19 +47,19 @@ class PairedComparison:
     """Two-sided, in (0, 1]: share of random swaps of the runs with a gap at least this large."""
 
 
-def cluster_codes(authors: Sequence[str | None]) -> Codes:
+def cluster_codes(creators: Sequence[str | None]) -> Codes:
     """Codes of creators, from 0; each photo without a creator is a separate cluster.
 
     Returns:
         `[N]`, in order of first appearance.
     """
     codes: dict[str, int] = {}
-    author_codes, next_code = [], 0
-    for author in authors:
-        code = next_code if author is None else codes.setdefault(author, next_code)
-        author_codes.append(code)
+    creator_codes, next_code = [], 0
+    for creator in creators:
+        code = next_code if creator is None else codes.setdefault(creator, next_code)
+        creator_codes.append(code)
         next_code = max(next_code, code + 1)
-    return np.array(author_codes, dtype=np.int64)
+    return np.array(creator_codes, dtype=np.int64)
 
 
 def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:

@@ -46,7 +46,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
     """
     path = folder / calibration_file(calibration.ranker)
     plain = _to_dict(calibration)
-    _check_invariants(calibration, str(path))
+    _require_valid(calibration, str(path))
     text = json.dumps(
         {"format": _FORMAT, "digest": _dict_digest(plain), "calibration": plain},
         indent=1,
@@ -125,22 +125,22 @@ def _read_calibration(path: Path) -> Calibration:
         first = error.errors(include_url=False)[0]
         field_path = ".".join(str(part) for part in first["loc"])
         raise BadBundle(f"{path} is not a calibration: {field_path}: {first['msg']}") from error
-    _check_invariants(calibration, str(path))
+    _require_valid(calibration, str(path))
     return calibration
 
 
-def _check_invariants(calibration: Calibration, where: str) -> None:
+def _require_valid(calibration: Calibration, where: str) -> None:
     """Check the invariants of a fitted calibration.
 
     Raises:
         BadBundle: One is violated; the message names it.
     """
-    for invariant, holds in _invariants(calibration):
+    for invariant, holds in _check_results(calibration):
         if not holds:
             raise BadBundle(f"{where}: {invariant}")
 
 
-def _invariants(calibration: Calibration) -> Iterator[tuple[str, bool]]:
+def _check_results(calibration: Calibration) -> Iterator[tuple[str, bool]]:
     yield "it has no stratum `all`", "all" in calibration.strata
     yield (
         "kernels need radii above 0 km",

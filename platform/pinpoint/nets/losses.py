@@ -55,8 +55,8 @@ class CellProxies(nn.Module):
 
 
 def sigmoid_contrastive(
-    left: torch.Tensor,
-    right: torch.Tensor,
+    left_vectors: torch.Tensor,
+    right_vectors: torch.Tensor,
     scale: torch.Tensor | float,
     bias: torch.Tensor | float,
     targets: torch.Tensor,
@@ -66,13 +66,13 @@ def sigmoid_contrastive(
     """Sigmoid loss over all pairs: an independent binary classification of each pair.
 
     `softplus(-z)` for a positive and `weight * softplus(z)` for a negative with the logit
-    `z = scale * <left, right> + bias`, summed and divided by the number of positives. Source:
+    `z = scale * <left_b, right_c> + bias`, summed and divided by the number of positives. Source:
     SigLIP (Zhai et al., arXiv 2303.15343), which has one positive per row and divides by the number
     of rows. The loss is symmetric: swap the sides and transpose targets and weights.
 
     Args:
-        left: Unit vectors `[B, D]`.
-        right: Unit vectors `[C, D]`.
+        left_vectors: Unit vectors `[B, D]`.
+        right_vectors: Unit vectors `[C, D]`.
         scale: Above 0.
         bias: Added to every logit.
         targets: Positive pairs, `[B, C]` bool.
@@ -88,15 +88,15 @@ def sigmoid_contrastive(
     Raises:
         ValueError: Shapes do not fit, or targets are not boolean.
     """
-    pairs = (len(left), len(right))
+    pairs = (len(left_vectors), len(right_vectors))
     if targets.dtype != torch.bool or tuple(targets.shape) != pairs:
         raise ValueError(
             f"targets must be {list(pairs)} bool, not {list(targets.shape)} {targets.dtype}"
         )
     if weights is not None and tuple(weights.shape) != pairs:
         raise ValueError(f"weights must be {list(pairs)}, not {list(weights.shape)}")
-    with torch.autocast(device_type=left.device.type, enabled=False):
-        logits = scale * (left.to(torch.float32) @ right.to(torch.float32).T) + bias
+    with torch.autocast(device_type=left_vectors.device.type, enabled=False):
+        logits = scale * (left_vectors.to(torch.float32) @ right_vectors.to(torch.float32).T) + bias
         negative_loss = -F.logsigmoid(-logits)
         if weights is not None:
             negative_loss = weights.detach().to(torch.float32) * negative_loss
@@ -104,7 +104,7 @@ def sigmoid_contrastive(
         count = torch.as_tensor(
             targets.sum() if positives is None else positives,
             dtype=torch.float32,
-            device=left.device,
+            device=left_vectors.device,
         )
         # No branch on the count: it would synchronize the CPU with the GPU.
         inverse_count = torch.where(

@@ -70,7 +70,7 @@ class Planet:
 
 
 def make_planet(
-    folder: Path, *, preset: str, seed: int, on_progress: Progress = lambda done, total: None
+    folder: Path, *, preset: str, seed: int, on_progress: Progress = lambda finished, total: None
 ) -> Planet:
     """Write a planet into `folder`, or resume an unfinished one; a complete one is unchanged.
 
