@@ -67,7 +67,7 @@ class Running:
 @contextmanager
 def serve() -> Iterator[Running]:
     logs.configure(LogSettings())
-    gazetteer.warm()  # as an API does that builds its own parts, before the first question
+    gazetteer.load_cities()  # as an API does that builds its own parts, before the first question
     parts = SimpleNamespace()
     peer = Peer(create(parts))
     server = uvicorn.Server(

@@ -11,7 +11,7 @@ from shapely.geometry import Point, shape
 
 from pinpoint.api.schemas_belief import AreaOut, outlines
 from pinpoint.geo import areas, kernels
-from pinpoint.geo.gazetteer import cities, likeliest, nearest
+from pinpoint.geo.gazetteer import cities, most_probable_places, nearest_cities
 from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
 from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import Area
@@ -25,9 +25,9 @@ def area_of(places, radius_km, level):
         np.array([radius_km] * count + [ANYWHERE_KM]),
         np.array([0.9 / count] * count + [0.1]),
     )
-    positions, weights = kernels.nodes(mixture, 1_024)
+    positions, weights = kernels.quadrature_nodes(mixture, 1_024)
     dense = kernels.log_density(mixture, positions)
-    boxes = areas.boxes_above(mixture, kernels.log_level(dense, weights, level))
+    boxes = areas.hdr_boxes(mixture, kernels.hdr_log_density(dense, weights, level))
     return Area(
         share=0.9, level=level, area_km2=areas.area_km2(boxes), boxes=tuple(map(tuple, boxes))
     )
@@ -87,13 +87,13 @@ def test_names_are_those_of_the_nearest_city_in_a_loop():
     table = cities()
     own = [table[i] for i in rng.integers(0, len(table), 5)]
     points = lat_lon([city.point for city in own]) + rng.normal(0, 0.02, (5, 2))
-    found = nearest(points)
+    found = nearest_cities(points)
     for point, city in zip(points.tolist(), found, strict=True):
         some = [table[i] for i in rng.integers(0, len(table), 400)]
         slow = min([*some, *own, city], key=lambda one: _chord(point, one.point))
         assert _chord(point, slow.point) == _chord(point, city.point)
     paris, lyon, rome = (48.8566, 2.3522), (45.758, 4.835), (41.894, 12.483)
-    said = likeliest(np.array([paris, lyon, rome]), np.array([0.25, 0.2, 0.35]))
+    said = most_probable_places(np.array([paris, lyon, rome]), np.array([0.25, 0.2, 0.35]))
     assert said["country"] == ("FR", pytest.approx(0.45))
     assert said["city"] == ("Rome, Latium, IT", pytest.approx(0.35))
     assert said["region"][0] == "Latium, IT"

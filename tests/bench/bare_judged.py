@@ -18,9 +18,9 @@ from torch.nn import functional
 from bench.bare import Bare, BareAnswer, apart, fair, pairs
 from pinpoint.bootstrap import LazyEncoder
 from pinpoint.geo import areas, kernels, posteriors
-from pinpoint.geo.gazetteer import likeliest
+from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.geo.points import bearing_deg, destination
-from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
+from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.nets.rerank_numbers import Asked as Tensors
 from pinpoint.nets.rerankers import load_reranker
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Asked, Calibration
@@ -203,16 +203,16 @@ def believe(
         surroundings=float(mass @ whole),
         density=float(mass @ around),
     )
-    _, fit = posteriors.chosen(of, calibration.strata, calibration.density_cuts)
+    _, fit = posteriors.select_fit(of, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
-    positions, weights = kernels.nodes(belief, NODES)
-    worth = kernels.expected_scores(positions, weights, refined, SCORE_SCALE_KM)
+    positions, weights = kernels.quadrature_nodes(belief, NODES)
+    worth = kernels.expected_scores(positions, weights, refined, GEOSCORE_SCALE_KM)
     answer = refined[np.argmax(worth)]
     kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
-    kernels.holding_km(belief, answer, np.array(list(fit.radius_levels.values())))
+    kernels.radius_for_mass_km(belief, answer, np.array(list(fit.radius_levels.values())))
     dense = kernels.log_density(belief, positions)
     for level in fit.region_levels.values():
-        areas.area_km2(areas.boxes_above(belief, kernels.log_level(dense, weights, level)))
+        areas.area_km2(areas.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level)))
     mass, _ = posteriors.masses(of, fit)
-    likeliest(refined, mass)
+    most_probable_places(refined, mass)
     return float(answer[0]), float(answer[1])

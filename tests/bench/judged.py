@@ -18,7 +18,7 @@ from bench.rerank import RECIPE
 from bench.stack import Say
 from pinpoint import __version__
 from pinpoint.evaluation.fitting import ELSEWHERE_KM, KERNELS_KM
-from pinpoint.geo.posteriors import EVERYTHING, SIGNALS
+from pinpoint.geo.posteriors import ALL_QUERIES, FEATURE_NAMES
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.nets.bundles import SHIPPED, Bundle, copy_bundle, read_bundle
 from pinpoint.nets.calibrations import write_calibration
@@ -88,7 +88,7 @@ def _calibration(of: Bundle) -> Calibration:
         temperature=1.0,
         crowding=0.0,
         kernel_shares=(1 / len(KERNELS_KM),) * len(KERNELS_KM),
-        elsewhere=(-1.4, *(0.0,) * (len(SIGNALS) - 1)),
+        elsewhere=(-1.4, *(0.0,) * (len(FEATURE_NAMES) - 1)),
         elsewhere_shares=(1 / len(ELSEWHERE_KM),) * len(ELSEWHERE_KM),
         region_levels=as_said,
         radius_levels=as_said,
@@ -104,7 +104,7 @@ def _calibration(of: Bundle) -> Calibration:
         kernels_km=KERNELS_KM,
         elsewhere_km=ELSEWHERE_KM,
         density_cuts={},
-        strata={EVERYTHING: fit},
+        strata={ALL_QUERIES: fit},
         abstention=Abstention(
             signal="elsewhere",
             above=1.0,

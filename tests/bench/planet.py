@@ -19,13 +19,13 @@ from pinpoint.media.files import read_bytes
 from pinpoint.records import Limits
 from pinpoint.search.pipeline import encoded, locate_encoded
 from pinpoint.search.stopwatch import Stopwatch
-from pinpoint.world.habits import Shot, shots
-from pinpoint.world.labels import label
-from pinpoint.world.photographs import jpeg
-from pinpoint.world.pictures import pictures
+from pinpoint.world.habits import Shot, generate_shots
+from pinpoint.world.labels import exif_label
+from pinpoint.world.photographs import encode_photograph
+from pinpoint.world.pictures import render_pictures
 from pinpoint.world.planets import make_planet
 from pinpoint.world.presets import PRESETS
-from pinpoint.world.regions import sites
+from pinpoint.world.regions import choose_sites
 
 SEED, PAINTED, LOOK_S = 7, 4_096, 0.01
 TARGET_IMAGES_PER_S, TARGET_OVERHEAD = 1_000, 1.1
@@ -39,7 +39,7 @@ def painting(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
     painted_s, files_s, peaks = [], [], []
     for number in range(repetitions):
         begun = time.perf_counter()
-        painted = pictures(SEED, planned, preset)
+        painted = render_pictures(SEED, planned, preset)
         painted_s.append(time.perf_counter() - begun)
         seconds, peak = _drawn(folder / str(number))
         files_s.append(seconds)
@@ -47,7 +47,7 @@ def painting(folder: Path, repetitions: int, say: Say) -> dict[str, object]:
         say(f"planet: {number + 1} of {repetitions} repetitions")
     begun = time.perf_counter()
     for shot, pixels in zip(planned, painted, strict=True):
-        jpeg(pixels, label(SEED, shot))
+        encode_photograph(pixels, exif_label(SEED, shot))
     files = len(_planned("demo"))
     return {
         "side_px": preset.side_px,
@@ -64,8 +64,8 @@ def _planned(name: str) -> list[Shot]:
     preset = PRESETS[name]
     return [
         shot
-        for site in sites(SEED, preset)
-        for shot in shots(SEED, site, preset.towns[site.role], preset.habits)
+        for site in choose_sites(SEED, preset)
+        for shot in generate_shots(SEED, site, preset.towns[site.role], preset.habits)
         if not shot.panorama
     ]
 

@@ -62,7 +62,7 @@ def test_regions_hold_as_often_as_they_say(asked, share):
     for _, truth, belief in asked:
         area = next(each for each in belief.areas if each.share == share)
         disc = next(each for each in belief.regions if each.mass == share)
-        held.append(areas.holds(np.array(area.boxes), truth[None])[0])
+        held.append(areas.contains_positions(np.array(area.boxes), truth[None])[0])
         reached.append(1_000 * off_km(belief, truth) <= disc.radius_m)
     slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
     assert np.mean(held) == pytest.approx(share, abs=slack)
@@ -93,7 +93,7 @@ def test_strata_are_what_is_known_when_asked(fitted):
         ("street", 1e9, ("street, dense", "street", "all")),
     ):
         known = replace(one, kind=kind, density=density)
-        assert posteriors.strata(known, fitted.density_cuts) == wanted
+        assert posteriors.group_names(known, fitted.density_cuts) == wanted
         assert posterior.believe(known, fitted).stratum == next(
             name for name in wanted if name in fitted.strata
         )
@@ -104,7 +104,7 @@ def likelihood_in_a_loop(theta, questions):
     heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
     narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[11:]))
     for one, truth, _ in questions:
-        elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.signals(one))))
+        elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(one))))
         raised = []
         for point, logit in zip(one.points, one.logits, strict=True):
             around = haversine_m(np.array(one.points), np.array(point)) / 25_000
@@ -201,13 +201,16 @@ def test_the_artefact_is_read_back_and_nothing_else_is(fitted, tmp_path):
         with pytest.raises(BadBundle, match=match):
             read_calibrations(tmp_path)
 
-    refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest is another")
-    refused(text[:-40], "no calibration")
+    refused(text.replace('"temperature": ', '"temperature": 1', 1), "digest differs")
+    refused(text[:-40], "not a calibration")
     refused(text.replace('"format": 2', '"format": 1'), "format 1")
     (tmp_path / "calibration-top1.json").write_text(text)
-    refused(text, "not what its name says")
+    refused(text, "but its name says another")
     for changed, words in (
-        ({"abstention": replace(fitted.abstention, unsupported=(0.0,) * 4)}, "of the doubt"),
+        (
+            {"abstention": replace(fitted.abstention, unsupported=(0.0,) * 4)},
+            "coverage model",
+        ),
         (
             {"strata": {"all": replace(fitted.strata["all"], elsewhere=(0.0,) * 4)}},
             "no coefficient",

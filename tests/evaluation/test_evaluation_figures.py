@@ -13,7 +13,7 @@ from pinpoint.evaluation.figures_promises import RECALL_AREA, RELIABILITY, RISK,
 from pinpoint.evaluation.maps import Placed, draw_answers
 from pinpoint.evaluation.measures import CONFIDENT_KM, Measured
 from pinpoint.evaluation.rows import EXCLUDED, SERVED
-from pinpoint.geo.areas import holds
+from pinpoint.geo.areas import contains_positions
 from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.intervals import cluster_codes
 from pinpoint.records import Point
@@ -51,7 +51,7 @@ def measured(questions, fitted):
         area_holds={
             share: np.array(
                 [
-                    float(holds(np.array(a[share].boxes), t[None])[0])
+                    float(contains_positions(np.array(a[share].boxes), t[None])[0])
                     for a, t in zip(of, truth, strict=True)
                 ]
             )

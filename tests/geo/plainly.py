@@ -54,17 +54,17 @@ def holding_km(of, point, share):
 
 def boxes_above(of, log_level):
     """Every bound of every box, by every kernel that the level leaves."""
-    level, peak = np.exp(log_level), kernels.peaks(of)
+    level, peak = np.exp(log_level), kernels.peak_densities(of)
     order = np.argsort(peak)
-    loud = order[np.cumsum(peak[order]) > areas._FAINT * level]
+    loud = order[np.cumsum(peak[order]) > areas._NEGLIGIBLE_SHARE * level]
     centres, k, peak = unit_xyz(of.centres[loud]), kappa(of.radii_km[loud]), peak[loud]
 
     def density(chords):
         with np.errstate(under="ignore"):
             return np.exp(chords**2 * k / -2.0) @ peak
 
-    waiting, kept, seen = areas._roots(), [], 0
-    for cut in range(areas._MOST_CUTS):
+    waiting, kept, seen = areas._make_root_boxes(), [], 0
+    for cut in range(areas._MAX_SUBDIVISIONS):
         seen += len(waiting)
         south, west, north, east = waiting.T
         middle = unit_xyz(np.stack([(south + north) / 2, (west + east) / 2], axis=1))
@@ -72,10 +72,10 @@ def boxes_above(of, log_level):
         reach = np.max([np.linalg.norm(middle - each, axis=1) for each in corners], axis=0)[:, None]
         away = np.linalg.norm(middle[:, None] - centres, axis=2)
         least, most = density(np.minimum(away + reach, 2)), density(np.maximum(away - reach, 0))
-        unsure = (least < level) & (most >= level) & (most > areas._EVEN * least)
-        unsure &= not (cut == areas._MOST_CUTS - 1 or seen > areas._MOST_BOXES)
+        unsure = (least < level) & (most >= level) & (most > areas._UNIFORM_RATIO * least)
+        unsure &= not (cut == areas._MAX_SUBDIVISIONS - 1 or seen > areas._MAX_BOXES)
         kept.append(waiting[(density(away) >= level) & ~unsure])
-        waiting = areas._cut(waiting[unsure])
+        waiting = areas._subdivide_boxes(waiting[unsure])
     return np.concatenate(kept)
 
 

@@ -11,7 +11,7 @@ import pytest
 from geo import plainly
 from pinpoint.geo import areas, kernels
 from pinpoint.geo.distance import geodesic_m
-from pinpoint.geo.gazetteer import nearest, nearest_places, positions
+from pinpoint.geo.gazetteer import nearest_cities, nearest_places, positions
 from pinpoint.geo.kernels import ANYWHERE_KM, Mixture
 from pinpoint.geo.points import destination
 from pinpoint.records import Point
@@ -40,12 +40,12 @@ def posterior(seed, candidates=48):
 @pytest.mark.parametrize("seed", range(2))
 def test_densities_and_areas_are_those_of_all_pairs(seed):
     of, _ = posterior(seed)
-    ground, weights = kernels.nodes(of, 1_024)
+    ground, weights = kernels.quadrature_nodes(of, 1_024)
     dense = kernels.log_density(of, ground)
     assert dense == pytest.approx(plainly.log_density(of, ground), abs=1e-6)
     for share in (0.5, 0.9):
-        level = kernels.log_level(dense, weights, share)
-        assert np.array_equal(areas.boxes_above(of, level), plainly.boxes_above(of, level))
+        level = kernels.hdr_log_density(dense, weights, share)
+        assert np.array_equal(areas.hdr_boxes(of, level), plainly.boxes_above(of, level))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -56,7 +56,7 @@ def test_discs_are_those_of_every_kernel_by_itself(seed):
     assert kernels.masses_within(of, at[None], radii_km) == pytest.approx(slow, abs=1e-6)
     shares = np.array([0.5, 0.91])
     slow = [plainly.holding_km(of, at, share) for share in shares]
-    assert kernels.holding_km(of, at, shares) == pytest.approx(slow, rel=2e-4)
+    assert kernels.radius_for_mass_km(of, at, shares) == pytest.approx(slow, rel=2e-4)
 
 
 def test_cities_are_those_of_a_look_at_each():
@@ -65,7 +65,7 @@ def test_cities_are_those_of_a_look_at_each():
     sea = np.array([(-50.0, -120.0), (89.0, 0.0), (0.0, 180.0), (0.0, -180.0)])
     points = np.concatenate([towns, sea])
     expected = [plainly.nearest(point) for point in points]
-    assert nearest(points) == expected
+    assert nearest_cities(points) == expected
     named = nearest_places([Point(*point) for point in points.tolist()])
     assert [(one.name, one.country) for one in named] == [(c.name, c.country) for c in expected]
     for one, city, point in zip(named, expected, points.tolist(), strict=True):

@@ -90,11 +90,11 @@ def test_tiny_and_endless_kernels_are_exact():
 @pytest.mark.parametrize("name", PLACES)
 def test_regions_hold_their_share_and_are_the_densest(name, share):
     of = mixture(PLACES[name])
-    positions, weights = kernels.nodes(of, 2_048)
+    positions, weights = kernels.quadrature_nodes(of, 2_048)
     dense = kernels.log_density(of, positions)
-    boxes = areas.boxes_above(of, kernels.log_level(dense, weights, share))
+    boxes = areas.hdr_boxes(of, kernels.hdr_log_density(dense, weights, share))
     ground = drawn(of)
-    inside = areas.holds(boxes, ground)
+    inside = areas.contains_positions(boxes, ground)
     assert inside.mean() == pytest.approx(share, abs=0.015)
     south, west, north, east = boxes.T
     assert np.abs([west, east]).max() <= 180
@@ -105,14 +105,16 @@ def test_regions_hold_their_share_and_are_the_densest(name, share):
     rng = np.random.default_rng(1)
     even = np.degrees(np.arcsin(rng.uniform(-1, 1, DRAWS)))
     anywhere = np.stack([even, rng.uniform(-180, 180, DRAWS)], axis=1)
-    assert areas.holds(boxes, anywhere).mean() == pytest.approx(size / EARTH_AREA_KM2, abs=0.01)
+    assert areas.contains_positions(boxes, anywhere).mean() == pytest.approx(
+        size / EARTH_AREA_KM2, abs=0.01
+    )
     dense = kernels.log_density(of, ground)
     assert np.quantile(dense[inside], 0.02) > np.quantile(dense[~inside], 0.98) - 0.1
 
 
 def test_everything_is_the_whole_earth():
     of = mixture(PLACES["two towns"])
-    everything = areas.boxes_above(of, -np.inf)
+    everything = areas.hdr_boxes(of, -np.inf)
     assert areas.area_km2(everything) == pytest.approx(EARTH_AREA_KM2)
 
 
@@ -121,14 +123,15 @@ def test_radius_depth_and_level_agree(name):
     of = mixture(PLACES[name])
     at = np.array(PLACES[name][0])
     for share in (0.3, 0.9):
-        (radius_km,) = kernels.holding_km(of, at, np.array([share]))
+        (radius_km,) = kernels.radius_for_mass_km(of, at, np.array([share]))
         assert kernels.masses_within(of, at[None], radius_km)[0] == pytest.approx(share, abs=1e-4)
-    positions, weights = kernels.nodes(of, 2_048)
+    positions, weights = kernels.quadrature_nodes(of, 2_048)
     assert weights.sum() == pytest.approx(1)
     sample = drawn(of, 2_000)
     dense = kernels.log_density(of, positions)
     depths = [
-        kernels.depth(dense, weights, here) for here in kernels.log_density(of, sample).tolist()
+        kernels.hdr_level_of(dense, weights, here)
+        for here in kernels.log_density(of, sample).tolist()
     ]
     # The mass of what is denser is even over draws, as any distribution function of itself is.
     assert np.quantile(depths, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.04)
@@ -139,7 +142,7 @@ def test_the_best_point_is_that_of_a_grid_search():
     grid = np.stack(np.meshgrid(np.arange(47, 49, 0.1), np.arange(1, 4, 0.1)), -1).reshape(-1, 2)
     ground = drawn(of, 2_000)
     slow = np.exp(-pairwise_m(grid, ground) / 1_492_700).mean(axis=1)
-    positions, weights = kernels.nodes(of, 512)
+    positions, weights = kernels.quadrature_nodes(of, 512)
     fast = kernels.expected_scores(positions, weights, grid, 1_492.7)
     assert fast == pytest.approx(slow, abs=0.01)
     assert haversine_m(grid[np.argmax(fast)], grid[np.argmax(slow)]) < 12_000
@@ -154,4 +157,4 @@ def test_what_is_no_mixture_is_refused():
         with pytest.raises(ValueError, match=r"radi|weights"):
             Mixture(here, np.array(radii), np.array(weights))
     with pytest.raises(ValueError, match="share"):
-        kernels.holding_km(mixture(PLACES["two towns"]), here[0], np.zeros(1))
+        kernels.radius_for_mass_km(mixture(PLACES["two towns"]), here[0], np.zeros(1))

@@ -39,14 +39,14 @@ def test_lat_lon_keeps_order_and_shape():
 
 @given(st.floats(-1e5, 1e5))
 def test_a_wrapped_longitude_is_in_range_and_the_same_meridian(lon):
-    wrapped = points.normalise_lon(lon)
+    wrapped = points.normalize_lon(lon)
     assert -180 <= wrapped < 180
     assert math.isclose(math.cos(math.radians(wrapped - lon)), 1, abs_tol=1e-12)
 
 
 def test_the_antimeridian_has_one_name():
     below = math.nextafter(-180, -math.inf)
-    wrapped = points.normalise_lon(np.array([180.0, -180.0, 540.0, 181.0, -181.0, below, 0.0]))
+    wrapped = points.normalize_lon(np.array([180.0, -180.0, 540.0, 181.0, -181.0, below, 0.0]))
     assert wrapped.tolist() == [-180, -180, -180, -179, 179, -180, 0]
 
 

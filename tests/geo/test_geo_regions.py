@@ -28,21 +28,21 @@ def holding_radius_by_loop(distances, weights, share):
 @given(weighted, st.floats(0.01, 1))
 def test_the_radius_is_the_smallest_that_holds_the_share(case, share):
     distances, weights = case
-    found = regions.holding_radius_m(distances, weights, share)
+    found = regions.radius_for_mass_m(distances, weights, share)
     assert found == holding_radius_by_loop(distances.tolist(), weights.tolist(), share)
 
 
 @given(weighted, st.floats(1e-3, 1e3))
 def test_radii_grow_with_the_share_and_know_no_scale(case, scale):
     distances, weights = case
-    radii = [regions.holding_radius_m(distances, weights, s) for s in (0.1, 0.5, 0.9, 1.0)]
+    radii = [regions.radius_for_mass_m(distances, weights, s) for s in (0.1, 0.5, 0.9, 1.0)]
     assert radii == sorted(radii)
     assert radii[-1] == distances.max()
-    assert regions.holding_radius_m(distances, weights * scale, 0.5) == radii[1]
+    assert regions.radius_for_mass_m(distances, weights * scale, 0.5) == radii[1]
 
 
 def test_weights_of_nothing_do_not_count():
-    assert regions.holding_radius_m(np.array([5.0, 9.0]), np.array([1.0, 0.0]), 1.0) == 5.0
+    assert regions.radius_for_mass_m(np.array([5.0, 9.0]), np.array([1.0, 0.0]), 1.0) == 5.0
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_weights_of_nothing_do_not_count():
 )
 def test_unusable_weights_and_shares_are_refused(weights, share):
     with pytest.raises(ValueError, match=r"weights|share"):
-        regions.holding_radius_m(np.array([1.0, 2.0]), np.array(weights), share)
+        regions.radius_for_mass_m(np.array([1.0, 2.0]), np.array(weights), share)
 
 
 def cloud(seed, count=30, at=(0.0, 179.999), spread_m=3_000.0):
@@ -76,26 +76,28 @@ def test_the_densest_place_is_the_loops(seed, at):
         sum(w for q, w in zip(places, weights, strict=True) if haversine_m(p, q) <= 1_000.0)
         for p in places
     ]
-    assert regions.densest(places, weights, 1_000.0) == int(np.argmax(held))
+    assert regions.mode_index(places, weights, 1_000.0) == int(np.argmax(held))
 
 
 def test_of_equally_dense_places_the_first_wins():
     places = np.array([[0.0, 0], [10, 10], [20, 20]])
-    assert regions.densest(places, np.array([0.1, 0.1, 0.1]), 1_000.0) == 0
+    assert regions.mode_index(places, np.array([0.1, 0.1, 0.1]), 1_000.0) == 0
 
 
 def test_the_centre_knows_no_seam_and_no_pole():
-    east_west = regions.centre(np.array([[10.0, 179.0], [10.0, -179.0]]), np.ones(2))
+    east_west = regions.spherical_mean(np.array([[10.0, 179.0], [10.0, -179.0]]), np.ones(2))
     assert abs(east_west[1]) == pytest.approx(180)
-    round_the_pole = regions.centre(np.array([[89.0, 0], [89.0, 120], [89.0, 240]]), np.ones(3))
+    round_the_pole = regions.spherical_mean(
+        np.array([[89.0, 0], [89.0, 120], [89.0, 240]]), np.ones(3)
+    )
     assert round_the_pole[0] == pytest.approx(90)
     with pytest.raises(ValueError, match="undefined"):
-        regions.centre(np.array([[0.0, 0], [0.0, 180]]), np.ones(2))
+        regions.spherical_mean(np.array([[0.0, 0], [0.0, 180]]), np.ones(2))
 
 
 def test_the_centre_leans_to_the_heavier():
     places = np.array([[0.0, 0], [0.0, 1]])
-    near = regions.centre(places, np.array([3.0, 1.0]))
+    near = regions.spherical_mean(places, np.array([3.0, 1.0]))
     assert near == pytest.approx([0, 0.25], abs=1e-4)
 
 

@@ -36,7 +36,7 @@ def test_selective_risk_is_that_of_the_loop(pairs):
     curve = risk_curve([c for c, _ in pairs], [loss for _, loss in pairs])
     assert curve.rows == len(pairs)
     least = [math.nan if math.isinf(p[0]) else p[0] for p in points]
-    assert np.array_equal(curve.least, least, equal_nan=True)
+    assert np.array_equal(curve.thresholds, least, equal_nan=True)
     assert curve.coverage == pytest.approx([p[1] for p in points])
     assert curve.risk == pytest.approx([p[2] for p in points])
     assert curve.aurc == pytest.approx(area, nan_ok=True)
@@ -61,7 +61,7 @@ def test_silence_comes_last_and_cannot_improve_the_area():
     spoken = risk_curve([0.9, 0.5, 0.1], [0, 0, 1])
     silent = risk_curve([0.9, 0.5, math.nan], [0, 0, 1])
     assert silent.aurc == spoken.aurc
-    assert math.isnan(silent.least[-1])
+    assert math.isnan(silent.thresholds[-1])
     assert risk_curve([math.nan, math.nan], [1, 1]).aurc == 1.0
 
 
@@ -101,7 +101,7 @@ def test_one_group_alone_has_no_auroc(answerable):
 
 def test_no_rows_have_no_curve():
     curve = risk_curve([], [])
-    assert (curve.rows, len(curve.risk), len(curve.coverage), len(curve.least)) == (0, 0, 0, 0)
+    assert (curve.rows, len(curve.risk), len(curve.coverage), len(curve.thresholds)) == (0, 0, 0, 0)
     assert math.isnan(curve.aurc)
 
 
@@ -110,5 +110,5 @@ def test_bad_columns_are_refused():
         risk_curve([0.5, math.nan], [0.0, math.nan])
     with pytest.raises(ValueError, match="confidence: row 0 is inf"):
         abstention_auroc([math.inf], [1])
-    with pytest.raises(ValueError, match="answerable: 1 rows beside 2"):
+    with pytest.raises(ValueError, match="answerable: 1 rows, expected 2"):
         abstention_auroc([0.1, 0.2], [1])

@@ -169,7 +169,7 @@ def test_one_row_has_a_plain_error_only():
 def test_bad_columns_are_refused():
     with pytest.raises(ValueError, match=r"confidence: row 1 is 1\.5"):
         reliability([0.5, 1.5], [1, 1])
-    with pytest.raises(ValueError, match="right: 1 rows beside 2"):
+    with pytest.raises(ValueError, match="right: 1 rows, expected 2"):
         reliability([0.5, 0.5], [1])
     with pytest.raises(ValueError, match="clusters: shape"):
         reliability([0.5, 0.5], [1, 1], [0])

@@ -147,6 +147,6 @@ def test_distances_that_are_none_are_refused(bad):
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="more than 0 km"):
         within([1.0], 0.0, CONVENTIONS["g3"])
-    with pytest.raises(ValueError, match="2 labels beside 1 answers"):
+    with pytest.raises(ValueError, match="2 labels but 1 answers"):
         area_accuracy(["a", "b"], ["a"])
     assert within(np.array([1.0]), 1.0, CONVENTIONS["geoclip"]).all()

@@ -179,7 +179,7 @@ def test_a_share_of_a_gap_that_may_be_none_has_no_ends():
     assert math.isnan(found.low)
     assert math.isnan(found.high)
     assert math.isnan(ratio([1.0], [0.0], [0], seed=0, resamples=50).value)
-    with pytest.raises(ValueError, match="below: 1 rows beside 2"):
+    with pytest.raises(ValueError, match="below: 1 rows, expected 2"):
         ratio([1.0, 2.0], [1.0], [0, 1], seed=0)
 
 
@@ -231,7 +231,7 @@ def test_bad_arguments_are_refused():
         bootstrap([1.0, math.nan], [0, 1], seed=0)
     with pytest.raises(ValueError, match="clusters: shape"):
         bootstrap([1.0, 2.0], [0], seed=0)
-    with pytest.raises(ValueError, match="b: 1 rows beside 2"):
+    with pytest.raises(ValueError, match="b: 1 rows, expected 2"):
         compare([1.0, 2.0], [1.0], [0, 1], seed=0)
     with pytest.raises(ValueError, match="neither 'mean' nor 'median'"):
         bootstrap([1.0], [0], seed=0, statistic="mode")

@@ -53,7 +53,7 @@ def test_stated_regions_that_hold_nine_of_ten_read_so():
 def test_a_region_without_an_answer_is_refused():
     with pytest.raises(ValueError, match="row 1 states a region of 3 km without an answer"):
         region_coverage([1.0, math.nan], [1.0, 3.0])
-    with pytest.raises(ValueError, match="radii_km: 1 rows beside 2"):
+    with pytest.raises(ValueError, match="radii_km: 1 rows, expected 2"):
         region_coverage([1.0, 2.0], [1.0])
 
 

@@ -106,9 +106,9 @@ def test_a_photo_without_candidates_is_missed():
 
 @pytest.mark.parametrize("k", [0, -1, WIDTH + 1])
 def test_looking_deeper_than_the_lists_go_is_refused(k):
-    with pytest.raises(ValueError, match=f"into lists of {WIDTH} candidates"):
+    with pytest.raises(ValueError, match=f"for lists of {WIDTH} candidates"):
         oracle_km(np.zeros((2, WIDTH)), k)
-    with pytest.raises(ValueError, match=f"into lists of {WIDTH} candidates"):
+    with pytest.raises(ValueError, match=f"for lists of {WIDTH} candidates"):
         recalls_at(np.zeros((2, WIDTH)), [1, 1], k)
 
 
@@ -119,5 +119,5 @@ def test_bad_columns_are_refused_by_row():
         oracle_km([[0.0, -1.0]], 1)
     with pytest.raises(ValueError, match="relevant: wanted true or false"):
         recalls_at([[0.5, 1.0]], [2], 1)
-    with pytest.raises(ValueError, match="totals: 1 rows beside 2"):
+    with pytest.raises(ValueError, match="totals: 1 rows, expected 2"):
         recalls_at([[True], [True]], [1], 1)

@@ -148,11 +148,11 @@ def test_changed_weights_are_refused(bundle):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"dims": {"image": 64}}, "the tower gives 64 dimensions"),
+        ({"dims": {"image": 64}}, "a tower width of 64"),
         ({"tower__name": "test_vit"}, "do not fit"),
-        ({"tower__name": "no_such_tower"}, "timm knows no"),
+        ({"tower__name": "no_such_tower"}, "timm has no"),
         ({"tower__arguments": {"checkpoint_path": "x"}}, "not allowed: checkpoint_path"),
-        ({"tower__arguments": {"global_pool": ""}}, "no single vector per picture"),
+        ({"tower__arguments": {"global_pool": ""}}, "does not give one vector per image"),
     ],
 )
 def test_a_tower_that_does_not_fit_is_refused_in_words(bundle, tmp_path, changes, words):

@@ -128,7 +128,7 @@ def test_a_vector_that_is_none_raises(value):
         device=torch.device("cpu"),
         batch=2 + 1,
     )
-    with pytest.raises(BadBundle, match="picture 2 of the batch") as caught:
+    with pytest.raises(BadBundle, match="image 2 of the batch") as caught:
         broken.encode(pictures(4))
     assert caught.value.reason == "vector_not_finite"
     assert np.isfinite(broken.encode(pictures(2))).all()
@@ -141,7 +141,7 @@ def test_the_device_is_chosen_or_refused_in_words():
     for name in ("quantum", "mps", "meta", "cuda:x"):
         with pytest.raises(Misconfigured, match="none of auto, cpu"):
             choose_device(name)
-    with pytest.raises(Misconfigured, match="is not there"):
+    with pytest.raises(Misconfigured, match="does not exist"):
         choose_device("cuda:97")
 
 

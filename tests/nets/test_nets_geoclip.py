@@ -177,9 +177,9 @@ def test_half_precision_around_it_changes_nothing(ours):
     [
         ([[48.0, 2.0, 1.0]], r"\[B, 2\]"),
         ([48.0, 2.0], r"\[B, 2\]"),
-        ([[48.0, 2.0], [100.0, 2.0]], "row 1 is no place"),
-        ([[48.0, -180.5]], "row 0 is no place"),
-        ([[math.nan, 2.0]], "row 0 is no place"),
+        ([[48.0, 2.0], [100.0, 2.0]], "row 1 is not a position"),
+        ([[48.0, -180.5]], "row 0 is not a position"),
+        ([[math.nan, 2.0]], "row 0 is not a position"),
     ],
 )
 def test_what_is_no_place_is_refused(given, words):

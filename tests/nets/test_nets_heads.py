@@ -165,7 +165,7 @@ def test_features_or_kinds_that_do_not_fit_are_refused_in_words(heads, features)
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"kinds": ("photo", "photo")}, "twice"),
+        ({"kinds": ("photo", "photo")}, "contain a duplicate"),
         ({"kinds": ("street",)}, "default kind 'photo' is none of street"),
         ({"kinds": ()}, "at least 1"),
         ({"kinds": ("photo", "a.b")}, "pattern"),

@@ -239,7 +239,7 @@ def test_extra_negatives_are_those_of_the_loop_and_of_the_seed(gallery):
     within = rng.integers([len(rows[cell]) for cell in chosen])
     assert found.tolist() == [rows[c][n] for c, n in zip(chosen, within, strict=True)]
     assert place_negatives(OccupiedCells.of(gallery), 0, rng).shape == (0,)
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         place_negatives(OccupiedCells.of(gallery[:0]), 1, rng)
 
 

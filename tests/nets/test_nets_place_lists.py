@@ -93,14 +93,14 @@ def test_a_bundle_without_them_says_what_to_do(write):
     with pytest.raises(Conflict, match="pinpoint bundles import geoclip") as caught:
         encoder(write("none")).listed_places()
     assert caught.value.reason == "no_places"
-    assert "bundle none is in use and has no list of places" in caught.value.message
+    assert "bundle none is in use and has no list of coordinates" in caught.value.message
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lat,lon\n1,2\n91,0\n", r"row 1 is no place: lat, lon \[91.0, 0.0\]"),
-        ("lat,lon\n1,2\nnan,0\n", "row 1 is no place"),
+        ("lat,lon\n1,2\n91,0\n", r"row 1 is not a position: lat, lon \[91.0, 0.0\]"),
+        ("lat,lon\n1,2\nnan,0\n", "row 1 is not a position"),
         ("lat,lon\n1,2\n", r"2 rows of two numbers, not 'lat,lon' and \[1, 2\]"),
         ("lat,lon\n1,2,3\n4,5,6\n", r"not 'lat,lon' and \[2, 3\]"),
         ("lon,lat\n1,2\n3,4\n", "not 'lon,lat'"),
@@ -129,7 +129,7 @@ def test_a_list_that_is_none_is_refused(listing, tmp_path, text, words):
         ({"temperature": None}, "needs a location tower and a temperature"),
         ({"location": None}, "needs a location tower and a temperature"),
         ({"places": np.empty((0, 2))}, r"must be \[N, 2\]"),
-        ({"places": np.array([[0.0, 181.0]])}, "row 0 is no place"),
+        ({"places": np.array([[0.0, 181.0]])}, "row 0 is not a position"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_not_written(write, said, words):

@@ -88,9 +88,9 @@ def test_every_number_is_finite_also_where_nothing_is_there(net):
     assert (found.scores[~asked().present] == -math.inf).all()
     bare = mapped(asked(), lambda name, t: t & False if name.endswith("present") else t)
     for said in (found, judge(net, bare)):
-        assert all(torch.isfinite(t).all() for t in (said.null, said.offset_km, said.heard))
+        assert all(torch.isfinite(t).all() for t in (said.null, said.offset_km, said.attention))
     assert (found.offset_km.norm(dim=-1) < SPEC.reach_km).all()
-    for said in (found.offset_km[0], found.heard[0]):
+    for said in (found.offset_km[0], found.attention[0]):
         assert (said == 0).all(), "nothing to go to"
     assert (found.offset_km[1:].norm(dim=-1) > 0.01).any()
 
@@ -101,9 +101,9 @@ def test_the_order_of_evidence_and_of_candidates_does_not_matter(net):
     turn, deal = torch.randperm(E), torch.randperm(K)
     turned = judge(net, mapped(given, lambda n, t: t[:, :, turn] if n in OF_PHOTO else t))
     close(turned.scores, plain.scores)
-    close(turned.heard, plain.heard[:, :, turn])
+    close(turned.attention, plain.attention[:, :, turn])
     dealt = judge(net, mapped(given, lambda n, t: t if n in OF_QUESTION else t[:, deal]))
-    for name in ("scores", "offset_km", "heard"):
+    for name in ("scores", "offset_km", "attention"):
         close(getattr(dealt, name), getattr(plain, name)[:, deal])
     close(dealt.null, plain.null)
 

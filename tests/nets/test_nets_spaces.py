@@ -197,7 +197,7 @@ def test_parts_that_do_not_fit_together_leave_nothing(made, tower, tmp_path):
     wrong = KindHeads(HeadsSpec(features=WIDTH + 1, hidden=8, dim=DIM))
     for base, image, words in (
         (tower, wrong, "the heads take features of 97"),
-        (read_bundle(made), heads, "no bare tower"),
+        (read_bundle(made), heads, "without heads"),
     ):
         with pytest.raises(BadBundle, match=words):
             write(tmp_path / "bad", base, image, location)

@@ -95,11 +95,11 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "pretrained", "arguments", "words"),
     [
-        ("timm:no_such_tower", "tag", {}, "timm knows no 'no_such_tower'"),
+        ("timm:no_such_tower", "tag", {}, "timm has no 'no_such_tower'"),
         ("timm:test_resnet", "no_such_tag", {}, "timm has no weights 'no_such_tag'"),
         ("timm:test_resnet", None, {}, "neither a weights file nor a pretrained tag"),
         ("timm:test_resnet", "tag", {"pretrained_cfg": "x"}, "not allowed: pretrained_cfg"),
-        ("open_clip:No-Such", "openai", {}, "open_clip knows no 'No-Such'"),
+        ("open_clip:No-Such", "openai", {}, "open_clip has no 'No-Such'"),
         ("open_clip:ViT-B-32", "no_such_tag", {}, "it has openai, laion400m_e31"),
         ("open_clip:ViT-B-32", "openai", {}, "quick_gelu=True"),
     ],

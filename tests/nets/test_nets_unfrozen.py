@@ -41,7 +41,7 @@ def test_blocks_are_counted_from_the_end(name, last, before):
 
 def test_more_blocks_than_there_are_are_refused():
     spec = TowerSpec.parse("timm:test_resnet")
-    with pytest.raises(BadRequest, match="has 5 blocks that can be trained apart, not 6"):
+    with pytest.raises(BadRequest, match="has 5 blocks that can be trained separately, not 6"):
         unfreeze(fresh_tower(spec, seed=0), spec, 6)
 
 

@@ -124,7 +124,7 @@ def run(monkeypatch, capsys, *arguments):
 def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, capsys, tmp_path):
     status, refused = ask(api, over="places")
     assert (status, refused["reason"]) == (409, "no_places")
-    assert "bundle descriptor is in use and has no list of places" in refused["detail"]
+    assert "bundle descriptor is in use and has no list of coordinates" in refused["detail"]
     assert "pinpoint bundles import geoclip" in refused["detail"]
 
     # Nobody but this question tells the API that another bundle is in use now.

@@ -198,7 +198,7 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
     path = tmp_path / "a.toml"
     for old, new, words in (
         ('name = "a"', 'name = "descriptor"', "built in"),
-        ("heads = 2", "heads = 3", "cannot be shared by 3 heads"),
+        ("heads = 2", "heads = 3", "is not divisible by 3 heads"),
         ("candidates = 24", "candidates = 1", r"gallery\.candidates"),
         ('kind = "photo"', 'kind = "foto"', "no source kind foto"),
     ):

@@ -13,8 +13,8 @@ from pinpoint.geo.gazetteer import cities, positions
 from pinpoint.geo.points import destination, unit_xyz
 from pinpoint.world import fields
 from pinpoint.world.cities import folder_name, nearest_city
-from pinpoint.world.fields import COLUMNS, WIDTH, factors
-from pinpoint.world.seeds import draws, rng, share
+from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
+from pinpoint.world.seeds import draw_noise, rng, share
 
 SEED = 5
 
@@ -26,13 +26,13 @@ def spots():
 
 
 def plain(spots, country="FR", seed=SEED):
-    return factors(seed, spots, [country] * len(spots))
+    return latent_factors(seed, spots, [country] * len(spots))
 
 
 def test_a_field_is_the_sum_of_its_waves(spots):
     for scale in ("climate", "region", "town", "corner"):
-        waves, phases = fields._waves(SEED, scale)
-        fast = fields._field(SEED, scale, unit_xyz(spots[:5]))
+        waves, phases = fields._draw_waves(SEED, scale)
+        fast = fields._evaluate_field(SEED, scale, unit_xyz(spots[:5]))
         for number, xyz in enumerate(unit_xyz(spots[:5])):
             for own in range(len(phases)):
                 slow = 0.0
@@ -86,8 +86,8 @@ def test_there_is_no_seam_at_the_antimeridian_or_the_poles():
 
 
 def test_noise_is_drawn_by_name():
-    flat, bell = draws(SEED, ["a", "b", "c"], 5, 7)
-    again, bells = draws(SEED, ["c", "a"], 5, 7)
+    flat, bell = draw_noise(SEED, ["a", "b", "c"], 5, 7)
+    again, bells = draw_noise(SEED, ["c", "a"], 5, 7)
     assert (flat[[2, 0]] == again).all()
     assert (bell[[2, 0]] == bells).all()
     assert (flat >= 0).all()

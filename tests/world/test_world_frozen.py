@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinpoint.world.habits import shots
-from pinpoint.world.pictures import pictures
+from pinpoint.world.habits import generate_shots
+from pinpoint.world.pictures import render_pictures
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
-from pinpoint.world.regions import sites
+from pinpoint.world.regions import choose_sites
 
 DIGESTS = {
     "tiny": "811755a2f2b43c14",
@@ -58,8 +58,8 @@ def taken():
     preset = PRESETS["tiny"]
     planned = [
         shot
-        for site in sites(7, preset)
-        for shot in shots(7, site, preset.towns[site.role], preset.habits)
+        for site in choose_sites(7, preset)
+        for shot in generate_shots(7, site, preset.towns[site.role], preset.habits)
     ]
     return [shot for shot in planned[::40] if not shot.panorama]
 
@@ -77,5 +77,5 @@ def test_shots_stand_where_they_stood():
 
 def test_pictures_show_what_they_showed():
     """Means of channels: another processor may round a pixel on an edge the other way."""
-    found = pictures(7, taken(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
+    found = render_pictures(7, taken(), PRESETS["tiny"]).astype(float).mean(axis=(1, 2))
     assert found == pytest.approx(np.array(MEANS), abs=0.3)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import multivariate_normal, norm
 
 from pinpoint.geo.points import lat_lon
-from pinpoint.world.fields import COLUMNS, WIDTH, factors
+from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
 from pinpoint.world.pictures import shown
 from pinpoint.world.presets import GENERATOR, PRESETS, preset_digest
 from trials.planet import eye
@@ -66,7 +66,7 @@ def test_an_eye_reads_what_changes_a_picture_and_nothing_else():
     preset = PRESETS["tiny"]
     shots = planned(7, preset, ("test",))
     seen = eye.read(7, preset, shots).seen
-    own = factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
+    own = latent_factors(7, lat_lon([s.point for s in shots]), [s.site.city.country for s in shots])
     before = shown(7, shots, preset, own)
     hidden = before.subject_shape[:, 2] >= 3.0
     assert 0.1 < hidden.mean() < 0.3

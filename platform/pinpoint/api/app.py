@@ -96,7 +96,7 @@ def _warm(services: bootstrap.Services) -> None:
         services.encoder.warm()
         _ = services.encoder.reranker
         # Every list and answer names the place that is nearest to an image.
-        gazetteer.warm()
+        gazetteer.load_cities()
         # What is loaded now stays. Libraries and 145,000 cities are half a million objects: each
         # full collection walked them, and held all questions up for 0.17 s (measured).
         gc.collect()

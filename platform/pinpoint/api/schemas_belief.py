@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from pydantic import BaseModel, Field
 
-from pinpoint.geo.areas import borders, holds
+from pinpoint.geo.areas import contains_positions, outline_boxes
 from pinpoint.records import Answer, Area, Belief
 
 _DECIMALS: Final = 7
@@ -123,9 +123,11 @@ def outlines(
     """Boxes joined to polygons: outer rings against the clock, holes with it (RFC 7946, 3.1.6)."""
     # From their borders alone: to unite hundreds of boxes takes longer than to find them.
     ground = np.array(boxes).reshape(-1, 4)
-    lines = shapely.linestrings(borders(ground)[..., ::-1])
+    lines = shapely.linestrings(outline_boxes(ground)[..., ::-1])
     faces = shapely.get_parts(shapely.polygonize(lines))
-    inside = holds(ground, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1])
+    inside = contains_positions(
+        ground, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1]
+    )
     polygons = shapely.orient_polygons(faces[inside], exterior_cw=False)
     return [
         [

@@ -24,7 +24,7 @@ from pinpoint.evaluation.protocols import PROTOCOLS
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, asked_of, read_rows
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
-from pinpoint.metrics.conformal import conformal_level, one_per_author
+from pinpoint.metrics.conformal import conformal_level, sample_one_per_author
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 from pinpoint.records import Asked, Calibration, StratumFit
 from pinpoint.search import posterior
@@ -68,7 +68,7 @@ class Questions:
 
     def count_authors(self) -> int:
         """How many authors there are; a photo without one is its own."""
-        return len(one_per_author(self.authors, SEED))
+        return len(sample_one_per_author(self.authors, SEED))
 
 
 def calibrate(
@@ -112,7 +112,7 @@ def calibrate(
         strata=strata,
         abstention=withholding.fitted(
             everything.asked,
-            [posteriors.chosen(one, strata, cuts)[1] for one in everything.asked],
+            [posteriors.select_fit(one, strata, cuts)[1] for one in everything.asked],
             everything.truth,
             everything.supported,
             withheld,
@@ -176,7 +176,7 @@ def _cuts(known: Questions) -> dict[str, float]:
 def _strata(known: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
     """Every stratum that has authors enough, and `all`; narrow ones are pulled to wide ones."""
     table = fitting.tabled(known.asked, known.truth)
-    names = [posteriors.strata(one, cuts) for one in known.asked]
+    names = [posteriors.group_names(one, cuts) for one in known.asked]
     narrowness = {name: place for own in names for place, name in enumerate(reversed(own))}
     fitted: dict[str, fitting.Fitted] = {}
     strata = {}
@@ -185,7 +185,7 @@ def _strata(known: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit
         some = known.of(rows)
         if fitted and some.count_authors() < LEAST_OWN:
             continue
-        wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.EVERYTHING))
+        wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.ALL_QUERIES))
         fitted[name] = fitting.fit(table.rows(rows), wider)
         strata[name] = _with_levels(fitted[name], some)
     return strata
@@ -205,7 +205,7 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
         rows=len(some.asked),
         authors=some.count_authors(),
     )
-    drawn = some.of(one_per_author(some.authors, SEED))
+    drawn = some.of(sample_one_per_author(some.authors, SEED))
     scores = np.array(
         [scores_of(one, bare, at) for one, at in zip(drawn.asked, drawn.truth, strict=True)]
     )
@@ -237,7 +237,7 @@ def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
         truth: `[2]` degrees.
     """
     belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-    positions, weights = nodes = kernels.nodes(belief, posterior.NODES)
+    positions, weights = nodes = kernels.quadrature_nodes(belief, posterior.NODES)
     here = float(kernels.log_density(belief, truth[None])[0])
     dense = kernels.log_density(belief, positions)
     answer = posterior.best_point(one, belief, nodes, None)
@@ -246,7 +246,7 @@ def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
         float(kernels.masses_within(belief, answer[None], km)[0])
         for km in (away_km, *THRESHOLDS_KM)
     ]
-    return [kernels.depth(dense, weights, here), masses[0], away_km, *masses[1:]]
+    return [kernels.hdr_level_of(dense, weights, here), masses[0], away_km, *masses[1:]]
 
 
 def _data(run: Mapping[str, Any], arm: str, everything: Questions) -> dict[str, str]:

@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.kernels import ANYWHERE_KM, log_kernel
-from pinpoint.geo.posteriors import SIGNALS, crowd, log_odds, signals
+from pinpoint.geo.posteriors import (
+    FEATURE_NAMES,
+    decision_features,
+    log_candidate_density,
+    log_odds,
+)
 from pinpoint.records import Asked
 
 Floats = NDArray[np.float64]
@@ -86,11 +91,11 @@ def tabled(questions: Sequence[Asked], truth: Floats) -> Table:
     away_km = np.full((len(questions), most), np.nan)
     for row, (one, at) in enumerate(zip(questions, truth, strict=True)):
         logits[row, : len(one.logits)] = one.logits
-        crowds[row, : len(one.logits)] = crowd(one)
+        crowds[row, : len(one.logits)] = log_candidate_density(one)
         away_km[row, : len(one.logits)] = haversine_m(np.array(one.points), at) / 1_000.0
     near = np.exp(log_kernel(away_km[..., None], np.array(KERNELS_KM)))
     wide = np.nanmean(np.exp(log_kernel(away_km[..., None], np.array(ELSEWHERE_KM))), axis=1)
-    seen = np.array([signals(one) for one in questions])
+    seen = np.array([decision_features(one) for one in questions])
     return Table(logits, crowds, np.nan_to_num(near), wide, seen)
 
 
@@ -174,7 +179,9 @@ def _parts(*widths: int) -> Iterator[slice]:
         start += width
 
 
-_HEAT, _NARROW, _ELSEWHERE, _WIDE = _parts(2, len(KERNELS_KM), len(SIGNALS), len(ELSEWHERE_KM))
+_HEAT, _NARROW, _ELSEWHERE, _WIDE = _parts(
+    2, len(KERNELS_KM), len(FEATURE_NAMES), len(ELSEWHERE_KM)
+)
 """Of the parameters: log temperature and crowding, kernels, signals, wide kernels."""
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequest
 from pinpoint.evaluation.labels import Question
-from pinpoint.geo.areas import holds
+from pinpoint.geo.areas import contains_positions
 from pinpoint.geo.points import lat_lon
 from pinpoint.records import Answer, Asked, Candidate, Point, Vector
 
@@ -129,7 +129,10 @@ def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
         elsewhere=None if belief is None else belief.elsewhere,
         unsupported=None if belief is None else belief.unsupported,
         area_km2={f"{area.share:g}": area.area_km2 for area in areas},
-        area_holds={f"{area.share:g}": float(holds(np.array(area.boxes), at)[0]) for area in areas},
+        area_holds={
+            f"{area.share:g}": float(contains_positions(np.array(area.boxes), at)[0])
+            for area in areas
+        },
     )
 
 

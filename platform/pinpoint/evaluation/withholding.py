@@ -56,7 +56,7 @@ def fitted(
         right = supported
     coefficients: tuple[float, ...] | None = None
     if int(unsupported.sum()) >= LEAST_UNSUPPORTED:
-        design = np.array([posteriors.signals(one) for one in asked])
+        design = np.array([posteriors.decision_features(one) for one in asked])
         told = right | unsupported
         coefficients = tuple(fitting.logistic(design[told], unsupported[told]).tolist())
     doubts = np.array(
@@ -87,6 +87,6 @@ def _right(asked: Sequence[Asked], fits: Sequence[StratumFit], truth: NDArray[np
     answers = []
     for one, fit in zip(asked, fits, strict=True):
         belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-        nodes = kernels.nodes(belief, posterior.NODES)
+        nodes = kernels.quadrature_nodes(belief, posterior.NODES)
         answers.append(posterior.best_point(one, belief, nodes, None))
     return np.asarray(haversine_m(np.array(answers), truth) <= _RIGHT_M)

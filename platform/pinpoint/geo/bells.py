@@ -1,8 +1,7 @@
-"""Kernels as functions of the chord, summed fast: what densities and areas are made of.
+"""Fast sums of von Mises–Fisher (vMF) kernels, written as functions of the squared chord.
 
-Several kernels stand around one place, so chords are taken once for each; and arguments of `exp`
-end where nothing is left, for numbers too small to be held cost ten times as much as others.
-Letters: N positions, C places, M kernels.
+Chords are computed once per center and shared by its kernels. Arguments of `exp` are clamped,
+because subnormal results are ten times slower. Letters: N positions, C centers, M kernels.
 """
 
 from __future__ import annotations
@@ -18,54 +17,65 @@ from pinpoint.geo.points import LatLon, unit_xyz
 
 Floats = NDArray[np.float64]
 
-_LEAST: Final = -700.0
-"""Logarithm of about the smallest number that processors are quick with."""
+_MIN_LOG: Final = -700.0
+"""Logarithm of about the smallest normal float64."""
 
-_SILENT: Final = -80.0
-"""Logarithm of the share of its peak from which on a kernel adds nothing that counts."""
+_NEGLIGIBLE_LOG_SHARE: Final = -80.0
+"""Log of the share of its peak below which a kernel is negligible."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bells:
-    """`Σ peak · exp(fall · chord²)` over M kernels around C places."""
+class KernelSum:
+    """`Σ amplitude · exp(exponent_factor · chord²)` over M kernels around C centers."""
 
     xyz: Floats
-    """`[C, 3]`, unit vectors of the places."""
-    seat: NDArray[np.intp]
-    """`[M]`, the place of each kernel."""
-    fall: Floats
+    """`[C, 3]`, unit vectors of the centers."""
+    center_index: NDArray[np.intp]
+    """`[M]`, index of each kernel's center."""
+    exponent_factor: Floats
     """`[M]`, negative."""
-    peak: Floats
-    """`[M]`, density per km² at the centre."""
+    amplitude: Floats
+    """`[M]`, density per km² at the center."""
 
     @classmethod
-    def of(cls, centres: LatLon, k: Floats, peak: Floats) -> Bells:
-        """The kernels whose peak is not 0.
+    def of(cls, centres: LatLon, k: Floats, amplitude: Floats) -> KernelSum:
+        """The kernels whose amplitude is not 0.
 
         Args:
             centres: `[M, 2]`.
             k: `[M]` concentrations κ.
             peak: `[M]`.
         """
-        own = np.flatnonzero(peak)
-        # Places as one number each: to sort rows takes several times as long.
-        named = centres[own] @ (1.0, 1j)
-        _, first, seat = np.unique(named, return_index=True, return_inverse=True)
-        return cls(unit_xyz(centres[own][first]), seat, k[own] / -2.0, peak[own])
+        nonzero = np.flatnonzero(amplitude)
+        # One complex number per center: sorting rows takes several times as long.
+        complex_positions = centres[nonzero] @ (1.0, 1j)
+        _, first_index, center_index = np.unique(
+            complex_positions, return_index=True, return_inverse=True
+        )
+        return cls(
+            unit_xyz(centres[nonzero][first_index]),
+            center_index,
+            k[nonzero] / -2.0,
+            amplitude[nonzero],
+        )
 
-    def heard(self, squared_chords: Floats) -> Bells:
-        """The kernels that are not silent at these squared chords `[C]` from the places."""
-        own = np.flatnonzero(self.fall * squared_chords[self.seat] > _SILENT)
-        places, seat = np.unique(self.seat[own], return_inverse=True)
-        return Bells(self.xyz[places], seat, self.fall[own], self.peak[own])
+    def select_active(self, squared_chords: Floats) -> KernelSum:
+        """The kernels that are not negligible at squared chords `[C]` from the centers."""
+        active = np.flatnonzero(
+            self.exponent_factor * squared_chords[self.center_index] > _NEGLIGIBLE_LOG_SHARE
+        )
+        center_ids, center_index = np.unique(self.center_index[active], return_inverse=True)
+        return KernelSum(
+            self.xyz[center_ids], center_index, self.exponent_factor[active], self.amplitude[active]
+        )
 
     def squared_chords(self, xyz: Floats) -> Floats:
-        """From the places to unit vectors `[N, 3]`: `[C, N]`."""
+        """Squared chords from the centers to unit vectors `[N, 3]`: `[C, N]`."""
         return squared_chords(self.xyz, xyz)
 
     def density(self, squared_chords: Floats) -> Floats:
         """Density per km² `[N]` from squared chords `[C, N]`."""
-        told = squared_chords[self.seat]
-        told *= self.fall[:, None]
-        np.maximum(told, _LEAST, out=told)
-        return np.asarray(self.peak @ np.exp(told, out=told))
+        exponents = squared_chords[self.center_index]
+        exponents *= self.exponent_factor[:, None]
+        np.maximum(exponents, _MIN_LOG, out=exponents)
+        return np.asarray(self.amplitude @ np.exp(exponents, out=exponents))

@@ -22,7 +22,7 @@ RESOLUTIONS: Final = (5, 7, 9)
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cells of one place."""
+    """The cells of one position."""
 
     r5: int
     r7: int
@@ -30,17 +30,17 @@ class Cells:
 
 
 def cells_of(point: Point) -> Cells:
-    """The cells of resolution 5, 7 and 9 that hold a place.
+    """The cells of resolution 5, 7 and 9 that contain a position.
 
-    The coarse ones are found from the position itself, not as parents of the fine one: H3 cells do
-    not nest exactly, and a count over r5 must mean "positions in this hexagon".
+    Coarse cells are computed from the position, not as parents of the fine cell: H3 cells do not
+    nest exactly, and a count over r5 must mean "positions in this hexagon".
     """
     r5, r7, r9 = (int(h3.latlng_to_cell(point.lat, point.lon, r)) for r in RESOLUTIONS)
     return Cells(r5=r5, r7=r7, r9=r9)
 
 
 def cell_ids(positions: LatLon, resolutions: Sequence[int] = RESOLUTIONS) -> NDArray[np.int64]:
-    """Cells of many places.
+    """Cells of many positions.
 
     Args:
         positions: `[N, 2]` degrees.
@@ -66,6 +66,6 @@ def cell_ids(positions: LatLon, resolutions: Sequence[int] = RESOLUTIONS) -> NDA
 
 
 def center(cell: int) -> Point:
-    """The middle of a cell."""
+    """The center of a cell."""
     lat, lon = h3.cell_to_latlng(int(cell))
     return Point(lat=lat, lon=lon)

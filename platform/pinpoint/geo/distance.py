@@ -1,7 +1,7 @@
-"""Distances: great circles for ranking and regions, WGS84 geodesics for what is reported.
+"""Distances: great circles for ranking and regions, WGS84 geodesics for reported figures.
 
-The sphere errs by up to 0.56 % against the ellipsoid: enough for ranking and regions, not for
-a figure that people read. Letters: N and M positions.
+The sphere differs from the ellipsoid by up to 0.56 %: good enough for ranking and regions, not for
+reported figures. Letters: N and M positions.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, bearing_deg, destination
 from pinpoint.records import Point
 
 
-def _from_chords(
+def _arc_from_chords(
     near: NDArray[np.float64], far: NDArray[np.float64], radius_m: float
 ) -> NDArray[np.float64]:
     """Arc from squared chords to a point (`near`) and to its antipode (`far`).
 
-    The textbook haversine loses half its digits near antipodes; this form (Kahan) keeps them
-    everywhere.
+    The textbook haversine loses half of its digits near antipodes; this form (Kahan) does not.
     """
     return 2.0 * radius_m * np.arctan2(np.sqrt(near), np.sqrt(far))
 
@@ -34,12 +33,12 @@ def haversine_m(a: LatLon, b: LatLon, radius_m: float = EARTH_RADIUS_M) -> NDArr
         radius_m: Radius of the sphere.
 
     Returns:
-        `[...]` metres in [0, π R]; symmetric to the bit.
+        `[...]` meters in [0, π R]; exactly symmetric.
     """
     left, right = unit_xyz(np.asarray(a)), unit_xyz(np.asarray(b))
     near = np.square(left - right).sum(axis=-1)
     far = np.square(left + right).sum(axis=-1)
-    return np.asarray(_from_chords(near, far, radius_m))
+    return np.asarray(_arc_from_chords(near, far, radius_m))
 
 
 def pairwise_m(
@@ -53,36 +52,36 @@ def pairwise_m(
         radius_m: Radius of the sphere.
 
     Returns:
-        `[N, M]` metres.
+        `[N, M]` meters.
     """
     left = unit_xyz(np.asarray(a))
     right = left if b is None else unit_xyz(np.asarray(b))
-    return _from_chords(squared_chords(left, right), squared_chords(left, -right), radius_m)
+    return _arc_from_chords(squared_chords(left, right), squared_chords(left, -right), radius_m)
 
 
 def squared_chords(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared chords between all pairs of unit vectors `[N, 3]` and `[M, 3]`: `[N, M]` in [0, 4].
 
-    Twice `1 - cos`, with all its digits for places that are close together.
+    Equals `2 (1 - cos)`, without cancellation for positions that are close together.
     """
-    found = np.zeros((len(a), len(b)))
-    # Axis by axis: no [N, M, 3] array is made.
+    total = np.zeros((len(a), len(b)))
+    # Axis by axis, so no [N, M, 3] array is allocated.
     for left, right in zip(a.T, b.T, strict=True):
-        found += np.square(np.subtract.outer(left, right))
-    return found
+        total += np.square(np.subtract.outer(left, right))
+    return total
 
 
 def great_circle(a: LatLon, b: LatLon, step_m: float = 100_000.0) -> LatLon:
-    """The way along a great circle, for drawing.
+    """Positions along a great circle, for drawing.
 
     Args:
-        a: `[2]` degrees, where it begins.
-        b: `[2]` degrees, where it ends; of antipodes one way of many is taken.
+        a: `[2]` degrees, start.
+        b: `[2]` degrees, end; between antipodes one of many paths is chosen.
         step_m: Longest step.
 
     Returns:
-        `[N, 2]` degrees, both ends included. Longitudes begin as in `a` and run on past ±180
-        where the way crosses that meridian, so they jump only over a pole.
+        `[N, 2]` degrees, both ends included. Longitudes start as in `a` and continue past ±180
+        if the path crosses that meridian, so they jump only at a pole.
     """
     start, end = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     length_m = float(haversine_m(start, end))
@@ -93,9 +92,9 @@ def great_circle(a: LatLon, b: LatLon, step_m: float = 100_000.0) -> LatLon:
 
 
 def geodesic_m(a: Point, b: Point) -> float:
-    """Shortest way between two places on the WGS84 ellipsoid, metres.
+    """Shortest path between two points on the WGS84 ellipsoid, meters.
 
-    Source: Karney 2013, `geographiclib`; right to nanometres, antipodes included. About 50 µs.
+    Source: Karney 2013, `geographiclib`; accurate to nanometers, antipodes included. About 50 µs.
     """
     line = Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.DISTANCE)
     return float(line["s12"])
@@ -109,7 +108,7 @@ def geodesics_m(a: LatLon, b: LatLon) -> NDArray[np.float64]:
         b: `[..., 2]` degrees, broadcast against `a`.
 
     Returns:
-        `[...]` metres; NaN where a coordinate is NaN.
+        `[...]` meters; NaN where a coordinate is NaN.
     """
     left, right = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     pairs = zip(left.reshape(-1, 2).tolist(), right.reshape(-1, 2).tolist(), strict=True)
@@ -119,7 +118,7 @@ def geodesics_m(a: LatLon, b: LatLon) -> NDArray[np.float64]:
 
 
 def geodesic_bearing_deg(a: Point, b: Point) -> float:
-    """Compass direction at `a` of the geodesic to `b`, in [0, 360); 0 for the same place."""
+    """Azimuth at `a` of the geodesic to `b`, in [0, 360) degrees; 0 for equal points."""
     line = Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon, Geodesic.AZIMUTH)
     if (a.lat, a.lon) == (b.lat, b.lon):
         return 0.0

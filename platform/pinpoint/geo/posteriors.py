@@ -1,16 +1,16 @@
-"""The posterior of a question: from a ranker's numbers to a mixture of kernels.
+"""Posterior of a query: from the ranker's logits to a mixture of kernels.
 
-With K candidates of logits l at places p (refined ones, where a reranker refines):
+With K candidates of logits l at positions p (refined positions if the reranker refines):
 
-    elsewhere = sigmoid(b · signals)                       it was taken near none of them
+    elsewhere = sigmoid(b · features)                      probability of "near no candidate"
     w_k       = (1 - elsewhere) softmax(l / T + c log n)_k    n: candidates around this one
     density   = Σ_k w_k Σ_s a_s vMF(p_k, r_s) + elsewhere Σ_s d_s (mean_k vMF(p_k, R_s))
 
-All numbers are fitted for each stratum on held-out questions (`evaluation.calibrating`). A stratum
-is what is known when the question is asked: its kind, and how dense the gallery is around the
-candidates. The wide kernels stand at all candidates alike: they spread the rest as the gallery,
-narrowed to what looks a little like the photo, is spread itself; one is even over the Earth.
-Letters: K candidates, M kernels, P signals.
+All parameters are fitted per stratum on held-out queries (`evaluation.calibrating`). A stratum is
+known when the query arrives: its source kind, and the gallery's density around the candidates. The
+wide kernels have equal weight at all candidates: they spread the remaining mass like the part of
+the gallery that resembles the photo; one of them is uniform over the Earth.
+Letters: K candidates, M kernels, P features.
 """
 
 from __future__ import annotations
@@ -27,47 +27,47 @@ from pinpoint.records import Asked, StratumFit
 
 Floats = NDArray[np.float64]
 
-SIGNALS: Final = ("constant", "similarity", "surroundings", "agreement", "null")
-"""What all log-odds are linear in."""
-EVERYTHING: Final = "all"
-AGREE_M: Final = 25_000.0
-_TAIL: Final = 1e-3
-"""The lightest kernels that together hold this mass are left out."""
-_LEAST_CHANCE: Final = 1e-6
+FEATURE_NAMES: Final = ("constant", "similarity", "surroundings", "agreement", "null")
+"""Features of the log-odds, in order."""
+ALL_QUERIES: Final = "all"
+AGREEMENT_RADIUS_M: Final = 25_000.0
+_TRIMMED_MASS: Final = 1e-3
+"""The lightest kernels with this total mass are dropped."""
+_MIN_PROBABILITY: Final = 1e-6
 
 
-def signals(of: Asked) -> Floats:
-    """`[P]` in the order of `SIGNALS`."""
+def decision_features(of: Asked) -> Floats:
+    """`[P]` in the order of `FEATURE_NAMES`."""
     logits = np.array(of.logits)
     mass = softmax(logits)
     best = np.array(of.points[int(np.argmax(mass))])
-    agreement = float(mass[haversine_m(np.array(of.points), best) <= AGREE_M].sum())
+    agreement = float(mass[haversine_m(np.array(of.points), best) <= AGREEMENT_RADIUS_M].sum())
     odds = 0.0
     if of.null_logit is not None:
         odds = of.null_logit - float(logits.max() + np.log(np.exp(logits - logits.max()).sum()))
     return np.array([1.0, of.similarity, of.surroundings, agreement, odds])
 
 
-def strata(of: Asked, cuts: Mapping[str, float]) -> tuple[str, ...]:
-    """Names of the strata that a question is in, the narrowest first."""
+def group_names(of: Asked, cuts: Mapping[str, float]) -> tuple[str, ...]:
+    """Names of the strata of a query, the narrowest first."""
     if of.kind is None or of.kind not in cuts:
-        return (EVERYTHING,)
+        return (ALL_QUERIES,)
     dense = "dense" if of.density >= cuts[of.kind] else "sparse"
-    return (f"{of.kind}, {dense}", of.kind, EVERYTHING)
+    return (f"{of.kind}, {dense}", of.kind, ALL_QUERIES)
 
 
-def chosen(
+def select_fit(
     of: Asked, fits: Mapping[str, StratumFit], cuts: Mapping[str, float]
 ) -> tuple[str, StratumFit]:
-    """The narrowest stratum that a question is in and that has numbers of its own."""
-    name = next(each for each in strata(of, cuts) if each in fits)
+    """The narrowest stratum of a query that has a fit, and that fit."""
+    name = next(each for each in group_names(of, cuts) if each in fits)
     return name, fits[name]
 
 
 def mixture(
     of: Asked, fit: StratumFit, kernels_km: Sequence[float], elsewhere_km: Sequence[float]
 ) -> Mixture:
-    """The posterior, less the lightest thousandth of it."""
+    """The posterior without its lightest thousandth."""
     points, count = np.array(of.points), len(of.points)
     mass, elsewhere = masses(of, fit)
     narrow = np.outer(mass, fit.kernel_shares)
@@ -77,40 +77,42 @@ def mixture(
     centres = [np.repeat(points, len(kernels_km), axis=0)]
     centres.append(np.repeat(points, len(elsewhere_km), axis=0))
     order = np.argsort(weights, kind="stable")
-    kept = np.sort(order[np.cumsum(weights[order]) > _TAIL])
+    kept = np.sort(order[np.cumsum(weights[order]) > _TRIMMED_MASS])
     return Mixture(
         np.concatenate(centres)[kept], np.array(radii)[kept], weights[kept] / weights[kept].sum()
     )
 
 
 def masses(of: Asked, fit: StratumFit) -> tuple[Floats, float]:
-    """Probability of each candidate, `[K]`, and that none of them is near."""
+    """Probability of each candidate, `[K]`, and of "near no candidate"."""
     elsewhere = probability(fit.elsewhere, of)
-    raised = np.array(of.logits) / fit.temperature + fit.crowding * crowd(of)
+    raised = np.array(of.logits) / fit.temperature + fit.crowding * log_candidate_density(of)
     return (1.0 - elsewhere) * softmax(raised), elsewhere
 
 
-def crowd(of: Asked) -> Floats:
-    """Log of the number of candidates around each, itself included, far ones counting less: `[K]`.
+def log_candidate_density(of: Asked) -> Floats:
+    """Log of the number of candidates around each, itself included, weighted by distance: `[K]`.
 
-    Candidates that agree on a town say more than the sum of their masses.
+    Candidates that agree on a locality are stronger evidence than the sum of their masses.
     """
-    away = pairwise_m(np.array(of.points)) / AGREE_M
+    away = pairwise_m(np.array(of.points)) / AGREEMENT_RADIUS_M
     return np.asarray(np.log(np.exp(np.square(away) / -2.0).sum(axis=1)))
 
 
 def log_odds(probabilities: Floats) -> Floats:
-    """Of probabilities, kept away from 0 and 1."""
-    kept = np.clip(probabilities, _LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
+    """Log-odds of probabilities, clipped away from 0 and 1."""
+    kept = np.clip(probabilities, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
     return np.asarray(np.log(kept / (1.0 - kept)))
 
 
 def probability(coefficients: Sequence[float], of: Asked) -> float:
-    """The logistic function of the signals."""
-    return float(1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, signals(of)), -30.0, 30.0))))
+    """Logistic function of the features."""
+    return float(
+        1.0 / (1.0 + np.exp(-np.clip(np.dot(coefficients, decision_features(of)), -30.0, 30.0)))
+    )
 
 
 def softmax(logits: Floats) -> Floats:
-    """Shares of the exponentials, `[K]`."""
+    """Softmax of logits, `[K]`."""
     raised = np.exp(logits - logits.max())
     return np.asarray(raised / raised.sum())

@@ -1,4 +1,4 @@
-"""Where mass lies on the sphere: discs that hold a share of it, the densest place, the centre.
+"""Weighted positions on the sphere: radius of a mass share, mode, mean.
 
 Letters: N weighted positions. Positions are `[N, 2]` degrees; weights `[N]`, not negative, of
 positive sum; they need not sum to 1.
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.points import LatLon, from_xyz, unit_xyz
 
-_SLACK = 1e-9
-"""Relative slack in comparing sums of weights, so that rounding neither adds a point nor a tie."""
+_RELATIVE_TOLERANCE = 1e-9
+"""Relative tolerance when sums of weights are compared, so rounding adds no point and no tie."""
 
 
-def _checked(weights: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+def _normalize_weights(weights: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Weights as shares of their sum.
 
     Raises:
-        ValueError: Wrong number of weights, a bad one, or nothing to share.
+        ValueError: Wrong number of weights, a negative or infinite weight, or a sum of 0.
     """
     values = np.asarray(weights, dtype=np.float64)
     if values.shape != (count,):
@@ -33,15 +33,15 @@ def _checked(weights: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return values / total
 
 
-def holding_radius_m(
+def radius_for_mass_m(
     distances_m: NDArray[np.float64], weights: NDArray[np.float64], share: float
 ) -> float:
-    """Radius of the smallest disc around a place that holds a share of the mass.
+    """Radius of the smallest disc around a position that contains a share of the mass.
 
-    The weighted quantile of the distances: a distance of the input, never between two.
+    The weighted quantile of the distances: one of the input distances, never interpolated.
 
     Args:
-        distances_m: `[N]` from the place to each position.
+        distances_m: `[N]` from the center to each position.
         weights: `[N]`.
         share: In (0, 1].
 
@@ -51,65 +51,65 @@ def holding_radius_m(
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share}")
     distances = np.asarray(distances_m, dtype=np.float64)
-    shares = _checked(weights, len(distances))
+    shares = _normalize_weights(weights, len(distances))
     order = np.argsort(distances, kind="stable")
-    held = np.cumsum(shares[order])
-    # The last sum may fall short of 1 by rounding.
-    first = min(int(np.searchsorted(held, share - _SLACK)), len(order) - 1)
+    cumulative_share = np.cumsum(shares[order])
+    # The last sum can be below 1 because of rounding.
+    first = min(int(np.searchsorted(cumulative_share, share - _RELATIVE_TOLERANCE)), len(order) - 1)
     return float(distances[order[first]])
 
 
 def disc_radius_m(
     center: LatLon, positions: LatLon, weights: NDArray[np.float64], share: float
 ) -> float:
-    """Great-circle radius around `center` `[2]` that holds a share of the mass.
+    """Great-circle radius around `center` `[2]` that contains a share of the mass.
 
     Raises:
-        ValueError: As `holding_radius_m`.
+        ValueError: As `radius_for_mass_m`.
     """
-    return holding_radius_m(haversine_m(positions, center), weights, share)
+    return radius_for_mass_m(haversine_m(positions, center), weights, share)
 
 
-def densest(positions: LatLon, weights: NDArray[np.float64], radius_m: float) -> int:
-    """Index of the position whose disc of `radius_m` holds most mass; of equal ones the first.
+def mode_index(positions: LatLon, weights: NDArray[np.float64], radius_m: float) -> int:
+    """Index of the position whose disc of `radius_m` contains most mass; ties go to the first.
 
     Raises:
         ValueError: No positions, or the weights are unusable.
     """
-    shares = _checked(weights, len(positions))
-    held = (pairwise_m(positions) <= radius_m) @ shares
-    return int(np.argmax(held >= held.max() - _SLACK))
+    shares = _normalize_weights(weights, len(positions))
+    share_within = (pairwise_m(positions) <= radius_m) @ shares
+    return int(np.argmax(share_within >= share_within.max() - _RELATIVE_TOLERANCE))
 
 
-def centre(positions: LatLon, weights: NDArray[np.float64]) -> LatLon:
+def spherical_mean(positions: LatLon, weights: NDArray[np.float64]) -> LatLon:
     """Weighted mean direction: the mean position, with no seam at ±180° and none at the poles.
 
     Returns:
         `[2]` degrees, longitude in [-180, 180).
 
     Raises:
-        ValueError: The mean is undefined (the positions balance around the globe), or the weights
-            are unusable.
+        ValueError: The mean is undefined (the positions are balanced around the globe), or the
+            weights are unusable.
     """
-    mean = _checked(weights, len(positions)) @ unit_xyz(np.asarray(positions))
+    mean = _normalize_weights(weights, len(positions)) @ unit_xyz(np.asarray(positions))
     if float(np.linalg.norm(mean)) < 1e-9:
-        raise ValueError("the mean of positions that balance around the globe is undefined")
+        raise ValueError("the mean of positions that are balanced around the globe is undefined")
     return from_xyz(mean)
 
 
 def mode(
     positions: LatLon, weights: NDArray[np.float64], *, place_m: float, refine_m: float
 ) -> LatLon:
-    """The place with most mass, refined to the mean of what stands close to its heaviest point.
+    """The densest location, refined to the mean of the positions close to its heaviest one.
 
-    A hard mean over the whole place would pull an exact match towards its neighbours; so the place
-    decides which position wins, and only what is within `refine_m` of that one moves it.
+    A mean over the whole location would pull an exact match towards its neighbors. So the location
+    decides which position wins, and only positions within `refine_m` of it move the result.
 
     Args:
         positions: `[N, 2]`.
         weights: `[N]`.
-        place_m: What counts as one place.
-        refine_m: How near a position must be to the winner to move the answer.
+        place_m: Radius of one location.
+        refine_m: Radius around the winner within which positions are averaged.
 
     Returns:
         `[2]` degrees.
@@ -117,12 +117,12 @@ def mode(
     Raises:
         ValueError: No positions, or the weights are unusable.
     """
-    shares = _checked(weights, len(positions))
-    seat = densest(positions, weights, place_m)
-    inside = haversine_m(positions, positions[seat]) <= place_m
+    shares = _normalize_weights(weights, len(positions))
+    densest = mode_index(positions, weights, place_m)
+    inside = haversine_m(positions, positions[densest]) <= place_m
     winner = int(np.argmax(np.where(inside, shares, -1.0)))
     close = haversine_m(positions, positions[winner]) <= refine_m
     if int(close.sum()) == 1 or float(shares[close].sum()) <= 0:
-        # The record's own digits, not their way through the sphere and back.
+        # The exact input position, without rounding through unit vectors.
         return np.array(positions[winner], dtype=np.float64)
-    return centre(positions[close], shares[close])
+    return spherical_mean(positions[close], shares[close])

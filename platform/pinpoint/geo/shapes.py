@@ -1,6 +1,6 @@
-"""Which positions lie in a circle, a box or a polygon, as both engines of the index take them.
+"""Point-in-shape predicates: circle, box, polygon, with the semantics of both index engines.
 
-Edges belong to circles and boxes; 180 and -180 are one meridian. Polygons are planar in degrees.
+Circles and boxes include their edges; 180 and -180 are one meridian. Polygons are planar.
 Letters: N positions `[N, 2]` degrees.
 """
 

@@ -1,7 +1,7 @@
-"""Split-conformal levels: how much a region must claim so that it holds as often as it says.
+"""Split-conformal levels: the mass a region needs for its stated coverage.
 
-Letters: N rows (photos) of a calibration split, each with a score: the mass that a region must have
-to reach the truth. 0 is the densest place, 1 the last; infinite where no region reaches it.
+Letters: N rows (photos) of a calibration split. The score of a row is the mass that a region needs
+to contain the ground truth: 0 at the mode, up to 1; infinite if no region contains it.
 """
 
 from __future__ import annotations
@@ -13,45 +13,45 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def conformal_level(scores: ArrayLike, share: float) -> float:
-    """The level at which regions hold at least a share of exchangeable new rows.
+    """The level at which regions cover at least a share of exchangeable new rows.
 
     The ⌈(N + 1) share⌉-th smallest score (Vovk, Gammerman and Shafer 2005; Lei et al. 2018): a new
-    row's score is as likely to fall into any of the N + 1 gaps, so coverage lies in
-    `[share, share + 1 / (N + 1)]` where no two scores are equal.
+    score falls into each of the N + 1 gaps with equal probability, so the coverage is in
+    `[share, share + 1 / (N + 1)]` if all scores are distinct.
 
     Args:
-        scores: `[N]`, infinite for a truth that no region reaches.
+        scores: `[N]`, infinite if no region contains the ground truth.
         share: In (0, 1).
 
     Returns:
-        Infinite where so few rows can promise nothing; a region then takes everything.
+        Infinite if N is too small for the share; the region is then the whole Earth.
 
     Raises:
         ValueError: The share is out of range, or a score is NaN.
     """
     if not 0 < share < 1:
-        raise ValueError(f"a share lies in (0, 1), not {share}")
-    given = np.sort(np.asarray(scores, dtype=np.float64))
-    if given.ndim != 1 or np.isnan(given).any():
+        raise ValueError(f"a share must be in (0, 1), not {share}")
+    sorted_scores = np.sort(np.asarray(scores, dtype=np.float64))
+    if sorted_scores.ndim != 1 or np.isnan(sorted_scores).any():
         raise ValueError("scores: wanted [N] numbers; infinite for never, not NaN")
-    # Rounded first: 0.9 · 10 must not become the 10th of 9 by a bit in the last place.
-    rank = int(np.ceil(round((len(given) + 1) * share, 9)))
-    return float(given[rank - 1]) if rank <= len(given) else float("inf")
+    # Rounded first: a rounding error must not turn 0.9 · 10 into rank 10 of 9.
+    rank = int(np.ceil(round((len(sorted_scores) + 1) * share, 9)))
+    return float(sorted_scores[rank - 1]) if rank <= len(sorted_scores) else float("inf")
 
 
-def one_per_author(authors: Sequence[str | None], seed: int) -> NDArray[np.intp]:
-    """One row of each author, drawn at random: photos of one author are not exchangeable.
+def sample_one_per_author(creators: Sequence[str | None], seed: int) -> NDArray[np.intp]:
+    """One random row per creator: photos of one creator are not exchangeable.
 
     Args:
-        authors: `[N]`; a photo without an author counts as its own.
-        seed: Of the draw.
+        creators: `[N]`; a photo without a creator is a group by itself.
+        seed: Seed of the draw.
 
     Returns:
-        Row numbers, rising.
+        Row numbers, ascending.
     """
-    shuffled = np.random.default_rng(seed).permutation(len(authors)).tolist()
-    chosen: dict[str | int, int] = {}
+    shuffled = np.random.default_rng(seed).permutation(len(creators)).tolist()
+    row_of_creator: dict[str | int, int] = {}
     for row in shuffled:
-        author = authors[row]
-        chosen.setdefault(row if author is None else author, row)
-    return np.array(sorted(chosen.values()), dtype=np.intp)
+        creator = creators[row]
+        row_of_creator.setdefault(row if creator is None else creator, row)
+    return np.array(sorted(row_of_creator.values()), dtype=np.intp)

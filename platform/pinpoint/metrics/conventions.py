@@ -1,7 +1,7 @@
-"""How the field's evaluators measure: which distance, `<` or `<=`, GeoScore rounded or not.
+"""Conventions of public evaluators: distance, `<` or `<=`, GeoScore rounded or not.
 
-Figures of two evaluators are comparable only under one convention, so every number is printed
-with the words of its own. Letters: N rows.
+Results are comparable only under the same convention, so every number is printed with its
+convention. Letters: N rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pinpoint.geo.distance import geodesics_m, haversine_m
-from pinpoint.metrics.rows import Flags, Numbers
+from pinpoint.metrics.rows import BoolColumn, FloatColumn
 
 Distance = Literal["haversine-6371", "haversine-6378.137", "geodesic-wgs84"]
 Comparison = Literal["<", "<="]
@@ -23,7 +23,7 @@ Comparison = Literal["<", "<="]
 RADII_M: Final[Mapping[str, float]] = MappingProxyType(
     {"haversine-6371": 6_371_000.0, "haversine-6378.137": 6_378_137.0}
 )
-"""Spheres of the haversine distances: the round mean radius, and the equator of WGS84."""
+"""Radii of the haversine distances: the rounded mean radius, and the equator of WGS84."""
 
 _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -36,16 +36,16 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """One evaluator's way to measure.
+    """The convention of one evaluator.
 
     Raises:
-        ValueError: A distance or comparison that does not exist.
+        ValueError: Unknown distance or comparison.
     """
 
     name: str
     distance: Distance
     comparison: Comparison
-    """Between a distance and its threshold."""
+    """Comparison of a distance with its threshold."""
     rounded: bool
     """Whether the GeoScore of each photo is rounded before the mean."""
 
@@ -56,18 +56,18 @@ class Convention:
             raise ValueError(f"comparison {self.comparison!r} is neither '<' nor '<='")
 
     def words(self) -> str:
-        """What is printed beside a number: `osv5m: haversine, R = 6371 km; d < t; …`."""
+        """Description for reports: `osv5m: haversine, R = 6371 km; d < t; …`."""
         score = "rounded per photo" if self.rounded else "not rounded"
         return (
             f"{self.name}: {_WORDS[self.distance]}; d {self.comparison} threshold; GeoScore {score}"
         )
 
-    def within(self, distances_km: Numbers, threshold_km: float) -> Flags:
-        """Which distances count as right; NaN (no answer) does not.
+    def within(self, distances_km: FloatColumn, threshold_km: float) -> BoolColumn:
+        """Which distances count as correct; NaN (no answer) does not.
 
         Args:
             distances_km: `[...]`.
-            threshold_km: The distance a right answer may be off.
+            threshold_km: Maximum distance of a correct answer.
         """
         distances = np.asarray(distances_km, dtype=np.float64)
         if self.comparison == "<":
@@ -77,9 +77,9 @@ class Convention:
 
 CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
     {
-        each.name: each
-        for each in (
-            # GeoEstimation's factor for radians, 0.01745329252, is short by 3e-12 of itself.
+        convention.name: convention
+        for convention in (
+            # GeoEstimation's factor for radians, 0.01745329252, is too small by a relative 3e-12.
             Convention("geoestimation", "haversine-6371", "<=", False),
             Convention("geoclip", "geodesic-wgs84", "<=", False),
             Convention("g3", "geodesic-wgs84", "<", False),
@@ -89,41 +89,42 @@ CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
         )
     }
 )
-"""The public evaluators, as read in their code: GeoEstimation, GeoCLIP, G3 (GeoRanker measures
-alike), OSV-5M (PLONK alike), PIGEON, Pinpoint. The first three publish no GeoScore."""
+"""Public evaluators, according to their code: GeoEstimation, GeoCLIP, G3 (also GeoRanker), OSV-5M
+(also PLONK), PIGEON, Pinpoint. The first three publish no GeoScore."""
 
 
-def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance) -> Numbers:
-    """How far answers are off.
+def distances_km(truth: ArrayLike, answers: ArrayLike, by: Convention | Distance) -> FloatColumn:
+    """Distances between answers and ground truth.
 
     Args:
-        truth: `[..., 2]` degrees, all known.
-        answers: `[..., 2]` degrees, broadcast against `truth`; a row without an answer is NaN
-            twice. For candidates `[N, K, 2]`, pass the truth as `[N, 1, 2]`.
-        by: A convention, or just its distance.
+        truth: `[..., 2]` degrees, without NaN.
+        answers: `[..., 2]` degrees, broadcast against `truth`; both values are NaN for no
+            answer. For candidates `[N, K, 2]`, pass `truth` as `[N, 1, 2]`.
+        by: A convention, or only its distance.
 
     Returns:
-        `[...]` kilometres; NaN where there is no answer. Geodesics take about 50 µs each.
+        `[...]` kilometers; NaN for no answer. A geodesic takes about 50 µs.
 
     Raises:
-        ValueError: A position out of range or half known, an unknown truth or distance.
+        ValueError: A position out of range or incomplete, NaN in `truth`, unknown distance.
     """
     distance = by.distance if isinstance(by, Convention) else by
     if distance not in _WORDS:
         raise ValueError(f"distance {distance!r} is none of {', '.join(_WORDS)}")
-    left, right = np.broadcast_arrays(
-        _positions(truth, "truth", gaps=False), _positions(answers, "answers", gaps=True)
+    true_positions, answer_positions = np.broadcast_arrays(
+        _check_positions(truth, "truth", gaps=False),
+        _check_positions(answers, "answers", gaps=True),
     )
-    off_m = (
-        geodesics_m(left, right)
+    error_m = (
+        geodesics_m(true_positions, answer_positions)
         if distance == "geodesic-wgs84"
-        else haversine_m(left, right, RADII_M[distance])
+        else haversine_m(true_positions, answer_positions, RADII_M[distance])
     )
-    return off_m / 1000.0
+    return error_m / 1000.0
 
 
-def _positions(values: ArrayLike, name: str, *, gaps: bool) -> Numbers:
-    """Positions in range; with `gaps`, NaN twice for none."""
+def _check_positions(values: ArrayLike, name: str, *, gaps: bool) -> FloatColumn:
+    """Check that positions are in range; with `gaps`, both values may be NaN."""
     positions = np.asarray(values, dtype=np.float64)
     if positions.ndim < 1 or positions.shape[-1] != 2:
         raise ValueError(f"{name}: wanted [..., 2] latitudes and longitudes, got {positions.shape}")

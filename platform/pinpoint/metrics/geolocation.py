@@ -1,7 +1,7 @@
-"""How right one answer per photo is: kilometres, GeoScore, names of areas. Letters: N rows.
+"""Metrics of one answer per photo: error, accuracy, GeoScore, areas. Letters: N rows.
 
 NaN is "no answer": wrong at every threshold, GeoScore 0, wrong in every area. Only mean and median
-error leave such rows out, because they have no error; the count of answered rows is returned.
+error exclude such rows, because they have no error; the number of answered rows is returned.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pinpoint.metrics.conventions import Convention
-from pinpoint.metrics.rows import Flags, Numbers, mean, median, numbers
+from pinpoint.metrics.rows import BoolColumn, FloatColumn, check_numbers, mean, median
 
 THRESHOLDS_KM: Final = (1.0, 25.0, 200.0, 750.0, 2500.0)
-"""Street, city, region, country, continent: the field's words since Vo et al. 2017."""
-SCORE_MOST: Final = 5000.0
-SCORE_SCALE_KM: Final = 1492.7
-"""GeoScore is `5000 exp(-d / 1492.7 km)` (PIGEON, Haas et al. 2024; the game it is taken from
-scores its world map this way)."""
+"""Street, city, region, country, continent: the standard thresholds since Vo et al. 2017."""
+MAX_GEOSCORE: Final = 5000.0
+GEOSCORE_SCALE_KM: Final = 1492.7
+"""GeoScore is `5000 exp(-d / 1492.7 km)` (PIGEON, Haas et al. 2024; the score of GeoGuessr's world
+map)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """Kilometres off, over answered rows only."""
+    """Errors in kilometers, over answered rows only."""
 
     mean_km: float
     median_km: float
@@ -36,25 +36,25 @@ class Errors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaAccuracy:
-    """Share of rows whose area is named right, with both denominators."""
+    """Share of rows with the correct area, with both denominators."""
 
     as_released: float
-    """Of all rows: a row without a label cannot be right (OSV-5M's released code)."""
+    """Relative to all rows: a row without a label is wrong (as in OSV-5M's released code)."""
     labelled_only: float
-    """Of the rows that have a label."""
+    """Relative to the rows with a label."""
     rows: int
     labelled: int
 
 
-def within(distances_km: ArrayLike, threshold_km: float, convention: Convention) -> Flags:
-    """Which rows are right at one threshold: `[N]`; NaN is not.
+def within(distances_km: ArrayLike, threshold_km: float, convention: Convention) -> BoolColumn:
+    """Which rows are correct at one threshold: `[N]`; NaN is not.
 
     Raises:
         ValueError: A distance is negative or infinite, or the threshold is not positive.
     """
     if not threshold_km > 0:
         raise ValueError(f"a threshold is more than 0 km, got {threshold_km}")
-    return convention.within(_distances(distances_km), threshold_km)
+    return convention.within(_check_distances(distances_km), threshold_km)
 
 
 def accuracies(
@@ -62,37 +62,39 @@ def accuracies(
     convention: Convention,
     thresholds_km: Sequence[float] = THRESHOLDS_KM,
 ) -> tuple[float, ...]:
-    """Share of all rows that are right at each threshold; a row without an answer is wrong.
+    """Share of all rows that are correct at each threshold; a row without an answer is wrong.
 
     Args:
         distances_km: `[N]`, NaN for no answer.
-        convention: Says whether a distance equal to the threshold is right.
+        convention: Defines whether a distance equal to the threshold is correct.
         thresholds_km: The thresholds.
 
     Returns:
-        One share in [0, 1] per threshold; NaN where there are no rows.
+        One share in [0, 1] per threshold; NaN if there are no rows.
 
     Raises:
         ValueError: As `within`.
     """
-    return tuple(mean(within(distances_km, each, convention)) for each in thresholds_km)
+    return tuple(
+        mean(within(distances_km, threshold_km, convention)) for threshold_km in thresholds_km
+    )
 
 
 def errors(distances_km: ArrayLike) -> Errors:
-    """Mean and median error over the answered rows, and how many those are.
+    """Mean and median error over the answered rows, and their number.
 
-    Leaving rows out flatters whoever answers seldom: read it beside the accuracies.
+    Excluding rows favors systems that answer rarely, so report accuracies too.
 
     Args:
         distances_km: `[N]`, NaN for no answer.
 
     Returns:
-        NaN kilometres where no row is answered.
+        NaN errors if no row is answered.
 
     Raises:
         ValueError: A distance is negative or infinite.
     """
-    distances = _distances(distances_km)
+    distances = _check_distances(distances_km)
     answered = distances[~np.isnan(distances)]
     return Errors(
         mean_km=mean(answered),
@@ -102,12 +104,12 @@ def errors(distances_km: ArrayLike) -> Errors:
     )
 
 
-def geoscores(distances_km: ArrayLike, *, rounded: bool) -> Numbers:
+def geoscores(distances_km: ArrayLike, *, rounded: bool) -> FloatColumn:
     """GeoScore of each row.
 
     Args:
         distances_km: `[N]`, NaN for no answer.
-        rounded: Whether each is rounded to a whole number (PIGEON, Pinpoint) or not (OSV-5M,
+        rounded: Whether each score is rounded to an integer (PIGEON, Pinpoint) or not (OSV-5M,
             PLONK).
 
     Returns:
@@ -116,9 +118,11 @@ def geoscores(distances_km: ArrayLike, *, rounded: bool) -> Numbers:
     Raises:
         ValueError: A distance is negative or infinite.
     """
-    distances = _distances(distances_km)
+    distances = _check_distances(distances_km)
     scores = np.where(
-        np.isnan(distances), 0.0, SCORE_MOST * np.exp(-np.nan_to_num(distances) / SCORE_SCALE_KM)
+        np.isnan(distances),
+        0.0,
+        MAX_GEOSCORE * np.exp(-np.nan_to_num(distances) / GEOSCORE_SCALE_KM),
     )
     return np.rint(scores) if rounded else scores
 
@@ -132,17 +136,17 @@ def geoscore(distances_km: ArrayLike, convention: Convention) -> float:
     return mean(geoscores(distances_km, rounded=convention.rounded))
 
 
-def same_area(labels: Sequence[str | None], answers: Sequence[str | None]) -> Flags:
-    """Which rows name the labelled area: `[N]`.
+def same_area(labels: Sequence[str | None], answers: Sequence[str | None]) -> BoolColumn:
+    """Which rows have the labeled area: `[N]`.
 
-    Compared letter by letter. A missing label (None or empty) is matched by nothing, a missing
-    answer matches nothing; two missing ones are no match either.
+    Names are compared exactly. A missing label (None or empty) or a missing answer never matches,
+    not even another missing one.
 
     Raises:
-        ValueError: Not one answer per label.
+        ValueError: Different numbers of labels and answers.
     """
     if len(labels) != len(answers):
-        raise ValueError(f"{len(labels)} labels beside {len(answers)} answers")
+        raise ValueError(f"{len(labels)} labels but {len(answers)} answers")
     pairs = zip(labels, answers, strict=True)
     return np.array([bool(label) and label == answer for label, answer in pairs], dtype=np.bool_)
 
@@ -150,15 +154,15 @@ def same_area(labels: Sequence[str | None], answers: Sequence[str | None]) -> Fl
 def area_accuracy(labels: Sequence[str | None], answers: Sequence[str | None]) -> AreaAccuracy:
     """Country, region, sub-region or city accuracy, with both denominators.
 
-    OSV-5M's code means to drop rows without a label, but looks for `nan` where its loader wrote
-    `NaN`; so they stay, and cannot match. Published figures have that denominator.
+    OSV-5M's code intends to drop rows without a label, but compares with `nan` although its loader
+    writes `NaN`. Such rows stay and never match. Published results have this denominator.
 
     Args:
-        labels: `[N]` names; None or empty where the data set has none.
-        answers: `[N]` names found at the answer; None for no answer, which is wrong.
+        labels: `[N]` names; None or empty if the data set has none.
+        answers: `[N]` names at the answer; None for no answer, which is wrong.
 
     Raises:
-        ValueError: Not one answer per label.
+        ValueError: Different numbers of labels and answers.
     """
     right = same_area(labels, answers)
     labelled = np.array([bool(label) for label in labels], dtype=np.bool_)
@@ -170,5 +174,5 @@ def area_accuracy(labels: Sequence[str | None], answers: Sequence[str | None]) -
     )
 
 
-def _distances(distances_km: ArrayLike) -> Numbers:
-    return numbers(distances_km, "distances_km", gaps=True, least=0.0)
+def _check_distances(distances_km: ArrayLike) -> FloatColumn:
+    return check_numbers(distances_km, "distances_km", gaps=True, least=0.0)

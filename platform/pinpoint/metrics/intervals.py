@@ -1,8 +1,8 @@
-"""How much of a figure is chance, when photos come in clusters: an author's photos stand together.
+"""Confidence intervals and tests for clustered photos: photos of one creator are correlated.
 
-IM2GPS3k has 2,997 photos by 198 authors: its standard errors are about 2.5 times those of
-independent photos. Letters: N rows (photos), C clusters. Seeds are arguments: same seed, same
-figures. NaN is refused here: say first what a missing answer is worth, or leave the row out.
+IM2GPS3k has 2,997 photos by 198 creators: its standard errors are about 2.5 times those of
+independent photos. Letters: N rows (photos), C clusters. Seeds are arguments, so results are
+reproducible. NaN is refused: the caller assigns a value to missing answers, or drops the rows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pinpoint.metrics.rows import Numbers, mean, median, numbers
+from pinpoint.metrics.rows import FloatColumn, check_numbers, mean, median
 
 RESAMPLES: Final = 10_000
 LEVEL: Final = 0.95
-_SLACK: Final = 1e-9
-"""Relative slack in comparing sums, so that rounding hides no tie."""
+_RELATIVE_TOLERANCE: Final = 1e-9
+"""Relative tolerance in comparisons of sums, so that ties are detected despite rounding."""
 
 Codes = NDArray[np.int64]
 Statistic = Literal["mean", "median"]
@@ -27,7 +27,7 @@ Statistic = Literal["mean", "median"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A figure with a percentile interval."""
+    """A statistic with a percentile interval."""
 
     value: float
     low: float
@@ -39,34 +39,34 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
-    """Run A against run B on the same rows."""
+    """Paired comparison of runs A and B on the same rows."""
 
     difference: Interval
-    """Mean of A less mean of B."""
+    """Mean of A minus mean of B."""
     p_value: float
-    """Two-sided, in (0, 1]: how often swapping runs at random gives a gap this large."""
+    """Two-sided, in (0, 1]: share of random swaps of the runs with a gap at least this large."""
 
 
-def cluster_codes(authors: Sequence[str | None]) -> Codes:
-    """Authors as numbers from 0; a photo without an author is a cluster of its own.
+def cluster_codes(creators: Sequence[str | None]) -> Codes:
+    """Codes of creators, from 0; each photo without a creator is a separate cluster.
 
     Returns:
         `[N]`, in order of first appearance.
     """
     codes: dict[str, int] = {}
-    given, following = [], 0
-    for author in authors:
-        code = following if author is None else codes.setdefault(author, following)
-        given.append(code)
-        following = max(following, code + 1)
-    return np.array(given, dtype=np.int64)
+    creator_codes, next_code = [], 0
+    for creator in creators:
+        code = next_code if creator is None else codes.setdefault(creator, next_code)
+        creator_codes.append(code)
+        next_code = max(next_code, code + 1)
+    return np.array(creator_codes, dtype=np.int64)
 
 
 def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:
-    """Standard error of the mean over clusters that were drawn at random.
+    """Standard error of the mean for clustered rows.
 
-    The linearised (sandwich) variance of a ratio of sums, `C / (C - 1) Σ (S_c - n_c m)² / N²`;
-    with one row per cluster exactly the ordinary one. Source: Cameron and Miller 2015.
+    The linearized (sandwich) variance of a ratio of sums, `C / (C - 1) Σ (S_c - n_c m)² / N²`;
+    with one row per cluster it equals the ordinary variance. Source: Cameron and Miller 2015.
 
     Args:
         values: `[N]`.
@@ -78,33 +78,33 @@ def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:
     Raises:
         ValueError: Columns of different length, or a number that is not finite.
     """
-    column, of, count = _clustered(values, clusters)
+    column, cluster, count = _check_clusters(values, clusters)
     if count < 2:
         return float("nan")
-    off = np.bincount(of, column - column.mean(), minlength=count)
-    return float(np.sqrt(count / (count - 1) * np.square(off).sum()) / len(column))
+    residual_sums = np.bincount(cluster, column - column.mean(), minlength=count)
+    return float(np.sqrt(count / (count - 1) * np.square(residual_sums).sum()) / len(column))
 
 
 def design_effect(values: ArrayLike, clusters: ArrayLike) -> float:
-    """Variance of the mean over clusters, divided by that over independent rows (Kish 1965).
+    """Variance of the mean for clustered rows, relative to independent rows (Kish 1965).
 
-    1 for independent photos; N rows are worth N / effect independent ones.
+    1 for independent photos; the effective sample size is N / effect.
 
     Args:
         values: `[N]`.
         clusters: `[N]` codes.
 
     Returns:
-        NaN with fewer than two clusters, or where all values are equal.
+        NaN with fewer than two clusters, or if all values are equal.
 
     Raises:
         ValueError: Columns of different length, or a number that is not finite.
     """
-    column, of, count = _clustered(values, clusters)
+    column, cluster, count = _check_clusters(values, clusters)
     if count < 2 or bool((column == column[0]).all()):
         return float("nan")
-    alone = clustered_se(column, np.arange(len(column)))
-    return (clustered_se(column, of) / alone) ** 2
+    independent_se = clustered_se(column, np.arange(len(column)))
+    return (clustered_se(column, cluster) / independent_se) ** 2
 
 
 def bootstrap(
@@ -116,21 +116,21 @@ def bootstrap(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Percentile interval of a mean or median; whole clusters are drawn with replacement.
+    """Percentile interval of a mean or median, by resampling clusters with replacement.
 
     Source: Efron and Tibshirani 1993, chapter 13; clusters as in Field and Welsh 2007. With few
-    clusters (below about 30) percentile intervals are too short; `clusters` is in the result.
+    clusters (below about 30) percentile intervals are too short; the result has the number.
 
     Args:
-        values: `[N]`: 0 and 1 for an accuracy, GeoScores, kilometres of answered rows.
-        clusters: `[N]` codes; of independent rows, `arange(N)`.
-        seed: Of the draws.
-        statistic: What is taken of each draw.
+        values: `[N]`: 0 and 1 for an accuracy, GeoScores, kilometers of answered rows.
+        clusters: `[N]` codes; `arange(N)` for independent rows.
+        seed: Seed of the draws.
+        statistic: Statistic of each draw.
         resamples: Number of draws.
-        level: Share of the draws that the interval holds, in (0, 1).
+        level: Confidence level, in (0, 1).
 
     Returns:
-        NaN ends with fewer than two clusters: one author shows no spread between authors.
+        NaN bounds with fewer than two clusters, because the variance between clusters is unknown.
 
     Raises:
         ValueError: Columns of different length, a number that is not finite, or a bad argument.
@@ -138,13 +138,17 @@ def bootstrap(
     if statistic not in ("mean", "median"):
         raise ValueError(f"statistic {statistic!r} is neither 'mean' nor 'median'")
     if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"{resamples} resamples at level {level}: wanted some, and one in (0, 1)")
-    column, of, count = _clustered(values, clusters)
+        raise ValueError(
+            f"{resamples} resamples at level {level}: need 1 or more, and a level in (0, 1)"
+        )
+    column, cluster, count = _check_clusters(values, clusters)
     low = high = float("nan")
     if count > 1:
-        drawn = _draws(count, resamples, seed)
-        taken = (_means if statistic == "mean" else _medians)(column, of, drawn)
-        low, high = np.quantile(taken, [(1 - level) / 2, (1 + level) / 2]).tolist()
+        draws = _draw_clusters(count, resamples, seed)
+        statistics = (_means_of_draws if statistic == "mean" else _medians_of_draws)(
+            column, cluster, draws
+        )
+        low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2]).tolist()
     value = mean(column) if statistic == "mean" else median(column)
     return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
 
@@ -160,38 +164,43 @@ def ratio(
 ) -> Interval:
     """Sum of one column over the sum of another, with the percentile interval of `bootstrap`.
 
-    Both sums are taken of the same draw, so a share of a gap, (ours - least) / (most - least), has
-    the chance of the gap itself in its interval.
+    Both sums use the same draws, so the interval of a share of a gap, (ours - min) / (max - min),
+    includes the uncertainty of the gap.
 
     Args:
         above: `[N]`.
         below: `[N]`, the same rows in the same order.
         clusters: `[N]` codes.
-        seed: Of the draws.
+        seed: Seed of the draws.
         resamples: Number of draws.
-        level: Share of the draws that the interval holds, in (0, 1).
+        level: Confidence level, in (0, 1).
 
     Returns:
-        NaN where `below` adds up to 0; NaN ends too with fewer than two clusters, or where it does
-        so in a draw: such a share may be anything.
+        NaN if the sum of `below` is 0. NaN bounds with fewer than two clusters, or if that sum is 0
+        in a draw, because the ratio is then unbounded.
 
     Raises:
         ValueError: As `bootstrap`.
     """
     if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"{resamples} resamples at level {level}: wanted some, and one in (0, 1)")
-    column, of, count = _clustered(above, clusters)
-    under = numbers(below, "below", rows=len(column))
-    tops, unders = (np.bincount(of, each, minlength=count) for each in (column, under))
+        raise ValueError(
+            f"{resamples} resamples at level {level}: need 1 or more, and a level in (0, 1)"
+        )
+    column, cluster, count = _check_clusters(above, clusters)
+    below_column = check_numbers(below, "below", rows=len(column))
+    numerators = np.bincount(cluster, column, minlength=count)
+    denominators = np.bincount(cluster, below_column, minlength=count)
     low = high = float("nan")
     if count > 1:
         shares = [
-            float(times @ tops) / total if (total := float(times @ unders)) else float("nan")
-            for times in _draws(count, resamples, seed)
+            float(times @ numerators) / total
+            if (total := float(times @ denominators))
+            else float("nan")
+            for times in _draw_clusters(count, resamples, seed)
         ]
         low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    whole = float(unders.sum())
-    value = float(tops.sum()) / whole if whole else float("nan")
+    denominator = float(denominators.sum())
+    value = float(numerators.sum()) / denominator if denominator else float("nan")
     return Interval(value=value, low=low, high=high, level=level, rows=len(column), clusters=count)
 
 
@@ -206,70 +215,70 @@ def compare(
 ) -> PairedComparison:
     """Two runs on the same rows: difference of means, its interval, and a p-value.
 
-    The interval is the clustered bootstrap of the paired differences. The p-value swaps the two
-    runs at random for whole clusters (a sign-flip permutation test) and counts gaps at least as
-    large, the observed one among them, so it is never 0: (1 + extreme) / (1 + resamples), Phipson
-    and Smyth 2010. With C clusters it cannot fall much below 2 / 2^C.
+    The interval is the clustered bootstrap of the paired differences. The p-value is
+    that of a sign-flip permutation test, which swaps the two runs for random clusters. It counts
+    gaps at least as large, including the observed one, so it is never 0: (1 + extreme) /
+    (1 + resamples), Phipson and Smyth 2010. With C clusters its minimum is about 2 / 2^C.
 
     Args:
-        a: `[N]` per-row figures of run A.
-        b: `[N]` those of run B, the same rows in the same order.
+        a: `[N]` per-row values of run A.
+        b: `[N]` per-row values of run B, the same rows in the same order.
         clusters: `[N]` codes.
-        seed: Of draws and flips.
-        resamples: Number of each.
-        level: Of the interval.
+        seed: Seed of draws and flips.
+        resamples: Number of draws, and of flips.
+        level: Confidence level.
 
     Returns:
-        A p-value of 1 where the runs are equal or there is one cluster; NaN for no rows.
+        A p-value of 1 if the runs are equal or there is one cluster; NaN for no rows.
 
     Raises:
         ValueError: As `bootstrap`.
     """
-    left = numbers(a, "a")
-    gap = left - numbers(b, "b", rows=len(left))
+    values_a = check_numbers(a, "a")
+    gap = values_a - check_numbers(b, "b", rows=len(values_a))
     difference = bootstrap(gap, clusters, seed=seed, resamples=resamples, level=level)
-    _, of, count = _clustered(gap, clusters)
-    sums = np.bincount(of, gap, minlength=count)
+    _, cluster, count = _check_clusters(gap, clusters)
+    sums = np.bincount(cluster, gap, minlength=count)
     total = float(sums.sum())
-    least = abs(total) - _SLACK * float(np.abs(sums).sum())
+    min_extreme = abs(total) - _RELATIVE_TOLERANCE * float(np.abs(sums).sum())
     rng = np.random.default_rng(seed)
     swaps = (rng.integers(0, 2, count, dtype=np.int8) for _ in range(resamples))
-    extreme = sum(bool(abs(total - 2 * float(swap @ sums)) >= least) for swap in swaps)
+    extreme = sum(bool(abs(total - 2 * float(swap @ sums)) >= min_extreme) for swap in swaps)
     p_value = (1 + extreme) / (1 + resamples) if count else float("nan")
     return PairedComparison(difference=difference, p_value=p_value)
 
 
-def _clustered(values: ArrayLike, clusters: ArrayLike) -> tuple[Numbers, Codes, int]:
-    """Checked values, codes from 0 without gaps, and how many there are."""
-    column = numbers(values, "values")
-    given = np.asarray(clusters)
-    if given.shape != column.shape:
-        raise ValueError(f"clusters: shape {given.shape} beside {len(column)} values")
-    distinct, of = np.unique(given, return_inverse=True)
-    return column, of.reshape(-1), len(distinct)
+def _check_clusters(values: ArrayLike, clusters: ArrayLike) -> tuple[FloatColumn, Codes, int]:
+    """Checked values, cluster codes from 0 without gaps, and the number of clusters."""
+    column = check_numbers(values, "values")
+    cluster = np.asarray(clusters)
+    if cluster.shape != column.shape:
+        raise ValueError(f"clusters: shape {cluster.shape} for {len(column)} values")
+    distinct, codes = np.unique(cluster, return_inverse=True)
+    return column, codes.reshape(-1), len(distinct)
 
 
-def _draws(count: int, resamples: int, seed: int) -> Iterator[Codes]:
-    """How often each of C clusters is drawn, `[C]`, once per resample."""
+def _draw_clusters(count: int, resamples: int, seed: int) -> Iterator[Codes]:
+    """Yield the multiplicity of each cluster, `[C]`, once per resample."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(rng.integers(0, count, count), minlength=count)
 
 
-def _means(column: Numbers, of: Codes, drawn: Iterator[Codes]) -> list[float]:
+def _means_of_draws(column: FloatColumn, cluster: Codes, draws: Iterator[Codes]) -> list[float]:
     """Mean of the rows of each draw, from sums per cluster."""
-    sums, rows = np.bincount(of, column), np.bincount(of)
-    return [float(times @ sums) / int(times @ rows) for times in drawn]
+    sums, rows = np.bincount(cluster, column), np.bincount(cluster)
+    return [float(times @ sums) / int(times @ rows) for times in draws]
 
 
-def _medians(column: Numbers, of: Codes, drawn: Iterator[Codes]) -> list[float]:
-    """Median of the rows of each draw: sorted once, then found by counting up to the middle."""
+def _medians_of_draws(column: FloatColumn, cluster: Codes, draws: Iterator[Codes]) -> list[float]:
+    """Median of the rows of each draw, by cumulative counts over rows that are sorted once."""
     order = np.argsort(column, kind="stable")
-    ranked, of = column[order], of[order]
-    found = []
-    for times in drawn:
-        upto = np.cumsum(times[of])
-        # Rows at the two middle ranks, one and the same where their number is odd.
-        middle = np.searchsorted(upto, [(upto[-1] + 1) // 2, upto[-1] // 2 + 1])
-        found.append(float(ranked[middle].mean()))
-    return found
+    ranked, cluster = column[order], cluster[order]
+    medians = []
+    for times in draws:
+        cumulative = np.cumsum(times[cluster])
+        # Rows at the two middle ranks, which are equal if the number of rows is odd.
+        middle = np.searchsorted(cumulative, [(cumulative[-1] + 1) // 2, cumulative[-1] // 2 + 1])
+        medians.append(float(ranked[middle].mean()))
+    return medians

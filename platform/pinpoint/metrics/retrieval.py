@@ -1,7 +1,7 @@
-"""How good a shortlist is: what it found, and the best answer that could be chosen from it.
+"""Retrieval metrics: recall@K, and oracle@K, the best answer among K candidates.
 
-Letters: N rows (photos), K candidates of a photo, best first. Shorter lists are padded: with NaN
-where there are distances, with false where there are flags.
+Letters: N rows (photos), K candidates of a photo, best first. Shorter lists are padded: distances
+with NaN, flags with false.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 
 from pinpoint.metrics.conventions import Convention
 from pinpoint.metrics.geolocation import THRESHOLDS_KM, accuracies
-from pinpoint.metrics.rows import Numbers, flags, mean, numbers
+from pinpoint.metrics.rows import FloatColumn, check_flags, check_numbers, mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """Mean recall over the photos that have something to find."""
+    """Mean recall over the photos with relevant images."""
 
     share: float
     rows: int
@@ -27,58 +27,60 @@ class Recall:
     """Photos with at least one relevant image in the gallery: the denominator."""
 
 
-def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Numbers:
+def recalls_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> FloatColumn:
     """Share of each photo's relevant gallery images that are among its first K candidates.
 
     Args:
         relevant: `[N, K]`, whether each candidate is relevant; each gallery image at most once.
-        totals: `[N]`, how many relevant images the whole gallery holds.
-        k: How deep to look, 1 to K. With more relevant images than that, 1 is out of reach.
+        totals: `[N]`, number of relevant images in the whole gallery.
+        k: Depth, 1 to K. With more than k relevant images, the recall is below 1.
 
     Returns:
-        `[N]` in [0, 1]; NaN where the gallery holds nothing relevant.
+        `[N]` in [0, 1]; NaN if the gallery has no relevant image.
 
     Raises:
-        ValueError: k is out of range, or more was found than there is.
+        ValueError: k is out of range, or more relevant candidates than relevant images.
     """
-    found = flags(relevant, "relevant", dims=2)
-    all_of = numbers(totals, "totals", rows=len(found), least=0.0)
-    _check_depth(k, found.shape[1])
-    if (found.sum(axis=1) > all_of).any():
-        row = int(np.argmax(found.sum(axis=1) > all_of))
-        raise ValueError(f"row {row}: {found[row].sum()} relevant found of {all_of[row]:g}")
-    shares = np.full(len(found), np.nan)
-    np.divide(found[:, :k].sum(axis=1), all_of, out=shares, where=all_of > 0)
+    is_relevant = check_flags(relevant, "relevant", dims=2)
+    num_relevant = check_numbers(totals, "totals", rows=len(is_relevant), least=0.0)
+    _check_depth(k, is_relevant.shape[1])
+    if (is_relevant.sum(axis=1) > num_relevant).any():
+        row = int(np.argmax(is_relevant.sum(axis=1) > num_relevant))
+        raise ValueError(
+            f"row {row}: {is_relevant[row].sum()} relevant found of {num_relevant[row]:g}"
+        )
+    shares = np.full(len(is_relevant), np.nan)
+    np.divide(is_relevant[:, :k].sum(axis=1), num_relevant, out=shares, where=num_relevant > 0)
     return shares
 
 
 def recall_at(relevant: ArrayLike, totals: ArrayLike, k: int) -> Recall:
-    """Mean of `recalls_at` over the photos that have something to find.
+    """Mean of `recalls_at` over the photos with relevant images.
 
     Raises:
         ValueError: As `recalls_at`.
     """
-    each = recalls_at(relevant, totals, k)
-    findable = each[~np.isnan(each)]
-    return Recall(share=mean(findable), rows=len(each), findable=len(findable))
+    recalls = recalls_at(relevant, totals, k)
+    findable = recalls[~np.isnan(recalls)]
+    return Recall(share=mean(findable), rows=len(recalls), findable=len(findable))
 
 
-def oracle_km(candidates_km: ArrayLike, k: int) -> Numbers:
-    """Distance of the best of the first K candidates: what a perfect chooser would answer.
+def oracle_km(candidates_km: ArrayLike, k: int) -> FloatColumn:
+    """Distance of the best of the first K candidates: the answer of a perfect reranker.
 
     Args:
-        candidates_km: `[N, K]` from each candidate to the truth, NaN padded.
-        k: How deep to look, 1 to K.
+        candidates_km: `[N, K]` from each candidate to the ground truth, NaN padded.
+        k: Depth, 1 to K.
 
     Returns:
-        `[N]`; NaN where there is no candidate. For `geolocation.accuracies` and the rest.
+        `[N]`; NaN without candidates. An input for `geolocation.accuracies` and others.
 
     Raises:
         ValueError: k is out of range, or a distance is negative or infinite.
     """
-    candidates = numbers(candidates_km, "candidates_km", dims=2, gaps=True, least=0.0)
+    candidates = check_numbers(candidates_km, "candidates_km", dims=2, gaps=True, least=0.0)
     _check_depth(k, candidates.shape[1])
-    # fmin passes NaN over, and gives NaN without a warning where there is nothing else.
+    # fmin ignores NaN, and returns NaN without a warning if all values are NaN.
     return np.asarray(np.fmin.reduce(candidates[:, :k], axis=1))
 
 
@@ -87,19 +89,19 @@ def hit_rates(
     depths: Sequence[int],
     convention: Convention,
     thresholds_km: Sequence[float] = THRESHOLDS_KM,
-) -> Numbers:
-    """Candidate oracle@K: share of photos with at least one of K candidates near enough.
+) -> FloatColumn:
+    """Candidate oracle@K: share of photos with at least one of K candidates within a threshold.
 
-    A photo without candidates counts as missed. At depth 1 it is the accuracy of retrieval alone.
+    A photo without candidates counts as a miss. Depth 1 gives the accuracy of retrieval alone.
 
     Args:
         candidates_km: `[N, K]`, NaN padded.
-        depths: How deep to look, each 1 to K.
-        convention: Says whether a distance equal to the threshold is near enough.
+        depths: Depths, each 1 to K.
+        convention: Defines whether a distance equal to the threshold is within it.
         thresholds_km: The thresholds.
 
     Returns:
-        `[len(depths), len(thresholds_km)]` in [0, 1]; NaN where there are no rows.
+        `[len(depths), len(thresholds_km)]` in [0, 1]; NaN if there are no rows.
 
     Raises:
         ValueError: As `oracle_km`.
@@ -109,6 +111,6 @@ def hit_rates(
 
 
 def _check_depth(k: int, width: int) -> None:
-    # A list cut short must not pass for a poor one.
+    # A truncated list must not look like a poor one.
     if not 1 <= k <= width:
-        raise ValueError(f"cannot look {k} deep into lists of {width} candidates")
+        raise ValueError(f"depth {k} is too large or below 1 for lists of {width} candidates")

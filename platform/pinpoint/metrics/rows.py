@@ -1,4 +1,4 @@
-"""What comes into a metric: columns with one entry per row, checked before anything is counted.
+"""Input columns of metrics, with one entry per row, and their checks.
 
 Letters: N rows (photos), K candidates of a photo.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+FloatColumn = NDArray[np.float64]
+BoolColumn = NDArray[np.bool_]
 
 
-def numbers(
+def check_numbers(
     values: ArrayLike,
     name: str,
     *,
@@ -21,15 +21,15 @@ def numbers(
     gaps: bool = False,
     least: float = -np.inf,
     most: float = np.inf,
-) -> Numbers:
-    """A column of numbers.
+) -> FloatColumn:
+    """Check a column of numbers.
 
     Args:
         values: `[N]`, or `[N, K]` with `dims=2`.
-        name: What the error calls the column.
-        rows: The N that it must have.
+        name: Name of the column in errors.
+        rows: Required N.
         dims: Number of dimensions.
-        gaps: Whether NaN may stand for "none".
+        gaps: Whether NaN is allowed, as "none".
         least: Smallest number allowed.
         most: Largest number allowed.
 
@@ -42,47 +42,49 @@ def numbers(
     if not gaps:
         bad |= np.isnan(column)
     if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        place = f"row {where[0]}" + "".join(f", column {i}" for i in where[1:])
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        position = f"row {index[0]}" + "".join(f", column {i}" for i in index[1:])
         raise ValueError(
-            f"{name}: {place} is {column[where]}; wanted a number in [{least:g}, {most:g}]"
+            f"{name}: {position} is {column[index]}; wanted a number in [{least:g}, {most:g}]"
             + (" or NaN" if gaps else "")
         )
     return column
 
 
-def flags(values: ArrayLike, name: str, *, rows: int | None = None, dims: int = 1) -> Flags:
-    """A column of yes and no.
+def check_flags(
+    values: ArrayLike, name: str, *, rows: int | None = None, dims: int = 1
+) -> BoolColumn:
+    """Check a column of flags.
 
     Args:
         values: `[N]` (or `[N, K]`) booleans, or zeros and ones.
-        name: What the error calls the column.
-        rows: The N that it must have.
+        name: Name of the column in errors.
+        rows: Required N.
         dims: Number of dimensions.
 
     Raises:
-        ValueError: Wrong shape, or something that is neither yes nor no (NaN, 0.5).
+        ValueError: Wrong shape, or a value that is neither true nor false (NaN, 0.5).
     """
     column = np.asarray(values)
     _check_shape(column.shape, name, rows, dims)
-    yes = column.astype(np.bool_)
-    if not np.array_equal(yes, column):
+    flags = column.astype(np.bool_)
+    if not np.array_equal(flags, column):
         raise ValueError(f"{name}: wanted true or false (or 1 and 0) in every row")
-    return yes
+    return flags
 
 
 def _check_shape(shape: tuple[int, ...], name: str, rows: int | None, dims: int) -> None:
     if len(shape) != dims:
         raise ValueError(f"{name}: wanted {dims} dimension(s), got shape {shape}")
     if rows is not None and shape[0] != rows:
-        raise ValueError(f"{name}: {shape[0]} rows beside {rows} of the other columns")
+        raise ValueError(f"{name}: {shape[0]} rows, expected {rows} as in the other columns")
 
 
-def mean(values: Numbers | Flags) -> float:
-    """Mean of a column; NaN (and no warning) where there are no rows."""
+def mean(values: FloatColumn | BoolColumn) -> float:
+    """Mean of a column; NaN (and no warning) if there are no rows."""
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def median(values: Numbers) -> float:
-    """Median of a column, of two middle rows their mean; NaN where there are no rows."""
+def median(values: FloatColumn) -> float:
+    """Median of a column (mean of two middle rows); NaN if there are no rows."""
     return float(np.median(values)) if len(values) else float("nan")

@@ -1,1 +1,1 @@
-"""Networks and what they need: preprocessing, towers, bundles, the encoder. torch lives here."""
+"""Networks, preprocessing, towers, bundles and the encoder. Only this package imports torch."""

@@ -1,7 +1,7 @@
-"""Towers: any `open_clip` or `timm` name, with downloaded weights or those of a safetensors file.
+"""Towers: any `open_clip` or `timm` network, with downloaded weights or those of a file.
 
-The libraries are imported when a tower is asked for, never before: the descriptor needs neither.
-A tower maps `[B, 3, S, S]` to `[B, D]`, not yet of unit length.
+The libraries are imported when a tower is built, never before: the descriptor needs neither.
+A tower maps `[B, 3, S, S]` to `[B, D]`, not normalized.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ vectors of a tower and nobody would know."""
 
 
 class Tower(nn.Module):
-    """A library's image network, whatever it returns beside the pooled vector."""
+    """A library's image network; outputs other than the pooled vector are dropped."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -53,13 +53,15 @@ class Tower(nn.Module):
         """`[B, 3, S, S]` to `[B, D]`.
 
         Raises:
-            BadBundle: The network gives no single vector per picture.
+            BadBundle: The network does not give one vector per image.
         """
         output = self.network(pixels)
-        # CoCa's tower gives the pooled vector and its tokens.
+        # The tower of CoCa returns the pooled vector and its tokens.
         pooled = output[0] if isinstance(output, tuple) else output
         if not isinstance(pooled, torch.Tensor) or pooled.ndim != 2:
-            raise BadBundle("the tower gives no single vector per picture; choose a pooled one")
+            raise BadBundle(
+                "the tower does not give one vector per image; choose a tower with pooling"
+            )
         return pooled
 
 
@@ -68,40 +70,40 @@ def build_tower(spec: TowerSpec, weights: Path | None) -> Tower:
 
     Args:
         spec: Library, name, arguments.
-        weights: A safetensors file: of the tower alone, or of a whole CLIP (`visual.*`) or
-            classifier, whose other parts are left out. None downloads those of `spec.pretrained`.
+        weights: A safetensors file of the tower, or of a complete CLIP (`visual.*`) or classifier,
+            whose other parts are ignored. None downloads the weights of `spec.pretrained`.
 
     Raises:
         BadBundle: Unknown name, tag or argument, or weights that do not fit.
-        Unavailable: The download failed; the message says what to fetch and where to put it.
+        Unavailable: The download failed; the message names the file and how to import it.
     """
     if spec.library == "pinpoint":
         return Tower(Descriptor()).eval()
     if weights is None and spec.pretrained is None:
         raise BadBundle(f"tower {spec} has neither a weights file nor a pretrained tag")
-    tower = _network(spec, download=weights is None)
+    tower = _build_network(spec, download=weights is None)
     if weights is not None:
         fill(tower.network, read_tensors(weights), spec, weights)
     return tower
 
 
 def fresh_tower(spec: TowerSpec, seed: int) -> Tower:
-    """A tower with the random weights its library begins with, the same for the same seed.
+    """A tower with the random initial weights of its library, reproducible by seed.
 
     Raises:
-        BadBundle: Unknown name or argument, or a network that comes without a library.
+        BadBundle: Unknown name or argument, or a network without a library.
     """
     if spec.library == "pinpoint":
         raise BadBundle(f"{spec} cannot be trained; name a network of timm or open_clip")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _network(spec, download=False)
+        return _build_network(spec, download=False)
 
 
-def _network(spec: TowerSpec, *, download: bool) -> Tower:
+def _build_network(spec: TowerSpec, *, download: bool) -> Tower:
     _check_arguments(spec)
-    make = _open_clip_network if spec.library == "open_clip" else _timm_network
-    network = make(spec, download=download)
+    build = _open_clip_network if spec.library == "open_clip" else _timm_network
+    network = build(spec, download=download)
     return Tower(network).to(torch.float32).requires_grad_(False).eval()
 
 
@@ -118,11 +120,11 @@ def suggested_preprocess(spec: TowerSpec) -> Preprocess:
         return _timm_preprocess(spec)
     except ValueError as error:
         raise BadBundle(
-            f"tower {spec} is preprocessed in a way that has to be given by hand: {error}"
+            f"the preprocessing of tower {spec} must be given explicitly: {error}"
         ) from error
 
 
-def _library(name: str) -> Any:
+def _import_library(name: str) -> Any:
     allow_torchvision()
     return importlib.import_module(name)
 
@@ -157,24 +159,26 @@ def _list_values(values: _Values) -> str:
 
 
 def _open_clip_config(spec: TowerSpec) -> dict[str, Any]:
-    config: dict[str, Any] | None = _library("open_clip").get_model_config(spec.name)
+    config: dict[str, Any] | None = _import_library("open_clip").get_model_config(spec.name)
     if config is None:
-        raise BadBundle(f"open_clip knows no {spec.name!r}; open_clip.list_models() names them all")
+        raise BadBundle(f"open_clip has no {spec.name!r}; open_clip.list_models() lists all models")
     return config
 
 
 def _open_clip_tag(spec: TowerSpec) -> dict[str, Any]:
-    """What open_clip knows of the tag; empty without one."""
+    """Configuration of the tag in open_clip; empty without a tag."""
     if spec.pretrained is None:
         return {}
-    found: dict[str, Any] = _library("open_clip").get_pretrained_cfg(spec.name, spec.pretrained)
-    if not found:
-        tags = _library("open_clip").list_pretrained_tags_by_model(spec.name)
+    tag: dict[str, Any] = _import_library("open_clip").get_pretrained_cfg(
+        spec.name, spec.pretrained
+    )
+    if not tag:
+        tags = _import_library("open_clip").list_pretrained_tags_by_model(spec.name)
         raise BadBundle(
             f"open_clip has no weights {spec.pretrained!r} for {spec.name}; "
             f"it has {', '.join(tags) or 'none'}"
         )
-    return found
+    return tag
 
 
 def _open_clip_network(spec: TowerSpec, *, download: bool) -> nn.Module:
@@ -187,23 +191,23 @@ def _open_clip_network(spec: TowerSpec, *, download: bool) -> nn.Module:
         )
     if download:
         try:
-            whole = _library("open_clip").create_model(
+            clip = _import_library("open_clip").create_model(
                 spec.name,
                 pretrained=spec.pretrained,
                 force_quick_gelu=quick,
                 force_image_size=spec.arguments.get("image_size"),
             )
-        # Every transport below raises its own kind; whatever it was, the remedy is the same.
+        # Every transport raises its own exception classes; the remedy is always the same.
         except Exception as error:
             raise _not_downloaded(spec, str(tag.get("hf_hub") or tag.get("url")), error) from error
-        network: nn.Module = whole.visual
+        network: nn.Module = clip.visual
         return network
     vision = {**config["vision_cfg"], "timm_model_pretrained": False}
     vision["image_size"] = spec.arguments.get("image_size", vision.get("image_size", 224))
-    # open_clip has no public way to build the image side alone; the text side of the largest
-    # towers costs gigabytes and, where it is a Hugging Face network, a download. The version of
-    # open_clip is pinned, and a test builds a tower this way.
-    build = _library("open_clip.model")._build_vision_tower
+    # open_clip has no public function to build only the image encoder. The text encoder of the
+    # largest towers costs gigabytes, and a download if it is a Hugging Face network. The version
+    # of open_clip is pinned, and a test builds a tower this way.
+    build = _import_library("open_clip.model")._build_vision_tower
     built: nn.Module = build(config["embed_dim"], vision, quick)
     return built
 
@@ -211,7 +215,7 @@ def _open_clip_network(spec: TowerSpec, *, download: bool) -> nn.Module:
 def _open_clip_preprocess(spec: TowerSpec) -> Preprocess:
     tag = _open_clip_tag(spec)
     size_px = _open_clip_config(spec)["vision_cfg"].get("image_size", 224)
-    constants = _library("open_clip.constants")
+    constants = _import_library("open_clip.constants")
     resize = tag.get("resize_mode", "shortest")
     if resize not in ("shortest", "squash"):
         raise ValueError(f"resize mode {resize!r}")
@@ -232,17 +236,19 @@ def _timm_name(spec: TowerSpec) -> str:
 
 
 def _timm_tag(spec: TowerSpec) -> Any:
-    """What timm knows of the tag, or of its default one."""
+    """Configuration of the tag in timm, or of the default tag."""
     try:
-        return _library("timm").get_pretrained_cfg(_timm_name(spec), allow_unregistered=False)
+        return _import_library("timm").get_pretrained_cfg(
+            _timm_name(spec), allow_unregistered=False
+        )
     except RuntimeError as error:
         raise BadBundle(f"timm has no weights {spec.pretrained!r} for {spec.name}") from error
 
 
 def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
-    timm = _library("timm")
+    timm = _import_library("timm")
     if not timm.is_model(spec.name):
-        raise BadBundle(f"timm knows no {spec.name!r}; timm.list_models() names them all")
+        raise BadBundle(f"timm has no {spec.name!r}; timm.list_models() lists all models")
     arguments: dict[str, Argument] = {**spec.arguments}
     if not download:
         try:
@@ -255,29 +261,29 @@ def _timm_network(spec: TowerSpec, *, download: bool) -> nn.Module:
                 "the network does not take one of them, or not with this value"
             ) from error
         return network
-    known = _timm_tag(spec)
+    tag = _timm_tag(spec)
     try:
-        made: nn.Module = timm.create_model(
+        pretrained: nn.Module = timm.create_model(
             _timm_name(spec), pretrained=True, num_classes=0, **arguments
         )
-    # As above: every transport raises its own kind.
+    # As above: every transport raises its own exception classes.
     except Exception as error:
-        raise _not_downloaded(spec, str(known.hf_hub_id or known.url), error) from error
-    return made
+        raise _not_downloaded(spec, str(tag.hf_hub_id or tag.url), error) from error
+    return pretrained
 
 
 def _timm_preprocess(spec: TowerSpec) -> Preprocess:
-    known = _timm_tag(spec)
-    _, height_px, width_px = known.input_size
-    if height_px != width_px or known.crop_mode not in ("center", "squash"):
-        raise ValueError(f"input {known.input_size}, crop mode {known.crop_mode!r}")
+    tag = _timm_tag(spec)
+    _, height_px, width_px = tag.input_size
+    if height_px != width_px or tag.crop_mode not in ("center", "squash"):
+        raise ValueError(f"input {tag.input_size}, crop mode {tag.crop_mode!r}")
     return Preprocess(
         size_px=int(spec.arguments.get("img_size", height_px)),
-        resize="squash" if known.crop_mode == "squash" else "shorter",
-        crop=known.crop_pct,
-        interpolation=known.interpolation,
-        mean=known.mean,
-        std=known.std,
+        resize="squash" if tag.crop_mode == "squash" else "shorter",
+        crop=tag.crop_pct,
+        interpolation=tag.interpolation,
+        mean=tag.mean,
+        std=tag.std,
     )
 
 
@@ -285,11 +291,11 @@ def _timm_preprocess(spec: TowerSpec) -> Preprocess:
 
 
 def _not_downloaded(spec: TowerSpec, source: str, error: Exception) -> Unavailable:
-    """The same remedy for every way a download can fail."""
-    place = source if source.startswith("http") else f"https://huggingface.co/{source.strip('/')}"
+    """The error for a failed download, with the remedy."""
+    url = source if source.startswith("http") else f"https://huggingface.co/{source.strip('/')}"
     return Unavailable(
-        f"weights {spec.pretrained!r} of {spec} could not be fetched ({error}). On a machine with "
-        f"a network fetch the .safetensors file from {place} and give it to `pinpoint bundles "
-        "import`, or fetch them there and copy the Hugging Face cache (HF_HOME) to this machine.",
+        f"weights {spec.pretrained!r} of {spec} could not be downloaded ({error}). On a machine "
+        f"with network access, download the .safetensors file from {url} and pass it to `pinpoint "
+        "bundles import`, or download it there and copy the Hugging Face cache (HF_HOME) here.",
         reason="weights_unavailable",
     )

@@ -1,4 +1,4 @@
-"""Parts that the heads and the location tower share. Letters: B rows, H the width inside."""
+"""Blocks shared by the heads and the location tower. Letters: B rows, H hidden width."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 class ResidualBlock(nn.Module):
     """`x + MLP(LayerNorm(x))`, `[B, H]` to `[B, H]`; the MLP has one hidden layer of width H.
 
-    Normalised before and not after the sum (Xiong et al., "On Layer Normalization in the
-    Transformer Architecture", ICML 2020), so that gradients pass by unchanged.
+    The norm comes before the MLP and not after the sum (Xiong et al., "On Layer Normalization in
+    the Transformer Architecture", ICML 2020), so gradients flow through the sum unchanged.
     """
 
     def __init__(self, width: int) -> None:
@@ -21,7 +21,7 @@ class ResidualBlock(nn.Module):
         self.leave = nn.Linear(width, width)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Add what the block has to say to what came in."""
+        """Add the MLP's output to the input."""
         added: torch.Tensor = self.leave(F.gelu(self.enter(self.norm(rows))))
         return rows + added
 
@@ -29,7 +29,7 @@ class ResidualBlock(nn.Module):
 def unit(rows: torch.Tensor) -> torch.Tensor:
     """`[B, D]` to fp32 rows of length 1, computed in fp32 also where autocast is on.
 
-    A row of zeros stays one and a row that is not finite becomes NaN: neither passes as a place.
+    A row of zeros stays zero and a row that is not finite becomes NaN, so both are detectable.
     """
     with torch.autocast(device_type=rows.device.type, enabled=False):
         return F.normalize(rows.to(torch.float32), dim=1)

@@ -1,7 +1,7 @@
-"""Reading bundles without torch: what weights promise is known long before they are needed.
+"""Read bundles without torch: contracts are needed more often than weights.
 
-The owner of the index, its builder and most commands ask only for the contract; torch would cost
-them seconds, 190 MB, and the owner a pause of half a second while its library is loaded (measured).
+The index owner, the index build and most commands need only the contract. Importing torch costs
+seconds and 190 MB, and blocks the index owner for half a second while it loads (measured).
 """
 
 from __future__ import annotations
@@ -32,91 +32,94 @@ from pinpoint.records import Calibration
 
 BUNDLES_FOLDER: Final = "bundles"
 SHIPPED: Final = Path(__file__).with_name("shipped")
-"""Bundles that come with this package; one of the same name in the home goes before."""
+"""Bundles of this package; a bundle of the same name in the home folder has precedence."""
 _CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle that was read and found whole; its tower is not built yet."""
+    """A bundle whose files were read and checked; its tower is not built yet."""
 
     contract: BundleContract
     weights: Path | None
-    """Of the tower; None for the descriptor only."""
+    """Weights of the tower; None only for the descriptor."""
     heads: Path | None = None
-    """Of the networks behind it, where there are any."""
+    """Weights of the heads and the location tower, if there are any."""
     places: Path | None = None
-    """The list of places that it can answer with, where there is one."""
+    """List of coordinates to search without a gallery, if there is one."""
     reranker: Path | None = None
-    """Of the network that judges candidates, where there is one."""
+    """Weights of the reranker, if there is one."""
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    """By ranker; whether they are of this contract, `digests.public_contract` sees."""
+    """By ranker; `digests.public_contract` checks that they fit the contract."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that the contract names."""
-        named = (self.weights, self.heads, self.places, self.reranker)
-        return tuple(each for each in named if each is not None)
+        """All files named by the contract."""
+        files = (self.weights, self.heads, self.places, self.reranker)
+        return tuple(file for file in files if file is not None)
 
 
 def descriptor_bundle() -> Bundle:
-    """The bundle that needs no folder."""
+    """The bundle of the descriptor, which needs no folder."""
     return Bundle(contract=descriptor_contract(), weights=None)
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle: its contract, and that the weights are those it names.
+    """Read a bundle and check its contract and the digests of its files.
 
     Raises:
-        BadBundle: A file is missing, the contract is not as it must be, or the weights' digest
-            differs.
+        BadBundle: A file is missing, the contract is invalid, or a digest differs.
     """
     path = folder / CONTRACT_FILE
     try:
         text = path.read_bytes()
     except OSError as error:
         raise BadBundle(
-            f"{folder} is no bundle: {CONTRACT_FILE} cannot be read ({error.strerror})"
+            f"{folder} is not a bundle: {CONTRACT_FILE} cannot be read ({error.strerror})"
         ) from error
     contract = parse_contract(text, str(path))
     if contract.weights is None:
         raise BadBundle(f"{path} names no weights")
-    weights = _checked(folder, contract.weights, "weights")
-    heads = _checked(folder, contract.heads.weights, "weights") if contract.heads else None
-    listed = contract.heads.places if contract.heads else None
-    judge = contract.reranker.weights if contract.reranker else None
+    weights = _check_file(folder, contract.weights, "weights")
+    heads = _check_file(folder, contract.heads.weights, "weights") if contract.heads else None
+    coordinates = contract.heads.places if contract.heads else None
+    reranker = contract.reranker.weights if contract.reranker else None
     return Bundle(
         contract=contract,
         weights=weights,
         heads=heads,
-        places=_checked(folder, listed, "places") if listed else None,
-        reranker=_checked(folder, judge, "weights") if judge else None,
+        places=_check_file(folder, coordinates, "places") if coordinates else None,
+        reranker=_check_file(folder, reranker, "weights") if reranker else None,
         calibrations=read_calibrations(folder),
     )
 
 
-def _checked(folder: Path, spec: WeightsSpec | PlacesSpec, what: str) -> Path:
-    """A file of weights or places, if it is the one that the contract names."""
+def _check_file(folder: Path, spec: WeightsSpec | PlacesSpec, label: str) -> Path:
+    """Path of a file after checking its digest.
+
+    Raises:
+        BadBundle: The file cannot be read, or its digest differs from the contract.
+    """
     file = folder / spec.file
     try:
-        found = file_sha256(file)
+        sha256 = file_sha256(file)
     except OSError as error:
         raise BadBundle(
-            f"bundle {folder} lacks its {what}: {spec.file} cannot be read ({error.strerror})"
+            f"bundle {folder} lacks its {label}: {spec.file} cannot be read ({error.strerror})"
         ) from error
-    if found != spec.sha256:
+    if sha256 != spec.sha256:
         raise BadBundle(
-            f"the {what} {file} are not those of the contract: SHA-256 is {found}, the contract"
-            f" says {spec.sha256}. Copy the bundle again, whole."
+            f"the {label} {file} are not those of the contract: SHA-256 is {sha256}, the contract"
+            f" says {spec.sha256}. Copy the whole bundle again."
         )
     return file
 
 
 def find_bundle(name: str, home: Path) -> Bundle:
-    """The bundle called `descriptor`, in a folder, or of a name below `home/bundles` or shipped.
+    """Find a bundle: `descriptor`, a folder, or a name in `home/bundles` or in this package.
 
     Raises:
-        BadBundle: There is none, or it is not whole; the message lists those there are.
+        BadBundle: It does not exist or is invalid; the message lists the existing bundles.
     """
     if name == DESCRIPTOR_NAME:
         return descriptor_bundle()
@@ -126,18 +129,18 @@ def find_bundle(name: str, home: Path) -> Bundle:
         if (folder / CONTRACT_FILE).is_file():
             return read_bundle(folder)
     if as_path.is_dir():
-        raise BadBundle(f"{as_path} is no bundle: it has no {CONTRACT_FILE}")
-    known = [DESCRIPTOR_NAME, *dict.fromkeys(folder.name for folder in bundle_folders(home))]
+        raise BadBundle(f"{as_path} is not a bundle: it has no {CONTRACT_FILE}")
+    names = [DESCRIPTOR_NAME, *dict.fromkeys(folder.name for folder in bundle_folders(home))]
     raise BadBundle(
-        f"no bundle {name!r}: it is no folder; below {home / BUNDLES_FOLDER} and with this package "
-        f"there are {', '.join(known)}"
+        f"no bundle {name!r}: it is not a folder; in {home / BUNDLES_FOLDER} and this package "
+        f"there are {', '.join(names)}"
     )
 
 
 def bundle_folders(home: Path) -> list[Path]:
-    """Folders of bundles, those of the home first, each by name; not yet read.
+    """Bundle folders sorted by name, those of the home first; nothing is read.
 
-    Drafts, which may be half written, begin with a dot and are left out.
+    Drafts, which can be incomplete, start with a dot and are omitted.
     """
     return [
         folder
@@ -147,49 +150,49 @@ def bundle_folders(home: Path) -> list[Path]:
     ]
 
 
-def bundle_of(wanted: str, home: Path, rendition_px: int, configured: str) -> str:
-    """The bundle whose contract has a digest, in words that `find_bundle` takes.
+def bundle_of(contract_digest: str, home: Path, rendition_px: int, configured: str) -> str:
+    """Find the bundle whose contract has a digest; returns an argument for `find_bundle`.
 
-    Of several it is the one that the settings name, else one with a reranker, else the first.
+    Of several, the configured bundle has precedence, then one with a reranker, then the first.
 
     Args:
-        wanted: Digest of the contract.
-        home: Of the stack.
-        rendition_px: As for the digest.
-        configured: Another place to look at: what the settings name.
+        contract_digest: Digest of the contract.
+        home: Home folder of the stack.
+        rendition_px: As for `digest`.
+        configured: Bundle named by the settings: a name or a folder.
 
     Raises:
-        BadBundle: There is none.
+        BadBundle: No bundle has this contract.
     """
-    if digest(descriptor_contract(), rendition_px) == wanted:
+    if digest(descriptor_contract(), rendition_px) == contract_digest:
         return DESCRIPTOR_NAME
-    there = bundle_folders(home)
-    named = [Path(configured).expanduser(), *(each for each in there if each.name == configured)]
-    found: list[tuple[bool, Path]] = []
-    for folder in (*named, *there):
+    folders = bundle_folders(home)
+    named = [Path(configured).expanduser(), *(path for path in folders if path.name == configured)]
+    matches: list[tuple[bool, Path]] = []
+    for folder in (*named, *folders):
         path = folder / CONTRACT_FILE
         try:
             contract = parse_contract(path.read_bytes(), str(path))
         except (OSError, BadBundle):
-            continue  # not there, or no bundle: then it is not the one that is looked for
-        if digest(contract, rendition_px) == wanted:
+            continue  # missing or invalid, so not the requested bundle
+        if digest(contract, rendition_px) == contract_digest:
             if folder in named:
                 return str(folder)
-            found.append((contract.reranker is None, folder))
-    if found:
-        return str(min(found, key=lambda each: each[0])[1])
+            matches.append((contract.reranker is None, folder))
+    if matches:
+        return str(min(matches, key=lambda match: match[0])[1])
     raise BadBundle(
-        f"no bundle here has the contract {wanted}: put the bundle that the index was made with "
-        f"below {home / BUNDLES_FOLDER}, and leave PINPOINT_MEDIA_RENDITION_PX as it was"
+        f"no bundle here has the contract {contract_digest}: put the bundle that the index was "
+        f"built with into {home / BUNDLES_FOLDER}, and do not change PINPOINT_MEDIA_RENDITION_PX"
     )
 
 
 def copy_bundle(folder: Path, into: Path) -> Bundle:
-    """Copy a whole bundle; it appears at `into` whole or not at all.
+    """Copy a bundle; `into` is created atomically.
 
     Raises:
-        BadBundle: It is not whole, here or there.
-        Conflict: There is something at `into`.
+        BadBundle: The bundle or its copy is invalid.
+        Conflict: `into` exists.
     """
     bundle = read_bundle(folder)
     with whole_folder(into) as draft:
@@ -200,21 +203,21 @@ def copy_bundle(folder: Path, into: Path) -> Bundle:
 
 
 def check_new(folder: Path) -> None:
-    """Whether a bundle may be written there.
+    """Check that a folder does not exist.
 
     Raises:
-        Conflict: There is something already.
+        Conflict: The folder exists.
     """
     if folder.exists():
-        raise Conflict(f"{folder} exists already; a bundle is written once")
+        raise Conflict(f"{folder} exists already; bundles are never overwritten")
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A draft beside `folder` that takes its place after the block, and is gone after an error.
+    """Yield a draft folder that is renamed to `folder` after the block; removed after an error.
 
     Raises:
-        Conflict: There is something already.
+        Conflict: The folder exists.
     """
     check_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -230,8 +233,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 def file_sha256(file: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
-    seen = hashlib.sha256()
+    hasher = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(_CHUNK_BYTES):
-            seen.update(block)
-    return seen.hexdigest()
+            hasher.update(block)
+    return hasher.hexdigest()

@@ -1,8 +1,8 @@
-"""Calibrations on disk: `calibration-<ranker>.json` beside a bundle's contract, with its digest.
+"""Calibration files of a bundle: `calibration-<ranker>.json` next to the contract, with a digest.
 
-The digest is SHA-256 over canonical JSON of all the rest, so a file that was cut off or edited by
-hand is known. A file also names the contract that it was fitted on: beside other weights, or with
-renditions of another size, its numbers would mean nothing, and it is refused.
+The digest is SHA-256 over canonical JSON of the rest, which detects truncated and edited files. A
+file also names the contract it was fitted on. With other weights or another rendition size its
+numbers are invalid, so the file is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from pinpoint.errors import BadBundle
-from pinpoint.geo.posteriors import SIGNALS
+from pinpoint.geo.posteriors import FEATURE_NAMES
 from pinpoint.records import Calibration
 
 _MAX_BYTES: Final = 4_000_000
@@ -29,144 +29,154 @@ _ADAPTER: Final = TypeAdapter(Calibration)
 
 
 def calibration_file(ranker: str) -> str:
-    """Name of a ranker's file in the folder of a bundle."""
+    """File name of a ranker's calibration in a bundle folder."""
     return f"calibration-{ranker}.json"
 
 
 def calibration_files(folder: Path) -> list[Path]:
-    """The files there are, by name."""
+    """Calibration files in a bundle folder, sorted by name."""
     return sorted(path for path in folder.glob("calibration-*.json") if _NAME.fullmatch(path.name))
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> Path:
-    """Write a bundle's calibration for one ranker; it takes an older one's place whole.
+    """Write the calibration of one ranker; an older file is replaced atomically.
 
     Raises:
-        BadBundle: A number in it is not finite or out of range.
+        BadBundle: A number is not finite or out of range.
     """
     path = folder / calibration_file(calibration.ranker)
-    plain = _plain(calibration)
-    _check(calibration, str(path))
+    plain = _to_dict(calibration)
+    _require_valid(calibration, str(path))
     text = json.dumps(
-        {"format": _FORMAT, "digest": _digest(plain), "calibration": plain},
+        {"format": _FORMAT, "digest": _dict_digest(plain), "calibration": plain},
         indent=1,
         ensure_ascii=False,
         allow_nan=False,
     )
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
+    draft = path.with_name(f".{path.name}.part")
+    draft.write_text(text + "\n", encoding="utf-8")
+    os.replace(draft, path)
     return path
 
 
 def read_calibrations(folder: Path) -> dict[str, Calibration]:
-    """The calibrations of a bundle by ranker.
+    """The calibrations of a bundle, by ranker.
 
     Raises:
-        BadBundle: A file is not as `write_calibration` leaves it.
+        BadBundle: A file is not a valid output of `write_calibration`.
     """
-    found = {}
+    calibrations = {}
     for path in calibration_files(folder):
-        calibration = _read(path)
+        calibration = _read_calibration(path)
         if path.name != calibration_file(calibration.ranker):
             raise BadBundle(
-                f"{path} calibrates the ranker {calibration.ranker}, not what its name says"
+                f"{path} calibrates the ranker {calibration.ranker}, but its name says another"
             )
-        found[calibration.ranker] = calibration
-    return found
+        calibrations[calibration.ranker] = calibration
+    return calibrations
 
 
 def check_fits(
     calibrations: Mapping[str, Calibration], contract: str, reranker: str | None
 ) -> None:
-    """Whether calibrations were fitted on the contract and the reranker of these digests.
+    """Check that calibrations were fitted on the contract and the reranker with these digests.
 
     Raises:
-        BadBundle: One was fitted on another.
+        BadBundle: A calibration was fitted on another one.
     """
-    for each in calibrations.values():
-        if each.weights not in (None, reranker):
+    for calibration in calibrations.values():
+        if calibration.weights not in (None, reranker):
             raise BadBundle(
-                f"{calibration_file(each.ranker)} was fitted with another reranker "
-                f"({each.weights[:16]}…) than lies beside it. Fit it again with `pinpoint "
+                f"{calibration_file(calibration.ranker)} was fitted with another reranker "
+                f"({calibration.weights[:16]}…) than this bundle has. Fit it again with `pinpoint "
                 "calibrate`, or remove the file; answers are then uncalibrated"
             )
-        if each.contract != contract:
+        if calibration.contract != contract:
             raise BadBundle(
-                f"{calibration_file(each.ranker)} was fitted on the bundle {each.bundle} "
-                f"({each.contract[:16]}…), not on this one ({contract[:16]}…): weights or "
-                "PINPOINT_MEDIA_RENDITION_PX are others. Fit it again with `pinpoint calibrate`, "
-                "or remove the file; answers are then uncalibrated"
+                f"{calibration_file(calibration.ranker)} was fitted on the bundle "
+                f"{calibration.bundle} ({calibration.contract[:16]}…), not on this one "
+                f"({contract[:16]}…): weights or PINPOINT_MEDIA_RENDITION_PX differ. "
+                "Fit it again with `pinpoint calibrate`, or remove the file; "
+                "answers are then uncalibrated"
             )
 
 
-def _read(path: Path) -> Calibration:
+def _read_calibration(path: Path) -> Calibration:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise BadBundle(f"{path} is too large for a calibration")
-        said = json.loads(path.read_bytes())
-        held, digest, plain = said["format"], said["digest"], said["calibration"]
+        document = json.loads(path.read_bytes())
+        file_format, digest, plain = document["format"], document["digest"], document["calibration"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadBundle(f"{path} is no calibration: {error}") from error
-    if held != _FORMAT:
+        raise BadBundle(f"{path} is not a calibration: {error}") from error
+    if file_format != _FORMAT:
         raise BadBundle(
-            f"{path} has format {held!r}; this version reads {_FORMAT}. Fit it again with "
+            f"{path} has format {file_format!r}; this version reads {_FORMAT}. Fit it again with "
             "`pinpoint calibrate`, or remove the file; answers are then uncalibrated"
         )
-    if digest != _digest(plain):
+    if digest != _dict_digest(plain):
         raise BadBundle(
-            f"{path} is not as it was written: its digest is another. Copy the bundle again, "
-            "whole, or fit it again with `pinpoint calibrate`"
+            f"{path} was changed after it was written: its digest differs. Copy the whole bundle "
+            "again, or fit the calibration again with `pinpoint calibrate`"
         )
     try:
         calibration: Calibration = _ADAPTER.validate_python(plain)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise BadBundle(f"{path} is no calibration: {place}: {first['msg']}") from error
-    _check(calibration, str(path))
+        field_path = ".".join(str(part) for part in first["loc"])
+        raise BadBundle(f"{path} is not a calibration: {field_path}: {first['msg']}") from error
+    _require_valid(calibration, str(path))
     return calibration
 
 
-def _check(calibration: Calibration, where: str) -> None:
-    """Refuse numbers that no fit leaves.
+def _require_valid(calibration: Calibration, where: str) -> None:
+    """Check the invariants of a fitted calibration.
 
     Raises:
-        BadBundle: There is one; the message names it.
+        BadBundle: One is violated; the message names it.
     """
-    for name, good in _promises(calibration):
-        if not good:
-            raise BadBundle(f"{where}: {name}")
+    for invariant, holds in _check_results(calibration):
+        if not holds:
+            raise BadBundle(f"{where}: {invariant}")
 
 
-def _promises(of: Calibration) -> Iterator[tuple[str, bool]]:
-    yield "it has no stratum `all`", "all" in of.strata
-    yield "kernels need radii above 0 km", min([*of.kernels_km, *of.elsewhere_km], default=0.0) > 0
-    yield "the threshold of abstention is no probability", 0.0 <= of.abstention.above <= 1.0
-    doubt = of.abstention.unsupported
-    yield "a signal of the doubt has no coefficient", doubt is None or len(doubt) == len(SIGNALS)
-    for name, fit in of.strata.items():
+def _check_results(calibration: Calibration) -> Iterator[tuple[str, bool]]:
+    yield "it has no stratum `all`", "all" in calibration.strata
+    yield (
+        "kernels need radii above 0 km",
+        min([*calibration.kernels_km, *calibration.elsewhere_km], default=0.0) > 0,
+    )
+    yield (
+        "the abstention threshold is not a probability",
+        0.0 <= calibration.abstention.above <= 1.0,
+    )
+    coefficients = calibration.abstention.unsupported
+    yield (
+        "a feature of the coverage model has no coefficient",
+        coefficients is None or len(coefficients) == len(FEATURE_NAMES),
+    )
+    for name, fit in calibration.strata.items():
         temperature = fit.temperature
         yield f"{name}: the temperature must be above 0", 0 < temperature < math.inf
         rising = all(slope > 0 for _, slope in fit.within.values())
-        yield f"{name}: a probability must rise with the mass", rising
+        yield f"{name}: a probability must increase with the mass", rising
         for shares, radii in (
-            (fit.kernel_shares, of.kernels_km),
-            (fit.elsewhere_shares, of.elsewhere_km),
+            (fit.kernel_shares, calibration.kernels_km),
+            (fit.elsewhere_shares, calibration.elsewhere_km),
         ):
-            fine = len(shares) == len(radii) and min(shares) >= 0
-            yield f"{name}: shares must sum to 1", fine and math.isclose(sum(shares), 1.0)
+            valid = len(shares) == len(radii) and min(shares) >= 0
+            yield f"{name}: shares must sum to 1", valid and math.isclose(sum(shares), 1.0)
         levels = [*fit.region_levels.values(), *fit.radius_levels.values()]
-        yield f"{name}: levels lie in (0, 1]", all(0 < each <= 1 for each in levels)
-        finite = all(math.isfinite(each) for each in (fit.crowding, *fit.elsewhere))
+        yield f"{name}: levels must be in (0, 1]", all(0 < number <= 1 for number in levels)
+        finite = all(math.isfinite(number) for number in (fit.crowding, *fit.elsewhere))
         yield f"{name}: a coefficient is not finite", finite
-        yield f"{name}: a signal has no coefficient", len(fit.elsewhere) == len(SIGNALS)
+        yield f"{name}: a feature has no coefficient", len(fit.elsewhere) == len(FEATURE_NAMES)
 
 
-def _plain(calibration: Calibration) -> Any:
+def _to_dict(calibration: Calibration) -> Any:
     return _ADAPTER.dump_python(calibration, mode="json")
 
 
-def _digest(plain: Any) -> str:
+def _dict_digest(plain: Any) -> str:
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

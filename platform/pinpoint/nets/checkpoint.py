@@ -1,8 +1,7 @@
-"""Making bundles, and towers from them.
+"""Write bundles of towers, and load towers from bundles.
 
 A bundle is a folder with `contract.json` and one safetensors file: data only, no code. It always
-holds its weights, also where they were downloaded by tag: a tag may one day mean other weights, a
-digest never does.
+contains its weights, even if they were downloaded by tag, because the weights of a tag can change.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ _WEIGHTS_FILE = "tower.safetensors"
 
 
 def load_tower(bundle: Bundle) -> Tower:
-    """Build the tower of a bundle and try it on one picture.
+    """Build the tower of a bundle and test it on one image.
 
     Raises:
-        BadBundle: Weights do not fit the tower, or it gives another width than the contract says.
+        BadBundle: Weights do not fit the tower, or its width differs from the contract.
     """
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
     width = tower_width(tower, contract.preprocess, str(contract.tower))
-    said = features_of(contract.heads.image) if contract.heads else contract.dims["image"]
-    if width != said:
+    expected = features_of(contract.heads.image) if contract.heads else contract.dims["image"]
+    if width != expected:
         raise BadBundle(
-            f"bundle {contract.name}: the contract says that the tower gives {said} dimensions, "
-            f"tower {contract.tower} gives {width}"
+            f"bundle {contract.name}: the contract states a tower width of {expected}, "
+            f"tower {contract.tower} has {width}"
         )
     return tower
 
@@ -59,17 +58,17 @@ def write_bundle(
     preprocess: Preprocess | None = None,
     note: str | None = None,
 ) -> Path:
-    """Make a bundle of a published tower.
+    """Write a bundle of a published tower.
 
     Args:
-        folder: Where; it must not exist yet. It appears whole or not at all.
+        folder: Target folder; it must not exist. It is created atomically.
         name: Shown in answers.
         tower: Library, name, tag, arguments.
-        licence: Licence of the weights.
-        weights: A local safetensors file; without one the weights of `tower.pretrained` are
+        licence: License of the weights.
+        weights: A local safetensors file; default: the weights of `tower.pretrained` are
             downloaded.
-        preprocess: Without one, what the library states for the tower and tag.
-        note: What these weights can and cannot do, said in every answer.
+        preprocess: Default: the preprocessing that the library states for the tower and tag.
+        note: Capabilities and limits of the weights, shown in every answer.
 
     Returns:
         `folder`.
@@ -83,7 +82,7 @@ def write_bundle(
     if name == DESCRIPTOR_NAME or tower.library == "pinpoint":
         raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name and tower")
     preprocess = preprocess or suggested_preprocess(tower)
-    # Before the weights are fetched: a bad name should not cost a download.
+    # Before the download, so that an invalid name fails early.
     contract = new_contract(
         name=name,
         tower=tower,
@@ -91,13 +90,13 @@ def write_bundle(
         preprocess=preprocess,
         note=note or _default_note(tower),
     )
-    return _written(folder, build_tower(tower, weights), contract, licence)
+    return _write_files(folder, build_tower(tower, weights), contract, licence)
 
 
 def write_trained(
     folder: Path, *, name: str, tower: Tower, spec: TowerSpec, preprocess: Preprocess, licence: str
 ) -> Path:
-    """Make a bundle of a tower that was trained here; in evaluation mode, on the CPU.
+    """Write a bundle of a tower trained by Pinpoint; the tower is in evaluation mode on the CPU.
 
     Raises:
         Conflict: The folder exists.
@@ -111,46 +110,46 @@ def write_trained(
         preprocess=preprocess,
         note=_default_note(spec),
     )
-    return _written(folder, tower, contract, licence)
+    return _write_files(folder, tower, contract, licence)
 
 
-def _written(folder: Path, tower: Tower, contract: BundleContract, licence: str) -> Path:
+def _write_files(folder: Path, tower: Tower, contract: BundleContract, licence: str) -> Path:
     width = tower_width(tower, contract.preprocess, str(contract.tower))
     tensors = {key: value.contiguous() for key, value in tower.network.state_dict().items()}
     with whole_folder(folder) as draft:
         save_file(tensors, draft / _WEIGHTS_FILE)
-        held = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), licence)
-        contract = replace(contract, weights=held, dims={"image": width})
+        spec = _weights_spec(file_sha256(draft / _WEIGHTS_FILE), licence)
+        contract = replace(contract, weights=spec, dims={"image": width})
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
     return folder
 
 
 def tower_width(tower: Tower, preprocess: Preprocess, name: str) -> int:
-    """Width of the vector that a tower gives for one grey picture.
+    """Vector width of a tower, measured on one gray image.
 
     Raises:
-        BadBundle: The tower does not take pictures of this size.
+        BadBundle: The tower does not accept images of this size.
     """
     side_px = preprocess.size_px
     try:
         with torch.inference_mode():
             width: int = tower(torch.zeros(1, 3, side_px, side_px)).shape[1]
-    # What a network raises on a wrong size depends on its layers.
+    # The exception class for a wrong size depends on the layers of the network.
     except (RuntimeError, AssertionError, ValueError) as error:
         raise BadBundle(
-            f"tower {name} does not take pictures of {side_px} × {side_px} px: {error}"
+            f"tower {name} does not take images of {side_px} × {side_px} px: {error}"
         ) from error
     return width
 
 
 def _weights_spec(sha256: str, licence: str) -> WeightsSpec:
     if not 1 <= len(licence) <= 200:
-        raise BadBundle("say in 1 to 200 characters under which licence the weights are")
+        raise BadBundle("state the license of the weights in 1 to 200 characters")
     return WeightsSpec(file=_WEIGHTS_FILE, sha256=sha256, licence=licence)
 
 
 def _default_note(tower: TowerSpec) -> str:
     return (
-        f"Bare tower {tower}, not trained for places: finds pictures that look alike;"
-        " its similarities are no probabilities."
+        f"Tower {tower} without heads, not trained for geolocation: finds images that look alike;"
+        " its similarities are not probabilities."
     )

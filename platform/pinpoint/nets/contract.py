@@ -1,4 +1,4 @@
-"""What a bundle says of itself: `contract.json`, checked, and the digest that names its vectors."""
+"""The contract of a bundle: the schema of `contract.json`, its checks, parsing and writing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_CONTRACT_BYTES = 1_000_000
 _STRICT = ConfigDict(extra="forbid")
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-"""No slash and no colon: a name from a contract is never taken for a path or an address."""
+"""No slash and no colon, so a name from a contract is never interpreted as a path or a URL."""
 Argument = bool | int | float | str
 Channel = Literal["image", "gps"]
 Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
@@ -30,25 +30,25 @@ Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Preprocess:
-    """How a picture becomes what a tower expects; part of the contract of its weights."""
+    """How an image becomes the input of a tower; part of the contract of its weights."""
 
     size_px: Annotated[int, Field(ge=8, le=4096)]
     """Side S of the square."""
     resize: Literal["shorter", "squash"]
-    """`shorter`: keep proportions, cut the middle square; `squash`: scale both sides to S."""
+    """`shorter`: keep proportions and center-crop a square; `squash`: scale both sides to S."""
     crop: Annotated[float, Field(ge=0.1, le=1.0, allow_inf_nan=False)] = 1.0
-    """Share of the resized side that is kept; the picture is scaled to `floor(S / crop)` first."""
+    """Share of the resized side that is kept; the image is scaled to `floor(S / crop)` first."""
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     """Always antialiased."""
     mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
     """Subtracted per channel, from values in [0, 1]."""
     std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
-    """Divided by, per channel."""
+    """Divisor per channel."""
 
 
 DESCRIPTOR_DIM: Final = 384
 DESCRIPTOR_NOTE: Final = (
-    "No trained weights: compares colours and layout only. It recognises near-identical views in"
+    "No trained weights: compares colors and layout only. It recognizes near-identical views in"
     " similar light and knows nothing about places; a confident-looking answer may be a look-alike."
 )
 DESCRIPTOR_PREPROCESS: Final = Preprocess(size_px=128, resize="squash", interpolation="bilinear")
@@ -56,21 +56,21 @@ DESCRIPTOR_PREPROCESS: Final = Preprocess(size_px=128, resize="squash", interpol
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class TowerSpec:
-    """Which network, by the name its library gives it."""
+    """A network, identified by its name in its library."""
 
     library: Literal["open_clip", "timm", "pinpoint"]
     name: Word
     arguments: dict[str, Argument] = Field(default_factory=dict)
-    """Passed to the library; only those that shape the network are allowed."""
+    """Passed to the library; only arguments that define the network are allowed."""
     pretrained: Word | None = None
-    """Tag the weights came from; says nothing about what is in the file, its digest does."""
+    """Tag that the weights were downloaded by; only the digest identifies the file."""
 
     @classmethod
     def parse(cls, text: str, *, pretrained: str | None = None, **arguments: Argument) -> TowerSpec:
         """Read `open_clip:ViT-B-32` or `timm:mobilenetv1_100`.
 
         Raises:
-            BadBundle: It is written otherwise.
+            BadBundle: The text has another format.
         """
         library, _, name = text.partition(":")
         try:
@@ -84,11 +84,12 @@ class TowerSpec:
             )
         except ValidationError as error:
             raise BadBundle(
-                f"tower {text!r} must be written open_clip:NAME or timm:NAME: {_words(error)}"
+                f"tower {text!r} must be written open_clip:NAME or timm:NAME: "
+                f"{_summarize_errors(error)}"
             ) from error
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
+        """The format that `parse` reads."""
         return f"{self.library}:{self.name}"
 
 
@@ -125,7 +126,7 @@ def _argument_value(text: str) -> Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class WeightsSpec:
-    """One safetensors file beside the contract."""
+    """One safetensors file of the bundle."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -134,7 +135,7 @@ class WeightsSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class PlacesSpec:
-    """A list of places beside the contract, which a bundle can answer with without a gallery."""
+    """A list of coordinates of the bundle, which can be searched without a gallery."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.csv$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -143,12 +144,12 @@ class PlacesSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class TrainingNote:
-    """What the networks behind the tower were trained on, and how far that brought them."""
+    """Training data and validation metrics of trained weights."""
 
     data: Word
     """Fingerprint of rows, split and settings."""
     split: Annotated[str, Field(min_length=1, max_length=1_000)]
-    """How training and validation were kept apart, in words."""
+    """Description of the split between training and validation."""
     steps: Annotated[int, Field(ge=0)]
     metrics: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """On the validation split."""
@@ -156,33 +157,33 @@ class TrainingNote:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Space:
-    """The networks behind the tower, which bring pictures and places into one space."""
+    """The networks that map tower features and positions into one joint space."""
 
     image: HeadsSpec | GeoClipNet
     location: LocationSpec | GeoClipNet | None
     weights: WeightsSpec
     temperature: Annotated[float, Field(gt=0.0, le=1_000.0, allow_inf_nan=False)] | None = None
-    """What cosines of pictures and places were multiplied by in training; no calibration."""
+    """Factor of the cosines of images and positions in training; not a calibration."""
     training: TrainingNote | None = None
     places: PlacesSpec | None = None
-    """Needs location tower and temperature; decides no vector of a picture or position."""
+    """Requires location tower and temperature; does not affect vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class RerankerPart:
-    """The network that judges candidates of this space, and what it was shown in training."""
+    """The reranker of candidates in this space, and its evidence settings in training."""
 
     network: RerankerSpec
     weights: WeightsSpec
     evidence_radius_m: Annotated[float, Field(gt=0.0, le=100_000.0, allow_inf_nan=False)]
-    """How far evidence stood; it is gathered so in serving, too."""
+    """Maximum distance of evidence, in training and in serving."""
     evidence_per_kind: Annotated[int, Field(ge=0, le=64)]
     training: TrainingNote | None = None
 
 
-def _none_for_empty(given: object) -> object:
-    """Contracts of earlier versions say `[]` where there is no network behind the tower."""
-    return None if given in ([], ()) else given
+def _none_for_empty(value: object) -> object:
+    """Read `[]` as None: contracts of earlier versions have `[]` if there are no heads."""
+    return None if value in ([], ()) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -193,17 +194,17 @@ class BundleContract:
     name: Word
     tower: TowerSpec
     weights: WeightsSpec | None
-    """None only for the descriptor, which has none."""
+    """None only for the descriptor."""
     preprocess: Preprocess
     dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
-    """Named vectors and their width; `gps` exactly where there is a location tower."""
+    """Named vectors and their width; `gps` if and only if there is a location tower."""
     normalisation: Literal["l2"] = "l2"
     heads: Annotated[Space | None, BeforeValidator(_none_for_empty)] = None
-    """Without them the tower's own vector is the image vector."""
+    """If None, the output of the tower is the image vector."""
     reranker: RerankerPart | None = None
-    """Says nothing of vectors: an index fits a bundle with or without it."""
+    """Does not affect vectors: an index fits the bundle with and without it."""
     calibrated: Literal[False] = False
-    """Nothing in this code calibrates a bundle yet, so none may claim it."""
+    """Always false: calibrations are separate files of the bundle."""
     note: Annotated[str, Field(min_length=1, max_length=1_000)]
     code_version: Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -216,21 +217,23 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     """Read `contract.json`.
 
     Args:
-        text: The file's bytes.
-        where: The file, for messages.
+        text: Bytes of the file.
+        where: Path of the file, for messages.
 
     Raises:
-        BadBundle: Not JSON, an unknown or missing key, a value out of range, an image width absent,
-            networks and widths that contradict each other.
+        BadBundle: Invalid JSON, an unknown or missing key, a value out of range, no image width, or
+            contradictory networks and widths.
     """
     if len(text) > _MAX_CONTRACT_BYTES:
         raise BadBundle(f"{where} has {len(text)} bytes; a contract has at most 1,000,000")
     try:
         contract: BundleContract = _BUNDLE.validate_json(text)
     except ValidationError as error:
-        raise BadBundle(f"{where} is no contract this version reads: {_words(error)}") from error
+        raise BadBundle(
+            f"{where} is not a contract of this version: {_summarize_errors(error)}"
+        ) from error
     if IMAGE_CHANNEL not in contract.dims:
-        raise BadBundle(f"{where} does not say how wide the image vector is (dims.image)")
+        raise BadBundle(f"{where} does not state the width of the image vector (dims.image)")
     if contract.weights is None or contract.tower.library == "pinpoint":
         raise BadBundle(f"{where} must name a tower of open_clip or timm and a weights file")
     if contract.heads is not None:
@@ -241,30 +244,30 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
 
 
 def _check_heads(heads: Space, contract: BundleContract, where: str) -> None:
-    """One space has one width, and each network its own file."""
-    widths = [dim_of(each) for each in (heads.image, heads.location) if each is not None]
+    """Check that all networks have the width of the space, and a separate file."""
+    widths = [dim_of(network) for network in (heads.image, heads.location) if network is not None]
     if set(widths) != {contract.dims["image"]}:
         raise BadBundle(f"{where}: dims.image is {contract.dims['image']}, heads say {widths}")
     if contract.weights and heads.weights.file == contract.weights.file:
         raise BadBundle(f"{where}: tower and heads name the same file {heads.weights.file}")
     if heads.places and (heads.location is None or heads.temperature is None):
-        raise BadBundle(f"{where}: a list of places needs a location tower and a temperature")
+        raise BadBundle(f"{where}: a list of coordinates needs a location tower and a temperature")
 
 
 def _check_gps(contract: BundleContract, where: str) -> None:
-    """A vector of the position exactly where a location tower makes one, in the pictures' space."""
+    """Check that `dims.gps` exists if and only if there is a location tower, with its width."""
     located = contract.heads is not None and contract.heads.location is not None
-    wanted = contract.dims[IMAGE_CHANNEL] if located else None
-    given = contract.dims.get(GPS_CHANNEL)
-    if given != wanted:
+    expected = contract.dims[IMAGE_CHANNEL] if located else None
+    actual = contract.dims.get(GPS_CHANNEL)
+    if actual != expected:
         raise BadBundle(
             f"{where}: with {'a' if located else 'no'} location tower dims.gps must be "
-            f"{wanted or 'absent'}, not {given or 'absent'}"
+            f"{expected or 'absent'}, not {actual or 'absent'}"
         )
 
 
 def _check_reranker(contract: BundleContract, where: str) -> None:
-    """It reads the vectors of this bundle, and has a file of its own."""
+    """Check that the reranker fits the vectors of this bundle and has a separate file."""
     part = contract.reranker
     if part is None:
         return
@@ -274,17 +277,19 @@ def _check_reranker(contract: BundleContract, where: str) -> None:
             f"{part.network.dim}"
         )
     parts = [contract.weights, contract.heads.weights if contract.heads else None]
-    if part.weights.file in [each.file for each in parts if each]:
-        raise BadBundle(f"{where}: the reranker names a file of others, {part.weights.file}")
+    if part.weights.file in [spec.file for spec in parts if spec]:
+        raise BadBundle(
+            f"{where}: the reranker names the file of another network, {part.weights.file}"
+        )
 
 
 def new_contract(
     *, name: str, tower: TowerSpec, weights: WeightsSpec, preprocess: Preprocess, note: str
 ) -> BundleContract:
-    """A contract of this version's making; its widths are filled in by whoever measures them.
+    """A new contract, without widths; the caller measures the widths and adds them.
 
     Raises:
-        BadBundle: A field has no usable value.
+        BadBundle: The value of a field is invalid.
     """
     try:
         return BundleContract(
@@ -297,7 +302,9 @@ def new_contract(
             code_version=__version__,
         )
     except ValidationError as error:
-        raise BadBundle(f"a bundle cannot be called or described so: {_words(error)}") from error
+        raise BadBundle(
+            f"the name or note of the bundle is invalid: {_summarize_errors(error)}"
+        ) from error
 
 
 def contract_json(contract: BundleContract) -> bytes:
@@ -318,11 +325,11 @@ def descriptor_contract() -> BundleContract:
     )
 
 
-def _words(error: ValidationError) -> str:
-    """The first few findings of pydantic in one line."""
+def _summarize_errors(error: ValidationError) -> str:
+    """The first three validation errors in one line."""
     findings = [
-        f"{'.'.join(str(part) for part in found['loc']) or 'the file'}: {found['msg']}"
-        for found in error.errors(include_url=False)
+        f"{'.'.join(str(part) for part in finding['loc']) or 'the file'}: {finding['msg']}"
+        for finding in error.errors(include_url=False)
     ]
     more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
     return "; ".join(findings[:3]) + more

@@ -1,4 +1,4 @@
-"""The digest that names a bundle's vectors, and the contract as the rest of the house sees it."""
+"""Digest that identifies a bundle's vectors, and the contract record for the other packages."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from pinpoint.nets.contract import BundleContract, Preprocess, contract_json
 from pinpoint.records import Calibration, Contract
 
 _VECTOR_CODE: Final = 1
-"""Raised whenever the same contract and weights would give other vectors by this code."""
+"""Incremented whenever this code computes other vectors from the same contract and weights."""
 
 
 def digest(contract: BundleContract, rendition_px: int) -> str:
-    """SHA-256 (64 hex digits) over canonical JSON of all that determines vectors, and nothing else.
+    """SHA-256 (64 hex digits) over canonical JSON of exactly the values that determine vectors.
 
     Args:
-        contract: The bundle's contract; its name, note, licence and tag do not count.
-        rendition_px: Shorter side of the renditions the vectors are made from.
+        contract: The bundle's contract; its name, note, license and tag are not hashed.
+        rendition_px: Shorter side of the renditions that are encoded.
     """
     plain: dict[str, Any] = json.loads(contract_json(contract))
-    determining = {
+    hash_input = {
         "code": _VECTOR_CODE,
         "tower": {key: plain["tower"][key] for key in ("library", "name", "arguments")},
         "weights": None if contract.weights is None else contract.weights.sha256,
         "preprocess": plain["preprocess"],
         "dims": plain["dims"],
         "normalisation": plain["normalisation"],
-        "heads": _determining(plain["heads"]),
+        "heads": _heads_hash_input(plain["heads"]),
         "rendition_px": rendition_px,
     }
-    text = json.dumps(determining, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(hash_input, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def preprocess_digest(preprocess: Preprocess, rendition_px: int) -> str:
-    """SHA-256 (64 hex digits) of how pictures come before a tower, whichever tower it is."""
+    """SHA-256 (64 hex digits) of the preprocessing, independent of the tower."""
     plain = TypeAdapter(Preprocess).dump_python(preprocess, mode="json")
-    said = {"code": _VECTOR_CODE, "preprocess": plain, "rendition_px": rendition_px}
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    hash_input = {"code": _VECTOR_CODE, "preprocess": plain, "rendition_px": rendition_px}
+    text = json.dumps(hash_input, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _determining(heads: dict[str, Any] | None) -> object:
-    """Of the networks behind the tower; `[]` for none, as it was before there were any."""
+def _heads_hash_input(heads: dict[str, Any] | None) -> object:
+    """Hash input of the heads; `[]` without heads, as in versions before heads existed."""
     if heads is None:
         return []
     shapes = {key: heads[key] for key in ("image", "location")}
@@ -61,17 +61,17 @@ def public_contract(
     rendition_px: int,
     calibrations: Mapping[str, Calibration] = MappingProxyType({}),
 ) -> Contract:
-    """The contract as the rest of the house sees it, with the calibrations that lie beside it.
+    """The contract record for the other packages, with the calibrations of the bundle.
 
     Raises:
         BadBundle: A calibration was fitted on another contract or reranker.
     """
-    named = digest(contract, rendition_px)
+    contract_digest = digest(contract, rendition_px)
     reranker = contract.reranker
-    check_fits(calibrations, named, None if reranker is None else reranker.weights.sha256)
+    check_fits(calibrations, contract_digest, None if reranker is None else reranker.weights.sha256)
     return Contract(
         name=contract.name,
-        digest=named,
+        digest=contract_digest,
         tower=str(contract.tower),
         dims={str(name): width for name, width in contract.dims.items()},
         rendition_px=rendition_px,

@@ -1,6 +1,6 @@
-"""Pictures in, unit vectors out; the same vector whoever else is in the batch.
+"""Embedder: images to unit vectors. A vector does not depend on the rest of the batch.
 
-Letters: B pictures or positions, H and W pixels, D the width of a vector.
+Letters: B images or positions, H and W pixels, D vector width.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from pinpoint.nets.place_lists import Listed
 from pinpoint.nets.preprocess import prepare
 from pinpoint.records import GPS_CHANNEL, Contract, Pixels, PlaceList, SourceKind, Vector
 
-_PLACES_AT_ONCE: Final = 4_096
-"""A position is small beside the weights: fewer passes read them less often."""
+_POSITIONS_PER_PASS: Final = 4_096
+"""Positions are small compared to the weights: fewer passes read the weights less often."""
 
 
 class Embedder:
-    """A tower with its preprocessing; answers the port `Encoder`. Safe to share among threads.
+    """A tower with its preprocessing; implements the port `Encoder`. Thread-safe.
 
     Args:
         tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
-        heads: Maps `[B, F]` and a kind per row to `[B, D]`, where there is such; without, F is D.
-        location: Maps positions `[B, 2]` to `[B, D]`, where the contract has the channel `gps`.
-        listed: Places to answer with without a gallery; only with `location`.
-        contract: What it produces.
-        preprocess: What it expects.
-        device: Where it computes.
-        batch: Most pictures in one forward pass.
+        heads: Maps `[B, F]` and a kind per row to `[B, D]`. Without heads, F is D.
+        location: Maps positions `[B, 2]` to `[B, D]`, if the contract has the channel `gps`.
+        listed: Coordinates to search without a gallery; only with `location`.
+        contract: Describes the vectors.
+        preprocess: Preprocessing of the tower.
+        device: Device of the forward pass.
+        batch: Maximum number of images in one forward pass.
     """
 
     def __init__(
@@ -54,62 +54,62 @@ class Embedder:
         self._heads = heads
         self._location = location
         self._listed = listed
-        self._places: PlaceList | None = None
+        self._coordinates: PlaceList | None = None
         self._contract = contract
         self._preprocess = preprocess
         self._device = device
         self._batch = batch
-        self._one_query = threading.Lock()
-        self._one_list = threading.Lock()
+        self._query_lock = threading.Lock()
+        self._coordinates_lock = threading.Lock()
 
     @property
     def contract(self) -> Contract:
-        """What the loaded bundle expects and produces."""
+        """Contract of the loaded bundle."""
         return self._contract
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the forward pass."""
         return self._device
 
     def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
-        """Pictures `[H, W, 3]` uint8, of any sizes, to fp32 unit vectors `[B, D]`.
+        """Images `[H, W, 3]` uint8, of any sizes, to fp32 unit vectors `[B, D]`.
 
         Args:
-            images: The renditions; none give `[0, D]`.
-            kind: Of the source; chooses the adapter, where the bundle has any.
+            images: The renditions; an empty sequence gives `[0, D]`.
+            kind: Source kind; selects the adapter, if the bundle has adapters.
 
         Raises:
-            ValueError: A picture is not `[H, W, 3]` uint8.
-            BadBundle: The weights give a vector that is not finite, or of no length.
+            ValueError: An image is not `[H, W, 3]` uint8.
+            BadBundle: The weights give a vector that is not finite or has zero length.
         """
         vectors = np.empty((len(images), self._contract.dims["image"]), dtype=np.float32)
         for start in range(0, len(images), self._batch):
-            vectors[start : start + self._batch] = self._forward(
+            vectors[start : start + self._batch] = self._embed_images(
                 images[start : start + self._batch], kind, first=start
             )
         return vectors
 
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
-        """One picture to one vector `[D]`, bit-equal at every call.
+        """One image to one vector `[D]`, bit-equal at every call.
 
-        Queries are computed one by one: on every device the shape of the batch is then always the
-        same, and with it the order in which a kernel adds up.
+        Queries are computed one by one, so the batch shape is constant. This fixes the summation
+        order of the kernels on every device.
 
         Raises:
-            ValueError: The picture is not `[H, W, 3]` uint8.
-            BadBundle: The weights give a vector that is not finite, or of no length.
+            ValueError: The image is not `[H, W, 3]` uint8.
+            BadBundle: The weights give a vector that is not finite or has zero length.
         """
-        with self._one_query:
-            vector: Vector = self._forward([image], kind, first=0)[0]
+        with self._query_lock:
+            vector: Vector = self._embed_images([image], kind, first=0)[0]
         return vector
 
     @torch.inference_mode()
     def encode_places(self, positions: NDArray[np.float64]) -> Vector:
-        """Positions to fp32 unit vectors `[B, D]`, in the space of the pictures.
+        """Positions to fp32 unit vectors `[B, D]`, in the space of the images.
 
         Args:
-            positions: `[B, 2]` latitude, longitude in degrees, float64; none give `[0, D]`.
+            positions: `[B, 2]` latitude, longitude in degrees, float64; empty gives `[0, D]`.
 
         Raises:
             ValueError: They are not `[B, 2]`.
@@ -118,55 +118,61 @@ class Embedder:
         if self._location is None:
             raise BadBundle(f"bundle {self._contract.name} has no location tower")
         vectors = np.empty((len(positions), self._contract.dims[GPS_CHANNEL]), dtype=np.float32)
-        for start in range(0, len(positions), _PLACES_AT_ONCE):
-            rows = np.ascontiguousarray(positions[start : start + _PLACES_AT_ONCE])
+        for start in range(0, len(positions), _POSITIONS_PER_PASS):
+            rows = np.ascontiguousarray(positions[start : start + _POSITIONS_PER_PASS])
             block = torch.from_numpy(rows).to(self._device)
-            vectors[start : start + len(block)] = self._unit(
+            vectors[start : start + len(block)] = self._normalize_checked(
                 self._location(block), "position", first=start
             )
         return vectors
 
     def listed_places(self) -> PlaceList:
-        """The bundle's own places with their vectors; encoded at the first call and kept.
+        """The bundle's coordinates with their vectors; encoded at the first call and cached.
 
         Raises:
-            Conflict: The bundle has no list of places.
+            Conflict: The bundle has no list of coordinates.
             BadBundle: Its weights give no finite vector.
         """
         if self._listed is None:
             raise Conflict(
-                f"bundle {self._contract.name} is in use and has no list of places to answer with:"
-                " ask over the gallery, or say `pinpoint bundles import geoclip`, which brings"
-                " 100,000 places along, and then `pinpoint bundles use geoclip`",
+                f"bundle {self._contract.name} is in use and has no list of coordinates to search:"
+                " search the gallery, or run `pinpoint bundles import geoclip`, which includes"
+                " 100,000 coordinates, and then `pinpoint bundles use geoclip`",
                 reason="no_places",
             )
-        with self._one_list:
-            if self._places is None:
-                self._places = PlaceList(
+        with self._coordinates_lock:
+            if self._coordinates is None:
+                self._coordinates = PlaceList(
                     positions=self._listed.positions,
                     vectors=self.encode_places(self._listed.positions),
                     temperature=self._listed.temperature,
                     digest=self._listed.digest,
                 )
-        return self._places
+        return self._coordinates
 
     @torch.inference_mode()
-    def _forward(self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int) -> Vector:
+    def _embed_images(
+        self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int
+    ) -> Vector:
         pixels = prepare(images, self._preprocess, self._device)
         raw = self._tower(pixels).to(torch.float32)
         if self._heads is not None:
             raw = self._heads(raw, [kind] * len(raw))
-        return self._unit(raw, "picture", first=first)
+        return self._normalize_checked(raw, "image", first=first)
 
-    def _unit(self, raw: torch.Tensor, what: str, *, first: int) -> Vector:
-        """Rows at unit length, or which of the batch has none."""
+    def _normalize_checked(self, raw: torch.Tensor, what: str, *, first: int) -> Vector:
+        """Rows at unit length.
+
+        Raises:
+            BadBundle: A row is not finite or has zero length; the message names it.
+        """
         length = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
         usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()
         if not bool(usable.all()):
-            bad = first + int((~usable).nonzero()[0])
+            bad_row = first + int((~usable).nonzero()[0])
             raise BadBundle(
-                f"bundle {self._contract.name} gives no finite vector of some length for {what} "
-                f"{bad} of the batch; its weights cannot be used",
+                f"bundle {self._contract.name} gives no finite, non-zero vector for {what} "
+                f"{bad_row} of the batch; its weights cannot be used",
                 reason="vector_not_finite",
             )
         vectors: Vector = (raw / length).cpu().numpy()

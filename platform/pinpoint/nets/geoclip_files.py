@@ -1,7 +1,7 @@
-"""The files of GeoCLIP's package: its weights and its gallery of 100,000 places.
+"""Files of the GeoCLIP package: its weights and its gallery of 100,000 coordinates.
 
-They lie in the package `geoclip` on PyPI (MIT; https://github.com/VicenteVivan/geo-clip), which is
-neither imported nor needed: its files are read, and refused unless they are the ones known here.
+They are part of the package `geoclip` on PyPI (MIT; https://github.com/VicenteVivan/geo-clip). The
+package is never imported: only its files are read, and their SHA-256 must match.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from numpy.typing import NDArray
 from pinpoint.errors import BadBundle, Unavailable
 
 VERSION: Final = "1.3.0"
-"""The release whose files are known; 1.2.0 shipped the same four."""
+"""Release of the known files; 1.2.0 shipped the same four files."""
 LICENCE: Final = "MIT, Copyright (c) 2024 Vicente Vivanco"
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """What a file must be; its path is below the package's folder `model`."""
+class _KnownFile:
+    """Expected path, size and digest of a file; the path is relative to the folder `model`."""
 
     path: str
     size_bytes: int
     sha256: str
 
 
-_PLACES = _File(
+_GALLERY_CSV = _KnownFile(
     "gps_gallery/coordinates_100K.csv",
     2_024_065,
     "3a00b1ba58f13443db726533b6399b39609e292df09d4e58792fa5949d1838b1",
 )
-_LOCATION = _File(
+_LOCATION_WEIGHTS = _KnownFile(
     "weights/location_encoder_weights.pth",
     37_806_041,
     "94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
 )
-_IMAGE = _File(
+_IMAGE_WEIGHTS = _KnownFile(
     "weights/image_encoder_mlp_weights.pth",
     3_938_907,
     "5342c391eec961796d04d02f2bd670bfa97b34ce32c656d0e0676581103c2c14",
 )
-_LOGIT_SCALE = _File(
+_LOGIT_SCALE_WEIGHTS = _KnownFile(
     "weights/logit_scale_weights.pth",
     759,
     "9568e2e09dd19083082bf285b2c0c126867e40dbd275a8ee8c621888b861904e",
@@ -58,55 +58,55 @@ _LOGIT_SCALE = _File(
 
 
 def read_geoclip(source: Path | None = None) -> dict[str, torch.Tensor]:
-    """The weights, named as `build_geoclip` takes them and ready to be saved as safetensors.
+    """The weights, with the names that `build_geoclip` expects, ready to be saved as safetensors.
 
     Args:
         source: A wheel of `geoclip`, or a folder with its files: an unpacked wheel, the package, or
-            its folder `model`. Without one, the installed package, which is not imported.
+            its folder `model`. Default: the installed package, which is not imported.
 
     Raises:
-        Unavailable: The package is not installed, or nothing is at `source`.
-        BadBundle: A file is missing there, or is not the one known.
+        Unavailable: The package is not installed, or `source` does not exist.
+        BadBundle: A file is missing or differs from the known one.
     """
-    place = _find(source)
-    tensors = {"logit_scale": _load(place, _LOGIT_SCALE)}
-    for name, tensor in _load(place, _IMAGE).items():
+    package = _find_package(source)
+    tensors = {"logit_scale": _load_weights(package, _LOGIT_SCALE_WEIGHTS)}
+    for name, tensor in _load_weights(package, _IMAGE_WEIGHTS).items():
         tensors[f"image.layers.{name}"] = tensor
-    for name, tensor in _load(place, _LOCATION).items():
-        branch, part, layer, kind = name.removeprefix("LocEnc").split(".")
-        # The encoding is layer 0 of their `capsule`, and the last layer is their `head`.
-        own = f"layers.6.{kind}" if part == "head" else f"layers.{int(layer) - 1}.{kind}"
-        own = "frequencies" if kind == "b" else own
-        tensors[f"location.branches.{branch}.{own}"] = tensor
+    for name, tensor in _load_weights(package, _LOCATION_WEIGHTS).items():
+        branch, module, layer, kind = name.removeprefix("LocEnc").split(".")
+        # In the published state, layer 0 of `capsule` is the encoding and `head` the last layer.
+        key = f"layers.6.{kind}" if module == "head" else f"layers.{int(layer) - 1}.{kind}"
+        key = "frequencies" if kind == "b" else key
+        tensors[f"location.branches.{branch}.{key}"] = tensor
     return tensors
 
 
 def gallery_places(source: Path | None = None) -> NDArray[np.float64]:
-    """GeoCLIP's gallery `[100000, 2]`: lat, lon in degrees, in the file's order.
+    """GeoCLIP's gallery `[100000, 2]`: lat, lon in degrees, in file order.
 
-    5,877 of them repeat an earlier one.
+    5,877 rows repeat an earlier row.
 
     Args:
-        source: As of `read_geoclip`.
+        source: As for `read_geoclip`.
 
     Raises:
         Unavailable: As `read_geoclip`.
         BadBundle: As `read_geoclip`.
     """
-    text = io.BytesIO(_read(_find(source), _PLACES))
+    text = io.BytesIO(_read_file(_find_package(source), _GALLERY_CSV))
     return np.loadtxt(text, delimiter=",", skiprows=1, dtype=np.float64)
 
 
-def _find(source: Path | None) -> Path:
-    """The wheel, or the folder whose file paths begin with `weights/` and `gps_gallery/`."""
+def _find_package(source: Path | None) -> Path:
+    """The wheel, or the folder that contains `weights/` and `gps_gallery/`."""
     if source is None:
-        # Of a name without a dot nothing is imported.
+        # `find_spec` imports nothing for a name without a dot.
         spec = importlib.util.find_spec("geoclip")
         if spec is None or not spec.submodule_search_locations:
             raise Unavailable(
                 f"the package geoclip is not installed: `pip install --no-deps geoclip=={VERSION}`."
-                f" On a machine without a network, fetch it elsewhere (`pip download --no-deps"
-                f" geoclip=={VERSION}`, 40 MB) and name the wheel",
+                f" Without network access, download it elsewhere (`pip download --no-deps"
+                f" geoclip=={VERSION}`, 40 MB) and pass the path of the wheel",
                 reason="weights_unavailable",
             )
         source = Path(next(iter(spec.submodule_search_locations)))
@@ -120,35 +120,35 @@ def _find(source: Path | None) -> Path:
     return next((folder for folder in folders if folder.is_dir()), source)
 
 
-def _read(place: Path, file: _File) -> bytes:
-    """The bytes of a file, if they are the known ones; never more of them than these.
+def _read_file(package: Path, file: _KnownFile) -> bytes:
+    """The bytes of a file after checking its digest; reads at most one byte beyond its size.
 
     Raises:
-        BadBundle: The file is missing, cannot be read, or is another one.
+        BadBundle: The file is missing, cannot be read, or differs from the known one.
     """
     try:
-        if place.is_file():
+        if package.is_file():
             with (
-                zipfile.ZipFile(place) as wheel,
+                zipfile.ZipFile(package) as wheel,
                 wheel.open(f"geoclip/model/{file.path}") as member,
             ):
                 data = member.read(file.size_bytes + 1)
         else:
-            with (place / file.path).open("rb") as stream:
+            with (package / file.path).open("rb") as stream:
                 data = stream.read(file.size_bytes + 1)
-    # RuntimeError: a zip that is encrypted or packed in an unknown way.
+    # RuntimeError: the zip is encrypted or uses an unknown compression.
     except (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadBundle(f"{place} is not geoclip {VERSION}: {file.path}: {error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != file.sha256:
+        raise BadBundle(f"{package} is not geoclip {VERSION}: {file.path}: {error}") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != file.sha256:
         raise BadBundle(
-            f"{file.path} of {place} is not that of geoclip {VERSION}: its first"
-            f" {len(data):,} bytes have SHA-256 {found}, known are {file.size_bytes:,} bytes of"
-            f" {file.sha256}. Install or fetch that release again."
+            f"{file.path} of {package} is not that of geoclip {VERSION}: its first"
+            f" {len(data):,} bytes have SHA-256 {sha256}; expected are {file.size_bytes:,} bytes"
+            f" with {file.sha256}. Install or download that release again."
         )
     return data
 
 
-def _load(place: Path, file: _File) -> Any:
-    """What a file of weights holds: tensors and containers of them; no code is run."""
-    return torch.load(io.BytesIO(_read(place, file)), map_location="cpu", weights_only=True)
+def _load_weights(package: Path, file: _KnownFile) -> Any:
+    """Content of a weights file: tensors and containers of them; no code is run."""
+    return torch.load(io.BytesIO(_read_file(package, file)), map_location="cpu", weights_only=True)

@@ -1,8 +1,8 @@
-"""From a tower's features to the shared space: an adapter per source kind, then one trunk.
+"""Heads: tower features to the joint space, by one adapter per source kind and a shared trunk.
 
-The shape is that of the paper (arXiv 2606.04133): LayerNorm, Linear, GELU and residual blocks per
-source, residual blocks for all, LayerNorm and Linear, unit length. Letters: B pictures, F the width
-of the tower's features, H the width inside, D the width of the shared space.
+Architecture of arXiv 2606.04133: LayerNorm, Linear, GELU and residual blocks per source; shared
+residual blocks, LayerNorm and Linear; unit length. Letters: B images, F width of the tower's
+features, H hidden width, D width of the joint space.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from pinpoint.nets.blocks import ResidualBlock, unit
 from pinpoint.nets.specs import HeadsSpec
 from pinpoint.records import SourceKind
 
-_STRAIGHT: Final = 3.0
-"""Where GELU begins to be the identity …"""
-_GAIN: Final = 0.5
-"""… and how far from there features of unit variance reach, in the root mean square at most."""
+_GELU_LINEAR_FROM: Final = 3.0
+"""Input from which GELU is approximately the identity."""
+_INIT_GAIN: Final = 0.5
+"""Maximum root mean square deviation from that input, for features of unit variance."""
 
 
 class Adapter(nn.Module):
-    """What is particular to one kind of imagery: `[B, F]` to `[B, H]`."""
+    """Adapter of one source kind: `[B, F]` to `[B, H]`."""
 
     def __init__(self, features: int, hidden: int, blocks: int) -> None:
         super().__init__()
-        # Towers differ in the length of their features by orders of magnitude; this evens it out.
+        # Feature lengths differ between towers by orders of magnitude; the norm removes this.
         self.norm = nn.LayerNorm(features)
         self.enter = nn.Linear(features, hidden)
         self.gelu = nn.GELU()
         self.blocks = nn.Sequential(*(ResidualBlock(hidden) for _ in range(blocks)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Bring one kind's features to where all kinds are alike."""
+        """Map the features of one kind to the input space of the trunk."""
         adapted: torch.Tensor = self.blocks(self.gelu(self.enter(self.norm(features))))
         return adapted
 
 
 class KindHeads(nn.Module):
-    """Features of pictures of any kinds to unit vectors of the shared space.
+    """Features of images of any kinds to unit vectors of the joint space.
 
-    A row's vector depends on its own features and kind alone: rows are sorted by kind, each adapter
-    sees only its own, and nothing here is computed over the batch. In fp32 without TF32 two batches
-    agree to 1e-5; under autocast only to the precision of its type.
+    A vector depends only on the features and the kind of its row: each adapter sees only rows of
+    its kind, and nothing is computed over the batch. In fp32 without TF32 two batches agree to
+    1e-5; under autocast only to the precision of its type.
 
-    Training one kind leaves the others' adapters as they are, to the bit, if the loop lets it: an
-    adapter without rows takes no part in the pass, so its gradients stay None, and torch's
-    optimisers pass over such parameters, weight decay and moments included. That needs
-    `zero_grad(set_to_none=True)`, torch's default: with gradients of zero AdamW would still decay
-    the weights and follow old moments. Under DDP it needs `find_unused_parameters=True`. An adapter
-    that must never change is frozen by `requires_grad_(False)`.
+    Training on one kind can leave the adapters of other kinds bit-identical. An adapter without
+    rows is not part of the pass, so its gradients stay None. Optimizers of torch skip such
+    parameters, including weight decay and moments. This requires `zero_grad(set_to_none=True)`,
+    the default of torch: with zero gradients AdamW would still decay the weights and apply old
+    moments. DDP also requires `find_unused_parameters=True`. Use `requires_grad_(False)` to freeze
+    an adapter permanently.
 
     Args:
         spec: Kinds and widths.
@@ -61,7 +61,7 @@ class KindHeads(nn.Module):
     def __init__(self, spec: HeadsSpec) -> None:
         super().__init__()
         self.spec = spec
-        # With a prefix: a kind may be called `train`, which every module has already.
+        # With a prefix: a kind may be named `train`, which is an attribute of every module.
         self.adapters = nn.ModuleDict(
             {
                 f"of_{kind}": Adapter(spec.features, spec.hidden, spec.adapter_blocks)
@@ -76,43 +76,43 @@ class KindHeads(nn.Module):
 
     @torch.no_grad()
     def start_at_tower(self) -> None:
-        """Set the weights so that vectors have the angles of the tower's layer-normed features.
+        """Initialize the weights so that vectors keep the angles of layer-normed tower features.
 
-        For little data: what the tower knows is kept until training has better. GELU is straight
-        far above zero, a block without output adds nothing, and orthogonal matrices turn without
-        bending. Kinds start alike. Where `hidden` or `dim` is below `features`, the matrices
-        project, and angles are kept only about.
+        Useful for little data: training starts from the quality of the tower. GELU is linear far
+        above zero, a block without output adds nothing, and orthogonal matrices keep angles. All
+        kinds start with equal weights. If `hidden` or `dim` is below `features`, the matrices
+        project, and angles are kept only approximately.
         """
         for block in self.modules():
             if isinstance(block, ResidualBlock):
                 nn.init.zeros_(block.leave.weight)
                 nn.init.zeros_(block.leave.bias)
-        enters = [each.enter for each in self.modules() if isinstance(each, Adapter)]
-        nn.init.orthogonal_(enters[0].weight, _GAIN)
-        for enter in enters:
-            enter.weight.copy_(enters[0].weight)
-            nn.init.constant_(enter.bias, _STRAIGHT)
+        enter_layers = [module.enter for module in self.modules() if isinstance(module, Adapter)]
+        nn.init.orthogonal_(enter_layers[0].weight, _INIT_GAIN)
+        for enter in enter_layers:
+            enter.weight.copy_(enter_layers[0].weight)
+            nn.init.constant_(enter.bias, _GELU_LINEAR_FROM)
         leave = self.trunk[-1]
         nn.init.orthogonal_(leave.get_parameter("weight"))
         nn.init.zeros_(leave.get_parameter("bias"))
 
     def kind_served(self, kind: SourceKind | None) -> SourceKind:
-        """Whose adapter serves a kind: its own, or the default's for None and the unknown."""
+        """The kind whose adapter is used: the default for None and unknown kinds, else `kind`."""
         return kind if kind is not None and kind in self.spec.kinds else self.spec.default_kind
 
     def adapter(self, kind: SourceKind | None) -> nn.Module:
-        """The adapter that serves a kind."""
+        """The adapter used for a kind."""
         return self.adapters[f"of_{self.kind_served(kind)}"]
 
     def forward(self, features: torch.Tensor, kinds: Sequence[SourceKind | None]) -> torch.Tensor:
         """Features `[B, F]` to fp32 unit vectors `[B, D]`.
 
         Args:
-            features: As the tower gives them, not normalised; fp16 from a cache is fine.
+            features: Output of the tower, not normalized; fp16 from a cache is accepted.
             kinds: One per row.
 
         Raises:
-            ValueError: Features are not `[B, F]`, or there are not B kinds.
+            ValueError: Features are not `[B, F]`, or the number of kinds is not B.
         """
         if features.ndim != 2 or features.shape[1] != self.spec.features:
             raise ValueError(
@@ -120,16 +120,23 @@ class KindHeads(nn.Module):
             )
         if len(kinds) != len(features):
             raise ValueError(f"{len(features)} rows of features came with {len(kinds)} kinds")
-        return unit(self.trunk(self._adapt(features.to(torch.float32), kinds)))
+        return unit(self.trunk(self._apply_adapters(features.to(torch.float32), kinds)))
 
-    def _adapt(self, features: torch.Tensor, kinds: Sequence[SourceKind | None]) -> torch.Tensor:
-        """Every row through the adapter of its kind, `[B, H]`, in the order they came."""
+    def _apply_adapters(
+        self, features: torch.Tensor, kinds: Sequence[SourceKind | None]
+    ) -> torch.Tensor:
+        """Apply the adapter of its kind to every row, `[B, H]`, in input order."""
         rows: dict[SourceKind, list[int]] = {}
         for row, kind in enumerate(kinds):
             rows.setdefault(self.kind_served(kind), []).append(row)
         if len(rows) <= 1:
-            alone: torch.Tensor = self.adapter(next(iter(rows), None))(features)
-            return alone
-        index = {kind: torch.tensor(its, device=features.device) for kind, its in rows.items()}
-        adapted = torch.cat([self.adapter(kind)(features[its]) for kind, its in index.items()])
+            single_kind: torch.Tensor = self.adapter(next(iter(rows), None))(features)
+            return single_kind
+        index = {
+            kind: torch.tensor(kind_rows, device=features.device)
+            for kind, kind_rows in rows.items()
+        }
+        adapted = torch.cat(
+            [self.adapter(kind)(features[kind_rows]) for kind, kind_rows in index.items()]
+        )
         return adapted[torch.argsort(torch.cat(list(index.values())))]

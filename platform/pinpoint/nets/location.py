@@ -1,11 +1,11 @@
-"""From a position to the shared space, without a seam anywhere on the Earth.
+"""Location tower: positions to the joint space, continuous everywhere on the Earth.
 
-A position becomes a point on the unit sphere, that point the phases of many plane waves, and their
-cosines and sines the input of a small network. Random waves as features: Rahimi and Recht, "Random
-Features for Large-Scale Kernel Machines", NeurIPS 2007; for coordinates: Tancik et al., "Fourier
-Features Let Networks Learn High Frequency Functions in Low Dimensional Domains", NeurIPS 2020.
-Letters: B positions, S scales, M waves per scale, W = S * M, H the width inside, D that of the
-shared space.
+A position is mapped to a point on the unit sphere, then to the phases of many plane waves. Their
+cosines and sines are the input of a small network. Random Fourier features: Rahimi and Recht,
+"Random Features for Large-Scale Kernel Machines", NeurIPS 2007; for coordinates: Tancik et al.,
+"Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains",
+NeurIPS 2020. Letters: B positions, S scales, M waves per scale, W = S * M, H hidden width, D width
+of the joint space.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pinpoint.nets.specs import LocationSpec
 class FourierWaves(nn.Module):
     """Unit-sphere points `[B, 3]` float64 to cosines and sines `[B, 2 * W]` fp32.
 
-    On the unit sphere a way of d metres along the ground is d / R long (R the Earth's mean radius),
-    so a wave of length λ turns by 2π R / λ radians per unit of length. Wave vectors of the scale λ
-    are `(2π R / λ) g` with three independent normal components in g: in whichever direction one
-    walks, λ is their wavelength in the root mean square, and over a way of d metres the cosines of
-    the change of phase have the mean exp(-(2π d / λ)² / 2). A normal g and not one of length 1,
-    whose mean swings back up at greater distances. Every scale has as many waves, so two places
-    share about as much as their distance, on a logarithmic scale, leaves them.
+    A distance of d meters along the ground has length d / R on the unit sphere (R: mean radius of
+    the Earth), so the phase of a wave of wavelength λ changes by 2π R / λ radians per unit length.
+    Wave vectors of scale λ are `(2π R / λ) g`, where g has three independent normal components. In
+    every direction, λ is the root mean square wavelength. Over d meters, the mean cosine of the
+    phase change is exp(-(2π d / λ)² / 2). For a g of length 1, this mean would increase again at
+    greater distances. All scales have the same number of waves, so the similarity of two
+    positions decreases about linearly with the logarithm of their distance.
 
-    What is learned is a shift of each wave vector, zero at first: in a single number of fp32 the
-    finest wave vectors (about 100,000) would swallow the steps of an optimiser, and weight decay
-    would turn their phases by whole radians per step. A shift of 0.001 turns none by more than
-    that, and decay leads back to the first waves.
+    The learned parameter is a shift of each wave vector, initially zero. If the wave vectors
+    themselves were learned, fp32 would round away optimizer steps on the finest ones (about
+    100,000), and weight decay would change their phases by whole radians per step. A shift of 0.001
+    changes no phase by more than 0.001, and decay leads back to the initial waves.
     """
 
     base: torch.Tensor
@@ -50,9 +50,9 @@ class FourierWaves(nn.Module):
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         """Cosines first, then sines, each `[B, W]` from the coarsest scale to the finest.
 
-        Phases reach 10⁵ radians, where fp32 has steps of 0.008: half a per cent of a wave's height,
-        another one on every device. So they are computed in float64 and whole turns taken off;
-        what is left loses nothing in fp32, where cosines are many times cheaper.
+        Phases reach 10⁵ radians, where the resolution of fp32 is 0.008: an error of half a percent
+        of the amplitude that differs between devices. Therefore phases are computed in float64 and
+        reduced modulo 2π. The remainder is exact enough in fp32, where cosines are much cheaper.
         """
         waves = self.base.to(torch.float64) + self.shift.to(torch.float64)
         turns = (points @ waves) / (2.0 * math.pi)
@@ -61,10 +61,10 @@ class FourierWaves(nn.Module):
 
 
 class LocationTower(nn.Module):
-    """Positions to unit vectors; continuous everywhere, across ±180° and at the poles too.
+    """Positions to unit vectors; continuous everywhere, including ±180° and the poles.
 
-    Always fp32, with float64 phases, also where autocast is on. Whether CUDA may round products of
-    the network to TF32 is the process's setting (`runtime` forbids it); phases never are.
+    Always fp32 with float64 phases, also under autocast. TF32 for matrix products of the network is
+    a setting of the process (`runtime` disables it); phases never use TF32.
 
     Args:
         spec: Widths and wavelengths. The waves are drawn from torch's global generator.
@@ -86,8 +86,8 @@ class LocationTower(nn.Module):
         """Positions `[B, 2]`, latitude then longitude, degrees, to fp32 unit vectors `[B, D]`.
 
         Args:
-            positions: float64, as everywhere in this house: in fp32 a longitude of 180° is known to
-                0.8 m only. In range (`records.Point` sees to it); NaN gives NaN.
+            positions: float64, because in fp32 a longitude of 180° has a resolution of only 0.8 m.
+                In range (checked by `records.Point`); NaN gives NaN.
 
         Raises:
             ValueError: Positions are not `[B, 2]` float64, or the tower was cast from fp32.
@@ -114,6 +114,6 @@ def sphere_points(positions: torch.Tensor) -> torch.Tensor:
 
 
 def wavelengths_m(spec: LocationSpec) -> torch.Tensor:
-    """`[S]` wavelengths in equal ratios, the coarsest first, metres along the ground."""
+    """`[S]` wavelengths in equal ratios, coarsest first, meters along the ground."""
     coarsest, finest = math.log(spec.coarsest_km * 1e3), math.log(spec.finest_km * 1e3)
     return torch.linspace(coarsest, finest, spec.scales, dtype=torch.float64).exp()

@@ -1,7 +1,7 @@
-"""What the embedder is trained by: pure functions of vectors, distances and who is who.
+"""Losses of the embedder: pure functions of embeddings, distances and identity masks.
 
-Letters: B and C rows of the two sides (pictures and places, or pictures and pictures), D the width
-of their unit vectors, N pictures of a gallery, P cells. All in fp32, also where autocast is on.
+Letters: B and C rows of the two sides (images and positions, or images and images), D width of
+their unit vectors, N images of a gallery, P cells. All in fp32, also under autocast.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch import nn
 
 INITIAL_SCALE: Final = 10.0
 LARGEST_SCALE: Final = 1_000.0
-"""Beyond it cosines that differ in fp32's last digits would decide."""
+"""Above this scale, rounding errors of fp32 cosines would dominate."""
 INITIAL_BIAS: Final = -10.0
-"""Where SigLIP starts (arXiv 2303.15343, section 3.2): nearly all pairs are negatives, and from
-here the first steps need not unlearn the belief that half of them are not."""
+"""Initial bias of SigLIP (arXiv 2303.15343, section 3.2): nearly all pairs are negatives, so the
+initial logits must not assume that half of the pairs are positives."""
 
 
 class Temperature(nn.Module):
-    """The learned scale and bias of one sigmoid loss; the scale as its logarithm, so it stays > 0.
+    """Learned scale (as its logarithm, so it stays > 0) and bias of one sigmoid loss.
 
-    Both are to be left out of weight decay: it would pull the bias to 0.
+    Exclude both from weight decay, which would pull the bias to 0.
     """
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Temperature(nn.Module):
         self.bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale, at most `LARGEST_SCALE`, and bias, as `sigmoid_contrastive` takes them."""
+        """Scale, at most `LARGEST_SCALE`, and bias, for `sigmoid_contrastive`."""
         return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp(), self.bias
 
 
 class CellProxies(nn.Module):
-    """A direction for each of P cells, and how sharply pictures are told apart by them."""
+    """A learned direction for each of P cells, and a learned scale of the cosines."""
 
     def __init__(self, cells: int, dim: int) -> None:
         super().__init__()
@@ -49,93 +49,96 @@ class CellProxies(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
 
     def forward(self, vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """`cell_classification` of unit vectors `[B, D]` and the cells `[B]` they were taken in."""
+        """`cell_classification` of unit vectors `[B, D]` with ground-truth cells `[B]`."""
         scale = self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
         return cell_classification(vectors, self.directions, scale, codes)
 
 
 def sigmoid_contrastive(
-    left: torch.Tensor,
-    right: torch.Tensor,
+    left_vectors: torch.Tensor,
+    right_vectors: torch.Tensor,
     scale: torch.Tensor | float,
     bias: torch.Tensor | float,
     targets: torch.Tensor,
     weights: torch.Tensor | None = None,
     positives: torch.Tensor | float | None = None,
 ) -> torch.Tensor:
-    """Sigmoid loss over all pairs: each is asked by itself whether it belongs together.
+    """Sigmoid loss over all pairs: an independent binary classification of each pair.
 
     `softplus(-z)` for a positive and `weight * softplus(z)` for a negative with the logit
-    `z = scale * <left, right> + bias`, summed and divided by the number of positives. Source:
-    SigLIP (Zhai et al., arXiv 2303.15343), which has one positive per row and divides by the rows.
-    Swapping sides and transposing targets and weights gives the same.
+    `z = scale * <left_b, right_c> + bias`, summed and divided by the number of positives. Source:
+    SigLIP (Zhai et al., arXiv 2303.15343), which has one positive per row and divides by the number
+    of rows. The loss is symmetric: swap the sides and transpose targets and weights.
 
     Args:
-        left: Unit vectors `[B, D]`.
-        right: Unit vectors `[C, D]`.
+        left_vectors: Unit vectors `[B, D]`.
+        right_vectors: Unit vectors `[C, D]`.
         scale: Above 0.
         bias: Added to every logit.
-        targets: Which pairs belong together, `[B, C]` bool.
-        weights: Of negatives, `[B, C]` in [0, 1], without gradient; 1 without them. A positive
-            always has the weight 1.
-        positives: What to divide by, where a process sees only part of the batch: for the gradients
-            of DDP, which are means over processes, the positives of all of them over their number.
+        targets: Positive pairs, `[B, C]` bool.
+        weights: Weights of negatives, `[B, C]` in [0, 1], without gradient; default 1. Positives
+            always have weight 1.
+        positives: Divisor, if a process sees only part of the batch. DDP averages gradients over
+            processes, so pass the positives of all processes divided by their number.
 
     Returns:
-        A scalar of fp32; 0 with zero gradients where there is no positive: nothing in such a batch
-        says how much its negatives should count.
+        An fp32 scalar; 0 with zero gradients if there is no positive, because such a batch does
+        not define the relative weight of its negatives.
 
     Raises:
         ValueError: Shapes do not fit, or targets are not boolean.
     """
-    pairs = (len(left), len(right))
+    pairs = (len(left_vectors), len(right_vectors))
     if targets.dtype != torch.bool or tuple(targets.shape) != pairs:
         raise ValueError(
             f"targets must be {list(pairs)} bool, not {list(targets.shape)} {targets.dtype}"
         )
     if weights is not None and tuple(weights.shape) != pairs:
         raise ValueError(f"weights must be {list(pairs)}, not {list(weights.shape)}")
-    with torch.autocast(device_type=left.device.type, enabled=False):
-        logits = scale * (left.to(torch.float32) @ right.to(torch.float32).T) + bias
-        repelled = -F.logsigmoid(-logits)
+    with torch.autocast(device_type=left_vectors.device.type, enabled=False):
+        logits = scale * (left_vectors.to(torch.float32) @ right_vectors.to(torch.float32).T) + bias
+        negative_loss = -F.logsigmoid(-logits)
         if weights is not None:
-            repelled = weights.detach().to(torch.float32) * repelled
-        total = torch.where(targets, -F.logsigmoid(logits), repelled).sum()
+            negative_loss = weights.detach().to(torch.float32) * negative_loss
+        total = torch.where(targets, -F.logsigmoid(logits), negative_loss).sum()
         count = torch.as_tensor(
             targets.sum() if positives is None else positives,
             dtype=torch.float32,
-            device=left.device,
+            device=left_vectors.device,
         )
-        # No branch on the count, which would make the processor wait for the GPU.
-        share = torch.where(count > 0, 1.0 / count.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
-        return total * share
+        # No branch on the count: it would synchronize the CPU with the GPU.
+        inverse_count = torch.where(
+            count > 0, 1.0 / count.clamp(min=torch.finfo(torch.float32).tiny), 0.0
+        )
+        return total * inverse_count
 
 
 def cell_classification(
     vectors: torch.Tensor, proxies: torch.Tensor, scale: torch.Tensor | float, codes: torch.Tensor
 ) -> torch.Tensor:
-    """Which cell a picture was taken in: cross-entropy over `scale` times cosines with its proxies.
+    """Classification of an image's cell: cross-entropy over `scale` times cosines with the proxies.
 
-    Every occupied cell has a direction of its own, thrown away after training. Cells as classes:
+    Every occupied cell has its own direction, which is discarded after training. Cells as classes:
     PlaNet (Weyand et al., arXiv 1602.05314); proxies: Movshovitz-Attias et al., arXiv 1703.07464;
     cosines with a scale: NormFace (Wang et al., arXiv 1704.06369). A tower without trained weights
-    learns from it many times faster than from pairs: each picture meets all cells at each step.
+    learns much faster from this loss than from pairs, because each step compares each image with
+    all cells.
 
     Args:
         vectors: Unit vectors `[B, D]`.
-        proxies: Of cells, of any length, `[P, D]`.
+        proxies: One vector per cell, of any length, `[P, D]`.
         scale: Above 0.
-        codes: The cell of each picture, `[B]` integers in [0, P).
+        codes: The cell of each image, `[B]` integers in [0, P).
 
     Returns:
-        A scalar of fp32.
+        An fp32 scalar.
 
     Raises:
         ValueError: Shapes do not fit.
     """
     if vectors.shape[1:] != proxies.shape[1:] or codes.shape != vectors.shape[:1]:
         raise ValueError(
-            f"{list(vectors.shape)} pictures need proxies of their width and a cell each, not "
+            f"{list(vectors.shape)} images need proxies of their width and a cell each, not "
             f"{list(proxies.shape)} and {list(codes.shape)}"
         )
     with torch.autocast(device_type=vectors.device.type, enabled=False):
@@ -144,36 +147,36 @@ def cell_classification(
 
 
 def negative_weights(away_m: torch.Tensor, radius_m: float) -> torch.Tensor:
-    """How much a pair counts as a negative: what stands next door is hardly one.
+    """Weight of each pair as a negative: nearby pairs are hardly negatives.
 
     Smoothstep of the distance: `u² (3 - 2u)` with `u = away / radius`, flat at both ends, 0 at the
-    same place, 1/2 at half the radius, 1 from the radius on.
+    same position, 1/2 at half the radius, 1 beyond the radius.
 
     Args:
-        away_m: Distances `[B, C]`, metres, 0 or more.
+        away_m: Distances `[B, C]`, meters, 0 or more.
         radius_m: Above 0.
 
     Returns:
-        `[B, C]` fp32 in [0, 1], never falling with the distance.
+        `[B, C]` fp32 in [0, 1], non-decreasing in the distance.
 
     Raises:
         ValueError: The radius is not above 0.
     """
     if not radius_m > 0:
         raise ValueError(f"the radius of soft negatives must be above 0 m, not {radius_m}")
-    # float64, so that rounding cannot let a farther pair count less.
-    near = (away_m.to(torch.float64) / radius_m).clamp(max=1.0)
-    return (near.square() * (3.0 - 2.0 * near)).to(torch.float32)
+    # float64, so that rounding cannot give a farther pair a smaller weight.
+    fraction = (away_m.to(torch.float64) / radius_m).clamp(max=1.0)
+    return (fraction.square() * (3.0 - 2.0 * fraction)).to(torch.float32)
 
 
 def negative_radius_m(step: int, *, steps: int, first_m: float, last_m: float) -> float:
-    """The radius of soft negatives at a step: shrinks in equal ratios, as do the scales it passes.
+    """Radius of soft negatives at a step; it shrinks geometrically, by an equal ratio per step.
 
     Args:
-        step: From 0; from `steps` on the radius stays as it is.
-        steps: Over how many it shrinks, 1 or more.
-        first_m: At step 0.
-        last_m: At the end, above 0 and not above `first_m`.
+        step: From 0; the radius is constant from `steps` on.
+        steps: Number of steps over which it shrinks, 1 or more.
+        first_m: Radius at step 0, meters.
+        last_m: Radius at the end, meters, above 0 and not above `first_m`.
 
     Raises:
         ValueError: A number is out of its range.
@@ -181,10 +184,10 @@ def negative_radius_m(step: int, *, steps: int, first_m: float, last_m: float) -
     if not (step >= 0 and steps >= 1 and 0 < last_m <= first_m < math.inf):
         raise ValueError(
             f"a radius cannot shrink from {first_m} m to {last_m} m in {steps} steps (step {step}):"
-            " it must start at or above where it ends, end above 0 and take a step or more"
+            " it must start at or above its end, end above 0 and take one step or more"
         )
-    done = min(1.0, step / steps)
-    return float(first_m ** (1.0 - done) * last_m**done)
+    progress = min(1.0, step / steps)
+    return float(first_m ** (1.0 - progress) * last_m**progress)
 
 
 def cross_source_pairs(
@@ -195,17 +198,17 @@ def cross_source_pairs(
     *,
     same_kind: bool = False,
 ) -> torch.Tensor:
-    """Which pictures show the same place and are still no copies of each other.
+    """Pairs of images that show the same location and are not near-duplicates.
 
-    Two pictures of different kinds within some metres; where asked for also two of one kind by
-    different authors. Never a picture with itself.
+    Two images of different kinds within `within_m`; optionally also two images of one kind by
+    different creators. An image is never paired with itself.
 
     Args:
-        away_m: Distances `[B, B]`, metres, symmetric.
+        away_m: Distances `[B, B]`, meters, symmetric.
         kinds: One number per source kind, `[B]` integers.
-        groups: One number per author, `[B]` integers; below 0 where the author is not known: such a
-            picture could be anybody's, so it pairs with none of its own kind.
-        within_m: Largest distance, included.
+        groups: One number per creator, `[B]` integers; below 0 if the creator is unknown. Such an
+            image pairs with no image of its kind, because the creators could be equal.
+        within_m: Maximum distance, inclusive.
         same_kind: Whether pairs of one kind count.
 
     Returns:
@@ -222,17 +225,17 @@ def cross_source_pairs(
         )
     pairs = kinds[:, None] != kinds
     if same_kind:
-        known = groups >= 0
-        pairs = pairs | ((groups[:, None] != groups) & known[:, None] & known)
+        creator_known = groups >= 0
+        pairs = pairs | ((groups[:, None] != groups) & creator_known[:, None] & creator_known)
     return pairs & (away_m <= within_m)
 
 
 @dataclass(frozen=True, slots=True)
 class OccupiedCells:
-    """The pictures of a gallery by cell; made once, for sorting millions at each step would cost.
+    """Images of a gallery grouped by cell; built once, because sorting millions per step is slow.
 
-    Three arrays: `rows` `[N]`, those of one cell beside each other, and for every occupied cell
-    where it `starts` and how many it `counts`.
+    Three arrays: `rows` `[N]`, sorted by cell; and for every occupied cell its first index
+    (`starts`) and its number of rows (`counts`).
     """
 
     rows: NDArray[np.int64]
@@ -241,7 +244,7 @@ class OccupiedCells:
 
     @classmethod
     def of(cls, cells: NDArray[np.int64]) -> OccupiedCells:
-        """From the cell (H3 id) of every picture, `[N]`."""
+        """Build from the cell (H3 id) of every image, `[N]`."""
         rows = np.argsort(cells, kind="stable")
         _, starts, counts = np.unique(cells[rows], return_index=True, return_counts=True)
         return cls(rows.astype(np.int64), starts.astype(np.int64), counts.astype(np.int64))
@@ -250,24 +253,25 @@ class OccupiedCells:
 def place_negatives(
     cells: OccupiedCells, count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw pictures whose places serve as extra negatives, uniformly over occupied cells.
+    """Draw images whose positions are extra negatives, uniformly over occupied cells.
 
-    A cell first, each as likely; then one of its pictures; with replacement.
+    Draws a cell uniformly, then one of its images uniformly; with replacement.
 
-    The implied prior: trained on positives from p and negatives from q, a score tends to
-    `log p(place | picture) - log q(place)` and a constant (Gutmann and Hyvärinen, AISTATS 2010).
-    Among the batch's own places q is the density p of the training pictures: it cancels, scores are
-    likelihoods and favour no place. With these negatives alone q is even over occupied cells, so
-    scores keep the prior "as dense as the pictures that were trained on": a softmax over one place
-    per cell is a posterior under it, and one over all rows of a gallery counts density twice.
-    A mixture of both lies between, by the shares drawn. The contract of the weights has to record
-    the resolution of the cells, both shares, and how positives were sampled: over cells evenly,
-    p is even too, and nothing of this matters. Soft negatives blur it within their radius.
+    The implied prior: with positives from p and negatives from q, a score tends to
+    `log p(position | image) - log q(position)` plus a constant (Gutmann and Hyvärinen, AISTATS
+    2010). For in-batch negatives, q equals the density p of the training images. It cancels, so
+    scores are likelihoods and favor no position. With only these drawn negatives, q is uniform over
+    occupied cells, so scores keep the density of the training images as their prior. A softmax over
+    one position per cell is then a posterior under this prior; a softmax over all gallery rows
+    counts density twice. A mixture of both is in between, according to the shares. The contract of
+    the weights must record the cell resolution, both shares, and the sampling of positives. If
+    positives are sampled uniformly over cells, p is uniform too and the prior is irrelevant. Soft
+    negatives blur the prior within their radius.
 
     Args:
         cells: The gallery by cell.
-        count: How many, 0 or more.
-        rng: Seeded by the caller.
+        count: Number of draws, 0 or more.
+        rng: Random generator, seeded by the caller.
 
     Returns:
         `[count]` rows of the gallery.
@@ -276,8 +280,8 @@ def place_negatives(
         ValueError: There is no cell to draw from.
     """
     if len(cells.counts) == 0:
-        raise ValueError("no place can be drawn: the gallery has no pictures")
-    drawn = rng.integers(len(cells.counts), size=count)
-    within = rng.integers(cells.counts[drawn])
-    rows: NDArray[np.int64] = cells.rows[cells.starts[drawn] + within]
+        raise ValueError("no negative can be drawn: the gallery has no images")
+    drawn_cells = rng.integers(len(cells.counts), size=count)
+    rank_in_cell = rng.integers(cells.counts[drawn_cells])
+    rows: NDArray[np.int64] = cells.rows[cells.starts[drawn_cells] + rank_in_cell]
     return rows

@@ -1,7 +1,7 @@
-"""Lists of places in bundles: a CSV of latitudes and longitudes, checked when it is read.
+"""Coordinate lists of bundles: a CSV of latitudes and longitudes, checked when it is read.
 
-What a location tower was trained to be asked with; GeoCLIP's package has one of 100,000 places.
-Letters: N places.
+The list holds the positions a location tower was trained to rank; GeoCLIP's has 100,000.
+Letters: N positions.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _LIMIT_DEG: Final = (90.0, 180.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """Places of a bundle that are not encoded yet."""
+    """Coordinates of a bundle, not yet encoded."""
 
     positions: NDArray[np.float64]
-    """`[N, 2]` lat, lon in degrees, in the file's order."""
+    """`[N, 2]` lat, lon in degrees, in file order."""
     temperature: float
-    """What cosines were multiplied by in training."""
+    """Factor of the cosines in training."""
     digest: str
     """SHA-256 of the file."""
 
 
 def load_places(bundle: Bundle) -> Listed | None:
-    """The places of a bundle, or None where it has none.
+    """The coordinates of a bundle, or None if it has none.
 
     Raises:
-        BadBundle: The file is no such list, or has another number of places than the contract says.
+        BadBundle: The file is not such a list, or its number of rows differs from the contract.
     """
     space = bundle.contract.heads
     if bundle.places is None or space is None or space.places is None or space.temperature is None:
@@ -54,28 +54,30 @@ def load_places(bundle: Bundle) -> Listed | None:
             f"places {bundle.places} must be {_HEADER!r} and {space.places.count} rows of two "
             f"numbers, not {header[:80]!r} and {list(positions.shape)}"
         )
-    _check(positions, str(bundle.places))
+    _check_positions(positions, str(bundle.places))
     return Listed(positions=positions, temperature=space.temperature, digest=space.places.sha256)
 
 
 def write_places(folder: Path, positions: NDArray[np.float64]) -> PlacesSpec:
-    """Write `[N, 2]` lat, lon in degrees into the folder of a bundle; what its contract says of it.
+    """Write `[N, 2]` lat, lon in degrees into a bundle folder; returns the entry of its contract.
 
     Raises:
-        BadBundle: There are none, or one is no place.
+        BadBundle: The list is empty, or a row is not a valid position.
     """
     if positions.ndim != 2 or positions.shape[1] != 2 or not len(positions):
-        raise BadBundle(f"a list of places must be [N, 2] lat, lon, not {list(positions.shape)}")
-    _check(positions, "the list of places")
+        raise BadBundle(
+            f"a list of coordinates must be [N, 2] lat, lon, not {list(positions.shape)}"
+        )
+    _check_positions(positions, "the list of coordinates")
     rows = [f"{lat!r},{lon!r}\n" for lat, lon in positions.tolist()]
     file = folder / PLACES_FILE
     file.write_text("".join([f"{_HEADER}\n", *rows]), encoding="utf-8")
     return PlacesSpec(file=PLACES_FILE, sha256=file_sha256(file), count=len(positions))
 
 
-def _check(positions: NDArray[np.float64], where: str) -> None:
+def _check_positions(positions: NDArray[np.float64], where: str) -> None:
     # Not `>`: a comparison with NaN is never true.
     bad = ~(np.abs(positions) <= _LIMIT_DEG).all(axis=1)
     if bad.any():
         row = int(bad.argmax())
-        raise BadBundle(f"{where}: row {row} is no place: lat, lon {positions[row].tolist()}")
+        raise BadBundle(f"{where}: row {row} is not a position: lat, lon {positions[row].tolist()}")

@@ -1,9 +1,9 @@
-"""From records to what a reranker reads: rows of one fixed shape, and the vectors that they name.
+"""Reranker inputs: records to rows of a fixed shape, and rows to tensors.
 
-The same code makes a question of serving and an example of training. A row names gallery photos by
-id instead of holding their vectors: thousands of questions meet the same photos.
-Letters: B questions, K candidates, M evidence photos per kind, E = M times the kinds, U photos,
-D width of vectors.
+Serving and training share this code. A row references gallery images by id instead of storing
+their vectors, because thousands of queries share the same images.
+Letters: B queries, K candidates, M evidence images per kind, E = M times the kinds, U images,
+D vector width.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, KINDS, Candidate, Evide
 from pinpoint.records import SourceKind as Kind
 
 _YEAR_S: Final = 365.25 * 86_400
-_CODES: Final[Mapping[Kind, int]] = {kind: code for code, kind in enumerate(KINDS)}
+_KIND_CODES: Final[Mapping[Kind, int]] = {kind: code for code, kind in enumerate(KINDS)}
 
 Row = NDArray[Any]
-"""Questions `[B]` of `row_type`."""
+"""Queries `[B]` of dtype `row_type`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """How many candidates and how much evidence a row has room for."""
+    """Capacity of a row: candidates, and evidence images per candidate and kind."""
 
     dim: int
     candidates: int
@@ -41,44 +41,44 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photos:
-    """Gallery photos by id, in the order of their ids."""
+    """Vectors of gallery images, sorted by id."""
 
     ids: NDArray[np.bytes_]
     """`[U]`, 16 bytes each."""
     image: NDArray[Any]
     """`[U, D]`."""
     gps: NDArray[Any]
-    """Vectors of their places `[U, D]`; zeros where there is none."""
+    """Vectors of their positions `[U, D]`; zeros if there is none."""
 
     @classmethod
-    def of(cls, vectors: Mapping[UUID, Mapping[str, Vector]], dim: int, kind: Any) -> Photos:
-        """From vectors by id and channel.
+    def of(cls, vectors: Mapping[UUID, Mapping[str, Vector]], dim: int, dtype: Any) -> Photos:
+        """Build from vectors by id and channel.
 
         Args:
-            vectors: What is known.
+            vectors: Vectors by id, then by channel.
             dim: D.
-            kind: Type of a number, fp16 or fp32.
+            dtype: fp16 or fp32.
         """
-        order = sorted(vectors, key=lambda each: each.bytes)
-        image, gps = (np.zeros((len(order), dim), dtype=kind) for _ in range(2))
-        for seat, each in enumerate(order):
-            own = vectors[each]
-            image[seat] = own[IMAGE_CHANNEL]
-            if GPS_CHANNEL in own:
-                gps[seat] = own[GPS_CHANNEL]
-        ids = np.array([each.bytes for each in order], dtype="S16")
+        order = sorted(vectors, key=lambda photo_id: photo_id.bytes)
+        image, gps = (np.zeros((len(order), dim), dtype=dtype) for _ in range(2))
+        for row, photo_id in enumerate(order):
+            channels = vectors[photo_id]
+            image[row] = channels[IMAGE_CHANNEL]
+            if GPS_CHANNEL in channels:
+                gps[row] = channels[GPS_CHANNEL]
+        ids = np.array([photo_id.bytes for photo_id in order], dtype="S16")
         return cls(ids=ids, image=image, gps=gps)
 
     def seats(self, ids: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Where photos stand, of any shape, and which of them are there at all."""
+        """Row indices of ids (any shape), and a mask of the ids that exist."""
         if not len(self.ids):
             return np.zeros(ids.shape, dtype=np.intp), np.zeros(ids.shape, dtype=np.bool_)
-        seats = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
-        return seats, self.ids[seats] == ids
+        rows = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
+        return rows, self.ids[rows] == ids
 
 
 def row_type(shape: Shape) -> np.dtype[Any]:
-    """One question, without the vectors of its photos."""
+    """Row dtype of one query, without the vectors of its images."""
     candidates = shape.candidates
     photos = (candidates, len(KINDS) * shape.per_kind)
     return np.dtype(
@@ -106,118 +106,118 @@ def write_row(
     candidates: Sequence[Candidate],
     evidence: Mapping[UUID, Sequence[Evidence]],
 ) -> None:
-    """Write a question into an empty row.
+    """Write a query into an empty row.
 
     Args:
-        row: One row of `row_type` or of a type with more fields, all zeros.
+        row: One row of `row_type` or of a dtype with more fields, all zeros.
         vector: Query `[D]`.
-        kind: Of the query, where known.
-        candidates: No more than there is room for.
-        evidence: For candidates by id, nearest first; what there is no room for is left out.
+        kind: Source kind of the query, if known.
+        candidates: At most the capacity of the row.
+        evidence: By candidate id, nearest first; evidence beyond the capacity is omitted.
 
     Raises:
-        ValueError: More candidates than there is room for.
+        ValueError: More candidates than the capacity of the row.
     """
-    count, room = len(candidates), row["present"].shape[-1]
-    if count > room:
-        raise ValueError(f"{count} candidates do not fit into a row for {room}")
+    count, capacity = len(candidates), row["present"].shape[-1]
+    if count > capacity:
+        raise ValueError(f"{count} candidates do not fit into a row for {capacity}")
     row["query"] = vector
-    row["query_kind"] = UNKNOWN_KIND if kind is None else _CODES.get(kind, UNKNOWN_KIND)
+    row["query_kind"] = UNKNOWN_KIND if kind is None else _KIND_CODES.get(kind, UNKNOWN_KIND)
     row["present"][:count] = True
-    row["id"][:count] = [each.id.bytes for each in candidates]
-    row["position"][:count] = lat_lon([each.point for each in candidates])
-    row["kind"][:count] = [_CODES[each.kind] for each in candidates]
+    row["id"][:count] = [candidate.id.bytes for candidate in candidates]
+    row["position"][:count] = lat_lon([candidate.point for candidate in candidates])
+    row["kind"][:count] = [_KIND_CODES[candidate.kind] for candidate in candidates]
     for channel, name in enumerate((IMAGE_CHANNEL, GPS_CHANNEL)):
-        said = [each.channels.get(name) for each in candidates]
-        row["found"][:count, channel] = [one is not None and one.rank is not None for one in said]
+        hits = [candidate.channels.get(name) for candidate in candidates]
+        row["found"][:count, channel] = [hit is not None and hit.rank is not None for hit in hits]
     per_kind = row["near_present"].shape[-1] // len(KINDS)
-    places, photos, ages = [], [], []
-    for seat, each in enumerate(candidates):
-        taken = [0] * len(KINDS)
-        for photo in evidence.get(each.id, ()):
-            code = _CODES[photo.kind]
-            if taken[code] == per_kind:
+    slots, photos, ages = [], [], []
+    for slot, candidate in enumerate(candidates):
+        used = [0] * len(KINDS)
+        for photo in evidence.get(candidate.id, ()):
+            code = _KIND_CODES[photo.kind]
+            if used[code] == per_kind:
                 continue
-            places.append((seat, code * per_kind + taken[code]))
-            taken[code] += 1
+            slots.append((slot, code * per_kind + used[code]))
+            used[code] += 1
             photos.append(photo)
-            ages.append(_apart_years(each.captured_at, photo.captured_at))
-    if places:
-        # Column by column: numpy takes as long for one number as for a hundred.
-        at = tuple(np.array(places).T)
-        row["near_id"][at] = [photo.id.bytes for photo in photos]
-        row["away_m"][at] = [photo.distance_m for photo in photos]
-        row["bearing_deg"][at] = [photo.bearing_deg for photo in photos]
-        row["age_years"][at] = ages
-        row["near_present"][at] = True
+            ages.append(_years_between(candidate.captured_at, photo.captured_at))
+    if slots:
+        # Column by column: numpy needs as long for one value as for a hundred.
+        index = tuple(np.array(slots).T)
+        row["near_id"][index] = [photo.id.bytes for photo in photos]
+        row["away_m"][index] = [photo.distance_m for photo in photos]
+        row["bearing_deg"][index] = [photo.bearing_deg for photo in photos]
+        row["age_years"][index] = ages
+        row["near_present"][index] = True
 
 
-def _apart_years(one: datetime | None, other: datetime | None) -> float:
-    """Years between two pictures; -1 where not known. Not from today: answers must not age."""
-    if one is None or other is None:
+def _years_between(first: datetime | None, second: datetime | None) -> float:
+    """Years between two dates; -1 if unknown. Not relative to today, so answers never change."""
+    if first is None or second is None:
         return -1.0
-    return abs((one - other).total_seconds()) / _YEAR_S
+    return abs((first - second).total_seconds()) / _YEAR_S
 
 
 def asked(rows: Row, photos: Photos) -> Asked:
-    """Rows `[B]` as tensors; photos that are not known count as not there."""
-    seats, known = photos.seats(rows["id"])
-    near_seats, near_known = photos.seats(rows["near_id"])
-    present, near = rows["present"] & known, rows["near_present"] & near_known
+    """Rows `[B]` as tensors; images without vectors are masked."""
+    image_rows, image_known = photos.seats(rows["id"])
+    near_rows, near_known = photos.seats(rows["near_id"])
+    present, near = rows["present"] & image_known, rows["near_present"] & near_known
     per_kind = near.shape[-1] // len(KINDS)
     near_kind = np.broadcast_to(np.repeat(np.arange(len(KINDS)), per_kind), near.shape)
     dim = rows["query"].shape[-1]
 
-    def vectors(table: NDArray[Any], at: NDArray[np.intp], there: NDArray[np.bool_]) -> Any:
-        found = np.zeros((*at.shape, dim), dtype=np.float32)
-        found[there] = table[at[there]]
-        return torch.from_numpy(found)
+    def vectors(table: NDArray[Any], table_rows: NDArray[np.intp], mask: NDArray[np.bool_]) -> Any:
+        filled = np.zeros((*table_rows.shape, dim), dtype=np.float32)
+        filled[mask] = table[table_rows[mask]]
+        return torch.from_numpy(filled)
 
-    def plain(array: NDArray[Any], kind: Any) -> torch.Tensor:
-        return torch.from_numpy(np.array(array, dtype=kind))
+    def to_tensor(array: NDArray[Any], dtype: Any) -> torch.Tensor:
+        return torch.from_numpy(np.array(array, dtype=dtype))
 
     return Asked(
-        query=plain(rows["query"], np.float32),
-        query_kind=plain(rows["query_kind"], np.int64),
-        image=vectors(photos.image, seats, present),
-        gps=vectors(photos.gps, seats, present),
-        position=plain(rows["position"], np.float64),
-        kind=plain(rows["kind"], np.int64),
-        found=plain(rows["found"], np.bool_),
-        present=plain(present, np.bool_),
-        near=vectors(photos.image, near_seats, near & present[..., None]),
-        near_kind=plain(near_kind, np.int64),
-        away_m=plain(rows["away_m"], np.float32),
-        bearing_deg=plain(rows["bearing_deg"], np.float32),
-        age_years=plain(rows["age_years"], np.float32),
-        near_present=plain(near & present[..., None], np.bool_),
+        query=to_tensor(rows["query"], np.float32),
+        query_kind=to_tensor(rows["query_kind"], np.int64),
+        image=vectors(photos.image, image_rows, present),
+        gps=vectors(photos.gps, image_rows, present),
+        position=to_tensor(rows["position"], np.float64),
+        kind=to_tensor(rows["kind"], np.int64),
+        found=to_tensor(rows["found"], np.bool_),
+        present=to_tensor(present, np.bool_),
+        near=vectors(photos.image, near_rows, near & present[..., None]),
+        near_kind=to_tensor(near_kind, np.int64),
+        away_m=to_tensor(rows["away_m"], np.float32),
+        bearing_deg=to_tensor(rows["bearing_deg"], np.float32),
+        age_years=to_tensor(rows["age_years"], np.float32),
+        near_present=to_tensor(near & present[..., None], np.bool_),
     )
 
 
 def photos_by_id(
-    ids: NDArray[np.bytes_], numbers: NDArray[np.float32]
+    ids: NDArray[np.bytes_], attention: NDArray[np.float32]
 ) -> tuple[Mapping[UUID, float], ...]:
-    """What a net says of evidence photos, `[K, E]`, by their ids of a row; places without are out.
+    """Attention to evidence `[K, E]` by image id; empty slots are omitted.
 
     Returns:
         `[K]` mappings.
     """
     return tuple(
-        # numpy takes zeros off the end of bytes.
+        # numpy strips trailing zero bytes.
         {
-            UUID(bytes=photo.ljust(16, b"\0")): number
-            for photo, number in zip(own, said, strict=True)
-            if photo
+            UUID(bytes=photo_id.ljust(16, b"\0")): share
+            for photo_id, share in zip(candidate_ids, candidate_shares, strict=True)
+            if photo_id
         }
-        for own, said in zip(ids.tolist(), numbers.tolist(), strict=True)
+        for candidate_ids, candidate_shares in zip(ids.tolist(), attention.tolist(), strict=True)
     )
 
 
 def moved(positions: NDArray[np.float64], offset_km: NDArray[np.float64]) -> list[Point]:
-    """Places `[K, 2]` after a way east and north `[K, 2]` in the tangent plane."""
+    """Positions `[K, 2]` moved by offsets east and north `[K, 2]` in the tangent plane."""
     east, north = offset_km[:, 0], offset_km[:, 1]
-    away_m = 1_000.0 * np.hypot(east, north)
-    there = destination(positions, np.degrees(np.arctan2(east, north)), away_m)
-    # The record's own digits where nothing moves it, not their way through the sphere and back.
-    there = np.where(away_m[:, None] > 0, there, positions)
-    return [Point(lat=lat, lon=lon) for lat, lon in there.tolist()]
+    distance_m = 1_000.0 * np.hypot(east, north)
+    destinations = destination(positions, np.degrees(np.arctan2(east, north)), distance_m)
+    # Without an offset, keep the exact digits of the record, without rounding on the sphere.
+    destinations = np.where(distance_m[:, None] > 0, destinations, positions)
+    return [Point(lat=lat, lon=lon) for lat, lon in destinations.tolist()]

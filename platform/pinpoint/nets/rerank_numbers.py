@@ -1,8 +1,9 @@
-"""A question as tensors, and the numbers in it that a reranker reads.
+"""Reranker features: a query as tensors, and the features computed from them.
 
-Whether a candidate is likely is mostly seen in how it stands out among the others of its question,
-so numbers are standardised over what is there; raw cosines mean another thing behind each tower.
-Letters: B questions, K candidates, E evidence photos of a candidate, D width of vectors, N numbers.
+The best sign of a correct candidate is its contrast with the other candidates of its query.
+Features are therefore standardized over the candidates that are present; the scale of raw cosines
+depends on the tower.
+Letters: B queries, K candidates, E evidence images of a candidate, D vector width, N features.
 """
 
 from __future__ import annotations
@@ -18,38 +19,40 @@ from pinpoint.geo.points import EARTH_RADIUS_M
 from pinpoint.records import KINDS
 
 UNKNOWN_KIND: Final = len(KINDS)
-"""Code of a query whose kind nobody said."""
+"""Code of a query of unknown kind."""
 WORTH: Final = 0.7
-"""Temperature of a candidate's own worth, as of the vote."""
-_VOTE_KM: Final = (0.1, 1.0, 25.0, 200.0)
-_COUNT_KM: Final = (1.0, 25.0, 200.0)
-_LEAST_SPREAD: Final = 1e-4
-_OF_SET: Final = 5
-CANDIDATE_NUMBERS: Final = 14 + len(_VOTE_KM) + len(_COUNT_KM) + (1 + _OF_SET) * len(KINDS)
+"""Temperature of the softmax over candidates, equal to that of the vote."""
+_VOTE_SCALES_KM: Final = (0.1, 1.0, 25.0, 200.0)
+_COUNT_RADII_KM: Final = (1.0, 25.0, 200.0)
+_MIN_SPREAD: Final = 1e-4
+_NUM_SET_FEATURES: Final = 5
+CANDIDATE_NUMBERS: Final = (
+    14 + len(_VOTE_SCALES_KM) + len(_COUNT_RADII_KM) + (1 + _NUM_SET_FEATURES) * len(KINDS)
+)
 STANDS_OUT: Final = 1
-"""Which of them says how far its picture stands out."""
+"""Index of the standardized image similarity among them."""
 EVIDENCE_NUMBERS: Final = 13 + len(KINDS)
 QUESTION_NUMBERS: Final = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Questions as tensors; what is not there is masked, and its numbers mean nothing."""
+    """Queries as tensors; absent entries are masked and their values are undefined."""
 
     query: torch.Tensor
     """`[B, D]`."""
     query_kind: torch.Tensor
     """`[B]` codes of `KINDS`, or `UNKNOWN_KIND`."""
     image: torch.Tensor
-    """Of candidates, `[B, K, D]`."""
+    """Vectors of candidates, `[B, K, D]`."""
     gps: torch.Tensor
-    """Vectors of their places `[B, K, D]`; zeros where the space has none."""
+    """Vectors of their positions `[B, K, D]`; zeros if the space has none."""
     position: torch.Tensor
     """`[B, K, 2]` latitude, longitude, degrees, float64."""
     kind: torch.Tensor
     """`[B, K]` codes."""
     found: torch.Tensor
-    """Which channel brought it, image and gps, `[B, K, 2]` bool."""
+    """Whether the channels image and gps retrieved it, `[B, K, 2]` bool."""
     present: torch.Tensor
     """`[B, K]` bool."""
     near: torch.Tensor
@@ -57,32 +60,32 @@ class Asked:
     near_kind: torch.Tensor
     """`[B, K, E]` codes."""
     away_m: torch.Tensor
-    """From the candidate, `[B, K, E]`."""
+    """Distance from the candidate, `[B, K, E]`."""
     bearing_deg: torch.Tensor
     """`[B, K, E]`."""
     age_years: torch.Tensor
-    """Between candidate and evidence, `[B, K, E]`; below 0 where not known."""
+    """Between candidate and evidence, `[B, K, E]`; below 0 if unknown."""
     near_present: torch.Tensor
     """`[B, K, E]` bool."""
 
     def to(self, device: torch.device) -> Asked:
-        """The same on another device."""
-        return Asked(**{each.name: getattr(self, each.name).to(device) for each in fields(self)})
+        """Copy to another device."""
+        return Asked(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def standard(values: torch.Tensor, there: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    """Distance from the mean in spreads over what is there; zeros elsewhere and without spread."""
-    count = there.sum(dims, keepdim=True).clamp(min=1)
-    mean = (values * there).sum(dims, keepdim=True) / count
-    gap = (values - mean) * there
-    spread = (gap.square().sum(dims, keepdim=True) / count).sqrt()
-    return gap / spread.clamp(min=_LEAST_SPREAD)
+def standard(values: torch.Tensor, mask: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
+    """z-scores over masked-in values; zeros elsewhere and if all values are equal."""
+    count = mask.sum(dims, keepdim=True).clamp(min=1)
+    mean = (values * mask).sum(dims, keepdim=True) / count
+    deviation = (values - mean) * mask
+    spread = (deviation.square().sum(dims, keepdim=True) / count).sqrt()
+    return deviation / spread.clamp(min=_MIN_SPREAD)
 
 
-def highest(values: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-    """The largest of what is there along the last axis, kept as an axis; 0 for nothing."""
-    found = values.masked_fill(~there, -math.inf).amax(-1, keepdim=True)
-    return torch.where(there.any(-1, keepdim=True), found, torch.zeros_like(found))
+def highest(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Masked maximum over the last axis, which is kept; 0 if the mask is empty."""
+    maximum = values.masked_fill(~mask, -math.inf).amax(-1, keepdim=True)
+    return torch.where(mask.any(-1, keepdim=True), maximum, torch.zeros_like(maximum))
 
 
 def apart_km(position: torch.Tensor) -> torch.Tensor:
@@ -94,107 +97,122 @@ def apart_km(position: torch.Tensor) -> torch.Tensor:
     return (arc_m / 1_000.0).float()
 
 
-def _of_channel(like: torch.Tensor, there: torch.Tensor) -> list[torch.Tensor]:
-    """What one channel says of each candidate, `[B, K]` each: how it stands among the others."""
-    zeroed = like * there
-    above = ((zeroed[:, None] > zeroed[:, :, None]) & there[:, None]).sum(-1)
-    gap = (zeroed - highest(like, there)) * there
-    return [zeroed, standard(like, there, (1,)), 10.0 * gap, (1.0 + above).log() * there]
+def _channel_features(similarity: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    """Features of one channel, `[B, K]` each: similarity, z-score, gap to the best, log rank."""
+    masked = similarity * mask
+    above = ((masked[:, None] > masked[:, :, None]) & mask[:, None]).sum(-1)
+    gap = (masked - highest(similarity, mask)) * mask
+    return [masked, standard(similarity, mask, (1,)), 10.0 * gap, (1.0 + above).log() * mask]
 
 
 def of_candidates(
-    asked: Asked,
+    batch: Asked,
     query: torch.Tensor,
     gps: torch.Tensor,
-    like: torch.Tensor,
-    km: torch.Tensor,
-    said: list[torch.Tensor],
+    similarity: torch.Tensor,
+    distance_km: torch.Tensor,
+    set_features: list[torch.Tensor],
 ) -> torch.Tensor:
-    """A candidate's numbers `[B, K, N]`: channels, kind, and how densely its place is voted for."""
-    there = asked.present
-    by_place = torch.einsum("bd,bkd->bk", query, gps)
-    placed = there & gps.any(-1)
-    image, place = _of_channel(like, there), _of_channel(by_place, placed)
-    worth = (image[1] / WORTH).masked_fill(~there, -math.inf).softmax(-1).nan_to_num()
-    others = there[:, None].float()
+    """Candidate features `[B, K, N]`: channels, kind, and vote density around the candidate."""
+    mask = batch.present
+    gps_similarity = torch.einsum("bd,bkd->bk", query, gps)
+    gps_mask = mask & gps.any(-1)
+    image_features, gps_features = (
+        _channel_features(similarity, mask),
+        _channel_features(gps_similarity, gps_mask),
+    )
+    weight = (image_features[1] / WORTH).masked_fill(~mask, -math.inf).softmax(-1).nan_to_num()
+    others = mask[:, None].float()
     votes = [
-        (worth[:, None] * torch.exp(-km / scale)).sum(-1).clamp(min=1e-6).log()
-        for scale in _VOTE_KM
+        (weight[:, None] * torch.exp(-distance_km / scale)).sum(-1).clamp(min=1e-6).log()
+        for scale in _VOTE_SCALES_KM
     ]
-    counts = [((km <= reach) * others).sum(-1).log1p() for reach in _COUNT_KM]
-    brought = asked.found.float().unbind(-1)
-    kinds = F.one_hot(asked.kind, len(KINDS)).float().unbind(-1)
-    known = (asked.query_kind != UNKNOWN_KIND)[:, None].expand_as(there)
-    other = known & (asked.kind != asked.query_kind[:, None])
-    rows = [*image, *brought, *place, placed.float(), worth, *kinds, known.float(), other.float()]
-    return torch.stack([*rows, *votes, *counts, *said], dim=-1) * there[..., None]
+    counts = [((distance_km <= radius) * others).sum(-1).log1p() for radius in _COUNT_RADII_KM]
+    channels = batch.found.float().unbind(-1)
+    kinds = F.one_hot(batch.kind, len(KINDS)).float().unbind(-1)
+    kind_known = (batch.query_kind != UNKNOWN_KIND)[:, None].expand_as(mask)
+    other_kind = kind_known & (batch.kind != batch.query_kind[:, None])
+    features = [
+        *image_features,
+        *channels,
+        *gps_features,
+        gps_mask.float(),
+        weight,
+        *kinds,
+        kind_known.float(),
+        other_kind.float(),
+    ]
+    return torch.stack([*features, *votes, *counts, *set_features], dim=-1) * mask[..., None]
 
 
 def of_evidence(
-    asked: Asked,
+    batch: Asked,
     query: torch.Tensor,
     image: torch.Tensor,
     near: torch.Tensor,
-    like: torch.Tensor,
+    similarity: torch.Tensor,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Numbers of each evidence photo `[B, K, E, N]`, and of each candidate's sets, by kind."""
-    there = asked.near_present
-    alike = torch.einsum("bd,bked->bke", query, near)
-    # Evidence is mostly of wrong places: it tells, kind by kind, what chance looks like.
-    of_kind = [there & (asked.near_kind == code) for code in range(len(KINDS))]
-    stands = torch.stack([standard(alike, own, (1, 2)) for own in of_kind]).sum(0)
-    away = torch.log1p(asked.away_m.clamp(min=0.0) / 10.0)
-    turn = torch.deg2rad(asked.bearing_deg)
-    dated = asked.age_years >= 0
-    known = (asked.query_kind != UNKNOWN_KIND)[:, None, None]
-    rows = [
-        alike,
-        stands,
-        10.0 * (alike - like[..., None]),
+    """Features of evidence images `[B, K, E, N]`, and of each candidate's sets by kind."""
+    mask = batch.near_present
+    photo_similarity = torch.einsum("bd,bked->bke", query, near)
+    # Most evidence is at wrong locations, so it estimates the chance level of each kind.
+    kind_masks = [mask & (batch.near_kind == code) for code in range(len(KINDS))]
+    outlier_score = torch.stack(
+        [standard(photo_similarity, kind_mask, (1, 2)) for kind_mask in kind_masks]
+    ).sum(0)
+    log_distance = torch.log1p(batch.away_m.clamp(min=0.0) / 10.0)
+    bearing = torch.deg2rad(batch.bearing_deg)
+    dated = batch.age_years >= 0
+    kind_known = (batch.query_kind != UNKNOWN_KIND)[:, None, None]
+    features = [
+        photo_similarity,
+        outlier_score,
+        10.0 * (photo_similarity - similarity[..., None]),
         torch.einsum("bkd,bked->bke", image, near),
-        away,
-        turn.sin(),
-        turn.cos(),
-        (asked.near_kind != asked.kind[..., None]).float(),
-        (known & (asked.near_kind != asked.query_kind[:, None, None])).float(),
+        log_distance,
+        bearing.sin(),
+        bearing.cos(),
+        (batch.near_kind != batch.kind[..., None]).float(),
+        (kind_known & (batch.near_kind != batch.query_kind[:, None, None])).float(),
         dated.float(),
-        torch.log1p(asked.age_years.clamp(min=0.0)) * dated,
-        *F.one_hot(asked.near_kind, len(KINDS)).float().unbind(-1),
-        known.expand_as(there).float(),
-        torch.exp(-asked.away_m / 1_000.0),
+        torch.log1p(batch.age_years.clamp(min=0.0)) * dated,
+        *F.one_hot(batch.near_kind, len(KINDS)).float().unbind(-1),
+        kind_known.expand_as(mask).float(),
+        torch.exp(-batch.away_m / 1_000.0),
     ]
-    said: list[torch.Tensor] = []
-    for own in of_kind:
-        count = own.sum(-1)
-        said += [
+    set_features: list[torch.Tensor] = []
+    for kind_mask in kind_masks:
+        count = kind_mask.sum(-1)
+        set_features += [
             (count == 0).float(),
             torch.log1p(count.float()),
-            highest(stands, own).squeeze(-1),
-            (stands * own).sum(-1) / count.clamp(min=1),
-            highest(-away, own).squeeze(-1),
+            highest(outlier_score, kind_mask).squeeze(-1),
+            (outlier_score * kind_mask).sum(-1) / count.clamp(min=1),
+            highest(-log_distance, kind_mask).squeeze(-1),
         ]
-    return torch.stack(rows, dim=-1) * there[..., None], said
+    return torch.stack(features, dim=-1) * mask[..., None], set_features
 
 
 def of_question(
-    asked: Asked, query: torch.Tensor, near: torch.Tensor, like: torch.Tensor
+    batch: Asked, query: torch.Tensor, near: torch.Tensor, similarity: torch.Tensor
 ) -> torch.Tensor:
-    """What tells that nothing fits, `[B, 7]`: cosines as they are, which candidates do not keep.
+    """Features of the no-match candidate, `[B, 7]`, from raw cosines.
 
-    The best one, its lead, the spread, how many; then means: of candidates, of places by their
-    worth, and of all evidence. One picture may be alike by chance, a whole place is not.
+    Candidate features are standardized and lose the absolute level. Best cosine, its lead, spread,
+    number of candidates; then means over candidates, over locations by weight, and over all
+    evidence. One image can be similar by chance, but not all images of a location.
     """
-    there = asked.present
-    best = like.masked_fill(~there, -1.0).topk(min(2, like.shape[1]), dim=1).values
-    count = there.sum(1).clamp(min=1)
-    mean = (like * there).sum(1) / count
-    spread = (((like - mean[:, None]) * there).square().sum(1) / count).sqrt()
-    worth = (standard(like, there, (1,)) / WORTH).masked_fill(~there, -math.inf)
-    worth = worth.softmax(-1).nan_to_num()
-    around = asked.near_present
-    alike = torch.einsum("bd,bked->bke", query, near) * around
-    photos = around.sum(-1)
-    place = (like * there + alike.sum(-1)) / (1 + photos)
-    every = alike.sum((1, 2)) / photos.sum(1).clamp(min=1)
-    rows = [best[:, 0], 10.0 * (best[:, 0] - best[:, -1]), 10.0 * spread, count.log() / 4]
-    return torch.stack([*rows, mean, (worth * place).sum(1), every], 1)
+    mask = batch.present
+    best = similarity.masked_fill(~mask, -1.0).topk(min(2, similarity.shape[1]), dim=1).values
+    count = mask.sum(1).clamp(min=1)
+    mean = (similarity * mask).sum(1) / count
+    spread = (((similarity - mean[:, None]) * mask).square().sum(1) / count).sqrt()
+    weight = (standard(similarity, mask, (1,)) / WORTH).masked_fill(~mask, -math.inf)
+    weight = weight.softmax(-1).nan_to_num()
+    photo_mask = batch.near_present
+    photo_similarity = torch.einsum("bd,bked->bke", query, near) * photo_mask
+    photo_count = photo_mask.sum(-1)
+    mean_with_evidence = (similarity * mask + photo_similarity.sum(-1)) / (1 + photo_count)
+    evidence_mean = photo_similarity.sum((1, 2)) / photo_count.sum(1).clamp(min=1)
+    features = [best[:, 0], 10.0 * (best[:, 0] - best[:, -1]), 10.0 * spread, count.log() / 4]
+    return torch.stack([*features, mean, (weight * mean_with_evidence).sum(1), evidence_mean], 1)

@@ -1,7 +1,7 @@
-"""Rerankers out of bundles and into them, and the port that serves one.
+"""Load and write the reranker of a bundle, and implement the port `Reranker`.
 
-A bundle with a reranker is the bundle it was trained for and one more file: its vectors stay what
-they were, and so does the index.
+A bundle with a reranker is the bundle it was trained for plus one file. Its vectors do not change,
+so the index stays valid.
 """
 
 from __future__ import annotations
@@ -50,26 +50,27 @@ RERANKER_FILE: Final = "reranker.safetensors"
 
 
 def load_reranker(bundle: Bundle) -> Reranker | None:
-    """The reranker of a bundle, for inference, or None where it has none.
+    """The reranker of a bundle, for inference, or None if it has none.
 
     Raises:
-        BadBundle: Its weights do not fit.
+        BadBundle: Its weights do not fit the contract.
     """
     part = bundle.contract.reranker
     if part is None or bundle.reranker is None:
         return None
-    network, found = Reranker(part.network), read_tensors(bundle.reranker)
-    wanted = network.state_dict()
-    wrong = sorted(
-        {key for key in found if key not in wanted or found[key].shape != wanted[key].shape}
-        | (set(wanted) - set(found))
+    network, tensors = Reranker(part.network), read_tensors(bundle.reranker)
+    state = network.state_dict()
+    mismatched = sorted(
+        {key for key in tensors if key not in state or tensors[key].shape != state[key].shape}
+        | (set(state) - set(tensors))
     )
-    if wrong:
+    if mismatched:
+        more = f" and {len(mismatched) - 3} more" if len(mismatched) > 3 else ""
         raise BadBundle(
             f"weights {bundle.reranker} do not fit the contract of {bundle.contract.name}: "
-            f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
+            f"{', '.join(mismatched[:3])}{more}"
         )
-    network.load_state_dict(found)
+    network.load_state_dict(tensors)
     return network.requires_grad_(False).eval()
 
 
@@ -84,17 +85,17 @@ def write_reranked(
     licence: str,
     training: TrainingNote | None = None,
 ) -> Path:
-    """Make a bundle of another one and a reranker of its candidates.
+    """Write a bundle that combines another bundle with a reranker.
 
     Args:
-        folder: Where; it must not exist yet. It appears whole or not at all.
+        folder: Target folder; it must not exist. It is created atomically.
         name: Shown in answers.
-        bundle: What the reranker was trained for; one that it has already is left out.
+        bundle: The bundle that the reranker was trained for; an existing reranker is replaced.
         network: The reranker.
-        evidence_radius_m: How far evidence stood in training.
-        evidence_per_kind: How much of it there was for each candidate and kind.
-        licence: Of the trained weights.
-        training: What they were trained on.
+        evidence_radius_m: Maximum distance of evidence in training.
+        evidence_per_kind: Maximum evidence images per candidate and kind in training.
+        licence: License of the trained weights.
+        training: Describes their training.
 
     Returns:
         `folder`.
@@ -105,13 +106,15 @@ def write_reranked(
     """
     check_new(folder)
     if name == DESCRIPTOR_NAME or bundle.weights is None:
-        raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in: it has no bundle to hold a reranker")
-    kept = [file for file in (bundle.weights, bundle.heads) if file is not None]
+        raise BadBundle(
+            f"{DESCRIPTOR_NAME!r} is built in and has no folder, so it cannot have a reranker"
+        )
+    copied = [file for file in (bundle.weights, bundle.heads) if file is not None]
     with whole_folder(folder) as draft:
-        for file in kept:
+        for file in copied:
             shutil.copyfile(file, draft / file.name)
         tensors = {
-            key: each.detach().cpu().contiguous() for key, each in network.state_dict().items()
+            key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()
         }
         save_file(tensors, draft / RERANKER_FILE)
         digest = file_sha256(draft / RERANKER_FILE)
@@ -122,29 +125,31 @@ def write_reranked(
             evidence_per_kind=evidence_per_kind,
             training=training,
         )
-        made = _with(bundle.contract, name, part)
-        (draft / CONTRACT_FILE).write_bytes(contract_json(made))
+        contract = _contract_with_reranker(bundle.contract, name, part)
+        (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
         load_reranker(read_bundle(draft))
     return folder
 
 
-def _with(contract: BundleContract, name: str, part: RerankerPart) -> BundleContract:
-    made = replace(contract, name=name, reranker=part, code_version=__version__)
-    # Read back as any reader will: what it would refuse is refused before it is written.
-    return parse_contract(contract_json(made), name)
+def _contract_with_reranker(
+    contract: BundleContract, name: str, part: RerankerPart
+) -> BundleContract:
+    changed = replace(contract, name=name, reranker=part, code_version=__version__)
+    # Parse it like a reader, so that an invalid contract is refused before it is written.
+    return parse_contract(contract_json(changed), name)
 
 
 def open_reranker(bundle: Bundle, candidates: int, device: str) -> BundleReranker | None:
-    """The reranker of a bundle, loaded and warm, or None where it has none.
+    """The reranker of a bundle, loaded and warmed up, or None if it has none.
 
     Args:
-        bundle: As read.
-        candidates: Most candidates of a question.
-        device: As `runtime.choose_device` takes it.
+        bundle: A bundle that was read.
+        candidates: Maximum number of candidates of a query.
+        device: Device name for `runtime.choose_device`.
 
     Raises:
-        BadBundle: Its weights do not fit.
-        Misconfigured: There is no such device.
+        BadBundle: Its weights do not fit the contract.
+        Misconfigured: The device does not exist.
     """
     if bundle.contract.reranker is None:
         return None
@@ -152,12 +157,12 @@ def open_reranker(bundle: Bundle, candidates: int, device: str) -> BundleReranke
 
 
 class BundleReranker:
-    """The reranker of a bundle; answers the port `Reranker`. Safe to share among threads.
+    """The reranker of a bundle; implements the port `Reranker`. Thread-safe.
 
     Args:
-        bundle: Has a reranker.
-        candidates: Most candidates of a question.
-        device: Where it computes.
+        bundle: A bundle with a reranker.
+        candidates: Maximum number of candidates of a query.
+        device: Device of the forward pass.
     """
 
     def __init__(self, bundle: Bundle, *, candidates: int, device: torch.device) -> None:
@@ -170,24 +175,24 @@ class BundleReranker:
         self._device = device
         dim = self.part.network.dim
         self._shape = Shape(dim=dim, candidates=candidates, per_kind=self.part.evidence_per_kind)
-        self._type = row_type(self._shape)
-        self._one_question = threading.Lock()
-        # Kernels are chosen and memory is taken now, not while the first caller waits.
+        self._row_dtype = row_type(self._shape)
+        self._query_lock = threading.Lock()
+        # Warm-up: select kernels and allocate memory now, not during the first query.
         self.judge(np.zeros(dim, dtype=np.float32), None, (), {}, ())
 
     @property
     def evidence_radius_m(self) -> float:
-        """How far evidence may stand, as it did in training."""
+        """Maximum distance of evidence, as in training."""
         return self.part.evidence_radius_m
 
     @property
     def evidence_per_kind(self) -> int:
-        """Evidence photos per candidate and kind."""
+        """Maximum evidence images per candidate and kind."""
         return self.part.evidence_per_kind
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its weights."""
+        """SHA-256 of the weights."""
         return self.part.weights.sha256
 
     def judge(
@@ -198,36 +203,40 @@ class BundleReranker:
         evidence: Mapping[UUID, Sequence[Evidence]],
         points: Sequence[IndexPoint],
     ) -> Judgement:
-        """Scores, a null and refined places, bit-equal at every call.
+        """Scores, no-match logit and refined positions, bit-equal at every call.
 
-        Questions are judged one by one, padded to one shape: so the order in which a kernel adds up
-        is always the same. A candidate whose vectors have gone keeps no score but the least one.
+        Queries are reranked one by one and padded to one shape, which fixes the summation order of
+        the kernels. A candidate without vectors gets the lowest score.
 
         Raises:
             BadBundle: The weights give a score that is not finite.
         """
-        row = np.zeros(1, dtype=self._type)
+        row = np.zeros(1, dtype=self._row_dtype)
         write_row(row[0], vector, kind, candidates, evidence)
         vectors: dict[UUID, Mapping[str, Vectors]] = {
-            photo.id: {IMAGE_CHANNEL: photo.vector} for own in evidence.values() for photo in own
+            photo.id: {IMAGE_CHANNEL: photo.vector}
+            for photos in evidence.values()
+            for photo in photos
         }
-        vectors |= {each.id: each.vectors for each in points}
-        given = asked(row, Photos.of(vectors, self._shape.dim, np.float32)).to(self._device)
-        with self._one_question, torch.inference_mode():
-            said = self._network(given)
+        vectors |= {point.id: point.vectors for point in points}
+        batch = asked(row, Photos.of(vectors, self._shape.dim, np.float32)).to(self._device)
+        with self._query_lock, torch.inference_mode():
+            output = self._network(batch)
         count = len(candidates)
-        scores, null = said.scores[0, :count].cpu(), float(said.null[0])
-        known = given.present[0, :count].cpu()
-        if not bool(torch.isfinite(scores[known]).all()) or not np.isfinite(null):
+        scores, null = output.scores[0, :count].cpu(), float(output.null[0])
+        present = batch.present[0, :count].cpu()
+        if not bool(torch.isfinite(scores[present]).all()) or not np.isfinite(null):
             raise BadBundle(
                 f"the reranker of bundle {self._name} gives no finite score; it cannot be used",
                 reason="vector_not_finite",
             )
-        least = float(scores[known].min()) if bool(known.any()) else null
-        offset_km = said.offset_km[0, :count].cpu().numpy().astype(np.float64)
+        lowest = float(scores[present].min()) if bool(present.any()) else null
+        offset_km = output.offset_km[0, :count].cpu().numpy().astype(np.float64)
         return Judgement(
-            scores=tuple(torch.where(known, scores, least).tolist()),
+            scores=tuple(torch.where(present, scores, lowest).tolist()),
             null=null,
             refined=tuple(moved(row["position"][0, :count], offset_km)),
-            heard=photos_by_id(row["near_id"][0, :count], said.heard[0, :count].cpu().numpy()),
+            heard=photos_by_id(
+                row["near_id"][0, :count], output.attention[0, :count].cpu().numpy()
+            ),
         )

@@ -1,4 +1,4 @@
-"""From settings to an encoder: which bundle, which device, which arithmetic."""
+"""Open an encoder from settings: bundle, device and arithmetic."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from pinpoint.settings import EncoderSettings
 
 
 def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Embedder:
-    """Load the bundle that the settings name; seconds, and memory for its weights.
+    """Load the bundle named by the settings; takes seconds, and memory for its weights.
 
     Args:
         settings: Bundle, device, batch.
-        home: Folder of the stack; bundles are looked up by name below `home/bundles`.
-        rendition_px: Shorter side of the renditions it will be given (the media setting).
+        home: Home folder of the stack; bundles are looked up by name in `home/bundles`.
+        rendition_px: Shorter side of the renditions to encode (a media setting).
 
     Raises:
-        BadBundle: There is no such bundle, or it is not whole.
-        Misconfigured: The device is unknown or absent, or renditions are smaller than the tower's
-            input.
+        BadBundle: The bundle does not exist or is invalid.
+        Misconfigured: The device is unknown or absent, or renditions are smaller than the input of
+            the tower.
     """
     bundle = find_bundle(settings.bundle, home)
     contract = bundle.contract
     check_renditions(contract, rendition_px)
     device = choose_device(settings.device)
     if device.type == "cuda":
-        _exact_arithmetic()
+        _set_deterministic()
     heads, location = load_heads(bundle), load_location(bundle)
     return Embedder(
         load_tower(bundle).to(device),
@@ -54,35 +54,35 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
 
 
 def check_renditions(contract: BundleContract, rendition_px: int) -> None:
-    """Whether renditions are large enough for a bundle's tower.
+    """Check that renditions are large enough for the tower of a bundle.
 
     Raises:
-        Misconfigured: They are not.
+        Misconfigured: They are too small.
     """
     check_size(contract.name, contract.preprocess.size_px, rendition_px)
 
 
-def check_size(name: str, wanted_px: int, rendition_px: int) -> None:
-    """As `check_renditions`, for a tower that has no bundle yet."""
-    if rendition_px < wanted_px:
+def check_size(name: str, tower_px: int, rendition_px: int) -> None:
+    """Like `check_renditions`, for a tower without a bundle."""
+    if rendition_px < tower_px:
         raise Misconfigured(
-            f"{name} looks at {wanted_px} px, renditions have {rendition_px}: set "
-            f"PINPOINT_MEDIA_RENDITION_PX to {wanted_px} or more, and ingest again what was kept "
-            "as rendition only"
+            f"{name} needs {tower_px} px, renditions have {rendition_px}: set "
+            f"PINPOINT_MEDIA_RENDITION_PX to {tower_px} or more, and ingest images again whose "
+            "originals were not kept"
         )
 
 
 def tower_features(
     bundle: Bundle, device: torch.device, batch: int
 ) -> Callable[[Sequence[Pixels]], Vector]:
-    """The bare tower of a bundle as a function from pictures to features `[B, F]` fp32.
+    """The tower of a bundle as a function from images to features `[B, F]` fp32.
 
-    What heads are trained on: the tower's output as it is, of no particular length, and by the same
-    preprocessing and arithmetic as in serving.
+    Heads are trained on these features: the tower's output, not normalized, with the preprocessing
+    and arithmetic of serving.
     """
     tower, preprocess = load_tower(bundle).to(device), bundle.contract.preprocess
     if device.type == "cuda":
-        _exact_arithmetic()
+        _set_deterministic()
 
     @torch.inference_mode()
     def encode(images: Sequence[Pixels]) -> Vector:
@@ -96,10 +96,10 @@ def tower_features(
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+    """Parse `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        Misconfigured: Another word, or a device this machine does not have.
+        Misconfigured: Another name, or a device that this machine does not have.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -112,16 +112,16 @@ def choose_device(name: str) -> torch.device:
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= present:
         raise Misconfigured(
-            f"device {name!r} is not there: this build of torch sees {present} CUDA devices; "
+            f"device {name!r} does not exist: this build of torch sees {present} CUDA devices; "
             "set PINPOINT_DEVICE to auto or cpu"
         )
     return device
 
 
-def _exact_arithmetic() -> None:
-    """Full fp32 and fixed algorithms on CUDA, for the process.
+def _set_deterministic() -> None:
+    """Enable full fp32 and deterministic algorithms on CUDA, for the whole process.
 
-    Not set and restored around each pass: two threads would restore each other's.
+    Not set and restored around each pass, because concurrent threads would restore wrong values.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

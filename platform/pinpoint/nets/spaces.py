@@ -1,8 +1,8 @@
-"""Trained spaces: the networks behind a tower, into a bundle and out of one.
+"""Load and write the joint embedding space of a bundle: the heads and the location tower.
 
-A trained bundle holds the tower's own file as it was, byte for byte, and a second one with heads
-(`image.*`) and location tower (`location.*`): a published frozen tower stays recognisable by its
-digest, and features cached for one bundle serve another with the same tower.
+A trained bundle contains an unchanged copy of the tower's file, and a second file with the heads
+(`image.*`) and the location tower (`location.*`). A published frozen tower therefore keeps its
+digest, and features cached for one bundle are valid for another one with the same tower.
 """
 
 from __future__ import annotations
@@ -42,47 +42,46 @@ from pinpoint.nets.tensors import read_tensors
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
 HEADS_FILE: Final = "heads.safetensors"
-_IMAGE: Final = "image."
-_LOCATION: Final = "location."
+_IMAGE_PREFIX: Final = "image."
+_LOCATION_PREFIX: Final = "location."
 
 GEOCLIP_TOWERS: Final = ("open_clip:ViT-L-14-quickgelu", "open_clip:ViT-L-14")
 _GEOCLIP_NOTE: Final = (
     "GeoCLIP {version} (NeurIPS 2023) behind tower {tower}: trained on internet photos, with CLIP"
-    " ViT-L/14 of OpenAI and no other tower; its similarities are no probabilities."
+    " ViT-L/14 of OpenAI and no other tower; its similarities are not probabilities."
 )
 
 Network = TypeVar("Network", bound=nn.Module)
-
 
 Heads = KindHeads | GeoClipHeads
 Places = LocationTower | GeoClipLocation
 
 
 def load_heads(bundle: Bundle) -> Heads | None:
-    """The networks behind the tower of a bundle, for inference, or None where it has none.
+    """The heads of a bundle, for inference, or None if it has none.
 
     Raises:
-        BadBundle: Its weights do not fit.
+        BadBundle: Its weights do not fit the contract.
     """
     space = bundle.contract.heads
     if space is None:
         return None
     network = GeoClipHeads() if isinstance(space.image, str) else KindHeads(space.image)
-    return _filled(network, _IMAGE, bundle)
+    return _load_into(network, _IMAGE_PREFIX, bundle)
 
 
 def load_location(bundle: Bundle) -> Places | None:
-    """The location tower of a bundle, for inference, or None where it has none.
+    """The location tower of a bundle, for inference, or None if it has none.
 
     Raises:
-        BadBundle: Its weights do not fit.
+        BadBundle: Its weights do not fit the contract.
     """
     space = bundle.contract.heads
     if space is None or space.location is None:
         return None
-    where = space.location
-    network = GeoClipLocation() if isinstance(where, str) else LocationTower(where)
-    return _filled(network, _LOCATION, bundle)
+    spec = space.location
+    network = GeoClipLocation() if isinstance(spec, str) else LocationTower(spec)
+    return _load_into(network, _LOCATION_PREFIX, bundle)
 
 
 def write_space(
@@ -98,19 +97,19 @@ def write_space(
     training: TrainingNote | None = None,
     places: NDArray[np.float64] | None = None,
 ) -> Path:
-    """Make a bundle of a tower's bundle and what was trained behind that tower.
+    """Write a bundle that combines a tower's bundle with networks trained on its features.
 
     Args:
-        folder: Where; it must not exist yet. It appears whole or not at all.
+        folder: Target folder; it must not exist. It is created atomically.
         name: Shown in answers.
-        tower: Gives tower, its weights and preprocessing; it has no heads of its own.
-        heads: From the tower's features to the space.
-        location: From positions to the space.
-        licence: Of the trained weights.
-        note: What they can and cannot do.
-        temperature: What cosines were multiplied by in training.
-        training: What they were trained on.
-        places: `[N, 2]` lat, lon in degrees to answer with where there is no gallery.
+        tower: Bundle with the tower, its weights and preprocessing, and without heads.
+        heads: From the tower's features to the joint space.
+        location: From positions to the joint space.
+        licence: License of the trained weights.
+        note: Capabilities and limits of the weights, shown in answers.
+        temperature: Factor of the cosines in training.
+        training: Describes the training.
+        places: `[N, 2]` lat, lon in degrees to search without a gallery.
 
     Returns:
         `folder`.
@@ -123,28 +122,33 @@ def write_space(
     if name == DESCRIPTOR_NAME:
         raise BadBundle(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
     if tower.weights is None or tower.contract.heads is not None:
-        raise BadBundle(f"bundle {tower.contract.name} is no bare tower with weights of its own")
-    wanted, given = features_of(heads.spec), tower.contract.dims["image"]
-    if wanted != given:
         raise BadBundle(
-            f"the heads take features of {wanted}, tower {tower.contract.tower} gives {given}"
+            f"bundle {tower.contract.name} is not a tower with weights and without heads"
         )
-    tensors = _tensors(heads, _IMAGE) | (_tensors(location, _LOCATION) if location else {})
+    heads_width, tower_width = features_of(heads.spec), tower.contract.dims["image"]
+    if heads_width != tower_width:
+        raise BadBundle(
+            f"the heads take features of {heads_width}, "
+            f"tower {tower.contract.tower} gives {tower_width}"
+        )
+    tensors = _prefixed_tensors(heads, _IMAGE_PREFIX)
+    if location:
+        tensors |= _prefixed_tensors(location, _LOCATION_PREFIX)
     with whole_folder(folder) as draft:
         save_file(tensors, draft / HEADS_FILE)
         shutil.copyfile(tower.weights, draft / tower.weights.name)
-        held = WeightsSpec(file=HEADS_FILE, sha256=file_sha256(draft / HEADS_FILE), licence=licence)
+        sha256 = file_sha256(draft / HEADS_FILE)
         space = Space(
             image=heads.spec,
             location=location.spec if location else None,
-            weights=held,
+            weights=WeightsSpec(file=HEADS_FILE, sha256=sha256, licence=licence),
             temperature=temperature,
             training=training,
             places=None if places is None else write_places(draft, places),
         )
-        contract = _contract(tower.contract, name, note, space)
+        contract = _build_contract(tower.contract, name, note, space)
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
-        _try(read_bundle(draft))
+        _smoke_test(read_bundle(draft))
     return folder
 
 
@@ -156,26 +160,26 @@ def write_geoclip(
     source: Path | None = None,
     towers: tuple[str, ...] = GEOCLIP_TOWERS,
 ) -> Path:
-    """Make a bundle of the published GeoCLIP, its places, and its tower, CLIP ViT-L/14 of OpenAI.
+    """Write a bundle of the published GeoCLIP: its tower (OpenAI CLIP ViT-L/14) and coordinates.
 
     Args:
-        folder: As of `write_space`.
+        folder: As for `write_space`.
         name: Shown in answers.
-        tower: The bundle of that tower. Its name is checked, and its tag where it has one; whose
-            weights a file holds cannot be seen, so the note says which they have to be.
-        source: As of `geoclip_files.read_geoclip`.
-        towers: Names it may have.
+        tower: The bundle of that tower. Its name is checked, and its tag, if it has one. The origin
+            of the weights in a file cannot be checked, so the note states the required weights.
+        source: As for `geoclip_files.read_geoclip`.
+        towers: Allowed tower names.
 
     Raises:
         Conflict: The folder exists.
-        BadBundle: The tower gives other features, or a file is not the published one.
-        Unavailable: GeoCLIP is not installed, or nothing is at `source`.
+        BadBundle: The tower has other features, or a file differs from the published one.
+        Unavailable: GeoCLIP is not installed, or `source` does not exist.
     """
     spec = tower.contract.tower
     if str(spec) not in towers or spec.pretrained not in (None, "openai"):
         raise BadBundle(
             f"GeoCLIP was trained behind {towers[0]} with the weights `openai`; bundle "
-            f"{tower.contract.name} has {spec} with {spec.pretrained or 'weights of a file'}"
+            f"{tower.contract.name} has {spec} with {spec.pretrained or 'weights from a file'}"
         )
     net = build_geoclip(read_geoclip(source))
     heads = GeoClipHeads()
@@ -193,11 +197,11 @@ def write_geoclip(
     )
 
 
-def _contract(tower: BundleContract, name: str, note: str, space: Space) -> BundleContract:
+def _build_contract(tower: BundleContract, name: str, note: str, space: Space) -> BundleContract:
     widths: dict[Channel, int] = {IMAGE_CHANNEL: dim_of(space.image)}
     if space.location is not None:
         widths[GPS_CHANNEL] = dim_of(space.location)
-    made = replace(
+    changed = replace(
         tower,
         name=name,
         note=note,
@@ -205,43 +209,47 @@ def _contract(tower: BundleContract, name: str, note: str, space: Space) -> Bund
         dims=widths,
         code_version=__version__,
     )
-    # Read back as any reader will: what it would refuse is refused before it is written.
-    return parse_contract(contract_json(made), name)
+    # Parse it like a reader, so that an invalid contract is refused before it is written.
+    return parse_contract(contract_json(changed), name)
 
 
-def _try(bundle: Bundle) -> None:
-    """Both networks load, and their files hold nothing else; the places can be read."""
+def _smoke_test(bundle: Bundle) -> None:
+    """Load the networks and coordinates of a bundle; fails if a file has unknown tensors."""
     load_heads(bundle)
     load_location(bundle)
     load_places(bundle)
 
 
-def _tensors(network: nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+def _prefixed_tensors(network: nn.Module, prefix: str) -> dict[str, torch.Tensor]:
     return {
         f"{prefix}{key}": value.detach().to("cpu").contiguous()
         for key, value in network.state_dict().items()
     }
 
 
-def _filled(network: Network, prefix: str, bundle: Bundle) -> Network:
+def _load_into(network: Network, prefix: str, bundle: Bundle) -> Network:
     if bundle.heads is None:
         raise BadBundle(f"bundle {bundle.contract.name} was read without its heads")
-    found = read_tensors(bundle.heads)
-    strange = [key for key in found if not key.startswith((_IMAGE, _LOCATION))]
-    own = {
-        key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)
+    tensors = read_tensors(bundle.heads)
+    unknown = [key for key in tensors if not key.startswith((_IMAGE_PREFIX, _LOCATION_PREFIX))]
+    own_tensors = {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
     }
-    wanted = network.state_dict()
-    wrong = sorted(
-        {key for key in own if key not in wanted or own[key].shape != wanted[key].shape}
-        | (set(wanted) - set(own))
-        | set(strange)
+    state = network.state_dict()
+    mismatched = sorted(
+        {
+            key
+            for key in own_tensors
+            if key not in state or own_tensors[key].shape != state[key].shape
+        }
+        | (set(state) - set(own_tensors))
+        | set(unknown)
     )
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    if mismatched:
+        more = f" and {len(mismatched) - 3} more" if len(mismatched) > 3 else ""
         raise BadBundle(
             f"weights {bundle.heads} do not fit the contract of {bundle.contract.name}: "
-            f"{prefix}{', '.join(wrong[:3])}{more}"
+            f"{prefix}{', '.join(mismatched[:3])}{more}"
         )
-    network.load_state_dict(own)
+    network.load_state_dict(own_tensors)
     return network.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""Weights from files into networks: all of them, and no others."""
+"""Load weights from files into networks; missing and unknown tensors are errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pinpoint.nets.contract import TowerSpec
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file; such a file holds data only, no code.
+    """All tensors of a safetensors file; the format contains data only, no code.
 
     Raises:
-        BadBundle: The file is missing or is no safetensors file.
+        BadBundle: The file is missing or is not a safetensors file.
     """
     try:
         return load_file(file)
@@ -26,12 +26,12 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
 
 
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, file: Path) -> None:
-    """Load tensors, all of the network's and no others but a text side or a classifier.
+    """Load all tensors of a network; only a text encoder or a classifier may be left over.
 
     Raises:
         BadBundle: Tensors are missing, unknown or of another shape.
     """
-    wanted = network.state_dict()
+    state = network.state_dict()
     if spec.library == "open_clip" and any(name.startswith("visual.") for name in tensors):
         tensors = {
             name.removeprefix("visual."): tensor
@@ -40,26 +40,30 @@ def fill(network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, 
         }
     classifier = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    extra = [
+    unknown = [
         name
         for name in tensors
-        if name not in wanted and not name.startswith(tuple(f"{head}." for head in heads))
+        if name not in state and not name.startswith(tuple(f"{head}." for head in heads))
     ]
-    # A counter of training steps that inference never reads and many exports leave out.
+    # A counter of training steps: inference never reads it and many exports omit it.
     missing = [
-        name for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")
+        name for name in state if name not in tensors and not name.endswith("num_batches_tracked")
     ]
-    wrong = [
+    wrong_shapes = [
         f"{name} {list(tensors[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in wanted.items()
+        for name, tensor in state.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
-    for what, names in (("lack", missing), ("have unknown", extra), ("have wrong shapes:", wrong)):
+    for complaint, names in (
+        ("lack", missing),
+        ("have unknown", unknown),
+        ("have wrong shapes:", wrong_shapes),
+    ):
         if names:
             raise BadBundle(
-                f"weights {file} do not fit tower {spec}: they {what} {', '.join(names[:3])}"
+                f"weights {file} do not fit tower {spec}: they {complaint} {', '.join(names[:3])}"
                 + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             )
     network.load_state_dict(
-        {name: tensors[name] for name in wanted if name in tensors}, strict=False
+        {name: tensors[name] for name in state if name in tensors}, strict=False
     )

@@ -1,9 +1,9 @@
-"""Makes torchvision importable beside a build of torch that its compiled part was not made for.
+"""Make torchvision importable with a build of torch that its compiled part does not match.
 
-open_clip and timm import torchvision. Its default wheel is compiled for CUDA; beside a CPU build
-of torch the compiled part cannot be loaded, its operators are missing, and `import torchvision`
-fails with "operator torchvision::nms does not exist" while it registers shapes for them. Nothing
-here calls these two operators (they prune detection boxes): declaring them is enough.
+open_clip and timm import torchvision. Its default wheel is compiled for CUDA. With a CPU build of
+torch the compiled part cannot be loaded and its operators are missing. `import torchvision` then
+fails with "operator torchvision::nms does not exist" when it registers their shapes. Pinpoint
+never calls these two operators (they prune detection boxes), so declaring them is enough.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def allow_torchvision() -> torch.library.Library | None:
     """Declare the missing operators, once, before anything imports torchvision.
 
     Returns:
-        The declarations, which live as long as this object does (the cache holds it); None where
-        torchvision's compiled part works, or torchvision is not installed.
+        The declarations, which are valid while this object exists (the cache keeps it); None if
+        torchvision's compiled part works or torchvision is not installed.
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None or _compiled_part_loads(Path(spec.origin).parent):
@@ -36,14 +36,14 @@ def allow_torchvision() -> torch.library.Library | None:
 
 
 def _compiled_part_loads(folder: Path) -> bool:
-    """Whether torchvision's operators are there, or come with its compiled part."""
+    """Whether torchvision's operators exist or its compiled part can be loaded."""
     if hasattr(torch.ops.torchvision, "nms"):
         return True
     for file in sorted((*folder.glob("_C*.so"), *folder.glob("_C*.pyd"))):
         try:
             torch.ops.load_library(str(file))  # type: ignore[no-untyped-call]
         except OSError:
-            # Made for another torch: the very case this module is for.
+            # Compiled for another torch: the case that this module handles.
             continue
         return True
     return False

@@ -1,4 +1,4 @@
-"""Which part of a tower is trained: all of it, or its last blocks, as the library divides it."""
+"""Select the trainable part of a tower: all of it, or its last blocks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pinpoint.nets.contract import TowerSpec
 
 
 def unfreeze(tower: Tower, spec: TowerSpec, blocks: int | Literal["all"]) -> None:
-    """Let gradients reach the last blocks of a tower, and no other parameter.
+    """Enable gradients for the last blocks of a tower and for no other parameter.
 
-    What counts as a block is the library's to say: of a Vision Transformer its layers, and one
-    more for what follows them; of a convolutional network its stages or their blocks.
+    The library defines blocks: for a Vision Transformer its layers plus one block for all later
+    modules; for a convolutional network its stages or their blocks.
 
     Args:
-        tower: As `build_tower` gives it, frozen.
-        spec: Its library.
-        blocks: How many from the end, or all.
+        tower: Frozen, from `build_tower`.
+        spec: Names the library.
+        blocks: Number of blocks from the end, or all.
 
     Raises:
-        BadRequest: The tower has fewer blocks, or the library cannot divide it.
+        BadRequest: The tower has fewer blocks, or the library cannot group its parameters.
     """
     tower.requires_grad_(blocks == "all")
     if blocks == "all":
@@ -32,8 +32,8 @@ def unfreeze(tower: Tower, spec: TowerSpec, blocks: int | Literal["all"]) -> Non
     groups = _timm_groups(tower.network) if spec.library == "timm" else _clip_groups(tower.network)
     if not 1 <= blocks <= len(groups):
         raise BadRequest(
-            f"tower {spec} has {len(groups)} blocks that can be trained apart, not {blocks}; "
-            'set train_tower.blocks to as many or fewer, or to "all"'
+            f"tower {spec} has {len(groups)} blocks that can be trained separately, not {blocks}; "
+            'set train_tower.blocks to that number or fewer, or to "all"'
         )
     for group in groups[-blocks:]:
         for parameter in group:
@@ -41,7 +41,7 @@ def unfreeze(tower: Tower, spec: TowerSpec, blocks: int | Literal["all"]) -> Non
 
 
 def _timm_groups(network: nn.Module) -> list[list[nn.Parameter]]:
-    """Parameters by block, the first one first."""
+    """Parameters by block, in forward order."""
     matcher: Any = getattr(network, "group_matcher", None)
     if matcher is None:
         return []
@@ -53,7 +53,7 @@ def _timm_groups(network: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def _clip_groups(network: nn.Module) -> list[list[nn.Parameter]]:
-    """Of open_clip's own Vision Transformer, or of a network of timm inside open_clip."""
+    """Parameter groups of open_clip's Vision Transformer, or of a timm network inside open_clip."""
     trunk = getattr(network, "trunk", None)
     if isinstance(trunk, nn.Module):
         inside = _timm_groups(trunk)
@@ -61,7 +61,7 @@ def _clip_groups(network: nn.Module) -> list[list[nn.Parameter]]:
     layers = getattr(getattr(network, "transformer", None), "resblocks", None)
     if layers is None:
         return []
-    inner = {id(each) for each in layers.parameters()}
+    inner = {id(parameter) for parameter in layers.parameters()}
     early = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "patch_dropout")
     after = [
         parameter

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import LatLon, lat_lon
-from pinpoint.geo.regions import holding_radius_m, mode
+from pinpoint.geo.regions import mode, radius_for_mass_m
 from pinpoint.ports import CatalogueReader
 from pinpoint.records import (
     KINDS,
@@ -158,7 +158,7 @@ def _settled(
     answer = mode(positions[:seats], mass[:seats], place_m=PLACE_M, refine_m=REFINE_M)
     away_m = haversine_m(positions, answer)
     regions = tuple(
-        Region(mass=share, radius_m=max(holding_radius_m(away_m, mass, share), POSITION_ERROR_M))
+        Region(mass=share, radius_m=max(radius_for_mass_m(away_m, mass, share), POSITION_ERROR_M))
         for share in SHARES
     )
     return Point(lat=float(answer[0]), lon=float(answer[1])), regions

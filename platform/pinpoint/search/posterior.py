@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.geo import areas, kernels, posteriors
-from pinpoint.geo.gazetteer import likeliest
-from pinpoint.metrics.geolocation import SCORE_SCALE_KM, THRESHOLDS_KM
+from pinpoint.geo.gazetteer import most_probable_places
+from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
     Area,
     Asked,
@@ -130,7 +130,7 @@ def best_point(
     if objective_km is not None:
         return best_within(of, belief, objective_km)
     points = np.array(of.points)
-    worth = kernels.expected_scores(*nodes, points, SCORE_SCALE_KM)
+    worth = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
     return np.asarray(points[np.argmax(worth)])
 
 
@@ -148,9 +148,9 @@ def believe(of: Asked, calibration: Calibration, objective_km: float | None = No
         calibration: Of the bundle and ranker.
         objective_km: As `best_point`.
     """
-    name, fit = posteriors.chosen(of, calibration.strata, calibration.density_cuts)
+    name, fit = posteriors.select_fit(of, calibration.strata, calibration.density_cuts)
     belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
-    nodes = kernels.nodes(belief, NODES)
+    nodes = kernels.quadrature_nodes(belief, NODES)
     answer = best_point(of, belief, nodes, objective_km)
     abstention = calibration.abstention
     mass, elsewhere = posteriors.masses(of, fit)
@@ -183,7 +183,7 @@ def _regions(
     belief: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
 ) -> tuple[Region, ...]:
     claimed = np.minimum(np.array(list(levels.values())), 1.0)
-    radii_m = (1_000.0 * kernels.holding_km(belief, answer, claimed)).tolist()
+    radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, claimed)).tolist()
     return tuple(
         Region(mass=float(share), radius_m=radius_m)
         for share, radius_m in zip(levels, radii_m, strict=True)
@@ -195,7 +195,7 @@ def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -
     dense = kernels.log_density(belief, positions)
     found = []
     for share, level in levels.items():
-        boxes = areas.boxes_above(belief, kernels.log_level(dense, weights, level))
+        boxes = areas.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level))
         found.append(
             Area(
                 share=float(share),
@@ -211,7 +211,7 @@ def _names(of: Asked, mass: Floats) -> tuple[PlaceName, ...]:
     """The likeliest country, region and city: those of the candidates, by their mass."""
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
-        for level, (name, probability) in likeliest(np.array(of.points), mass).items()
+        for level, (name, probability) in most_probable_places(np.array(of.points), mass).items()
     )
 
 

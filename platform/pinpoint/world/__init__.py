@@ -1,1 +1,1 @@
-"""The synthetic planet: seeded places, their pictures and galleries for demos and tests."""
+"""Synthetic planet: seeded cities, rendered images and galleries for demos and tests."""

@@ -1,4 +1,4 @@
-"""How numbers become looks: handing out chance, turning factors into shares and colours."""
+"""Helpers to draw noise and to map latent factors to shares and colors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pinpoint.world.seeds import Floats
 Reals = NDArray[np.floating[Any]]
 
 SECTORS: Final = 16
-"""Houses around the camera, one in each sixteenth of the horizon."""
+"""Number of houses around the camera, one per sixteenth of the horizon."""
 
 
 class Chance:
-    """Hands out the columns of the noise one after the other."""
+    """Sequential access to the columns of uniform and normal noise."""
 
     def __init__(self, flat: Floats, bell: Floats) -> None:
         self._flat, self._bell = flat, bell
@@ -35,28 +35,28 @@ class Chance:
         return np.asarray(spread * self._bell[:, first : first + size], np.float32)
 
 
-def around(corner: Reals) -> Reals:
-    """Four factors as seen in each direction: `[B, 4, S]`; opposite sides of a street differ."""
+def around(corner_factors: Reals) -> Reals:
+    """Four factors per direction: `[B, 4, S]`; opposite sides of a street differ."""
     angle = (np.arange(SECTORS, dtype=np.float32) + 0.5) * np.float32(2 * np.pi / SECTORS)
-    own, east, north = corner[:, :4], corner[:, 8:12], corner[:, 12:16]
+    base, east, north = corner_factors[:, :4], corner_factors[:, 8:12], corner_factors[:, 12:16]
     return np.asarray(
-        0.75 * own[..., None]
+        0.75 * base[..., None]
         + 0.65 * (east[..., None] * np.sin(angle) + north[..., None] * np.cos(angle)),
         np.float32,
     )
 
 
 def soft(value: Reals) -> Reals:
-    """A factor as a share in (0, 1), about evenly spread for a standard normal."""
+    """Logistic map to (0, 1); approximately uniform for a standard normal input."""
     return np.asarray(1.0 / (1.0 + np.exp(-1.7 * value)), np.float32)
 
 
 def mix(low: tuple[float, float, float], high: tuple[float, float, float], share: Reals) -> Reals:
-    """A colour between two: `[B, 3]`."""
+    """Linear interpolation between two colors: `[B, 3]`."""
     first, last = np.array(low, np.float32), np.array(high, np.float32)
     return np.asarray(first + (last - first) * share[:, None], np.float32)
 
 
 def columns(*values: Reals) -> Reals:
-    """Values of B images side by side: `[B, len(values)]`."""
+    """Stack values of B images as columns: `[B, len(values)]`."""
     return np.stack([np.asarray(value, np.float32) for value in values], axis=1)

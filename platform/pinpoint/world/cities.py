@@ -1,6 +1,6 @@
-"""The cities that synthetic places lie in, and how their folders are named.
+"""The cities of the synthetic planet, and the names of their folders.
 
-Every one is on land; nothing on the planet lies further than a few kilometres from one of them.
+All cities are on land. Every image of the planet is within a few kilometers of a city.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pinpoint.records import Point
 
 
 @cache
-def _directions() -> NDArray[np.float64]:
+def _unit_vectors() -> NDArray[np.float64]:
     return unit_xyz(positions())
 
 
 def nearest_city(point: Point) -> City:
-    """The city whose centre is nearest, by great circle."""
-    return cities()[int(np.argmax(_directions() @ unit_xyz(lat_lon([point]))[0]))]
+    """The city whose center is nearest, by great circle."""
+    return cities()[int(np.argmax(_unit_vectors() @ unit_xyz(lat_lon([point]))[0]))]
 
 
 def folder_name(city: City) -> str:
-    """A name for paths, unique in the table: country, plain letters, row."""
+    """A folder name, unique in the table: country, ASCII letters, row."""
     plain = "".join(letter for letter in city.name.lower() if letter.isascii() and letter.isalnum())
     return f"{city.country.lower()}-{plain or 'city'}-{city.number}"

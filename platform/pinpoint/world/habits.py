@@ -1,8 +1,8 @@
-"""How two source kinds take pictures: a survey car, and people.
+"""Capture patterns of the two source kinds: a survey car, and people.
 
-`street` is one camera that moves evenly along roads, in towns and outside them. `photo` is people:
-they cluster where there is something to see, take several pictures each, and some of those twice.
-A city's pictures are the same whatever other cities a planet has.
+`street` is a camera that moves at equal steps along roads, in towns and outside of them. `photo` is
+people: they cluster at landmarks and take several images each, some of them twice.
+The images of a city do not depend on the other cities of the planet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import Point
 from pinpoint.world.cities import folder_name
-from pinpoint.world.presets import Habits, Town
+from pinpoint.world.presets import Difficulty, Town
 from pinpoint.world.regions import REACH_M, Site
 from pinpoint.world.seeds import rng
 
@@ -25,19 +25,19 @@ Kind = Literal["street", "photo"]
 Use = Literal["gallery", "query"]
 
 EPOCH: Final = datetime(2024, 3, 1, tzinfo=UTC)
-_SIGHTS: Final = 5
-"""Spots of a city where people go; the first is visited as often as the others together."""
-_STEP_M: Final = 25.0
-_PER_DRIVE: Final = 6
-_PER_AUTHOR: Final = 4
-_BOTH: Final = 0.15
-"""Share of query authors who also stand in the gallery, as in YFCC4k, where it is 69 %."""
-_TOWN_M: Final = 1_500.0
+_NUM_LANDMARKS: Final = 5
+"""Number of landmarks per city; landmark k is visited with weight 1/k."""
+_SEQUENCE_STEP_M: Final = 25.0
+_IMAGES_PER_SEQUENCE: Final = 6
+_MEAN_PHOTOS_PER_CREATOR: Final = 4
+_SHARED_CREATOR_FRACTION: Final = 0.15
+"""Share of query creators who are also in the gallery; in YFCC4k it is 69 %."""
+_LANDMARK_SPREAD_M: Final = 1_500.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """One picture that is to be made. `name` is unique on the planet and seeds its noise."""
+    """One image to render. `name` is unique on the planet and seeds its noise."""
 
     name: str
     kind: Kind
@@ -51,50 +51,56 @@ class Shot:
     rural: bool = False
     panorama: bool = False
     again: str | None = None
-    """The shot that this one repeats a moment later."""
+    """Name of the shot that this one nearly duplicates."""
 
     @property
     def file(self) -> str:
-        """Its path below the folder of its kind and use."""
+        """Path relative to the folder of its kind and use."""
         return f"{folder_name(self.site.city)}/{self.name.rsplit('/', 1)[1]}.jpg"
 
 
-def shots(seed: int, site: Site, town: Town, habits: Habits) -> list[Shot]:
-    """All pictures of one city, in a fixed order."""
-    made: list[Shot] = []
-    made += _drives(seed, site, "gallery", town.streets, habits)
-    made += _drives(seed, site, "query", town.street_queries, habits)
-    sights = _sights(seed, site)
-    made += _crowd(seed, site, sights, town, habits)
-    return made
+def generate_shots(seed: int, site: Site, town: Town, habits: Difficulty) -> list[Shot]:
+    """All shots of one city, in a fixed order."""
+    all_shots: list[Shot] = []
+    all_shots += _generate_sequences(seed, site, "gallery", town.streets, habits)
+    all_shots += _generate_sequences(seed, site, "query", town.street_queries, habits)
+    landmarks = _choose_landmarks(seed, site)
+    all_shots += _generate_photographers(seed, site, landmarks, town, habits)
+    return all_shots
 
 
-def _drives(seed: int, site: Site, use: Use, count: int, habits: Habits) -> Iterator[Shot]:
-    """Drives of six pictures, every third one out of town; queries are drives of their own.
+def _generate_sequences(
+    seed: int, site: Site, use: Use, count: int, habits: Difficulty
+) -> Iterator[Shot]:
+    """Sequences of six images, every third one out of town; queries have separate sequences.
 
-    A question is never a panorama: people ask about pictures.
+    A query is never a panorama, because people query perspective images.
     """
     town = folder_name(site.city)
-    for number in range(-(-count // _PER_DRIVE)):
-        drive = rng(seed, "drive", town, use, number)
+    for number in range(-(-count // _IMAGES_PER_SEQUENCE)):
+        draws = rng(seed, "drive", town, use, number)
         out_of_town = number % 3 == 2
-        far_m = drive.uniform(4_000.0, 0.9 * REACH_M) if out_of_town else drive.gamma(2.0, 500.0)
-        start = _away(site.city.point, drive.uniform(0, 360), min(float(far_m), 0.9 * REACH_M))
-        road_deg = float(drive.uniform(0, 360))
-        taken = EPOCH + timedelta(
-            days=float(drive.uniform(0, 500)), seconds=float(drive.uniform(20_000, 60_000))
+        distance_m = (
+            draws.uniform(4_000.0, 0.9 * REACH_M) if out_of_town else draws.gamma(2.0, 500.0)
         )
-        panorama = bool(drive.random() < habits.panoramas) and use == "gallery"
+        start = _offset_point(
+            site.city.point, draws.uniform(0, 360), min(float(distance_m), 0.9 * REACH_M)
+        )
+        road_deg = float(draws.uniform(0, 360))
+        taken_at = EPOCH + timedelta(
+            days=float(draws.uniform(0, 500)), seconds=float(draws.uniform(20_000, 60_000))
+        )
+        panorama = bool(draws.random() < habits.panoramas) and use == "gallery"
         sequence = f"{town}/{use}-drive-{number:02d}"
-        for k in range(min(_PER_DRIVE, count - number * _PER_DRIVE)):
+        for k in range(min(_IMAGES_PER_SEQUENCE, count - number * _IMAGES_PER_SEQUENCE)):
             yield Shot(
                 name=f"{town}/{use}-street-{number:02d}-{k}",
                 kind="street",
                 use=use,
                 site=site,
-                point=_away(start, road_deg, k * _STEP_M),
+                point=_offset_point(start, road_deg, k * _SEQUENCE_STEP_M),
                 heading_deg=(road_deg + (0.0, 90.0, 0.0, 270.0)[k % 4]) % 360.0,
-                taken_at=_local(taken + timedelta(seconds=3 * k), site.city.point),
+                taken_at=_to_solar_time_zone(taken_at + timedelta(seconds=3 * k), site.city.point),
                 creator=f"survey {sequence}",
                 sequence=sequence,
                 rural=out_of_town,
@@ -102,83 +108,85 @@ def _drives(seed: int, site: Site, use: Use, count: int, habits: Habits) -> Iter
             )
 
 
-def _sights(seed: int, site: Site) -> list[Point]:
-    where = rng(seed, "sights", folder_name(site.city))
+def _choose_landmarks(seed: int, site: Site) -> list[Point]:
+    draws = rng(seed, "sights", folder_name(site.city))
     return [
-        _away(
+        _offset_point(
             site.city.point,
-            float(where.uniform(0, 360)),
-            min(float(where.gamma(2.0, _TOWN_M / 2)), 0.9 * REACH_M),
+            float(draws.uniform(0, 360)),
+            min(float(draws.gamma(2.0, _LANDMARK_SPREAD_M / 2)), 0.9 * REACH_M),
         )
-        for _ in range(_SIGHTS)
+        for _ in range(_NUM_LANDMARKS)
     ]
 
 
-def _crowd(
-    seed: int, site: Site, sights: list[Point], town: Town, habits: Habits
+def _generate_photographers(
+    seed: int, site: Site, landmarks: list[Point], town: Town, habits: Difficulty
 ) -> Iterator[Shot]:
-    """Authors, each with about four pictures; some stand on both sides, as gallery and query."""
+    """Creators with about four images each; some have images in both gallery and queries."""
     name = folder_name(site.city)
-    left: dict[Use, int] = {"gallery": town.photos, "query": town.photo_queries}
+    remaining: dict[Use, int] = {"gallery": town.photos, "query": town.photo_queries}
     number = 0
-    while any(left.values()):
-        person = rng(seed, "author", name, number)
-        first: Use = "gallery" if left["gallery"] else "query"
-        both = bool(person.random() < _BOTH) and min(left.values()) > 0
-        uses: tuple[Use, ...] = ("gallery", "query") if both else (first,)
+    while any(remaining.values()):
+        draws = rng(seed, "author", name, number)
+        first: Use = "gallery" if remaining["gallery"] else "query"
+        shared = bool(draws.random() < _SHARED_CREATOR_FRACTION) and min(remaining.values()) > 0
+        uses: tuple[Use, ...] = ("gallery", "query") if shared else (first,)
         for use in uses:
-            count = min(1 + int(person.poisson(_PER_AUTHOR - 1)), left[use])
-            left[use] -= count
-            yield from _album(seed, site, sights, number, use, count, habits)
+            count = min(1 + int(draws.poisson(_MEAN_PHOTOS_PER_CREATOR - 1)), remaining[use])
+            remaining[use] -= count
+            yield from _generate_photo_set(seed, site, landmarks, number, use, count, habits)
         number += 1
 
 
-def _album(
+def _generate_photo_set(
     seed: int,
     site: Site,
-    sights: list[Point],
-    author: int,
+    landmarks: list[Point],
+    creator_number: int,
     use: Use,
     count: int,
-    habits: Habits,
+    habits: Difficulty,
 ) -> Iterator[Shot]:
     town = folder_name(site.city)
-    walk = rng(seed, "album", town, author, use)
-    taken = EPOCH + timedelta(
-        days=float(walk.uniform(0, 600)), seconds=float(walk.uniform(20_000, 60_000))
+    draws = rng(seed, "album", town, creator_number, use)
+    taken_at = EPOCH + timedelta(
+        days=float(draws.uniform(0, 600)), seconds=float(draws.uniform(20_000, 60_000))
     )
-    weights = 1.0 / np.arange(1, len(sights) + 1)
-    before: Shot | None = None
+    weights = 1.0 / np.arange(1, len(landmarks) + 1)
+    previous: Shot | None = None
     for k in range(count):
-        name = f"{town}/{use}-photo-{author:03d}-{k}"
-        sight = sights[int(walk.choice(len(sights), p=weights / weights.sum()))]
-        point = _away(sight, float(walk.uniform(0, 360)), float(abs(walk.normal(0, 60.0))))
-        heading_deg = float(walk.uniform(0, 360))
-        taken += timedelta(minutes=float(walk.gamma(1.5, 30.0)))
-        again = before is not None and bool(walk.random() < habits.near_duplicates)
-        if before is not None and again:
-            point, heading_deg = before.point, before.heading_deg
-        before = Shot(
+        name = f"{town}/{use}-photo-{creator_number:03d}-{k}"
+        landmark = landmarks[int(draws.choice(len(landmarks), p=weights / weights.sum()))]
+        point = _offset_point(
+            landmark, float(draws.uniform(0, 360)), float(abs(draws.normal(0, 60.0)))
+        )
+        heading_deg = float(draws.uniform(0, 360))
+        taken_at += timedelta(minutes=float(draws.gamma(1.5, 30.0)))
+        repeats = previous is not None and bool(draws.random() < habits.near_duplicates)
+        if previous is not None and repeats:
+            point, heading_deg = previous.point, previous.heading_deg
+        previous = Shot(
             name=name,
             kind="photo",
             use=use,
             site=site,
             point=point,
             heading_deg=heading_deg,
-            taken_at=_local(taken, site.city.point),
-            creator=f"{town}-{author:03d}",
+            taken_at=_to_solar_time_zone(taken_at, site.city.point),
+            creator=f"{town}-{creator_number:03d}",
             sequence=None,
-            again=(before.again or before.name) if before is not None and again else None,
+            again=(previous.again or previous.name) if previous is not None and repeats else None,
         )
-        yield before
+        yield previous
 
 
-def _away(point: Point, bearing_deg: float, distance_m: float) -> Point:
-    there = destination(lat_lon([point])[0], bearing_deg, distance_m)
-    return Point(lat=float(there[0]), lon=float(there[1]))
+def _offset_point(point: Point, bearing_deg: float, distance_m: float) -> Point:
+    target = destination(lat_lon([point])[0], bearing_deg, distance_m)
+    return Point(lat=float(target[0]), lon=float(target[1]))
 
 
-def _local(moment: datetime, point: Point) -> datetime:
-    """As a camera's clock shows it there: the sun's time zone, whole hours."""
+def _to_solar_time_zone(moment: datetime, point: Point) -> datetime:
+    """Local time of a camera: the solar time zone in whole hours."""
     zone = timezone(timedelta(hours=round(point.lon / 15.0)))
     return moment.replace(microsecond=0).astimezone(zone)

@@ -1,4 +1,4 @@
-"""What is written about a shot: into the file as EXIF, beside it as a manifest row or as truth."""
+"""Metadata of a shot: EXIF in the file, and rows of the manifest and of the ground truth."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pinpoint.world.habits import Shot
 from pinpoint.world.photographs import Label
 from pinpoint.world.seeds import share
 
-_PHONES: Final = (("Halide", "H3"), ("Orlo", "One"), ("Nikkai", "D90"), ("Kestrel", "K5"))
-_MANIFEST: Final = (
+_CAMERAS: Final = (("Halide", "H3"), ("Orlo", "One"), ("Nikkai", "D90"), ("Kestrel", "K5"))
+_MANIFEST_COLUMNS: Final = (
     "file",
     "latitude",
     "longitude",
@@ -24,7 +24,7 @@ _MANIFEST: Final = (
     "sequence",
     "planet",
 )
-_TRUTH: Final = (
+_GROUND_TRUTH_COLUMNS: Final = (
     "file",
     "latitude",
     "longitude",
@@ -40,10 +40,10 @@ _TRUTH: Final = (
 )
 
 
-def label(seed: int, shot: Shot) -> Label:
-    """What the camera writes; a query's file does not say where it was taken."""
-    secret = shot.use == "query"
-    make, camera = _PHONES[int(len(_PHONES) * share(seed, "phone", shot.creator))]
+def exif_label(seed: int, shot: Shot) -> Label:
+    """EXIF values of a shot; files of queries have no position."""
+    is_query = shot.use == "query"
+    make, camera = _CAMERAS[int(len(_CAMERAS) * share(seed, "phone", shot.creator))]
     if shot.kind == "street":
         make, camera = "Wegmeter", "SV-360" if shot.panorama else "SV-4"
     return Label(
@@ -52,17 +52,17 @@ def label(seed: int, shot: Shot) -> Label:
         camera=camera,
         artist=shot.creator,
         focal_35_mm=24,
-        point=None if secret else shot.point,
-        heading_deg=None if secret else shot.heading_deg,
-        altitude_m=None if secret else 2.0,
+        point=None if is_query else shot.point,
+        heading_deg=None if is_query else shot.heading_deg,
+        altitude_m=None if is_query else 2.0,
         panorama=shot.panorama,
     )
 
 
 def write_manifest(path: Path, shots: Sequence[Shot], planet: str) -> None:
-    """A CSV that `pinpoint ingest` takes beside the folder of the images.
+    """Write the CSV manifest for `pinpoint ingest`.
 
-    Each row says which planet it is of: `planet` is generator version and digest.
+    The column `planet` of each row is generator version and digest.
     """
     rows = [
         (
@@ -77,15 +77,15 @@ def write_manifest(path: Path, shots: Sequence[Shot], planet: str) -> None:
         )
         for shot in shots
     ]
-    _write_csv(path, _MANIFEST, rows)
+    _write_csv(path, _MANIFEST_COLUMNS, rows)
 
 
-def write_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
-    """Where the queries were taken, and of which setting each is.
+def write_ground_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
+    """Write the ground truth of the queries: positions and evaluation setting.
 
-    closed: the gallery holds training places; open: gallery and query are away from all of them.
-    covered: whether any gallery image lies within reach; not so in the null regions.
-    repeats: the picture is another one of the same author, taken a moment later.
+    closed: training regions, with their gallery; open: gallery and query are far from all of them.
+    covered: whether the gallery covers the region; false in the null regions.
+    repeats: the image nearly duplicates another one of the same creator.
     planet: generator version and digest.
     """
     rows = [
@@ -105,7 +105,7 @@ def write_truth(path: Path, shots: Sequence[Shot], planet: str) -> None:
         )
         for shot in shots
     ]
-    _write_csv(path, _TRUTH, rows)
+    _write_csv(path, _GROUND_TRUTH_COLUMNS, rows)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -117,8 +117,8 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all, and the folders above it."""
+    """Write a file atomically, and create its parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    draft = path.with_name(path.name + ".part")
+    draft.write_bytes(data)
+    os.replace(draft, path)

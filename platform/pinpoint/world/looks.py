@@ -1,8 +1,8 @@
-"""From factors and chance to everything a camera sees: the numbers that the renderer paints.
+"""Appearance: render parameters of images, from latent factors and noise.
 
-An image does not show the factors of its spot but a noisy version of them, and only some of the
-things that they decide: a close-up shows no road, a country lane no facades. That is why one image
-alone is often ambiguous. Letters: B images, S sectors of the horizon, T trees.
+An image shows a noisy version of the factors of its position, and only some of their effects: a
+close-up shows no road, a country lane no facades. A single image is therefore often ambiguous.
+Letters: B images, S sectors of the horizon, T trees.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pinpoint.world.chance import SECTORS, Chance, Reals, around, columns, mix, soft
 from pinpoint.world.fields import COLUMNS, WIDTH
-from pinpoint.world.presets import Habits
+from pinpoint.world.presets import Difficulty
 from pinpoint.world.seeds import Floats
 
 Parts = Mapping[str, Reals]
@@ -28,8 +28,8 @@ NORMALS: Final = WIDTH + 3 * SECTORS + 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
-    """What B images show. Colours are `[B, 3, …]` in about [0, 1]; angles in radians."""
+class Appearance:
+    """Render parameters of B images. Colors are `[B, 3, …]` in about [0, 1]; angles in radians."""
 
     heading: Floats
     fov: Floats
@@ -37,22 +37,22 @@ class Looks:
     sky: Floats
     zenith: Floats
     ridge: Floats
-    """Colour of the far hills."""
+    """Color of the hills at the horizon."""
     ridge_shape: Floats
     """`[B, 3]`: height as a slope, waves around the horizon, phase."""
     ground: Floats
     road: Floats
     paint: Floats
     road_shape: Floats
-    """`[B, 4]`: bearing, half width in metres (0: none), dash in metres, edge lines (0 or 1)."""
+    """`[B, 4]`: bearing, half width in meters (0: none), dash in meters, edge lines (0 or 1)."""
     houses: Floats
-    """`[B, 4, S]`: height and distance in metres (far: none), windows across, storey in metres."""
+    """`[B, 4, S]`: height and distance in meters (far: none), windows across, storey in meters."""
     walls: Floats
     """`[B, 3, S]`."""
     fronts: Floats
     """Ground floors, `[B, 3, S]`."""
     front_height: Floats
-    """`[B, S]` metres."""
+    """`[B, S]` meters."""
     bands: Floats
     """Ornament under the roof, `[B, 3]`."""
     band_shape: Floats
@@ -63,51 +63,51 @@ class Looks:
     roof_height: Floats
     leaves: Floats
     trees: Floats
-    """`[B, 4, T]`: bearing, distance, size in metres (0: none), slenderness."""
+    """`[B, 4, T]`: bearing, distance, size in meters (0: none), slenderness."""
     sign: Floats
-    """`[B, 6]`: two colours of a road sign."""
+    """`[B, 6]`: two colors of a road sign."""
     sign_shape: Floats
     """`[B, 3]`: bearing, size as a slope (0: none), width over height."""
     subject: Floats
-    """`[B, 3]` colour of what a close-up shows."""
+    """`[B, 3]` color of the subject of a close-up."""
     subject_shape: Floats
-    """`[B, 4]`: x, y, radius in half pictures (0: none), waves of its texture."""
+    """`[B, 4]`: x, y, radius in half images (0: none), waves of its texture."""
     filter: Floats
     """`[B, 5]`: gain of red, green and blue, contrast, grain."""
     bar: Floats
-    """`[B, 2]`: where an occluder begins and how wide it is, in shares of the picture; 0: none."""
+    """`[B, 2]`: center and width of an occluder, as shares of the image width; 0: none."""
 
-    def take(self, rows: slice) -> Looks:
-        """The looks of some of the images."""
-        return Looks(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
+    def take(self, rows: slice) -> Appearance:
+        """The parameters of some of the images."""
+        return Appearance(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
 
 
-def looks(
-    seen: Floats,
+def draw_appearance(
+    factors: Floats,
     *,
     street: Floats,
     rural: Floats,
     heading_deg: Floats,
     flat: Floats,
     bell: Floats,
-    habits: Habits,
-) -> Looks:
-    """What images show, from the factors of their spots.
+    habits: Difficulty,
+) -> Appearance:
+    """Draw the render parameters of images from the factors of their positions.
 
     Args:
-        seen: Factors `[B, WIDTH]` where the cameras stand.
-        street: 1 where the image is a street view, else 0; `[B]`.
-        rural: 1 where the camera stands outside of town, else 0; `[B]`.
+        factors: Factors `[B, WIDTH]` at the camera positions.
+        street: 1 for street views, else 0; `[B]`.
+        rural: 1 for cameras outside of town, else 0; `[B]`.
         heading_deg: `[B]`.
         flat: Uniform noise `[B, UNIFORMS]`.
         bell: Normal noise `[B, NORMALS]`.
-        habits: How noisy, how often.
+        habits: Noise levels and frequencies.
     """
     chance = Chance(flat, bell)
     photo = 1.0 - street
     noise = habits.photo_noise * photo + habits.street_noise * street
-    noisy = seen + noise[:, None] * chance.bell(1.0, WIDTH)
-    part: Parts = {name: noisy[:, columns] for name, columns in COLUMNS.items()}
+    noisy = factors + noise[:, None] * chance.bell(1.0, WIDTH)
+    noisy_factors: Parts = {name: noisy[:, columns] for name, columns in COLUMNS.items()}
     facades = np.where(street > 0, habits.street_facades, habits.photo_facades)
     facades = np.where(rural > 0, habits.rural_facades, facades)
     light = chance.flat(0.75, 1.1) * (1.0 - 0.25 * chance.flat() * photo)
@@ -116,24 +116,24 @@ def looks(
         heading=heading,
         fov=np.where(street > 0, np.float32(1.3), chance.flat(0.7, 1.35)).astype(np.float32),
         pitch=np.where(street > 0, np.float32(0.1), chance.flat(-0.1, 0.35)).astype(np.float32),
-        **_land(part, chance, light),
-        **_road(part, chance, street, heading),
-        **_houses(part, chance, light, chance.flat() < facades),
-        **_green(part, chance, light),
-        **_sign(part, chance, street, heading),
-        **_people(chance, photo, habits),
+        **_draw_landscape_factors(noisy_factors, chance, light),
+        **_draw_road_factors(noisy_factors, chance, street, heading),
+        **_draw_house_factors(noisy_factors, chance, light, chance.flat() < facades),
+        **_draw_vegetation_factors(noisy_factors, chance, light),
+        **_draw_sign_factors(noisy_factors, chance, street, heading),
+        **_draw_subject_factors(chance, photo, habits),
     )
-    return Looks(
+    return Appearance(
         **{name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
     )
 
 
-def _land(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
+def _draw_landscape_factors(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
     cloud = chance.flat()[:, None]
     clear = mix((0.62, 0.72, 0.82), (0.80, 0.80, 0.74), soft(climate[:, 0]))
     top = mix((0.30, 0.48, 0.80), (0.38, 0.62, 0.88), soft(climate[:, 1]))
-    grey = np.float32(0.78)
+    gray = np.float32(0.78)
     dry = mix((0.42, 0.52, 0.28), (0.74, 0.62, 0.42), soft(climate[:, 0] - climate[:, 1]))
     ground = dry + 0.10 * np.tanh(region[:, 4:5]) * np.array([1.0, 0.2, -0.8], np.float32)
     ridge = mix((0.30, 0.40, 0.32), (0.55, 0.45, 0.42), soft(region[:, 5]))
@@ -143,55 +143,57 @@ def _land(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
         chance.flat(0.0, 2 * np.pi),
     )
     return {
-        "sky": (clear + (grey - clear) * cloud) * light[:, None],
-        "zenith": (top + (grey - top) * cloud) * light[:, None],
+        "sky": (clear + (gray - clear) * cloud) * light[:, None],
+        "zenith": (top + (gray - top) * cloud) * light[:, None],
         "ridge": (0.7 * ridge + 0.3 * clear) * light[:, None],
         "ridge_shape": columns(*shape),
         "ground": ground * light[:, None],
     }
 
 
-def _road(part: Parts, chance: Chance, street: Reals, heading: Reals) -> dict[str, Reals]:
+def _draw_road_factors(
+    part: Parts, chance: Chance, street: Reals, heading: Reals
+) -> dict[str, Reals]:
     country = part["country"]
-    seen = (street > 0) | (chance.flat() < 0.35)
-    aside = np.where(street > 0, 0.1 * chance.bell(1.0, 1)[:, 0], chance.flat(-1.5, 1.5))
+    visible = (street > 0) | (chance.flat() < 0.35)
+    bearing_offset = np.where(street > 0, 0.1 * chance.bell(1.0, 1)[:, 0], chance.flat(-1.5, 1.5))
     tone = 0.22 + 0.36 * soft(1.3 * country[:, 0])
     return {
         "road": tone[:, None] * np.array([1.0, 0.98, 0.96], np.float32),
         "paint": mix((0.95, 0.95, 0.95), (0.98, 0.74, 0.10), soft(2.0 * country[:, 1])),
         "road_shape": columns(
-            heading + aside,
-            np.where(seen, 2.5 + 3.0 * soft(country[:, 2]), 0.0),
+            heading + bearing_offset,
+            np.where(visible, 2.5 + 3.0 * soft(country[:, 2]), 0.0),
             1.0 + 5.0 * soft(1.3 * country[:, 3]),
             np.where(country[:, 2] + country[:, 0] > 0.0, 1.0, 0.0),
         ),
     }
 
 
-def _houses(
+def _draw_house_factors(
     part: Parts, chance: Chance, light: Reals, built: NDArray[np.bool_]
 ) -> dict[str, Reals]:
     country, town, region = part["country"], part["town"], part["region"]
-    own = chance.bell(1.0, 3 * SECTORS).reshape(-1, 3, SECTORS)
+    house_noise = chance.bell(1.0, 3 * SECTORS).reshape(-1, 3, SECTORS)
     corner = around(part["corner"])
     tone = 0.32 + 0.5 * soft(0.9 * town[:, 1] + 0.4 * country[:, 5])
     warm = 0.24 * np.tanh(0.8 * country[:, 3] + 0.6 * town[:, 0])
     green = 0.16 * np.tanh(0.8 * country[:, 4] + 0.6 * town[:, 2])
-    grey = tone[:, None] + 0.05 * own[:, 0]
+    gray = tone[:, None] + 0.05 * house_noise[:, 0]
     walls = np.stack(
         [
-            grey + warm[:, None] + 0.03 * own[:, 1],
-            grey + green[:, None],
-            grey - warm[:, None] - 0.5 * green[:, None],
+            gray + warm[:, None] + 0.03 * house_noise[:, 1],
+            gray + green[:, None],
+            gray - warm[:, None] - 0.5 * green[:, None],
         ],
         axis=1,
     )
     height = 5.0 + 15.0 * soft(town[:, 3] + 0.3 * country[:, 6])
-    away = np.where(built, chance.flat(9.0, 22.0), 1e4)
-    stands = own[:, 2] > chance.flat(-2.0, -0.3)[:, None]
+    distance = np.where(built, chance.flat(9.0, 22.0), 1e4)
+    present = house_noise[:, 2] > chance.flat(-2.0, -0.3)[:, None]
     houses = (
-        height[:, None] * (1.0 + 0.15 * own[:, 2]),
-        np.where(stands, away[:, None], 1e4),
+        height[:, None] * (1.0 + 0.15 * house_noise[:, 2]),
+        np.where(present, distance[:, None], 1e4),
         np.repeat((2.0 + 4.0 * soft(1.3 * country[:, 5]))[:, None], SECTORS, axis=1),
         np.repeat((2.6 + 1.8 * soft(1.3 * country[:, 6]))[:, None], SECTORS, axis=1),
     )
@@ -216,55 +218,57 @@ def _houses(
     }
 
 
-def _green(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
+def _draw_vegetation_factors(part: Parts, chance: Chance, light: Reals) -> dict[str, Reals]:
     climate, region = part["climate"], part["region"]
     dense = soft(0.8 * climate[:, 1] + 0.8 * region[:, 2])
-    grown = np.stack([chance.flat() < dense for _ in range(TREES)], axis=1)
+    present = np.stack([chance.flat() < dense for _ in range(TREES)], axis=1)
     size = 1.5 + 2.0 * soft(region[:, 3])[:, None] + 0.4 * chance.bell(1.0, TREES)
     slender = np.repeat(
         (0.45 + 1.3 * soft(1.3 * region[:, 3] - 0.8 * climate[:, 0]))[:, None], TREES, axis=1
     )
     bearing = np.stack([chance.flat(0.0, 2 * np.pi) for _ in range(TREES)], axis=1)
-    away = np.stack([chance.flat(7.0, 16.0) for _ in range(TREES)], axis=1)
+    distance = np.stack([chance.flat(7.0, 16.0) for _ in range(TREES)], axis=1)
     leaves = mix((0.20, 0.42, 0.16), (0.52, 0.50, 0.18), soft(climate[:, 0] - 0.7 * climate[:, 1]))
     leaves = leaves + 0.08 * np.tanh(region[:, 2:3]) * np.array([-0.6, 0.5, 0.8], np.float32)
-    trees = (bearing, away, np.where(grown, np.maximum(size, 0.8), 0.0), slender)
+    trees = (bearing, distance, np.where(present, np.maximum(size, 0.8), 0.0), slender)
     return {
         "leaves": leaves * light[:, None],
         "trees": np.stack(trees, axis=1).astype(np.float32),
     }
 
 
-def _sign(part: Parts, chance: Chance, street: Reals, heading: Reals) -> dict[str, Reals]:
+def _draw_sign_factors(
+    part: Parts, chance: Chance, street: Reals, heading: Reals
+) -> dict[str, Reals]:
     country = part["country"]
-    seen = chance.flat() < np.where(street > 0, 0.5, 0.2)
+    visible = chance.flat() < np.where(street > 0, 0.5, 0.2)
     plate = mix((0.95, 0.95, 0.95), (0.95, 0.80, 0.10), soft(2.0 * country[:, 7]))
     rim = mix((0.10, 0.25, 0.70), (0.80, 0.10, 0.10), soft(2.0 * country[:, 2]))
     return {
         "sign": np.concatenate([plate, rim], axis=1),
         "sign_shape": columns(
             heading + chance.flat(-0.45, 0.45),
-            np.where(seen, chance.flat(0.05, 0.11), 0.0),
+            np.where(visible, chance.flat(0.05, 0.11), 0.0),
             0.6 + 1.8 * soft(1.3 * country[:, 6]),
         ),
     }
 
 
-def _people(chance: Chance, photo: Reals, habits: Habits) -> dict[str, Reals]:
-    """What a person's hand adds: a subject, a filter, something in the way."""
-    lot = chance.flat()
-    nothing = (lot < habits.uninformative) & (photo > 0)
-    close = (lot < habits.uninformative + habits.close_ups) & (photo > 0)
-    radius = np.where(close, chance.flat(0.35, 0.85), 0.0)
-    radius = np.where(nothing, 3.0, radius)
+def _draw_subject_factors(chance: Chance, photo: Reals, habits: Difficulty) -> dict[str, Reals]:
+    """Effects of a photographer: a close-up subject, a filter, an occluder."""
+    draw = chance.flat()
+    uninformative = (draw < habits.uninformative) & (photo > 0)
+    close_up = (draw < habits.uninformative + habits.close_ups) & (photo > 0)
+    radius = np.where(close_up, chance.flat(0.35, 0.85), 0.0)
+    radius = np.where(uninformative, 3.0, radius)
     cast = 1.0 + chance.bell(habits.cast, 3) * photo[:, None]
     contrast = 1.0 + 0.15 * photo * chance.bell(1.0, 1)[:, 0]
-    barred = (chance.flat() < 0.12) & (photo > 0)
+    occluded = (chance.flat() < 0.12) & (photo > 0)
     return {
         "subject": np.stack([chance.flat(0.1, 0.95) for _ in range(3)], axis=1),
         "subject_shape": columns(
             chance.flat(-0.4, 0.4), chance.flat(-0.4, 0.3), radius, chance.flat(1.0, 9.0)
         ),
         "filter": columns(cast[:, 0], cast[:, 1], cast[:, 2], contrast, chance.flat(0.01, 0.04)),
-        "bar": columns(chance.flat(), np.where(barred, chance.flat(0.1, 0.3), 0.0)),
+        "bar": columns(chance.flat(), np.where(occluded, chance.flat(0.1, 0.3), 0.0)),
     }

@@ -1,4 +1,4 @@
-"""From shots to pixels: gathers what the renderer needs, in blocks of any size."""
+"""Render shots: computes factors, noise and appearance, in blocks of any size."""
 
 from __future__ import annotations
 
@@ -10,55 +10,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.geo.points import lat_lon
-from pinpoint.world.fields import COLUMNS, factors
+from pinpoint.world.fields import COLUMNS, latent_factors
 from pinpoint.world.habits import Shot
-from pinpoint.world.looks import NORMALS, UNIFORMS, Looks, looks
+from pinpoint.world.looks import NORMALS, UNIFORMS, Appearance, draw_appearance
 from pinpoint.world.presets import Preset
 from pinpoint.world.rendering import render
-from pinpoint.world.seeds import Floats, draws
+from pinpoint.world.seeds import Floats, draw_noise
 
-_AGAIN: Final = 0.15
-"""How much of its noise a repeated picture has anew; the rest is that of the first one."""
+_NEW_NOISE_SHARE: Final = 0.15
+"""Weight of new noise in a near-duplicate; the rest is the noise of the original."""
 
 
-def pictures(
+def render_pictures(
     seed: int, shots: Sequence[Shot], preset: Preset, *, threads: int = 2, blind: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
-    """The pictures of B shots, none of them a panorama or all of them.
+    """Render B shots, either all panoramas or none.
 
     Args:
-        seed: Names the planet.
-        shots: What to take.
+        seed: Seed of the planet.
+        shots: The shots to render.
         preset: Size and difficulty.
-        threads: Blocks painted at a time.
-        blind: Scales of factors to switch off, for measuring what each contributes.
+        threads: Number of blocks rendered concurrently.
+        blind: Factor scales to set to zero, for ablations.
 
     Returns:
-        `[B, H, W, 3]`; each depends on its own shot only.
+        `[B, H, W, 3]`; each image depends only on its shot.
     """
-    wide = {shot.panorama for shot in shots}
-    if len(wide) > 1:
-        raise ValueError("panoramas and pictures have different shapes; ask for them apart")
-    shown = scene(seed, shots, preset, blind=blind)
-    names = np.array([_number(shot.name) for shot in shots], np.uint64)
-    return render(shown, names, preset.side_px, panorama=wide == {True}, threads=threads)
+    panoramas = {shot.panorama for shot in shots}
+    if len(panoramas) > 1:
+        raise ValueError("panoramas and other images have different shapes; render them separately")
+    appearance = scene(seed, shots, preset, blind=blind)
+    names = np.array([_hash_name(shot.name) for shot in shots], np.uint64)
+    return render(appearance, names, preset.side_px, panorama=panoramas == {True}, threads=threads)
 
 
-def scene(seed: int, shots: Sequence[Shot], preset: Preset, *, blind: Sequence[str] = ()) -> Looks:
-    """What the shots show; arguments as `pictures`."""
-    seen = factors(
+def scene(
+    seed: int, shots: Sequence[Shot], preset: Preset, *, blind: Sequence[str] = ()
+) -> Appearance:
+    """Appearance of the shots; arguments as for `render_pictures`."""
+    factors = latent_factors(
         seed, lat_lon([shot.point for shot in shots]), [shot.site.city.country for shot in shots]
     )
     for scale in blind:
-        seen[:, COLUMNS[scale]] = 0.0
-    return shown(seed, shots, preset, seen)
+        factors[:, COLUMNS[scale]] = 0.0
+    return shown(seed, shots, preset, factors)
 
 
-def shown(seed: int, shots: Sequence[Shot], preset: Preset, seen: Floats) -> Looks:
-    """What the shots show if their spots have the factors `[B, WIDTH]`."""
+def shown(seed: int, shots: Sequence[Shot], preset: Preset, factors: Floats) -> Appearance:
+    """Appearance of the shots for given factors `[B, WIDTH]`."""
     flat, bell = noise(seed, shots)
-    return looks(
-        seen,
+    return draw_appearance(
+        factors,
         street=np.array([shot.kind == "street" for shot in shots], np.float32),
         rural=np.array([shot.rural for shot in shots], np.float32),
         heading_deg=np.array([shot.heading_deg for shot in shots], np.float32),
@@ -69,15 +71,17 @@ def shown(seed: int, shots: Sequence[Shot], preset: Preset, seen: Floats) -> Loo
 
 
 def noise(seed: int, shots: Sequence[Shot]) -> tuple[Floats, Floats]:
-    """Each shot's own noise; one that repeats another has most of that one's."""
-    flat, bell = draws(seed, [shot.again or shot.name for shot in shots], UNIFORMS, NORMALS)
-    again = [row for row, shot in enumerate(shots) if shot.again]
-    if again:
-        _, anew = draws(seed, [shots[row].name for row in again], UNIFORMS, NORMALS)
-        # Shares whose squares sum to 1: the spread of the noise stays what it is.
-        bell[again] = np.sqrt(1.0 - _AGAIN**2) * bell[again] + _AGAIN * anew
+    """Noise of each shot; near-duplicates share most of the noise of their original."""
+    flat, bell = draw_noise(seed, [shot.again or shot.name for shot in shots], UNIFORMS, NORMALS)
+    repeats = [row for row, shot in enumerate(shots) if shot.again]
+    if repeats:
+        _, new_bell = draw_noise(seed, [shots[row].name for row in repeats], UNIFORMS, NORMALS)
+        # The squares of the weights sum to 1, so the variance of the noise is unchanged.
+        bell[repeats] = (
+            np.sqrt(1.0 - _NEW_NOISE_SHARE**2) * bell[repeats] + _NEW_NOISE_SHARE * new_bell
+        )
     return flat, bell
 
 
-def _number(name: str) -> int:
+def _hash_name(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")

@@ -1,12 +1,12 @@
-"""Writes a planet to disk: galleries with manifests, unseen queries with their truth.
+"""Write a synthetic planet to disk: galleries with manifests, queries with ground truth.
 
-planet.json                       generator, preset, seed, digest; `complete` once all is there
-galleries/<role>-<kind>/<city>/…  real JPEG files with EXIF, one folder for each source
-galleries/<role>-<kind>/manifest.csv   the same positions and the sequences; for `pinpoint ingest`
-queries/images/<role>/<city>/…    unseen photos and street views, without a position in the file
-queries/labels.csv                where they were taken; for `pinpoint evaluate world`
+planet.json                       generator, preset, seed, digest; `complete` when finished
+galleries/<role>-<kind>/<city>/…  JPEG files with EXIF, one folder per source
+galleries/<role>-<kind>/manifest.csv   positions and sequences, for `pinpoint ingest`
+queries/images/<role>/<city>/…    query photos and street views, without a position
+queries/labels.csv                their positions, for `pinpoint evaluate world`
 
-Files appear whole or not at all, so a run that was broken off goes on where it stopped.
+Files are written atomically, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import Final
 from pinpoint.errors import BadRequest
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Pixels, Point
-from pinpoint.world.habits import Kind, Shot, shots
-from pinpoint.world.labels import label, write_manifest, write_truth, write_whole
-from pinpoint.world.photographs import jpeg
-from pinpoint.world.pictures import pictures
+from pinpoint.world.habits import Kind, Shot, generate_shots
+from pinpoint.world.labels import exif_label, write_ground_truth, write_manifest, write_whole
+from pinpoint.world.photographs import encode_photograph
+from pinpoint.world.pictures import render_pictures
 from pinpoint.world.presets import GENERATOR, PRESETS, Preset, Role, preset_digest
-from pinpoint.world.regions import sites
+from pinpoint.world.regions import choose_sites
 
-_BLOCK: Final = 512
-"""Pictures drawn together: enough to fill the renderer, few enough to lose on a break."""
-_MARK: Final = "planet.json"
+_BLOCK_SHOTS: Final = 512
+"""Shots per block: enough to keep the renderer busy, few enough to lose on an interruption."""
+_DESCRIPTION_FILE: Final = "planet.json"
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """A picture that no gallery holds, and where it was really taken."""
+    """A query photo, which is in no gallery, and its ground truth."""
 
     path: Path
     point: Point
@@ -55,72 +55,73 @@ class Planet:
     seed: int
     digest: str
     gallery: int
-    """Images in all galleries; a panorama counts once."""
+    """Number of images in all galleries; a panorama counts once."""
     unseen: tuple[Unseen, ...]
 
     @property
     def labels(self) -> Path:
-        """The truth about the queries, as the evaluator reads it."""
+        """Path of the ground truth of the queries, for the evaluation."""
         return self.folder / "queries" / "labels.csv"
 
     def manifests(self) -> dict[str, Path]:
-        """The galleries' manifests by source, `<role>-<kind>`."""
-        found = sorted((self.folder / "galleries").glob("*/manifest.csv"))
-        return {path.parent.name: path for path in found}
+        """Manifests of the galleries by source, `<role>-<kind>`."""
+        manifests = sorted((self.folder / "galleries").glob("*/manifest.csv"))
+        return {path.parent.name: path for path in manifests}
 
 
 def make_planet(
-    folder: Path, *, preset: str, seed: int, on_progress: Progress = lambda done, total: None
+    folder: Path, *, preset: str, seed: int, on_progress: Progress = lambda finished, total: None
 ) -> Planet:
-    """Make a planet below `folder`, or go on with it; a complete one is left as it is.
+    """Write a planet into `folder`, or resume an unfinished one; a complete one is unchanged.
 
     Args:
-        folder: Gets everything; made if it is not there.
-        preset: A name of `PRESETS`.
-        seed: Names the planet; the same seed gives the same bytes.
-        on_progress: Told images done and images in all.
+        folder: Target folder; created if it does not exist.
+        preset: A name in `PRESETS`.
+        seed: Seed of the planet; equal seeds give equal bytes.
+        on_progress: Called with the number of finished images and of all images.
 
     Raises:
-        BadRequest: No such preset, or the folder holds another planet or other files.
+        BadRequest: Unknown preset, or the folder contains another planet or other files.
     """
-    wanted = _asked(preset)
-    digest = preset_digest(wanted, seed)
-    said: dict[str, str | int] = {
+    chosen = _find_preset(preset)
+    digest = preset_digest(chosen, seed)
+    description: dict[str, str | int] = {
         "generator": GENERATOR,
         "preset": preset,
         "seed": seed,
         "digest": digest,
     }
-    _claim(folder, said)
+    _check_or_write_description(folder, description)
     planned = [
         shot
-        for site in sites(seed, wanted)
-        for shot in shots(seed, site, wanted.towns[site.role], wanted.habits)
+        for site in choose_sites(seed, chosen)
+        for shot in generate_shots(seed, site, chosen.towns[site.role], chosen.habits)
     ]
     gallery = [shot for shot in planned if shot.use == "gallery"]
     queries = [shot for shot in planned if shot.use == "query"]
-    named = f"{GENERATOR} {digest}"
-    if not json.loads((folder / _MARK).read_text(encoding="utf-8"))["complete"]:
-        _draw(folder, seed, wanted, planned, on_progress)
-        for source in sorted({_source(shot) for shot in gallery}):
-            own = [shot for shot in gallery if _source(shot) == source]
-            write_manifest(folder / "galleries" / source / "manifest.csv", own, named)
-        write_truth(folder / "queries" / "labels.csv", queries, named)
+    planet_label = f"{GENERATOR} {digest}"
+    if not json.loads((folder / _DESCRIPTION_FILE).read_text(encoding="utf-8"))["complete"]:
+        _write_images(folder, seed, chosen, planned, on_progress)
+        for source in sorted({_source_folder(shot) for shot in gallery}):
+            source_shots = [shot for shot in gallery if _source_folder(shot) == source]
+            write_manifest(
+                folder / "galleries" / source / "manifest.csv", source_shots, planet_label
+            )
+        write_ground_truth(folder / "queries" / "labels.csv", queries, planet_label)
         counts = {"gallery": len(gallery), "queries": len(queries)}
-        write_whole(
-            folder / _MARK, json.dumps({**said, **counts, "complete": True}, indent=1).encode()
-        )
+        complete = {**description, **counts, "complete": True}
+        write_whole(folder / _DESCRIPTION_FILE, json.dumps(complete, indent=1).encode())
     return Planet(
         folder=folder,
-        preset=wanted,
+        preset=chosen,
         seed=seed,
         digest=digest,
         gallery=len(gallery),
-        unseen=tuple(_unseen(folder, shot) for shot in queries),
+        unseen=tuple(_query_photo(folder, shot) for shot in queries),
     )
 
 
-def _unseen(folder: Path, shot: Shot) -> Unseen:
+def _query_photo(folder: Path, shot: Shot) -> Unseen:
     return Unseen(
         path=folder / place_of(shot),
         point=shot.point,
@@ -131,53 +132,54 @@ def _unseen(folder: Path, shot: Shot) -> Unseen:
 
 
 def place_of(shot: Shot) -> str:
-    """Path of a shot below the planet's folder."""
+    """Path of a shot relative to the folder of the planet."""
     if shot.use == "query":
         return f"queries/images/{shot.site.role}/{shot.file}"
-    return f"galleries/{_source(shot)}/{shot.file}"
+    return f"galleries/{_source_folder(shot)}/{shot.file}"
 
 
-def _source(shot: Shot) -> str:
+def _source_folder(shot: Shot) -> str:
     return f"{shot.site.role}-{shot.kind}"
 
 
-def _asked(name: str) -> Preset:
+def _find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise BadRequest(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
-def _claim(folder: Path, said: dict[str, str | int]) -> None:
-    """Make the folder this planet's, or see that it is."""
-    mark = folder / _MARK
-    if mark.is_file():
-        there = json.loads(mark.read_text(encoding="utf-8"))
-        if there["digest"] != said["digest"]:
+def _check_or_write_description(folder: Path, description: dict[str, str | int]) -> None:
+    """Write the description of the planet, or check that the existing one is equal."""
+    path = folder / _DESCRIPTION_FILE
+    if path.is_file():
+        existing = json.loads(path.read_text(encoding="utf-8"))
+        if existing["digest"] != description["digest"]:
             raise BadRequest(
-                f"{folder} holds planet {there['preset']} of seed {there['seed']}"
-                f" ({there['generator']}, {there['digest']}), not {said['preset']} of seed"
-                f" {said['seed']} ({said['generator']}, {said['digest']}); choose another folder"
+                f"{folder} holds planet {existing['preset']} of seed {existing['seed']}"
+                f" ({existing['generator']}, {existing['digest']}), not"
+                f" {description['preset']} of seed {description['seed']}"
+                f" ({description['generator']}, {description['digest']}); choose another folder"
             )
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise BadRequest(f"{folder} holds other files; choose an empty or a new folder")
-    write_whole(mark, json.dumps({**said, "complete": False}, indent=1).encode())
+    write_whole(path, json.dumps({**description, "complete": False}, indent=1).encode())
 
 
-def _draw(
+def _write_images(
     folder: Path, seed: int, preset: Preset, planned: Sequence[Shot], on_progress: Progress
 ) -> None:
-    """Draw what is not there yet, block by block, panoramas apart."""
+    """Render and write missing images in blocks; panoramas separately."""
 
     def save(shot: Shot, pixels: Pixels) -> None:
-        write_whole(folder / place_of(shot), jpeg(pixels, label(seed, shot)))
+        write_whole(folder / place_of(shot), encode_photograph(pixels, exif_label(seed, shot)))
 
     with ThreadPoolExecutor(2) as pool:
-        for first in range(0, len(planned), _BLOCK):
-            part = planned[first : first + _BLOCK]
-            todo = [shot for shot in part if not (folder / place_of(shot)).is_file()]
+        for first in range(0, len(planned), _BLOCK_SHOTS):
+            block = planned[first : first + _BLOCK_SHOTS]
+            unwritten = [shot for shot in block if not (folder / place_of(shot)).is_file()]
             for wide in (False, True):
-                own = [shot for shot in todo if shot.panorama is wide]
-                if own:
-                    list(pool.map(save, own, pictures(seed, own, preset)))
-            on_progress(first + len(part), len(planned))
+                missing = [shot for shot in unwritten if shot.panorama is wide]
+                if missing:
+                    list(pool.map(save, missing, render_pictures(seed, missing, preset)))
+            on_progress(first + len(block), len(planned))

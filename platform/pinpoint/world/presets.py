@@ -1,7 +1,7 @@
-"""The planets that can be asked for, and the digest that names exactly which one it was.
+"""Presets of synthetic planets, and the digest that identifies a planet.
 
-Difficulty is set and frozen: changing a number here or a picture elsewhere means another
-`GENERATOR`, and every table that quotes the planet is made again.
+The difficulty is frozen: a change of a number here or of any rendered image requires another
+`GENERATOR`, and all tables of results on the planet must be computed again.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Final, Literal, get_args
 GENERATOR: Final = "pinpoint.world 2"
 
 Role = Literal["train", "rerank", "calibration", "test", "null-train", "null-test"]
-"""What a region is for.
+"""Purpose of a region.
 
 train        embedder training; also the gallery of the *closed* setting
-rerank       gallery and queries that a reranker learns on
-calibration  gallery and queries that probabilities are fitted on
+rerank       gallery and queries for training a reranker
+calibration  gallery and queries for fitting calibrations
 test         gallery and queries of the *open* setting
-null-train   queries only, for learning to say "not in this gallery"
+null-train   queries only, for learning "not in this gallery"
 null-test    queries only, for testing it
 """
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 BUFFER_M: Final = 25_000.0
-"""Images of different roles are further apart than this."""
+"""Minimum distance between images of different roles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
-    """How difficult the planet is; set once, on retrieval figures alone (docs/planet.md).
+class Difficulty:
+    """Difficulty of the planet; chosen once, by retrieval metrics only (docs/planet.md).
 
-    Noise is in standard deviations of the factors; shares are of images of that kind.
+    Noise is in standard deviations of the factors; shares are relative to images of that kind.
     """
 
     street_noise: float = 0.40
@@ -45,34 +45,34 @@ class Habits:
     uninformative: float = 0.20
     close_ups: float = 0.20
     cast: float = 0.04
-    """Spread of a photo's colour cast, per channel."""
+    """Standard deviation of a photo's color cast, per channel."""
     near_duplicates: float = 0.05
     panoramas: float = 0.08
-    """Share of drives whose camera is a 360° one."""
+    """Share of sequences with a 360° camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Town:
-    """What a city of one role holds."""
+    """Number of cities of one role, and of images per city."""
 
     cities: int
-    """How many cities at most."""
+    """Maximum number of cities."""
     photos: int = 0
-    """Gallery photos in each."""
+    """Gallery photos per city."""
     streets: int = 0
-    """Gallery street views in each."""
+    """Gallery street views per city."""
     photo_queries: int = 0
     street_queries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A planet's size and difficulty."""
+    """Size and difficulty of a planet."""
 
     name: str
     towns: Mapping[Role, Town]
     side_px: int = 64
-    habits: Habits = field(default_factory=Habits)
+    habits: Difficulty = field(default_factory=Difficulty)
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
@@ -131,8 +131,8 @@ PRESETS: Final[Mapping[str, Preset]] = {
 
 
 def preset_digest(preset: Preset, seed: int) -> str:
-    """Names a planet: generator, preset and seed; 16 hex digits."""
-    said = json.dumps(
+    """Identifier of a planet by generator, preset and seed; 16 hex digits."""
+    document = json.dumps(
         {"generator": GENERATOR, "preset": asdict(preset), "seed": seed}, sort_keys=True
     )
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    return hashlib.sha256(document.encode()).hexdigest()[:16]

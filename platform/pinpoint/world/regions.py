@@ -1,4 +1,4 @@
-"""Which city serves which purpose: whole regions have one role, and a strip between stays empty."""
+"""Assignment of cities to roles: a region has one role, and roles are separated by a buffer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pinpoint.geo.points import EARTH_RADIUS_M, lat_lon, unit_xyz
 from pinpoint.world.presets import BUFFER_M, ROLES, Preset, Role
 from pinpoint.world.seeds import rng, share
 
-_RESOLUTION: Final = 2
-"""H3 cells of about 87,000 km² (mean area) are the regions."""
-_PER_REGION: Final = 4
-"""Cities chosen of one region at most: crowded regions must not decide what the planet shows."""
-_PER_COUNTRY: Final = 0.06
-"""Share of all cities that one country may have."""
+_REGION_RESOLUTION: Final = 2
+"""Regions are H3 cells of about 87,000 km² (mean area)."""
+_MAX_CITIES_PER_REGION: Final = 4
+"""Maximum number of cities per region, so that dense regions do not dominate the planet."""
+_MAX_COUNTRY_FRACTION: Final = 0.06
+"""Maximum share of one country in the cities of a role."""
 REACH_M: Final = 10_000.0
-"""Nothing of a city lies further from its centre."""
+"""Maximum distance of an image from the center of its city."""
 
 SHARES: Final[dict[Role, float]] = {
     "train": 0.42,
@@ -32,7 +32,7 @@ SHARES: Final[dict[Role, float]] = {
     "null-train": 0.03,
     "null-test": 0.05,
 }
-"""Chance of a region to have a role; the sum is 1."""
+"""Probability of each role for a region; the sum is 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,60 +43,62 @@ class Site:
     role: Role
 
 
-def sites(seed: int, preset: Preset) -> tuple[Site, ...]:
-    """The cities of a planet, each at least `BUFFER_M` and two reaches from any of another role.
+def choose_sites(seed: int, preset: Preset) -> tuple[Site, ...]:
+    """The cities of a planet; other roles are at least `BUFFER_M` plus two `REACH_M` away.
 
-    Which city has which role does not depend on the preset; the preset only says how many of the
-    possible ones are taken, always the same first ones.
+    The role of a city does not depend on the preset. The preset only sets how many of the candidate
+    cities are used, always the first ones.
     """
-    taken: list[Site] = []
+    chosen: list[Site] = []
     for role in ROLES:
-        wanted = preset.towns[role].cities if role in preset.towns else 0
-        most = max(2, round(wanted * _PER_COUNTRY))
-        held: dict[str, int] = defaultdict(int)
-        own: list[Site] = []
-        for site in _possible(seed):
-            if len(own) == wanted:
+        max_cities = preset.towns[role].cities if role in preset.towns else 0
+        max_per_country = max(2, round(max_cities * _MAX_COUNTRY_FRACTION))
+        per_country: dict[str, int] = defaultdict(int)
+        role_sites: list[Site] = []
+        for site in _candidate_sites(seed):
+            if len(role_sites) == max_cities:
                 break
-            if site.role == role and held[site.city.country] < most:
-                held[site.city.country] += 1
-                own.append(site)
-        taken += own
-    return tuple(taken)
+            if site.role == role and per_country[site.city.country] < max_per_country:
+                per_country[site.city.country] += 1
+                role_sites.append(site)
+        chosen += role_sites
+    return tuple(chosen)
 
 
 @cache
-def _possible(seed: int) -> tuple[Site, ...]:
-    """Every city that could be taken, in seeded order."""
-    table, regions = cities(), cell_ids(positions(), (_RESOLUTION,))[:, 0]
+def _candidate_sites(seed: int) -> tuple[Site, ...]:
+    """All candidate cities, in seeded order."""
+    table, regions = cities(), cell_ids(positions(), (_REGION_RESOLUTION,))[:, 0]
     order = rng(seed, "cities").permutation(len(table))
-    held: dict[int, int] = defaultdict(int)
-    drawn: list[Site] = []
+    per_region: dict[int, int] = defaultdict(int)
+    sites: list[Site] = []
     for number in order:
         region = int(regions[number])
-        if held[region] < _PER_REGION:
-            held[region] += 1
-            drawn.append(Site(city=table[number], role=_role(seed, region)))
-    return tuple(site for site, alone in zip(drawn, _apart(drawn), strict=True) if alone)
+        if per_region[region] < _MAX_CITIES_PER_REGION:
+            per_region[region] += 1
+            sites.append(Site(city=table[number], role=_draw_role(seed, region)))
+    return tuple(
+        site for site, is_far in zip(sites, _is_far_from_other_roles(sites), strict=True) if is_far
+    )
 
 
-def _role(seed: int, region: int) -> Role:
-    chance = share(seed, "role", region)
-    for role, part in SHARES.items():
-        chance -= part
-        if chance < 0:
+def _draw_role(seed: int, region: int) -> Role:
+    remaining = share(seed, "role", region)
+    for role, fraction in SHARES.items():
+        remaining -= fraction
+        if remaining < 0:
             return role
     return ROLES[-1]
 
 
-def _apart(drawn: list[Site]) -> list[bool]:
-    """Whether a site keeps its distance from all of other roles; where two do not, both go."""
-    xyz = unit_xyz(lat_lon([site.city.point for site in drawn]))
-    roles = np.array([ROLES.index(site.role) for site in drawn])
-    # The chord of the arc; cities of one role may be neighbours.
-    nearest = 2.0 * np.sin((BUFFER_M + 2.0 * REACH_M) / (2.0 * EARTH_RADIUS_M))
-    alone = []
-    for own, role in zip(xyz, roles, strict=True):
-        near = np.square(xyz - own).sum(axis=1) < nearest * nearest
-        alone.append(not bool((near & (roles != role)).any()))
-    return alone
+def _is_far_from_other_roles(sites: list[Site]) -> list[bool]:
+    """Whether each site is far from all sites of other roles; of a close pair both are false."""
+    xyz = unit_xyz(lat_lon([site.city.point for site in sites]))
+    roles = np.array([ROLES.index(site.role) for site in sites])
+    # The chord of the arc; cities of one role may be close to each other.
+    min_chord = 2.0 * np.sin((BUFFER_M + 2.0 * REACH_M) / (2.0 * EARTH_RADIUS_M))
+    is_far = []
+    for center, role in zip(xyz, roles, strict=True):
+        near = np.square(xyz - center).sum(axis=1) < min_chord * min_chord
+        is_far.append(not bool((near & (roles != role)).any()))
+    return is_far

@@ -1,8 +1,8 @@
-"""Paints what cameras see, many pictures at a time.
+"""Vectorized renderer of synthetic images.
 
-A pixel is a ray: a compass bearing and a slope. Everything is a function of rays, so one scene
-gives a perspective picture and a 360° panorama alike. All work is done element by element in
-float32, so a picture does not depend on which others are in the batch.
+A pixel is a ray: a compass bearing and a slope. Everything is a function of rays, so the same scene
+can be rendered as a perspective image or a 360° panorama. All operations are elementwise in
+float32, so an image does not depend on the rest of the batch.
 Letters: B images, H rows, W columns, S sectors.
 """
 
@@ -16,35 +16,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.world.chance import SECTORS
-from pinpoint.world.looks import TREES, Looks
+from pinpoint.world.looks import TREES, Appearance
 from pinpoint.world.seeds import Floats, rng
 
-_EYE_M: Final = 1.7
-_BLOCK: Final = 32
-"""Pictures painted together: their planes stay in the processor's cache."""
-_SHIFTS: Final = 256
-"""Rows and columns that a picture's window of the grain may begin at."""
-_TURN: Final = np.float32(2 * np.pi)
+_CAMERA_HEIGHT_M: Final = 1.7
+_BLOCK_IMAGES: Final = 32
+"""Images per block: their planes fit into the cache of the processor."""
+_NUM_GRAIN_SHIFTS: Final = 256
+"""Number of row and column offsets of the window into the grain tile."""
+_FULL_TURN: Final = np.float32(2 * np.pi)
 
-Bits = NDArray[np.bool_]
+_Mask = NDArray[np.bool_]
 
 
 def render(
-    looks: Looks,
+    looks: Appearance,
     names: NDArray[np.uint64],
     side_px: int,
     *,
     panorama: bool = False,
     threads: int = 2,
 ) -> NDArray[np.uint8]:
-    """Pictures of B scenes.
+    """Render B scenes.
 
     Args:
-        looks: What they show.
-        names: A number for each that picks its grain, `[B]`.
+        looks: Render parameters.
+        names: One number per image that selects its grain, `[B]`.
         side_px: Height, and width unless it is a panorama.
-        panorama: Equirectangular, four times as wide as a picture and twice as high.
-        threads: Blocks painted at a time; changes nothing in the result.
+        panorama: Equirectangular, four times as wide and twice as high as `side_px`.
+        threads: Number of blocks rendered concurrently; does not change the result.
 
     Returns:
         `[B, H, W, 3]`.
@@ -54,179 +54,191 @@ def render(
     out = np.empty((count, high, wide, 3), np.uint8)
 
     def paint(first: int) -> None:
-        part = slice(first, min(first + _BLOCK, count))
-        out[part] = _block(looks.take(part), names[part], high, wide, panorama)
+        part = slice(first, min(first + _BLOCK_IMAGES, count))
+        out[part] = _render_block(looks.take(part), names[part], high, wide, panorama)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(paint, range(0, count, _BLOCK)))
+        list(pool.map(paint, range(0, count, _BLOCK_IMAGES)))
     return out
 
 
-def _block(
-    looks: Looks, names: NDArray[np.uint64], high: int, wide: int, panorama: bool
+def _render_block(
+    looks: Appearance, names: NDArray[np.uint64], high: int, wide: int, panorama: bool
 ) -> NDArray[np.uint8]:
-    bearing, slope = _panorama(looks, high, wide) if panorama else _camera(looks, high, wide)
-    picture = _sky(looks, slope)
-    _ridge(picture, looks, bearing, slope)
-    _ground(picture, looks, bearing, slope)
-    _houses(picture, looks, bearing, slope)
-    _trees(picture, looks, bearing, slope)
-    _sign(picture, looks, bearing, slope)
-    _subject(picture, looks)
-    _finish(picture, looks, names)
-    whole = np.clip(picture, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)
-    return np.ascontiguousarray(whole.astype(np.uint8).transpose(0, 2, 3, 1))
+    bearing, slope = (
+        _panorama_rays(looks, high, wide) if panorama else _camera_rays(looks, high, wide)
+    )
+    image = _paint_sky(looks, slope)
+    _paint_ridge(image, looks, bearing, slope)
+    _paint_ground(image, looks, bearing, slope)
+    _paint_houses(image, looks, bearing, slope)
+    _paint_trees(image, looks, bearing, slope)
+    _paint_sign(image, looks, bearing, slope)
+    _paint_subject(image, looks)
+    _apply_photo_effects(image, looks, names)
+    scaled = np.clip(image, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)
+    return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
 
 
-def _camera(looks: Looks, high: int, wide: int) -> tuple[Floats, Floats]:
+def _camera_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats, Floats]:
     """Bearings `[B, W]` and slopes `[B, H, W]` of a pinhole camera."""
     reach = np.tan(looks.fov / 2)[:, None]
     x = reach * ((np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1)
     y = reach * (1 - (np.arange(high, dtype=np.float32) + 0.5) / high * 2) + looks.pitch[:, None]
     slope = y[:, :, None] / np.sqrt(1 + x * x)[:, None, :]
-    return _floats((looks.heading[:, None] + np.arctan(x)) % _TURN), _floats(slope)
+    return _as_float32((looks.heading[:, None] + np.arctan(x)) % _FULL_TURN), _as_float32(slope)
 
 
-def _panorama(looks: Looks, high: int, wide: int) -> tuple[Floats, Floats]:
-    """The same for an equirectangular picture whose middle looks along the heading."""
-    turn = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5) * _TURN
+def _panorama_rays(looks: Appearance, high: int, wide: int) -> tuple[Floats, Floats]:
+    """The same for an equirectangular image that is centered on the heading."""
+    turn = ((np.arange(wide, dtype=np.float32) + 0.5) / wide - 0.5) * _FULL_TURN
     up = (0.5 - (np.arange(high, dtype=np.float32) + 0.5) / high) * np.float32(np.pi)
     slope = np.tan(np.clip(up, -1.5, 1.5)).astype(np.float32)
-    bearing = (looks.heading[:, None] + turn) % _TURN
-    return _floats(bearing), np.repeat(np.repeat(slope[None, :, None], len(bearing), 0), wide, 2)
+    bearing = (looks.heading[:, None] + turn) % _FULL_TURN
+    return _as_float32(bearing), np.repeat(
+        np.repeat(slope[None, :, None], len(bearing), 0), wide, 2
+    )
 
 
-def _sky(looks: Looks, slope: Floats) -> Floats:
-    """`[B, 3, H, W]`, from the horizon's colour to the zenith's."""
+def _paint_sky(looks: Appearance, slope: Floats) -> Floats:
+    """Sky `[B, 3, H, W]`: a gradient from the horizon color to the zenith color."""
     up = np.clip(slope, 0.0, 1.0)[:, None]
     low, top = looks.sky[:, :, None, None], looks.zenith[:, :, None, None]
     return low + (top - low) * up
 
 
-def _ridge(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
-    """Hills at the horizon; how high and how jagged is regional, where the tops are is not."""
+def _paint_ridge(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+    """Hills at the horizon; height and roughness are regional, the phase is random."""
     height, waves, phase = (looks.ridge_shape[:, k, None] for k in range(3))
     turn = np.round(waves)
     line = 0.5 + 0.28 * np.sin(turn * bearing + phase)
     line += 0.16 * np.sin(2 * turn * bearing + 1.7 * phase) + 0.05 * np.sin(5 * turn * bearing)
-    seen = (slope < (height * line)[:, None, :]) & (slope >= 0)
-    _paint(picture, seen, looks.ridge[:, :, None, None])
+    visible = (slope < (height * line)[:, None, :]) & (slope >= 0)
+    _paint_mask(image, visible, looks.ridge[:, :, None, None])
 
 
-def _ground(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
+def _paint_ground(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
     below = slope < 0
-    _paint(picture, below, looks.ground[:, :, None, None])
-    way, half, dash, edges = (looks.road_shape[:, k, None, None] for k in range(4))
-    angle = bearing[:, None, :] - way
-    reach = _EYE_M / np.maximum(-slope, np.float32(0.01))
-    aside, along = np.abs(reach * np.sin(angle)), reach * np.cos(angle)
-    on_road = below & (aside < half)
-    _paint(picture, on_road, looks.road[:, :, None, None])
-    middle = (aside < 0.22) & (np.mod(along, 2 * dash) < dash)
-    edge = (np.abs(aside - half + 0.4) < 0.15) & (edges > 0)
-    _paint(picture, on_road & (middle | edge), looks.paint[:, :, None, None])
+    _paint_mask(image, below, looks.ground[:, :, None, None])
+    road_bearing, half, dash, edges = (looks.road_shape[:, k, None, None] for k in range(4))
+    angle = bearing[:, None, :] - road_bearing
+    distance_m = _CAMERA_HEIGHT_M / np.maximum(-slope, np.float32(0.01))
+    lateral_m, longitudinal_m = np.abs(distance_m * np.sin(angle)), distance_m * np.cos(angle)
+    on_road = below & (lateral_m < half)
+    _paint_mask(image, on_road, looks.road[:, :, None, None])
+    middle = (lateral_m < 0.22) & (np.mod(longitudinal_m, 2 * dash) < dash)
+    edge = (np.abs(lateral_m - half + 0.4) < 0.15) & (edges > 0)
+    _paint_mask(image, on_road & (middle | edge), looks.paint[:, :, None, None])
 
 
-def _houses(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
-    place = bearing * np.float32(SECTORS / (2 * np.pi))
-    sector = np.minimum(place.astype(np.int64), SECTORS - 1)  # [B, W]
-    tall, away, across, storey = (_at(looks.houses[:, k], sector) for k in range(4))
-    height = slope * away[:, None, :] + np.float32(_EYE_M)  # [B, H, W]
-    near = (away < 1e3)[:, None, :]
+def _paint_houses(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+    sector_position = bearing * np.float32(SECTORS / (2 * np.pi))
+    sector = np.minimum(sector_position.astype(np.int64), SECTORS - 1)  # [B, W]
+    tall, distance, windows_across, storey = (
+        _lookup_sector(looks.houses[:, k], sector) for k in range(4)
+    )
+    height = slope * distance[:, None, :] + np.float32(_CAMERA_HEIGHT_M)  # [B, H, W]
+    near = (distance < 1e3)[:, None, :]
     wall = near & (height >= 0) & (height < tall[:, None, :])
-    colours = np.stack([_at(looks.walls[:, k], sector) for k in range(3)], axis=1)[:, :, None, :]
-    fronts = np.stack([_at(looks.fronts[:, k], sector) for k in range(3)], axis=1)[:, :, None, :]
-    _paint(picture, wall, colours)
-    inside = place - sector  # [B, W], 0 to 1 across a house
+    wall_colors = np.stack([_lookup_sector(looks.walls[:, k], sector) for k in range(3)], axis=1)[
+        :, :, None, :
+    ]
+    fronts = np.stack([_lookup_sector(looks.fronts[:, k], sector) for k in range(3)], axis=1)[
+        :, :, None, :
+    ]
+    _paint_mask(image, wall, wall_colors)
+    inside = sector_position - sector  # [B, W], 0 to 1 across a house
     wide, high, bright = (looks.windows[:, k, None] for k in range(3))
-    column = np.abs((inside * across) % 1.0 - 0.5) < wide
+    column = np.abs((inside * windows_across) % 1.0 - 0.5) < wide
     row = np.abs((height / storey[:, None, :]) % 1.0 - 0.5) < high[:, :, None]
-    _paint(picture, wall & row & column[:, None, :], bright[:, None, None] * colours)
-    repeats, part = looks.band_shape[:, 0, None], looks.band_shape[:, 1, None]
+    _paint_mask(image, wall & row & column[:, None, :], bright[:, None, None] * wall_colors)
+    repeats, band_share = looks.band_shape[:, 0, None], looks.band_shape[:, 1, None]
     striped = (inside * repeats * 2) % 1.0 < 0.6
-    high_up = height > (tall * (1 - part))[:, None, :]
-    _paint(picture, wall & high_up & striped[:, None, :], looks.bands[:, :, None, None])
-    front = wall & (height < _at(looks.front_height, sector)[:, None, :])
-    _paint(picture, front, fronts)
+    high_up = height > (tall * (1 - band_share))[:, None, :]
+    _paint_mask(image, wall & high_up & striped[:, None, :], looks.bands[:, :, None, None])
+    front = wall & (height < _lookup_sector(looks.front_height, sector)[:, None, :])
+    _paint_mask(image, front, fronts)
     top = height - tall[:, None, :]
     roof = near & (top >= 0) & (top < looks.roof_height[:, None, None])
-    _paint(picture, roof, looks.roof[:, :, None, None])
+    _paint_mask(image, roof, looks.roof[:, :, None, None])
 
 
-def _trees(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
-    """A crown on a trunk, five times; slender in some regions, broad in others."""
+def _paint_trees(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+    """Trees with crown and trunk; the slenderness is regional."""
     for tree in range(TREES):
-        way, away, size, slender = (looks.trees[:, k, tree, None] for k in range(4))
-        aside = (_turned(bearing - way) * away)[:, None, :]
-        height = slope * away[:, :, None] + np.float32(_EYE_M)
+        tree_bearing, distance, size, slender = (looks.trees[:, k, tree, None] for k in range(4))
+        lateral = (_wrap_angle(bearing - tree_bearing) * distance)[:, None, :]
+        height = slope * distance[:, :, None] + np.float32(_CAMERA_HEIGHT_M)
         size, slender = size[:, :, None], slender[:, :, None]
-        crown = (aside * slender) ** 2 + (height - 2.0 * size) ** 2 < size * size
-        trunk = (np.abs(aside) < 0.12 * size) & (height >= 0) & (height < 2.0 * size)
+        crown = (lateral * slender) ** 2 + (height - 2.0 * size) ** 2 < size * size
+        trunk = (np.abs(lateral) < 0.12 * size) & (height >= 0) & (height < 2.0 * size)
         shade = np.float32(1.0 - 0.06 * tree)
-        _paint(picture, crown, looks.leaves[:, :, None, None] * shade)
-        _paint(picture, trunk & ~crown, looks.leaves[:, :, None, None] * np.float32(0.45))
+        _paint_mask(image, crown, looks.leaves[:, :, None, None] * shade)
+        _paint_mask(image, trunk & ~crown, looks.leaves[:, :, None, None] * np.float32(0.45))
 
 
-def _sign(picture: Floats, looks: Looks, bearing: Floats, slope: Floats) -> None:
-    way, size, wide = (looks.sign_shape[:, k, None] for k in range(3))
-    x = np.abs(_turned(bearing - way)) / np.maximum(size * wide, np.float32(1e-6))
+def _paint_sign(image: Floats, looks: Appearance, bearing: Floats, slope: Floats) -> None:
+    sign_bearing, size, wide = (looks.sign_shape[:, k, None] for k in range(3))
+    x = np.abs(_wrap_angle(bearing - sign_bearing)) / np.maximum(size * wide, np.float32(1e-6))
     y = np.abs(slope - 0.16) / np.maximum(size, np.float32(1e-6))[:, :, None]
     outer = (x[:, None, :] < 1) & (y < 1)
     inner = (x[:, None, :] < 0.6) & (y < 0.6)
-    _paint(picture, outer, looks.sign[:, 3:, None, None])
-    _paint(picture, inner, looks.sign[:, :3, None, None])
+    _paint_mask(image, outer, looks.sign[:, 3:, None, None])
+    _paint_mask(image, inner, looks.sign[:, :3, None, None])
 
 
-def _subject(picture: Floats, looks: Looks) -> None:
-    """What a close-up is about; says nothing about the place."""
-    high, wide = picture.shape[2:]
+def _paint_subject(image: Floats, looks: Appearance) -> None:
+    """The subject of a close-up and an occluder; both are independent of the position."""
+    high, wide = image.shape[2:]
     x = (np.arange(wide, dtype=np.float32) + 0.5) / wide * 2 - 1
     y = (np.arange(high, dtype=np.float32) + 0.5) / high * 2 - 1
     east, south, radius, waves = (looks.subject_shape[:, k, None, None] for k in range(4))
     dx, dy = x[None, None, :] - east, y[None, :, None] - south
     inside = dx * dx + dy * dy < radius * radius
     texture = 1.0 + 0.25 * np.sin(waves * (dx + 0.5 * dy) * 3) * np.sin(waves * (dy - 0.3 * dx) * 2)
-    _paint(picture, inside, looks.subject[:, :, None, None] * texture[:, None])
+    _paint_mask(image, inside, looks.subject[:, :, None, None] * texture[:, None])
     first, share = looks.bar[:, 0, None], looks.bar[:, 1, None]
     covered = np.abs((x[None, :] + 1) / 2 - first) < share / 2
-    _paint(picture, np.repeat(covered[:, None, :], high, 1), np.float32(0.12))
+    _paint_mask(image, np.repeat(covered[:, None, :], high, 1), np.float32(0.12))
 
 
-def _finish(picture: Floats, looks: Looks, names: NDArray[np.uint64]) -> None:
-    """Contrast, colour cast and grain, as camera and filter make them."""
+def _apply_photo_effects(image: Floats, looks: Appearance, names: NDArray[np.uint64]) -> None:
+    """Contrast, color cast and grain of camera and filter."""
     contrast = looks.filter[:, 3, None, None, None]
-    picture -= np.float32(0.5)
-    picture *= contrast
-    picture += np.float32(0.5)
-    picture *= looks.filter[:, :3, None, None]
-    high, wide = picture.shape[2:]
-    tile = _grain()
+    image -= np.float32(0.5)
+    image *= contrast
+    image += np.float32(0.5)
+    image *= looks.filter[:, :3, None, None]
+    high, wide = image.shape[2:]
+    tile = _film_grain()
     for row, name in enumerate(names):
-        top, left = int(name % _SHIFTS), int(name // _SHIFTS % _SHIFTS)
-        part = tile[:, top : top + high, left : left + wide]
-        picture[row] += looks.filter[row, 4] * part
+        tile_top = int(name % _NUM_GRAIN_SHIFTS)
+        tile_left = int(name // _NUM_GRAIN_SHIFTS % _NUM_GRAIN_SHIFTS)
+        grain = tile[:, tile_top : tile_top + high, tile_left : tile_left + wide]
+        image[row] += looks.filter[row, 4] * grain
 
 
-def _floats(values: NDArray[np.floating[Any]]) -> Floats:
+def _as_float32(values: NDArray[np.floating[Any]]) -> Floats:
     return np.asarray(values, np.float32)
 
 
-def _at(table: Floats, sector: NDArray[np.int64]) -> Floats:
-    """`[B, S]` looked up per column: `[B, W]`."""
+def _lookup_sector(table: Floats, sector: NDArray[np.int64]) -> Floats:
+    """Values `[B, S]` looked up per image column: `[B, W]`."""
     return np.take_along_axis(table, sector, axis=1)
 
 
-def _turned(angle: Floats) -> Floats:
-    """Angles brought into [-π, π)."""
-    return (angle + np.float32(np.pi)) % _TURN - np.float32(np.pi)
+def _wrap_angle(angle: Floats) -> Floats:
+    """Wrap angles to [-π, π)."""
+    return (angle + np.float32(np.pi)) % _FULL_TURN - np.float32(np.pi)
 
 
-def _paint(picture: Floats, where: Bits, colour: Floats | np.float32) -> None:
-    np.copyto(picture, colour, where=where[:, None])
+def _paint_mask(image: Floats, mask: _Mask, color: Floats | np.float32) -> None:
+    np.copyto(image, color, where=mask[:, None])
 
 
 @cache
-def _grain() -> Floats:
-    """Noise that every picture takes its own window of, large enough for panoramas of 128 px."""
-    tile: Floats = rng(0, "grain").standard_normal((3, 256 + _SHIFTS, 512 + _SHIFTS), np.float32)
+def _film_grain() -> Floats:
+    """Noise tile; each image uses a window of it. Large enough for panoramas of 128 px."""
+    shape = (3, 256 + _NUM_GRAIN_SHIFTS, 512 + _NUM_GRAIN_SHIFTS)
+    tile: Floats = rng(0, "grain").standard_normal(shape, np.float32)
     return tile

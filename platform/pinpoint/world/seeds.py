@@ -1,7 +1,7 @@
-"""Randomness by name: what is drawn for one thing depends on nothing else that is drawn.
+"""Random generators keyed by name: each named object has independent draws.
 
-Never seeded from coordinates: a generator that starts from a position would write that position
-into the noise, where a net can learn to read it.
+Generators are never seeded from coordinates: the noise would then encode the position, and a
+network could learn to decode it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ Floats = NDArray[np.float32]
 
 
 def rng(seed: int, *names: str | int) -> np.random.Generator:
-    """A generator for one named thing of one planet."""
-    return np.random.Generator(np.random.Philox(key=_key(seed, *names)))
+    """Random generator of one named object of one planet."""
+    return np.random.Generator(np.random.Philox(key=_hash_key(seed, *names)))
 
 
-def draws(seed: int, names: Sequence[str], uniforms: int, normals: int) -> tuple[Floats, Floats]:
-    """Noise of many images: each row depends on its own name only.
+def draw_noise(
+    seed: int, names: Sequence[str], uniforms: int, normals: int
+) -> tuple[Floats, Floats]:
+    """Noise of many images; each row depends only on its name.
 
     Args:
-        seed: Names the planet.
-        names: One for each of B images.
-        uniforms: U numbers in [0, 1) for each.
-        normals: Z standard normal numbers for each.
+        seed: Seed of the planet.
+        names: Names of B images.
+        uniforms: Number U of uniform values in [0, 1) per image.
+        normals: Number Z of standard normal values per image.
 
     Returns:
         `[B, U]` and `[B, Z]`.
@@ -42,10 +44,10 @@ def draws(seed: int, names: Sequence[str], uniforms: int, normals: int) -> tuple
 
 
 def share(seed: int, *names: str | int) -> float:
-    """One number in [0, 1) for a named thing; for choosing among alternatives."""
-    return _key(seed, *names) % 2**53 / 2**53
+    """One number in [0, 1) for a named object, to choose among alternatives."""
+    return _hash_key(seed, *names) % 2**53 / 2**53
 
 
-def _key(seed: int, *names: str | int) -> int:
+def _hash_key(seed: int, *names: str | int) -> int:
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")

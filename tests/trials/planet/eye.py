@@ -19,9 +19,9 @@ import numpy as np
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.world.chance import Chance
-from pinpoint.world.fields import COLUMNS, WIDTH, factors
+from pinpoint.world.fields import COLUMNS, WIDTH, latent_factors
 from pinpoint.world.habits import Shot
-from pinpoint.world.looks import Looks
+from pinpoint.world.looks import Appearance
 from pinpoint.world.pictures import noise, scene
 from pinpoint.world.presets import GENERATOR, PRESETS, Preset, preset_digest
 from readme_tables import table
@@ -75,7 +75,7 @@ def read(seed: int, preset: Preset, shots: list[Shot]) -> Read:
     for first in range(0, len(shots), 2_048):
         part = shots[first : first + 2_048]
         countries = [shot.site.city.country for shot in part]
-        own = factors(seed, lat_lon([shot.point for shot in part]), countries)
+        own = latent_factors(seed, lat_lon([shot.point for shot in part]), countries)
         # The first noise that `looks` takes is that of the factors.
         values.append(
             own + _noise(preset, part)[:, None] * Chance(*noise(seed, part)).bell(1.0, WIDTH)
@@ -101,7 +101,7 @@ def _noise(preset: Preset, shots: list[Shot]) -> np.ndarray:
     return np.array([of[shot.kind] for shot in shots], np.float32)
 
 
-def visible(shown: Looks) -> np.ndarray:
+def visible(shown: Appearance) -> np.ndarray:
     """Whose bearers are in the picture, `[N, WIDTH]`: as `world/looks` hands factors out.
 
     Generous: a road may lie outside of what the camera sees.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pinpoint.geo.points import lat_lon, unit_xyz
-from pinpoint.world.habits import Shot, shots
-from pinpoint.world.pictures import pictures
+from pinpoint.world.habits import Shot, generate_shots
+from pinpoint.world.pictures import render_pictures
 from pinpoint.world.presets import Preset
-from pinpoint.world.regions import sites
+from pinpoint.world.regions import choose_sites
 
 EARTH_KM = 6371.0
 
@@ -38,9 +38,9 @@ def planned(seed: int, preset: Preset, roles: tuple[str, ...]) -> list[Shot]:
     """Shots of some roles; panoramas as plain pictures, so that all have one shape."""
     return [
         replace(shot, panorama=False)
-        for site in sites(seed, preset)
+        for site in choose_sites(seed, preset)
         if site.role in roles
-        for shot in shots(seed, site, preset.towns[site.role], preset.habits)
+        for shot in generate_shots(seed, site, preset.towns[site.role], preset.habits)
     ]
 
 
@@ -48,7 +48,7 @@ def ground(seed: int, preset: Preset, some: list[Shot], blind: tuple[str, ...] =
     """Draw shots; factors of `blind` scales are switched off."""
     return Ground(
         shots=some,
-        pixels=pictures(seed, some, preset, blind=blind),
+        pixels=render_pictures(seed, some, preset, blind=blind),
         xyz=unit_xyz(lat_lon([shot.point for shot in some])),
         kind=np.array([shot.kind for shot in some]),
         use=np.array([shot.use for shot in some]),

@@ -31,6 +31,6 @@ def answers_within(ground: Ground, name: str, km: float) -> np.ndarray:
 
 
 def _place(of: Asked, fitted: Calibration, km: float) -> np.ndarray:
-    _, fit = posteriors.chosen(of, fitted.strata, fitted.density_cuts)
+    _, fit = posteriors.select_fit(of, fitted.strata, fitted.density_cuts)
     belief = posteriors.mixture(of, fit, fitted.kernels_km, fitted.elsewhere_km)
     return best_within(of, belief, km)

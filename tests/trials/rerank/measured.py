@@ -19,10 +19,10 @@ from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.metrics.conventions import CONVENTIONS, distances_km
 from pinpoint.metrics.geolocation import within
 from pinpoint.metrics.intervals import Interval, bootstrap, cluster_codes, compare, ratio
-from pinpoint.world.habits import shots
+from pinpoint.world.habits import generate_shots
 from pinpoint.world.pictures import scene
 from pinpoint.world.presets import PRESETS
-from pinpoint.world.regions import sites
+from pinpoint.world.regions import choose_sites
 from trials.rerank.ablations import RADII_KM, SEARCHES, picks_file, questions
 from trials.rerank.decided import answers_within
 from trials.rerank.ground import KINDS, Ground
@@ -255,8 +255,8 @@ def _doubt(run: Run, shows: np.ndarray, rows: np.ndarray) -> Doubt:
 def showing(preset: str, seed: int) -> frozenset[str]:
     """Files of the queries that show their place, as the planet knows and no label says."""
     wanted, found = PRESETS[preset], set()
-    for site in sites(seed, wanted):
-        own = shots(seed, site, wanted.towns[site.role], wanted.habits)
+    for site in choose_sites(seed, wanted):
+        own = generate_shots(seed, site, wanted.towns[site.role], wanted.habits)
         asked = [shot for shot in own if shot.use == "query"]
         if asked:
             # A subject of this size fills the picture (`world.looks`).
