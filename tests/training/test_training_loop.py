@@ -256,7 +256,7 @@ def test_configs_that_cannot_be_used(tmp_path):
     for text, words in (
         ("name = ", "is no TOML"),
         (good + "more = 1\n", "more"),
-        (good.replace("photo", "foto"), "no source kind foto"),
+        (good.replace("photo", "foto"), "unknown source kind foto"),
         (good + "[schedule]\nbatch = 1\n", r"schedule\.batch"),
         (good + "[losses]\nnear_m = -1\n", r"losses\.near_m"),
     ):
