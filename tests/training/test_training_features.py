@@ -95,7 +95,7 @@ def test_a_killed_writer_is_gone_on_with(table, whole, sources, decoder, tmp_pat
         lines = [writer.stdout.readline() for _ in range(3)]
         writer.kill()
     assert lines[-1].split() == [str(2 * CHUNK), str(len(table))]
-    with pytest.raises(Conflict, match=r"not whole: [234] of \d"):
+    with pytest.raises(Conflict, match=r"incomplete: [234] of \d"):
         open_features(folder, table, tower=TOWER, width=WIDTH)
     done = len((folder / "features.done").read_text().splitlines())
     fill(folder, table, decoder)
@@ -164,7 +164,7 @@ def test_what_is_not_whole_is_done_again_and_nothing_else(
     shutil.copytree(whole, folder)
     damage(folder)
     if damage is not flipped:  # a bit is found when the cache is made, not at each opening
-        with pytest.raises(Conflict, match="not whole"):
+        with pytest.raises(Conflict, match="are incomplete"):
             open_features(folder, table, tower=TOWER, width=WIDTH)
     fill(folder, table, decoder)
     chunks = range(-(-len(table) // CHUNK))

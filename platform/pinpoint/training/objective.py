@@ -175,7 +175,9 @@ def batch_loss(
     cached = as_float32(table.features[encoded_rows[part]])
     if nets.tower is not None:
         rng = np.random.default_rng([schedule.seed, _VARIATION_STREAM, step])
-        cached = nets.tower.varied(cached, nets.tower.variations(len(encoded_rows), rng)[part])
+        cached = nets.tower.apply_variations(
+            cached, nets.tower.draw_variations(len(encoded_rows), rng)[part]
+        )
     part_vectors = nets.vectors(cached, kinds)
     vectors = processes.all_gather(part_vectors, len(encoded_rows))
     total: torch.Tensor = vectors.new_zeros(())
