@@ -230,11 +230,11 @@ def test_two_writers_do_not_meet(table, whole, real, tmp_path):
 
 
 def test_a_tower_that_gives_something_else_is_refused(table, real, tmp_path):
-    with pytest.raises(BadBundle, match=rf"gives \({CHUNK}, {WIDTH}\) .*says \({CHUNK}, 9\)"):
+    with pytest.raises(BadBundle, match=rf"returns \({CHUNK}, {WIDTH}\) .*instead of \({CHUNK}, 9\)"):
         fill(tmp_path / "a", table, real, width=9)
-    with pytest.raises(BadBundle, match="fp16 cannot hold"):
+    with pytest.raises(BadBundle, match="fp16 cannot represent"):
         fill(tmp_path / "b", table, real, encode=lambda pictures: encode(pictures) * 1e6)
-    with pytest.raises(BadBundle, match="fp16 cannot hold"):
+    with pytest.raises(BadBundle, match="fp16 cannot represent"):
         fill(tmp_path / "c", table, real, encode=lambda pictures: encode(pictures) * np.nan)
     assert (tmp_path / "c" / "features.done").read_bytes() == b""
     header = json.loads((tmp_path / "c" / "features.json").read_text())
