@@ -125,7 +125,7 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
         ('name = "bad"', 'name = "descriptor"', "is built in"),
         ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default kind 'satelite'"),
         ("batch = 16", "batch = 15", "cannot be shared evenly"),
-        ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "nothing to learn"),
+        ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "a weight above 0"),
         ('tower = "tiny-timm"', 'tower = "descriptor"', "not a bare tower"),
     ):
         config = written(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))

@@ -230,7 +230,9 @@ def test_two_writers_do_not_meet(table, whole, real, tmp_path):
 
 
 def test_a_tower_that_gives_something_else_is_refused(table, real, tmp_path):
-    with pytest.raises(BadBundle, match=rf"returns \({CHUNK}, {WIDTH}\) .*instead of \({CHUNK}, 9\)"):
+    with pytest.raises(
+        BadBundle, match=rf"returns \({CHUNK}, {WIDTH}\) .*instead of \({CHUNK}, 9\)"
+    ):
         fill(tmp_path / "a", table, real, width=9)
     with pytest.raises(BadBundle, match="fp16 cannot represent"):
         fill(tmp_path / "b", table, real, encode=lambda pictures: encode(pictures) * 1e6)
