@@ -77,7 +77,12 @@ def case(request, world, images, gathering):
     every = [candidate(each, seat) for seat, each in enumerate(images.values())]
     candidates = tuple(each for each in every if each.id not in out.ids)
     near = gathering(candidates, exclusions=out)
-    return question, candidates, near, {"requested": asked, "resolved": out, "gather": gathering}
+    return (
+        question,
+        candidates,
+        near,
+        {"requested": asked, "resolved": out, "fetch_evidence": gathering},
+    )
 
 
 def towns(images):

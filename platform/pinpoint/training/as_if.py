@@ -45,51 +45,57 @@ class _Locality:
 
 
 def evened(
-    question: Question,
+    query: Question,
     candidates: tuple[Candidate, ...],
-    near: Near,
+    evidence_by_candidate: Near,
     *,
     requested: Exclusions,
     resolved: Exclusions,
     reader: CatalogueReader,
-    gather: Gather,
+    fetch_evidence: Gather,
 ) -> tuple[tuple[Candidate, ...], Near]:
     """Candidates and evidence after removing, in every locality, what was removed at the true one.
 
     Args:
-        question: The query. It also seeds the draw: the same query draws the same photos.
+        query: The query photo. It also seeds the draw: the same query draws the same photos.
         candidates: Candidates of the query, more than are selected: removed ones are not replaced.
-        near: Evidence of the candidates. A locality's photo is drawn from it, of the query's kind.
+        evidence_by_candidate: Evidence of the candidates. A locality's photo is drawn from it; it has
+            the query's kind.
         requested: The exclusions as requested, by creator and sequence.
         resolved: The same as image ids, and all other exclusions.
         reader: Rows of the organization.
-        gather: Reads evidence of candidates, without `exclusions`.
+        fetch_evidence: Reads evidence of candidates, without `exclusions`.
     """
     removed = _images_to_remove(
-        question, candidates, near, requested=requested, resolved=resolved, reader=reader
+        query,
+        candidates,
+        evidence_by_candidate,
+        requested=requested,
+        resolved=resolved,
+        reader=reader,
     )
     if not removed:
-        return candidates, near
+        return candidates, evidence_by_candidate
     remaining = tuple(candidate for candidate in candidates if candidate.id not in removed)
     exclusions = replace(resolved, ids=tuple(sorted({*resolved.ids, *removed})))
-    return remaining, gather(remaining, exclusions=exclusions)
+    return remaining, fetch_evidence(remaining, exclusions=exclusions)
 
 
 def _images_to_remove(
-    question: Question,
+    query: Question,
     candidates: Sequence[Candidate],
-    near: Near,
+    evidence_by_candidate: Near,
     *,
     requested: Exclusions,
     resolved: Exclusions,
     reader: CatalogueReader,
 ) -> Collection[UUID]:
     """For each locality except the true one: the drawn photo and its creator's images there."""
-    truth = _unit_vectors([question.truth])[0]
+    truth = _unit_vectors([query.truth])[0]
     excluded = [image.point for image in reader.images(resolved.ids).values()]
     if not candidates or not (_unit_vectors(excluded) @ truth > _MIN_COSINE).any():
         return ()  # Exclusions far from the ground truth do not reveal it.
-    localities = _draw_localities(question, candidates, near, truth)
+    localities = _draw_localities(query, candidates, evidence_by_candidate, truth)
     photos = reader.images([locality.photo for locality in localities])
     related = _images_of_same_creators(list(photos.values()), requested, reader)
     positions = _unit_vectors([image.point for image in related])
@@ -126,10 +132,10 @@ def _creator_keys(image: Image, requested: Exclusions) -> set[tuple[str, str]]:
 
 
 def _draw_localities(
-    question: Question, candidates: Sequence[Candidate], near: Near, truth: Units
+    query: Question, candidates: Sequence[Candidate], evidence_by_candidate: Near, truth: Units
 ) -> list[_Locality]:
     """The localities, except the true one, that have a photo of the query's kind."""
-    digest = hashlib.sha256(question.file.encode()).digest()
+    digest = hashlib.sha256(query.file.encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8]))
     positions = _unit_vectors([candidate.point for candidate in candidates])
     first = (positions @ positions.T > _MIN_COSINE).argmax(1)
@@ -138,8 +144,8 @@ def _draw_localities(
     for locality in np.unique(first[~at_truth]).tolist():
         rows = np.flatnonzero((first == locality) & ~at_truth).tolist()
         members = [candidates[row] for row in rows]
-        photos = [photo for candidate in members for photo in near[candidate.id]]
-        ids = sorted({photo.id for photo in photos if question.kind in (None, photo.kind)})
+        photos = [photo for candidate in members for photo in evidence_by_candidate[candidate.id]]
+        ids = sorted({photo.id for photo in photos if query.kind in (None, photo.kind)})
         if ids:
             localities.append(
                 _Locality(center=positions[locality], photo=ids[rng.integers(len(ids))])

@@ -117,7 +117,7 @@ class TowerConfig(BaseModel):
     size_px: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the images, for a tower without trained weights; otherwise the bundle defines it."""
     mirror: bool = False
-    """Mirror half of the images, drawn anew at each step."""
+    """Mirror half of the images, with a new draw at each step."""
     shift_px: Annotated[int, Field(ge=0, le=256)] = 0
     """Maximum shift of the images; their edges are repeated."""
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)

@@ -141,26 +141,26 @@ def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
     return field.subdtype if field.subdtype else (field, ())
 
 
-def table_of(learners: Sequence[Learner], resolution: int) -> Samples:
+def table_of(training_queries: Sequence[Learner], resolution: int) -> Samples:
     """The queries as a table, so that they are split as the embedder's samples are."""
-    questions = [learner.question for learner in learners]
-    positions = lat_lon([question.truth for question in questions])
-    files = [learner.images / learner.question.file for learner in learners]
+    queries = [entry.question for entry in training_queries]
+    positions = lat_lon([query.truth for query in queries])
+    files = [entry.images / entry.question.file for entry in training_queries]
     return Samples(
-        ids=texts([f"{learner.query_set}/{learner.question.file}" for learner in learners]),
+        ids=texts([f"{entry.query_set}/{entry.question.file}" for entry in training_queries]),
         files=texts([str(file) for file in files]),
         sizes=np.array([_file_size(file) for file in files], dtype=np.int64),
         lat=positions[:, 0].copy(),
         lon=positions[:, 1].copy(),
-        kinds=texts([question.kind or "" for question in questions]),
-        creators=texts([question.creator or "" for question in questions]),
-        sequences=texts([question.sequence or "" for question in questions]),
+        kinds=texts([query.kind or "" for query in queries]),
+        creators=texts([query.creator or "" for query in queries]),
+        sequences=texts([query.sequence or "" for query in queries]),
         cells=cell_ids(positions, [resolution])[:, 0],
         resolution=resolution,
         # Training does not read their bytes: labels have no hashes, and the query is the full
         # photo.
-        hashes=texts([""] * len(questions)),
-        faces=texts([""] * len(questions)),
+        hashes=texts([""] * len(queries)),
+        faces=texts([""] * len(queries)),
     )
 
 
@@ -170,7 +170,7 @@ def _file_size(file: Path) -> int:
 
 def cache_examples(
     folder: Path,
-    learners: Sequence[Learner],
+    training_queries: Sequence[Learner],
     table: Samples,
     gallery: Gallery,
     on_progress: Progress = lambda completed, total: None,
@@ -179,7 +179,7 @@ def cache_examples(
 
     Args:
         folder: Folder of the cache.
-        learners: `[N]`.
+        training_queries: `[N]`.
         table: The same queries, from `table_of`.
         gallery: The gallery that is searched.
         on_progress: Called with the number of completed queries and of all queries.
@@ -207,7 +207,7 @@ def cache_examples(
             chunk_rows = files.rows(number)
             rows = np.zeros(len(chunk_rows), dtype=kind)
             refused: dict[int, str] = {}
-            pending = ((rows[index], learners[row]) for index, row in enumerate(chunk_rows))
+            pending = ((rows[index], training_queries[row]) for index, row in enumerate(chunk_rows))
             reasons = in_order(
                 lambda item: _write_example(*item, gallery), pending, gallery.at_once
             )
@@ -228,22 +228,22 @@ def cache_examples(
     )
 
 
-def _write_example(row: Any, learner: Learner, gallery: Gallery) -> str | None:
+def _write_example(row: Any, training_query: Learner, gallery: Gallery) -> str | None:
     """Write the row of one query, or return why its photo cannot be used."""
-    question, plan, parts = learner.question, gallery.plan, gallery.parts
+    query, plan, parts = training_query.question, gallery.plan, gallery.parts
     try:
-        data = read_bytes(learner.images / question.file, parts.max_bytes)
+        data = read_bytes(training_query.images / query.file, parts.max_bytes)
         vector = pipeline.encoded(
             data,
-            file=question.file,
-            kind=question.kind,
+            file=query.file,
+            kind=query.kind,
             decoder=parts.decoder,
             encoder=parts.encoder,
             watch=Stopwatch(),
         )
     except (Refused, BadPhoto, TooLarge) as error:
         return error.reason
-    requested = exclusions_for(question, sha256(data), plan)
+    requested = exclusions_for(query, sha256(data), plan)
     exclusions = exclude.resolve(
         requested, organization_id=plan.organization_id, database=parts.database
     )
@@ -262,22 +262,22 @@ def _write_example(row: Any, learner: Learner, gallery: Gallery) -> str | None:
     )
     resolved = extended or exclusions
     with parts.database.read(plan.organization_id) as reader:
-        gather = _evidence_fetcher(gallery, vector, reader)
-        near = gather(candidates, exclusions=resolved)
+        fetch_evidence = _evidence_fetcher(gallery, vector, reader)
+        evidence_by_candidate = fetch_evidence(candidates, exclusions=resolved)
         if gallery.evened:
-            candidates, near = evened(
-                question,
+            candidates, evidence_by_candidate = evened(
+                query,
                 candidates,
-                near,
+                evidence_by_candidate,
                 requested=requested,
                 resolved=resolved,
                 reader=reader,
-                gather=gather,
+                fetch_evidence=fetch_evidence,
             )
-    write_row(row, vector, question.kind, candidates, near)
-    row["truth"] = (question.truth.lat, question.truth.lon)
-    row["supported"] = _supporting_kinds(question, resolved, gallery)
-    best = vote.rank(vector, candidates, near)[:1]
+    write_row(row, vector, query.kind, candidates, evidence_by_candidate)
+    row["truth"] = (query.truth.lat, query.truth.lon)
+    row["supported"] = _supporting_kinds(query, resolved, gallery)
+    best = vote.rank(vector, candidates, evidence_by_candidate)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1
     return None
 
@@ -295,12 +295,12 @@ def _evidence_fetcher(gallery: Gallery, vector: Vector, reader: CatalogueReader)
     )
 
 
-def _supporting_kinds(question: Question, exclusions: Exclusions, gallery: Gallery) -> list[bool]:
+def _supporting_kinds(query: Question, exclusions: Exclusions, gallery: Gallery) -> list[bool]:
     """For each kind, whether an image that is not excluded is near the ground truth."""
     limits, index = gallery.plan.limits, gallery.parts.index
     near_truth = retrieve.where(
         gallery.plan.organization_id,
-        replace(limits, circle=Circle(center=question.truth, radius_m=SUPPORT_M)),
+        replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M)),
         exclude_ids=exclusions.ids,
     )
     searched = limits.kinds or KINDS

@@ -81,16 +81,16 @@ def train_reranker(
             "tower (`pinpoint bundles use`)"
         )
     with claimed(folder):
-        learners = [
-            learner
+        training_queries = [
+            training_query
             for number, queries in enumerate(config.questions)
-            for learner in _read_queries(number, queries)
+            for training_query in _read_queries(number, queries)
         ]
-        table = table_of(learners, config.split.resolution)
+        table = table_of(training_queries, config.split.resolution)
         split = split_samples(table, SplitSettings(seed=config.schedule.seed, **dict(config.split)))
         examples = cache_examples(
             folder / EXAMPLES,
-            learners,
+            training_queries,
             table,
             gallery,
             lambda completed, total: on_progress("examples", completed, total),
@@ -167,9 +167,9 @@ def _read_queries(query_set: int, queries: QuestionsConfig) -> list[Learner]:
         raise BadRequest(f"the folder of images {queries.images} does not exist")
     labelled = read_labels(PROTOCOLS[queries.protocol], queries.labels)
     chosen = [
-        question
-        for question in labelled.questions
-        if all(_label_value(question, name) == value for name, value in queries.only.items())
+        query
+        for query in labelled.questions
+        if all(_label_value(query, name) == value for name, value in queries.only.items())
     ]
     if not chosen:
         criteria = (
@@ -178,16 +178,16 @@ def _read_queries(query_set: int, queries: QuestionsConfig) -> list[Learner]:
         raise BadRequest(f"no row of {queries.labels} has {criteria}")
     return [
         Learner(
-            question=replace(question, kind=question.kind or queries.kind),
+            question=replace(query, kind=query.kind or queries.kind),
             images=queries.images,
             query_set=query_set,
         )
-        for question in chosen
+        for query in chosen
     ]
 
 
-def _label_value(question: Question, name: str) -> str | None:
-    return question.kind if name == "kind" else question.strata.get(name)
+def _label_value(query: Question, name: str) -> str | None:
+    return query.kind if name == "kind" else query.strata.get(name)
 
 
 def _run_identity(config: RerankerConfig, split: Split, gallery: Gallery, train: Rows) -> str:

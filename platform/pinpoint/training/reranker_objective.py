@@ -62,57 +62,63 @@ def drawn(rows: Rows, step: int, batch: int, seed: int) -> Rows:
 
 def plain(examples: Examples, rows: Rows) -> Shown:
     """A batch of queries without augmentation."""
-    batch = examples.rows[rows]
-    return _fill_slots(examples, batch, np.any(batch["supported"], axis=1))
+    query_rows = examples.rows[rows]
+    return _fill_slots(examples, query_rows, np.any(query_rows["supported"], axis=1))
 
 
 def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropConfig) -> Shown:
     """A batch of queries with augmentation; a pure function of rows, seed and step."""
-    batch = np.array(examples.rows[rows])
+    query_rows = np.array(examples.rows[rows])
     rng = np.random.default_rng([seed, _AUGMENTATION_STREAM, step])
     count = len(rows)
 
     def draw_queries(share: float) -> NDArray[np.bool_]:
         return rng.random(count) < share
 
-    present, near, found = batch["present"], batch["near_present"], batch["found"]
+    present, near, in_channel = (
+        query_rows["present"],
+        query_rows["near_present"],
+        query_rows["found"],
+    )
     present &= ~examples.hidden[rows]
-    supported = np.array(batch["supported"])
+    supported = np.array(query_rows["supported"])
     near[draw_queries(drops.evidence)] = False
     without_kind, code = draw_queries(drops.kind), rng.integers(supported.shape[1], size=count)
     dropped_kind = np.where(without_kind, code, -1)
-    present &= batch["kind"] != dropped_kind[:, None]
+    present &= query_rows["kind"] != dropped_kind[:, None]
     evidence_kind = np.repeat(np.arange(len(KINDS)), near.shape[-1] // len(KINDS))
     near &= evidence_kind != dropped_kind[:, None, None]
     supported[without_kind, code[without_kind]] = False
     without_gps = draw_queries(drops.channel)
-    present &= ~without_gps[:, None] | found[..., 0]
-    found[without_gps, :, 1] = False
+    present &= ~without_gps[:, None] | in_channel[..., 0]
+    in_channel[without_gps, :, 1] = False
     without_region = draw_queries(drops.region)
-    center, around_truth = _draw_region_centers(batch, rng, drops.region_km)
-    inside = haversine_m(batch["position"], center[:, None]) <= drops.region_km * 1_000.0
+    center, around_truth = _draw_region_centers(query_rows, rng, drops.region_km)
+    inside = haversine_m(query_rows["position"], center[:, None]) <= drops.region_km * 1_000.0
     present &= ~(without_region[:, None] & inside)
     supported[without_region & around_truth] = False
     near &= present[..., None]
-    shown = _fill_slots(examples, batch, np.any(supported, axis=1))
-    gps = shown.inputs.gps * torch.from_numpy(~without_gps)[:, None, None]
+    batch = _fill_slots(examples, query_rows, np.any(supported, axis=1))
+    gps = batch.inputs.gps * torch.from_numpy(~without_gps)[:, None, None]
     # After the slots are filled, so that these stay empty: some galleries are sparse.
-    remains = torch.from_numpy(rng.random(shown.inputs.near_present.shape) >= drops.photo)
-    near_present = shown.inputs.near_present & remains
-    return replace(shown, inputs=replace(shown.inputs, gps=gps, near_present=near_present))
+    remains = torch.from_numpy(rng.random(batch.inputs.near_present.shape) >= drops.photo)
+    near_present = batch.inputs.near_present & remains
+    return replace(batch, inputs=replace(batch.inputs, gps=gps, near_present=near_present))
 
 
-def _fill_slots(examples: Examples, batch: Row, supported: NDArray[np.bool_]) -> Shown:
+def _fill_slots(examples: Examples, query_rows: Row, supported: NDArray[np.bool_]) -> Shown:
     """The candidates that the search would select among the remaining ones."""
     if examples.slots is not None:
-        batch = examples.slots.refill(batch, examples.photos)
+        query_rows = examples.slots.refill(query_rows, examples.photos)
     return Shown(
-        inputs=asked(batch, examples.photos), truth=np.array(batch["truth"]), supported=supported
+        inputs=asked(query_rows, examples.photos),
+        truth=np.array(query_rows["truth"]),
+        supported=supported,
     )
 
 
 def _draw_region_centers(
-    batch: Row, rng: np.random.Generator, region_km: float
+    query_rows: Row, rng: np.random.Generator, region_km: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Centers of the removed regions, `[B, 2]`, and whether the ground truth loses its support.
 
@@ -120,12 +126,12 @@ def _draw_region_centers(
     Without such a candidate, the center is the ground truth.
     """
     min_m = region_km * 1_000.0 + SUPPORT_M
-    position = batch["position"]
-    far = batch["present"] & (haversine_m(position, batch["truth"][:, None]) > min_m)
+    position = query_rows["position"]
+    far = query_rows["present"] & (haversine_m(position, query_rows["truth"][:, None]) > min_m)
     candidate = np.argmax(np.where(far, rng.random(far.shape), -1.0), axis=1)
     at_truth = (rng.random(len(candidate)) < 0.5) | ~far.any(1)
     rows = np.arange(len(candidate))
-    center = np.where(at_truth[:, None], batch["truth"], position[rows, candidate])
+    center = np.where(at_truth[:, None], query_rows["truth"], position[rows, candidate])
     return center, at_truth
 
 
@@ -144,29 +150,29 @@ def soft_targets(
     return np.asarray(unnormalized / unnormalized.sum(axis=1, keepdims=True))
 
 
-def lost(output: Judged, shown: Shown, targets: TargetConfig, reach_km: float) -> torch.Tensor:
+def lost(output: Judged, batch: Shown, targets: TargetConfig, reach_km: float) -> torch.Tensor:
     """Cross-entropy against the soft targets plus Huber loss of the refined positions; a scalar."""
-    away_km = shown.away_km()
-    present = shown.inputs.present.numpy()
-    target = torch.from_numpy(soft_targets(away_km, present, shown.supported, targets)).float()
+    away_km = batch.away_km()
+    present = batch.inputs.present.numpy()
+    target = torch.from_numpy(soft_targets(away_km, present, batch.supported, targets)).float()
     log_p = torch.cat([output.scores, output.null[:, None]], dim=1).log_softmax(1)
     # An absent candidate has target 0 and log-probability minus infinity; it must contribute 0.
     entropy = -(target * log_p.masked_fill(target == 0, 0.0)).sum(1).mean()
     close = torch.from_numpy(present & (away_km <= _MAX_REFINED_KM))
-    offset_km = torch.from_numpy(ways_km(shown, reach_km)).float()
+    offset_km = torch.from_numpy(ways_km(batch, reach_km)).float()
     error = F.huber_loss(output.offset_km, offset_km, reduction="none", delta=_HUBER_DELTA_KM)
     refined = (error.sum(-1) * close).sum() / close.sum().clamp(min=1)
     return entropy + targets.refinement * refined
 
 
-def ways_km(shown: Shown, reach_km: float) -> NDArray[np.float64]:
+def ways_km(batch: Shown, reach_km: float) -> NDArray[np.float64]:
     """Offset of each candidate towards the ground truth, east and north, limited to the reach.
 
     Returns:
         `[B, K, 2]`, in the tangent plane of the candidate.
     """
-    position = shown.inputs.position.numpy()
-    truth = np.broadcast_to(shown.truth[:, None], position.shape)
+    position = batch.inputs.position.numpy()
+    truth = np.broadcast_to(batch.truth[:, None], position.shape)
     bearing = np.radians(bearing_deg(position, truth))
     length = np.minimum(haversine_m(position, truth) / 1_000.0, reach_km)
     return np.stack([np.sin(bearing), np.cos(bearing)], axis=-1) * length[..., None]
@@ -177,6 +183,6 @@ def batch_loss(
 ) -> torch.Tensor:
     """The loss of one step; a pure function of network, rows and step."""
     seed = config.schedule.seed
-    batch = drawn(rows, step, config.schedule.batch, seed)
-    shown = dropped(examples, batch, step, seed, config.drops)
-    return lost(net(shown.inputs), shown, config.targets, config.network.reach_km)
+    batch_rows = drawn(rows, step, config.schedule.batch, seed)
+    batch = dropped(examples, batch_rows, step, seed, config.drops)
+    return lost(net(batch.inputs), batch, config.targets, config.network.reach_km)

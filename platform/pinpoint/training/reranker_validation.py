@@ -48,29 +48,29 @@ def tried(net: Reranker, examples: Examples, rows: Rows, config: RerankerConfig)
     }
     losses, nulls, cases = [], [], []
     for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
-        shown = plain(examples, batch)
-        output = net(shown.inputs)
-        loss = float(lost(output, shown, config.targets, config.network.reach_km))
-        losses.append(loss * len(batch))
+        batch_rows = rows[start : start + _BATCH]
+        batch = plain(examples, batch_rows)
+        output = net(batch.inputs)
+        loss = float(lost(output, batch, config.targets, config.network.reach_km))
+        losses.append(loss * len(batch_rows))
         probabilities = torch.cat([output.scores, output.null[:, None]], dim=1).softmax(1)
         nulls.append(probabilities[:, -1].double().numpy())
-        present = shown.inputs.present.numpy()
-        away = np.where(present, shown.away_km(), np.inf)
+        present = batch.inputs.present.numpy()
+        away = np.where(present, batch.away_km(), np.inf)
         cosines = torch.nn.functional.cosine_similarity(
-            shown.inputs.query[:, None], shown.inputs.image, dim=-1
+            batch.inputs.query[:, None], batch.inputs.image, dim=-1
         )
-        top1 = cosines.masked_fill(~shown.inputs.present, -2.0).argmax(1).numpy()
+        top1 = cosines.masked_fill(~batch.inputs.present, -2.0).argmax(1).numpy()
         choices = {
             "rerank": output.scores.argmax(1).numpy(),
             "top1": top1,
             "oracle": away.argmin(1),
         }
         for name, choice in choices.items():
-            errors_km[name].append(away[np.arange(len(batch)), choice])
-        errors_km["vote"].append(_vote_error_km(examples, batch))
+            errors_km[name].append(away[np.arange(len(batch_rows)), choice])
+        errors_km["vote"].append(_vote_error_km(examples, batch_rows))
         near = (away <= SUPPORT_M / 1_000.0).any(1)
-        cases.append(np.where(near, "found", np.where(shown.supported, "missed", "unsupported")))
+        cases.append(np.where(near, "found", np.where(batch.supported, "missed", "unsupported")))
     return Tried(
         loss=sum(losses) / len(rows),
         away_km={name: np.concatenate(errors) for name, errors in errors_km.items()},
@@ -82,10 +82,10 @@ def tried(net: Reranker, examples: Examples, rows: Rows, config: RerankerConfig)
 
 def _vote_error_km(examples: Examples, rows: Rows) -> NDArray[np.float64]:
     """Error of the vote among all candidates; infinity where it had none."""
-    batch = examples.rows[rows]
-    candidate = np.array(batch["voted"], dtype=np.int64)
-    positions = batch["position"][np.arange(len(candidate)), np.maximum(candidate, 0)]
-    return np.where(candidate >= 0, haversine_m(positions, batch["truth"]) / 1_000.0, np.inf)
+    query_rows = examples.rows[rows]
+    candidate = np.array(query_rows["voted"], dtype=np.int64)
+    positions = query_rows["position"][np.arange(len(candidate)), np.maximum(candidate, 0)]
+    return np.where(candidate >= 0, haversine_m(positions, query_rows["truth"]) / 1_000.0, np.inf)
 
 
 def measured(result: Tried) -> dict[str, float]:
