@@ -107,7 +107,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
     process = command(home, planet, folder, "killed", steps=STEPS + 1)
     _, error = process.communicate(timeout=100)
     assert process.returncode == 73
-    assert "a run of another config" in error
+    assert "a run with another config" in error
     process = command(home, planet, folder, "killed")
     _, error = process.communicate(timeout=200)
     assert process.returncode == 0, error

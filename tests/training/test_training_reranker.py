@@ -50,7 +50,7 @@ def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranke
     with pytest.raises(Conflict, match="exists already"):
         train(world, config, folder / "run", made.bundle)
     changed = config.model_copy(update={"schedule": config.schedule.model_copy(update={"seed": 1})})
-    with pytest.raises(Conflict, match="a run of another config"):
+    with pytest.raises(Conflict, match="a run with another config"):
         train(world, changed, folder / "run", tmp_path / "other")
     fewer = config.gallery.model_copy(update={"candidates": 12})
     with pytest.raises(Conflict, match="something else"):

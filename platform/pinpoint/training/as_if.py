@@ -59,8 +59,8 @@ def evened(
     Args:
         query: The query photo. It also seeds the draw: the same query draws the same photos.
         candidates: Candidates of the query, more than are selected: removed ones are not replaced.
-        evidence_by_candidate: Evidence of the candidates. Photos of localities are drawn from it, of
-            the query's kind.
+        evidence_by_candidate: Evidence of the candidates. Each locality's photo is drawn from it
+            and has the query's kind.
         requested: The exclusions as requested, by creator and sequence.
         resolved: The same as image ids, and all other exclusions.
         reader: Rows of the organization.
