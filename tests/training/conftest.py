@@ -95,7 +95,9 @@ def examples(world, planet, reranked):
     """The cached examples of that run, and its questions."""
     config, folder, _, _ = reranked
     asked = [
-        each for part, one in enumerate(config.questions) for each in reranker._learners(part, one)
+        each
+        for part, one in enumerate(config.questions)
+        for each in reranker._read_queries(part, one)
     ]
     table = reranker.table_of(asked, config.split.resolution)
     found = reranker.cache_examples(

@@ -77,7 +77,12 @@ def case(request, world, images, gathering):
     every = [candidate(each, seat) for seat, each in enumerate(images.values())]
     candidates = tuple(each for each in every if each.id not in out.ids)
     near = gathering(candidates, exclusions=out)
-    return question, candidates, near, {"asked": asked, "out": out, "gather": gathering}
+    return (
+        question,
+        candidates,
+        near,
+        {"requested": asked, "resolved": out, "fetch_evidence": gathering},
+    )
 
 
 def towns(images):
@@ -111,7 +116,7 @@ def test_every_town_but_that_of_the_truth_loses_all_that_one_of_its_makers_took(
         assert len(makers) == (0 if at_truth else 1)
         assert {each.id for each in there if each.creator in makers} == {e.id for e in lost}
         assert at_truth or question.kind in {each.kind for each in lost}
-    every = replace(how["out"], ids=tuple(sorted({*how["out"].ids, *gone})))
+    every = replace(how["resolved"], ids=tuple(sorted({*how["resolved"].ids, *gone})))
     assert beside(found) == beside(gathering(left, exclusions=every))
     assert beside(found) - beside(near), "who stood behind has moved up"
     assert evened(question, candidates, near, reader=reader, **how)[0] == left, "the same again"
@@ -162,10 +167,12 @@ def test_whom_the_question_was_not_asked_without_no_town_loses(images, case):
     question, candidates, near, how = case
     reader, asked = told_otherwise(images, creator="a survey", sequence="a drive")
     by_drive = Exclusions(sequences=("a drive",))
-    left, _ = evened(question, candidates, near, reader=reader, **{**how, "asked": by_drive})
+    left, _ = evened(question, candidates, near, reader=reader, **{**how, "requested": by_drive})
     assert asked == [([], ["a drive"])]
     assert len(left) < len(candidates)
-    alone, _ = evened(question, candidates, near, reader=reader, **{**how, "asked": Exclusions()})
+    alone, _ = evened(
+        question, candidates, near, reader=reader, **{**how, "requested": Exclusions()}
+    )
     gone = [each for each in candidates if each not in alone]
     others = [own for own in towns(images).values() if away_m(question, own[0]) > TOWN_M]
     assert len(gone) == len(others), "one photo of each town, by itself"
@@ -178,7 +185,7 @@ def test_nothing_is_taken_where_the_town_of_the_truth_has_lost_nothing(images, c
     found = evened(question, candidates, near, reader=reader, **how)
     assert found == (candidates, near)
     reader, _ = told_otherwise(images)
-    none = {**how, "out": Exclusions(near_duplicate_cosine=0.95)}
+    none = {**how, "resolved": Exclusions(near_duplicate_cosine=0.95)}
     assert evened(question, candidates, near, reader=reader, **none) == (candidates, near)
 
 

@@ -111,7 +111,7 @@ def test_a_run_goes_on_with_the_rows_it_began_with(rig, town, run, tmp_path, mon
     (photos / "006.jpg").unlink()
     rig.ingest(photos, org, source="trips")
     config = catalogued(tmp_path, "other", steps=20, changes=(('"drives"', '"trips"'),))
-    with pytest.raises(Conflict, match="other sources of the catalogue"):
+    with pytest.raises(Conflict, match="other sources of the catalog"):
         run("broken", config=config)
     again, same = run("broken")  # the stack is not even asked
     assert same.weights.sha256 == weights.weights.sha256
@@ -177,11 +177,13 @@ def test_what_the_catalogue_cannot_give_is_said(rig, town, run, tmp_path):
         with pytest.raises(kind, match=words):
             run("bad", gallery=gallery, config=config)
     url = f"postgresql://nobody@/none?host={tmp_path}"
-    with pytest.raises(DatabaseUnavailable, match=r"'trips' of the catalogue, .*`pinpoint up`"):
+    with pytest.raises(DatabaseUnavailable, match=r"'trips' of the catalog, .*`pinpoint up`"):
         run("down", gallery=Gallery(Transactions(owner_engine(url)), rig.blobs))
     for file in town[1].iterdir():
         file.unlink()
-    with pytest.raises(BadRequest, match=r"'trips' of .*acme can be trained on: missing_file 32"):
+    with pytest.raises(
+        BadRequest, match=r"'trips' of .*acme can be used for training: missing_file 32"
+    ):
         run("gone", gallery=gallery)
 
 

@@ -107,7 +107,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, home, planet):
     process = command(home, planet, folder, "killed", steps=STEPS + 1)
     _, error = process.communicate(timeout=100)
     assert process.returncode == 73
-    assert "a run of another config" in error
+    assert "a run with another config" in error
     process = command(home, planet, folder, "killed")
     _, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
@@ -125,8 +125,8 @@ def test_what_can_be_known_at_the_start_is_said_at_the_start(home, planet, tmp_p
         ('name = "bad"', 'name = "descriptor"', "is built in"),
         ("dim = 24", 'dim = 24\ndefault_kind = "satelite"', "default kind 'satelite'"),
         ("batch = 16", "batch = 15", "cannot be shared evenly"),
-        ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "nothing to learn"),
-        ('tower = "tiny-timm"', 'tower = "descriptor"', "no bare tower"),
+        ("[networks]", "[losses]\nplace = 0\npicture = 0\n[networks]", "a weight above 0"),
+        ('tower = "tiny-timm"', 'tower = "descriptor"', "not a bare tower"),
     ):
         config = written(planet, tmp_path, "bad", steps=STEPS, changes=((old, new),))
         where = {"settings": settings, "decoder": decoder, "into": tmp_path / "bundle"}

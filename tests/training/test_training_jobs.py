@@ -183,5 +183,5 @@ def test_a_learner_is_killed_and_the_next_one_goes_on(
         )
     assert made.weights.sha256 == read_bundle(alone.bundle).contract.heads.weights.sha256
     # Lost between the bundle and the last word.
-    runs._write(folder, replace(runs.find_run(places, asked), state="running", bundle=None))
+    runs._write_run(folder, replace(runs.find_run(places, asked), state="running", bundle=None))
     assert runs.carry_out(places, asked, never, most_tries=3).bundle.endswith("learned")

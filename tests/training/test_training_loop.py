@@ -107,15 +107,15 @@ def test_another_seed_gives_other_weights(table, sampler, tmp_path):
 def test_a_checkpoint_of_another_run_or_of_nothing_is_refused(table, sampler, tmp_path):
     run(config(), table, sampler, tmp_path / "run")
     other = config(schedule={"rate": 1e-2})
-    with pytest.raises(Conflict, match="a run of another config, other pictures"):
+    with pytest.raises(Conflict, match="a run with another config, other images"):
         run(other, table, sampler, tmp_path / "run")
     path = tmp_path / "run" / loop.CHECKPOINT
     for data in (path.read_bytes()[:1000], b"", b"no checkpoint"):
         path.write_bytes(data)
-        with pytest.raises(Conflict, match="cannot be gone on with"):
+        with pytest.raises(Conflict, match="cannot be resumed"):
             run(config(), table, sampler, tmp_path / "run")
     torch.save([1, 2], path)
-    with pytest.raises(Conflict, match="cannot be gone on with"):
+    with pytest.raises(Conflict, match="cannot be resumed"):
         run(config(), table, sampler, tmp_path / "run")
 
 
@@ -254,9 +254,9 @@ def test_configs_that_cannot_be_used(tmp_path):
     good = 'name = "a"\nlicence = "CC0"\nnote = "n"\ntower = "t"\n'
     good += 'sources = [{ manifest = "deep/m.csv", kind = "photo" }]\n'
     for text, words in (
-        ("name = ", "is no TOML"),
+        ("name = ", "is not valid TOML"),
         (good + "more = 1\n", "more"),
-        (good.replace("photo", "foto"), "no source kind foto"),
+        (good.replace("photo", "foto"), "unknown source kind foto"),
         (good + "[schedule]\nbatch = 1\n", r"schedule\.batch"),
         (good + "[losses]\nnear_m = -1\n", r"losses\.near_m"),
     ):

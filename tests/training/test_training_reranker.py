@@ -50,7 +50,7 @@ def test_a_run_that_was_broken_off_twice_ends_as_one_that_was_not(world, reranke
     with pytest.raises(Conflict, match="exists already"):
         train(world, config, folder / "run", made.bundle)
     changed = config.model_copy(update={"schedule": config.schedule.model_copy(update={"seed": 1})})
-    with pytest.raises(Conflict, match="a run of another config"):
+    with pytest.raises(Conflict, match="a run with another config"):
         train(world, changed, folder / "run", tmp_path / "other")
     fewer = config.gallery.model_copy(update={"candidates": 12})
     with pytest.raises(Conflict, match="something else"):
@@ -84,12 +84,12 @@ def test_examples_are_what_the_flow_finds_without_whom_it_must_not(world, exampl
         ].all(), "nearest first"
     assert own > 20, "many questions are about the gallery's own authors"
     shown = plain(found, np.arange(len(asked)))
-    assert shown.asked.present.sum() == found.rows["present"].sum(), "every vector is known"
-    best = shown.asked.image[np.arange(len(asked)), 0]
-    like = torch.nn.functional.cosine_similarity(shown.asked.query, best)
+    assert shown.inputs.present.sum() == found.rows["present"].sum(), "every vector is known"
+    best = shown.inputs.image[np.arange(len(asked)), 0]
+    like = torch.nn.functional.cosine_similarity(shown.inputs.query, best)
     assert (like < 0.95 + 1e-3).all(), "no near-duplicates"
     assert (
-        like[:, None] + 1e-3 >= (shown.asked.image @ shown.asked.query[..., None])[..., 0]
+        like[:, None] + 1e-3 >= (shown.inputs.image @ shown.inputs.query[..., None])[..., 0]
     ).all()
 
 
@@ -200,7 +200,7 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
         ('name = "a"', 'name = "descriptor"', "built in"),
         ("heads = 2", "heads = 3", "is not divisible by 3 heads"),
         ("candidates = 24", "candidates = 1", r"gallery\.candidates"),
-        ('kind = "photo"', 'kind = "foto"', "no source kind foto"),
+        ('kind = "photo"', 'kind = "foto"', "unknown source kind foto"),
     ):
         path.write_text(text.replace(old, new))
         with pytest.raises(BadRequest, match=words):
@@ -212,4 +212,4 @@ def test_configs_that_cannot_be_used(planet, tmp_path):
     assert (config.schedule.batch, config.schedule.rate) == (8, 5e-4), "defaults are its own"
     wrong = config.questions[0].model_copy(update={"only": {"role": "moon"}})
     with pytest.raises(BadRequest, match="has role=moon"):
-        reranker._learners(0, wrong)
+        reranker._read_queries(0, wrong)

@@ -42,14 +42,14 @@ def test_it_learns_a_batch_by_heart(examples):
     net = reranker.begin(config, 256).nets
     shown = plain(found, rows)
     wanted = soft_targets(
-        shown.away_km(), shown.asked.present.numpy(), shown.supported, config.targets
+        shown.away_km(), shown.inputs.present.numpy(), shown.supported, config.targets
     )
     least = -(wanted * np.log(np.maximum(wanted, 1e-30))).sum(1).mean()
     moves = torch.optim.AdamW(net.parameters(), lr=3e-3)
 
     def loss():
         with torch.no_grad():
-            return float(lost(net(shown.asked), shown, config.targets, 5.0))
+            return float(lost(net(shown.inputs), shown, config.targets, 5.0))
 
     first = loss()
     for step in range(80):
@@ -81,7 +81,7 @@ def test_ways_lead_to_the_truth_and_no_farther_than_they_may(examples):
     shown = plain(found, np.arange(12))
     way = ways_km(shown, 5.0)
     length = np.hypot(way[..., 0], way[..., 1])
-    position = shown.asked.position.numpy()
+    position = shown.inputs.position.numpy()
     turn = np.degrees(np.arctan2(way[..., 0], way[..., 1]))
     there = destination(position, turn, 1e3 * length)
     truth = np.broadcast_to(shown.truth[:, None], position.shape)
@@ -98,23 +98,23 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
     drops = RerankerConfig.model_fields["drops"].default.model_copy(update={**none, what: 1.0})
     before, after = plain(found, rows), dropped(found, rows, 3, 0, drops)
     again = dropped(found, rows, 3, 0, drops)
-    assert torch.equal(after.asked.present, again.asked.present), "a function of seed and step"
-    there, left = before.asked.present.numpy(), after.asked.present.numpy()
-    near = after.asked.near_present.numpy()
+    assert torch.equal(after.inputs.present, again.inputs.present), "a function of seed and step"
+    there, left = before.inputs.present.numpy(), after.inputs.present.numpy()
+    near = after.inputs.near_present.numpy()
     assert not (left & ~there).any()
     assert not (near & ~left[..., None]).any()
     if what == "evidence":
         assert not near.any()
         assert (left == there).all()
     if what == "channel":
-        assert not after.asked.gps.any()
-        assert after.asked.found[..., 0][left].all()
-        assert not after.asked.found[..., 1].any()
+        assert not after.inputs.gps.any()
+        assert after.inputs.found[..., 0][left].all()
+        assert not after.inputs.found[..., 1].any()
         assert (left != there).any()
     if what == "kind":
         for row in rows:
-            assert len(np.unique(after.asked.kind[row].numpy()[left[row]])) <= 1
-            assert len(np.unique(after.asked.near_kind[row].numpy()[near[row]])) <= 1
+            assert len(np.unique(after.inputs.kind[row].numpy()[left[row]])) <= 1
+            assert len(np.unique(after.inputs.near_kind[row].numpy()[near[row]])) <= 1
     if what == "region":
         away = before.away_km()
         lost_truth = before.supported & ~after.supported
@@ -128,17 +128,17 @@ def test_what_is_dropped_is_gone_and_known_to_be_gone(examples, what):
 def test_training_never_sees_what_stands_near_a_validation_question(examples):
     _, found = examples
     rows = np.arange(len(found.rows))
-    asked, place = plain(found, rows).asked, found.rows["truth"][:1]
-    hiding = found.hiding(place, 25_000.0)
+    asked, place = plain(found, rows).inputs, found.rows["truth"][:1]
+    hiding = found.hide_near(place, 25_000.0)
     none = dict.fromkeys(("evidence", "photo", "channel", "kind", "region"), 0.0)
     drops = RerankerConfig.model_fields["drops"].default.model_copy(update=none)
-    shown = dropped(hiding, rows, 0, 0, drops).asked
+    shown = dropped(hiding, rows, 0, 0, drops).inputs
     away = haversine_m(asked.position.numpy(), place[0])
     wanted = asked.present.numpy() & (away > 25_000.0)
     assert (shown.present.numpy() == wanted).all()
     assert not shown.near_present[~shown.present].any()
     assert 0 < wanted.sum() < asked.present.sum()
-    assert torch.equal(plain(hiding, rows).asked.present, asked.present), "validation sees all"
+    assert torch.equal(plain(hiding, rows).inputs.present, asked.present), "validation sees all"
 
 
 def test_every_question_comes_once_in_a_pass():
@@ -161,11 +161,11 @@ def test_validation_says_what_a_loop_over_questions_says(reranked, examples):
             away = [
                 haversine_m(np.array(place), shown.truth[0]) / 1e3
                 for place, there in zip(
-                    shown.asked.position[0].tolist(), shown.asked.present[0], strict=True
+                    shown.inputs.position[0].tolist(), shown.inputs.present[0], strict=True
                 )
                 if there
             ]
-            scores = net(shown.asked).scores[0].numpy()
+            scores = net(shown.inputs).scores[0].numpy()
             hits["top1"] += away[0] < 25
             hits["oracle"] += min(away) < 25
             hits["vote"] += away[int(found.rows["voted"][row])] < 25

@@ -127,7 +127,7 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path, sources):
     settings = MediaSettings()
     with pytest.raises(BadRequest, match="at least one manifest"):
         read_samples([], settings)
-    with pytest.raises(BadRequest, match="'drone'; there are photo, street"):
+    with pytest.raises(BadRequest, match="'drone'; use one of photo, street"):
         read_samples([replace(sources[0], kind="drone")], settings)
     with pytest.raises(BadRequest, match="two sources are called train-photo"):
         read_samples([sources[0], sources[0]], settings)
@@ -151,7 +151,7 @@ def test_a_table_whose_columns_disagree_is_none(samples):
         replace(samples, lat=samples.lat[:-1])
     ids = samples.ids.copy()
     ids[3] = ids[0]
-    with pytest.raises(ValueError, match="is there twice"):
+    with pytest.raises(ValueError, match="occurs twice"):
         replace(samples, ids=ids)
     assert samples.positions.shape == (len(samples), 2)
     assert np.isfinite(samples.positions).all()

@@ -166,13 +166,13 @@ def test_a_spare_picture_of_one_kind_counts_for_the_other():
 
 def test_a_batch_that_cannot_be_filled_is_refused_in_words():
     samples = scattered(300, towns=10, drives=20)
-    with pytest.raises(BadRequest, match=r"2 kinds \(photo, street\); take a positive multiple"):
+    with pytest.raises(BadRequest, match=r"2 kinds \(photo, street\); use a positive multiple"):
         BatchSampler(samples, every(samples), batch=7, seed=0)
     drives = len(set(samples.sequences.tolist()) - {""})
-    with pytest.raises(BadRequest, match=f"{drives} sequences of that kind .* {2 * drives} fit"):
+    with pytest.raises(BadRequest, match=f"only {drives} sequences .* is {2 * drives}"):
         BatchSampler(samples, every(samples), batch=2 * drives + 2, seed=0)
     BatchSampler(samples, every(samples), batch=2 * drives, seed=0).batch(0)
-    with pytest.raises(BadRequest, match="0 pictures of 0 kinds"):
+    with pytest.raises(BadRequest, match="0 images of 0 kinds"):
         BatchSampler(samples, every(samples)[:0], batch=2, seed=0)
     with pytest.raises(BadRequest, match="seed"):
         BatchSampler(samples, every(samples), batch=2, seed=-1)

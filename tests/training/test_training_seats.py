@@ -60,7 +60,7 @@ def by_the_search(row, alike, seats):
     return {
         hit.id.bytes.rstrip(b"\0")
         for hit in retrieve.seated(
-            *channels, limit=seats.candidates, share=seats.of_gps, dedupe_m=0.0
+            *channels, limit=seats.candidates, share=seats.gps_quota, dedupe_m=0.0
         )
     }
 
@@ -72,7 +72,7 @@ def test_seats_are_those_of_the_search():
         chosen = seated(rows, rows["present"], alike, seats)
         assert (chosen.sum(1) <= seats.candidates).all()
         for row, own, *scores in zip(rows, chosen, *alike, strict=True):
-            if seats.of_gps == 0:
+            if seats.gps_quota == 0:
                 row = row.copy()
                 row["found"][:, 1] = False
             assert set(row["id"][own].tolist()) == by_the_search(row, scores, seats)
@@ -97,16 +97,16 @@ def test_seats_that_get_free_are_given_to_who_comes_next(examples):
     """A gallery without the region would bring as many candidates, and so does training."""
     _, found = examples
     rows = np.arange(len(found.rows))
-    few = replace(found, seats=Seats(8, 1))
+    few = replace(found, slots=Seats(8, 1))
     before = plain(few, rows)
     after = dropped(few, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
     everyone = dropped(found, rows, 3, 0, NOTHING.model_copy(update={"region": 1.0}))
-    left = everyone.asked.present.sum(1).numpy()
-    assert before.asked.present.shape == (len(rows), 8)
-    assert after.asked.present.sum(1).tolist() == np.minimum(left, 8).tolist()
+    left = everyone.inputs.present.sum(1).numpy()
+    assert before.inputs.present.shape == (len(rows), 8)
+    assert after.inputs.present.sum(1).tolist() == np.minimum(left, 8).tolist()
     hidden = before.supported & ~after.supported
     assert hidden.any()
-    assert (after.away_km()[hidden][after.asked.present.numpy()[hidden]] > 25.0).all()
-    changed = (before.asked.position != after.asked.position).any(-1).any(-1).numpy()
+    assert (after.away_km()[hidden][after.inputs.present.numpy()[hidden]] > 25.0).all()
+    changed = (before.inputs.position != after.inputs.position).any(-1).any(-1).numpy()
     assert changed[hidden].any()
     assert (left[hidden] >= 8).any(), "some were filled whole"

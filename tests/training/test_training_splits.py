@@ -136,11 +136,11 @@ def test_the_share_is_met_to_one_cell():
 
 def test_an_empty_side_and_a_value_out_of_range_are_refused_in_words():
     town = scattered(60, towns=1)
-    with pytest.raises(BadRequest, match=r"no picture is left for train .*more places"):
+    with pytest.raises(BadRequest, match=r"no image is left for train .*more areas"):
         split_samples(town, SplitSettings())
     towns = scattered(60, towns=4, authors=1)
     one = replace(towns, creators=texts(["ann"] * 60))
-    with pytest.raises(BadRequest, match="no picture is left for validation"):
+    with pytest.raises(BadRequest, match="no image is left for validation"):
         split_samples(one, SplitSettings(share=0.3))
     for wrong in ({"share": 0.0}, {"share": 1.0}, {"buffer_m": -1.0}, {"resolution": 16}):
         with pytest.raises(BadRequest, match="not"):

@@ -124,10 +124,10 @@ def test_pictures_are_mirrored_and_shifted_as_drawn():
     asked = TowerConfig(mirror=True, shift_px=shift_px)
     tower = TrainedTower(torch.nn.Identity(), asked, side_px)
     pictures = torch.randn(64, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
-    how = tower.variations(len(pictures), np.random.default_rng(0))
+    how = tower.draw_variations(len(pictures), np.random.default_rng(0))
     assert [len(set(each)) for each in how.T.tolist()] == [2, 5, 5]
 
-    shown = tower.varied(pictures.flatten(1), how).view_as(pictures)
+    shown = tower.apply_variations(pictures.flatten(1), how).view_as(pictures)
     for before, after, (mirrored, down_px, right_px) in zip(pictures, shown, how, strict=True):
         for y in range(side_px):
             for x in range(side_px):
@@ -153,7 +153,7 @@ def test_configs_that_leave_a_tower_open_are_refused(planet, settings):
         ({"train_tower": None}, "without trained weights"),
         ({"train_tower": {"blocks": 2, "size_px": 64}}, "without trained weights"),
         ({"train_tower": {"blocks": "all"}}, "without trained weights"),
-        ({"tower": "tiny-timm", "train_tower": {"size_px": 32}}, "looks at 64 px: leave"),
+        ({"tower": "tiny-timm", "train_tower": {"size_px": 32}}, "input of 64 px: leave"),
     ):
         with pytest.raises(BadRequest, match=words):
             open_front(config(planet, **change), settings)

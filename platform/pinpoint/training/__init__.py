@@ -1,1 +1,1 @@
-"""Training on one's own gallery: samples, splits, batches, cached features, the loop."""
+"""Training on a user's own gallery: samples, splits, batches, cached features, training loop."""

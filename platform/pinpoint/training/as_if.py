@@ -1,11 +1,11 @@
-"""What would be kept from a question, had it been taken in another of the candidates' towns.
+"""Counterfactual exclusions: remove in every locality what was removed at the true one.
 
-A question's own author and sequence are kept from it, so near the truth the gallery is thinner than
-elsewhere, and that can be seen: sets of evidence are short, or reach farther. A network finds the
-truth by it without a look at the pictures, and in serving nothing is kept out. So where the truth's
-town has lost something, every town among the candidates loses what one of its photos would have
-kept from its own question, and evidence is read again: what stands behind moves up everywhere. The
-choice is the question's, the same in every step; that is the price of reading again.
+Training excludes a query's own creator and sequence, so evidence is thinner near the ground truth:
+sets of evidence are short, or reach farther. A network can find the ground truth by that alone,
+without comparing images, and serving excludes nothing. Therefore, if the true locality lost images,
+one photo is drawn in every other locality, and the images that its own query would exclude are
+removed there. Evidence is then read again, so that the next images move up everywhere. The draw
+depends on the query only and is the same in every step, because evidence is read once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pinpoint.ports import CatalogueReader
 from pinpoint.records import Candidate, Evidence, Exclusions, Image, Point
 
 TOWN_M: Final = 30_000.0
-"""Candidates so near to an earlier one are of its town; as far as a photo supports the truth, and a
-little more."""
-_AUTHOR, _SEQUENCE = "author", "sequence"
-_LEAST: Final = np.cos(TOWN_M / EARTH_RADIUS_M)
+"""Radius of a locality. Candidates within it of an earlier candidate belong to the same locality;
+it is slightly larger than the radius within which an image supports the ground truth."""
+_CREATOR, _SEQUENCE = "author", "sequence"
+_MIN_COSINE: Final = np.cos(TOWN_M / EARTH_RADIUS_M)
 
 Units = NDArray[np.float64]
 Near = Mapping[UUID, Sequence[Evidence]]
@@ -36,103 +36,122 @@ Gather = Callable[..., Near]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Town:
-    """One of the candidates' towns, and whose photo stands for the question there."""
+class _Locality:
+    """A locality of the candidates, and the photo drawn for it."""
 
-    place: Units
+    center: Units
     """Unit vector `[3]` of its first candidate."""
     photo: UUID
 
 
 def evened(
-    question: Question,
+    query: Question,
     candidates: tuple[Candidate, ...],
-    near: Near,
+    evidence_by_candidate: Near,
     *,
-    asked: Exclusions,
-    out: Exclusions,
+    requested: Exclusions,
+    resolved: Exclusions,
     reader: CatalogueReader,
-    gather: Gather,
+    fetch_evidence: Gather,
 ) -> tuple[tuple[Candidate, ...], Near]:
-    """Candidates and evidence, once every town has lost what that of the truth has lost.
+    """Candidates and evidence after removing, in every locality, what was removed at the true one.
 
     Args:
-        question: Names the photos that are chosen, too: the same question, the same choice.
-        candidates: Of the question; more than are shown, for nobody takes the place of who goes.
-        near: Their evidence. A town's photo is one of it, of the question's kind.
-        asked: What was to be kept out, by author and sequence.
-        out: The same by ids, and what else was kept out.
-        reader: The organisation's rows.
-        gather: Reads evidence of candidates, without `exclusions`.
+        query: The query photo. It also seeds the draw: the same query draws the same photos.
+        candidates: Candidates of the query, more than are selected: removed ones are not replaced.
+        evidence_by_candidate: Evidence of the candidates. Each locality's photo is drawn from it
+            and has the query's kind.
+        requested: The exclusions as requested, by creator and sequence.
+        resolved: The same as image ids, and all other exclusions.
+        reader: Rows of the organization.
+        fetch_evidence: Reads evidence of candidates, without `exclusions`.
     """
-    lost = _lost(question, candidates, near, asked=asked, out=out, reader=reader)
-    if not lost:
-        return candidates, near
-    left = tuple(each for each in candidates if each.id not in lost)
-    every = replace(out, ids=tuple(sorted({*out.ids, *lost})))
-    return left, gather(left, exclusions=every)
+    removed = _images_to_remove(
+        query,
+        candidates,
+        evidence_by_candidate,
+        requested=requested,
+        resolved=resolved,
+        reader=reader,
+    )
+    if not removed:
+        return candidates, evidence_by_candidate
+    remaining = tuple(candidate for candidate in candidates if candidate.id not in removed)
+    exclusions = replace(resolved, ids=tuple(sorted({*resolved.ids, *removed})))
+    return remaining, fetch_evidence(remaining, exclusions=exclusions)
 
 
-def _lost(
-    question: Question,
+def _images_to_remove(
+    query: Question,
     candidates: Sequence[Candidate],
-    near: Near,
+    evidence_by_candidate: Near,
     *,
-    asked: Exclusions,
-    out: Exclusions,
+    requested: Exclusions,
+    resolved: Exclusions,
     reader: CatalogueReader,
 ) -> Collection[UUID]:
-    """Of each town but the truth's: the chosen photo, and what its makers took there."""
-    here = _units([question.truth])[0]
-    missing = [each.point for each in reader.images(out.ids).values()]
-    if not candidates or not (_units(missing) @ here > _LEAST).any():
-        return ()  # What is missing elsewhere only tells nothing of the truth.
-    towns = _towns(question, candidates, near, here)
-    chosen = reader.images([each.photo for each in towns])
-    kin = _kin(list(chosen.values()), asked, reader)
-    places = _units([each.point for each in kin])
-    lost = {each.photo for each in towns}
-    for town in (each for each in towns if each.photo in chosen):
-        makers = _makers(chosen[town.photo], asked)
-        there = np.flatnonzero(places @ town.place > _LEAST).tolist()
-        lost |= {kin[seat].id for seat in there if makers & _makers(kin[seat], asked)}
-    return lost
+    """For each locality except the true one: the drawn photo and its creator's images there."""
+    truth = _unit_vectors([query.truth])[0]
+    excluded = [image.point for image in reader.images(resolved.ids).values()]
+    if not candidates or not (_unit_vectors(excluded) @ truth > _MIN_COSINE).any():
+        return ()  # Exclusions far from the ground truth do not reveal it.
+    localities = _draw_localities(query, candidates, evidence_by_candidate, truth)
+    photos = reader.images([locality.photo for locality in localities])
+    related = _images_of_same_creators(list(photos.values()), requested, reader)
+    positions = _unit_vectors([image.point for image in related])
+    removed = {locality.photo for locality in localities}
+    for locality in (locality for locality in localities if locality.photo in photos):
+        keys = _creator_keys(photos[locality.photo], requested)
+        inside = np.flatnonzero(positions @ locality.center > _MIN_COSINE).tolist()
+        removed |= {
+            related[row].id for row in inside if keys & _creator_keys(related[row], requested)
+        }
+    return removed
 
 
-def _kin(images: Sequence[Image], asked: Exclusions, reader: CatalogueReader) -> list[Image]:
-    """Everything of anybody who made one of the images."""
-    makers = sorted(set().union(*(_makers(each, asked) for each in images)))
-    named = {what: [name for of, name in makers if of == what] for what in (_AUTHOR, _SEQUENCE)}
-    ids = reader.ids_by(hashes=(), creators=named[_AUTHOR], sequences=named[_SEQUENCE])
+def _images_of_same_creators(
+    images: Sequence[Image], requested: Exclusions, reader: CatalogueReader
+) -> list[Image]:
+    """All images that share a creator or a sequence with one of the images."""
+    keys = sorted(set().union(*(_creator_keys(image, requested) for image in images)))
+    names = {
+        key_type: [name for other_type, name in keys if other_type == key_type]
+        for key_type in (_CREATOR, _SEQUENCE)
+    }
+    ids = reader.ids_by(hashes=(), creators=names[_CREATOR], sequences=names[_SEQUENCE])
     return list(reader.images(ids).values())
 
 
-def _makers(image: Image, asked: Exclusions) -> set[tuple[str, str]]:
-    """Whose an image is, as far as the question was asked without its own."""
-    said = (
-        (_AUTHOR, image.creator if asked.creators else None),
-        (_SEQUENCE, image.sequence if asked.sequences else None),
+def _creator_keys(image: Image, requested: Exclusions) -> set[tuple[str, str]]:
+    """Creator and sequence of an image, each only if the query requested such exclusions."""
+    keys = (
+        (_CREATOR, image.creator if requested.creators else None),
+        (_SEQUENCE, image.sequence if requested.sequences else None),
     )
-    return {(what, name) for what, name in said if name}
+    return {(key_type, name) for key_type, name in keys if name}
 
 
-def _towns(
-    question: Question, candidates: Sequence[Candidate], near: Near, here: Units
-) -> list[_Town]:
-    """Those but that of the truth that have a photo of the question's kind."""
-    name = hashlib.sha256(question.file.encode()).digest()
-    dice = np.random.default_rng(int.from_bytes(name[:8]))
-    places = _units([each.point for each in candidates])
-    first, at_truth = (places @ places.T > _LEAST).argmax(1), places @ here > _LEAST
-    found = []
-    for town in np.unique(first[~at_truth]).tolist():
-        own = [candidates[seat] for seat in np.flatnonzero((first == town) & ~at_truth).tolist()]
-        photos = [photo for each in own for photo in near[each.id]]
-        there = sorted({one.id for one in photos if question.kind in (None, one.kind)})
-        if there:
-            found.append(_Town(place=places[town], photo=there[dice.integers(len(there))]))
-    return found
+def _draw_localities(
+    query: Question, candidates: Sequence[Candidate], evidence_by_candidate: Near, truth: Units
+) -> list[_Locality]:
+    """The localities, except the true one, that have a photo of the query's kind."""
+    digest = hashlib.sha256(query.file.encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8]))
+    positions = _unit_vectors([candidate.point for candidate in candidates])
+    first = (positions @ positions.T > _MIN_COSINE).argmax(1)
+    at_truth = positions @ truth > _MIN_COSINE
+    localities = []
+    for locality in np.unique(first[~at_truth]).tolist():
+        rows = np.flatnonzero((first == locality) & ~at_truth).tolist()
+        members = [candidates[row] for row in rows]
+        photos = [photo for candidate in members for photo in evidence_by_candidate[candidate.id]]
+        ids = sorted({photo.id for photo in photos if query.kind in (None, photo.kind)})
+        if ids:
+            localities.append(
+                _Locality(center=positions[locality], photo=ids[rng.integers(len(ids))])
+            )
+    return localities
 
 
-def _units(points: Sequence[Point]) -> Units:
+def _unit_vectors(points: Sequence[Point]) -> Units:
     return np.asarray(unit_xyz(lat_lon(points)))

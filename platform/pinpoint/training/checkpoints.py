@@ -1,4 +1,4 @@
-"""What a run is at, on disk: written whole or not at all, and read again only by the same run."""
+"""Checkpoints of a run: written atomically, and read only by the same run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from pinpoint.errors import Conflict
 
 CHECKPOINT: Final = "checkpoint.pt"
-_UNREADABLE = (
+_READ_ERRORS = (
     OSError,
     RuntimeError,
     LookupError,
@@ -23,7 +23,7 @@ _UNREADABLE = (
     EOFError,
     pickle.UnpicklingError,
 )
-"""What reading a file that is no checkpoint, or half of one, can raise."""
+"""Exceptions from reading a file that is no checkpoint, or an incomplete one."""
 
 
 Nets = TypeVar("Nets", bound=nn.Module)
@@ -31,7 +31,7 @@ Nets = TypeVar("Nets", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The average that was best on validation so far."""
+    """The average with the highest validation score so far."""
 
     score: float
     step: int
@@ -40,20 +40,20 @@ class Best:
 
 @dataclass(slots=True)
 class State(Generic[Nets]):
-    """What a run is at after some steps."""
+    """State of a run after some steps."""
 
     nets: Nets
     average: Nets
     optimizer: torch.optim.Optimizer
     step: int = 0
     best: Best | None = None
-    """Where validation is looked at."""
+    """Only with a validation score."""
 
 
 def save(state: State[Nets], folder: Path, identity: str) -> None:
-    """Write a checkpoint; it appears whole or not at all, and outlives a loss of power."""
+    """Write a checkpoint atomically; it survives a power failure."""
     best = state.best
-    said = {
+    content = {
         "run": identity,
         "step": state.step,
         "nets": state.nets.state_dict(),
@@ -63,14 +63,14 @@ def save(state: State[Nets], folder: Path, identity: str) -> None:
     }
     part = folder / f"{CHECKPOINT}.part"
     with part.open("wb") as stream:
-        torch.save(said, stream)
+        torch.save(content, stream)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, folder / CHECKPOINT)
 
 
 def resume(state: State[Nets], folder: Path, identity: str) -> State[Nets]:
-    """Take up the last checkpoint of this run, if there is one.
+    """Load the last checkpoint of this run, if there is one.
 
     Raises:
         Conflict: The folder holds a checkpoint of another run, or one that cannot be read.
@@ -79,20 +79,20 @@ def resume(state: State[Nets], folder: Path, identity: str) -> State[Nets]:
     if not path.exists():
         return state
     try:
-        # Tensors and plain values only: a checkpoint from elsewhere runs no code.
-        said: dict[str, Any] = torch.load(path, weights_only=True)
-        if said["run"] != identity:
+        # Only tensors and plain values are loaded, so a foreign checkpoint cannot execute code.
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+        if content["run"] != identity:
             raise Conflict(
-                f"{folder} holds a run of another config, other pictures or another tower "
-                f"({said['run']}, not {identity}); choose another folder, or remove {path.name}"
+                f"{folder} holds a run with another config, other images or another tower "
+                f"({content['run']}, not {identity}); choose another folder, or remove {path.name}"
             )
-        state.nets.load_state_dict(said["nets"])
-        state.average.load_state_dict(said["average"])
-        state.optimizer.load_state_dict(said["optimizer"])
-        state.step = int(said["step"])
-        state.best = None if said["best"] is None else Best(**said["best"])
-    except _UNREADABLE as error:
+        state.nets.load_state_dict(content["nets"])
+        state.average.load_state_dict(content["average"])
+        state.optimizer.load_state_dict(content["optimizer"])
+        state.step = int(content["step"])
+        state.best = None if content["best"] is None else Best(**content["best"])
+    except _READ_ERRORS as error:
         raise Conflict(
-            f"the checkpoint {path} cannot be gone on with ({error}); remove it to begin anew"
+            f"the checkpoint {path} cannot be resumed ({error}); remove it to start again"
         ) from error
     return state

@@ -1,8 +1,8 @@
-"""Training an embedder: heads and location tower behind a tower, frozen or trained along.
+"""Training of an embedder: heads and location tower on a frozen or trained tower.
 
     sources ─read→ samples ─split→ train | validation ─cache→ features ─run→ weights ─→ bundle
 
-Every stage can be run again: the cache and the checkpoints are gone on with.
+Every stage can be repeated: the cache and the checkpoints are reused.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from pinpoint.training.splits import Split, SplitSettings, split_samples
 from pinpoint.training.validation import Validation
 
 _LOCK: Final = ".lock"
-_AHEAD: Final = 2
-"""Files decoded at once, by as many children."""
+_DECODE_THREADS: Final = 2
+"""Files decoded concurrently, by as many children."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done, how much of it, and of how much."""
+"""Called with the stage, its completed items and all its items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run left."""
+    """Result of a run."""
 
     bundle: Path
     report: Mapping[str, Any]
@@ -66,66 +66,72 @@ def train_embedder(
     into: Path,
     gallery: Gallery | None = None,
     processes: Processes = ALONE,
-    on_progress: Progress = lambda what, done, total: None,
+    on_progress: Progress = lambda stage, completed, total: None,
 ) -> Trained:
-    """Train heads and location tower, or go on with a run that was broken off.
+    """Train heads and location tower, or resume an interrupted run.
 
     Args:
-        config: What to train on, and how.
-        folder: Of the run: cached features, checkpoints, log, report.
+        config: Training data and hyperparameters.
+        folder: Folder of the run: cached features, checkpoints, log, report.
         settings: Home (for the tower's bundle), media limits, device.
-        decoder: Reads the pictures; two children are enough.
-        into: Where the bundle goes; it must not exist yet.
-        gallery: The catalogue of a running stack, where the config names sources of it.
-        processes: Who shares each batch; the first one reads pictures and writes, so all of them
-            have to see the same folder.
-        on_progress: Told `features` and `steps`.
+        decoder: Decodes the images; two children are enough.
+        into: Path of the new bundle; it must not exist yet.
+        gallery: The catalog of a running stack, if the config names sources of it.
+        processes: The processes that share each batch. The first one reads images and writes files,
+            so all processes need access to the same folder.
+        on_progress: Called for the stages `features` and `steps`.
 
     Raises:
         Conflict: `into` exists, or the folder holds another run.
-        BadRequest: Nothing to train on, or a number of the config does not fit the data.
-        NotFound: The catalogue has no such source.
-        DatabaseUnavailable: The config names sources of the catalogue, and the stack is down.
+        BadRequest: There is no training data, or a number of the config does not fit the data.
+        NotFound: The catalog has no such source.
+        DatabaseUnavailable: The config names sources of the catalog, and the stack is down.
         BadBundle: The tower's bundle cannot be used.
     """
     check_new(into)
     front = open_front(config, settings)
     with claimed(folder, processes):
         gathered = gather(config, folder, settings.media, gallery, processes)
-        split = _divided(config, gathered)
+        split = _split_data(config, gathered)
         samples = gathered.samples
-        # Before hours of decoding: does such a batch fit these pictures?
+        # Checks that such a batch fits these images, before hours of decoding.
         BatchSampler(samples, split.train, batch=config.schedule.batch, seed=config.schedule.seed)
         if processes.first:
-            _cache(front, samples, folder, decoder, on_progress)
+            _fill_cache(front, samples, folder, decoder, on_progress)
         processes.wait()
         features = open_features(folder / FEATURES, samples, tower=front.digest, width=front.width)
-        train, validation = (
+        train, validation_rows = (
             np.intersect1d(rows, features.usable) for rows in (split.train, split.validation)
         )
-        if not len(validation):
-            raise BadRequest(f"no validation picture can be read: {dict(features.dropped)}")
-        tried = Validation(samples=samples, features=features, rows=validation)
-        identity = _identity(config, split, front, train)
-        state, took_s = _run(config, folder, identity, train, tried, front, processes, on_progress)
-        best = state.average.eval()
-        measured, bare = tried.measured(best)
-        report = _report(config, gathered, split, features, validation, measured, bare, took_s)
+        if not len(validation_rows):
+            raise BadRequest(f"no validation image can be read: {dict(features.dropped)}")
+        validation = Validation(samples=samples, features=features, rows=validation_rows)
+        identity = _run_identity(config, split, front, train)
+        state, took_s = _run(
+            config, folder, identity, train, validation, front, processes, on_progress
+        )
+        average = state.average.eval()
+        metrics, tower_metrics = validation.measure(average)
+        report = _build_report(
+            config, gathered, split, features, validation_rows, metrics, tower_metrics, took_s
+        )
         if processes.first:
-            # First, since a bundle that is there ends every later run.
+            # The report comes first, because an existing bundle makes every later run fail.
             write_report(folder / REPORT, {**report, "run": identity})
-            tower = keep_tower(front, best.tower, folder, name=config.name, licence=config.licence)
-            _bundle(config, into, tower, state, samples, split, measured, bare)
+            tower = keep_tower(
+                front, average.tower, folder, name=config.name, licence=config.licence
+            )
+            _write_bundle(config, into, tower, state, samples, split, metrics, tower_metrics)
         processes.wait()
     return Trained(bundle=into, report=report)
 
 
 @contextmanager
 def claimed(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
-    """The run's folder, for these processes alone.
+    """Lock the run's folder for these processes.
 
     Raises:
-        Conflict: Another process trains there.
+        Conflict: Another process uses the folder for training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not processes.first:
@@ -139,8 +145,8 @@ def claimed(folder: Path, processes: Processes = ALONE) -> Iterator[None]:
         yield
 
 
-def _identity(config: EmbedderConfig, split: Split, front: Front, train: Rows) -> str:
-    """Names config, pictures, split and tower: what a checkpoint may be gone on with for."""
+def _run_identity(config: EmbedderConfig, split: Split, front: Front, train: Rows) -> str:
+    """Hash of config, images, split and tower; a checkpoint resumes only the same run."""
     weights = front.bundle.contract.weights if front.bundle else None
     parts = (
         config.digest(),
@@ -148,43 +154,44 @@ def _identity(config: EmbedderConfig, split: Split, front: Front, train: Rows) -
         front.digest,
         weights.sha256 if weights else "",
     )
-    seen = hashlib.sha256("\n".join(parts).encode())
-    seen.update(train.tobytes())
-    return seen.hexdigest()[:16]
+    hashed = hashlib.sha256("\n".join(parts).encode())
+    hashed.update(train.tobytes())
+    return hashed.hexdigest()[:16]
 
 
-def _bundle(
+def _write_bundle(
     config: EmbedderConfig,
     into: Path,
     tower: Bundle,
     state: loop.State[Networks],
     samples: Samples,
     split: Split,
-    measured: Mapping[str, float],
-    bare: Mapping[str, float],
+    metrics: Mapping[str, float],
+    tower_metrics: Mapping[str, float],
 ) -> None:
-    """The averaged weights; a location tower only if a loss trained it."""
-    placed = config.losses.place > 0
+    """Write the averaged weights; the location tower is included only if a loss trained it."""
+    has_location = config.losses.place > 0
     scale, _ = state.average.of_places()
+    tower_named = {f"bare tower {name}": share for name, share in tower_metrics.items()}
     write_space(
         into,
         name=config.name,
         tower=tower,
         heads=state.average.heads.eval(),
-        location=state.average.location.eval() if placed else None,
+        location=state.average.location.eval() if has_location else None,
         licence=config.licence,
         note=config.note,
-        temperature=float(scale) if placed else None,
+        temperature=float(scale) if has_location else None,
         training=TrainingNote(
             data=split.fingerprint,
-            split=_words(config, samples),
+            split=_describe_split(config, samples),
             steps=state.best.step if state.best else state.step,
-            metrics={**measured, **{f"bare tower {name}": share for name, share in bare.items()}},
+            metrics={**metrics, **tower_named},
         ),
     )
 
 
-def _divided(config: EmbedderConfig, gathered: Gathered) -> Split:
+def _split_data(config: EmbedderConfig, gathered: Gathered) -> Split:
     return split_samples(
         gathered.samples,
         SplitSettings(
@@ -196,7 +203,7 @@ def _divided(config: EmbedderConfig, gathered: Gathered) -> Split:
     )
 
 
-def _cache(
+def _fill_cache(
     front: Front,
     samples: Samples,
     folder: Path,
@@ -210,8 +217,8 @@ def _cache(
         encode=front.encode,
         tower=front.digest,
         width=front.width,
-        threads=_AHEAD,
-        on_progress=lambda done, total: on_progress("features", done, total),
+        threads=_DECODE_THREADS,
+        on_progress=lambda completed, total: on_progress("features", completed, total),
     )
 
 
@@ -220,13 +227,13 @@ def _run(
     folder: Path,
     identity: str,
     rows: Rows,
-    tried: Validation,
+    validation: Validation,
     front: Front,
     processes: Processes,
     on_progress: Progress,
 ) -> tuple[loop.State[Networks], float]:
-    """The trained state, and the seconds this part of the run took."""
-    samples, features = tried.samples, tried.features
+    """The trained state, and the seconds that this part of the run took."""
+    samples, features = validation.samples, validation.features
     sampler = BatchSampler(samples, rows, batch=config.schedule.batch, seed=config.schedule.seed)
     table = Table.of(samples, features, rows, config)
     state = loop.begin(
@@ -237,9 +244,9 @@ def _run(
         make_tower=front.make_tower,
     )
     state = loop.resume(state, folder, identity)
-    # Before the first one writes another checkpoint.
+    # All processes must read the checkpoint before the first one writes another.
     processes.wait()
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     state = loop.run(
         state,
         table=table,
@@ -248,31 +255,33 @@ def _run(
         folder=folder,
         identity=identity,
         processes=processes,
-        score=tried.score if config.schedule.patience else None,
-        on_progress=lambda done, total, loss: on_progress("steps", done, total),
+        score=validation.score if config.schedule.patience else None,
+        on_progress=lambda completed, total, loss: on_progress("steps", completed, total),
     )
-    return state, time.perf_counter() - begun
+    return state, time.perf_counter() - started_at
 
 
-def _words(config: EmbedderConfig, samples: Samples) -> str:
-    own, losses, batch = config.split, config.losses, config.schedule.batch
-    known = float((samples.creators != "").mean())
+def _describe_split(config: EmbedderConfig, samples: Samples) -> str:
+    """The text about the split that the bundle stores."""
+    split, losses, batch = config.split, config.losses, config.schedule.batch
+    known_creators = float((samples.creators != "").mean())
     return (
-        f"{own.share:g} of the pictures for validation, in H3 cells of resolution {own.resolution},"
-        f" disjoint by sequence and by author (known for {known:.0%}), {own.buffer_m:g} m apart;"
+        f"{split.share:g} of the pictures for validation, in H3 cells of resolution"
+        f" {split.resolution}, disjoint by sequence and by author (known for {known_creators:.0%}),"
+        f" {split.buffer_m:g} m apart;"
         f" batches of {batch} even over kinds and, within a kind, over its cells of resolution"
         f" {config.cells}; {losses.extra_places} more places as negatives, even over all cells"
     )
 
 
-def _report(
+def _build_report(
     config: EmbedderConfig,
     gathered: Gathered,
     split: Split,
     features: Features,
     validation: Rows,
-    measured: Mapping[str, float],
-    bare: Mapping[str, float],
+    metrics: Mapping[str, float],
+    tower_metrics: Mapping[str, float],
     took_s: float,
 ) -> dict[str, Any]:
     return {
@@ -282,15 +291,15 @@ def _report(
         "dropped": dict(Counter(gathered.dropped) + Counter(features.dropped)),
         "catalogue_read_at": gathered.read_at,
         "split": {**split.counts, "fingerprint": split.fingerprint},
-        "validation": dict(measured),
-        "bare_tower": dict(bare),
+        "validation": dict(metrics),
+        "bare_tower": dict(tower_metrics),
         "seconds_of_steps": round(took_s, 1),
         "threads": torch.get_num_threads(),
     }
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report; it appears whole or not at all."""
+    """Write a report atomically."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)

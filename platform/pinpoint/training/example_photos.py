@@ -1,6 +1,6 @@
-"""The gallery photos that examples name: their vectors, once for all rows.
+"""Vectors of the gallery photos in the training examples, stored once for all rows.
 
-Letters: N questions, U gallery photos, D width of vectors.
+Letters: N queries, U gallery photos, D width of vectors.
 """
 
 from __future__ import annotations
@@ -18,44 +18,46 @@ from pinpoint.evaluation.run import Parts
 from pinpoint.nets.rerank_inputs import Photos, Row
 from pinpoint.search import builds
 
-_FETCHED: Final = 512
-_PHOTOS: Final = "photos.{}.npy"
+_FETCH_BATCH: Final = 512
+_FILE_NAME: Final = "photos.{}.npy"
 _COLUMNS: Final = ("image", "gps", "ids")
-"""The last one is written last: with it all are there."""
+"""Columns in the order of writing: if the last one exists, all exist."""
 
 
 def photos_of(folder: Path, rows: Row, dim: int, parts: Parts) -> Photos:
-    """Vectors of all photos that rows name; fetched once, then memory-mapped.
+    """Vectors of all photos in the rows; fetched once, then memory-mapped.
 
     Args:
-        folder: Of the cache.
-        rows: `[N]` of `rerank_inputs.row_type`, or of a type with more fields.
+        folder: Folder of the cache.
+        rows: `[N]` of `rerank_inputs.row_type`, or of a type with additional fields.
         dim: D.
-        parts: The index, and whose vectors it must hold.
+        parts: The index, and the encoder whose vectors it must hold.
 
     Raises:
-        Conflict: What was fetched before cannot be read.
-        OtherContract: The index was switched meanwhile.
+        Conflict: The stored vectors cannot be read.
+        OtherContract: The index changed during the fetch.
     """
-    if not (folder / _PHOTOS.format(_COLUMNS[-1])).is_file():
+    if not (folder / _FILE_NAME.format(_COLUMNS[-1])).is_file():
         ids = np.unique(
             np.concatenate([rows["id"][rows["present"]], rows["near_id"][rows["near_present"]]])
         )
-        named = [UUID(bytes=each.ljust(16, b"\0")) for each in ids.tolist()]
+        photo_ids = [UUID(bytes=value.ljust(16, b"\0")) for value in ids.tolist()]
         vectors = {
             point.id: point.vectors
-            for start in range(0, len(named), _FETCHED)
-            for point in parts.index.fetch(named[start : start + _FETCHED], vectors=True)
+            for start in range(0, len(photo_ids), _FETCH_BATCH)
+            for point in parts.index.fetch(photo_ids[start : start + _FETCH_BATCH], vectors=True)
         }
         builds.fitting(parts.index, parts.encoder.contract)
-        made = Photos.of(vectors, dim, np.float16)
+        photos = Photos.of(vectors, dim, np.float16)
         for column in _COLUMNS:
-            _save(folder / _PHOTOS.format(column), getattr(made, column))
-    return Photos(**{column: _opened(folder / _PHOTOS.format(column)) for column in _COLUMNS})
+            _write_column(folder / _FILE_NAME.format(column), getattr(photos, column))
+    return Photos(
+        **{column: _open_column(folder / _FILE_NAME.format(column)) for column in _COLUMNS}
+    )
 
 
-def _save(path: Path, values: NDArray[Any]) -> None:
-    """Put a column beside the examples, whole or not at all."""
+def _write_column(path: Path, values: NDArray[Any]) -> None:
+    """Write a column to the folder of the examples atomically."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as stream:
         np.save(stream, values)
@@ -64,8 +66,8 @@ def _save(path: Path, values: NDArray[Any]) -> None:
     os.replace(part, path)
 
 
-def _opened(path: Path) -> NDArray[Any]:
-    """A column, memory-mapped.
+def _open_column(path: Path) -> NDArray[Any]:
+    """Open a column, memory-mapped.
 
     Raises:
         Conflict: It cannot be read.
@@ -73,5 +75,7 @@ def _opened(path: Path) -> NDArray[Any]:
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise Conflict(f"{path} cannot be read ({error}); delete the examples beside it") from error
+        raise Conflict(
+            f"{path} cannot be read ({error}); delete the examples in its folder"
+        ) from error
     return values

@@ -1,11 +1,11 @@
-"""What a reranker learns from: questions as the real search flow answers them, kept on disk.
+"""Training examples of a reranker: queries as the real search flow answers them, cached on disk.
 
-    picture ─encoded→ vector ─retrieve→ candidates ─evened→ candidates, evidence ─written→ row
-                       │                             └ other towns lose as much as the truth's
-                       └ its own row, author, sequence and copies kept out
+    photo ─encoded→ vector ─retrieve→ candidates ─balanced→ candidates, evidence ─written→ row
+                      │                             └ other localities lose as much as the true one
+                      └ its own row, creator, sequence and near-duplicates are excluded
 
-Rows name gallery photos; their vectors are fetched once, for all rows, from the index.
-Letters: N questions, K candidates, U gallery photos, D width of vectors.
+Rows refer to gallery photos by id; their vectors are fetched once, for all rows, from the index.
+Letters: N queries, K candidates, U gallery photos, D width of vectors.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from pinpoint.training.samples import Samples, texts
 from pinpoint.training.seats import Seats
 
 SUPPORT_M: Final = 25_000.0
-"""The gallery supports a question if it holds an image this near to the truth."""
+"""The gallery supports a query if it holds an image within this distance of the ground truth."""
 _FORMAT: Final = 4
 _CHUNK: Final = 32
 
@@ -49,52 +49,53 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """A question to learn from, and where its picture lies."""
+    """A training query, and the folder of its photo."""
 
     question: Question
     images: Path
-    part: int = 0
-    """Which of the sets of questions it is of."""
+    query_set: int = 0
+    """Index of the configured set of queries that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gallery:
-    """What is asked, and how far."""
+    """The gallery that is searched, and the search settings."""
 
     plan: Plan
-    """Organisation and limits; what is excluded."""
+    """Organization, search filter and exclusions."""
     parts: Parts
-    """Candidates as its search settings have them."""
+    """Components; their search settings give the number of candidates."""
     evidence_radius_m: float
     evidence_per_kind: int
     evened: bool
-    """Whether other towns lose as much as the truth's (`as_if`): to learn from, not to measure."""
+    """Whether other localities lose as much as the true one (`as_if`): for training, not for
+    measurement."""
     at_once: int = 1
-    """Questions asked at a time; changes no row."""
+    """Number of queries run concurrently; it changes no row."""
 
     @property
     def shape(self) -> Shape:
-        """Room of a row."""
+        """Shape of a row."""
         return Shape(
             dim=self.parts.encoder.contract.dims["image"],
             candidates=self.parts.search.candidates,
             per_kind=self.evidence_per_kind,
         )
 
-    def seats(self, candidates: int) -> Seats:
-        """Seats of so many candidates, as the search gives them."""
-        gps = GPS_CHANNEL in self.parts.encoder.contract.dims
-        of_gps = retrieve.gps_seats(self.parts.search, candidates) if gps else 0
-        return Seats(candidates=candidates, of_gps=of_gps)
+    def candidate_slots(self, candidates: int) -> Seats:
+        """Slots for that many candidates, divided among channels as the search divides them."""
+        has_gps = GPS_CHANNEL in self.parts.encoder.contract.dims
+        gps_quota = retrieve.gps_seats(self.parts.search, candidates) if has_gps else 0
+        return Seats(candidates=candidates, gps_quota=gps_quota)
 
-    def said(self) -> dict[str, Any]:
-        """What names the gallery and how it is searched."""
+    def describe(self) -> dict[str, Any]:
+        """The values that identify the gallery and the way it is searched."""
         info, limits = self.parts.index.info(), self.plan.limits
         return {
             "bundle": self.parts.encoder.contract.digest,
             "organization": str(self.plan.organization_id),
             "kinds": list(limits.kinds),
-            "sources": [str(each) for each in limits.source_ids],
+            "sources": [str(source_id) for source_id in limits.source_ids],
             "points": info.points,
             "search": self.parts.search.model_dump(),
             "evidence": [self.evidence_radius_m, self.evidence_per_kind],
@@ -104,146 +105,149 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """All questions as rows, and the photos that they name."""
+    """All queries as rows, and the photos that the rows refer to."""
 
     rows: Row
-    """`[N]` of `example_type`, memory-mapped; zeros where a picture cannot be read."""
+    """`[N]` of `example_type`, memory-mapped; zeros where a photo cannot be read."""
     refused: Mapping[int, str]
     """Reason by row."""
     photos: Photos
     hidden: NDArray[np.bool_]
-    """Candidates that training does not see, `[N, K]`."""
-    seats: Seats | None = None
-    """How many of them a question shows; None shows all."""
+    """Candidates that are hidden in training, `[N, K]`."""
+    slots: Seats | None = None
+    """Number of candidates that the network receives; None gives it all."""
 
-    def hiding(self, places: LatLon, radius_m: float) -> Examples:
-        """The same, with every candidate hidden that stands within a radius of one of the places.
+    def hide_near(self, positions: LatLon, radius_m: float) -> Examples:
+        """The same examples, with every candidate within a radius of one of the positions hidden.
 
         Args:
-            places: `[P, 2]` degrees.
+            positions: `[P, 2]` degrees.
             radius_m: Up to some hundred km.
         """
-        reach = 2.0 * np.sin(radius_m / EARTH_RADIUS_M / 2.0)
-        chords, _ = cKDTree(unit_xyz(places)).query(unit_xyz(self.rows["position"]))
-        return replace(self, hidden=self.rows["present"] & (chords <= reach))
+        max_chord = 2.0 * np.sin(radius_m / EARTH_RADIUS_M / 2.0)
+        chords, _ = cKDTree(unit_xyz(positions)).query(unit_xyz(self.rows["position"]))
+        return replace(self, hidden=self.rows["present"] & (chords <= max_chord))
 
 
 def example_type(shape: Shape) -> np.dtype[Any]:
-    """A row of serving, and what is known of the truth; an even number of bytes."""
-    fields = [(name, *_plain(row_type(shape)[name])) for name in row_type(shape).names or ()]
+    """A row as in serving, plus ground truth; its size is an even number of bytes."""
+    fields = [(name, *_field_type(row_type(shape)[name])) for name in row_type(shape).names or ()]
     fields += [("truth", "f8", 2), ("supported", "?", len(KINDS)), ("voted", "i2")]
     odd = np.dtype(fields).itemsize % 2
     return np.dtype([*fields, ("even", "u1", 1)] if odd else fields)
 
 
-def _plain(field: np.dtype[Any]) -> tuple[Any, ...]:
+def _field_type(field: np.dtype[Any]) -> tuple[Any, ...]:
     return field.subdtype if field.subdtype else (field, ())
 
 
-def table_of(learners: Sequence[Learner], resolution: int) -> Samples:
-    """The questions as a table, so that they are divided as pictures are."""
-    asked = [each.question for each in learners]
-    positions = lat_lon([one.truth for one in asked])
-    files = [each.images / each.question.file for each in learners]
+def table_of(training_queries: Sequence[Learner], resolution: int) -> Samples:
+    """The queries as a table, so that they are split as the embedder's samples are."""
+    queries = [entry.question for entry in training_queries]
+    positions = lat_lon([query.truth for query in queries])
+    files = [entry.images / entry.question.file for entry in training_queries]
     return Samples(
-        ids=texts([f"{one.part}/{one.question.file}" for one in learners]),
+        ids=texts([f"{entry.query_set}/{entry.question.file}" for entry in training_queries]),
         files=texts([str(file) for file in files]),
-        sizes=np.array([_size(file) for file in files], dtype=np.int64),
+        sizes=np.array([_file_size(file) for file in files], dtype=np.int64),
         lat=positions[:, 0].copy(),
         lon=positions[:, 1].copy(),
-        kinds=texts([one.kind or "" for one in asked]),
-        creators=texts([one.creator or "" for one in asked]),
-        sequences=texts([one.sequence or "" for one in asked]),
+        kinds=texts([query.kind or "" for query in queries]),
+        creators=texts([query.creator or "" for query in queries]),
+        sequences=texts([query.sequence or "" for query in queries]),
         cells=cell_ids(positions, [resolution])[:, 0],
         resolution=resolution,
-        # Nothing is trained on their bytes: labels know none, and the whole picture is asked.
-        hashes=texts([""] * len(asked)),
-        faces=texts([""] * len(asked)),
+        # Training does not read their bytes: labels have no hashes, and the query is the full
+        # photo.
+        hashes=texts([""] * len(queries)),
+        faces=texts([""] * len(queries)),
     )
 
 
-def _size(file: Path) -> int:
+def _file_size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
 def cache_examples(
     folder: Path,
-    learners: Sequence[Learner],
+    training_queries: Sequence[Learner],
     table: Samples,
     gallery: Gallery,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: Progress = lambda completed, total: None,
 ) -> Examples:
-    """Ask every question that has no row yet, and keep what came; a broken-off run goes on.
+    """Run every query that has no row yet and store its row; an interrupted run is resumed.
 
     Args:
-        folder: Of the cache.
-        learners: `[N]`.
-        table: The same as `table_of` has them.
-        gallery: What is asked.
-        on_progress: Told questions done and questions in all.
+        folder: Folder of the cache.
+        training_queries: `[N]`.
+        table: The same queries, from `table_of`.
+        gallery: The gallery that is searched.
+        on_progress: Called with the number of completed queries and of all queries.
 
     Raises:
-        Conflict: The folder holds examples of something else, or another process writes there.
+        Conflict: The folder holds other examples, or another process writes there.
         BadBundle: The index holds vectors of another bundle.
-        Unavailable: A part of the stack does not answer.
+        Unavailable: A component of the stack does not respond.
     """
     builds.fitting(gallery.parts.index, gallery.parts.encoder.contract)
     kind = example_type(gallery.shape)
     width = kind.itemsize // 2
-    said = {
+    identity = {
         "format": _FORMAT,
         "table": table.fingerprint(),
         "count": len(table),
         "width": width,
-        **gallery.said(),
+        **gallery.describe(),
     }
-    files = FeatureFiles(folder, len(table), width, claim(folder, said, _CHUNK))
+    files = FeatureFiles(folder, len(table), width, claim(folder, identity, _CHUNK))
     with files.writing() as writer:
-        done = sum(len(files.rows(number)) for number in writer.done)
-        on_progress(done, len(table))
-        for number in [each for each in range(files.chunks) if each not in writer.done]:
-            own = files.rows(number)
-            rows = np.zeros(len(own), dtype=kind)
+        completed = sum(len(files.rows(number)) for number in writer.done)
+        on_progress(completed, len(table))
+        for number in [chunk for chunk in range(files.chunks) if chunk not in writer.done]:
+            chunk_rows = files.rows(number)
+            rows = np.zeros(len(chunk_rows), dtype=kind)
             refused: dict[int, str] = {}
-            asked = ((rows[seat], learners[row]) for seat, row in enumerate(own))
-            reasons = in_order(lambda one: _ask(*one, gallery), asked, gallery.at_once)
-            for row, reason in zip(own, reasons, strict=True):
+            pending = ((rows[index], training_queries[row]) for index, row in enumerate(chunk_rows))
+            reasons = in_order(
+                lambda item: _write_example(*item, gallery), pending, gallery.at_once
+            )
+            for row, reason in zip(chunk_rows, reasons, strict=True):
                 if reason is not None:
                     refused[row] = reason
-            # The bits as they are: this file of numbers holds rows.
-            writer.write(number, rows.view(np.float16).reshape(len(own), width), refused)
-            done += len(own)
-            on_progress(done, len(table))
+            # The bytes of the rows are stored unchanged in a file of float16 numbers.
+            writer.write(number, rows.view(np.float16).reshape(len(chunk_rows), width), refused)
+            completed += len(chunk_rows)
+            on_progress(completed, len(table))
     values, refused_rows = files.read()
-    found: Row = np.asarray(values).view(kind).reshape(len(table))
+    examples: Row = np.asarray(values).view(kind).reshape(len(table))
     return Examples(
-        rows=found,
+        rows=examples,
         refused=refused_rows,
-        photos=photos_of(folder, found, gallery.shape.dim, gallery.parts),
-        hidden=np.zeros(found["present"].shape, dtype=np.bool_),
+        photos=photos_of(folder, examples, gallery.shape.dim, gallery.parts),
+        hidden=np.zeros(examples["present"].shape, dtype=np.bool_),
     )
 
 
-def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
-    """Write one question's row, or say what is wrong with its picture."""
-    question, plan, parts = learner.question, gallery.plan, gallery.parts
+def _write_example(row: Any, training_query: Learner, gallery: Gallery) -> str | None:
+    """Write the row of one query, or return why its photo cannot be used."""
+    query, plan, parts = training_query.question, gallery.plan, gallery.parts
     try:
-        data = read_bytes(learner.images / question.file, parts.max_bytes)
+        data = read_bytes(training_query.images / query.file, parts.max_bytes)
         vector = pipeline.encoded(
             data,
-            file=question.file,
-            kind=question.kind,
+            file=query.file,
+            kind=query.kind,
             decoder=parts.decoder,
             encoder=parts.encoder,
             watch=Stopwatch(),
         )
     except (Refused, BadPhoto, TooLarge) as error:
         return error.reason
-    asked = exclusions_for(question, sha256(data), plan)
+    requested = exclusions_for(query, sha256(data), plan)
     exclusions = exclude.resolve(
-        asked, organization_id=plan.organization_id, database=parts.database
+        requested, organization_id=plan.organization_id, database=parts.database
     )
-    find = partial(
+    find_candidates = partial(
         retrieve.candidates,
         vector,
         index=parts.index,
@@ -253,27 +257,33 @@ def _ask(row: Any, learner: Learner, gallery: Gallery) -> str | None:
         exclusions=exclusions,
         gps=GPS_CHANNEL in parts.encoder.contract.dims,
     )
-    _, (candidates, left) = builds.of_one_build(
-        parts.index, parts.encoder.contract, lambda info: find(info=info)
+    _, (candidates, extended) = builds.of_one_build(
+        parts.index, parts.encoder.contract, lambda info: find_candidates(info=info)
     )
-    out = left or exclusions
+    resolved = extended or exclusions
     with parts.database.read(plan.organization_id) as reader:
-        gather = _gather(gallery, vector, reader)
-        near = gather(candidates, exclusions=out)
+        fetch_evidence = _evidence_fetcher(gallery, vector, reader)
+        evidence_by_candidate = fetch_evidence(candidates, exclusions=resolved)
         if gallery.evened:
-            candidates, near = evened(
-                question, candidates, near, asked=asked, out=out, reader=reader, gather=gather
+            candidates, evidence_by_candidate = evened(
+                query,
+                candidates,
+                evidence_by_candidate,
+                requested=requested,
+                resolved=resolved,
+                reader=reader,
+                fetch_evidence=fetch_evidence,
             )
-    write_row(row, vector, question.kind, candidates, near)
-    row["truth"] = (question.truth.lat, question.truth.lon)
-    row["supported"] = _supported(question, out, gallery)
-    best = vote.rank(vector, candidates, near)[:1]
+    write_row(row, vector, query.kind, candidates, evidence_by_candidate)
+    row["truth"] = (query.truth.lat, query.truth.lon)
+    row["supported"] = _supporting_kinds(query, resolved, gallery)
+    best = vote.rank(vector, candidates, evidence_by_candidate)[:1]
     row["voted"] = candidates.index(best[0].candidate) if best else -1
     return None
 
 
-def _gather(gallery: Gallery, vector: Vector, reader: CatalogueReader) -> Gather:
-    """How evidence is read for one question."""
+def _evidence_fetcher(gallery: Gallery, vector: Vector, reader: CatalogueReader) -> Gather:
+    """A function that reads the evidence of candidates for one query."""
     return partial(
         evidence.gather,
         vector=vector,
@@ -285,13 +295,15 @@ def _gather(gallery: Gallery, vector: Vector, reader: CatalogueReader) -> Gather
     )
 
 
-def _supported(question: Question, exclusions: Exclusions, gallery: Gallery) -> list[bool]:
-    """For each kind, whether anything that may help stands near the truth."""
+def _supporting_kinds(query: Question, exclusions: Exclusions, gallery: Gallery) -> list[bool]:
+    """For each kind, whether an image that is not excluded is near the ground truth."""
     limits, index = gallery.plan.limits, gallery.parts.index
-    there = retrieve.where(
+    near_truth = retrieve.where(
         gallery.plan.organization_id,
-        replace(limits, circle=Circle(center=question.truth, radius_m=SUPPORT_M)),
+        replace(limits, circle=Circle(center=query.truth, radius_m=SUPPORT_M)),
         exclude_ids=exclusions.ids,
     )
-    asked = limits.kinds or KINDS
-    return [kind in asked and index.count(replace(there, kinds=(kind,))) > 0 for kind in KINDS]
+    searched = limits.kinds or KINDS
+    return [
+        kind in searched and index.count(replace(near_truth, kinds=(kind,))) > 0 for kind in KINDS
+    ]

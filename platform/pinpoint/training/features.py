@@ -1,6 +1,6 @@
-"""What a frozen tower makes of every picture, kept: no epoch decodes or encodes again.
+"""Cached features of a frozen tower: no epoch decodes or encodes an image again.
 
-Letters: N rows of the table, F width, B pictures given to the tower together, H and W their pixels.
+Letters: N rows of the table, F width, B images encoded together, H and W their pixels.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pinpoint.training.feature_files import FeatureFiles, check, claim
 from pinpoint.training.samples import CHANGED, Rows, Samples
 
 Encode = Callable[[Sequence[Pixels]], NDArray[Any]]
-"""Pictures `[H, W, 3]` uint8 in, features `[B, F]` out, each independent of the others."""
+"""Images `[H, W, 3]` uint8 in, features `[B, F]` out, each independent of the others."""
 Progress = Callable[[int, int], None]
-"""Told rows done and rows in all."""
+"""Called with the completed rows and all rows."""
 
 FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """A whole cache, open for reading."""
+    """A complete cache, open for reading."""
 
     values: NDArray[np.float16]
     """`[N, F]`, memory-mapped and read-only; zeros in rows without features."""
     refused: Mapping[int, str]
-    """Rows without features, and the reason their file was refused for."""
+    """Rows without features, and the reason why their file was refused."""
 
     @property
     def usable(self) -> Rows:
@@ -59,71 +59,72 @@ def cache_features(
     width: int,
     threads: int = 1,
     chunk: int = 128,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: Progress = lambda completed, total: None,
 ) -> Features:
-    """Make the cache, or go on with it; every row is decoded and encoded once.
+    """Create or complete the cache; every row is decoded and encoded once.
 
-    What is there already is read once, to check it. The pictures are not looked at again: the
-    table's fingerprint holds their ids, sizes and positions. Of a panorama one face is taken;
-    which one depends on its row, so that all directions are seen. A row of the catalogue is one
-    face, of the very bytes that were ingested; other bytes are refused as `changed_since`.
+    Existing chunks are read once, to check them. Their image files are not read again: the table's
+    fingerprint contains their ids, sizes and positions. One face of each panorama is used; it
+    depends on the row, so that all directions occur. A row of the catalog is one face of the exact
+    bytes that were ingested; other bytes are refused as `changed_since`.
 
     Args:
-        folder: Of this cache alone; made if it is not there.
+        folder: Folder of this cache only; created if it does not exist.
         samples: The table.
-        decoder: Who reads; give it as many children as there are `threads`.
+        decoder: Decodes the files; it should have as many children as there are `threads`.
         encode: The tower with its preprocessing.
         tower: Digest of tower, weights and preprocessing.
         width: F.
-        threads: Files decoded at once, while the chunk before is encoded.
-        chunk: Pictures encoded and written together; a cache that is gone on with keeps its own.
+        threads: Files decoded concurrently, while the previous chunk is encoded.
+        chunk: Images encoded and written together; an existing cache keeps its chunk size.
         on_progress: Called at the start and after each chunk.
 
     Raises:
         BadRequest: A number is not positive, or the table is empty.
         Conflict: The folder holds another table's or tower's features or other files, or another
             process is writing to it.
-        BadBundle: The tower gives another shape, or numbers that fp16 cannot hold.
+        BadBundle: The tower returns another shape, or numbers that fp16 cannot represent.
     """
     if min(width, threads, chunk, len(samples)) < 1:
         raise BadRequest(
             f"features need positive numbers, not width {width}, threads {threads}, chunk {chunk} "
-            f"and {len(samples)} pictures"
+            f"and {len(samples)} images"
         )
-    kept = claim(folder, _said(samples, tower, width), chunk)
-    files = FeatureFiles(folder, len(samples), width, kept)
+    chunk_rows = claim(folder, _cache_identity(samples, tower, width), chunk)
+    files = FeatureFiles(folder, len(samples), width, chunk_rows)
     with files.writing() as writer:
         count = sum(len(files.rows(number)) for number in writer.done)
         on_progress(count, len(samples))
-        todo = [number for number in range(files.chunks) if number not in writer.done]
-        parts = (files.rows(number) for number in todo)
-        for number, found in zip(todo, _decoded(parts, samples, decoder, threads), strict=True):
-            pictures = {k: one for k, one in enumerate(found) if not isinstance(one, str)}
-            features = np.zeros((len(found), width), dtype=np.float16)
-            if pictures:
-                features[list(pictures)] = _encoded([*pictures.values()], encode, width)
+        missing = [number for number in range(files.chunks) if number not in writer.done]
+        chunks = (files.rows(number) for number in missing)
+        decoded = _decode_chunks(chunks, samples, decoder, threads)
+        for number, results in zip(missing, decoded, strict=True):
+            images = {k: item for k, item in enumerate(results) if not isinstance(item, str)}
+            features = np.zeros((len(results), width), dtype=np.float16)
+            if images:
+                features[list(images)] = _encode_images([*images.values()], encode, width)
             start = files.rows(number).start
-            refused = {start + k: one for k, one in enumerate(found) if isinstance(one, str)}
+            refused = {start + k: item for k, item in enumerate(results) if isinstance(item, str)}
             writer.write(number, features, refused)
-            count += len(found)
+            count += len(results)
             on_progress(count, len(samples))
-    values, every = files.read()
-    return Features(values=values, refused=every)
+    values, all_refused = files.read()
+    return Features(values=values, refused=all_refused)
 
 
 def open_features(folder: Path, samples: Samples, *, tower: str, width: int) -> Features:
-    """A whole cache; nothing is decoded.
+    """Open a complete cache; nothing is decoded.
 
     Raises:
-        Conflict: It is not there or not whole, or belongs to another table or tower.
+        Conflict: It is missing or incomplete, or belongs to another table or tower.
     """
-    chunk = check(folder, _said(samples, tower, width))
+    chunk = check(folder, _cache_identity(samples, tower, width))
     values, refused = FeatureFiles(folder, len(samples), width, chunk).read()
     return Features(values=values, refused=refused)
 
 
-def _said(samples: Samples, tower: str, width: int) -> dict[str, Any]:
-    """What names a cache."""
+def _cache_identity(samples: Samples, tower: str, width: int) -> dict[str, Any]:
+    """The values that identify a cache."""
     return {
         "format": FORMAT,
         "table": samples.fingerprint(),
@@ -133,56 +134,56 @@ def _said(samples: Samples, tower: str, width: int) -> dict[str, Any]:
     }
 
 
-def _decoded(
-    parts: Iterator[range], samples: Samples, decoder: Decoder, threads: int
+def _decode_chunks(
+    chunks: Iterator[range], samples: Samples, decoder: Decoder, threads: int
 ) -> Iterator[list[Pixels | str]]:
-    """Pictures of each part, or the reason there is none, decoded one part ahead."""
-    ahead: deque[list[Future[Pixels | str]]] = deque()
+    """Images of each chunk, or the reason why there is none, decoded one chunk ahead."""
+    pending: deque[list[Future[Pixels | str]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for part in parts:
-                ahead.append([pool.submit(_picture, row, samples, decoder) for row in part])
-                if len(ahead) > 1:
-                    yield [future.result() for future in ahead.popleft()]
-            while ahead:
-                yield [future.result() for future in ahead.popleft()]
+            for chunk in chunks:
+                pending.append([pool.submit(_decode_image, row, samples, decoder) for row in chunk])
+                if len(pending) > 1:
+                    yield [future.result() for future in pending.popleft()]
+            while pending:
+                yield [future.result() for future in pending.popleft()]
         finally:
-            for futures in ahead:
+            for futures in pending:
                 for future in futures:
                     future.cancel()
 
 
-def _picture(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
-    file, known, wanted = (
+def _decode_image(row: int, samples: Samples, decoder: Decoder) -> Pixels | str:
+    file, sha256, face_name = (
         str(column[row]) for column in (samples.files, samples.hashes, samples.faces)
     )
-    # As a photo to locate: where it was taken is known, and nobody needs a thumbnail.
+    # Decoded as a query: its position is known already, and it needs no thumbnail.
     reading = decoder.read(file, file, query=True)
     if isinstance(reading, Rejected):
         return reading.reason
-    if not known:
+    if not sha256:
         return reading.faces[row % len(reading.faces)].pixels
-    found = [face.pixels for face in reading.faces if (face.name or "") == wanted]
-    return found[0] if found and reading.capture.sha256 == known else CHANGED
+    pixels = [face.pixels for face in reading.faces if (face.name or "") == face_name]
+    return pixels[0] if pixels and reading.capture.sha256 == sha256 else CHANGED
 
 
-def _encoded(pictures: list[Pixels], encode: Encode, width: int) -> NDArray[np.float16]:
-    """Features of the pictures of one chunk.
+def _encode_images(images: list[Pixels], encode: Encode, width: int) -> NDArray[np.float16]:
+    """Features of the images of one chunk.
 
     Raises:
-        BadBundle: Another shape, or numbers that fp16 cannot hold.
+        BadBundle: Another shape, or numbers that fp16 cannot represent.
     """
-    given = np.asarray(encode(pictures))
-    if given.shape != (len(pictures), width):
+    encoded = np.asarray(encode(images))
+    if encoded.shape != (len(images), width):
         raise BadBundle(
-            f"the tower gives {given.shape} for {len(pictures)} pictures, and its contract says "
-            f"{(len(pictures), width)}"
+            f"the tower returns {encoded.shape} for {len(images)} images instead of "
+            f"{(len(images), width)}, as its contract states"
         )
-    with np.errstate(over="ignore"):  # what overflows is refused below, with a reason
-        features = given.astype(np.float16)
+    with np.errstate(over="ignore"):  # Overflow is refused below, with a reason.
+        features = encoded.astype(np.float16)
     if not np.isfinite(features).all():
         raise BadBundle(
-            "the tower gives features that fp16 cannot hold (not finite, or beyond 65,504); "
-            "normalise them before they are cached"
+            "the tower returns features that fp16 cannot represent (not finite, or beyond 65,504); "
+            "normalize them before they are cached"
         )
     return features

@@ -1,9 +1,9 @@
-"""What stands before the heads: a frozen tower, whose features are cached, or one trained along.
+"""Input of the heads: cached features of a frozen tower, or cached pixels of a trained one.
 
-A tower that is trained sees every picture again and again, each time with other weights. What is
-cached then are the pictures as it takes them: `2 * 3 * S * S` bytes each, 24 kB at 64 px and 294 kB
-at 224 px. Letters: N rows of the table, B of a batch, S the side of a picture, W the width of a
-cached row, F that of the tower's features.
+A trained tower encodes every image repeatedly, each time with other weights. Therefore the cache
+holds the preprocessed images: `2 * 3 * S * S` bytes each, 24 kB at 64 px and 294 kB at 224 px.
+Letters: N rows of the table, B of a batch, S the side of an image, W the width of a cached row, F
+that of the tower's features.
 """
 
 from __future__ import annotations
@@ -35,99 +35,101 @@ from pinpoint.training.configs import EmbedderConfig, TowerConfig
 from pinpoint.training.samples import Rows
 
 TOWER: Final = "tower"
-"""Folder of the trained tower, in the run's."""
-_ROWS_AT_ONCE: Final = 256
+"""Folder of the trained tower, in the run's folder."""
+_BATCH_ROWS: Final = 256
 
 
 class TrainedTower(nn.Module):
-    """Cached pictures `[B, 3 * S * S]` to features `[B, F]` fp32; some blocks have gradients."""
+    """Cached images `[B, 3 * S * S]` to features `[B, F]` fp32; some blocks have gradients."""
 
-    def __init__(self, tower: Tower, asked: TowerConfig, size_px: int) -> None:
+    def __init__(self, tower: Tower, config: TowerConfig, size_px: int) -> None:
         super().__init__()
         self.tower = tower
-        self._half = asked.precision == "bf16"
-        self._whole = asked.blocks == "all"
+        self._uses_bf16 = config.precision == "bf16"
+        self._all_blocks = config.blocks == "all"
         self._size_px = size_px
-        self._mirror, self._shift_px = asked.mirror, asked.shift_px
+        self._mirror, self._shift_px = config.mirror, config.shift_px
 
     def train(self, mode: bool = True) -> TrainedTower:
-        """Where blocks stay frozen, running means of norms stay as they are, in all blocks."""
-        super().train(mode and self._whole)
+        """Set the mode; with frozen blocks, the running means of all norms stay unchanged."""
+        super().train(mode and self._all_blocks)
         return self
 
-    def variations(self, count: int, dice: np.random.Generator) -> NDArray[np.int64]:
-        """How each of B pictures is shown at a step: mirrored or not, down, right, `[B, 3]`."""
-        mirrored = dice.integers(1 + self._mirror, size=count)
-        moved = dice.integers(2 * self._shift_px + 1, size=(count, 2))
-        return np.column_stack([mirrored, moved])
+    def draw_variations(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Variation of each of B images at a step: mirrored or not, down, right, `[B, 3]`."""
+        mirrored = rng.integers(1 + self._mirror, size=count)
+        shifts = rng.integers(2 * self._shift_px + 1, size=(count, 2))
+        return np.column_stack([mirrored, shifts])
 
-    def varied(self, rows: torch.Tensor, how: NDArray[np.int64]) -> torch.Tensor:
-        """Cached pictures `[B, 3 * S * S]` as `variations` says, of the same shape."""
+    def apply_variations(self, rows: torch.Tensor, variations: NDArray[np.int64]) -> torch.Tensor:
+        """Cached images `[B, 3 * S * S]` with the drawn variations, of the same shape."""
         if not self._mirror and not self._shift_px:
             return rows
         count, side_px = len(rows), self._size_px
-        mirrored, down_px, right_px = torch.from_numpy(how)[:, :, None].unbind(1)
-        # From which line and which column each is taken; beyond an edge, the edge again.
-        along = torch.arange(side_px) - self._shift_px
-        line = (along + down_px).clamp(0, side_px - 1)
-        column = (along + right_px).clamp(0, side_px - 1)
+        mirrored, down_px, right_px = torch.from_numpy(variations)[:, :, None].unbind(1)
+        # Source line and source column of each pixel; the edge is repeated beyond it.
+        offsets = torch.arange(side_px) - self._shift_px
+        line = (offsets + down_px).clamp(0, side_px - 1)
+        column = (offsets + right_px).clamp(0, side_px - 1)
         column = torch.where(mirrored == 1, column.flip(1), column)
-        # Whole lines first: they are copied much faster than single pixels.
+        # Full lines first: copying them is much faster than copying single pixels.
         first = torch.arange(0, 3 * count * side_px, side_px).view(count, 3, 1)
         lines = rows.reshape(-1, side_px)[(first + line[:, None]).flatten()]
         columns = column[:, None].expand(count, 3 * side_px, side_px)
         return lines.view(count, 3 * side_px, side_px).gather(2, columns).flatten(1)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Look at pictures."""
+        """Encode images."""
         pixels = rows.view(len(rows), 3, self._size_px, self._size_px)
         pixels = pixels.to(memory_format=torch.channels_last)
-        with torch.autocast(rows.device.type, torch.bfloat16, enabled=self._half):
+        with torch.autocast(rows.device.type, torch.bfloat16, enabled=self._uses_bf16):
             features: torch.Tensor = self.tower(pixels)
         return features.to(torch.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """What is cached of pictures, and what makes features of it."""
+    """The cached rows of images, and the tower that computes features from them."""
 
     encode: Callable[[Sequence[Pixels]], NDArray[Any]]
-    """Pictures to the rows `[B, W]` that are cached."""
+    """Images to the cached rows `[B, W]`."""
     digest: str
-    """Names them."""
+    """Identifies the cached rows."""
     width: int
     """W."""
     features: int
     """F."""
     make_tower: Callable[[], TrainedTower] | None
-    """The tower at step 0, the same at each call; None where it is frozen."""
+    """Creates the tower at step 0, the same at each call; None for a frozen tower."""
     bundle: Bundle | None
-    """Where the tower came from; None for one without trained weights."""
+    """Bundle of the tower; None for one without trained weights."""
     spec: TowerSpec
     preprocess: Preprocess
 
 
 def open_front(config: EmbedderConfig, settings: Settings) -> Front:
-    """The front that a config asks for.
+    """The feature source that a config describes.
 
     Raises:
-        BadRequest: The bundle has heads already, or the config leaves its tower open.
+        BadRequest: The bundle has heads already, or the config does not define its tower.
         BadBundle: Tower and weights cannot be used.
-        Misconfigured: Renditions are smaller than what the tower looks at.
+        Misconfigured: Renditions are smaller than the tower's input.
     """
-    fresh = ":" in config.tower
-    if fresh:
-        spec, preprocess, bundle = *_untrained(config), None
+    is_untrained = ":" in config.tower
+    if is_untrained:
+        spec, preprocess, bundle = *_untrained_spec(config), None
     else:
-        bundle = _bare(find_bundle(config.tower, settings.places.home))
+        bundle = _require_bare_tower(find_bundle(config.tower, settings.places.home))
         spec, preprocess = bundle.contract.tower, bundle.contract.preprocess
     check_size(config.tower, preprocess.size_px, settings.media.rendition_px)
     if bundle is not None and config.train_tower is None:
-        return _frozen(bundle, settings)
-    asked = config.train_tower or TowerConfig()
-    if asked.size_px not in (None, preprocess.size_px) or (bundle and asked.arguments):
+        return _frozen_source(bundle, settings)
+    tower_config = config.train_tower or TowerConfig()
+    if tower_config.size_px not in (None, preprocess.size_px) or (
+        bundle and tower_config.arguments
+    ):
         raise BadRequest(
-            f"the tower of {config.tower} is as its bundle says, and looks at "
+            f"the bundle of the tower {config.tower} defines its shape and its input of "
             f"{preprocess.size_px} px: leave train_tower.size_px and .arguments out"
         )
     side_px, seed = preprocess.size_px, config.schedule.seed
@@ -136,17 +138,17 @@ def open_front(config: EmbedderConfig, settings: Settings) -> Front:
     else:
         features = bundle.contract.dims["image"]
 
-    def make() -> TrainedTower:
+    def make_tower() -> TrainedTower:
         tower = load_tower(bundle) if bundle else fresh_tower(spec, seed)
-        unfreeze(tower, spec, asked.blocks)
-        return TrainedTower(tower, asked, side_px)
+        unfreeze(tower, spec, tower_config.blocks)
+        return TrainedTower(tower, tower_config, side_px)
 
     return Front(
         encode=lambda images: prepare(images, preprocess).flatten(1).numpy(),
         digest=preprocess_digest(preprocess, settings.media.rendition_px),
         width=3 * side_px * side_px,
         features=features,
-        make_tower=make,
+        make_tower=make_tower,
         bundle=bundle,
         spec=spec,
         preprocess=preprocess,
@@ -154,7 +156,7 @@ def open_front(config: EmbedderConfig, settings: Settings) -> Front:
 
 
 def as_float32(cached: NDArray[np.float16]) -> torch.Tensor:
-    """Cached rows `[B, W]` fp32; numpy takes ten times as long for the same bytes."""
+    """Cached rows `[B, W]` fp32; the same conversion in numpy takes ten times as long."""
     return torch.from_numpy(cached).to(torch.float32)
 
 
@@ -167,21 +169,21 @@ def seen_rows(
     tower.eval()
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            some = as_float32(values[rows[start : start + _ROWS_AT_ONCE]])
-            parts.append(tower(some).numpy())
+        for start in range(0, len(rows), _BATCH_ROWS):
+            batch = as_float32(values[rows[start : start + _BATCH_ROWS]])
+            parts.append(tower(batch).numpy())
     return np.concatenate(parts)
 
 
 def keep_tower(
     front: Front, tower: TrainedTower | None, folder: Path, *, name: str, licence: str
 ) -> Bundle:
-    """The bundle of the tower behind which heads were trained; a trained one is written first."""
+    """The bundle of the tower that the heads were trained on; a trained tower is written first."""
     if tower is None:
         if front.bundle is None:
             raise ValueError("a tower without trained weights was not trained")
         return front.bundle
-    # Of an earlier try at the end of this run: the heads' bundle was not written then.
+    # Files of an earlier attempt, which ended before the heads' bundle was written.
     shutil.rmtree(folder / TOWER, ignore_errors=True)
     write_trained(
         folder / TOWER,
@@ -194,31 +196,32 @@ def keep_tower(
     return read_bundle(folder / TOWER)
 
 
-def _untrained(config: EmbedderConfig) -> tuple[TowerSpec, Preprocess]:
-    asked = config.train_tower
-    spec = TowerSpec.parse(config.tower, pretrained=None, **(asked.arguments if asked else {}))
-    if asked is None or asked.blocks != "all" or asked.size_px is None:
+def _untrained_spec(config: EmbedderConfig) -> tuple[TowerSpec, Preprocess]:
+    tower_config = config.train_tower
+    arguments = tower_config.arguments if tower_config else {}
+    spec = TowerSpec.parse(config.tower, pretrained=None, **arguments)
+    if tower_config is None or tower_config.blocks != "all" or tower_config.size_px is None:
         raise BadRequest(
             f"{config.tower} is a network without trained weights: set train_tower.size_px and "
             'leave train_tower.blocks at "all", or name a bundle made by `pinpoint bundles import`'
         )
-    stated = suggested_preprocess(spec)
+    suggested = suggested_preprocess(spec)
     return spec, Preprocess(
-        size_px=asked.size_px, resize="shorter", mean=stated.mean, std=stated.std
+        size_px=tower_config.size_px, resize="shorter", mean=suggested.mean, std=suggested.std
     )
 
 
-def _bare(bundle: Bundle) -> Bundle:
+def _require_bare_tower(bundle: Bundle) -> Bundle:
     contract = bundle.contract
     if bundle.weights is None or contract.heads is not None or bundle.weights.name == HEADS_FILE:
         raise BadRequest(
-            f"{contract.name} is no bare tower with weights of its own; bring one in with "
+            f"{contract.name} is not a bare tower with its own weights; add one with "
             "`pinpoint bundles import` or `pull`"
         )
     return bundle
 
 
-def _frozen(bundle: Bundle, settings: Settings) -> Front:
+def _frozen_source(bundle: Bundle, settings: Settings) -> Front:
     contract = bundle.contract
     device, batch = choose_device(settings.encoder.device), settings.encoder.encode_batch
     width = contract.dims["image"]

@@ -1,4 +1,4 @@
-"""All pictures that a config asks for, of manifests and of the catalogue, as one table."""
+"""Loads all images of a config, from manifests and from the catalog, as one table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinpoint.training.processes import Processes
 from pinpoint.training.samples import Gathered, Held, Source, read_samples
 
 FEATURES: Final = "features"
-"""Folder of the cache, in the run's."""
+"""Folder of the cache, in the run's folder."""
 
 
 def gather(
@@ -29,32 +29,32 @@ def gather(
     """Read the sources of a run, in the order of its config.
 
     Args:
-        config: Every source of the catalogue has its organisation.
-        folder: Of the run. Once pictures were decoded for it, the catalogue is taken from there.
+        config: Configuration; every source of the catalog has an organization.
+        folder: Folder of the run. After its images were decoded, its catalog snapshot is used.
         settings: Limits.
-        gallery: The catalogue, where the config names it.
-        processes: The first one asks the catalogue.
+        gallery: The catalog, if the config names it.
+        processes: The first process reads the catalog.
 
     Raises:
-        BadRequest: There is nothing to train on, or the default kind is none of the kinds found.
-        Conflict: The folder holds other sources of the catalogue.
+        BadRequest: There is no training data, or no image has the default kind.
+        Conflict: The folder holds other sources of the catalog.
         DatabaseUnavailable: The stack is down.
         NotFound: There is no such source.
     """
-    asked, read_at = config.of_catalogue, None
-    of_catalogue: Iterator[Held] = iter(())
-    if asked:
-        begun = (folder / FEATURES).exists() and (folder / HELD).exists()
-        if processes.first and not begun:
-            hold(folder, asked, gallery, settings.max_bytes)
+    catalog_sources, read_at = config.of_catalogue, None
+    snapshots: Iterator[Held] = iter(())
+    if catalog_sources:
+        has_snapshot = (folder / FEATURES).exists() and (folder / HELD).exists()
+        if processes.first and not has_snapshot:
+            hold(folder, catalog_sources, gallery, settings.max_bytes)
         processes.wait()
-        there, read_at = held(folder, asked)
-        of_catalogue = iter(there)
+        snapshot_list, read_at = held(folder, catalog_sources)
+        snapshots = iter(snapshot_list)
     sources: list[Source | Held] = [
-        Source(manifest=one.manifest, kind=one.kind)
-        if isinstance(one, SourceConfig)
-        else next(of_catalogue)
-        for one in config.sources
+        Source(manifest=source.manifest, kind=source.kind)
+        if isinstance(source, SourceConfig)
+        else next(snapshots)
+        for source in config.sources
     ]
     gathered = read_samples(sources, settings, resolution=config.cells)
     try:

@@ -1,10 +1,10 @@
-"""What the catalogue held when a run began: read once, and kept in the run's folder.
+"""Snapshot of the catalog's rows at the start of a run, stored in the run's folder.
 
-A gallery grows while a run is broken off; a run that goes on must see the pictures it began with.
-So rows, their places and their reasons are written down before the first picture is decoded, and
-from then on the stack is not asked again.
+A gallery may grow while a run is interrupted; a resumed run must use the images it started with.
+Therefore rows, their positions and their reasons are written before the first image is decoded,
+and the stack is not queried again.
 
-catalogue.jsonl   a header, then a line for each row: a sample, or why it is none
+catalogue.jsonl   a header, then a line for each row: a sample, or the reason why it is none
 """
 
 from __future__ import annotations
@@ -29,89 +29,91 @@ _FORMAT: Final = 1
 
 
 def hold(
-    folder: Path, wanted: Sequence[CatalogueConfig], gallery: Gallery | None, max_bytes: int
+    folder: Path, sources: Sequence[CatalogueConfig], gallery: Gallery | None, max_bytes: int
 ) -> None:
-    """Read sources of the catalogue and write down what they hold.
+    """Read sources of the catalog and write their rows.
 
     Args:
-        folder: Of the run.
-        wanted: Sources with their organisations.
-        gallery: The catalogue; None where nobody opened one.
-        max_bytes: Of a file.
+        folder: Folder of the run.
+        sources: Sources with their organizations.
+        gallery: The catalog; None if no stack is open.
+        max_bytes: Maximum size of a file.
 
     Raises:
-        BadRequest: No catalogue, or a source without a picture that can be reached.
+        BadRequest: No catalog, or a source without a usable image.
         NotFound: There is no such source.
         DatabaseUnavailable: The stack is down.
     """
     if gallery is None:
-        raise BadRequest("the config names sources of the catalogue, and no stack was opened")
+        raise BadRequest("the config names sources of the catalog, but no stack is open")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     part = folder / f"{HELD}.part"
-    with part.open("w", encoding="utf-8") as out:
-        out.write(json.dumps({"format": _FORMAT, "read_at": now, "asked": _asked(wanted)}) + "\n")
+    with part.open("w", encoding="utf-8") as stream:
+        header = {"format": _FORMAT, "read_at": now, "asked": _source_keys(sources)}
+        stream.write(json.dumps(header) + "\n")
         names: set[str] = set()
-        for each in wanted:
-            source = _read(gallery, each)
+        for requested in sources:
+            source = _read_source(gallery, requested)
             name = f"{source.organization}/{source.name}"
             if name in names:
                 raise BadRequest(f"the config names source {name} twice")
             names.add(name)
             rows = [taken(row, name, max_bytes) for row in source.rows]
             if not any(isinstance(row, Sample) for row in rows):
-                reasons = Counter(row.reason for row in rows if isinstance(row, Rejected))
-                why = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+                counts = Counter(row.reason for row in rows if isinstance(row, Rejected))
+                reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
                 raise BadRequest(
-                    f"no image of source {source.name!r} of organisation {source.organization} "
-                    f"can be trained on: {why or 'it has none'}"
+                    f"no image of source {source.name!r} of organization {source.organization} "
+                    f"can be used for training: {reasons or 'it has none'}"
                 )
             for row in rows:
-                one = row if isinstance(row, Sample) else asdict(row)
-                out.write(json.dumps([name, one]) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
+                value = row if isinstance(row, Sample) else asdict(row)
+                stream.write(json.dumps([name, value]) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
     os.replace(part, folder / HELD)
 
 
-def held(folder: Path, wanted: Sequence[CatalogueConfig]) -> tuple[list[Held], str]:
-    """The sources as `hold` wrote them down, in the order of `wanted`, and when that was.
+def held(folder: Path, sources: Sequence[CatalogueConfig]) -> tuple[list[Held], str]:
+    """The stored sources, in the order of `sources`, and the time when `hold` read them.
 
     Raises:
-        Conflict: Nothing was written there, or of other sources.
+        Conflict: The folder has no snapshot, or one of other sources.
     """
     path = folder / HELD
     try:
         with path.open(encoding="utf-8") as lines:
             header = json.loads(next(lines))
-            if header["format"] != _FORMAT or header["asked"] != _asked(wanted):
+            if header["format"] != _FORMAT or header["asked"] != _source_keys(sources):
                 raise Conflict(
-                    f"{folder} holds a run over other sources of the catalogue "
+                    f"{folder} holds a run with other sources of the catalog "
                     f"({header['asked']}); choose another folder"
                 )
-            found = _rows(lines)
-        return [Held(name=name, rows=rows) for name, rows in found.items()], str(header["read_at"])
+            rows_by_source = _parse_rows(lines)
+        snapshots = [Held(name=name, rows=rows) for name, rows in rows_by_source.items()]
+        return snapshots, str(header["read_at"])
     except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
         raise Conflict(f"{path} cannot be read ({error}); choose another folder") from error
 
 
 def taken(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:
-    """A row as a sample, or why its picture cannot be used; the file is looked at, not opened.
+    """A row as a sample, or why its image cannot be used; the file's size is read, not its content.
 
     Reasons are `not_indexed`, `missing_file`, `changed_since` and `too_large`.
     """
     name = f"{row.external_id}#{row.face}" if row.face else row.external_id
     if row.state != "indexed":
-        return _dropped(name, "not_indexed", f"its row is {row.state}")
+        return _rejected_row(name, "not_indexed", f"its row is {row.state}")
     path = Path(row.path) if row.path else None
     if path is None or not path.is_file():
-        kept = f"nothing at {path}" if path else "nothing of it is kept"
-        return _dropped(name, "missing_file", kept)
+        detail = f"no file at {path}" if path else "its original is not stored"
+        return _rejected_row(name, "missing_file", detail)
     size_bytes = path.stat().st_size
     if row.sha256 is not None and size_bytes != row.size_bytes:
         detail = f"{size_bytes} bytes, and {row.size_bytes} were ingested"
-        return _dropped(name, CHANGED, detail)
+        return _rejected_row(name, CHANGED, detail)
     if size_bytes > max_bytes:
-        return _dropped(name, "too_large", f"{size_bytes} bytes")
+        return _rejected_row(name, "too_large", f"{size_bytes} bytes")
     panorama = f"panorama {source}/{row.panorama_id}" if row.panorama_id else ""
     return Sample(
         id=f"{source}/{name}",
@@ -127,28 +129,28 @@ def taken(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:
     )
 
 
-def _read(gallery: Gallery, each: CatalogueConfig) -> TrainingSource:
+def _read_source(gallery: Gallery, source: CatalogueConfig) -> TrainingSource:
     try:
-        return gallery.read(each.source, str(each.organization))
+        return gallery.read(source.source, str(source.organization))
     except DatabaseUnavailable as error:
         raise DatabaseUnavailable(
-            f"the config names source {each.source!r} of the catalogue, and {error.message}; "
-            "say `pinpoint up`, or name manifests instead"
+            f"the config names source {source.source!r} of the catalog, and {error.message}; "
+            "run `pinpoint up`, or name manifests instead"
         ) from error
 
 
-def _asked(wanted: Sequence[CatalogueConfig]) -> list[list[str | None]]:
-    return [[one.organization, one.source] for one in wanted]
+def _source_keys(sources: Sequence[CatalogueConfig]) -> list[list[str | None]]:
+    return [[source.organization, source.source] for source in sources]
 
 
-def _rows(lines: Iterator[str]) -> dict[str, list[Sample | Rejected]]:
-    found: dict[str, list[Sample | Rejected]] = {}
+def _parse_rows(lines: Iterator[str]) -> dict[str, list[Sample | Rejected]]:
+    rows_by_source: dict[str, list[Sample | Rejected]] = {}
     for line in lines:
-        name, said = json.loads(line)
-        one: Any = Rejected(**said) if isinstance(said, dict) else Sample(*said)
-        found.setdefault(name, []).append(one)
-    return found
+        name, value = json.loads(line)
+        row: Any = Rejected(**value) if isinstance(value, dict) else Sample(*value)
+        rows_by_source.setdefault(name, []).append(row)
+    return rows_by_source
 
 
-def _dropped(file: str, reason: str, detail: str) -> Rejected:
+def _rejected_row(file: str, reason: str, detail: str) -> Rejected:
     return Rejected(file=file, stage="find", reason=reason, detail=detail)

@@ -1,7 +1,7 @@
-"""The loop: batches in, averaged weights out; broken off anywhere, it ends as if it had not been.
+"""The training loop; an interrupted run gives the same result as an uninterrupted one.
 
-Everything drawn is a function of seed and step, so a checkpoint holds weights, the optimiser's
-moments, the moving average and the step, and nothing of random generators.
+All random draws are functions of seed and step. Therefore a checkpoint holds the weights, the
+optimizer's moments, the moving average and the step, and no state of random generators.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["CHECKPOINT", "LOG", "Best", "State", "begin", "go", "resume", "run",
 
 LOG: Final = "steps.csv"
 _LOG_STEPS: Final = 50
-_PROXIES_RATE: Final = 10.0
-"""Proxies of cells go so many times faster: each is met by few pictures, and none is kept."""
+_PROXY_RATE_FACTOR: Final = 10.0
+"""Factor of the learning rate of cell proxies; few images train each proxy."""
 Progress = Callable[[int, int, float], None]
-"""Told steps done, steps in all, and the last loss."""
+"""Called with the completed steps, all steps, and the last loss."""
 
 
 def begin(
@@ -41,42 +41,45 @@ def begin(
     cells: int = 0,
     make_tower: Callable[[], TrainedTower] | None = None,
 ) -> State[Networks]:
-    """Networks, average and optimiser of step 0, the same for the same seed.
+    """Networks, average and optimizer of step 0; the same seed gives the same state.
 
     Args:
-        config: What is trained.
-        kinds: Of the training pictures.
-        features: Width of what the heads take.
-        cells: Occupied ones, for the loss of cells.
-        make_tower: Gives a tower that is trained along.
+        config: Configuration of the run.
+        kinds: Kinds of the training images.
+        features: Input width of the heads.
+        cells: Number of occupied cells, for the cell loss.
+        make_tower: Creates the tower, if it is trained too.
     """
     torch.manual_seed(config.schedule.seed)
     nets, average = (
         Networks(config, kinds, features, cells=cells, tower=make_tower() if make_tower else None)
         for _ in range(2)
     )
-    of_tower = config.train_tower.rate / config.schedule.rate if config.train_tower else 1.0
-    faster = {"tower.": of_tower, "cells.directions": _PROXIES_RATE}
-    return started(nets, average, config.schedule, faster)
+    tower_factor = config.train_tower.rate / config.schedule.rate if config.train_tower else 1.0
+    rate_factors = {"tower.": tower_factor, "cells.directions": _PROXY_RATE_FACTOR}
+    return started(nets, average, config.schedule, rate_factors)
 
 
 def started(
-    nets: Nets, average: Nets, schedule: ScheduleConfig, faster: Mapping[str, float] | None = None
+    nets: Nets,
+    average: Nets,
+    schedule: ScheduleConfig,
+    rate_factors: Mapping[str, float] | None = None,
 ) -> State[Nets]:
-    """Networks of step 0 with their average and optimiser.
+    """Networks of step 0 with their average and optimizer.
 
     Args:
-        nets: What is trained.
-        average: Another one of the same shape; it takes over the weights.
-        schedule: How fast.
-        faster: Parameters whose names begin so go so many times faster.
+        nets: The networks to train.
+        average: Networks of the same shape; they get a copy of the weights.
+        schedule: Learning rate and weight decay.
+        rate_factors: Factor of the learning rate by prefix of the parameter name.
     """
     average.load_state_dict(nets.state_dict())
-    # A tower comes ready for inference, its norms with it.
+    # A tower and its normalization layers are created in evaluation mode.
     return State(
         nets=nets.train(),
         average=average.requires_grad_(False),
-        optimizer=_optimizer(nets, schedule, faster or {}),
+        optimizer=_make_optimizer(nets, schedule, rate_factors or {}),
     )
 
 
@@ -90,9 +93,9 @@ def run(
     identity: str,
     processes: Processes = ALONE,
     score: Callable[[Networks], float] | None = None,
-    on_progress: Progress = lambda done, total, loss: None,
+    on_progress: Progress = lambda completed, total, loss: None,
 ) -> State[Networks]:
-    """`go` with an embedder's losses on the batches of a table."""
+    """Run `go` with an embedder's losses on the batches of a table."""
 
     def loss(step: int) -> torch.Tensor:
         return batch_loss(state.nets, table, sampler.batch(step), step, config, processes)
@@ -104,7 +107,7 @@ def run(
         folder=folder,
         identity=identity,
         processes=processes,
-        parted=PARTED,
+        partitioned=PARTED,
         score=score,
         on_progress=on_progress,
     )
@@ -118,53 +121,55 @@ def go(
     folder: Path,
     identity: str,
     processes: Processes = ALONE,
-    parted: tuple[str, ...] = (),
+    partitioned: tuple[str, ...] = (),
     score: Callable[[Nets], float] | None = None,
-    on_progress: Progress = lambda done, total, loss: None,
+    on_progress: Progress = lambda completed, total, loss: None,
 ) -> State[Nets]:
-    """Go from the state's step to the last one, leaving checkpoints and a log in `folder`.
+    """Train from the state's step to the last one; write checkpoints and a log to `folder`.
 
     Args:
-        state: Where to begin.
-        loss: What the state's networks lose at a step: a function of step and weights alone.
-        schedule: How long, how fast.
-        folder: Of the run.
-        identity: Names config, data and tower; a checkpoint of another one is not gone on with.
-        processes: Who shares each batch; the first one writes.
-        parted: Networks that see only their process's part of a batch.
-        score: Of an average on validation; with it the run ends early, with the best average.
-        on_progress: Told now and then.
+        state: The state to start from.
+        loss: Loss of the state's networks at a step; a function of step and weights only.
+        schedule: Number of steps and learning rate.
+        folder: Folder of the run.
+        identity: Hash of config, data and tower; a checkpoint with another one is not resumed.
+        processes: The processes that share each batch; the first one writes files.
+        partitioned: Prefixes of networks that receive only their process's part of a batch.
+        score: Validation score of an average. With it, the run stops early and returns the best
+            average.
+        on_progress: Called at intervals.
 
     Raises:
-        BadRequest: The loss or its gradient is no longer a number; the last checkpoint stays.
+        BadRequest: The loss or its gradient is not finite; the last checkpoint remains.
     """
     on_progress(state.step, schedule.steps, math.nan)
-    while state.step < schedule.steps and not _over(state, schedule):
-        rate = _rate(state.step, schedule)
+    while state.step < schedule.steps and not _out_of_patience(state, schedule):
+        rate = _learning_rate(state.step, schedule)
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["times"]
-        found = loss(state.step)
-        # To None, not to zero: an adapter without rows in this batch is then left as it is.
+        step_loss = loss(state.step)
+        # None instead of zero leaves an adapter without rows in this batch unchanged.
         state.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(found)
-        processes.share_gradients(state.nets, parted=parted)
+        torch.autograd.backward(step_loss)
+        processes.share_gradients(state.nets, partitioned=partitioned)
         norm = nn.utils.clip_grad_norm_(state.nets.parameters(), schedule.clip)
-        if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(found)):
+        if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(step_loss)):
             raise BadRequest(
-                f"training diverged at step {state.step}: the loss is {float(found.detach()):g},"
-                f" its gradient {float(norm):g}; lower schedule.rate (now {schedule.rate:g})"
+                f"training diverged at step {state.step}: the loss is"
+                f" {float(step_loss.detach()):g}, its gradient {float(norm):g};"
+                f" lower schedule.rate (now {schedule.rate:g})"
             )
         state.optimizer.step()
-        _follow(state.average, state.nets, schedule.average, state.step)
+        _update_average(state.average, state.nets, schedule.average, state.step)
         state.step += 1
-        ended = state.step == schedule.steps
-        if processes.first and (ended or state.step % _LOG_STEPS == 0):
-            lost = float(found.detach())
-            _note(folder / LOG, state.step, rate, lost)
-            on_progress(state.step, schedule.steps, lost)
-        if ended or state.step % schedule.checkpoint_steps == 0:
+        is_last = state.step == schedule.steps
+        if processes.first and (is_last or state.step % _LOG_STEPS == 0):
+            loss_value = float(step_loss.detach())
+            _log_step(folder / LOG, state.step, rate, loss_value)
+            on_progress(state.step, schedule.steps, loss_value)
+        if is_last or state.step % schedule.checkpoint_steps == 0:
             if score is not None:
-                _look(state, processes.agreed(score(state.average.eval())))
+                _keep_if_best(state, processes.broadcast(score(state.average.eval())))
             if processes.first:
                 save(state, folder, identity)
     if state.best is not None:
@@ -172,66 +177,68 @@ def go(
     return state
 
 
-def _look(state: State[Nets], found: float) -> None:
-    """Keep a copy of the average if validation likes it better than any before."""
-    if state.best is None or found > state.best.score:
+def _keep_if_best(state: State[Nets], score: float) -> None:
+    """Keep a copy of the average if its validation score is the highest so far."""
+    if state.best is None or score > state.best.score:
         copy = {key: value.clone() for key, value in state.average.state_dict().items()}
-        state.best = Best(found, state.step, copy)
+        state.best = Best(score, state.step, copy)
 
 
-def _over(state: State[Nets], schedule: ScheduleConfig) -> bool:
-    """Whether validation has not improved for as long as is waited."""
+def _out_of_patience(state: State[Nets], schedule: ScheduleConfig) -> bool:
+    """Whether the validation score has not improved for `patience` checkpoints."""
     if state.best is None or not schedule.patience:
         return False
     return state.step - state.best.step >= schedule.patience * schedule.checkpoint_steps
 
 
-def _optimizer(
-    nets: nn.Module, schedule: ScheduleConfig, faster: Mapping[str, float]
+def _make_optimizer(
+    nets: nn.Module, schedule: ScheduleConfig, rate_factors: Mapping[str, float]
 ) -> torch.optim.Optimizer:
-    """AdamW; norms, biases, temperatures and proxies of cells do not decay."""
+    """AdamW without weight decay of norms, biases, temperatures and cell proxies."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, each in nets.named_parameters():
-        if each.requires_grad:
-            times = next((of for own, of in faster.items() if name.startswith(own)), 1.0)
-            decays = each.ndim >= 2 and name != "cells.directions"
-            key = (times, schedule.weight_decay if decays else 0.0)
-            groups.setdefault(key, []).append(each)
+    for name, parameter in nets.named_parameters():
+        if parameter.requires_grad:
+            rate_factor = next(
+                (factor for prefix, factor in rate_factors.items() if name.startswith(prefix)), 1.0
+            )
+            decays = parameter.ndim >= 2 and name != "cells.directions"
+            key = (rate_factor, schedule.weight_decay if decays else 0.0)
+            groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
-            {"params": own, "times": times, "weight_decay": share}
-            for (times, share), own in groups.items()
+            {"params": parameters, "times": rate_factor, "weight_decay": weight_decay}
+            for (rate_factor, weight_decay), parameters in groups.items()
         ],
         lr=schedule.rate,
-        # One pass over each parameter instead of a dozen, which took 20 ms of a step of 280.
+        # One pass over each parameter instead of a dozen, which took 20 ms of a step of 280 ms.
         fused=True,
     )
 
 
-def _rate(step: int, schedule: ScheduleConfig) -> float:
-    """Linear to the full rate, then half a cosine to 0."""
+def _learning_rate(step: int, schedule: ScheduleConfig) -> float:
+    """Linear warm-up to the full rate, times half a cosine to 0."""
     warm = min(1.0, (step + 1) / (schedule.warm_steps + 1))
     return schedule.rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / schedule.steps))
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, nets: nn.Module, decay: float, step: int) -> None:
-    """Moving average; early on a shorter one, or it would still hold the first weights."""
-    kept = min(decay, (1.0 + step) / (10.0 + step))
-    its = nets.state_dict()
-    for name, mine in average.state_dict().items():
-        # Running means of norms, too; but a count is no mean.
-        if mine.is_floating_point():
-            mine.lerp_(its[name], 1.0 - kept)
+def _update_average(average: nn.Module, nets: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average; its decay is smaller at first, to forget the initial weights."""
+    step_decay = min(decay, (1.0 + step) / (10.0 + step))
+    weights = nets.state_dict()
+    for name, mean in average.state_dict().items():
+        # Running means of normalization layers are averaged too; counters are copied.
+        if mean.is_floating_point():
+            mean.lerp_(weights[name], 1.0 - step_decay)
         else:
-            mine.copy_(its[name])
+            mean.copy_(weights[name])
 
 
-def _note(path: Path, step: int, rate: float, loss: float) -> None:
-    """A line of the log; a run that goes on writes some steps again, the last line counts."""
-    new = not path.exists()
+def _log_step(path: Path, step: int, rate: float, loss: float) -> None:
+    """Append a line to the log; a resumed run repeats some steps, and their last line is valid."""
+    is_new = not path.exists()
     with path.open("a", newline="") as stream:
-        out = csv.writer(stream)
-        if new:
-            out.writerow(("step", "rate", "loss"))
-        out.writerow((step, f"{rate:.6g}", f"{loss:.6f}"))
+        writer = csv.writer(stream)
+        if is_new:
+            writer.writerow(("step", "rate", "loss"))
+        writer.writerow((step, f"{rate:.6g}", f"{loss:.6f}"))

@@ -1,7 +1,7 @@
-"""What a batch says about the networks: its loss, from what is cached of its pictures and places.
+"""The embedder's objective: the loss of a batch, from cached images and their positions.
 
-Letters: N rows of the table, B pictures of a batch, E extra places, W width of a cached row, D that
-of the space, P occupied cells.
+Letters: N rows of the table, B images of a batch, E extra positions, W width of a cached row,
+D width of the embedding, P occupied cells.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from pinpoint.training.processes import ALONE, Processes
 from pinpoint.training.samples import Rows, Samples
 from pinpoint.training.sampling import NearPairs
 
-_PLACES, _SHOWN = 1, 2
-"""Set draws of one seed and step apart: of places, and of how pictures are shown."""
+_POSITION_STREAM, _VARIATION_STREAM = 1, 2
+"""Separate the random streams of one seed and step: extra positions, and image variations."""
 
 
 class Networks(nn.Module):
-    """All that is trained: heads, location tower, a temperature per loss, and what else is asked.
+    """All trained networks: heads, location tower, one temperature per loss, and optional ones.
 
     Args:
-        config: Sizes, and which losses.
-        kinds: Of the training pictures.
-        features: Width of what the heads take.
-        cells: P, for the loss of cells.
-        tower: Before the heads, where it is trained; else the table holds features.
+        config: Sizes and losses.
+        kinds: Kinds of the training images.
+        features: Input width of the heads.
+        cells: P, for the cell loss.
+        tower: Tower before the heads, if it is trained; otherwise the table holds features.
     """
 
     def __init__(
@@ -62,75 +62,76 @@ class Networks(nn.Module):
         tower: TrainedTower | None = None,
     ) -> None:
         super().__init__()
-        asked = config.networks
-        default = asked.default_kind or ("photo" if "photo" in kinds else kinds[0])
+        sizes = config.networks
+        default = sizes.default_kind or ("photo" if "photo" in kinds else kinds[0])
         self.heads = KindHeads(
             HeadsSpec(
                 features=features,
-                hidden=asked.hidden,
-                dim=asked.dim,
+                hidden=sizes.hidden,
+                dim=sizes.dim,
                 kinds=kinds,
                 default_kind=default,
-                adapter_blocks=asked.adapter_blocks,
-                trunk_blocks=asked.trunk_blocks,
+                adapter_blocks=sizes.adapter_blocks,
+                trunk_blocks=sizes.trunk_blocks,
             )
         )
-        if asked.start == "tower":
+        if sizes.start == "tower":
             self.heads.start_at_tower()
         self.location = LocationTower(
             LocationSpec(
-                hidden=asked.hidden,
-                dim=asked.dim,
-                blocks=asked.location_blocks,
-                scales=asked.location_scales,
-                waves=asked.location_waves,
-                finest_km=asked.finest_km,
+                hidden=sizes.hidden,
+                dim=sizes.dim,
+                blocks=sizes.location_blocks,
+                scales=sizes.location_scales,
+                waves=sizes.location_waves,
+                finest_km=sizes.finest_km,
             )
         )
+        # The names of these attributes are keys of checkpoints.
         self.of_places = Temperature()
         self.of_pictures = Temperature()
         self.tower = tower
-        self.cells = CellProxies(cells, asked.dim) if config.losses.cell else None
+        self.cells = CellProxies(cells, sizes.dim) if config.losses.cell else None
 
     def vectors(self, cached: torch.Tensor, kinds: Sequence[SourceKind]) -> torch.Tensor:
-        """Cached rows `[B, W]` fp32 to unit vectors `[B, D]`."""
+        """Unit vectors `[B, D]` of cached rows `[B, W]` fp32."""
         features = cached if self.tower is None else self.tower(cached)
-        found: torch.Tensor = self.heads(features, kinds)
-        return found
+        vectors: torch.Tensor = self.heads(features, kinds)
+        return vectors
 
 
 PARTED: Final = ("heads.", "tower.")
-"""Networks that see pictures, and so, of several processes, each its own part of a batch."""
+"""Networks of images; with several processes, each process runs them on its part of a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The training pictures as the loss needs them, all `[N]`."""
+    """The training images as the loss needs them, all `[N]`."""
 
     features: NDArray[np.float16]
-    """What is cached, `[N, W]`."""
+    """Cached rows, `[N, W]`."""
     positions: NDArray[np.float64]
     """`[N, 2]` degrees."""
     xyz: NDArray[np.float64]
     """`[N, 3]` on the unit sphere."""
     kinds: list[SourceKind]
     kind_codes: NDArray[np.int64]
-    author_codes: NDArray[np.int64]
-    """Below 0 where the author is not known."""
+    creator_codes: NDArray[np.int64]
+    """Below 0 where the creator is unknown."""
     cells: OccupiedCells
-    """Over the rows that are trained on."""
+    """Cells of the training rows."""
     cell_codes: NDArray[np.int64]
-    """In [0, P); below 0 in cells without rows that are trained on."""
+    """In [0, P); below 0 in cells without training rows."""
     rows: Rows
-    """The rows that are trained on."""
+    """The training rows."""
     near: NearPairs
-    """Partners of theirs of another kind."""
+    """Nearby training rows of another kind."""
 
     @classmethod
     def of(cls, samples: Samples, features: Features, rows: Rows, config: EmbedderConfig) -> Table:
-        """From the table, its cached features, the rows to train on and how."""
-        authors = np.unique(samples.creators, return_inverse=True)[1]
-        authors = np.where(samples.creators == "", -1, authors)
+        """Build from the samples, their cached features, the training rows and the config."""
+        creators = np.unique(samples.creators, return_inverse=True)[1]
+        creators = np.where(samples.creators == "", -1, creators)
         occupied = np.unique(samples.cells[rows])
         cell = np.searchsorted(occupied, samples.cells).clip(max=len(occupied) - 1)
         return cls(
@@ -139,7 +140,7 @@ class Table:
             xyz=unit_xyz(samples.positions),
             kinds=samples.kinds.tolist(),
             kind_codes=np.unique(samples.kinds, return_inverse=True)[1],
-            author_codes=authors.astype(np.int64),
+            creator_codes=creators.astype(np.int64),
             cells=OccupiedCells.of(samples.cells[rows]),
             cell_codes=np.where(occupied[cell] == samples.cells, cell, -1),
             rows=rows,
@@ -156,105 +157,117 @@ def batch_loss(
     processes: Processes = ALONE,
 ) -> torch.Tensor:
     """The weighted losses of one batch `[B]`; a pure function of networks, rows and step."""
-    asked, schedule = config.losses, config.schedule
+    losses, schedule = config.losses, config.schedule
     radius_m = negative_radius_m(
         step,
         steps=max(1, schedule.steps // 2),
-        first_m=max(asked.first_radius_m, asked.last_radius_m),
-        last_m=asked.last_radius_m,
+        first_m=max(losses.first_radius_m, losses.last_radius_m),
+        last_m=losses.last_radius_m,
     )
-    shown = rows
-    if asked.picture:
-        # A batch that is even over cells holds next to no two pictures of one place: partners of
-        # another kind come along, for this loss only.
+    encoded_rows = rows
+    if losses.picture:
+        # A batch that is balanced over cells contains almost no two images of one position, so
+        # partners of another kind are added for this loss only.
         partners = table.near.draw(step, rows)
-        shown = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
-    turn = processes.part(np.arange(len(shown)))
-    kinds = [table.kinds[row] for row in shown[turn].tolist()]
-    cached = as_float32(table.features[shown[turn]])
+        encoded_rows = np.concatenate([rows, np.setdiff1d(partners[partners >= 0], rows)])
+    part = processes.part(np.arange(len(encoded_rows)))
+    kinds = [table.kinds[row] for row in encoded_rows[part].tolist()]
+    cached = as_float32(table.features[encoded_rows[part]])
     if nets.tower is not None:
-        dice = np.random.default_rng([schedule.seed, _SHOWN, step])
-        cached = nets.tower.varied(cached, nets.tower.variations(len(shown), dice)[turn])
-    own = nets.vectors(cached, kinds)
-    every = processes.gathered(own, len(shown))
-    total: torch.Tensor = every.new_zeros(())
+        rng = np.random.default_rng([schedule.seed, _VARIATION_STREAM, step])
+        cached = nets.tower.apply_variations(
+            cached, nets.tower.draw_variations(len(encoded_rows), rng)[part]
+        )
+    part_vectors = nets.vectors(cached, kinds)
+    vectors = processes.all_gather(part_vectors, len(encoded_rows))
+    total: torch.Tensor = vectors.new_zeros(())
     if nets.cells is not None:
         codes = torch.from_numpy(table.cell_codes[rows])
-        total = total + asked.cell * nets.cells(every[: len(rows)], codes)
-    if asked.place:
-        dice = np.random.default_rng([schedule.seed, _PLACES, step])
-        drawn = table.rows[place_negatives(table.cells, asked.extra_places, dice)]
-        seen = every[: len(rows)]
-        total = total + asked.place * _against_places(nets, table, seen, rows, drawn, radius_m)
-    if asked.picture:
-        total = total + asked.picture * _against_pictures(
-            nets, table, every, shown, radius_m, near_m=asked.near_m, least=len(rows) / 4
+        total = total + losses.cell * nets.cells(vectors[: len(rows)], codes)
+    if losses.place:
+        rng = np.random.default_rng([schedule.seed, _POSITION_STREAM, step])
+        extra = table.rows[place_negatives(table.cells, losses.extra_places, rng)]
+        batch_vectors = vectors[: len(rows)]
+        total = total + losses.place * _position_loss(
+            nets, table, batch_vectors, rows, extra, radius_m
+        )
+    if losses.picture:
+        total = total + losses.picture * _image_loss(
+            nets,
+            table,
+            vectors,
+            encoded_rows,
+            radius_m,
+            near_m=losses.near_m,
+            min_positives=len(rows) / 4,
         )
     return total
 
 
-def _against_places(
-    nets: Networks, table: Table, seen: torch.Tensor, rows: Rows, drawn: Rows, radius_m: float
+def _position_loss(
+    nets: Networks, table: Table, vectors: torch.Tensor, rows: Rows, extra: Rows, radius_m: float
 ) -> torch.Tensor:
-    """Pictures `[B, D]` against their own places and further ones, `[B + E]`.
+    """Contrastive loss of images `[B, D]` against their own and extra positions `[B + E]`.
 
-    Each kind has a loss of its own, normalised by its own positives, so that none is drowned.
+    Each kind has its own loss, normalized by its positives, so that no kind dominates.
     """
-    # The batch's own places first: row i belongs to place i.
-    places = np.concatenate([rows, drawn])
-    known = nets.location(torch.from_numpy(table.positions[places]))
-    weights = negative_weights(_away_m(table, rows, places), radius_m)
-    own = torch.eye(len(rows), len(places), dtype=torch.bool)
+    # The batch's own positions come first: row i belongs to position i.
+    position_rows = np.concatenate([rows, extra])
+    position_vectors = nets.location(torch.from_numpy(table.positions[position_rows]))
+    weights = negative_weights(_pairwise_m(table, rows, position_rows), radius_m)
+    positives = torch.eye(len(rows), len(position_rows), dtype=torch.bool)
     codes = torch.from_numpy(table.kind_codes[rows])
     scale, bias = nets.of_places()
-    total = seen.new_zeros(())
+    total = vectors.new_zeros(())
     for code in torch.unique(codes):
-        of = codes == code
-        total = total + sigmoid_contrastive(seen[of], known, scale, bias, own[of], weights[of])
+        is_kind = codes == code
+        total = total + sigmoid_contrastive(
+            vectors[is_kind], position_vectors, scale, bias, positives[is_kind], weights[is_kind]
+        )
     return total
 
 
-def _against_pictures(
+def _image_loss(
     nets: Networks,
     table: Table,
-    every: torch.Tensor,
-    shown: Rows,
+    vectors: torch.Tensor,
+    rows: Rows,
     radius_m: float,
     *,
     near_m: float,
-    least: float,
+    min_positives: float,
 ) -> torch.Tensor:
-    """Pictures against each other: one place seen by another kind or another author.
+    """Contrastive loss between images of one position, of another kind or by another creator.
 
     Args:
-        nets: For the temperature.
-        table: Who took what where.
-        every: `[S, D]`.
-        shown: The rows they are of, `[S]`.
-        radius_m: Of soft negatives; a picture is no negative of itself.
-        near_m: How far apart a positive pair may stand.
-        least: What to divide by at least: where partners are rare, one pair must not carry the
+        nets: Networks, for the temperature.
+        table: Kinds, creators and positions.
+        vectors: `[S, D]`.
+        rows: Their rows, `[S]`.
+        radius_m: Radius of soft negatives; an image is no negative of itself.
+        near_m: Maximum distance of a positive pair.
+        min_positives: Smallest divisor of the loss. If partners are rare, one pair must not get the
             weight of all negatives.
     """
-    away_m = _away_m(table, shown, shown)
+    distances_m = _pairwise_m(table, rows, rows)
     pairs = cross_source_pairs(
-        away_m,
-        torch.from_numpy(table.kind_codes[shown]),
-        torch.from_numpy(table.author_codes[shown]),
+        distances_m,
+        torch.from_numpy(table.kind_codes[rows]),
+        torch.from_numpy(table.creator_codes[rows]),
         near_m,
         same_kind=True,
     )
     count = pairs.sum()
-    positives = torch.where(count > 0, count.clamp(min=least), 0.0)
+    positives = torch.where(count > 0, count.clamp(min=min_positives), 0.0)
     scale, bias = nets.of_pictures()
     return sigmoid_contrastive(
-        every, every, scale, bias, pairs, negative_weights(away_m, radius_m), positives
+        vectors, vectors, scale, bias, pairs, negative_weights(distances_m, radius_m), positives
     )
 
 
-def _away_m(table: Table, rows: Rows, others: Rows) -> torch.Tensor:
-    """Great-circle distances `[B, C]`, metres, by the chord: exact enough below a metre, too."""
-    here, there = torch.from_numpy(table.xyz[rows]), torch.from_numpy(table.xyz[others])
-    # Not by a matrix product: that is the difference of two numbers near 1.
-    chord = torch.cdist(here, there, compute_mode="donot_use_mm_for_euclid_dist")
+def _pairwise_m(table: Table, rows: Rows, others: Rows) -> torch.Tensor:
+    """Great-circle distances `[B, C]` in meters, from chords; accurate below one meter, too."""
+    xyz, other_xyz = torch.from_numpy(table.xyz[rows]), torch.from_numpy(table.xyz[others])
+    # A matrix product would subtract two numbers near 1.
+    chord = torch.cdist(xyz, other_xyz, compute_mode="donot_use_mm_for_euclid_dist")
     return 2.0 * EARTH_RADIUS_M * torch.arcsin((chord / 2.0).clamp(max=1.0))

@@ -1,8 +1,8 @@
-"""Training in several processes, started by `torchrun`: one batch shared out, one set of weights.
+"""Training in several processes, started by `torchrun`: a shared batch and equal weights.
 
-Every process computes the vectors of its part of the batch, which is nearly all of the work, and
-the loss of the whole batch over everybody's vectors: a contrastive loss does not fall apart into
-parts. Weights stay equal because gradients are. Letters: B rows of a batch, D width of a vector.
+Each process computes the vectors of its part of the batch, which is nearly all of the work, and
+the loss of the full batch over all vectors: a contrastive loss cannot be split into parts. Weights
+stay equal because gradients are equal. Letters: B rows of a batch, D width of a vector.
 """
 
 from __future__ import annotations
@@ -23,73 +23,79 @@ from pinpoint.training.samples import Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
-    """Which of how many this one is."""
+    """Rank of this process, and the number of processes."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process writes what is kept."""
+        """Whether this process writes files."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes reach this point."""
         if self.count > 1:
             dist.barrier()
 
-    def agreed(self, value: float) -> float:
-        """What the first process found, for all: a run ends everywhere at the same step."""
+    def broadcast(self, value: float) -> float:
+        """The value of the first process, for all: a run ends at the same step in each process."""
         if self.count == 1:
             return value
-        said = torch.tensor([value], dtype=torch.float64)
-        dist.broadcast(said, 0)
-        return float(said)
+        message = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(message, 0)
+        return float(message)
 
     def part(self, rows: Rows) -> Rows:
-        """This process's rows of `[B]`; some twice where B is no multiple, so that parts are equal.
+        """This process's rows of `[B]`; some rows occur twice if B is no multiple of the count.
 
-        Rows are dealt out in turn, as kinds take turns in a batch: every part has all kinds.
+        Rows are assigned in turn, like the kinds in a batch, so every part contains all kinds.
         """
-        each = -(-len(rows) // self.count)
-        return np.resize(rows, each * self.count)[self.rank :: self.count]
+        part_size = -(-len(rows) // self.count)
+        return np.resize(rows, part_size * self.count)[self.rank :: self.count]
 
-    def gathered(self, own: torch.Tensor, rows: int) -> torch.Tensor:
-        """Everybody's vectors `[B, D]` in the order of the batch; gradients reach one's own.
+    def all_gather(self, part: torch.Tensor, rows: int) -> torch.Tensor:
+        """All processes' vectors `[B, D]` in batch order; gradients reach only this process's part.
 
         Args:
-            own: Vectors of `part`.
+            part: Vectors of this process's `part`.
             rows: B.
         """
         if self.count == 1:
-            return own
-        parts = [torch.empty_like(own) for _ in range(self.count)]
-        dist.all_gather(parts, own.detach().contiguous())
-        parts[self.rank] = own
-        return torch.stack(parts, dim=1).reshape(-1, own.shape[1])[:rows]
+            return part
+        parts = [torch.empty_like(part) for _ in range(self.count)]
+        dist.all_gather(parts, part.detach().contiguous())
+        parts[self.rank] = part
+        return torch.stack(parts, dim=1).reshape(-1, part.shape[1])[:rows]
 
-    def share_gradients(self, whole: nn.Module, *, parted: tuple[str, ...]) -> None:
-        """After `backward`: every process gets the gradients of the whole batch.
+    def share_gradients(self, nets: nn.Module, *, partitioned: tuple[str, ...]) -> None:
+        """Give every process the gradients of the full batch, after `backward`.
 
         Args:
-            whole: All networks.
-            parted: Prefixes of parameters that saw this process's part only, whose gradients are
-                summed. The others saw everything everywhere; theirs are averaged, so that rounding
-                cannot drive processes apart.
+            nets: All networks.
+            partitioned: Prefixes of parameters that received only this process's part. Their
+                gradients are summed. The other parameters received the full batch in every process;
+                their gradients are averaged, so that rounding cannot make the processes diverge.
         """
         if self.count == 1:
             return
-        named = [(name, each) for name, each in whole.named_parameters() if each.requires_grad]
-        used = torch.tensor([each.grad is not None for _, each in named], dtype=torch.int32)
+        named = [
+            (name, parameter)
+            for name, parameter in nets.named_parameters()
+            if parameter.requires_grad
+        ]
+        used = torch.tensor(
+            [parameter.grad is not None for _, parameter in named], dtype=torch.int32
+        )
         dist.all_reduce(used, dist.ReduceOp.MAX)
-        for (name, each), somewhere in zip(named, used.tolist(), strict=True):
-            if not somewhere:
-                continue  # None everywhere, and None it stays: an adapter without rows.
-            if each.grad is None:
-                each.grad = torch.zeros_like(each)
-            dist.all_reduce(each.grad)
-            if not name.startswith(parted):
-                each.grad /= self.count
+        for (name, parameter), used_anywhere in zip(named, used.tolist(), strict=True):
+            if not used_anywhere:
+                continue  # None in every process: an adapter without rows.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)
+            if not name.startswith(partitioned):
+                parameter.grad /= self.count
 
 
 ALONE: Final = Processes()
@@ -97,12 +103,12 @@ ALONE: Final = Processes()
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """All processes of this run: those that `torchrun` started, or this one alone."""
+    """All processes that `torchrun` started for this run, or only this one."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield ALONE
         return
-    # Gloo and not NCCL: weights are trained on the CPU so far.
+    # Gloo instead of NCCL, because training runs on the CPU.
     dist.init_process_group("gloo")
     try:
         yield Processes(rank=dist.get_rank(), count=count)

@@ -1,8 +1,8 @@
-"""Training a reranker of the index's own bundle.
+"""Training of a reranker on the index's own bundle.
 
-    labels ─read→ questions ─split→ train | validation ─ask→ examples ─run→ weights ─→ bundle
+    labels ─read→ queries ─split→ train | validation ─search→ examples ─run→ weights ─→ bundle
 
-Every stage can be run again: examples and checkpoints are gone on with.
+Every stage can be repeated: examples and checkpoints are reused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from pinpoint.nets.contract import TrainingNote
 from pinpoint.nets.reranker import Reranker
 from pinpoint.nets.rerankers import write_reranked
 from pinpoint.training import loop
-from pinpoint.training.embedder import Trained, claimed, write_report
+from pinpoint.training.embedder import Progress, Trained, claimed, write_report
 from pinpoint.training.examples import (
     SUPPORT_M,
     Examples,
@@ -45,11 +45,8 @@ from pinpoint.training.short_evidence import short_evidence
 from pinpoint.training.splits import Split, SplitSettings, split_samples
 
 EXAMPLES: Final = "examples"
-_LOOKED_AT: Final = 2_000
-"""So many questions tell whether their evidence is short."""
-
-Progress = Callable[[str, int, int], None]
-"""Told what is done, how much of it, and of how much."""
+_LEAKAGE_SAMPLE: Final = 2_000
+"""Approximate number of training queries that are checked for short evidence."""
 
 
 def train_reranker(
@@ -59,23 +56,23 @@ def train_reranker(
     gallery: Gallery,
     bundle: Bundle,
     into: Path,
-    on_progress: Progress = lambda what, done, total: None,
+    on_progress: Progress = lambda stage, completed, total: None,
 ) -> Trained:
-    """Train a reranker, or go on with a run that was broken off.
+    """Train a reranker, or resume an interrupted run.
 
     Args:
-        config: What to train on, and how.
-        folder: Of the run: examples, checkpoints, log, report.
-        gallery: What the questions are asked of, by the real search flow.
-        bundle: Whose vectors the index holds.
-        into: Where the bundle with the reranker goes; it must not exist yet.
-        on_progress: Told `examples` and `steps`.
+        config: Training data and hyperparameters.
+        folder: Folder of the run: examples, checkpoints, log, report.
+        gallery: The gallery that the queries are run against, by the real search flow.
+        bundle: The bundle of the vectors in the index.
+        into: Path of the new bundle with the reranker; it must not exist yet.
+        on_progress: Called for the stages `examples` and `steps`.
 
     Raises:
         Conflict: `into` exists, or the folder holds another run.
-        BadRequest: Nothing to train on, or the bundle is the descriptor.
+        BadRequest: There is no training data, or the bundle is the descriptor.
         BadManifest: Labels cannot be read.
-        Unavailable: A part of the stack does not answer.
+        Unavailable: A component of the stack does not respond.
     """
     check_new(into)
     if bundle.weights is None:
@@ -84,55 +81,60 @@ def train_reranker(
             "tower (`pinpoint bundles use`)"
         )
     with claimed(folder):
-        learners = [
-            each for part, one in enumerate(config.questions) for each in _learners(part, one)
+        training_queries = [
+            training_query
+            for number, queries in enumerate(config.questions)
+            for training_query in _read_queries(number, queries)
         ]
-        table = table_of(learners, config.split.resolution)
+        table = table_of(training_queries, config.split.resolution)
         split = split_samples(table, SplitSettings(seed=config.schedule.seed, **dict(config.split)))
         examples = cache_examples(
             folder / EXAMPLES,
-            learners,
+            training_queries,
             table,
             gallery,
-            lambda done, total: on_progress("examples", done, total),
+            lambda completed, total: on_progress("examples", completed, total),
         )
-        train, validation = _usable(split, examples)
+        train, validation = _usable_rows(split, examples)
         radius_m = min(SUPPORT_M, config.split.buffer_m / 2.0)
-        examples = examples.hiding(table.positions[split.validation], radius_m)
-        examples = replace(examples, seats=gallery.seats(config.gallery.candidates))
-        identity = _identity(config, split, gallery, train)
+        examples = examples.hide_near(table.positions[split.validation], radius_m)
+        examples = replace(examples, slots=gallery.candidate_slots(config.gallery.candidates))
+        identity = _run_identity(config, split, gallery, train)
         state, took_s = _run(config, folder, identity, examples, train, validation, on_progress)
-        said = measured(tried(state.average.eval(), examples, validation, config))
-        report = _report(config, split, examples, train, validation, said, took_s)
-        # First, since a bundle that is there ends every later run.
+        metrics = measured(tried(state.average.eval(), examples, validation, config))
+        report = _build_report(config, split, examples, train, validation, metrics, took_s)
+        # The report comes first, because an existing bundle makes every later run fail.
         write_report(folder / REPORT, {**report, "run": identity})
-        _bundle(config, into, bundle, state, table, split, said)
+        _write_bundle(config, into, bundle, state, table, split, metrics)
     return Trained(bundle=into, report=report)
 
 
-def _usable(split: Split, examples: Examples) -> tuple[Rows, Rows]:
-    """The questions of both sides whose pictures could be read.
+def _usable_rows(split: Split, examples: Examples) -> tuple[Rows, Rows]:
+    """Training and validation queries with readable photos.
 
     Raises:
-        BadRequest: There are none of one side.
+        BadRequest: One of the two is empty.
     """
     refused = np.array(sorted(examples.refused), dtype=np.int64)
-    train, validation = (np.setdiff1d(own, refused) for own in (split.train, split.validation))
+    train, validation = (np.setdiff1d(rows, refused) for rows in (split.train, split.validation))
     if not len(train) or not len(validation):
-        raise BadRequest(f"no picture can be read of one side: {dict(_reasons(examples))}")
+        raise BadRequest(
+            "no photo for training, or none for validation, can be read: "
+            f"{dict(_count_reasons(examples))}"
+        )
     return train, validation
 
 
-def _bundle(
+def _write_bundle(
     config: RerankerConfig,
     into: Path,
     bundle: Bundle,
     state: loop.State[Reranker],
     table: Samples,
     split: Split,
-    said: Mapping[str, float],
+    metrics: Mapping[str, float],
 ) -> None:
-    """The averaged weights, beside all that the bundle holds already."""
+    """Write the averaged weights together with the contents of the bundle."""
     write_reranked(
         into,
         name=config.name,
@@ -143,55 +145,61 @@ def _bundle(
         licence=config.licence,
         training=TrainingNote(
             data=split.fingerprint,
-            split=_words(config, table),
+            split=_describe_split(config, table),
             steps=state.best.step if state.best else state.step,
-            metrics=dict(said),
+            metrics=dict(metrics),
         ),
     )
 
 
-def _learners(part: int, asked: QuestionsConfig) -> list[Learner]:
-    """The questions of one set.
+def _read_queries(query_set: int, queries: QuestionsConfig) -> list[Learner]:
+    """The queries of one configured set.
 
     Raises:
-        BadRequest: No such protocol, no folder of images, or no row is left.
+        BadRequest: Unknown protocol, no folder of images, or no row with the given values.
         BadManifest: The labels cannot be read.
     """
-    if asked.protocol not in PROTOCOLS:
-        raise BadRequest(f"no protocol {asked.protocol!r}; there are {', '.join(PROTOCOLS)}")
-    if not asked.images.is_dir():
-        raise BadRequest(f"{asked.images} is no folder of images")
-    labelled = read_labels(PROTOCOLS[asked.protocol], asked.labels)
+    if queries.protocol not in PROTOCOLS:
+        raise BadRequest(
+            f"unknown protocol {queries.protocol!r}; use one of {', '.join(PROTOCOLS)}"
+        )
+    if not queries.images.is_dir():
+        raise BadRequest(f"the folder of images {queries.images} does not exist")
+    labelled = read_labels(PROTOCOLS[queries.protocol], queries.labels)
     chosen = [
-        each
-        for each in labelled.questions
-        if all(_value(each, name) == wanted for name, wanted in asked.only.items())
+        query
+        for query in labelled.questions
+        if all(_label_value(query, name) == value for name, value in queries.only.items())
     ]
     if not chosen:
-        words = ", ".join(f"{name}={value}" for name, value in asked.only.items()) or "a position"
-        raise BadRequest(f"no row of {asked.labels} has {words}")
+        criteria = (
+            ", ".join(f"{name}={value}" for name, value in queries.only.items()) or "a position"
+        )
+        raise BadRequest(f"no row of {queries.labels} has {criteria}")
     return [
         Learner(
-            question=replace(each, kind=each.kind or asked.kind), images=asked.images, part=part
+            question=replace(query, kind=query.kind or queries.kind),
+            images=queries.images,
+            query_set=query_set,
         )
-        for each in chosen
+        for query in chosen
     ]
 
 
-def _value(question: Question, name: str) -> str | None:
-    return question.kind if name == "kind" else question.strata.get(name)
+def _label_value(query: Question, name: str) -> str | None:
+    return query.kind if name == "kind" else query.strata.get(name)
 
 
-def _identity(config: RerankerConfig, split: Split, gallery: Gallery, train: Rows) -> str:
-    """Names config, questions, split and gallery: what a checkpoint may be gone on with for."""
-    said = json.dumps(gallery.said(), sort_keys=True)
-    seen = hashlib.sha256("\n".join((config.digest(), split.fingerprint, said)).encode())
-    seen.update(train.tobytes())
-    return seen.hexdigest()[:16]
+def _run_identity(config: RerankerConfig, split: Split, gallery: Gallery, train: Rows) -> str:
+    """Hash of config, queries, split and gallery; a checkpoint resumes only the same run."""
+    description = json.dumps(gallery.describe(), sort_keys=True)
+    hashed = hashlib.sha256("\n".join((config.digest(), split.fingerprint, description)).encode())
+    hashed.update(train.tobytes())
+    return hashed.hexdigest()[:16]
 
 
 def begin(config: RerankerConfig, dim: int) -> loop.State[Reranker]:
-    """Network, average and optimiser of step 0, the same for the same seed."""
+    """Network, average and optimizer of step 0; the same seed gives the same state."""
     torch.manual_seed(config.schedule.seed)
     nets, average = (Reranker(config.network.spec(dim)) for _ in range(2))
     return loop.started(nets, average, config.schedule)
@@ -206,58 +214,60 @@ def _run(
     validation: Rows,
     on_progress: Progress,
 ) -> tuple[loop.State[Reranker], float]:
-    """The trained state, and the seconds this part of the run took."""
+    """The trained state, and the seconds that this part of the run took."""
     state = loop.resume(begin(config, examples.rows["query"].shape[1]), folder, identity)
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     state = loop.go(
         state,
         loss=lambda step: batch_loss(state.nets, examples, train, step, config),
         schedule=config.schedule,
         folder=folder,
         identity=identity,
-        # The loop keeps what scores highest.
+        # The loop keeps the weights with the highest score.
         score=(lambda net: -tried(net, examples, validation, config).loss)
         if config.schedule.patience
         else None,
-        on_progress=lambda done, total, loss: on_progress("steps", done, total),
+        on_progress=lambda completed, total, loss: on_progress("steps", completed, total),
     )
-    return state, time.perf_counter() - begun
+    return state, time.perf_counter() - started_at
 
 
-def _reasons(examples: Examples) -> Counter[str]:
+def _count_reasons(examples: Examples) -> Counter[str]:
     return Counter(examples.refused.values())
 
 
-def _words(config: RerankerConfig, table: Samples) -> str:
-    own, gallery = config.split, config.gallery
-    known = float((table.creators != "").mean())
+def _describe_split(config: RerankerConfig, table: Samples) -> str:
+    """The text about the split that the bundle stores."""
+    split, gallery = config.split, config.gallery
+    known_creators = float((table.creators != "").mean())
     return (
-        f"{own.share:g} of the questions for validation, in H3 cells of resolution"
-        f" {own.resolution}, disjoint by sequence and by author (known for {known:.0%}),"
-        f" {own.buffer_m:g} m apart; no question is helped by its own row, its author, its"
+        f"{split.share:g} of the questions for validation, in H3 cells of resolution"
+        f" {split.resolution}, disjoint by sequence and by author (known for {known_creators:.0%}),"
+        f" {split.buffer_m:g} m apart; no question is helped by its own row, its author, its"
         " sequence or a near-duplicate, and other towns have lost as much;"
         f" {gallery.candidates} candidates, {gallery.evidence_per_kind} evidence photos of each "
         f"kind within {gallery.evidence_radius_m:g} m"
     )
 
 
-def _report(
+def _build_report(
     config: RerankerConfig,
     split: Split,
     examples: Examples,
     train: Rows,
     validation: Rows,
-    said: Mapping[str, float],
+    metrics: Mapping[str, float],
     took_s: float,
 ) -> dict[str, Any]:
+    sampled = train[:: max(1, len(train) // _LEAKAGE_SAMPLE)]
     return {
         "config": config.model_dump(mode="json"),
         "questions": {"train": len(train), "validation": len(validation)},
-        "dropped": dict(_reasons(examples)),
+        "dropped": dict(_count_reasons(examples)),
         "split": {**split.counts, "fingerprint": split.fingerprint},
         "photos": len(examples.photos.ids),
-        "validation": dict(said),
-        "short_evidence": short_evidence(examples.rows[train[:: max(1, len(train) // _LOOKED_AT)]]),
+        "validation": dict(metrics),
+        "short_evidence": short_evidence(examples.rows[sampled]),
         "seconds_of_steps": round(took_s, 1),
         "threads": torch.get_num_threads(),
     }

@@ -1,4 +1,4 @@
-"""What a reranker's training run is asked to do: one TOML file, checked before anything is read."""
+"""Configuration of a reranker's training run: one TOML file, validated before data is read."""
 
 from __future__ import annotations
 
@@ -23,121 +23,125 @@ from pinpoint.training.configs import (
 )
 
 
-def _known(kind: SourceKind) -> SourceKind:
+def _check_kind(kind: SourceKind) -> SourceKind:
     if kind not in KINDS:
-        raise ValueError(f"no source kind {kind}; there are {', '.join(KINDS)}")
+        raise ValueError(f"unknown source kind {kind}; use one of {', '.join(KINDS)}")
     return kind
 
 
 class QuestionsConfig(BaseModel):
-    """Labelled pictures that the gallery is asked about; rows of the gallery itself may be.
+    """A set of labeled query photos; they may be rows of the gallery itself.
 
-    A picture's own row, its author's and its sequence's rows, and near-duplicates never help with
-    its question, so a gallery can be asked about its own pictures: leave one out.
+    The row of a query photo, the rows of its creator and its sequence, and its near-duplicates are
+    excluded from its search. A gallery can therefore be queried with its own images
+    (leave-one-out).
     """
 
     model_config = STRICT
 
     labels: Path
-    """As `pinpoint evaluate` takes them; a relative path starts at the config's folder."""
+    """Label file as for `pinpoint evaluate`; a relative path is relative to the config's folder."""
     images: Path
-    """The folder that the labels' files are relative to."""
+    """Folder of the labels' file paths."""
     protocol: str = "custom"
-    """As of `pinpoint evaluate`."""
+    """Protocol as for `pinpoint evaluate`."""
     only: dict[str, str] = Field(default_factory=dict)
-    """Ask only rows that have these values, as `{ role = "rerank" }`."""
+    """Use only rows with these values, for example `{ role = "rerank" }`."""
     kind: SourceKind | None = None
-    """Of the pictures, where the labels do not say it."""
+    """Kind of the query photos whose labels have none."""
 
     @field_validator("kind")
     @classmethod
-    def _kind_known(cls, kind: SourceKind | None) -> SourceKind | None:
-        return None if kind is None else _known(kind)
+    def _check_default_kind(cls, kind: SourceKind | None) -> SourceKind | None:
+        return None if kind is None else _check_kind(kind)
 
 
 class RerankerSplit(SplitConfig):
-    """How training and validation are kept apart: wider, for both sides ask the same gallery."""
+    """Separation of training and validation; wider, because both search the same gallery."""
 
     buffer_m: Positive = 50_000.0
-    """No validation question stands nearer to a training question. Half of it, 25 km at most, is
-    how far around validation questions the gallery is hidden from training: places that are never
-    right in training would be learned as wrong."""
+    """Minimum distance between a validation query and a training query. Training does not use
+    gallery images within half of it (25 km at most) of a validation query. Otherwise the network
+    would learn that these images are always wrong."""
     resolution: Annotated[int, Field(ge=0, le=9)] = 3
 
 
 class GalleryConfig(BaseModel):
-    """What is searched, and how far."""
+    """The gallery that is searched, and the search settings."""
 
     model_config = STRICT
 
     kinds: tuple[SourceKind, ...] = ()
     sources: tuple[str, ...] = ()
-    """By name; none means all."""
+    """Names of sources; an empty list means all."""
     candidates: Annotated[int, Field(ge=2, le=512)] = 48
-    """As many as in serving are shown. More is kept: see `searched`."""
+    """Number of candidates as in serving. Examples store more of them: see `searched`."""
     evidence_radius_m: Annotated[float, Field(gt=0.0, le=100_000.0)] = 10_000.0
-    """Evidence is the nearest there is, so in dense places it stands within metres; this is how far
-    it may be sought in sparse ones. The bundle keeps it for serving."""
+    """Evidence consists of the nearest images, which in dense areas are within meters; this is the
+    search radius in sparse areas. The bundle stores it for serving."""
     evidence_per_kind: Annotated[int, Field(ge=0, le=64)] = 8
 
     @field_validator("kinds")
     @classmethod
-    def _kinds_known(cls, kinds: tuple[SourceKind, ...]) -> tuple[SourceKind, ...]:
-        return tuple(_known(kind) for kind in kinds)
+    def _check_kinds(cls, kinds: tuple[SourceKind, ...]) -> tuple[SourceKind, ...]:
+        return tuple(_check_kind(kind) for kind in kinds)
 
     def searched(self, serving: SearchSettings) -> SearchSettings:
-        """Settings that keep all that serving would bring before it gives seats.
+        """Settings that keep all candidates that serving retrieves before it assigns slots.
 
-        What is dropped in training leaves seats, and who comes next then takes them.
+        Training drops candidates; the next ones then take the free slots.
         """
-        many = self.candidates * serving.overfetch
-        return serving.model_copy(update={"candidates": many, "overfetch": 1})
+        retrieved = self.candidates * serving.overfetch
+        return serving.model_copy(update={"candidates": retrieved, "overfetch": 1})
 
 
 class TargetConfig(BaseModel):
-    """What the right answer is worth, and what an answer nearby."""
+    """Target weights of the correct candidate, of nearby candidates and of "none of these"."""
 
     model_config = STRICT
 
     scales: Annotated[dict[float, Positive], Field(min_length=1)] = Field(
         default_factory=lambda: {1.0: 0.5, 25.0: 0.35, 200.0: 0.15}
     )
-    """Weight by scale in km: a candidate d km from the truth weighs the sum of
-    `weight * exp(-d / scale)`. They are the radii that answers are judged by. Half of the weight is
-    for the right street, so that among candidates of the right town the nearest still wins; the
-    share of 200 km is small, or many candidates of the right region would outweigh it."""
+    """Weight by scale in km. The weight of a candidate d km from the ground truth is the sum of
+    `weight * exp(-d / scale)`. The scales are the radii of the evaluation. Half of the weight is
+    for the correct street, so that the nearest candidate of the correct locality wins. The weight
+    of 200 km is small, because many candidates of the correct region would otherwise outweigh
+    it."""
     null_weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
-    """Of "none of these": small against the right place (1), large against candidates that are all
-    thousands of km away (below 0.001 each), about as large as one candidate at 220 km."""
+    """Weight of "none of these". It is small compared with the correct position (1) and large
+    compared with candidates thousands of km away (below 0.001 each). It equals about one candidate
+    at 220 km."""
     null_weight_unsupported: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
-    """The same where the gallery has nothing within 25 km of the truth: as much as the right place,
-    for then it is the right answer, however many candidates stand in the same region."""
+    """The same if the gallery has no image within 25 km of the ground truth. It equals the weight
+    of the correct position, because "none of these" is then correct for any number of candidates in
+    the same region."""
     refinement: Share = 0.1
-    """How much the Huber loss of the refined places counts; km, of candidates within 25 km."""
+    """Weight of the Huber loss (km) of the refined positions of candidates within 25 km."""
 
 
 class DropConfig(BaseModel):
-    """Shares of questions from which something is taken, so that galleries may differ."""
+    """Augmentation: shares of queries with removed data, to suit other galleries."""
 
     model_config = STRICT
 
     evidence: Share = 0.15
-    """All evidence."""
+    """Share of queries without any evidence."""
     photo: Share = 0.1
-    """Of the evidence photos, one by one."""
+    """Share of evidence photos that are removed, each independently."""
     channel: Share = 0.15
-    """The channel `gps`: its candidates and its vectors."""
+    """Share of queries without the channel `gps`: its candidates and its vectors."""
     kind: Share = 0.15
-    """A whole kind, of candidates and of evidence."""
+    """Share of queries without the candidates and the evidence of one kind."""
     region: Share = 0.4
-    """All of the gallery near the truth, or near a candidate far from it. Often: of places without
-    a gallery there are few other examples, and a fifth of all questions should be such."""
+    """Share of queries without the gallery near the ground truth, or near a candidate far from it.
+    It is high, because few other examples lack a gallery, and a fifth of all queries should."""
     region_km: Annotated[float, Field(ge=25.0, le=5_000.0)] = 50.0
-    """How near; at least 25, so that nothing is left that supports the truth."""
+    """Radius of the region; at least 25, so that no remaining image supports the ground truth."""
 
 
 class RerankerNetwork(BaseModel):
-    """As `nets.specs.RerankerSpec`, without the width of the vectors, which the bundle gives."""
+    """Fields of `nets.specs.RerankerSpec`, except the vectors' width, which the bundle defines."""
 
     model_config = STRICT
 
@@ -149,12 +153,12 @@ class RerankerNetwork(BaseModel):
     reach_km: Annotated[float, Field(gt=0.0, le=25.0)] = 5.0
 
     def spec(self, dim: int) -> RerankerSpec:
-        """The shape of the network for vectors of a width."""
+        """Specification of the network for vectors of the given width."""
         return RerankerSpec(dim=dim, **self.model_dump())
 
 
 class RerankerSchedule(ScheduleConfig):
-    """How long, how fast; questions are fewer than pictures, and each is many candidates."""
+    """Training schedule; queries are fewer than an embedder's images and have many candidates."""
 
     steps: Count = 3_000
     batch: Annotated[int, Field(ge=4, le=4_096)] = 32
@@ -163,14 +167,14 @@ class RerankerSchedule(ScheduleConfig):
 
 
 class RerankerConfig(BaseModel):
-    """All of a reranker's training run; the space is that of the index's bundle."""
+    """Configuration of a reranker's training run; the index's bundle defines the embedding."""
 
     model_config = STRICT
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-    """Of the bundle that comes out: the index's own, and the reranker."""
+    """Name of the resulting bundle: the index's bundle with the reranker added."""
     licence: Annotated[str, Field(min_length=1, max_length=200)]
-    """Of the weights that come out."""
+    """License of the resulting weights."""
     questions: Annotated[tuple[QuestionsConfig, ...], Field(min_length=1)]
     gallery: GalleryConfig = GalleryConfig()
     split: RerankerSplit = RerankerSplit()
@@ -180,29 +184,30 @@ class RerankerConfig(BaseModel):
     schedule: RerankerSchedule = RerankerSchedule()
 
     @model_validator(mode="after")
-    def _usable(self) -> RerankerConfig:
+    def _check_config(self) -> RerankerConfig:
         if self.name == DESCRIPTOR_NAME:
             raise ValueError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
         self.network.spec(1)
         return self
 
     def digest(self) -> str:
-        """Names the run: 16 hex digits over all of it but where its files lie."""
+        """Identity of the run: 16 hex digits over all fields except file paths."""
         plain = self.model_dump_json(exclude={"questions": {"__all__": {"labels", "images"}}})
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 def read_reranker_config(path: Path) -> RerankerConfig:
-    """Read a run's TOML.
+    """Read the TOML file of a run.
 
     Raises:
-        BadRequest: It cannot be read, is no TOML, or a field is unknown, missing or out of range.
+        BadRequest: The file is unreadable or invalid TOML, or a field is unknown, missing or out of
+            range.
     """
     config = read_toml(path, RerankerConfig)
-    placed = tuple(
-        one.model_copy(
-            update={"labels": path.parent / one.labels, "images": path.parent / one.images}
+    resolved = tuple(
+        queries.model_copy(
+            update={"labels": path.parent / queries.labels, "images": path.parent / queries.images}
         )
-        for one in config.questions
+        for queries in config.questions
     )
-    return config.model_copy(update={"questions": placed})
+    return config.model_copy(update={"questions": resolved})

@@ -1,6 +1,6 @@
-"""What a batch of questions says about a reranker: soft targets by distance, and what is dropped.
+"""The reranker's objective: soft targets by distance, and augmentation of the training queries.
 
-Letters: B questions, K candidates, E evidence photos of a candidate.
+Letters: B queries, K candidates, E evidence photos of a candidate.
 """
 
 from __future__ import annotations
@@ -23,108 +23,116 @@ from pinpoint.training.examples import SUPPORT_M, Examples
 from pinpoint.training.reranker_config import DropConfig, RerankerConfig, TargetConfig
 from pinpoint.training.samples import Rows
 
-_ORDER, _DROPS = 1, 2
-"""Set draws of one seed apart: of questions, of what is dropped."""
-_REFINED_KM: Final = 25.0
-"""Candidates beyond this are wrong, not inexact."""
-_HUBER_KM: Final = 1.0
+_ORDER_STREAM, _AUGMENTATION_STREAM = 1, 2
+"""Separate the random streams of one seed: order of the queries, and augmentation."""
+_MAX_REFINED_KM: Final = 25.0
+"""Candidates beyond this distance are wrong, so their position is not refined."""
+_HUBER_DELTA_KM: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Questions as they are shown to the network, and what is known of them."""
+    """A batch of queries as the network receives them, and their ground truth."""
 
-    asked: Asked
+    inputs: Asked
     truth: NDArray[np.float64]
     """`[B, 2]` degrees."""
     supported: NDArray[np.bool_]
-    """Whether what is left of the gallery has anything within 25 km of the truth, `[B]`."""
+    """Whether the remaining gallery has an image within 25 km of the ground truth, `[B]`."""
 
     def away_km(self) -> NDArray[np.float64]:
-        """From the truth to each candidate, `[B, K]`."""
-        position = self.asked.position.numpy()
+        """Distance from the ground truth to each candidate, `[B, K]`."""
+        position = self.inputs.position.numpy()
         return haversine_m(position, np.broadcast_to(self.truth[:, None], position.shape)) / 1_000.0
 
 
 def drawn(rows: Rows, step: int, batch: int, seed: int) -> Rows:
-    """The questions of one step: pass after pass, each a new order of all rows."""
-    turns = np.arange(step * batch, (step + 1) * batch)
-    passes = turns // len(rows)
+    """The queries of one step; each epoch is a new permutation of all rows."""
+    draws = np.arange(step * batch, (step + 1) * batch)
+    epochs = draws // len(rows)
     orders = {
-        each: np.random.default_rng([seed, _ORDER, each]).permutation(rows)
-        for each in np.unique(passes).tolist()
+        epoch: np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(rows)
+        for epoch in np.unique(epochs).tolist()
     }
     return np.array(
-        [orders[which][turn % len(rows)] for which, turn in zip(passes, turns, strict=True)],
+        [orders[epoch][draw % len(rows)] for epoch, draw in zip(epochs, draws, strict=True)],
         dtype=np.int64,
     )
 
 
 def plain(examples: Examples, rows: Rows) -> Shown:
-    """Questions as they would be asked."""
-    own = examples.rows[rows]
-    return _seated(examples, own, np.any(own["supported"], axis=1))
+    """A batch of queries without augmentation."""
+    query_rows = examples.rows[rows]
+    return _fill_slots(examples, query_rows, np.any(query_rows["supported"], axis=1))
 
 
 def dropped(examples: Examples, rows: Rows, step: int, seed: int, drops: DropConfig) -> Shown:
-    """Questions from which something was taken; a pure function of rows, seed and step."""
-    own, dice = np.array(examples.rows[rows]), np.random.default_rng([seed, _DROPS, step])
+    """A batch of queries with augmentation; a pure function of rows, seed and step."""
+    query_rows = np.array(examples.rows[rows])
+    rng = np.random.default_rng([seed, _AUGMENTATION_STREAM, step])
     count = len(rows)
 
-    def chosen(share: float) -> NDArray[np.bool_]:
-        return dice.random(count) < share
+    def draw_queries(share: float) -> NDArray[np.bool_]:
+        return rng.random(count) < share
 
-    present, near, found = own["present"], own["near_present"], own["found"]
+    present, near, in_channel = (
+        query_rows["present"],
+        query_rows["near_present"],
+        query_rows["found"],
+    )
     present &= ~examples.hidden[rows]
-    supported = np.array(own["supported"])
-    near[chosen(drops.evidence)] = False
-    without, code = chosen(drops.kind), dice.integers(supported.shape[1], size=count)
-    gone = np.where(without, code, -1)
-    present &= own["kind"] != gone[:, None]
-    near &= np.repeat(np.arange(len(KINDS)), near.shape[-1] // len(KINDS)) != gone[:, None, None]
-    supported[without, code[without]] = False
-    unplaced = chosen(drops.channel)
-    present &= ~unplaced[:, None] | found[..., 0]
-    found[unplaced, :, 1] = False
-    emptied = chosen(drops.region)
-    centre, around_truth = _centres(own, dice, drops.region_km)
-    inside = haversine_m(own["position"], centre[:, None]) <= drops.region_km * 1_000.0
-    present &= ~(emptied[:, None] & inside)
-    supported[emptied & around_truth] = False
+    supported = np.array(query_rows["supported"])
+    near[draw_queries(drops.evidence)] = False
+    without_kind, code = draw_queries(drops.kind), rng.integers(supported.shape[1], size=count)
+    dropped_kind = np.where(without_kind, code, -1)
+    present &= query_rows["kind"] != dropped_kind[:, None]
+    evidence_kind = np.repeat(np.arange(len(KINDS)), near.shape[-1] // len(KINDS))
+    near &= evidence_kind != dropped_kind[:, None, None]
+    supported[without_kind, code[without_kind]] = False
+    without_gps = draw_queries(drops.channel)
+    present &= ~without_gps[:, None] | in_channel[..., 0]
+    in_channel[without_gps, :, 1] = False
+    without_region = draw_queries(drops.region)
+    center, around_truth = _draw_region_centers(query_rows, rng, drops.region_km)
+    inside = haversine_m(query_rows["position"], center[:, None]) <= drops.region_km * 1_000.0
+    present &= ~(without_region[:, None] & inside)
+    supported[without_region & around_truth] = False
     near &= present[..., None]
-    left = _seated(examples, own, np.any(supported, axis=1))
-    gps = left.asked.gps * torch.from_numpy(~unplaced)[:, None, None]
-    # Last, for these seats stay empty: galleries are thin in places.
-    stays = torch.from_numpy(dice.random(left.asked.near_present.shape) >= drops.photo)
-    near_present = left.asked.near_present & stays
-    return replace(left, asked=replace(left.asked, gps=gps, near_present=near_present))
+    batch = _fill_slots(examples, query_rows, np.any(supported, axis=1))
+    gps = batch.inputs.gps * torch.from_numpy(~without_gps)[:, None, None]
+    # After the slots are filled, so that these stay empty: some galleries are sparse.
+    remains = torch.from_numpy(rng.random(batch.inputs.near_present.shape) >= drops.photo)
+    near_present = batch.inputs.near_present & remains
+    return replace(batch, inputs=replace(batch.inputs, gps=gps, near_present=near_present))
 
 
-def _seated(examples: Examples, own: Row, supported: NDArray[np.bool_]) -> Shown:
-    """Of what is left of some rows, what the search would show."""
-    if examples.seats is not None:
-        own = examples.seats.taken(own, examples.photos)
+def _fill_slots(examples: Examples, query_rows: Row, supported: NDArray[np.bool_]) -> Shown:
+    """The candidates that the search would select among the remaining ones."""
+    if examples.slots is not None:
+        query_rows = examples.slots.refill(query_rows, examples.photos)
     return Shown(
-        asked=asked(own, examples.photos), truth=np.array(own["truth"]), supported=supported
+        inputs=asked(query_rows, examples.photos),
+        truth=np.array(query_rows["truth"]),
+        supported=supported,
     )
 
 
-def _centres(
-    own: Row, dice: np.random.Generator, region_km: float
+def _draw_region_centers(
+    query_rows: Row, rng: np.random.Generator, region_km: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Where regions are emptied, `[B, 2]`, and whether that leaves the truth without support.
+    """Centers of the removed regions, `[B, 2]`, and whether the ground truth loses its support.
 
-    Half of them around the truth, half around a candidate so far from it that no support is lost;
-    where there is no such candidate, around the truth.
+    Half of them are at the ground truth, half at a candidate so far from it that support remains.
+    Without such a candidate, the center is the ground truth.
     """
-    least_m = region_km * 1_000.0 + SUPPORT_M
-    position = own["position"]
-    far = own["present"] & (haversine_m(position, own["truth"][:, None]) > least_m)
-    pick = np.argmax(np.where(far, dice.random(far.shape), -1.0), axis=1)
-    truth = (dice.random(len(pick)) < 0.5) | ~far.any(1)
-    rows = np.arange(len(pick))
-    centre = np.where(truth[:, None], own["truth"], position[rows, pick])
-    return centre, truth
+    min_m = region_km * 1_000.0 + SUPPORT_M
+    position = query_rows["position"]
+    far = query_rows["present"] & (haversine_m(position, query_rows["truth"][:, None]) > min_m)
+    candidate = np.argmax(np.where(far, rng.random(far.shape), -1.0), axis=1)
+    at_truth = (rng.random(len(candidate)) < 0.5) | ~far.any(1)
+    rows = np.arange(len(candidate))
+    center = np.where(at_truth[:, None], query_rows["truth"], position[rows, candidate])
+    return center, at_truth
 
 
 def soft_targets(
@@ -133,41 +141,41 @@ def soft_targets(
     supported: NDArray[np.bool_],
     targets: TargetConfig,
 ) -> NDArray[np.float64]:
-    """What share of the answer each candidate should have; the null is last, `[B, K + 1]`."""
-    worth = np.zeros_like(away_km)
+    """Target probability of each candidate; that of "none of these" is last, `[B, K + 1]`."""
+    weights = np.zeros_like(away_km)
     for scale_km, weight in targets.scales.items():
-        worth += weight * np.exp(-away_km / scale_km)
+        weights += weight * np.exp(-away_km / scale_km)
     null = np.where(supported, targets.null_weight, targets.null_weight_unsupported)
-    every = np.column_stack([np.where(present, worth, 0.0), null])
-    return np.asarray(every / every.sum(axis=1, keepdims=True))
+    unnormalized = np.column_stack([np.where(present, weights, 0.0), null])
+    return np.asarray(unnormalized / unnormalized.sum(axis=1, keepdims=True))
 
 
-def lost(judged: Judged, shown: Shown, targets: TargetConfig, reach_km: float) -> torch.Tensor:
-    """Cross-entropy against the soft targets, and Huber of the refined places; a scalar."""
-    away_km = shown.away_km()
-    there = shown.asked.present.numpy()
-    wanted = torch.from_numpy(soft_targets(away_km, there, shown.supported, targets)).float()
-    logs = torch.cat([judged.scores, judged.null[:, None]], dim=1).log_softmax(1)
-    # A candidate that is not there has no share and no score: 0 times minus infinity is nothing.
-    entropy = -(wanted * logs.masked_fill(wanted == 0, 0.0)).sum(1).mean()
-    close = torch.from_numpy(there & (away_km <= _REFINED_KM))
-    way = torch.from_numpy(ways_km(shown, reach_km)).float()
-    far = F.huber_loss(judged.offset_km, way, reduction="none", delta=_HUBER_KM).sum(-1)
-    refined = (far * close).sum() / close.sum().clamp(min=1)
+def lost(output: Judged, batch: Shown, targets: TargetConfig, reach_km: float) -> torch.Tensor:
+    """Cross-entropy against the soft targets plus Huber loss of the refined positions; a scalar."""
+    away_km = batch.away_km()
+    present = batch.inputs.present.numpy()
+    target = torch.from_numpy(soft_targets(away_km, present, batch.supported, targets)).float()
+    log_p = torch.cat([output.scores, output.null[:, None]], dim=1).log_softmax(1)
+    # An absent candidate has target 0 and log-probability minus infinity; it must contribute 0.
+    entropy = -(target * log_p.masked_fill(target == 0, 0.0)).sum(1).mean()
+    close = torch.from_numpy(present & (away_km <= _MAX_REFINED_KM))
+    offset_km = torch.from_numpy(ways_km(batch, reach_km)).float()
+    error = F.huber_loss(output.offset_km, offset_km, reduction="none", delta=_HUBER_DELTA_KM)
+    refined = (error.sum(-1) * close).sum() / close.sum().clamp(min=1)
     return entropy + targets.refinement * refined
 
 
-def ways_km(shown: Shown, reach_km: float) -> NDArray[np.float64]:
-    """From each candidate towards the truth, east and north, no farther than it may go.
+def ways_km(batch: Shown, reach_km: float) -> NDArray[np.float64]:
+    """Offset of each candidate towards the ground truth, east and north, limited to the reach.
 
     Returns:
         `[B, K, 2]`, in the tangent plane of the candidate.
     """
-    position = shown.asked.position.numpy()
-    truth = np.broadcast_to(shown.truth[:, None], position.shape)
-    turn = np.radians(bearing_deg(position, truth))
+    position = batch.inputs.position.numpy()
+    truth = np.broadcast_to(batch.truth[:, None], position.shape)
+    bearing = np.radians(bearing_deg(position, truth))
     length = np.minimum(haversine_m(position, truth) / 1_000.0, reach_km)
-    return np.stack([np.sin(turn), np.cos(turn)], axis=-1) * length[..., None]
+    return np.stack([np.sin(bearing), np.cos(bearing)], axis=-1) * length[..., None]
 
 
 def batch_loss(
@@ -175,6 +183,6 @@ def batch_loss(
 ) -> torch.Tensor:
     """The loss of one step; a pure function of network, rows and step."""
     seed = config.schedule.seed
-    own = drawn(rows, step, config.schedule.batch, seed)
-    shown = dropped(examples, own, step, seed, config.drops)
-    return lost(net(shown.asked), shown, config.targets, config.network.reach_km)
+    batch_rows = drawn(rows, step, config.schedule.batch, seed)
+    batch = dropped(examples, batch_rows, step, seed, config.drops)
+    return lost(net(batch.inputs), batch, config.targets, config.network.reach_km)

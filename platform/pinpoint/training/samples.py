@@ -1,6 +1,6 @@
-"""What training sees: one row for each picture, of manifests or the catalogue, nothing decoded.
+"""Training samples: one row for each image of manifests or of the catalog, nothing decoded.
 
-Letters: N pictures. Columns are arrays `[N]` in the order of the sources.
+Letters: N images. Columns are arrays `[N]` in the order of the sources.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ Rows = NDArray[np.int64]
 """Row numbers of a table."""
 
 CHANGED: Final = "changed_since"
-"""Reason of a file that is not the one that was ingested, as a re-embedding calls it."""
-_EXAMPLES: Final = 3
-"""Refused rows quoted for each reason; the counts are complete."""
+"""Reason of a file that differs from the ingested one; re-embedding uses the same word."""
+_MAX_EXAMPLES: Final = 3
+"""Refused rows kept for each reason; the counts are complete."""
 
 
 class Sample(NamedTuple):
-    """One picture; `Samples` says what the columns are."""
+    """One image; `Samples` describes the columns."""
 
     id: str
     file: str
@@ -53,40 +53,40 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """A table of pictures.
+    """A table of images.
 
     Raises:
-        ValueError: Columns of different lengths, or an id that is there twice.
+        ValueError: Columns of different lengths, or a duplicate id.
     """
 
     ids: Texts
-    """Source, slash, external id: the same on every machine, whatever folder the files lie in."""
+    """Source, slash, external id; independent of the machine and of the files' folder."""
     files: Texts
     """Absolute paths."""
     sizes: NDArray[np.int64]
-    """Bytes of the files: in the fingerprint, so that a replaced file is noticed unread."""
+    """Bytes of the files; part of the fingerprint, so that replaced files are detected unread."""
     lat: NDArray[np.float64]
     lon: NDArray[np.float64]
     kinds: Texts
     creators: Texts
-    """Authors, as the manifest names them; the same name in two sources is one author."""
+    """Creators, as the manifest names them; the same name in two sources is one creator."""
     sequences: Texts
-    """Drives; faces of one panorama without a drive are one sequence of their own."""
+    """Sequences; the faces of one panorama without a sequence form a sequence."""
     hashes: Texts
-    """SHA-256 that the file must have: the catalogue's; empty where nobody knows it."""
+    """SHA-256 that the file must have, from the catalog; empty if unknown."""
     faces: Texts
-    """Which face of the file, where it must be one; else any is as good."""
+    """Required face of the file; empty if any face may be used."""
     cells: NDArray[np.int64]
     """H3 cells of `resolution`."""
     resolution: int
 
     def __post_init__(self) -> None:
-        shapes = {name: column.shape for name, column in self._columns()}
+        shapes = {name: column.shape for name, column in self._array_columns()}
         if set(shapes.values()) != {(len(self.ids),)}:
             raise ValueError(f"columns of different lengths: {shapes}")
         if len(np.unique(self.ids)) < len(self.ids):
             twice = Counter(self.ids.tolist()).most_common(1)[0][0]
-            raise ValueError(f"the id {twice} is there twice")
+            raise ValueError(f"the id {twice} occurs twice")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,19 +97,19 @@ class Samples:
         return np.column_stack([self.lat, self.lon])
 
     def fingerprint(self) -> str:
-        """SHA-256 in hexadecimal over every row in order, but not over where the files lie."""
+        """SHA-256 in hexadecimal over all rows in order, without the paths of the files."""
         hashed = hashlib.sha256()
-        said = [
+        columns = [
             column.tolist()
-            for name, column in self._columns()
-            # Manifests know no hashes, and tables without any keep the fingerprint they always had.
+            for name, column in self._array_columns()
+            # Tables of manifests have no hashes; without them, older fingerprints remain valid.
             if name not in _DERIVED and (name != "hashes" or (column != "").any())
         ]
-        for row in zip(*said, strict=True):
+        for row in zip(*columns, strict=True):
             hashed.update(json.dumps(row).encode() + b"\n")
         return hashed.hexdigest()
 
-    def _columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
+    def _array_columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
         for field in fields(self):
             if field.name != "resolution":
                 yield field.name, getattr(self, field.name)
@@ -120,12 +120,12 @@ _DERIVED: Final = frozenset({"files", "faces", "cells"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A manifest as `pinpoint world make` writes and `pinpoint ingest` takes."""
+    """A manifest, in the format of `pinpoint ingest` and `pinpoint world make`."""
 
     manifest: Path
     kind: SourceKind
     name: str | None = None
-    """Part of the ids; without it the name of the manifest's folder."""
+    """Part of the ids; by default the name of the manifest's folder."""
 
     def __str__(self) -> str:
         return str(self.manifest)
@@ -133,10 +133,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Rows of a source of the catalogue, read before."""
+    """Rows of a source of the catalog, from a snapshot."""
 
     name: str
-    """Organisation, slash, source."""
+    """Organization, slash, source."""
     rows: Sequence[Sample | Rejected]
 
     def __str__(self) -> str:
@@ -145,18 +145,18 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """Samples of all sources, and an account of the rows that are none."""
+    """Samples of all sources, and counts of the rows that were refused."""
 
     samples: Samples
     rows: int
     """Rows read: `len(samples)` and all that `dropped` counts."""
     dropped: Mapping[str, int]
-    """Rows by reason: one of `pinpoint.media.checks.REASONS`, or `duplicate`, or what `taken` of
-    `pinpoint.training.held` says."""
+    """Rows by reason: a word of `pinpoint.media.checks.REASONS`, or `duplicate`, or a reason of
+    `pinpoint.training.held`."""
     examples: tuple[Rejected, ...]
     """The first few of each reason."""
     read_at: str | None = None
-    """When the catalogue was read, ISO 8601; None without it."""
+    """Time when the catalog was read, ISO 8601; None without a catalog."""
 
 
 def texts(values: ArrayLike) -> Texts:
@@ -167,97 +167,102 @@ def texts(values: ArrayLike) -> Texts:
 def read_samples(
     sources: Sequence[Source | Held], settings: MediaSettings, *, resolution: int = 5
 ) -> Gathered:
-    """Read manifests, and rows of the catalogue, into one table; no picture is opened.
+    """Read manifests and catalog snapshots into one table; no image is opened.
 
-    Positions and authors are taken from the manifest alone: what only a file's EXIF says is not
-    known here, and a row without a position is dropped as `no_position`.
+    Positions and creators come from the manifest only, because no EXIF data is read. A row without
+    a position is dropped as `no_position`.
 
     Args:
-        sources: Manifests with the kind of their pictures, or what the catalogue held.
-        settings: `max_manifest_rows` and `max_bytes` hold.
-        resolution: H3 resolution of the cells that batches are balanced over, in [0, 15]; 5 is
-            about 253 km² each.
+        sources: Manifests with the kind of their images, or catalog snapshots.
+        settings: `max_manifest_rows` and `max_bytes` apply.
+        resolution: H3 resolution of the cells for balanced batches, in [0, 15]; 5 is about 253 km²
+            each.
 
     Raises:
         BadRequest: No source, an unknown kind, two sources of one name, a wrong resolution.
-        BadManifest: A manifest cannot be read at all, or no row of any can be used.
+        BadManifest: A manifest cannot be read, or no row of any manifest can be used.
         TooLarge: A manifest has too many rows.
     """
-    names = _names(sources)
+    names = _source_names(sources)
     if not 0 <= resolution <= 15:
-        raise BadRequest(f"cells have a resolution in [0, 15], not {resolution}")
-    kept: list[Sample] = []
+        raise BadRequest(f"the cells' resolution must be in [0, 15], not {resolution}")
+    samples: list[Sample] = []
     dropped: Counter[str] = Counter()
     examples: list[Rejected] = []
-    seen: set[str] = set()
+    used_keys: set[str] = set()
     for source, name in zip(sources, names, strict=True):
-        for taken in _taken(source, name, seen, settings):
-            if isinstance(taken, Sample):
-                seen.update(taken[:2])
-                kept.append(taken)
+        for row in _read_rows(source, name, used_keys, settings):
+            if isinstance(row, Sample):
+                used_keys.update(row[:2])
+                samples.append(row)
                 continue
-            dropped[taken.reason] += 1
-            if dropped[taken.reason] <= _EXAMPLES:
-                examples.append(taken)
-    if not kept:
-        which = ", ".join(map(str, sources))
-        why = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "no rows"
-        raise BadManifest(f"there is nothing to train on in {which}: {why}")
+            dropped[row.reason] += 1
+            if dropped[row.reason] <= _MAX_EXAMPLES:
+                examples.append(row)
+    if not samples:
+        names_list = ", ".join(map(str, sources))
+        reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "no rows"
+        raise BadManifest(f"there is nothing to train on in {names_list}: {reasons}")
     return Gathered(
-        samples=_table(kept, resolution),
-        rows=len(kept) + sum(dropped.values()),
+        samples=_build_table(samples, resolution),
+        rows=len(samples) + sum(dropped.values()),
         dropped=dict(dropped),
         examples=tuple(examples),
     )
 
 
-def _names(sources: Sequence[Source | Held]) -> list[str]:
+def _source_names(sources: Sequence[Source | Held]) -> list[str]:
     if not sources:
         raise BadRequest("training needs at least one manifest")
-    unknown = sorted({one.kind for one in sources if isinstance(one, Source)} - set(KINDS))
+    kinds = {source.kind for source in sources if isinstance(source, Source)}
+    unknown = sorted(kinds - set(KINDS))
     if unknown:
-        raise BadRequest(f"no source kind {unknown[0]!r}; there are {', '.join(KINDS)}")
+        raise BadRequest(f"unknown source kind {unknown[0]!r}; use one of {', '.join(KINDS)}")
     names = [
-        one.name or one.manifest.resolve().parent.name if isinstance(one, Source) else one.name
-        for one in sources
+        source.name or source.manifest.resolve().parent.name
+        if isinstance(source, Source)
+        else source.name
+        for source in sources
     ]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise BadRequest(f"two sources are called {twice[0]}; name them apart, ids depend on it")
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise BadRequest(
+            f"two sources are called {duplicates[0]}; give them different names, which ids contain"
+        )
     return names
 
 
-def _taken(
-    source: Source | Held, name: str, seen: set[str], settings: MediaSettings
+def _read_rows(
+    source: Source | Held, name: str, used_keys: set[str], settings: MediaSettings
 ) -> Iterator[Sample | Rejected]:
     if isinstance(source, Held):
-        before = frozenset(seen)  # faces of one panorama share their file
-        for one in source.rows:
-            if isinstance(one, Sample) and (one.file in before or one.id in seen):
-                yield _duplicate(one.id, "an earlier source has the same file")
+        earlier_keys = frozenset(used_keys)  # Faces of one panorama share their file.
+        for row in source.rows:
+            if isinstance(row, Sample) and (row.file in earlier_keys or row.id in used_keys):
+                yield _duplicate_row(row.id, "an earlier source has the same file")
             else:
-                yield one
+                yield row
         return
-    for row in read_manifest(source.manifest, settings):
-        yield _sample(row, source.kind, name, seen, settings.max_bytes)
+    for manifest_row in read_manifest(source.manifest, settings):
+        yield _to_sample(manifest_row, source.kind, name, used_keys, settings.max_bytes)
 
 
-def _duplicate(file: str, detail: str) -> Rejected:
+def _duplicate_row(file: str, detail: str) -> Rejected:
     return Rejected(file=file, stage="find", reason="duplicate", detail=detail)
 
 
-def _sample(
-    row: ManifestRow | Rejected, kind: SourceKind, source: str, seen: set[str], max_bytes: int
+def _to_sample(
+    row: ManifestRow | Rejected, kind: SourceKind, source: str, used_keys: set[str], max_bytes: int
 ) -> Sample | Rejected:
-    """A manifest's row, or why it cannot be used."""
+    """A manifest's row as a sample, or why it cannot be used."""
     if isinstance(row, Rejected):
         return row
     hint = row.hint
     if hint.lat is None or hint.lon is None:
-        return rejected(row.name, "no_position", "its manifest row gives no position")
+        return rejected(row.name, "no_position", "its manifest row has no position")
     name, file = f"{source}/{row.external_id}", str(row.file)
-    if name in seen or file in seen:
-        return _duplicate(
+    if name in used_keys or file in used_keys:
+        return _duplicate_row(
             row.name, f"an earlier row has the same file, or the id {row.external_id}"
         )
     size_bytes = row.file.stat().st_size
@@ -266,12 +271,13 @@ def _sample(
             row.name, "too_large" if size_bytes else "empty_file", f"{size_bytes} bytes"
         )
     panorama = f"panorama {source}/{hint.panorama_id}" if hint.panorama_id else ""
-    drive = hint.sequence or panorama
-    return Sample(name, file, size_bytes, hint.lat, hint.lon, kind, hint.creator or "", drive)
+    sequence = hint.sequence or panorama
+    return Sample(name, file, size_bytes, hint.lat, hint.lon, kind, hint.creator or "", sequence)
 
 
-def _table(kept: Sequence[Sample], resolution: int) -> Samples:
-    ids, files, sizes, lat, lon, kinds, creators, sequences, hashes, faces = zip(*kept, strict=True)
+def _build_table(samples: Sequence[Sample], resolution: int) -> Samples:
+    columns = zip(*samples, strict=True)
+    ids, files, sizes, lat, lon, kinds, creators, sequences, hashes, faces = columns
     positions = np.array([lat, lon], dtype=np.float64).T
     return Samples(
         ids=texts(ids),

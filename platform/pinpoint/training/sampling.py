@@ -1,6 +1,6 @@
 """Batches balanced over kinds and cells; each is a function of the seed, its step and the table.
 
-So a run goes on after a kill with two numbers, seed and step, and no other state.
+A run therefore resumes from seed and step, without other state.
 Letters: N rows of the table, B rows of a batch, Q of them of one kind, C cells, P partners.
 """
 
@@ -19,60 +19,62 @@ from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.records import SourceKind
 from pinpoint.training.samples import Rows, Samples
 
-_BLOCK: Final = 4096
-"""Cells drawn at once, at least; where there are few, a draw for each pass would cost most."""
-_TRIES: Final = 8
-"""Spare rows drawn for each that is missing, before all rows are gone through."""
-_ORDER, _SPARE, _PARTNER = range(3)
-"""Told to the generator, so that what is drawn for one purpose says nothing about another."""
+_MIN_BLOCK: Final = 4096
+"""Minimum number of cells in one draw; a draw for each pass is slow if there are few cells."""
+_SPARES_PER_ROW: Final = 8
+"""Spare rows drawn for each missing row, before all rows are tried."""
+_ORDER_STREAM, _SPARE_STREAM, _PARTNER_STREAM = range(3)
+"""Part of the seed, so that draws for different purposes are independent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """Rows of one kind, cell after cell."""
+class _KindRows:
+    """Rows of one kind, ordered by cell."""
 
     rows: Rows
-    """In a cell one picture of each sequence comes first, then the second ones, and so on."""
+    """Within a cell, the first image of each sequence, then the second ones, and so on."""
     starts: NDArray[np.int64]
-    """`[C]` where each cell begins in `rows`."""
+    """`[C]` index of each cell's first row in `rows`."""
     counts: NDArray[np.int64]
-    """`[C]` pictures in each cell."""
+    """`[C]` number of images in each cell."""
 
 
 class BatchSampler:
-    """Batches of a table, without end.
+    """Unlimited batches of a table.
 
-    All kinds have the same part of each batch. Of a kind, cells come in passes: in each pass every
-    occupied cell once, in a new order; at each visit a cell gives its next picture. So cells are
-    balanced, and within a cell no picture is seen twice before all were seen once. Where a picture
-    would be the second one of its sequence in the batch, one of a drawn cell takes its place.
+    All kinds have the same share of each batch. For each kind, a pass visits every occupied cell
+    once, in a new order; each visit takes the cell's next image. Cells are therefore balanced, and
+    no image of a cell is repeated before all of them were used. If an image would be the second one
+    of its sequence in the batch, an image of a random cell replaces it.
 
     Args:
         samples: The table.
-        rows: Rows to draw from, as `Split.train`.
+        rows: Rows to draw from, for example `Split.train`.
         batch: B, a multiple of the number of kinds among these rows.
-        seed: Names the order; any integer that is not negative.
+        seed: Seed of the order; a non-negative integer.
 
     Raises:
-        BadRequest: The batch cannot be filled; the message says with how many it could.
+        BadRequest: The batch cannot be filled; the message names the largest possible size.
     """
 
     def __init__(self, samples: Samples, rows: Rows, *, batch: int, seed: int) -> None:
-        own = np.asarray(rows, dtype=np.int64)
-        self.kinds: tuple[SourceKind, ...] = tuple(np.unique(samples.kinds[own]).tolist())
+        rows = np.asarray(rows, dtype=np.int64)
+        self.kinds: tuple[SourceKind, ...] = tuple(np.unique(samples.kinds[rows]).tolist())
         if not self.kinds or batch < 1 or batch % len(self.kinds):
             raise BadRequest(
-                f"a batch of {batch} cannot be shared evenly by {len(own)} pictures of "
-                f"{len(self.kinds)} kinds ({', '.join(self.kinds)}); take a positive multiple"
+                f"a batch of {batch} cannot be shared evenly by {len(rows)} images of "
+                f"{len(self.kinds)} kinds ({', '.join(self.kinds)}); use a positive multiple"
             )
         if seed < 0:
-            raise BadRequest(f"a seed is not negative, unlike {seed}")
+            raise BadRequest(f"the seed must not be negative, but is {seed}")
         self.seed, self.batch_size = seed, batch
-        self._each = batch // len(self.kinds)
-        self._sequence = _sequences(samples)
+        self._per_kind = batch // len(self.kinds)
+        self._sequence = _number_sequences(samples)
         self._sequence_count = int(self._sequence.max()) + 1
         self._parts = tuple(
-            _arranged(samples, own[samples.kinds[own] == kind], self._sequence, [seed, number])
+            _arrange_rows(
+                samples, rows[samples.kinds[rows] == kind], self._sequence, [seed, number]
+            )
             for number, kind in enumerate(self.kinds)
         )
         self._check_sequences()
@@ -80,30 +82,30 @@ class BatchSampler:
 
     @property
     def cells(self) -> Mapping[SourceKind, int]:
-        """Occupied cells of each kind: what one pass of that kind visits."""
-        return {kind: len(p.starts) for kind, p in zip(self.kinds, self._parts, strict=True)}
+        """Number of occupied cells of each kind, which is the length of a pass."""
+        return {kind: len(part.starts) for kind, part in zip(self.kinds, self._parts, strict=True)}
 
     def batch(self, step: int) -> Rows:
         """The rows of one batch.
 
         Args:
-            step: From 0; steps may be asked for in any order.
+            step: From 0; steps may be requested in any order.
 
         Returns:
-            `[B]` rows of the table, no two of one sequence. Kinds take turns (row i is of kind
-            i modulo their number), so that any slice that is a multiple long is balanced, too.
+            `[B]` rows of the table, no two of one sequence. Kinds alternate (row i has kind i
+            modulo their number), so slices of a multiple of that length are balanced too.
         """
         if step < 0:
             raise ValueError(f"steps count from 0, got {step}")
         used = np.zeros(self._sequence_count, dtype=np.bool_)
-        drawn = [self._of_kind(number, step, used) for number in range(len(self._parts))]
+        drawn = [self._draw_kind(number, step, used) for number in range(len(self._parts))]
         return np.stack(drawn, axis=1).reshape(-1)
 
-    def _of_kind(self, number: int, step: int, used: NDArray[np.bool_]) -> Rows:
-        """`[Q]` rows of one kind; marks their sequences as used."""
+    def _draw_kind(self, number: int, step: int, used: NDArray[np.bool_]) -> Rows:
+        """Draw `[Q]` rows of one kind, and mark their sequences as used."""
         part = self._parts[number]
-        visits = np.arange(step * self._each, (step + 1) * self._each)
-        cells = self._visited(number, visits)
+        visits = np.arange(step * self._per_kind, (step + 1) * self._per_kind)
+        cells = self._visited_cells(number, visits)
         turns = visits // len(part.starts)
         rows = part.rows[part.starts[cells] + turns % part.counts[cells]]
         sequences = self._sequence[rows]
@@ -113,72 +115,75 @@ class BatchSampler:
         used[sequences] = True
         missing = np.flatnonzero(~first)
         if len(missing):
-            rows[missing] = self._instead(number, step, len(missing), used)
+            rows[missing] = self._draw_replacements(number, step, len(missing), used)
         return rows
 
-    def _visited(self, number: int, visits: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The cell of each visit: pass after pass, each a permutation of all cells."""
+    def _visited_cells(self, number: int, visits: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The cell of each visit; every pass is a permutation of all cells."""
         count = len(self._parts[number].starts)
-        passes = -(-_BLOCK // count)
+        passes = -(-_MIN_BLOCK // count)
         blocks, within = np.divmod(visits, passes * count)
         cells = np.empty_like(visits)
         for block in range(int(blocks[0]), int(blocks[-1]) + 1):
-            here = blocks == block
-            cells[here] = self._block(number, block, passes, count)[within[here]]
+            in_block = blocks == block
+            order = self._cell_order(number, block, passes, count)
+            cells[in_block] = order[within[in_block]]
         return cells
 
-    def _block(self, number: int, block: int, passes: int, count: int) -> NDArray[np.int64]:
-        # Only remembered: another process, or another order of steps, draws the same.
-        known = self._blocks.get(number)
-        if known is None or known[0] != block:
-            rng = np.random.default_rng([self.seed, _ORDER, number, block])
+    def _cell_order(self, number: int, block: int, passes: int, count: int) -> NDArray[np.int64]:
+        # A cache: the draw does not depend on the process or on the order of steps.
+        cached = self._blocks.get(number)
+        if cached is None or cached[0] != block:
+            rng = np.random.default_rng([self.seed, _ORDER_STREAM, number, block])
             order = rng.permuted(np.tile(np.arange(count), (passes, 1)), axis=1)
-            known = self._blocks[number] = (block, order.reshape(-1))
-        return known[1]
+            cached = self._blocks[number] = (block, order.reshape(-1))
+        return cached[1]
 
-    def _instead(self, number: int, step: int, count: int, used: NDArray[np.bool_]) -> Rows:
-        """Rows of unused sequences: of drawn cells, and where these do not suffice, of any."""
+    def _draw_replacements(
+        self, number: int, step: int, count: int, used: NDArray[np.bool_]
+    ) -> Rows:
+        """Rows of unused sequences, from random cells; if these do not suffice, from any cell."""
         part = self._parts[number]
-        rng = np.random.default_rng([self.seed, _SPARE, number, step])
-        cells = rng.integers(len(part.starts), size=_TRIES * count)
-        places = np.floor(rng.random(len(cells)) * part.counts[cells]).astype(np.int64)
-        found = self._unused(part.rows[part.starts[cells] + places], used)[:count]
-        if len(found) < count:
-            used[self._sequence[found]] = True
-            more = self._unused(rng.permutation(part.rows), used)[: count - len(found)]
-            found = np.concatenate([found, more])
-        used[self._sequence[found]] = True
-        return found
+        rng = np.random.default_rng([self.seed, _SPARE_STREAM, number, step])
+        cells = rng.integers(len(part.starts), size=_SPARES_PER_ROW * count)
+        offsets = np.floor(rng.random(len(cells)) * part.counts[cells]).astype(np.int64)
+        rows = self._filter_unused(part.rows[part.starts[cells] + offsets], used)[:count]
+        if len(rows) < count:
+            used[self._sequence[rows]] = True
+            more = self._filter_unused(rng.permutation(part.rows), used)[: count - len(rows)]
+            rows = np.concatenate([rows, more])
+        used[self._sequence[rows]] = True
+        return rows
 
-    def _unused(self, rows: Rows, used: NDArray[np.bool_]) -> Rows:
-        """Those rows, in order, that are the first of a sequence not used yet."""
+    def _filter_unused(self, rows: Rows, used: NDArray[np.bool_]) -> Rows:
+        """The rows, in order, that are the first of an unused sequence."""
         free = rows[~used[self._sequence[rows]]]
         first = np.unique(self._sequence[free], return_index=True)[1]
         return free[np.sort(first)]
 
     def _check_sequences(self) -> None:
-        own = [np.unique(self._sequence[part.rows]) for part in self._parts]
-        names, holders = np.unique(np.concatenate(own), return_counts=True)
-        shared = names[holders > 1]
-        for kind, sequences in zip(self.kinds, own, strict=True):
-            alone = int((~np.isin(sequences, shared)).sum())
-            if alone < self._each:
+        by_kind = [np.unique(self._sequence[part.rows]) for part in self._parts]
+        numbers, kind_counts = np.unique(np.concatenate(by_kind), return_counts=True)
+        shared = numbers[kind_counts > 1]
+        for kind, sequences in zip(self.kinds, by_kind, strict=True):
+            exclusive = int((~np.isin(sequences, shared)).sum())
+            if exclusive < self._per_kind:
                 raise BadRequest(
-                    f"a batch of {self.batch_size} takes {self._each} pictures of kind {kind}, one "
-                    f"of each sequence, and there are {alone} sequences of that kind alone; at "
-                    f"most {alone * len(self.kinds)} fit"
+                    f"a batch of {self.batch_size} needs {self._per_kind} images of kind {kind}, "
+                    f"one of each sequence, but only {exclusive} sequences have only that kind; "
+                    f"the largest batch is {exclusive * len(self.kinds)}"
                 )
 
 
 class NearPairs:
-    """For each picture those of another kind near by: positives across sources.
+    """Nearby images of another kind for each image: positives across kinds.
 
     Args:
         samples: The table.
-        rows: Rows that may be partners, and whose partners can be asked for.
-        radius_m: Farthest partner, along the great circle.
-        seed: Names the choice.
-        most: P, the nearest partners remembered for each picture.
+        rows: Rows that have partners and may be partners.
+        radius_m: Maximum great-circle distance of a partner.
+        seed: Seed of the draws.
+        most: P, the maximum number of partners stored for each image, nearest first.
 
     Raises:
         BadRequest: The radius or `most` is not positive.
@@ -189,27 +194,27 @@ class NearPairs:
     ) -> None:
         if not 0 < radius_m <= 1e6 or most < 1:
             raise BadRequest(
-                f"partners need a radius in (0, 1,000,000] m and a positive number of places, not "
+                f"partners need a radius in (0, 1,000,000] m and a positive maximum number, not "
                 f"{radius_m} and {most}"
             )
         self.seed = seed
         self._partners = np.full((len(samples), most), -1, dtype=np.int64)
         xyz = unit_xyz(samples.positions)
-        # Rounded up by a hair, since the tree wants partners nearer than its bound.
+        # Slightly enlarged, because the tree excludes its upper bound.
         chord = 2.0 * np.sin(radius_m / (2.0 * EARTH_RADIUS_M)) * (1.0 + 1e-12)
         kinds = samples.kinds[rows]
         for kind in np.unique(kinds).tolist():
-            ask, there = rows[kinds == kind], rows[kinds != kind]
-            if len(there):
-                tree = cKDTree(xyz[there])
+            anchors, others = rows[kinds == kind], rows[kinds != kind]
+            if len(others):
+                tree = cKDTree(xyz[others])
                 k = np.arange(1, most + 1)
-                _, found = tree.query(xyz[ask], k=k, distance_upper_bound=chord)
-                self._partners[ask] = np.append(there, -1)[found]
+                _, nearest = tree.query(xyz[anchors], k=k, distance_upper_bound=chord)
+                self._partners[anchors] = np.append(others, -1)[nearest]
         self._counts: NDArray[np.int64] = (self._partners >= 0).sum(axis=1)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """`[N]` partners remembered for each row of the table."""
+        """`[N]` number of partners stored for each row of the table."""
         return self._counts
 
     def partners(self, row: int) -> Rows:
@@ -217,41 +222,43 @@ class NearPairs:
         return np.asarray(self._partners[row, : self._counts[row]])
 
     def draw(self, step: int, anchors: Rows) -> Rows:
-        """One partner for each anchor, as even a choice as a seed gives.
+        """Draw one partner for each anchor, uniformly.
 
         Args:
-            step: Of the batch; the same step and anchors give the same partners.
+            step: Step of the batch; the same step and anchors give the same partners.
             anchors: `[B]` rows of the table.
 
         Returns:
-            `[B]` rows, -1 where an anchor has no partner. Two anchors may have the same one.
+            `[B]` rows, -1 for an anchor without partners. Two anchors may have the same partner.
         """
-        rng = np.random.default_rng([self.seed, _PARTNER, step])
+        rng = np.random.default_rng([self.seed, _PARTNER_STREAM, step])
         counts = self._counts[anchors]
         picks = np.floor(rng.random(len(anchors)) * counts).astype(np.int64)
-        # A row without partners holds -1 everywhere, so its first place says so.
+        # A row without partners contains only -1, so its first entry is -1.
         return np.asarray(self._partners[anchors, np.minimum(picks, np.maximum(counts - 1, 0))])
 
 
-def _sequences(samples: Samples) -> NDArray[np.int64]:
-    """`[N]` numbers of sequences; a picture of none is one of its own."""
+def _number_sequences(samples: Samples) -> NDArray[np.int64]:
+    """`[N]` numbers of sequences; an image without one gets its own number."""
     _, numbers = np.unique(samples.sequences, return_inverse=True)
-    alone = samples.sequences == ""
+    without = samples.sequences == ""
     numbered = numbers.astype(np.int64)
-    numbered[alone] = len(samples) + np.arange(int(alone.sum()))
+    numbered[without] = len(samples) + np.arange(int(without.sum()))
     return np.unique(numbered, return_inverse=True)[1].astype(np.int64)
 
 
-def _arranged(samples: Samples, rows: Rows, sequences: NDArray[np.int64], seed: list[int]) -> _Kind:
-    """Rows by cell, and within a cell by turns of its sequences, otherwise shuffled."""
-    drawn = np.random.default_rng([seed[0], _ORDER, *seed[1:]]).permutation(rows)
+def _arrange_rows(
+    samples: Samples, rows: Rows, sequences: NDArray[np.int64], seed: list[int]
+) -> _KindRows:
+    """Rows ordered by cell; within a cell its sequences alternate, in random order."""
+    drawn = np.random.default_rng([seed[0], _ORDER_STREAM, *seed[1:]]).permutation(rows)
     cells = samples.cells[drawn]
-    together = np.lexsort((sequences[drawn], cells))
-    keys = np.stack([cells, sequences[drawn]], axis=1)[together]
-    fresh = np.concatenate([[True], (keys[1:] != keys[:-1]).any(axis=1)])
-    begins = np.flatnonzero(fresh)
+    by_sequence = np.lexsort((sequences[drawn], cells))
+    keys = np.stack([cells, sequences[drawn]], axis=1)[by_sequence]
+    is_first = np.concatenate([[True], (keys[1:] != keys[:-1]).any(axis=1)])
+    starts_of_groups = np.flatnonzero(is_first)
     turn = np.empty(len(drawn), dtype=np.int64)
-    turn[together] = np.arange(len(drawn)) - begins[np.cumsum(fresh) - 1]
-    order = np.lexsort((turn, cells))  # stable, so that within a turn the drawn order stays
+    turn[by_sequence] = np.arange(len(drawn)) - starts_of_groups[np.cumsum(is_first) - 1]
+    order = np.lexsort((turn, cells))  # Stable: within a turn, the random order remains.
     _, starts, counts = np.unique(cells[order], return_index=True, return_counts=True)
-    return _Kind(rows=drawn[order], starts=starts, counts=counts)
+    return _KindRows(rows=drawn[order], starts=starts, counts=counts)

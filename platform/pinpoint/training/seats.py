@@ -1,9 +1,10 @@
-"""Who is shown of a question from which something was taken: what the search would have found then.
+"""Refills candidate slots after candidates were removed, by the same rules as `search.retrieve`.
 
-A gallery without a region does not bring fewer candidates, it brings others. So more is sought than
-is shown, and what is left is seated anew, by the rules of `search.retrieve`. Were the seats left
-empty, a network would tell by their number that the right place is gone, and no gallery says so.
-Letters: B questions, R candidates that there is room for, K that are shown.
+A gallery without a region does not yield fewer candidates, it yields other ones. Retrieval for
+training therefore fetches more candidates than the network receives, and the remaining ones are
+assigned to slots again. Empty slots would reveal to a network that the true region is missing, and
+no gallery in serving shows that.
+Letters: B queries, R candidates that a row has room for, K candidates that are selected.
 """
 
 from __future__ import annotations
@@ -21,111 +22,113 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 _IMAGE, _GPS = 0, 1
-_OF_EVIDENCE: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
-_OF_CANDIDATES: Final = ("id", "position", "kind", "found", "present", *_OF_EVIDENCE)
+_EVIDENCE_FIELDS: Final = ("near_id", "away_m", "bearing_deg", "age_years", "near_present")
+_CANDIDATE_FIELDS: Final = ("id", "position", "kind", "found", "present", *_EVIDENCE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """How many candidates are shown."""
+    """Number of candidates that are selected."""
 
     candidates: int
-    of_gps: int
-    """Seats kept for what the channel `gps` finds."""
+    gps_quota: int
+    """Slots reserved for candidates of the channel `gps`."""
 
-    def taken(self, rows: Row, photos: Photos) -> Row:
-        """Questions with those candidates that the search would seat of what is present.
+    def refill(self, rows: Row, photos: Photos) -> Row:
+        """Rows with the candidates that the search would select among the present ones.
 
         Args:
-            rows: With room for R; `present` says what is left.
-            photos: Has their vectors.
+            rows: Rows with room for R candidates; `present` marks the remaining ones.
+            photos: Vectors of the candidates.
         """
-        _, known = photos.seats(rows["id"])
-        chosen = seated(rows, rows["present"] & known, likenesses(rows, photos), self)
+        _, has_vector = photos.seats(rows["id"])
+        chosen = seated(rows, rows["present"] & has_vector, likenesses(rows, photos), self)
         return shown(rows, chosen, self.candidates)
 
 
 def likenesses(rows: Row, photos: Photos) -> tuple[Floats, Floats]:
-    """Cosines of queries to the pictures and to the places of their candidates, `[B, R]` each.
+    """Cosines of queries to the image and to the GPS vectors of their candidates, `[B, R]` each.
 
-    Photos that are not known, and places without a vector, have 0.
+    Candidates without a vector get 0.
     """
-    seats, known = photos.seats(rows["id"])
+    indices, has_vector = photos.seats(rows["id"])
     query = np.asarray(rows["query"], dtype=np.float32)
-    found = []
+    cosines = []
     for table in (photos.image, photos.gps):
-        vectors = np.zeros((*seats.shape, query.shape[-1]), dtype=np.float32)
-        vectors[known] = table[seats[known]]
+        vectors = np.zeros((*indices.shape, query.shape[-1]), dtype=np.float32)
+        vectors[has_vector] = table[indices[has_vector]]
         lengths = np.linalg.norm(query, axis=-1)[:, None] * np.linalg.norm(vectors, axis=-1)
         products = np.einsum("bd,brd->br", query, vectors)
-        found.append(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0))
-    return found[0], found[1]
+        cosines.append(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0))
+    return cosines[0], cosines[1]
 
 
-def seated(rows: Row, left: Flags, alike: tuple[Floats, Floats], seats: Seats) -> Flags:
-    """Which of the candidates that are left have a seat, `[B, R]`.
+def seated(rows: Row, available: Flags, cosines: tuple[Floats, Floats], slots: Seats) -> Flags:
+    """Which available candidates get a slot, `[B, R]`.
 
     Args:
-        rows: Questions.
-        left: `[B, R]`, what was not taken from them.
-        alike: By `likenesses`.
-        seats: How many there are.
+        rows: Rows of queries.
+        available: `[B, R]`, the candidates that were not removed.
+        cosines: Result of `likenesses`.
+        slots: Number of slots.
     """
-    taken = np.zeros_like(left)
-    for channel, until in (
-        (_IMAGE, seats.candidates - seats.of_gps),
-        (_GPS, seats.candidates if seats.of_gps else 0),
-        (_IMAGE, seats.candidates),
+    chosen = np.zeros_like(available)
+    for channel, limit in (
+        (_IMAGE, slots.candidates - slots.gps_quota),
+        (_GPS, slots.candidates if slots.gps_quota else 0),
+        (_IMAGE, slots.candidates),
     ):
-        fresh = left & rows["found"][..., channel] & ~taken
-        free = np.maximum(until - taken.sum(axis=1), 0)
-        taken |= _shared(fresh, alike[channel], rows["kind"], free)
-    return taken
+        eligible = available & rows["found"][..., channel] & ~chosen
+        free = np.maximum(limit - chosen.sum(axis=1), 0)
+        chosen |= _best_with_kind_quota(eligible, cosines[channel], rows["kind"], free)
+    return chosen
 
 
 def shown(rows: Row, chosen: Flags, candidates: int) -> Row:
-    """The rows with the chosen candidates alone, in their order, and room for no more.
+    """The rows with only the chosen candidates, in their order, and with room for no more.
 
     Args:
-        rows: Questions with room for R.
-        chosen: `[B, R]`, no more than `candidates` of a question.
+        rows: Rows with room for R candidates.
+        chosen: `[B, R]`, at most `candidates` in each row.
         candidates: K.
     """
     order = np.argsort(~chosen, axis=1, kind="stable")[:, :candidates]
-    there = np.take_along_axis(chosen, order, axis=1)
-    picked = {}
-    for name in _OF_CANDIDATES:
+    present = np.take_along_axis(chosen, order, axis=1)
+    columns = {}
+    for name in _CANDIDATE_FIELDS:
         values = rows[name]
-        seats = order.reshape(*order.shape, *(1,) * (values.ndim - 2))
-        picked[name] = np.take_along_axis(values, seats, axis=1)
-    picked["present"] = there
-    picked["near_present"] = picked["near_present"] & there[..., None]
-    kind = [
+        indices = order.reshape(*order.shape, *(1,) * (values.ndim - 2))
+        columns[name] = np.take_along_axis(values, indices, axis=1)
+    columns["present"] = present
+    columns["near_present"] = columns["near_present"] & present[..., None]
+    dtype = [
         (name, rows.dtype[name])
-        if name not in picked
-        else (name, picked[name].dtype, picked[name].shape[1:])
+        if name not in columns
+        else (name, columns[name].dtype, columns[name].shape[1:])
         for name in rows.dtype.names or ()
     ]
-    made = np.zeros(len(rows), dtype=kind)
-    for name in made.dtype.names or ():
-        made[name] = picked.get(name, rows[name])
-    return made
+    selected = np.zeros(len(rows), dtype=dtype)
+    for name in selected.dtype.names or ():
+        selected[name] = columns.get(name, rows[name])
+    return selected
 
 
-def _shared(
-    fresh: Flags, scores: Floats, kinds: NDArray[np.int16], free: NDArray[np.int64]
+def _best_with_kind_quota(
+    eligible: Flags, scores: Floats, kinds: NDArray[np.int16], free: NDArray[np.int64]
 ) -> Flags:
-    """The best of `fresh` for the free seats, half of an equal share kept for each kind."""
-    share = free // (2 * len(KINDS))
-    first = np.zeros_like(fresh)
+    """The best eligible candidates; half of an equal share of the free slots is kept per kind."""
+    quota = free // (2 * len(KINDS))
+    reserved = np.zeros_like(eligible)
     for code in range(len(KINDS)):
-        first |= _best(fresh & (kinds == code), scores, share)
-    return first | _best(fresh & ~first, scores, free - first.sum(axis=1))
+        reserved |= _top_scored(eligible & (kinds == code), scores, quota)
+    return reserved | _top_scored(eligible & ~reserved, scores, free - reserved.sum(axis=1))
 
 
-def _best(there: Flags, scores: Floats, count: NDArray[np.int64]) -> Flags:
-    """The `count` highest of what is there; of equal ones the first."""
-    order = np.argsort(np.where(there, -scores, np.inf), axis=1, kind="stable")
+def _top_scored(eligible: Flags, scores: Floats, count: NDArray[np.int64]) -> Flags:
+    """The `count` highest-scored eligible candidates; ties go to the first."""
+    order = np.argsort(np.where(eligible, -scores, np.inf), axis=1, kind="stable")
     ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(there.shape[1]), there.shape), axis=1)
-    return there & (ranks < count[:, None])
+    np.put_along_axis(
+        ranks, order, np.broadcast_to(np.arange(eligible.shape[1]), eligible.shape), axis=1
+    )
+    return eligible & (ranks < count[:, None])

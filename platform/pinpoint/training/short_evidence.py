@@ -1,10 +1,10 @@
-"""Whether what is kept from a question shows where it was taken.
+"""Checks whether the number of evidence photos reveals the ground truth.
 
-A question's own author and sequence are no evidence for it. Where that leaves sets with empty seats
-near the truth while they are full elsewhere, a network need not look at pictures: it counts. Seen
-on the synthetic planet with as many seats as a town has photos: two thirds of the gap to the oracle
-closed on validation, and less than nothing on questions from which nothing had to be kept.
-Letters: N questions, K candidates, E evidence photos of a candidate.
+A query's own creator and sequence are excluded from its evidence. If that leaves empty evidence
+slots near the ground truth, and few elsewhere, a network can count slots instead of comparing
+images. Measured on the synthetic planet with as many slots as a locality has photos: two thirds of
+the gap to the oracle closed on validation, and less than zero on queries without exclusions.
+Letters: N queries, K candidates, E evidence photos of a candidate.
 """
 
 from __future__ import annotations
@@ -20,44 +20,49 @@ from pinpoint.training.examples import SUPPORT_M
 NEAR: Final = "near the truth"
 ELSEWHERE: Final = "elsewhere"
 MUCH: Final = 0.05
-"""A difference beyond this is worth a word: of so many questions the counting tells the answer."""
+"""Difference of shares above which a warning is given: counting then reveals the ground truth for
+that share of queries."""
 
 
 def short_evidence(rows: Row) -> Mapping[str, Mapping[str, float]]:
-    """Share of candidates whose evidence of the question's own kind leaves seats empty.
+    """Share of candidates with empty evidence slots of the query's own kind.
 
     Args:
-        rows: `[N]` of `examples.example_type`, after other towns have lost theirs.
+        rows: `[N]` of `examples.example_type`, after exclusions in the other localities.
 
     Returns:
-        By kind of the question, within 25 km of the truth and elsewhere; kinds that nobody asked
-        about, or without candidates on both sides, are left out.
+        By kind of the query: the share within 25 km of the ground truth and elsewhere. Kinds
+        without queries, or without candidates on both sides, are omitted.
     """
     near = haversine_m(rows["position"], rows["truth"][:, None]) <= SUPPORT_M
     per_kind = rows["near_present"].shape[-1] // len(KINDS)
-    found = {}
+    shares = {}
     for code, kind in enumerate(KINDS):
-        there = rows["present"] & (rows["query_kind"] == code)[:, None]
-        seats = rows["near_present"][..., code * per_kind : (code + 1) * per_kind]
-        sides = {NEAR: there & near, ELSEWHERE: there & ~near}
+        present = rows["present"] & (rows["query_kind"] == code)[:, None]
+        filled = rows["near_present"][..., code * per_kind : (code + 1) * per_kind]
+        sides = {NEAR: present & near, ELSEWHERE: present & ~near}
         if all(side.any() for side in sides.values()):
-            found[kind] = {
-                name: float((~seats[side].all(-1)).mean()) for name, side in sides.items()
+            shares[kind] = {
+                name: float((~filled[side].all(-1)).mean()) for name, side in sides.items()
             }
-    return found
+    return shares
 
 
-def warning(found: Mapping[str, Mapping[str, float]]) -> str | None:
-    """What to say of it, if anything."""
-    seen = [
-        f"{kind} {own[NEAR]:.0%} and {own[ELSEWHERE]:.0%}"
-        for kind, own in found.items()
-        if abs(own[NEAR] - own[ELSEWHERE]) > MUCH
+def warning(shares_by_kind: Mapping[str, Mapping[str, float]]) -> str | None:
+    """The warning to show, or None.
+
+    Args:
+        shares_by_kind: Result of `short_evidence`.
+    """
+    differing = [
+        f"{kind} {shares[NEAR]:.0%} and {shares[ELSEWHERE]:.0%}"
+        for kind, shares in shares_by_kind.items()
+        if abs(shares[NEAR] - shares[ELSEWHERE]) > MUCH
     ]
-    if not seen:
+    if not differing:
         return None
     return (
-        "near the truth evidence leaves seats empty more often, or less, than elsewhere "
-        f"({', '.join(seen)}), because authors and sequences are left out: the network can tell "
-        "the truth by that, and will not in serving; set a lower gallery.evidence_per_kind"
+        "possible label leak: the shares of candidates with empty evidence slots at the true "
+        f"location and elsewhere differ ({', '.join(differing)}), because creators and sequences "
+        "are excluded in training and not in serving; lower gallery.evidence_per_kind"
     )

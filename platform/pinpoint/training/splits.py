@@ -1,7 +1,7 @@
-"""Which pictures are trained on and which validate: apart by author, sequence and place.
+"""Split into training and validation images, disjoint by creator, sequence and area.
 
-Validation gets whole H3 cells. Pictures that would tie the sides together are left out and counted.
-Letters: N pictures.
+Validation consists of complete H3 cells. Images that would connect both sides are left out and
+counted. Letters: N images.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pinpoint.geo.points import EARTH_RADIUS_M, LatLon, unit_xyz
 from pinpoint.training.samples import Rows, Samples, Texts
 
 SIDES: Final = ("train", "validation", "left out: author", "left out: buffer")
-"""What `Split.sides` counts in, by code."""
+"""Names of the codes in `Split.sides`."""
 TRAIN, VALIDATION, AUTHOR, BUFFER = range(4)
 
-_ELLIPSOID: Final = 1.006
-"""A buffer is this much wider on the sphere, which errs by up to 0.56 % against WGS84."""
+_ELLIPSOID_MARGIN: Final = 1.006
+"""Factor of the buffer on the sphere, whose distances differ from WGS84 by up to 0.56 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSettings:
-    """How the table is divided.
+    """Parameters of the split.
 
     Raises:
         BadRequest: A value is out of range.
@@ -41,135 +41,137 @@ class SplitSettings:
 
     seed: int = 0
     share: float = 0.1
-    """Of the pictures, that lie in cells chosen for validation; what is left out comes off it."""
+    """Share of the images in validation cells, before images are left out."""
     buffer_m: float = 1_000.0
-    """No validation picture is nearer than this to one that is trained on."""
+    """Minimum distance between a validation image and a training image."""
     resolution: int = 4
-    """H3 resolution of the cells that are divided; 4 is about 1,770 km² each."""
+    """H3 resolution of the cells; 4 is about 1,770 km² each."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
-            raise BadRequest(f"the share of validation lies between 0 and 1, not at {self.share}")
+            raise BadRequest(f"the share of validation must be between 0 and 1, not {self.share}")
         if not 0 <= self.buffer_m <= 1e6:
-            raise BadRequest(f"a buffer lies in [0, 1,000,000] metres, not at {self.buffer_m}")
+            raise BadRequest(f"the buffer must be in [0, 1,000,000] meters, not {self.buffer_m}")
         if not 0 <= self.resolution <= 15:
-            raise BadRequest(f"cells have a resolution in [0, 15], not {self.resolution}")
+            raise BadRequest(f"the cells' resolution must be in [0, 15], not {self.resolution}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Every picture of a table on one side."""
+    """The side of every image of a table."""
 
     sides: NDArray[np.int8]
     """`[N]` codes of `SIDES`."""
     settings: SplitSettings
     fingerprint: str
-    """SHA-256 over the table, the sides and the settings; goes into the contract."""
+    """SHA-256 over the table, the sides and the settings; part of the contract."""
 
     @property
     def train(self) -> Rows:
-        """Rows that are trained on, ascending."""
+        """Training rows, ascending."""
         return np.flatnonzero(self.sides == TRAIN)
 
     @property
     def validation(self) -> Rows:
-        """Rows that validate, ascending."""
+        """Validation rows, ascending."""
         return np.flatnonzero(self.sides == VALIDATION)
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Pictures on each side, those left out by reason; together the whole table."""
+        """Number of images on each side, and left out by reason; the sum is the table's size."""
         return dict(zip(SIDES, np.bincount(self.sides, minlength=len(SIDES)).tolist(), strict=True))
 
 
 def split_samples(samples: Samples, settings: SplitSettings) -> Split:
-    """Divide a table.
+    """Split a table.
 
-    Cells are taken for validation in an order drawn from the seed until they hold the share.
-    Pictures tied by a shared author or sequence, directly or through others, form a group. Of a
-    group that lies in cells of both sides the training part stays and the other is left out; so is
-    a validation picture within the buffer of a training one.
+    Cells are chosen for validation in an order drawn from the seed until they hold the share.
+    Images with a shared creator or sequence, directly or through others, form a group. If a group
+    is in cells of both sides, its training part remains and the other part is left out. Validation
+    images within the buffer of a training image are left out too.
 
     Raises:
         BadRequest: One side would be empty.
     """
-    chosen = _cells(samples, settings)
+    in_validation = _choose_validation_cells(samples, settings)
     groups = tied(samples)
-    sides = np.where(chosen, VALIDATION, TRAIN).astype(np.int8)
-    trained = np.zeros(groups.max(initial=-1) + 1, dtype=np.bool_)
-    trained[groups[~chosen]] = True
-    sides[chosen & trained[groups]] = AUTHOR
-    waiting = np.flatnonzero(sides == VALIDATION)
+    sides = np.where(in_validation, VALIDATION, TRAIN).astype(np.int8)
+    is_trained = np.zeros(groups.max(initial=-1) + 1, dtype=np.bool_)
+    is_trained[groups[~in_validation]] = True
+    sides[in_validation & is_trained[groups]] = AUTHOR
+    validation = np.flatnonzero(sides == VALIDATION)
     train = np.flatnonzero(sides == TRAIN)
-    if len(train) and len(waiting):
-        near = _near(samples.positions, waiting, train, settings.buffer_m)
-        sides[waiting[near]] = BUFFER
+    if len(train) and len(validation):
+        near = _within_radius(samples.positions, validation, train, settings.buffer_m)
+        sides[validation[near]] = BUFFER
     split = Split(
-        sides=sides, settings=settings, fingerprint=_fingerprint(samples, settings, sides)
+        sides=sides, settings=settings, fingerprint=_split_fingerprint(samples, settings, sides)
     )
     empty = [name for name in SIDES[:2] if not split.counts[name]]
     if empty:
         raise BadRequest(
-            f"no picture is left for {empty[0]} ({split.counts}); try another share, a smaller "
-            "buffer, finer cells (a higher resolution), or more places"
+            f"no image is left for {empty[0]} ({split.counts}); try another share, a smaller "
+            "buffer, finer cells (a higher resolution), or images of more areas"
         )
     return split
 
 
 def tied(samples: Samples) -> NDArray[np.int64]:
-    """Groups of pictures that share an author or a sequence, directly or through others.
+    """Groups of images that share a creator or a sequence, directly or through others.
 
-    Connected components of the graph between pictures and the names on them. A name means the same
-    in every source: better a group too large than one author on both sides.
+    They are the connected components of the graph between images and names. A name means the same
+    in every source: a group that is too large is better than one creator on both sides.
 
     Returns:
         `[N]` numbers of groups, from 0.
     """
     count = len(samples)
-    edges = [_edges(column) for column in (samples.creators, samples.sequences)]
+    edges = [_name_edges(column) for column in (samples.creators, samples.sequences)]
     rows = np.concatenate([row for row, _ in edges])
     starts = np.cumsum([count, *(name.max(initial=-1) + 1 for _, name in edges)])
     names = np.concatenate([name + start for (_, name), start in zip(edges, starts, strict=False)])
     size = int(starts[-1])
     graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, names)), shape=(size, size))
-    _, found = connected_components(graph, directed=False)
-    return np.asarray(found[:count], dtype=np.int64)
+    _, components = connected_components(graph, directed=False)
+    return np.asarray(components[:count], dtype=np.int64)
 
 
-def _edges(column: Texts) -> tuple[Rows, Rows]:
-    """Rows that have a name, and the number of the name."""
+def _name_edges(column: Texts) -> tuple[Rows, Rows]:
+    """Rows that have a name, and the number of their name."""
     rows = np.flatnonzero(column != "")
     _, names = np.unique(column[rows], return_inverse=True)
     return rows, names.astype(np.int64)
 
 
-def _cells(samples: Samples, settings: SplitSettings) -> NDArray[np.bool_]:
-    """`[N]`, whether a picture lies in a cell that was taken for validation.
+def _choose_validation_cells(samples: Samples, settings: SplitSettings) -> NDArray[np.bool_]:
+    """Whether an image is in a validation cell, `[N]`.
 
-    The order of cells depends on seed and cell alone: more pictures elsewhere do not shuffle it.
+    The order of cells depends only on seed and cell: images in other cells do not change it.
     """
-    own = cell_ids(samples.positions, [settings.resolution])[:, 0]
-    cells, inverse, counts = np.unique(own, return_inverse=True, return_counts=True)
+    cell_of_row = cell_ids(samples.positions, [settings.resolution])[:, 0]
+    cells, inverse, counts = np.unique(cell_of_row, return_inverse=True, return_counts=True)
     order = sorted(
         range(len(cells)),
         key=lambda k: hashlib.sha256(f"{settings.seed} {cells[k]}".encode()).digest(),
     )
     before = np.cumsum(counts[order]) - counts[order]
-    taken = np.zeros(len(cells), dtype=np.bool_)
-    taken[np.array(order)[before < settings.share * len(samples)]] = True
-    return np.asarray(taken[inverse])
+    is_chosen = np.zeros(len(cells), dtype=np.bool_)
+    is_chosen[np.array(order)[before < settings.share * len(samples)]] = True
+    return np.asarray(is_chosen[inverse])
 
 
-def _near(positions: LatLon, ask: Rows, there: Rows, radius_m: float) -> NDArray[np.bool_]:
-    """Whether each asked picture has one of the others within the buffer."""
+def _within_radius(
+    positions: LatLon, rows: Rows, others: Rows, radius_m: float
+) -> NDArray[np.bool_]:
+    """Whether each of the rows has one of the others within the radius."""
     xyz = unit_xyz(positions)
-    chords, _ = cKDTree(xyz[there]).query(xyz[ask])
+    chords, _ = cKDTree(xyz[others]).query(xyz[rows])
     arcs_m = 2.0 * EARTH_RADIUS_M * np.arcsin(np.minimum(chords / 2.0, 1.0))
-    return np.asarray(arcs_m <= radius_m * _ELLIPSOID)
+    return np.asarray(arcs_m <= radius_m * _ELLIPSOID_MARGIN)
 
 
-def _fingerprint(samples: Samples, settings: SplitSettings, sides: NDArray[np.int8]) -> str:
-    said = {"table": samples.fingerprint(), "settings": asdict(settings), "sides": SIDES}
-    hashed = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+def _split_fingerprint(samples: Samples, settings: SplitSettings, sides: NDArray[np.int8]) -> str:
+    content = {"table": samples.fingerprint(), "settings": asdict(settings), "sides": SIDES}
+    hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     hashed.update(sides.tobytes())
     return hashed.hexdigest()

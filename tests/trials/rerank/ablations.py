@@ -168,8 +168,8 @@ def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
     for start in range(0, len(examples.rows), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(examples.rows)))
         shown, seats = plain(examples, rows), np.arange(len(rows))
-        place = shown.asked.position.numpy()
-        away_km = np.where(shown.asked.present.numpy(), shown.away_km(), np.inf)
+        place = shown.inputs.position.numpy()
+        away_km = np.where(shown.inputs.present.numpy(), shown.away_km(), np.inf)
         voted = np.maximum(examples.rows[rows]["voted"], 0)
         for name, pick in ((BEST, 0), (VOTE, voted), (ORACLE, away_km.argmin(1))):
             found[name][rows] = place[seats, pick]
@@ -182,7 +182,7 @@ def _chosen(net: Reranker, examples: Examples, evidence: str) -> np.ndarray:
     found = np.empty((len(examples.rows), len(RADII_KM), 2))
     for start in range(0, len(found), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(found)))
-        given = plain(examples, rows).asked
+        given = plain(examples, rows).inputs
         own = given.near_kind == given.query_kind[:, None, None]
         every = torch.ones_like(own)
         kept = {NONE: ~every, SAME: own, OTHER: ~own, BOTH: every}[evidence]
