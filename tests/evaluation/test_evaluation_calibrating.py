@@ -50,7 +50,7 @@ def test_probabilities_mean_what_they_say(asked):
         assert np.mean(said) == pytest.approx(np.mean(right), abs=0.08), radius_km
         assert reliability(said, right).debiased_ece < most, radius_km
     # A ranker that is three times too sure is not believed.
-    raw = [max(fitting._shares(np.array(one.logits))) for one, _, _ in asked]
+    raw = [max(fitting._softmax_shares(np.array(one.logits))) for one, _, _ in asked]
     right = [off_km(belief, truth) <= 25 for _, truth, belief in asked]
     said = [belief.within[25.0] for _, _, belief in asked]
     assert reliability(raw, right).ece > 2 * reliability(said, right).ece

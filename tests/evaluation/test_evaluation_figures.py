@@ -62,7 +62,7 @@ def measured(questions, fitted):
         unsupported=np.array([each.unsupported for each in beliefs]),
         calibrated=True,
         labels={},
-        named={},
+        predicted={},
         strata=[{"kind": one.kind} for one, _, _ in questions],
         placeholder=nothing,
     )

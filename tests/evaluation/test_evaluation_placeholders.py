@@ -46,7 +46,7 @@ def by_hand(vectors, truths):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("block", [7, 1_024])
 def test_groups_are_those_of_an_obvious_loop(monkeypatch, seed, block):
-    monkeypatch.setattr(placeholders, "_BLOCK", block)
+    monkeypatch.setattr(placeholders, "_BLOCK_ROWS", block)
     rng = np.random.default_rng(seed)
     vectors = unit(rng, 60)
     # Copies of three pictures, some a little changed, some beyond the threshold.

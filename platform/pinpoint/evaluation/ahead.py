@@ -21,7 +21,7 @@ Answered = TypeVar("Answered")
 
 
 def in_order(
-    ask: Callable[[Asked], Answered], questions: Iterable[Asked], at_once: int
+    function: Callable[[Asked], Answered], items: Iterable[Asked], concurrency: int
 ) -> Iterator[Answered]:
     """Ask a few questions ahead of the answer that is wanted next.
 
@@ -35,20 +35,20 @@ def in_order(
     Raises:
         BadRequest: Not a number of threads from 1 to `MOST_AT_ONCE`.
     """
-    if not 1 <= at_once <= MOST_AT_ONCE:
-        raise BadRequest(f"from 1 to {MOST_AT_ONCE} questions at a time, not {at_once}")
-    if at_once == 1:
-        yield from map(ask, questions)
+    if not 1 <= concurrency <= MOST_AT_ONCE:
+        raise BadRequest(f"from 1 to {MOST_AT_ONCE} questions at a time, not {concurrency}")
+    if concurrency == 1:
+        yield from map(function, items)
         return
-    ahead: deque[Future[Answered]] = deque()
-    with ThreadPoolExecutor(at_once) as pool:
+    pending: deque[Future[Answered]] = deque()
+    with ThreadPoolExecutor(concurrency) as pool:
         try:
-            for each in questions:
-                ahead.append(pool.submit(ask, each))
-                if len(ahead) > at_once:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > concurrency:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in ahead:
+            for future in pending:
                 future.cancel()

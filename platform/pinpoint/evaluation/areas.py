@@ -19,13 +19,13 @@ from pinpoint.geo.gazetteer import City, cities, positions
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-_NOWHERE: Final[Mapping[str, str | None]] = {
+_NO_AREAS: Final[Mapping[str, str | None]] = {
     "country": None,
     "region": None,
     "sub_region": None,
     "city": None,
 }
-_UNKNOWN: Final = "NaN"
+_NAN_PART: Final = "NaN"
 _NAMIBIA: Final = "NA"
 
 Areas = Mapping[str, str | None]
@@ -50,17 +50,17 @@ def areas_of(points: ArrayLike) -> list[Areas]:
         ValueError: The shape is another.
         Misconfigured: The table of cities is not installed.
     """
-    asked = np.asarray(points, dtype=np.float64)
-    if asked.ndim != 2 or asked.shape[1] != 2:
-        raise ValueError(f"wanted [N, 2] latitudes and longitudes, got {asked.shape}")
-    found: list[Areas] = [_NOWHERE] * len(asked)
-    known = np.flatnonzero(np.isfinite(asked).all(axis=1))
-    if known.size:
-        tree, names = _cities()
-        _, nearest = tree.query(asked[known], k=1)
-        for row, city in zip(known.tolist(), nearest.tolist(), strict=True):
-            found[row] = names[city]
-    return found
+    latlon = np.asarray(points, dtype=np.float64)
+    if latlon.ndim != 2 or latlon.shape[1] != 2:
+        raise ValueError(f"wanted [N, 2] latitudes and longitudes, got {latlon.shape}")
+    areas: list[Areas] = [_NO_AREAS] * len(latlon)
+    finite_rows = np.flatnonzero(np.isfinite(latlon).all(axis=1))
+    if finite_rows.size:
+        tree, city_areas = _load_city_tree()
+        _, nearest = tree.query(latlon[finite_rows], k=1)
+        for row, city in zip(finite_rows.tolist(), nearest.tolist(), strict=True):
+            areas[row] = city_areas[city]
+    return areas
 
 
 def released_label(level: str, label: str | None) -> str | None:
@@ -80,7 +80,7 @@ def mended_label(label: str | None) -> str | None:
     """
     if label is None:
         return None
-    return "_".join("" if part == _UNKNOWN else part for part in label.split("_"))
+    return "_".join("" if part == _NAN_PART else part for part in label.split("_"))
 
 
 def unmatchable(label: str | None) -> bool:
@@ -89,14 +89,14 @@ def unmatchable(label: str | None) -> bool:
 
 
 @cache
-def _cities() -> tuple[cKDTree, list[Areas]]:
+def _load_city_tree() -> tuple[cKDTree, list[Areas]]:
     """The tree over all cities, `[M, 2]` degrees, and the areas of each; made once."""
     from scipy.spatial import cKDTree  # late: reading labels needs none of it
 
-    return cKDTree(positions()), [_areas(city) for city in cities()]
+    return cKDTree(positions()), [_format_areas(city) for city in cities()]
 
 
-def _areas(city: City) -> Areas:
+def _format_areas(city: City) -> Areas:
     region = f"{city.region}_{city.country}"
     sub_region = f"{city.sub_region}_{region}"
     return {

@@ -15,7 +15,7 @@ from pinpoint.errors import BadRequest, Conflict
 from pinpoint.evaluation.labels import Labelled, Question
 
 RUN: Final = "run.json"
-_PLANET: Final = "planet.json"
+_PLANET_FILE: Final = "planet.json"
 _MAX_BYTES: Final = 1_000_000
 
 
@@ -42,17 +42,17 @@ def find(labels: Path | None, images: Path | None, labels_at: str | None) -> Pla
     Raises:
         BadRequest: Neither is given.
     """
-    named = labels or images
-    if named is None:
+    label_path = labels or images
+    if label_path is None:
         raise BadRequest("give --labels FILE and --images DIR, or the folder that holds both")
-    if named.is_dir() and labels_at is not None:
-        named = named / labels_at
+    if label_path.is_dir() and labels_at is not None:
+        label_path = label_path / labels_at
     folder = images
     if folder is None or labels is None:
-        base = named if named.is_dir() else named.parent
+        base = label_path if label_path.is_dir() else label_path.parent
         folder = base / "images" if (base / "images").is_dir() else base
-    planet = named.parent.parent / _PLANET
-    return Places(labels=named, images=folder, planet=planet if planet.is_file() else None)
+    planet = label_path.parent.parent / _PLANET_FILE
+    return Places(labels=label_path, images=folder, planet=planet if planet.is_file() else None)
 
 
 def read_planet(path: Path | None) -> Mapping[str, Any] | None:
@@ -66,25 +66,32 @@ def read_planet(path: Path | None) -> Mapping[str, Any] | None:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("it is too large")
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return {name: said[name] for name in ("generator", "preset", "seed", "digest")}
+        description = json.loads(path.read_text(encoding="utf-8"))
+        return {name: description[name] for name in ("generator", "preset", "seed", "digest")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRequest(f"{path} does not describe a planet: {error}") from error
 
 
-def digest(questions: Sequence[Question]) -> str:
+def digest(queries: Sequence[Question]) -> str:
     """SHA-256 over everything that the labels say, in order; first 16 hex digits."""
-    hashed = hashlib.sha256()
-    for each in questions:
-        said = [each.file, each.truth.lat, each.truth.lon, each.creator, each.sequence, each.kind]
-        line = json.dumps([*said, dict(each.areas), dict(each.strata)], sort_keys=True)
-        hashed.update(line.encode() + b"\n")
-    return hashed.hexdigest()[:16]
+    hasher = hashlib.sha256()
+    for query in queries:
+        values = [
+            query.file,
+            query.truth.lat,
+            query.truth.lon,
+            query.creator,
+            query.sequence,
+            query.kind,
+        ]
+        line = json.dumps([*values, dict(query.areas), dict(query.strata)], sort_keys=True)
+        hasher.update(line.encode() + b"\n")
+    return hasher.hexdigest()[:16]
 
 
 def describe_run(
     labelled: Labelled,
-    questions: Sequence[Question],
+    queries: Sequence[Question],
     *,
     only: Mapping[str, str],
     gallery: Mapping[str, Any],
@@ -105,12 +112,12 @@ def describe_run(
         "version": __version__,
         "protocol": labelled.protocol.name,
         "labels": {
-            "digest": digest(questions),
+            "digest": digest(queries),
             "rows": labelled.rows,
             "dropped": dict(labelled.dropped),
             "questions": len(labelled.questions),
             "only": dict(only),
-            "asked": len(questions),
+            "asked": len(queries),
             "notes": list(labelled.notes),
         },
         "gallery": dict(gallery),
@@ -125,20 +132,20 @@ def claim(folder: Path, run: Mapping[str, Any]) -> None:
     Raises:
         Conflict: It holds another run, or other files; the message names the differences.
     """
-    mark = folder / RUN
-    if mark.is_file():
-        unlike = differences(read_run(folder), json.loads(json.dumps(run)))
-        if unlike:
+    manifest_path = folder / RUN
+    if manifest_path.is_file():
+        changes = differences(read_run(folder), json.loads(json.dumps(run)))
+        if changes:
             raise Conflict(
-                f"{folder} holds another run ({'; '.join(unlike)}); choose another --out"
+                f"{folder} holds another run ({'; '.join(changes)}); choose another --out"
             )
         return
     if folder.exists() and any(folder.iterdir()):
         raise Conflict(f"{folder} holds other files; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    part = mark.with_name(f"{RUN}.part")
+    part = manifest_path.with_name(f"{RUN}.part")
     part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, mark)
+    os.replace(part, manifest_path)
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -148,20 +155,20 @@ def read_run(folder: Path) -> dict[str, Any]:
         BadRequest: There is no run in it.
     """
     try:
-        said = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadRequest(f"{folder} holds no run of `pinpoint evaluate`: {error}") from error
-    if not isinstance(said, dict):
+    if not isinstance(manifest, dict):
         raise BadRequest(f"{folder / RUN} does not describe a run")
-    return said
+    return manifest
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:
     """Where two descriptions of runs differ, in words."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
-            one
+            change
             for key in sorted({*before, *now})
-            for one in differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+            for change in differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
         ]
     return [] if before == now else [f"{name} was {before!r}, is {now!r}"]

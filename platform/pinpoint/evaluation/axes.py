@@ -34,35 +34,39 @@ def axes_of(positions: Iterable[tuple[float | None, float | None]]) -> Axes:
         positions: What the columns called latitude and longitude hold, degrees; None where that
             is no number.
     """
-    only_named = only_swapped = either = 0
+    only_named = only_swapped = both_ways = 0
     for lat, lon in positions:
         if lat is None or lon is None:
             continue
-        named, swapped = _possible(lat, lon), _possible(lon, lat)
-        only_named += named and not swapped
-        only_swapped += swapped and not named
-        either += named and swapped
-    total = only_named + only_swapped + either
+        as_named, as_swapped = _is_valid_position(lat, lon), _is_valid_position(lon, lat)
+        only_named += as_named and not as_swapped
+        only_swapped += as_swapped and not as_named
+        both_ways += as_named and as_swapped
+    total = only_named + only_swapped + both_ways
     if only_swapped == 0:
-        blind = either > 0 and only_named == 0
-        return Axes(False, (_BLIND,) if blind else ())
-    told = f"{only_swapped:,} of {total:,} positions are possible only with both columns swapped"
+        unverifiable = both_ways > 0 and only_named == 0
+        return Axes(False, (_UNVERIFIABLE_NOTE,) if unverifiable else ())
+    summary = f"{only_swapped:,} of {total:,} positions are possible only with both columns swapped"
     if only_named > 0:
-        return Axes(False, (f"{told}, and {only_named:,} only as named; {_BELIEVED}",))
+        return Axes(False, (f"{summary}, and {only_named:,} only as named; {_HEADER_KEPT_NOTE}",))
     if only_swapped < LEAST_SHARE * total:
-        return Axes(False, (f"{told}, too few to tell a wrong header from slips; {_BELIEVED}",))
-    return Axes(True, (f"{told}, none only as named: the header is wrong, every row was swapped",))
+        return Axes(
+            False, (f"{summary}, too few to tell a wrong header from slips; {_HEADER_KEPT_NOTE}",)
+        )
+    return Axes(
+        True, (f"{summary}, none only as named: the header is wrong, every row was swapped",)
+    )
 
 
-_BELIEVED: Final = (
+_HEADER_KEPT_NOTE: Final = (
     "the header was believed and those rows dropped as out of range. If it is wrong, give a "
     "column mapping with latitude and longitude exchanged"
 )
-_BLIND: Final = (
+_UNVERIFIABLE_NOTE: Final = (
     "every position is possible with latitude and longitude swapped, too, so a wrong header would "
     "not be seen by its range"
 )
 
 
-def _possible(lat: float, lon: float) -> bool:
+def _is_valid_position(lat: float, lon: float) -> bool:
     return abs(lat) <= 90.0 and abs(lon) <= 180.0

@@ -38,8 +38,8 @@ LEAST_OWN: Final = 100
 LEAST_LEVEL: Final = 2e-3
 """Regions claim at least this: two of a posterior's nodes."""
 SEED: Final = 20261121
-_KNOWN: Final = {each.name for each in fields(Asked)}
-_APART: Final = ("cited", "objective_km")
+_FEATURE_NAMES: Final = {feature.name for feature in fields(Asked)}
+_SETTINGS_WITHOUT_EFFECT: Final = ("cited", "objective_km")
 """Settings of the search that leave the posterior as it is."""
 
 Floats = NDArray[np.float64]
@@ -50,20 +50,20 @@ Flags = NDArray[np.bool_]
 class Questions:
     """N answered questions of the calibration split."""
 
-    asked: Sequence[Asked]
+    features: Sequence[Asked]
     truth: Floats
     """`[N, 2]`."""
     authors: Sequence[str | None]
     supported: Flags
     """`[N]`: not said to be outside of the gallery."""
 
-    def of(self, chosen: NDArray[np.intp]) -> Questions:
+    def select(self, rows: NDArray[np.intp]) -> Questions:
         """Some of them."""
         return Questions(
-            [self.asked[row] for row in chosen],
-            self.truth[chosen],
-            [self.authors[row] for row in chosen],
-            self.supported[chosen],
+            [self.features[row] for row in rows],
+            self.truth[rows],
+            [self.authors[row] for row in rows],
+            self.supported[rows],
         )
 
     def count_authors(self) -> int:
@@ -90,16 +90,16 @@ def calibrate(
     if not 0 < withheld < 1:
         raise BadRequest(f"the share of withheld answers lies in (0, 1), not {withheld}")
     arm = EXCLUDED if run["settings"]["exclude"] else SERVED
-    everything = _read(folder, run, arm)
-    known = everything.of(np.flatnonzero(everything.supported))
-    authors = known.count_authors()
+    all_queries = _read_calibration_set(folder, run, arm)
+    covered = all_queries.select(np.flatnonzero(all_queries.supported))
+    authors = covered.count_authors()
     if authors < LEAST_AUTHORS:
         raise BadRequest(
             f"{folder} has answers to questions of {authors} authors in its calibration split; "
             f"{LEAST_AUTHORS} are the least, and some hundreds are wanted"
         )
-    cuts = _cuts(known)
-    strata = _strata(known, cuts)
+    cuts = _density_thresholds(covered)
+    strata = _fit_strata(covered, cuts)
     protocol = PROTOCOLS[run["protocol"]]
     return Calibration(
         ranker=run["settings"]["ranker"],
@@ -111,19 +111,21 @@ def calibrate(
         density_cuts=cuts,
         strata=strata,
         abstention=withholding.fitted(
-            everything.asked,
-            [posteriors.chosen(one, strata, cuts)[1] for one in everything.asked],
-            everything.truth,
-            everything.supported,
+            all_queries.features,
+            [posteriors.chosen(features, strata, cuts)[1] for features in all_queries.features],
+            all_queries.truth,
+            all_queries.supported,
             withheld,
         ),
-        search={k: v for k, v in run["settings"]["search"].items() if k not in _APART},
+        search={
+            k: v for k, v in run["settings"]["search"].items() if k not in _SETTINGS_WITHOUT_EFFECT
+        },
         kinds=tuple(run["settings"]["kinds"]),
-        data=_data(run, arm, everything),
+        data=_describe_data(run, arm, all_queries),
         authors=authors,
         licence=licence or protocol.licence,
         note=(
-            f"Fitted on {len(known.asked)} questions by {authors} authors ({protocol.title}). For "
+            f"Fitted on {len(covered.features)} questions by {authors} authors ({protocol.title}). For "
             "questions like those, asked of a gallery like that one and taken where it has images, "
             "probabilities and regions hold as often as they say; those whose answer is withheld "
             "count like all others."
@@ -132,68 +134,74 @@ def calibrate(
     )
 
 
-def _read(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
+def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
     """The answered questions of the calibration split.
 
     Raises:
         BadRequest: The run is not finished or from before there were calibrations, or has none.
     """
-    found, rows = [], 0
+    answered, rows = [], 0
     for row in read_rows(folder):
         rows += 1
         answer = row["arms"].get(arm)
         if answer is None or row["strata"].get("role", ROLES[0]) not in ROLES:
             continue
-        if "asked" not in answer or set(answer["asked"] or _KNOWN) != _KNOWN:
+        if "asked" not in answer or set(answer["asked"] or _FEATURE_NAMES) != _FEATURE_NAMES:
             raise BadRequest(f"{folder} was asked by an earlier version: ask again in a new folder")
         if answer["asked"] is not None:
-            found.append((asked_of(answer["asked"]), row))
+            answered.append((asked_of(answer["asked"]), row))
     if rows < run["labels"]["asked"]:
         raise BadRequest(
             f"{folder} has {rows} of {run['labels']['asked']} rows: let the run finish first"
         )
-    if not found:
+    if not answered:
         raise BadRequest(
             f"{folder} has no answered question of the calibration split (role {ROLES[0]})"
         )
     return Questions(
-        [one for one, _ in found],
-        np.array([(row["lat"], row["lon"]) for _, row in found]),
-        [row["creator"] for _, row in found],
-        np.array([row["strata"].get("covered") != "false" for _, row in found]),
+        [features for features, _ in answered],
+        np.array([(row["lat"], row["lon"]) for _, row in answered]),
+        [row["creator"] for _, row in answered],
+        np.array([row["strata"].get("covered") != "false" for _, row in answered]),
     )
 
 
-def _cuts(known: Questions) -> dict[str, float]:
+def _density_thresholds(queries: Questions) -> dict[str, float]:
     """Of each kind the density that half of its questions have."""
-    kinds = sorted({one.kind for one in known.asked if one.kind is not None})
+    kinds = sorted({features.kind for features in queries.features if features.kind is not None})
     return {
-        kind: float(np.median([one.density for one in known.asked if one.kind == kind]))
+        kind: float(
+            np.median([features.density for features in queries.features if features.kind == kind])
+        )
         for kind in kinds
     }
 
 
-def _strata(known: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
+def _fit_strata(queries: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
     """Every stratum that has authors enough, and `all`; narrow ones are pulled to wide ones."""
-    table = fitting.tabled(known.asked, known.truth)
-    names = [posteriors.strata(one, cuts) for one in known.asked]
-    narrowness = {name: place for own in names for place, name in enumerate(reversed(own))}
+    table = fitting.tabled(queries.features, queries.truth)
+    query_strata = [posteriors.strata(features, cuts) for features in queries.features]
+    narrowness = {
+        name: width_rank
+        for stratum_names in query_strata
+        for width_rank, name in enumerate(reversed(stratum_names))
+    }
     fitted: dict[str, fitting.Fitted] = {}
     strata = {}
     for name in sorted(narrowness, key=lambda name: (narrowness[name], name)):
-        rows = np.flatnonzero([name in own for own in names])
-        some = known.of(rows)
-        if fitted and some.count_authors() < LEAST_OWN:
+        rows = np.flatnonzero([name in stratum_names for stratum_names in query_strata])
+        subset = queries.select(rows)
+        if fitted and subset.count_authors() < LEAST_OWN:
             continue
         wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.EVERYTHING))
         fitted[name] = fitting.fit(table.rows(rows), wider)
-        strata[name] = _with_levels(fitted[name], some)
+        strata[name] = _add_conformal_levels(fitted[name], subset)
     return strata
 
 
-def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
+def _add_conformal_levels(fitted: fitting.Fitted, queries: Questions) -> StratumFit:
     """A stratum's numbers, with the levels that make its regions hold as often as they say."""
-    bare = StratumFit(
+    without_levels = StratumFit(
         temperature=fitted.temperature,
         crowding=fitted.crowding,
         kernel_shares=tuple(fitted.kernel_shares.tolist()),
@@ -202,30 +210,33 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
         region_levels={},
         radius_levels={},
         within={},
-        rows=len(some.asked),
-        authors=some.count_authors(),
+        rows=len(queries.features),
+        authors=queries.count_authors(),
     )
-    drawn = some.of(one_per_author(some.authors, SEED))
+    sample = queries.select(one_per_author(queries.authors, SEED))
     scores = np.array(
-        [scores_of(one, bare, at) for one, at in zip(drawn.asked, drawn.truth, strict=True)]
+        [
+            scores_of(features, without_levels, position)
+            for features, position in zip(sample.features, sample.truth, strict=True)
+        ]
     )
     by_region, by_radius = (
-        {share: _level(column, float(share)) for share in posterior.SHARES}
+        {share: _bounded_conformal_level(column, float(share)) for share in posterior.SHARES}
         for column in scores.T[:2]
     )
     within = {
-        f"{km:g}": fitting.moved(held, scores[:, 2] <= km)
-        for km, held in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
+        f"{km:g}": fitting.moved(mass, scores[:, 2] <= km)
+        for km, mass in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
     }
-    return replace(bare, region_levels=by_region, radius_levels=by_radius, within=within)
+    return replace(without_levels, region_levels=by_region, radius_levels=by_radius, within=within)
 
 
-def _level(scores: Floats, share: float) -> float:
+def _bounded_conformal_level(scores: Floats, share: float) -> float:
     """A conformal level that a region can have: of something, and of no more than everything."""
     return min(1.0, max(LEAST_LEVEL, conformal_level(scores, share)))
 
 
-def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
+def scores_of(features: Asked, fit: StratumFit, truth: Floats) -> list[float]:
     """What levels and probabilities are fitted on.
 
     The masses that the densest areas and the disc of the answer must claim to reach the truth, how
@@ -236,28 +247,28 @@ def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
         fit: Its stratum's numbers; levels do not count.
         truth: `[2]` degrees.
     """
-    belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-    positions, weights = nodes = kernels.nodes(belief, posterior.NODES)
-    here = float(kernels.log_density(belief, truth[None])[0])
-    dense = kernels.log_density(belief, positions)
-    answer = posterior.best_point(one, belief, nodes, None)
-    away_km = float(haversine_m(answer, truth)) / 1_000.0
+    mixture = posteriors.mixture(features, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
+    positions, weights = nodes = kernels.nodes(mixture, posterior.NODES)
+    truth_density = float(kernels.log_density(mixture, truth[None])[0])
+    node_densities = kernels.log_density(mixture, positions)
+    answer = posterior.best_point(features, mixture, nodes, None)
+    error_km = float(haversine_m(answer, truth)) / 1_000.0
     masses = [
-        float(kernels.masses_within(belief, answer[None], km)[0])
-        for km in (away_km, *THRESHOLDS_KM)
+        float(kernels.masses_within(mixture, answer[None], km)[0])
+        for km in (error_km, *THRESHOLDS_KM)
     ]
-    return [kernels.depth(dense, weights, here), masses[0], away_km, *masses[1:]]
+    return [kernels.depth(node_densities, weights, truth_density), masses[0], error_km, *masses[1:]]
 
 
-def _data(run: Mapping[str, Any], arm: str, everything: Questions) -> dict[str, str]:
+def _describe_data(run: Mapping[str, Any], arm: str, queries: Questions) -> dict[str, str]:
     planet = run["planet"] or {}
     return {
         "protocol": run["protocol"],
         "labels": run["labels"]["digest"],
         "planet": str(planet.get("digest", "")),
         "arm": arm,
-        "questions": str(int(everything.supported.sum())),
-        "unsupported_questions": str(int((~everything.supported).sum())),
+        "questions": str(int(queries.supported.sum())),
+        "unsupported_questions": str(int((~queries.supported).sum())),
         "gallery_images": str(run["gallery"]["images"]),
         "index_build": str(run["gallery"]["index_build"]),
     }

@@ -30,7 +30,7 @@ def sheet(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Figure, path: Path, underneath: str) -> None:
+def save(figure: Figure, path: Path, caption: str) -> None:
     """Write a figure as PNG with a line underneath it, which the file holds as text, too."""
-    figure.supxlabel(underneath, fontsize=8, color=GREY)
-    figure.savefig(path, dpi=_DPI, metadata={"Description": underneath})
+    figure.supxlabel(caption, fontsize=8, color=GREY)
+    figure.savefig(path, dpi=_DPI, metadata={"Description": caption})

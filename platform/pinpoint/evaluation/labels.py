@@ -40,7 +40,7 @@ DROPPED: Final[Mapping[str, str]] = {
 
 MAX_STRATUM_VALUES: Final = 40
 """A column with more different values than this sorts nothing, and is left out of the strata."""
-_MISSING: Final = frozenset({"", "nan", "na", "n/a", "null", "none"})
+_MISSING_VALUES: Final = frozenset({"", "nan", "na", "n/a", "null", "none"})
 _NAMIBIA: Final = "NA"
 _MAX_TEXT: Final = 1_000
 
@@ -94,34 +94,34 @@ def read_labels(
         TooLarge: A limit is exceeded.
     """
     source = open_labels(protocol, path, columns, limits or MediaSettings())
-    axes = axes_of(_position(source.layout, row) for row in source.rows())
-    questions: dict[str, Question] = {}
+    axes = axes_of(_read_position(source.layout, row) for row in source.rows())
+    queries: dict[str, Question] = {}
     dropped: Counter[str] = Counter()
     overruled = 0
     for row in source.rows():
         try:
-            question = _question(protocol, source.layout, row, axes)
-            _check_new(question, questions.get(question.file))
-        except Refused as refused:
-            dropped[refused.reason] += 1
+            query = _build_query(protocol, source.layout, row, axes)
+            _reject_repeated(query, queries.get(query.file))
+        except Refused as rejection:
+            dropped[rejection.reason] += 1
         else:
-            questions[question.file] = question
-            overruled += _is_overruled(source.layout, row, question)
-    rows = len(questions) + dropped.total()
+            queries[query.file] = query
+            overruled += _creator_differs(source.layout, row, query)
+    rows = len(queries) + dropped.total()
     if rows == 0:
         raise BadManifest(f"{path} holds no labels; wanted is {protocol.label_format}")
-    kept, thrown = _sort_strata(tuple(questions.values()))
+    usable, strata_notes = _drop_wide_strata(tuple(queries.values()))
     return Labelled(
         protocol=protocol,
-        questions=kept,
+        questions=usable,
         rows=rows,
         dropped=dict(sorted(dropped.items())),
         notes=(
-            *_count_notes(protocol, len(kept)),
+            *_count_notes(protocol, len(usable)),
             *axes.notes,
             *_creator_notes(overruled),
-            *_area_notes(protocol, kept),
-            *thrown,
+            *_area_notes(protocol, usable),
+            *strata_notes,
         ),
     )
 
@@ -131,14 +131,14 @@ def missing(labelled: Labelled, folder: Path) -> tuple[str, ...]:
     return tuple(q.file for q in labelled.questions if not (folder / q.file).is_file())
 
 
-def _position(layout: Layout, row: Cells | Refused) -> tuple[float | None, float | None]:
+def _read_position(layout: Layout, row: Cells | Refused) -> tuple[float | None, float | None]:
     """What the columns called latitude and longitude hold, if they are numbers."""
     if isinstance(row, Refused):
         return None, None
     return finite(layout.fields["latitude"](row)), finite(layout.fields["longitude"](row))
 
 
-def _question(protocol: Protocol, layout: Layout, row: Cells | Refused, axes: Axes) -> Question:
+def _build_query(protocol: Protocol, layout: Layout, row: Cells | Refused, axes: Axes) -> Question:
     """One row as a question.
 
     Raises:
@@ -146,16 +146,16 @@ def _question(protocol: Protocol, layout: Layout, row: Cells | Refused, axes: Ax
     """
     if isinstance(row, Refused):
         raise row
-    texts = {name: _text(name, read(row)) for name, read in layout.fields.items()}
-    lat, lon = _number(texts["latitude"]), _number(texts["longitude"])
+    texts = {name: _clean_cell(name, read(row)) for name, read in layout.fields.items()}
+    lat, lon = _parse_number(texts["latitude"]), _parse_number(texts["longitude"])
     lat, lon = check_position(*((lon, lat) if axes.swapped else (lat, lon)))
-    file = _file(layout.fields["file"](row).strip())
-    named = layout.creator_pattern.search(file) if layout.creator_pattern else None
-    strata = {name: _text(name, read(row)) for name, read in layout.strata.items()}
+    file = _normalize_file_name(layout.fields["file"](row).strip())
+    creator_match = layout.creator_pattern.search(file) if layout.creator_pattern else None
+    strata = {name: _clean_cell(name, read(row)) for name, read in layout.strata.items()}
     return Question(
         file=file,
         truth=Point(lat, lon),
-        creator=intern(named[1]) if named else texts.get("creator"),
+        creator=intern(creator_match[1]) if creator_match else texts.get("creator"),
         sequence=texts.get("sequence"),
         kind=texts.get("kind"),
         areas={level: texts.get(level) for level in protocol.areas},
@@ -163,17 +163,19 @@ def _question(protocol: Protocol, layout: Layout, row: Cells | Refused, axes: Ax
     )
 
 
-def _text(name: str, value: str) -> str | None:
+def _clean_cell(name: str, value: str) -> str | None:
     """A cell's text; None for what pandas, R and SQL write where nothing is known."""
     plain = value.isprintable() and len(value) <= _MAX_TEXT
     text = value.strip() if plain else clean_text(value, _MAX_TEXT)
-    if text is None or (text.casefold() in _MISSING and (name, text) != ("country", _NAMIBIA)):
+    if text is None or (
+        text.casefold() in _MISSING_VALUES and (name, text) != ("country", _NAMIBIA)
+    ):
         return None
     # Areas, creators and strata repeat by the ten thousand.
     return intern(text)
 
 
-def _number(text: str | None) -> float | None:
+def _parse_number(text: str | None) -> float | None:
     if text is None:
         return None
     number = finite(text)
@@ -182,7 +184,7 @@ def _number(text: str | None) -> float | None:
     return number
 
 
-def _file(name: str) -> str:
+def _normalize_file_name(name: str) -> str:
     """A name that stays below the folder of images, written one way."""
     if not name or len(name) > _MAX_TEXT:
         raise Refused("bad_row", f"no file is named, or by over {_MAX_TEXT} characters")
@@ -193,42 +195,42 @@ def _file(name: str) -> str:
     return path.as_posix()
 
 
-def _check_new(question: Question, earlier: Question | None) -> None:
+def _reject_repeated(query: Question, earlier: Question | None) -> None:
     if earlier is not None:
-        same = earlier.truth == question.truth
-        raise Refused("duplicate" if same else "contradiction", question.file)
+        same = earlier.truth == query.truth
+        raise Refused("duplicate" if same else "contradiction", query.file)
 
 
-def _is_overruled(layout: Layout, row: Cells | Refused, question: Question) -> bool:
+def _creator_differs(layout: Layout, row: Cells | Refused, query: Question) -> bool:
     """Whether the creator's cell says something else than the file's name."""
     read = layout.fields.get("creator")
     if read is None or isinstance(row, Refused):
         return False
-    return _text("creator", read(row)) not in (None, question.creator)
+    return _clean_cell("creator", read(row)) not in (None, query.creator)
 
 
-def _sort_strata(questions: tuple[Question, ...]) -> tuple[tuple[Question, ...], list[str]]:
+def _drop_wide_strata(queries: tuple[Question, ...]) -> tuple[tuple[Question, ...], list[str]]:
     """Questions without the columns that have too many values, and a note that names those."""
     values: dict[str, set[str]] = {}
-    for question in questions:
-        for name, value in question.strata.items():
+    for query in queries:
+        for name, value in query.strata.items():
             values.setdefault(name, set()).add(value)
-    many = sorted(name for name, found in values.items() if len(found) > MAX_STRATUM_VALUES)
-    if not many:
-        return questions, []
-    note = f"no strata, because of over {MAX_STRATUM_VALUES} different values: {', '.join(many)}"
-    kept = (
-        replace(q, strata={name: q.strata[name] for name in q.strata if name not in many})
-        for q in questions
+    wide = sorted(name for name, distinct in values.items() if len(distinct) > MAX_STRATUM_VALUES)
+    if not wide:
+        return queries, []
+    note = f"no strata, because of over {MAX_STRATUM_VALUES} different values: {', '.join(wide)}"
+    reduced = (
+        replace(q, strata={name: q.strata[name] for name in q.strata if name not in wide})
+        for q in queries
     )
-    return tuple(kept), [note]
+    return tuple(reduced), [note]
 
 
-def _count_notes(protocol: Protocol, questions: int) -> Iterator[str]:
+def _count_notes(protocol: Protocol, num_queries: int) -> Iterator[str]:
     """Where the number of questions is not the one released, or the release has two numbers."""
     expected, released = protocol.denominator, protocol.released
-    if expected is not None and questions != expected:
-        yield f"{questions:,} questions; the release has {expected:,} labelled photos"
+    if expected is not None and num_queries != expected:
+        yield f"{num_queries:,} questions; the release has {expected:,} labelled photos"
     if expected is not None and released is not None and released != expected:
         yield f"{released:,} images were released, {expected:,} of them with a label"
 
@@ -241,18 +243,18 @@ def _creator_notes(overruled: int) -> Iterator[str]:
         )
 
 
-def _area_notes(protocol: Protocol, questions: tuple[Question, ...]) -> Iterator[str]:
+def _area_notes(protocol: Protocol, queries: tuple[Question, ...]) -> Iterator[str]:
     """Where labels are missing, or are there and no answer can match them as released."""
     for level in protocol.areas:
-        labels = [question.areas[level] for question in questions]
-        if (none := labels.count(None)) and none < len(labels):
+        labels = [query.areas[level] for query in queries]
+        if (unlabeled := labels.count(None)) and unlabeled < len(labels):
             yield (
-                f"{level}: {none:,} of {len(labels):,} rows have no label; as released they "
+                f"{level}: {unlabeled:,} of {len(labels):,} rows have no label; as released they "
                 "count as wrong, over labelled rows they do not count"
             )
-        if broken := sum(map(unmatchable, labels)):
+        if num_unmatchable := sum(map(unmatchable, labels)):
             yield (
-                f"{level}: {broken:,} labels hold NaN for an unknown part; as released no answer "
+                f"{level}: {num_unmatchable:,} labels hold NaN for an unknown part; as released no answer "
                 "can match them, over labelled rows the part is taken as empty"
             )
         if level == "country" and (namibia := labels.count(_NAMIBIA)):

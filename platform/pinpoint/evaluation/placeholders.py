@@ -20,7 +20,7 @@ LEAST_TRUTHS: Final = 3
 """One picture of this many places is of none of them."""
 APART_M: Final = 1_000.0
 """Truths nearer than this are one place: an author may upload one view twice."""
-_BLOCK: Final = 1_024
+_BLOCK_ROWS: Final = 1_024
 
 Floats = NDArray[np.float64]
 
@@ -40,27 +40,27 @@ def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[ND
     """
     unit = np.asarray(vectors, dtype=np.float32)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    taken = np.zeros(len(unit), dtype=np.bool_)
+    assigned = np.zeros(len(unit), dtype=np.bool_)
     groups = []
-    for start in range(0, len(unit), _BLOCK):
-        alike = unit[start : start + _BLOCK] @ unit[start:].T >= COSINE
+    for start in range(0, len(unit), _BLOCK_ROWS):
+        alike = unit[start : start + _BLOCK_ROWS] @ unit[start:].T >= COSINE
         for row in np.flatnonzero(alike.sum(axis=1) > 1).tolist():
-            if taken[start + row]:
+            if assigned[start + row]:
                 continue
-            own = start + np.flatnonzero(alike[row])
-            own = own[(own >= start + row) & ~taken[own]]
-            if len(own) >= LEAST_TRUTHS and _places(truths[own]) >= LEAST_TRUTHS:
-                taken[own] = True
-                groups.append(own)
-    return sorted(groups, key=lambda own: (-len(own), int(own[0])))
+            members = start + np.flatnonzero(alike[row])
+            members = members[(members >= start + row) & ~assigned[members]]
+            if len(members) >= LEAST_TRUTHS and _count_locations(truths[members]) >= LEAST_TRUTHS:
+                assigned[members] = True
+                groups.append(members)
+    return sorted(groups, key=lambda members: (-len(members), int(members[0])))
 
 
-def _places(truths: Floats) -> int:
+def _count_locations(truths: Floats) -> int:
     """How many truths stand apart from each other, counted up to what makes a placeholder."""
-    apart: list[Floats] = []
-    for each in truths:
-        if all(float(haversine_m(each, other)) > APART_M for other in apart):
-            apart.append(each)
-            if len(apart) == LEAST_TRUTHS:
+    locations: list[Floats] = []
+    for position in truths:
+        if all(float(haversine_m(position, other)) > APART_M for other in locations):
+            locations.append(position)
+            if len(locations) == LEAST_TRUTHS:
                 break
-    return len(apart)
+    return len(locations)

@@ -41,49 +41,49 @@ class Protocol:
     licence: str
 
 
-_FLICKR_OWNER: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
+_FLICKR_OWNER_PATTERN: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
 """IM2GPS names its files after photo, secret, server and the owner's Flickr id.
 
 In `im2gps_places365.csv` the AUTHOR of 177 photos holds more than that id: it was cut behind the
 third `_`, and these names have five. The same author would count as two."""
-_UNIQUE: Final = (
+_OSV5M_AREA_FORMS: Final = (
     "country as ISO 3166 code, region as `admin1_code`, sub-region as `admin2_admin1_code`, city "
     "as `name_admin2_admin1_code`, after GeoNames"
 )
 
-_WORLD: Final[Mapping[str, str]] = {
+_WORLD_COLUMNS: Final[Mapping[str, str]] = {
     field: field for field in (*REQUIRED, "creator", "sequence", "kind", "country")
 } | {"strata": "*"}
 
-_PLACES365: Final[Mapping[str, str]] = {
+_PLACES365_COLUMNS: Final[Mapping[str, str]] = {
     "file": "IMG_ID",
     "latitude": "LAT",
     "longitude": "LON",
     "creator": "AUTHOR",
-    "creator_pattern": _FLICKR_OWNER,
+    "creator_pattern": _FLICKR_OWNER_PATTERN,
     "kind": "=photo",
     "strata.scene": "S3_Label",
 }
 """The label files of GeoEstimation and those who took them over."""
 
-_COMMENTS: Final[Mapping[str, str]] = {
+_COMMENT_KEYS: Final[Mapping[str, str]] = {
     "file": "file",
     "latitude": "latitude",
     "longitude": "longitude",
     "creator": "owner",
-    "creator_pattern": _FLICKR_OWNER,
+    "creator_pattern": _FLICKR_OWNER_PATTERN,
     "kind": "=photo",
 }
 """What the script that collected IM2GPS wrote into each photo, one `key: value` a line."""
 
-_YFCC_CSV: Final[Mapping[str, str]] = {
+_YFCC_CSV_COLUMNS: Final[Mapping[str, str]] = {
     "file": "IMG_ID",
     "latitude": "LAT",
     "longitude": "LON",
     "creator": "OwnerNSID",
     "kind": "=photo",
 }
-_YFCC_INFO: Final[Mapping[str, str]] = {
+_YFCC_INFO_COLUMNS: Final[Mapping[str, str]] = {
     "delimiter": "\t",
     "file": "{#1}.jpg",
     "latitude": "#13",
@@ -93,7 +93,7 @@ _YFCC_INFO: Final[Mapping[str, str]] = {
 }
 """Rows of YFCC100M, as `info.txt` of the images holds them."""
 
-_OSV5M: Final[Mapping[str, str]] = {
+_OSV5M_COLUMNS: Final[Mapping[str, str]] = {
     "file": "{id}.jpg",
     "latitude": "latitude",
     "longitude": "longitude",
@@ -116,15 +116,15 @@ _FLICKR_TERMS: Final = (
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
     {
-        each.name: each
-        for each in (
+        protocol.name: protocol
+        for protocol in (
             Protocol(
                 name="world",
                 title="Synthetic planet, test queries",
                 label_format="queries/labels.csv of a planet made by `pinpoint world make`; every "
                 "column beyond file, latitude, longitude, creator, sequence, kind and country is "
                 "a stratum",
-                tables=(_WORLD,),
+                tables=(_WORLD_COLUMNS,),
                 labels_at="queries/labels.csv",
                 convention="pinpoint",
                 areas=("country",),
@@ -137,8 +137,8 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="IM2GPS test set (Hays and Efros 2008)",
                 label_format="im2gps_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of the "
                 "images, whose JPEG comments hold the positions",
-                tables=(_PLACES365,),
-                comments=_COMMENTS,
+                tables=(_PLACES365_COLUMNS,),
+                comments=_COMMENT_KEYS,
                 denominator=237,
                 released=237,
                 convention="geoestimation",
@@ -149,8 +149,8 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="IM2GPS3k (Vo, Jacobs and Hays 2017)",
                 label_format="im2gps3k_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of "
                 "the images, whose JPEG comments hold the positions",
-                tables=(_PLACES365,),
-                comments=_COMMENTS,
+                tables=(_PLACES365_COLUMNS,),
+                comments=_COMMENT_KEYS,
                 denominator=2_997,
                 released=3_000,
                 convention="geoestimation",
@@ -161,7 +161,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="YFCC4k (Vo, Jacobs and Hays 2017)",
                 label_format="yfcc4k.csv: IMG_ID, OwnerNSID, LAT, LON (or the places365 form); or "
                 "info.txt: tab-separated rows of YFCC100M without a header",
-                tables=(_YFCC_CSV, _PLACES365, _YFCC_INFO),
+                tables=(_YFCC_CSV_COLUMNS, _PLACES365_COLUMNS, _YFCC_INFO_COLUMNS),
                 denominator=4_536,
                 released=4_536,
                 convention="geoestimation",
@@ -173,12 +173,12 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="OpenStreetView-5M, test split (Astruc et al. 2024)",
                 label_format="test.csv: id, latitude, longitude, sequence, creator_id, "
                 "unique_country, unique_region, unique_sub-region, unique_city",
-                tables=(_OSV5M,),
+                tables=(_OSV5M_COLUMNS,),
                 denominator=210_122,
                 released=210_122,
                 convention="osv5m",
                 areas=AREAS,
-                area_forms=_UNIQUE,
+                area_forms=_OSV5M_AREA_FORMS,
                 licence="images of Mapillary contributors, CC BY-SA 4.0",
             ),
             Protocol(
@@ -190,7 +190,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 tables=(PLAIN,),
                 convention="pinpoint",
                 areas=AREAS,
-                area_forms=_UNIQUE,
+                area_forms=_OSV5M_AREA_FORMS,
                 licence="known to whoever made the set",
             ),
         )

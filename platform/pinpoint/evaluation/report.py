@@ -51,7 +51,7 @@ def convention_named(name: str) -> Convention:
     return CONVENTIONS[name]
 
 
-def make_report(folder: Path, look: Look, convention: str | None = None) -> dict[str, Any]:
+def make_report(folder: Path, load_photo: Look, convention: str | None = None) -> dict[str, Any]:
     """Write `report.json`, `report.md` and the pictures of a run beside its results.
 
     Args:
@@ -63,45 +63,51 @@ def make_report(folder: Path, look: Look, convention: str | None = None) -> dict
         BadRequest: There are no results, or there is no such convention.
     """
     run = read_run(folder)
-    used = convention_named(convention or PROTOCOLS[run["protocol"]].convention)
+    used_convention = convention_named(convention or PROTOCOLS[run["protocol"]].convention)
     arms = read_results(folder)
     first = next(iter(arms))
     depths = measures.depths_of(run["settings"]["search"]["candidates"])
-    measured = {name: measures.measure(arm, used, depths) for name, arm in arms.items()}
-    drawn = draw_figures(folder, arms, measured, look, _underneath(run, arms[first]))
+    arm_metrics = {
+        name: measures.measure(arm, used_convention, depths) for name, arm in arms.items()
+    }
+    figure_paths = draw_figures(
+        folder, arms, arm_metrics, load_photo, _make_caption(run, arms[first])
+    )
     report = finite(
         {
             "run": run,
-            "convention": {"name": used.name, "words": used.words()},
+            "convention": {"name": used_convention.name, "words": used_convention.words()},
             "intervals": {
                 "level": LEVEL,
                 "resamples": measures.RESAMPLES,
                 "seed": measures.SEED,
                 "clusters": "authors; a photo without an author is a cluster of its own",
             },
-            "counts": _counts(run, arms[first]),
-            "arms": {name: _arm(arms[name], of) for name, of in measured.items()},
-            "leakage": _leakage(run, arms, measured),
-            "timings": _timings(arms),
-            "notes": _notes(run, arms, measured[first]),
-            "figures": [path.name for path in drawn],
+            "counts": _count_rows(run, arms[first]),
+            "arms": {
+                name: _report_arm(arms[name], metrics) for name, metrics in arm_metrics.items()
+            },
+            "leakage": _report_leakage(run, arms, arm_metrics),
+            "timings": _report_timings(arms),
+            "notes": _collect_notes(run, arms, arm_metrics[first]),
+            "figures": [path.name for path in figure_paths],
         }
     )
-    _write(folder / REPORT_JSON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    _write(folder / REPORT_MD, markdown(report))
+    _write_atomically(folder / REPORT_JSON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    _write_atomically(folder / REPORT_MD, markdown(report))
     return dict(report)
 
 
 def finite(value: Any) -> Any:
     """The same with None for every number that JSON has no word for."""
     if isinstance(value, Mapping):
-        return {key: finite(each) for key, each in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _counts(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
+def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     """Every denominator; rows = dropped + questions, asked = read + missing + unreadable."""
     protocol, labels = PROTOCOLS[run["protocol"]], run["labels"]
     problems = Counter(problem for problem in arm.problems if problem is not None)
@@ -122,31 +128,31 @@ def _counts(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     }
 
 
-def _arm(arm: Arm, of: Measured) -> dict[str, Any]:
-    everything = np.ones(len(of.error_km), dtype=np.bool_)
-    found: dict[str, Any] = {"all": measures.figures(of, everything)}
-    found["all"]["accuracy_of_labelled"] = {
-        f"{threshold:g}": float(measures.hits(of, threshold).sum()) / max(1, len(arm.files))
+def _report_arm(arm: Arm, metrics: Measured) -> dict[str, Any]:
+    all_rows = np.ones(len(metrics.error_km), dtype=np.bool_)
+    result: dict[str, Any] = {"all": measures.figures(metrics, all_rows)}
+    result["all"]["accuracy_of_labelled"] = {
+        f"{threshold:g}": float(measures.hits(metrics, threshold).sum()) / max(1, len(arm.files))
         for threshold in THRESHOLDS_KM
     }
-    if of.placeholder.any():
-        found["without_placeholders"] = measures.figures(of, ~of.placeholder, brief=True)
-    found["strata"] = {
-        name: {value: _stratum(of, name, value) for value in values}
-        for name, values in measures.stratum_values(of).items()
+    if metrics.placeholder.any():
+        result["without_placeholders"] = measures.figures(metrics, ~metrics.placeholder, brief=True)
+    result["strata"] = {
+        name: {value: _report_stratum(metrics, name, value) for value in values}
+        for name, values in measures.stratum_values(metrics).items()
     }
-    return found
+    return result
 
 
-def _stratum(of: Measured, name: str, value: str) -> dict[str, Any]:
-    rows = measures.in_stratum(of, name, value)
+def _report_stratum(metrics: Measured, name: str, value: str) -> dict[str, Any]:
+    rows = measures.in_stratum(metrics, name, value)
     if int(rows.sum()) < measures.LEAST_STRATUM:
         return {"rows": int(rows.sum())}
-    return measures.figures(of, rows, brief=True)
+    return measures.figures(metrics, rows, brief=True)
 
 
-def _leakage(
-    run: Mapping[str, Any], arms: Mapping[str, Arm], measured: Mapping[str, Measured]
+def _report_leakage(
+    run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]
 ) -> dict[str, Any] | None:
     """What the exclusions took away, and how much of the figures went with it."""
     if not {SERVED, EXCLUDED} <= set(arms):
@@ -154,13 +160,15 @@ def _leakage(
     served, excluded = arms[SERVED], arms[EXCLUDED]
     settings = run["settings"]
     cosine = settings["near_duplicate_cosine"]
-    alike = None if cosine is None else int((served.scores >= cosine).any(axis=1).sum())
+    num_near_duplicates = (
+        None if cosine is None else int((served.scores >= cosine).any(axis=1).sum())
+    )
     differences = {}
     for threshold in THRESHOLDS_KM:
         paired = compare(
-            measures.hits(measured[SERVED], threshold),
-            measures.hits(measured[EXCLUDED], threshold),
-            measured[SERVED].clusters,
+            measures.hits(arm_metrics[SERVED], threshold),
+            measures.hits(arm_metrics[EXCLUDED], threshold),
+            arm_metrics[SERVED].clusters,
             seed=measures.SEED,
             resamples=measures.RESAMPLES,
         )
@@ -175,36 +183,38 @@ def _leakage(
         "exclude": settings["exclude"],
         "near_duplicate_cosine": cosine,
         "photos_with_rows_excluded": int((np.nan_to_num(excluded.excluded) > 0).sum()),
-        "photos_with_near_duplicate_candidates": alike,
+        "photos_with_near_duplicate_candidates": num_near_duplicates,
         "served_less_excluded": differences,
     }
 
 
-def _timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
+def _report_timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
     """Milliseconds of the search flow, and what evaluating adds to it."""
     first = next(iter(arms.values()))
-    flow = first.photo_ms + np.sum([arm.flow_ms for arm in arms.values()], axis=0)
-    known = ~np.isnan(flow)
-    if not known.any():
+    flow_ms = first.photo_ms + np.sum([arm.flow_ms for arm in arms.values()], axis=0)
+    answered = ~np.isnan(flow_ms)
+    if not answered.any():
         return {}
     return {
-        "photo_median_ms": float(np.median(first.photo_ms[known])),
+        "photo_median_ms": float(np.median(first.photo_ms[answered])),
         "flow_median_ms": {
-            name: float(np.median(arm.flow_ms[known])) for name, arm in arms.items()
+            name: float(np.median(arm.flow_ms[answered])) for name, arm in arms.items()
         },
-        "overhead": float(first.row_ms[known].sum() / flow[known].sum()),
+        "overhead": float(first.row_ms[answered].sum() / flow_ms[answered].sum()),
     }
 
 
-def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> list[str]:
+def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> list[str]:
     protocol = PROTOCOLS[run["protocol"]]
     notes = [*run["labels"]["notes"], f"Licence of the set: {protocol.licence}."]
-    if _drawn_planet(run):
+    if _is_synthetic(run):
         notes.insert(0, PLANET_NOTE)
-    asked, labelled = run["labels"]["asked"], run["labels"]["questions"]
-    if asked < labelled:
-        chosen = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
-        notes.append(f"Only {asked} of {labelled} questions were asked{chosen and ': ' + chosen}.")
+    num_evaluated, num_labeled = run["labels"]["asked"], run["labels"]["questions"]
+    if num_evaluated < num_labeled:
+        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
+        notes.append(
+            f"Only {num_evaluated} of {num_labeled} questions were asked{filters and ': ' + filters}."
+        )
     authors = len(np.unique(first.clusters))
     if authors < FEW_AUTHORS:
         notes.append(f"Intervals rest on {authors} authors: with so few they are too short.")
@@ -217,17 +227,19 @@ def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> 
     return notes
 
 
-def _drawn_planet(run: Mapping[str, Any]) -> bool:
+def _is_synthetic(run: Mapping[str, Any]) -> bool:
     return run["planet"] is not None or run["protocol"] == "world"
 
 
-def _underneath(run: Mapping[str, Any], served: Arm) -> str:
+def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
     """What every figure has to say of where it comes from."""
-    said = f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
-    return f"{said}; {NOT_THE_EARTH}" if _drawn_planet(run) else said
+    caption = (
+        f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
+    )
+    return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption
 
 
-def _write(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)

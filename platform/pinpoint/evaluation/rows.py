@@ -30,7 +30,7 @@ SERVED: Final = "served"
 """The gallery as it is: what a user is told."""
 EXCLUDED: Final = "excluded"
 """The gallery without what knows the photo: its own row, author, sequence, near-duplicates."""
-_BYTES_EACH: Final = 2
+_BYTES_PER_VALUE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +101,10 @@ class Row:
 
 def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
     """An answer as a row keeps it; `excluded` rows were named beforehand."""
-    believed, belief = answer.believed, answer.believed.belief
-    areas = () if belief is None else belief.areas
-    at = lat_lon([truth])
-    ranked = sorted(answer.ranked, key=lambda each: each.candidate.rank)
+    calibrated, posterior = answer.believed, answer.believed.belief
+    areas = () if posterior is None else posterior.areas
+    truth_position = lat_lon([truth])
+    ranked = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
     return ArmRow(
         lat=None if answer.point is None else answer.point.lat,
         lon=None if answer.point is None else answer.point.lon,
@@ -115,27 +115,30 @@ def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
         bundle=answer.bundle_digest,
         excluded=excluded,
         top1_id=str(ranked[0].candidate.id) if ranked else None,
-        candidate_lat=[each.candidate.point.lat for each in ranked],
-        candidate_lon=[each.candidate.point.lon for each in ranked],
-        candidate_score=[each.candidate.score for each in ranked],
-        candidate_mass=[each.mass for each in ranked],
-        candidate_kind=[each.candidate.kind for each in ranked],
-        candidate_channels=[_channels(each.candidate) for each in ranked],
+        candidate_lat=[entry.candidate.point.lat for entry in ranked],
+        candidate_lon=[entry.candidate.point.lon for entry in ranked],
+        candidate_score=[entry.candidate.score for entry in ranked],
+        candidate_mass=[entry.mass for entry in ranked],
+        candidate_kind=[entry.candidate.kind for entry in ranked],
+        candidate_channels=[_format_channels(entry.candidate) for entry in ranked],
         timings_ms=answer.timings_ms,
-        asked=believed.asked,
-        abstained=believed.abstained,
-        stratum=None if belief is None else belief.stratum,
-        within={} if belief is None else {f"{km:g}": p for km, p in belief.within.items()},
-        elsewhere=None if belief is None else belief.elsewhere,
-        unsupported=None if belief is None else belief.unsupported,
+        asked=calibrated.asked,
+        abstained=calibrated.abstained,
+        stratum=None if posterior is None else posterior.stratum,
+        within={} if posterior is None else {f"{km:g}": p for km, p in posterior.within.items()},
+        elsewhere=None if posterior is None else posterior.elsewhere,
+        unsupported=None if posterior is None else posterior.unsupported,
         area_km2={f"{area.share:g}": area.area_km2 for area in areas},
-        area_holds={f"{area.share:g}": float(holds(np.array(area.boxes), at)[0]) for area in areas},
+        area_holds={
+            f"{area.share:g}": float(holds(np.array(area.boxes), truth_position)[0])
+            for area in areas
+        },
     )
 
 
 def question_row(
     number: int,
-    question: Question,
+    query: Question,
     file_sha256: str | None,
     *,
     problem: tuple[str, str] = ("", ""),
@@ -148,14 +151,14 @@ def question_row(
     """
     return Row(
         number=number,
-        file=question.file,
-        lat=question.truth.lat,
-        lon=question.truth.lon,
-        creator=question.creator,
-        sequence=question.sequence,
-        kind=question.kind,
-        areas=question.areas,
-        strata=question.strata,
+        file=query.file,
+        lat=query.truth.lat,
+        lon=query.truth.lon,
+        creator=query.creator,
+        sequence=query.sequence,
+        kind=query.kind,
+        areas=query.areas,
+        strata=query.strata,
         sha256=file_sha256,
         problem=problem[0] or None,
         detail=problem[1] or None,
@@ -165,8 +168,10 @@ def question_row(
     )
 
 
-def _channels(candidate: Candidate) -> str:
-    return "+".join(name for name, of in candidate.channels.items() if of.rank is not None)
+def _format_channels(candidate: Candidate) -> str:
+    return "+".join(
+        name for name, channel_score in candidate.channels.items() if channel_score.rank is not None
+    )
 
 
 class RowLog:
@@ -182,14 +187,14 @@ class RowLog:
 
     def __init__(self, folder: Path, width: int) -> None:
         self._width = width
-        finished, vectors, end = _survey(folder / ROWS)
+        finished, vectors, end = _scan_rows(folder / ROWS)
         self._finished = finished
         self._vectors = vectors
-        held = vectors * width * _BYTES_EACH
-        if vectors and (folder / VECTORS).stat().st_size < held:
+        vector_bytes = vectors * width * _BYTES_PER_VALUE
+        if vectors and (folder / VECTORS).stat().st_size < vector_bytes:
             raise BadRequest(f"{folder / VECTORS} has lost vectors; start in another folder")
-        self._rows_file = _opened(folder / ROWS, end)
-        self._vectors_file = _opened(folder / VECTORS, held)
+        self._rows_file = _open_for_append(folder / ROWS, end)
+        self._vectors_file = _open_for_append(folder / VECTORS, vector_bytes)
 
     @property
     def finished(self) -> frozenset[int]:
@@ -246,13 +251,13 @@ def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
     return np.fromfile(folder / VECTORS, dtype="<f2").reshape(-1, width)
 
 
-def asked_of(said: Mapping[str, Any]) -> Asked:
+def asked_of(stored: Mapping[str, Any]) -> Asked:
     """What a decision was made from, as a row keeps it."""
-    points = tuple((float(lat), float(lon)) for lat, lon in said["points"])
-    return Asked(**{**said, "points": points, "logits": tuple(said["logits"])})
+    points = tuple((float(lat), float(lon)) for lat, lon in stored["points"])
+    return Asked(**{**stored, "points": points, "logits": tuple(stored["logits"])})
 
 
-def _survey(path: Path) -> tuple[set[int], int, int]:
+def _scan_rows(path: Path) -> tuple[set[int], int, int]:
     """Numbers of the rows, how many vectors they name, and where the last whole line ends.
 
     Raises:
@@ -263,20 +268,20 @@ def _survey(path: Path) -> tuple[set[int], int, int]:
     if not path.exists():
         return finished, vectors, end
     with path.open("rb") as file:
-        for place, line in enumerate(file, start=1):
+        for line_number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 break  # cut off while it was written: it is asked again
             try:
                 row = json.loads(line)
                 finished.add(int(row["number"]))
             except (ValueError, KeyError, TypeError) as error:
-                raise BadRequest(f"{path}, line {place} is no row: {error}") from error
+                raise BadRequest(f"{path}, line {line_number} is no row: {error}") from error
             vectors += row["vector"] is not None
             end += len(line)
     return finished, vectors, end
 
 
-def _opened(path: Path, end: int) -> Any:
+def _open_for_append(path: Path, end: int) -> Any:
     """A file to append to, cut to what it holds for certain."""
     file = path.open("r+b" if path.exists() else "w+b")
     file.truncate(end)

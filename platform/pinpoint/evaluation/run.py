@@ -86,7 +86,7 @@ def evaluate(
     parts: Parts,
     planet: Mapping[str, Any] | None = None,
     at_once: int = 1,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: Progress = lambda completed, total: None,
 ) -> dict[str, Any]:
     """Ask every question that has no row yet, and leave a row for each in `folder`.
 
@@ -108,25 +108,25 @@ def evaluate(
         BadBundle: The index holds vectors of another bundle.
         Unavailable: A part of the stack does not answer.
     """
-    _check(plan, parts)
-    questions = _chosen(labelled, plan)
+    _check_plan(plan, parts)
+    queries = _select_queries(labelled, plan)
     run = asked.describe_run(
         labelled,
-        questions,
-        only={name: " or ".join(values) for name, values in _only(plan).items()},
-        gallery=_gallery(plan, parts),
-        settings=_settings(plan, parts),
+        queries,
+        only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
+        gallery=_describe_gallery(plan, parts),
+        settings=_describe_settings(plan, parts),
         planet=planet,
     )
     asked.claim(folder, run)
     with RowLog(folder, vector_width(parts)) as log:
-        todo = [number for number in range(len(questions)) if number not in log.finished]
-        on_progress(log.count, len(questions))
-        ask = partial(_ask, questions=questions, plan=plan, parts=parts)
-        for row, vector in in_order(ask, todo, at_once):
+        pending = [number for number in range(len(queries)) if number not in log.finished]
+        on_progress(log.count, len(queries))
+        evaluate_query = partial(_evaluate_query, queries=queries, plan=plan, parts=parts)
+        for row, vector in in_order(evaluate_query, pending, at_once):
             slot = None if vector is None else log.next_vector()
             log.append(replace(row, vector=slot), vector)
-            on_progress(log.count, len(questions))
+            on_progress(log.count, len(queries))
     return run
 
 
@@ -135,10 +135,10 @@ def vector_width(parts: Parts) -> int:
     return parts.encoder.contract.dims[IMAGE_CHANNEL]
 
 
-def exclusions_for(question: Question, file_sha256: str, plan: Plan) -> Exclusions:
+def exclusions_for(query: Question, file_sha256: str, plan: Plan) -> Exclusions:
     """What is kept from helping with one question, as the plan has it."""
-    author = question.creator if "author" in plan.exclude else None
-    sequence = question.sequence if "sequence" in plan.exclude else None
+    author = query.creator if "author" in plan.exclude else None
+    sequence = query.sequence if "sequence" in plan.exclude else None
     return Exclusions(
         hashes=(file_sha256,) if "self" in plan.exclude else (),
         creators=(author,) if author is not None else (),
@@ -149,43 +149,45 @@ def exclusions_for(question: Question, file_sha256: str, plan: Plan) -> Exclusio
     )
 
 
-def _chosen(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
+def _select_queries(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
     """The questions that are asked.
 
     Raises:
         BadRequest: There are none.
     """
-    wanted = _only(plan)
+    filters = _stratum_filters(plan)
     chosen = tuple(
-        each
-        for each in labelled.questions
-        if all(_value(each, name) in values for name, values in wanted.items())
+        query
+        for query in labelled.questions
+        if all(_stratum_value(query, name) in values for name, values in filters.items())
     )
     if not chosen and plan.only:
-        known = sorted({name for each in labelled.questions for name in each.strata} | {"kind"})
+        strata = sorted({name for query in labelled.questions for name in query.strata} | {"kind"})
         raise BadRequest(
             f"no question has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
-            f"there are the strata {', '.join(known)}"
+            f"there are the strata {', '.join(strata)}"
         )
     return chosen[: plan.first]
 
 
-def _only(plan: Plan) -> dict[str, list[str]]:
+def _stratum_filters(plan: Plan) -> dict[str, list[str]]:
     """The values that may stand in each stratum."""
-    return {name: [each for of, each in plan.only if of == name] for name, _ in plan.only}
+    return {
+        name: [value for stratum, value in plan.only if stratum == name] for name, _ in plan.only
+    }
 
 
-def _value(question: Question, name: str) -> str | None:
-    return question.kind if name == "kind" else question.strata.get(name)
+def _stratum_value(query: Question, name: str) -> str | None:
+    return query.kind if name == "kind" else query.strata.get(name)
 
 
-def _check(plan: Plan, parts: Parts) -> None:
+def _check_plan(plan: Plan, parts: Parts) -> None:
     unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
     if unknown:
         raise BadRequest(f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}")
-    strange = [kind for kind in plan.limits.kinds if kind not in KINDS]
-    if strange:
-        raise BadRequest(f"no source kind {', '.join(strange)}; there are {', '.join(KINDS)}")
+    unknown_kinds = [kind for kind in plan.limits.kinds if kind not in KINDS]
+    if unknown_kinds:
+        raise BadRequest(f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(KINDS)}")
     if plan.ranker not in pipeline.RANKER_NAMES:
         raise BadRequest(f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}")
     if plan.ranker == pipeline.RERANK and parts.reranker is None:
@@ -201,7 +203,7 @@ def _check(plan: Plan, parts: Parts) -> None:
         raise BadRequest(f"a cosine lies in (0, 1], not {plan.near_duplicate_cosine}")
 
 
-def _gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
+def _describe_gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
     """Which gallery answers; that of another bundle is refused before anything is asked."""
     contract = parts.encoder.contract
     info = builds.fitting(parts.index, contract)
@@ -216,13 +218,13 @@ def _gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
-    judge = parts.reranker if plan.ranker == pipeline.RERANK else None
+def _describe_settings(plan: Plan, parts: Parts) -> dict[str, Any]:
+    reranker = parts.reranker if plan.ranker == pipeline.RERANK else None
     return {
         "ranker": plan.ranker,
-        **({} if judge is None else {"reranker": judge.digest}),
+        **({} if reranker is None else {"reranker": reranker.digest}),
         "kinds": list(plan.limits.kinds),
-        "sources": [str(each) for each in plan.limits.source_ids],
+        "sources": [str(source_id) for source_id in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
         **({} if plan.served else {"served": False}),
         "near_duplicate_cosine": (
@@ -232,41 +234,41 @@ def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _ask(
-    number: int, *, questions: Sequence[Question], plan: Plan, parts: Parts
+def _evaluate_query(
+    number: int, *, queries: Sequence[Question], plan: Plan, parts: Parts
 ) -> tuple[Row, Vector | None]:
     """One question in every arm, or what was wrong with its photo."""
-    question, begun = questions[number], perf_counter()
+    query, started = queries[number], perf_counter()
     watch = Stopwatch()
     file_sha256: str | None = None
     try:
         with watch.stage("read"):
-            data = read_bytes(plan.images / question.file, parts.max_bytes)
+            data = read_bytes(plan.images / query.file, parts.max_bytes)
             file_sha256 = sha256(data)
         vector = pipeline.encoded(
             data,
-            file=question.file,
-            kind=question.kind,
+            file=query.file,
+            kind=query.kind,
             decoder=parts.decoder,
             encoder=parts.encoder,
             watch=watch,
         )
     except (Refused, BadPhoto, TooLarge) as error:
         detail = error.detail if isinstance(error, Refused) else error.message
-        row = question_row(number, question, file_sha256, problem=(error.reason, detail))
+        row = question_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.read()
-    ask = partial(_locate, vector, question, plan=plan, parts=parts)
-    arms = {SERVED: ask(None)} if plan.served else {}
+    locate = partial(_locate_in_arm, vector, query, plan=plan, parts=parts)
+    arms = {SERVED: locate(None)} if plan.served else {}
     if plan.exclude:
-        arms[EXCLUDED] = ask(exclusions_for(question, file_sha256, plan))
-    shared_ms["total"] = round((perf_counter() - begun) * 1e3, 3)
-    return question_row(number, question, file_sha256, timings=shared_ms, arms=arms), vector
+        arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, plan))
+    shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
+    return question_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
 
 
-def _locate(
+def _locate_in_arm(
     vector: Vector,
-    question: Question,
+    query: Question,
     exclusions: Exclusions | None,
     *,
     plan: Plan,
@@ -290,10 +292,10 @@ def _locate(
         index=parts.index,
         database=parts.database,
         settings=parts.search,
-        kind=question.kind,
+        kind=query.kind,
         reranker=parts.reranker,
         exclusions=exclusions,
         ranker=plan.ranker,
         watch=watch,
     )
-    return arm_row(answer, excluded, question.truth)
+    return arm_row(answer, excluded, query.truth)

@@ -35,7 +35,7 @@ Flags = NDArray[np.bool_]
 
 
 def fitted(
-    asked: Sequence[Asked],
+    queries: Sequence[Asked],
     fits: Sequence[StratumFit],
     truth: NDArray[np.float64],
     supported: Flags,
@@ -50,43 +50,45 @@ def fitted(
         supported: `[N]`: not said to be outside of the gallery.
         share: Of the right answers, how many may be withheld.
     """
-    unsupported = ~supported
-    right = supported & _right(asked, fits, truth)
-    if int(right.sum()) < LEAST_RIGHT:
-        right = supported
+    uncovered = ~supported
+    correct = supported & _is_answer_correct(queries, fits, truth)
+    if int(correct.sum()) < LEAST_RIGHT:
+        correct = supported
     coefficients: tuple[float, ...] | None = None
-    if int(unsupported.sum()) >= LEAST_UNSUPPORTED:
-        design = np.array([posteriors.signals(one) for one in asked])
-        told = right | unsupported
-        coefficients = tuple(fitting.logistic(design[told], unsupported[told]).tolist())
+    if int(uncovered.sum()) >= LEAST_UNSUPPORTED:
+        design = np.array([posteriors.signals(query) for query in queries])
+        labeled = correct | uncovered
+        coefficients = tuple(fitting.logistic(design[labeled], uncovered[labeled]).tolist())
     doubts = np.array(
         [
-            posteriors.masses(one, fit)[1]
+            posteriors.masses(query, fit)[1]
             if coefficients is None
-            else posteriors.probability(coefficients, one)
-            for one, fit in zip(asked, fits, strict=True)
+            else posteriors.probability(coefficients, query)
+            for query, fit in zip(queries, fits, strict=True)
         ]
     )
-    above = max(
-        float(np.quantile(doubts[right], 1.0 - share)),
+    threshold = max(
+        float(np.quantile(doubts[correct], 1.0 - share)),
         float(np.quantile(doubts[supported], 1.0 - MOST_COVERED)),
     )
-    withheld = doubts > above
+    withheld = doubts > threshold
     return Abstention(
         signal="elsewhere" if coefficients is None else "unsupported",
-        above=above,
+        above=threshold,
         unsupported=coefficients,
-        right_share=float(withheld[right].mean()),
+        right_share=float(withheld[correct].mean()),
         supported_share=float(withheld[supported].mean()),
-        unsupported_share=float(withheld[unsupported].mean()) if unsupported.any() else None,
+        unsupported_share=float(withheld[uncovered].mean()) if uncovered.any() else None,
     )
 
 
-def _right(asked: Sequence[Asked], fits: Sequence[StratumFit], truth: NDArray[np.float64]) -> Flags:
+def _is_answer_correct(
+    queries: Sequence[Asked], fits: Sequence[StratumFit], truth: NDArray[np.float64]
+) -> Flags:
     """Whether the answer, withheld or not, lies within 25 km of the truth, `[N]`."""
     answers = []
-    for one, fit in zip(asked, fits, strict=True):
-        belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-        nodes = kernels.nodes(belief, posterior.NODES)
-        answers.append(posterior.best_point(one, belief, nodes, None))
+    for query, fit in zip(queries, fits, strict=True):
+        mixture = posteriors.mixture(query, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
+        nodes = kernels.nodes(mixture, posterior.NODES)
+        answers.append(posterior.best_point(query, mixture, nodes, None))
     return np.asarray(haversine_m(np.array(answers), truth) <= _RIGHT_M)
