@@ -1,7 +1,7 @@
-"""Several questions at a time, and their answers in the order of the questions.
+"""Ordered concurrent map: several calls run at a time, results keep the order of the items.
 
-Most of a question's time is spent waiting for the index and for PostgreSQL, which are processes of
-their own: two questions at a time keep two cores busy. What comes out is what a plain loop gives.
+A query mostly waits for the index and for PostgreSQL, which are separate processes. Two concurrent
+queries therefore keep two cores busy. The results equal those of a plain loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from pinpoint.errors import BadRequest
 
 MOST_AT_ONCE: Final = 8
-"""Connections to the database that are kept open."""
+"""Maximum number of threads: the size of the database connection pool."""
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
@@ -23,20 +23,20 @@ Answered = TypeVar("Answered")
 def in_order(
     function: Callable[[Asked], Answered], items: Iterable[Asked], concurrency: int
 ) -> Iterator[Answered]:
-    """Ask a few questions ahead of the answer that is wanted next.
+    """Apply a function to items in threads and yield the results in order.
 
-    Whoever stops listening, or hears an error, leaves no question behind that was not begun.
+    If the caller stops iterating or a call fails, calls that have not started are cancelled.
 
     Args:
-        ask: Safe to call from several threads.
-        questions: Taken one by one, never far ahead.
-        at_once: Threads; with 1 nothing is asked ahead.
+        function: Must be thread-safe.
+        items: Consumed lazily, at most `concurrency` + 1 items ahead of the results.
+        concurrency: Number of threads; 1 runs every call in the caller's thread.
 
     Raises:
-        BadRequest: Not a number of threads from 1 to `MOST_AT_ONCE`.
+        BadRequest: The number of threads is not from 1 to `MOST_AT_ONCE`.
     """
     if not 1 <= concurrency <= MOST_AT_ONCE:
-        raise BadRequest(f"from 1 to {MOST_AT_ONCE} questions at a time, not {concurrency}")
+        raise BadRequest(f"concurrency must be from 1 to {MOST_AT_ONCE}, not {concurrency}")
     if concurrency == 1:
         yield from map(function, items)
         return

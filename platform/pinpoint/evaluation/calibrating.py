@@ -1,9 +1,9 @@
-"""Calibrating a ranker on the calibration split of a run, from the rows that it left.
+"""Calibrates a ranker on the stored rows of a run's calibration split.
 
-Temperature, kernels and the mass elsewhere by `fitting`; then levels by split-conformal prediction,
-stratum by stratum and one photo per author; then when nothing is answered (`withholding`).
-Questions that no gallery covers serve for that only: regions promise nothing about them.
-Questions that will be abstained on count like all others in the levels.
+Steps: fit temperature, kernels and background mass (`fitting`); compute split-conformal levels per
+stratum with one photo per creator; fit the abstention threshold (`withholding`).
+Queries that the gallery does not cover are used for the abstention threshold only.
+Levels also count queries that are abstained on.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from pinpoint.records import Asked, Calibration, StratumFit
 from pinpoint.search import posterior
 
 ROLES: Final = ("calibration", "null-train")
-"""Of a planet's questions those that may be fitted on; all others are left for tests."""
+"""Roles of a planet's queries that are used for fitting; all other queries are for tests."""
 LEAST_AUTHORS: Final = 10
-"""Fewer cannot promise 90 % of anything."""
+"""With fewer creators a level of 90 % cannot be guaranteed."""
 LEAST_OWN: Final = 100
-"""A stratum of fewer authors has no numbers of its own."""
+"""A stratum with fewer creators gets no parameters of its own."""
 LEAST_LEVEL: Final = 2e-3
-"""Regions claim at least this: two of a posterior's nodes."""
+"""Minimum mass of a region: two of a posterior's quadrature nodes."""
 SEED: Final = 20261121
 _FEATURE_NAMES: Final = {feature.name for feature in fields(Asked)}
 _SETTINGS_WITHOUT_EFFECT: Final = ("cited", "objective_km")
-"""Settings of the search that leave the posterior as it is."""
+"""Search settings that do not change the posterior."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -48,17 +48,17 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Questions:
-    """N answered questions of the calibration split."""
+    """N answered queries of the calibration split."""
 
     features: Sequence[Asked]
     truth: Floats
     """`[N, 2]`."""
     authors: Sequence[str | None]
     supported: Flags
-    """`[N]`: not said to be outside of the gallery."""
+    """`[N]`: the labels do not mark the query as outside the gallery."""
 
     def select(self, rows: NDArray[np.intp]) -> Questions:
-        """Some of them."""
+        """A subset of the queries."""
         return Questions(
             [self.features[row] for row in rows],
             self.truth[rows],
@@ -67,36 +67,37 @@ class Questions:
         )
 
     def count_authors(self) -> int:
-        """How many authors there are; a photo without one is its own."""
+        """Number of creators; a photo without a creator counts as one."""
         return len(one_per_author(self.authors, SEED))
 
 
 def calibrate(
     folder: Path, *, licence: str | None = None, withheld: float = withholding.WITHHELD
 ) -> Calibration:
-    """Fit everything on a finished run.
+    """Fit a calibration on a finished run.
 
     Args:
-        folder: Of the run. Its arm with exclusions is used, where it has one.
-        licence: Of the questions; the protocol's own by default.
-        withheld: Share of the right answers that may be withheld.
+        folder: Folder of the run. The arm with exclusions is used if the run has one.
+        licence: License of the queries; by default that of the protocol.
+        withheld: Maximum share of the correct answers that may be withheld, in (0, 1).
 
     Raises:
-        BadRequest: There is no finished run, its ranker states nothing, or too few authors.
+        BadRequest: The run is missing or unfinished, its ranker states no probabilities, or it has
+            too few creators.
     """
     run = read_run(folder)
     if run["settings"]["ranker"] == "top1":
-        raise BadRequest("top1 puts all mass on one candidate: there is nothing to calibrate")
+        raise BadRequest("the ranker top1 puts all mass on one candidate and cannot be calibrated")
     if not 0 < withheld < 1:
-        raise BadRequest(f"the share of withheld answers lies in (0, 1), not {withheld}")
+        raise BadRequest(f"the share of withheld answers must be in (0, 1), not {withheld}")
     arm = EXCLUDED if run["settings"]["exclude"] else SERVED
     all_queries = _read_calibration_set(folder, run, arm)
     covered = all_queries.select(np.flatnonzero(all_queries.supported))
     authors = covered.count_authors()
     if authors < LEAST_AUTHORS:
         raise BadRequest(
-            f"{folder} has answers to questions of {authors} authors in its calibration split; "
-            f"{LEAST_AUTHORS} are the least, and some hundreds are wanted"
+            f"the calibration split of {folder} has answers to queries of {authors} authors; "
+            f"at least {LEAST_AUTHORS} are needed, and some hundreds are recommended"
         )
     cuts = _density_thresholds(covered)
     strata = _fit_strata(covered, cuts)
@@ -125,20 +126,20 @@ def calibrate(
         authors=authors,
         licence=licence or protocol.licence,
         note=(
-            f"Fitted on {len(covered.features)} questions by {authors} authors ({protocol.title}). For "
-            "questions like those, asked of a gallery like that one and taken where it has images, "
-            "probabilities and regions hold as often as they say; those whose answer is withheld "
-            "count like all others."
+            f"Fitted on {len(covered.features)} queries by {authors} authors ({protocol.title}). "
+            "Probabilities and regions are valid for similar queries, on a similar gallery, taken "
+            "where the gallery has images. Queries with a withheld answer are included."
         ),
         code_version=__version__,
     )
 
 
 def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
-    """The answered questions of the calibration split.
+    """The answered queries of the calibration split.
 
     Raises:
-        BadRequest: The run is not finished or from before there were calibrations, or has none.
+        BadRequest: The run is unfinished, was made by a version without calibrations, or has no
+            answered query.
     """
     answered, rows = [], 0
     for row in read_rows(folder):
@@ -147,16 +148,18 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Que
         if answer is None or row["strata"].get("role", ROLES[0]) not in ROLES:
             continue
         if "asked" not in answer or set(answer["asked"] or _FEATURE_NAMES) != _FEATURE_NAMES:
-            raise BadRequest(f"{folder} was asked by an earlier version: ask again in a new folder")
+            raise BadRequest(
+                f"{folder} was made by an earlier version: evaluate again in a new folder"
+            )
         if answer["asked"] is not None:
             answered.append((asked_of(answer["asked"]), row))
     if rows < run["labels"]["asked"]:
         raise BadRequest(
-            f"{folder} has {rows} of {run['labels']['asked']} rows: let the run finish first"
+            f"{folder} has {rows} of {run['labels']['asked']} rows: finish the run first"
         )
     if not answered:
         raise BadRequest(
-            f"{folder} has no answered question of the calibration split (role {ROLES[0]})"
+            f"{folder} has no answered query of the calibration split (role {ROLES[0]})"
         )
     return Questions(
         [features for features, _ in answered],
@@ -167,7 +170,7 @@ def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Que
 
 
 def _density_thresholds(queries: Questions) -> dict[str, float]:
-    """Of each kind the density that half of its questions have."""
+    """Median density of the queries of each kind."""
     kinds = sorted({features.kind for features in queries.features if features.kind is not None})
     return {
         kind: float(
@@ -178,7 +181,7 @@ def _density_thresholds(queries: Questions) -> dict[str, float]:
 
 
 def _fit_strata(queries: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
-    """Every stratum that has authors enough, and `all`; narrow ones are pulled to wide ones."""
+    """Fit every stratum with enough creators, and `all`; wide strata are priors of narrow ones."""
     table = fitting.tabled(queries.features, queries.truth)
     query_strata = [posteriors.strata(features, cuts) for features in queries.features]
     narrowness = {
@@ -200,7 +203,7 @@ def _fit_strata(queries: Questions, cuts: Mapping[str, float]) -> dict[str, Stra
 
 
 def _add_conformal_levels(fitted: fitting.Fitted, queries: Questions) -> StratumFit:
-    """A stratum's numbers, with the levels that make its regions hold as often as they say."""
+    """Parameters of a stratum with the conformal levels that give its regions their coverage."""
     without_levels = StratumFit(
         temperature=fitted.temperature,
         crowding=fitted.crowding,
@@ -232,20 +235,22 @@ def _add_conformal_levels(fitted: fitting.Fitted, queries: Questions) -> Stratum
 
 
 def _bounded_conformal_level(scores: Floats, share: float) -> float:
-    """A conformal level that a region can have: of something, and of no more than everything."""
+    """Conformal level, clipped to the range from `LEAST_LEVEL` to 1."""
     return min(1.0, max(LEAST_LEVEL, conformal_level(scores, share)))
 
 
 def scores_of(features: Asked, fit: StratumFit, truth: Floats) -> list[float]:
-    """What levels and probabilities are fitted on.
-
-    The masses that the densest areas and the disc of the answer must claim to reach the truth, how
-    far off the answer is in km, and the mass within each of `THRESHOLDS_KM` of it.
+    """Scores for the conformal levels and the recalibration of probabilities.
 
     Args:
-        one: The question.
-        fit: Its stratum's numbers; levels do not count.
-        truth: `[2]` degrees.
+        features: Features of the query.
+        fit: Parameters of its stratum; levels are ignored.
+        truth: Ground truth, `[2]` degrees.
+
+    Returns:
+        Mass of the smallest highest-density region that contains the truth; mass of the smallest
+        disc around the answer that contains it; error of the answer in km; mass within each of
+        `THRESHOLDS_KM` of the answer.
     """
     mixture = posteriors.mixture(features, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
     positions, weights = nodes = kernels.nodes(mixture, posterior.NODES)

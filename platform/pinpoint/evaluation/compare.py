@@ -1,4 +1,4 @@
-"""Two runs on the same questions: the difference, its interval, and how easily chance makes it."""
+"""Paired comparison of two runs on the same queries: difference, interval and p-value."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ Floats = NDArray[np.float64]
 
 
 def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, Any]:
-    """Compare two finished runs, A less B, in every arm that both have.
+    """Compare two finished runs, A minus B, in every arm that both have.
 
     Args:
         a: Folder of run A.
         b: Folder of run B.
-        convention: A key of `CONVENTIONS`; the protocol's own by default.
+        convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Returns:
-        `differ` (what the runs were asked differently), `photos` (read in both), `convention` and
-        for each arm and figure both values, the difference, its 95 % interval and p-value.
+        `differ` (differences of the manifests), `photos` (number readable in both runs),
+        `convention`, and for each arm and metric both values, the difference, its 95 % interval
+        and p-value.
 
     Raises:
-        BadRequest: A folder holds no finished run, or they were asked different questions.
+        BadRequest: A folder contains no finished run, or the runs have different queries.
     """
     run_a, run_b = read_run(a), read_run(b)
     if run_a["labels"]["digest"] != run_b["labels"]["digest"]:
         raise BadRequest(
-            f"{a} and {b} were asked different questions ({_describe_labels(run_a)}, {_describe_labels(run_b)}): "
-            "only answers to the same labels can be paired"
+            f"{a} and {b} have different queries ({_describe_labels(run_a)}, "
+            f"{_describe_labels(run_b)}): only runs with the same labels can be compared"
         )
     used_convention = convention_named(convention or PROTOCOLS[run_a["protocol"]].convention)
     arms_a, arms_b = read_results(a), read_results(b)
@@ -58,7 +59,9 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
     ]
     notes = []
     if EXCLUDED in arms_a and EXCLUDED in arms_b and changed_exclusions:
-        notes.append("The arm with exclusions is left out: the runs exclude different things.")
+        notes.append(
+            "The arm with exclusions is omitted because the runs have different exclusions."
+        )
     num_candidates = min(run["settings"]["search"]["candidates"] for run in (run_a, run_b))
     depths = measures.depths_of(num_candidates)
     pairs = {
@@ -84,15 +87,15 @@ def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, A
 
 def _describe_labels(run: Mapping[str, Any]) -> str:
     labels = run["labels"]
-    return f"{run['protocol']}, {labels['asked']} questions, labels {labels['digest']}"
+    return f"{run['protocol']}, {labels['asked']} queries, labels {labels['digest']}"
 
 
 def _compute_paired_metrics(
     a: Arm, b: Arm, convention: Convention, depths: Sequence[int]
 ) -> tuple[Measured, Measured]:
-    """Both arms, measured over the photos that both runs could read."""
+    """Metrics of both arms, over the photos that are readable in both runs."""
     if list(a.files) != list(b.files):
-        raise BadRequest("the runs hold rows of different questions; one of them is not finished")
+        raise BadRequest("the runs have rows of different queries; one of the runs is not finished")
     common_rows = a.read & b.read
     metrics_a, metrics_b = (
         measures.measure(arm, convention, depths, common_rows) for arm in (a, b)

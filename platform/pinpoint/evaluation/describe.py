@@ -1,4 +1,4 @@
-"""What a labelled set is made of, before anything is asked: `pinpoint evaluate … --describe`."""
+"""Statistics of a labeled set, without any search: `pinpoint evaluate … --describe`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pinpoint.evaluation.labels import Labelled, Question
 
 
 def describe(labelled: Labelled) -> dict[str, object]:
-    """Counts, ranges and clustering of a labelled set, ready for JSON.
+    """Counts, ranges and clustering of a labeled set, ready for JSON.
 
-    The clustering says what an interval may rest on: photos of one author or of one exact
-    coordinate are no independent observations.
+    The clustering limits how narrow an interval can be: photos by one creator or at one exact
+    coordinate are not independent observations.
 
     Returns:
-        `rows` = `questions` + the sum of `dropped`. Ranges are `[least, greatest]` degrees, None
-        without a question. Shares are of the questions, in [0, 1].
+        `rows` = `questions` + the sum of `dropped`. Ranges are `[minimum, maximum]` degrees, None
+        without queries. Shares are fractions of the queries, in [0, 1].
     """
     protocol, queries = labelled.protocol, labelled.questions
     return {
@@ -48,14 +48,14 @@ def _value_range(values: Iterable[float]) -> list[float] | None:
 
 
 def _group_counts(names: Iterable[str | None]) -> dict[str, int]:
-    """How many there are, how many questions the largest has, and how many name none."""
+    """Number of groups, size of the largest group, and number of queries without a group."""
     counts = Counter(names)
     unknown = counts.pop(None, 0)
     return {"number": len(counts), "largest": max(counts.values(), default=0), "unknown": unknown}
 
 
 def _coordinate_counts(queries: Sequence[Question]) -> dict[str, float | int]:
-    """How many photos stand at exactly the coordinate of another one."""
+    """Number of distinct coordinates, and of photos that share their exact coordinate."""
     counts = Counter(query.truth for query in queries)
     sharing = sum(count for count in counts.values() if count > 1)
     return {
@@ -67,13 +67,13 @@ def _coordinate_counts(queries: Sequence[Question]) -> dict[str, float | int]:
 
 
 def _value_counts(values: Iterable[str | None]) -> dict[str, int]:
-    """Value → questions, most first; what names none is `unknown`."""
+    """Value → number of queries, largest first; `unknown` counts queries without a value."""
     counts = Counter("unknown" if value is None else value for value in values)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _area_counts(queries: Sequence[Question], level: str) -> dict[str, int]:
-    """Both denominators of a level, and how many different areas there are."""
+    """Both denominators of a level, and the number of different areas."""
     labels = [label for query in queries if (label := query.areas[level]) is not None]
     return {
         "as_released": len(queries),
@@ -83,6 +83,6 @@ def _area_counts(queries: Sequence[Question], level: str) -> dict[str, int]:
 
 
 def _strata_counts(queries: Sequence[Question]) -> Mapping[str, Mapping[str, int]]:
-    """Stratum → value → questions; `unknown` counts those without a value."""
+    """Stratum → value → number of queries; `unknown` counts queries without a value."""
     names = sorted({name for query in queries for name in query.strata})
     return {name: _value_counts(query.strata.get(name) for query in queries) for name in names}

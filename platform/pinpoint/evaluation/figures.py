@@ -1,4 +1,4 @@
-"""The pictures of a report: error curve, error map, promises, contact sheet of the worst cases.
+"""Figures of a report: error curve, error map, calibration plots, contact sheet of worst cases.
 
 Drawn from `results.parquet` without a display; nothing is downloaded.
 """
@@ -38,11 +38,11 @@ _ERROR_LIMITS_KM: Final = (1e-2, 2e4)
 _MAX_NAME_CHARS: Final = 28
 
 Look = Callable[[str], Pixels | None]
-"""A question's photo by its file; None where it cannot be read any more."""
+"""Loads a query photo by its file name; returns None if it is no longer readable."""
 
 
 def looking(images: Path, decoder: Decoder, max_bytes: int) -> Look:
-    """Looks at photos below a folder, decoded as hostile files are."""
+    """A loader of photos below a folder; files are decoded as untrusted input."""
 
     def load_photo(file: str) -> Pixels | None:
         try:
@@ -60,14 +60,14 @@ def draw_figures(
     load_photo: Look,
     caption: str = "",
 ) -> list[Path]:
-    """Draw what there is to draw; without a single answer, nothing.
+    """Draw the figures of a run; none if no query has an answer.
 
     Args:
-        folder: Of the run.
-        arms: Its results.
-        measured: The same arms, measured.
-        look: Shows photos of the worst cases.
-        underneath: What is said below each figure.
+        folder: Folder of the run.
+        arms: Results by arm.
+        arm_metrics: Metrics by arm.
+        load_photo: Loads photos of the worst cases.
+        caption: Text below each figure.
 
     Returns:
         The files written.
@@ -104,13 +104,13 @@ def _draw_error_cdf(arm_metrics: Mapping[str, Measured]) -> Figure:
     for threshold_km in THRESHOLDS_KM:
         axes.axvline(threshold_km, color="0.8", linewidth=0.8, zorder=0)
     axes.set(xscale="log", xlim=_ERROR_LIMITS_KM, ylim=(0, 1), xlabel="error (km)")
-    axes.set(ylabel="share of photos read")
+    axes.set(ylabel="share of readable photos")
     axes.legend()
     return figure
 
 
 def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]) -> Figure:
-    """Truths among cities, coloured by error; photos without an answer are crosses."""
+    """Ground truths on a map of cities, colored by error; queries without an answer are crosses."""
     from matplotlib.colors import LogNorm
 
     figure = sheet(9, 4.6 * len(arms))
@@ -119,7 +119,7 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]
     ):
         truth, error_km = arm.truth[arm.read], arm_metrics[name].error_km
         unanswered = np.isnan(error_km)
-        # The largest errors last, so that no right answer hides them.
+        # Largest errors last, so that correct answers do not hide them.
         order = np.argsort(error_km[~unanswered])
         points = axes.scatter(
             truth[~unanswered][order, 1],
@@ -137,7 +137,7 @@ def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]
 
 
 def _draw_worst(arm: Arm, metrics: Measured, load_photo: Look) -> Figure:
-    """The answers that are furthest off, with truth and answer in degrees."""
+    """The answers with the largest errors, with ground truth and answer in degrees."""
     rows = np.flatnonzero(arm.read)
     answered = np.flatnonzero(~np.isnan(metrics.error_km))
     worst = answered[np.argsort(-metrics.error_km[answered], kind="stable")][:WORST_SHOWN]
@@ -157,19 +157,19 @@ def _draw_worst(arm: Arm, metrics: Measured, load_photo: Look) -> Figure:
             + (", placeholder" if metrics.placeholder[index] else ""),
         )
         axes.set_title("\n".join(lines), fontsize=8, parse_math=False)
-    figure.suptitle(f"{TITLES[arm.name]}: the {len(worst)} answers furthest off")
+    figure.suptitle(f"{TITLES[arm.name]}: the {len(worst)} answers with the largest errors")
     return figure
 
 
 def _draw_photo(axes: Axes, pixels: Pixels | None) -> None:
     if pixels is None:
-        axes.text(0.5, 0.5, "cannot be read any more", ha="center", va="center", fontsize=8)
+        axes.text(0.5, 0.5, "no longer readable", ha="center", va="center", fontsize=8)
     else:
         axes.imshow(pixels)
 
 
 def _shorten_name(file: str) -> str:
-    """The end of a file's name in letters that every font has."""
+    """The end of a file name in ASCII, which every font contains."""
     plain = file.encode("ascii", "replace").decode()
     return plain if len(plain) <= _MAX_NAME_CHARS else f"...{plain[-_MAX_NAME_CHARS:]}"
 

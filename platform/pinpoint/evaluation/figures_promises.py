@@ -1,4 +1,4 @@
-"""Pictures of what answers state of themselves: reliability, recall against area, risk.
+"""Calibration plots: reliability, recall against area, risk against coverage.
 
 Letters: N rows, as in `measures`.
 """
@@ -29,13 +29,13 @@ RISK: Final = "risk-coverage.png"
 _CITY_KM: Final = 25.0
 _HISTOGRAM_BINS: Final = 20
 _AREA_LIMITS_KM2: Final = (1e-1, 5.1e8)
-"""A block of houses to the whole Earth."""
+"""From a city block to the whole Earth."""
 
 Flags = NDArray[np.bool_]
 
 
 def draw_promises(arm_metrics: Mapping[str, Measured]) -> dict[str, Figure]:
-    """The figures by their file, those for which the arms state enough."""
+    """Figures by file name; figures whose values no arm states are omitted."""
     drawn = {}
     if any(metrics.mass_within is not None for metrics in arm_metrics.values()):
         drawn[RELIABILITY] = _draw_reliability(arm_metrics)
@@ -47,7 +47,7 @@ def draw_promises(arm_metrics: Mapping[str, Measured]) -> dict[str, Figure]:
 
 
 def _draw_reliability(arm_metrics: Mapping[str, Measured]) -> Figure:
-    """Stated against true, one column for each distance, above how often so much is stated."""
+    """Reliability curve above a histogram of the stated values, one column per distance."""
     figure = sheet(4.2 * len(CONFIDENT_KM), 5.8)
     grid = figure.subplots(2, len(CONFIDENT_KM), sharex=True, sharey="row", height_ratios=(3, 1))
     for (curve_axes, histogram_axes), km in zip(grid.T, CONFIDENT_KM, strict=True):
@@ -59,7 +59,7 @@ def _draw_reliability(arm_metrics: Mapping[str, Measured]) -> Figure:
         )
         curve_axes.legend(fontsize=8, loc="upper left")
         histogram_axes.set(xlabel=f"stated {_confidence_noun(arm_metrics)}")
-    grid[0, 0].set(ylabel="share of answers that are so near")
+    grid[0, 0].set(ylabel="share of answers within the distance")
     grid[1, 0].set(ylabel="answers")
     grid[1, 0].locator_params(axis="y", integer=True)
     return figure
@@ -71,7 +71,8 @@ def _draw_arm_reliability(
     reliability = promises.reliability_at(metrics, km, _all_rows(metrics))
     if reliability is None or metrics.mass_within is None:
         return
-    label = f"{TITLES[name]}\ndebiased ECE {_format_three(reliability['debiased_ece'])}, n = {reliability['stated']:,}"
+    ece = _format_three(reliability["debiased_ece"])
+    label = f"{TITLES[name]}\ndebiased ECE {ece}, n = {reliability['stated']:,}"
     curve_axes.plot(
         [reliability_bin["confidence"] for reliability_bin in reliability["bins"]],
         [reliability_bin["accuracy"] for reliability_bin in reliability["bins"]],
@@ -87,7 +88,7 @@ def _draw_arm_reliability(
 
 
 def _draw_recall_area(arm_metrics: Mapping[str, Measured]) -> Figure:
-    """How often densest areas and discs hold the truth, by their size, kind by kind."""
+    """Coverage of highest-density regions and of discs against their area, per kind."""
     figure = sheet(6.2 * len(arm_metrics), 5.2)
     row = figure.subplots(1, len(arm_metrics), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, metrics) in zip(row, arm_metrics.items(), strict=True):
@@ -96,7 +97,7 @@ def _draw_recall_area(arm_metrics: Mapping[str, Measured]) -> Figure:
             axes.text(
                 _AREA_LIMITS_KM2[0],
                 float(share),
-                f" claimed: {float(share):.0%}",
+                f" stated: {float(share):.0%}",
                 color=GREY,
                 va="bottom",
             )
@@ -106,7 +107,7 @@ def _draw_recall_area(arm_metrics: Mapping[str, Measured]) -> Figure:
         axes.set(xlabel="area (km²)")
         legend_title = f"bars: {LEVEL:.0%} intervals over authors"
         axes.legend(fontsize=8, loc="lower right", title=legend_title, title_fontsize=8)
-    row[0].set(ylabel="share of photos taken in it")
+    row[0].set(ylabel="share of photos inside")
     return figure
 
 
@@ -126,17 +127,17 @@ def _draw_kind_recall_area(
         marker=MARKERS[index % len(MARKERS)],
         color=color,
         capsize=3,
-        label=f"{kind}: densest areas, median size, n = {regions[0]['stated']:,}",
+        label=f"{kind}: highest-density regions, median size, n = {regions[0]['stated']:,}",
     )
     area_km2 = np.geomspace(*_AREA_LIMITS_KM2, 200)
     needed_km2 = disc_area_km2(metrics.error_km[rows])
     recall = recall_versus_area(np.where(np.isnan(needed_km2), np.inf, needed_km2), area_km2)
-    label = f"{kind}: discs of one size around the answers"
+    label = f"{kind}: discs of equal size around the answers"
     axes.plot(area_km2, recall, color=color, linewidth=0.9, linestyle="--", label=label)
 
 
 def _draw_risk(arm_metrics: Mapping[str, Measured]) -> Figure:
-    """Errors among the surest photos, as ever more of them are answered."""
+    """Risk–coverage curve: error rate of the most confident answers against their share."""
     figure = sheet(7, 5)
     axes = figure.subplots()
     for name, metrics in arm_metrics.items():
@@ -151,21 +152,21 @@ def _draw_risk(arm_metrics: Mapping[str, Measured]) -> Figure:
         )
         if abstention is not None and abstention["right_of_answered"] is not None:
             point = (1.0 - abstention["withheld"], 1.0 - abstention["right_of_answered"])
-            label = f"abstention threshold: answers {point[0]:.0%}, {point[1]:.0%} of them off"
+            label = f"abstention threshold: answers {point[0]:.0%}, {point[1]:.0%} of them wrong"
             axes.plot(
                 *point, SHAPES[name], color=COLOURS[name], markersize=9, mec="black", label=label
             )
-    axes.set(xlim=(0, 1), ylim=(0, 1), title="What answering only the surest photos costs")
+    axes.set(xlim=(0, 1), ylim=(0, 1), title="Risk–coverage curve")
     axes.set(
         xlabel=f"share of photos answered, by falling {_confidence_noun(arm_metrics)} within 25 km"
     )
-    axes.set(ylabel="share of these answers 25 km off or more")
+    axes.set(ylabel="share of these answers wrong by 25 km or more")
     axes.legend(fontsize=8)
     return figure
 
 
 def _rows_by_kind(metrics: Measured) -> dict[str, Flags]:
-    """Rows by the kind of their photo, of kinds that have rows enough; of one kind, all."""
+    """Rows of every kind that has enough rows; all rows if no kind qualifies."""
     values = measures.stratum_values(metrics).get("kind", [])
     kinds = {value: measures.in_stratum(metrics, "kind", value) for value in values}
     kinds = {kind: rows for kind, rows in kinds.items() if rows.sum() >= measures.LEAST_STRATUM}
@@ -177,7 +178,7 @@ def _all_rows(metrics: Measured) -> Flags:
 
 
 def _confidence_noun(arm_metrics: Mapping[str, Measured]) -> str:
-    """What an arm states: a share of the mass becomes a probability by calibration."""
+    """Name of the stated value: calibration turns a share of the mass into a probability."""
     calibrated = any(metrics.calibrated for metrics in arm_metrics.values())
     return "probability" if calibrated else "mass (uncalibrated)"
 
