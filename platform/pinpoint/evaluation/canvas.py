@@ -24,7 +24,7 @@ _DPI: Final = 110
 
 
 def sheet(width: float, height: float) -> Figure:
-    """An empty figure, size in inches. Imported here because importing matplotlib reads its caches."""
+    """An empty figure, size in inches; the import is local because matplotlib reads its caches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

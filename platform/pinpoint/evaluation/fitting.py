@@ -1,9 +1,9 @@
-"""Fitting a posterior to held-out questions: temperature, kernels, and the mass elsewhere.
+"""Fits a posterior to held-out queries: temperature, kernels and background mass.
 
-Maximum likelihood of the truth's density, which is a proper score: what minimises it is calibrated
-at every scale that the kernels can express. A weak pull towards the numbers of all questions
-together keeps a small stratum from learning its few authors by heart.
-Letters: N questions, K candidates (NaN padded), S kernels, W wide kernels, P signals.
+The fit maximizes the density at the ground truth. This is a proper score, so the optimum is
+calibrated at every scale that the kernels can express. A weak regularization towards the wider
+stratum keeps a small stratum from overfitting its few creators.
+Letters: N queries, K candidates (NaN padded), S kernels, W wide kernels, P signals.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from pinpoint.records import Asked
 Floats = NDArray[np.float64]
 
 KERNELS_KM: Final = (0.1, 1.0, 8.0, 60.0)
-"""Around candidates: the same spot, the quarter, the town, the region."""
+"""Radii around candidates: same spot, neighborhood, town, region."""
 ELSEWHERE_KM: Final = (500.0, 2_500.0, ANYWHERE_KM)
 _PRIOR_WEIGHT: Final = 2.0
-"""Weight of the pull, in questions: squared distance in natural units of each parameter."""
+"""Weight of the regularization, in queries: squared distance in each parameter's natural unit."""
 _MIN_STD: Final = 1e-6
 _MIN_DENSITY: Final = 1e-300
 _ABSENT_LOGIT: Final = -1e6
-"""Logit of a candidate that is not there; finite, so that its mass of 0 times it is 0."""
+"""Logit of padding; finite, so that its product with a mass of 0 is 0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Questions as arrays, computed once."""
+    """Features of the queries as arrays."""
 
     logits: Floats
-    """`[N, K]`, hugely negative for none."""
+    """`[N, K]`, a large negative number for padding."""
     crowd: Floats
-    """`[N, K]` logs of the candidates around each, as `geo.posteriors.crowd` has them."""
+    """`[N, K]` log of the number of candidates around each, see `geo.posteriors`."""
     near: Floats
     """`[N, K, S]` density of each kernel of each candidate at the truth, per km²."""
     wide: Floats
@@ -49,7 +49,7 @@ class Table:
     """`[N, P]`."""
 
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Table:
-        """Some of them."""
+        """A subset of the queries."""
         return Table(
             self.logits[chosen],
             self.crowd[chosen],
@@ -61,24 +61,24 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """What was fitted, in the terms of `records.StratumFit`."""
+    """Fitted parameters, with the field names of `records.StratumFit`."""
 
     temperature: float
     crowding: float
     kernel_shares: Floats
     elsewhere: Floats
-    """`[P]` coefficients of the signals as they are."""
+    """`[P]` coefficients of the unscaled signals."""
     elsewhere_shares: Floats
     theta: Floats
-    """The same as the fit sees it."""
+    """The parameters as the optimizer represents them."""
 
 
 def tabled(queries: Sequence[Asked], truth: Floats) -> Table:
-    """The arrays of N questions.
+    """Arrays of N queries.
 
     Args:
-        questions: What was known of each.
-        truth: `[N, 2]` degrees.
+        queries: Features of each query.
+        truth: Ground truths, `[N, 2]` degrees.
     """
     max_candidates = max(len(features.logits) for features in queries)
     logits = np.full((len(queries), max_candidates), _ABSENT_LOGIT)
@@ -100,10 +100,10 @@ def fit(table: Table, prior: Fitted | None = None) -> Fitted:
     """Fit one stratum.
 
     Args:
-        table: Its questions.
-        around: What to pull towards; without it, the plain start.
+        table: Queries of the stratum.
+        prior: Parameters that the regularization pulls towards; by default the initial ones.
     """
-    from scipy.optimize import minimize  # late: only fitting needs it
+    from scipy.optimize import minimize  # slow import; only fitting needs it
 
     mean, std = _signal_scales(table.signals)
     start = _initial_parameters() if prior is None else _rescale_parameters(prior, mean, std)
@@ -124,9 +124,10 @@ def fit(table: Table, prior: Fitted | None = None) -> Fitted:
 
 
 def logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
-    """Coefficients `[P]` of the log-odds of `yes`, over signals `[N, P]`; both groups weigh alike.
+    """Logistic regression of `positive` `[N]` on signals `[N, P]`; returns coefficients `[P]`.
 
-    How often calibration questions are unsupported says nothing of how often users' are.
+    Both classes have equal weight, because the share of unsupported calibration queries does not
+    estimate the share among users' queries.
     """
     from scipy.optimize import minimize
 
@@ -146,22 +147,22 @@ def logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
 
 
 def _signal_scales(design: Floats) -> tuple[Floats, Floats]:
-    """What is taken off each signal and what it is divided by; the constant stays one."""
+    """Mean and standard deviation of each signal; the constant signal stays one."""
     mean, std = design.mean(axis=0), design.std(axis=0)
     mean[0], std[0] = 0.0, 1.0
-    # A signal that does not vary (no reranker: no null) has nothing to say.
+    # A constant signal (null logit without a reranker) carries no information.
     return mean, np.where(std > _MIN_STD, std, np.inf)
 
 
 def _unscale_coefficients(theta: Floats, mean: Floats, std: Floats) -> Floats:
-    """Coefficients of scaled signals as coefficients of the signals themselves."""
+    """Convert coefficients of scaled signals to those of unscaled signals."""
     raw = theta / std
     raw[0] -= float(raw[1:] @ mean[1:])
     return np.asarray(raw)
 
 
 def _rescale_parameters(prior: Fitted, mean: Floats, std: Floats) -> Floats:
-    """Another stratum's parameters in this one's scales."""
+    """Convert another stratum's parameters to the signal scales of this one."""
     theta = prior.theta.copy()
     raw = prior.elsewhere
     scaled = raw * np.where(np.isfinite(std), std, 0.0)
@@ -171,7 +172,7 @@ def _rescale_parameters(prior: Fitted, mean: Floats, std: Floats) -> Floats:
 
 
 def _parameter_slices(*widths: int) -> Iterator[slice]:
-    """Slices of the parameters, one after another."""
+    """Consecutive slices of the parameter vector."""
     start = 0
     for width in widths:
         yield slice(start, start + width)
@@ -181,7 +182,7 @@ def _parameter_slices(*widths: int) -> Iterator[slice]:
 _RANKER, _NARROW, _ELSEWHERE, _WIDE = _parameter_slices(
     2, len(KERNELS_KM), len(SIGNALS), len(ELSEWHERE_KM)
 )
-"""Of the parameters: log temperature and crowding, kernels, signals, wide kernels."""
+"""Slices: log temperature and crowding; kernel shares; signal coefficients; wide kernel shares."""
 
 
 def _initial_parameters() -> Floats:
@@ -189,13 +190,13 @@ def _initial_parameters() -> Floats:
 
 
 def log_likelihood(theta: Floats, table: Table, scaled: Floats) -> tuple[float, Floats]:
-    """Sum of the truths' log densities, and its slope.
+    """Sum of the log densities at the ground truths, and its gradient.
 
     Args:
-        theta: Log temperature and crowding, kernel shares before their softmax, coefficients of the
-            signals, wide shares before theirs.
-        table: N questions.
-        scaled: `[N, P]` their signals, scaled.
+        theta: Log temperature and crowding, kernel shares before the softmax, coefficients of the
+            signals, wide kernel shares before the softmax.
+        table: N queries.
+        scaled: Scaled signals, `[N, P]`.
     """
     narrow_shares, wide_shares = _softmax_shares(theta[_NARROW]), _softmax_shares(theta[_WIDE])
     elsewhere = 1.0 / (1.0 + np.exp(-np.clip(scaled @ theta[_ELSEWHERE], -30.0, 30.0)))
@@ -208,7 +209,7 @@ def log_likelihood(theta: Floats, table: Table, scaled: Floats) -> tuple[float, 
     density = np.maximum((1.0 - elsewhere) * narrow + elsewhere * wide, _MIN_DENSITY)
 
     narrow_factor, wide_factor = (1.0 - elsewhere) / density, elsewhere / density
-    # How the mass of each candidate moves with a number that its logit rises by.
+    # Derivative of the log density with respect to each candidate's logit.
     logit_gradient = mass * (table.near @ narrow_shares - narrow[:, None]) * narrow_factor[:, None]
     gradient = np.concatenate(
         [
@@ -238,13 +239,13 @@ def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> Fitted:
 
 
 def moved(stated: Floats, correct: NDArray[np.bool_]) -> tuple[float, float]:
-    """Offset and slope of the log-odds that make stated probabilities mean what they say.
+    """Offset and slope of the log-odds that calibrate stated probabilities.
 
-    Source: Platt 1999; pulled towards leaving them as they are, and never falling.
+    Source: Platt 1999; regularized towards the identity, and the slope is positive.
 
     Args:
-        stated: `[N]` in [0, 1].
-        right: `[N]` whether it was so.
+        stated: Probabilities, `[N]` in [0, 1].
+        correct: Whether each event occurred, `[N]`.
     """
     from scipy.optimize import minimize
 

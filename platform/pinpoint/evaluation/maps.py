@@ -1,6 +1,6 @@
-"""Maps in degrees: a ground of cities, and on it answers beside their truths.
+"""Maps in degrees: answers and ground truths on a basemap of cities.
 
-Nothing is downloaded: the cities of GeoNames, one speck each, show where land is inhabited.
+Nothing is downloaded: one dot per GeoNames city shows inhabited land.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _TRUTH_STYLE: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """One photo's answer beside its truth."""
+    """Ground truth and answer of one photo."""
 
     truth: Point
     answer: Point | None
-    """None where there was none."""
+    """None if there was no answer."""
     inside: bool
-    """Whether the stated radius reaches the truth."""
+    """Whether the ground truth is within the stated radius."""
     guess: bool
-    """Whether the answer is withheld, and only the best guess."""
+    """Whether the answer was withheld; `answer` is then the best guess."""
 
 
 def lay_ground(axes: Axes) -> None:
-    """Draw cities and a graticule below what is there, within the limits that the axes have."""
+    """Draw cities and a graticule below the existing content, within the limits of the axes."""
     limits = axes.set_xlim(axes.get_xlim()), axes.set_ylim(axes.get_ylim())
     city_positions = positions()
     axes.plot(
@@ -59,13 +59,13 @@ def lay_ground(axes: Axes) -> None:
 
 
 def draw_answers(path: Path, photos: Sequence[Placed], title: str, caption: str) -> None:
-    """Write a map of the world: answers, truths, and the great circles between them, as PNG.
+    """Write a world map as PNG: answers, ground truths, and the great circles between them.
 
     Args:
-        path: The file; its folder is there.
-        placed: The photos; they are numbered from 1.
-        title: Above the map.
-        underneath: Below it; the origin of the ground is added.
+        path: File to write; its folder must exist.
+        photos: The photos; they are numbered from 1.
+        title: Text above the map.
+        caption: Text below the map; the credit of the basemap is appended.
     """
     figure = sheet(13, 7.4)
     axes = figure.subplots()
@@ -81,7 +81,7 @@ def draw_answers(path: Path, photos: Sequence[Placed], title: str, caption: str)
 def _draw_photo(axes: Axes, number: int, photo: Placed) -> None:
     position = (photo.truth.lon, photo.truth.lat)
     axes.plot(*position, **_TRUTH_STYLE)
-    # By turns on four sides, so that numbers of neighbours stand apart; and never off the map.
+    # Numbers alternate between four sides so that neighbors do not overlap, and stay on the map.
     right = photo.truth.lon < -_LABEL_EDGE_DEG or (
         number % 2 == 1 and photo.truth.lon < _LABEL_EDGE_DEG
     )
@@ -100,7 +100,7 @@ def _draw_photo(axes: Axes, number: int, photo: Placed) -> None:
     color = _COLORS[photo.inside]
     arc = great_circle(*lat_lon([photo.answer, photo.truth]))
     for offset_deg in _WRAP_OFFSETS_DEG:
-        # What runs out of the map on one side comes in again on the other.
+        # Arcs that leave the map on one side continue on the other.
         axes.plot(arc[:, 1] + offset_deg, arc[:, 0], color=color, linewidth=1.2)
     axes.plot(photo.answer.lon, photo.answer.lat, _choose_marker(photo), color=color, markersize=6)
 
@@ -110,22 +110,22 @@ def _choose_marker(photo: Placed) -> str:
 
 
 def _draw_legend(axes: Axes, photos: Sequence[Placed]) -> None:
-    """Only what the map has."""
+    """Draw legend entries for the items that occur on the map."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], **_TRUTH_STYLE, label="truth, with the number of the photo")]
+    handles = [Line2D([], [], **_TRUTH_STYLE, label="ground truth, with the number of the photo")]
     answered = [photo for photo in photos if photo.answer is not None]
     for inside, guess in product((True, False), (False, True)):
         same = [photo for photo in answered if (photo.inside, photo.guess) == (inside, guess)]
         if not same:
             continue
         status = "best guess, withheld" if guess else "answer"
-        coverage = "truth inside its radius" if inside else "truth outside its radius"
-        label = f"{status}, great circle to the truth: {coverage} ({len(same)})"
+        coverage = "ground truth inside its radius" if inside else "ground truth outside its radius"
+        label = f"{status}, great circle to the ground truth: {coverage} ({len(same)})"
         handles.append(
             Line2D([], [], color=_COLORS[inside], marker=_choose_marker(same[0]), label=label)
         )
     if len(answered) < len(photos):
-        label = f"without an answer ({len(photos) - len(answered)}): truth alone"
+        label = f"without an answer ({len(photos) - len(answered)}): ground truth only"
         handles.append(Line2D([], [], ls="none", label=label))
     axes.legend(handles=handles, loc="lower left", fontsize=9)

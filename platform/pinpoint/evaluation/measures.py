@@ -1,7 +1,7 @@
-"""Figures over some rows of an arm: of all of them, of a stratum, of those without placeholders.
+"""Metrics of one arm, over a subset of its rows: all, one stratum, or without placeholders.
 
-Letters: N rows, K candidates. The rows are photos that could be read. Those without an answer stay
-in the denominators and are wrong; only errors in kilometres are over answered rows.
+Letters: N rows, K candidates. Rows are readable photos. Rows without an answer count as wrong and
+stay in the denominators; only errors in kilometers are computed over answered rows.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pinpoint.metrics.intervals import bootstrap, cluster_codes, design_effect
 from pinpoint.metrics.retrieval import oracle_km
 
 DEPTHS: Final = (1, 12, 48)
-"""The best candidate, the candidates of the paper, those of the product."""
+"""Numbers of candidates: the best one, as in the paper, as in the product."""
 CROSSED: Final = (("kind", "setting"), ("kind", "role"))
-"""Strata that are shown together where a set has both: a synthetic planet is quoted by them."""
+"""Pairs of strata that are also reported jointly; results on a synthetic planet are quoted so."""
 CONFIDENT_KM: Final = (1.0, 25.0, 200.0)
 AREAS_KM2: Final = (1.0, 1e2, 1e4, 1e6, 1e8)
 LEAST_STRATUM: Final = 10
-"""Strata with fewer rows get no figures, only their count."""
+"""Strata with fewer rows get a row count but no metrics."""
 RESAMPLES: Final = 2_000
 SEED: Final = 20261121
 
@@ -39,47 +39,47 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """An arm with what every figure needs, computed once; `[N]` over its readable photos."""
+    """Precomputed inputs of the metrics of one arm; `[N]` over its readable photos."""
 
     convention: Convention
     clusters: NDArray[np.int64]
     error_km: Floats
     best_km: Mapping[int, Floats]
-    """Error of the best of the first candidates, by depth."""
+    """Error of the best of the first candidates, by number of candidates."""
     mass_within: Mapping[float, Floats] | None
-    """Share of the mass within some kilometres of the answer; None where no ranker states any."""
+    """Share of the mass by distance from the answer in km; None if the ranker states none."""
     radii_km: Mapping[str, Floats]
     area_holds: Mapping[str, Floats]
-    """Whether the stated densest area holds the truth, by its share; NaN where none is stated."""
+    """Whether the highest-density region contains the ground truth, by its share; NaN if none."""
     area_km2: Mapping[str, Floats]
     withheld: Flags
-    """Answers that are called guesses."""
+    """Whether the answer was withheld (abstention)."""
     unsupported: Floats
-    """Stated probability that the gallery has nothing near; NaN where none is stated."""
+    """Stated probability that the gallery does not cover the place; NaN if not stated."""
     calibrated: bool
     labels: Mapping[str, Sequence[str | None]]
-    """Area labels of each level that has any."""
+    """Area labels of each level that has labels."""
     predicted: Mapping[str, Sequence[str | None]]
-    """Areas of the answers."""
+    """Areas of the answers, by level."""
     strata: Sequence[Mapping[str, str]]
     placeholder: Flags
 
 
 def depths_of(candidates: int) -> tuple[int, ...]:
-    """How deep lists of so many candidates are looked into."""
+    """Values of K for recall@K, given the number of candidates."""
     return tuple(sorted({min(depth, candidates) for depth in DEPTHS}))
 
 
 def measure(
     arm: Arm, convention: Convention, depths: Sequence[int], chosen: Flags | None = None
 ) -> Measured:
-    """Distances and names of an arm's readable photos, in the order of the labels.
+    """Compute errors and areas of an arm's readable photos, in the order of the labels.
 
     Args:
-        arm: The answers.
-        convention: How distances are taken.
-        depths: How deep to look into the candidates.
-        chosen: `[N]` over the arm's questions: only these, all of them readable.
+        arm: Answers of the arm.
+        convention: Convention for distances.
+        depths: Numbers of candidates for recall@K.
+        chosen: Mask `[N]` over the arm's queries; selects a subset of readable photos.
     """
     rows = np.flatnonzero(arm.read if chosen is None else chosen).tolist()
     truth, answers = arm.truth[rows], arm.answers[rows]
@@ -117,12 +117,12 @@ def measure(
 
 
 def figures(metrics: Measured, rows: Flags, *, brief: bool = False) -> dict[str, Any]:
-    """Every figure over some rows.
+    """All metrics over a subset of the rows.
 
     Args:
-        of: The arm.
-        rows: `[N]`, which of its readable photos.
-        brief: Only what a stratum's line shows.
+        metrics: Precomputed inputs of the arm.
+        rows: Mask `[N]` over the arm's readable photos.
+        brief: Return only the metrics that are reported per stratum.
     """
     error_km, clusters = metrics.error_km[rows], metrics.clusters[rows]
     summary = errors(error_km)
@@ -162,13 +162,13 @@ def figures(metrics: Measured, rows: Flags, *, brief: bool = False) -> dict[str,
 
 
 def hits(metrics: Measured, threshold_km: float, depth: int | None = None) -> Floats:
-    """1 where the answer (or the best of some candidates) is right, else 0: `[N]`."""
+    """1 if the answer (or the best of the first `depth` candidates) is correct, else 0: `[N]`."""
     error_km = metrics.error_km if depth is None else metrics.best_km[depth]
     return within(error_km, threshold_km, metrics.convention).astype(np.float64)
 
 
 def densest(metrics: Measured, share: str, rows: Flags) -> dict[str, Any]:
-    """How often the densest area of a share holds the truth, and how large it is."""
+    """Coverage of the ground truth by the highest-density region of a share, and its median area."""
     inside, sizes = metrics.area_holds[share][rows], metrics.area_km2[share][rows]
     stated = ~np.isnan(inside)
     return {
@@ -180,7 +180,7 @@ def densest(metrics: Measured, share: str, rows: Flags) -> dict[str, Any]:
 
 
 def stratum_values(metrics: Measured) -> dict[str, list[str]]:
-    """The values of every stratum that has more than one."""
+    """Values of every stratum that has more than one value."""
     single = sorted({name for strata in metrics.strata for name in strata})
     crossed = [", ".join(names) for names in CROSSED if set(names) <= set(single)]
     values = {
@@ -191,20 +191,20 @@ def stratum_values(metrics: Measured) -> dict[str, list[str]]:
 
 
 def in_stratum(metrics: Measured, name: str, value: str) -> Flags:
-    """Which rows have this value: `[N]`."""
+    """Mask of the rows with this value of a stratum: `[N]`."""
     return np.array(
         [_stratum_value(strata, name) == value for strata in metrics.strata], dtype=np.bool_
     )
 
 
 def _with_calibration_stratum(arm: Arm, row: int) -> Mapping[str, str]:
-    """A question's strata, with that of the calibration among them."""
+    """Strata of a query, with the stratum of the calibration added."""
     stratum = arm.calibration_stratum[row]
     return arm.strata[row] if stratum is None else {**arm.strata[row], "calibration": stratum}
 
 
 def _stratum_value(strata: Mapping[str, str], name: str) -> str:
-    """A row's value of a stratum; of crossed ones `kind, setting` all, in their order."""
+    """Value of a stratum; for crossed strata such as `kind, setting` the values in this order."""
     return ", ".join(strata.get(part, "unknown") for part in name.split(", "))
 
 
@@ -230,7 +230,7 @@ def _bootstrap_interval(
 
 
 def _area_metrics(metrics: Measured, level: str, rows: Flags) -> dict[str, Any]:
-    """Both denominators: labels as the release has them, and mended ones of labelled rows only."""
+    """Accuracy for released labels over all rows, and for normalized labels over labeled rows."""
     labels = [
         label for label, selected in zip(metrics.labels[level], rows, strict=True) if selected
     ]
@@ -259,7 +259,7 @@ def _disc_coverage(metrics: Measured, share: str, rows: Flags) -> dict[str, Any]
 
 
 def _recall_versus_area(error_km: Floats) -> dict[str, float]:
-    """Share of photos found by searching discs around the answer, by the area of the disc."""
+    """Share of ground truths inside a disc around the answer, by the area of the disc."""
     needed = np.where(np.isnan(error_km), np.inf, disc_area_km2(error_km))
     shares = recall_versus_area(needed, np.array(AREAS_KM2))
     return {f"{area:g}": share for area, share in zip(AREAS_KM2, shares.tolist(), strict=True)}
@@ -268,9 +268,9 @@ def _recall_versus_area(error_km: Floats) -> dict[str, float]:
 def _mass_within(
     answers: Floats, candidates: Floats, masses: Floats
 ) -> Mapping[float, Floats] | None:
-    """Share of the candidates' mass within some kilometres of the answer: `[N]` each.
+    """Share of the candidates' mass by distance from the answer in km: `[N]` each.
 
-    None where every answer has all of its mass on one candidate: such a ranker states nothing.
+    None if every answer puts all its mass on one candidate: such a ranker states no confidence.
     """
     answered = ~np.isnan(answers[:, 0])
     if not answered.any() or bool((np.nanmax(masses[answered], axis=1) >= 1.0).all()):
@@ -279,5 +279,5 @@ def _mass_within(
     shares = {threshold_km: np.full(len(answered), np.nan) for threshold_km in CONFIDENT_KM}
     for threshold_km, share in shares.items():
         near = np.where(distances <= threshold_km, masses[answered], 0.0).sum(axis=1)
-        share[answered] = np.minimum(near, 1.0)  # sums of masses may pass 1 by rounding
+        share[answered] = np.minimum(near, 1.0)  # sums of masses may exceed 1 by rounding
     return shares

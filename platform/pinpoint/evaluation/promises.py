@@ -1,4 +1,4 @@
-"""Whether confidence is worth something: reliability, abstention, what knows its own errors.
+"""Calibration metrics: reliability, risk–coverage and AUROC of the confidence; abstention.
 
 Letters: N rows, as in `measures`.
 """
@@ -25,7 +25,7 @@ Flags = NDArray[np.bool_]
 
 
 def reliability_at(metrics: Measured, threshold_km: float, rows: Flags) -> dict[str, Any] | None:
-    """Reliability bins of the mass within a threshold; None where none is stated."""
+    """Reliability bins of the mass within a threshold; None if the ranker states no mass."""
     if metrics.mass_within is None:
         return None
     correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
@@ -50,7 +50,7 @@ def reliability_at(metrics: Measured, threshold_km: float, rows: Flags) -> dict[
 def confidence(
     metrics: Measured, mass_within: Mapping[float, Floats], rows: Flags
 ) -> dict[str, Any]:
-    """What the share of the mass near the answer is worth as a confidence."""
+    """Metrics of the mass near the answer as a confidence, by threshold in km."""
     result: dict[str, Any] = {}
     for threshold_km, mass in mass_within.items():
         correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
@@ -66,7 +66,7 @@ def confidence(
 
 
 def abstention(metrics: Measured, rows: Flags) -> dict[str, Any]:
-    """What is withheld, of photos that the labels call covered and of the others."""
+    """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
     withheld, unsupported = metrics.withheld[rows], metrics.unsupported[rows]
     correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
     result: dict[str, Any] = {
@@ -83,7 +83,7 @@ def abstention(metrics: Measured, rows: Flags) -> dict[str, Any]:
 
 
 def _covered_rows(metrics: Measured, rows: Flags) -> Flags | None:
-    """Which photos the labels call covered; None unless both sorts are there."""
+    """Mask of the photos labeled as covered; None unless both labels occur."""
     labels = [
         strata.get("covered")
         for strata, selected in zip(metrics.strata, rows, strict=True)

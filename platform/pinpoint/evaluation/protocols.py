@@ -1,7 +1,7 @@
-"""Protocols: what the labels of a benchmark look like, how many there are, how they are judged.
+"""Protocols: label format, number of labels and metrics convention of each benchmark.
 
-A protocol is data. Its label formats are column mappings (`columns`), so that another data set
-needs another entry here, or only a mapping file, and no code.
+A protocol is data. Its label formats are column mappings (`columns`). A new data set therefore needs
+another entry here, or only a mapping file, but no code.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ class Protocol:
     name: str
     title: str
     label_format: str
-    """For people: which file, which columns."""
+    """File and columns, for people."""
     tables: tuple[Mapping[str, str], ...]
-    """Column mappings of the forms in which its labels are passed around."""
+    """Column mappings of the published formats of its labels."""
     comments: Mapping[str, str] | None = None
-    """A mapping of the keys in JPEG comments, where a folder of images can stand for the labels."""
+    """Mapping of the keys in JPEG comments, if a folder of images can replace the label file."""
     labels_at: str | None = None
-    """The label file, relative to a folder given in its place."""
+    """Path of the label file in a folder that is given instead of the file."""
     denominator: int | None = None
-    """Labelled rows of the release; None where there is no fixed number."""
+    """Number of labeled rows of the release; None if there is no fixed number."""
     released: int | None = None
-    """Images of the release, which may be more than the labelled ones."""
+    """Number of images of the release; may exceed the number of labeled rows."""
     convention: str
     """Key of `pinpoint.metrics.conventions.CONVENTIONS`: distance, comparison, rounding."""
     areas: tuple[str, ...] = ()
-    """Administrative levels that it judges, out of `columns.AREAS`."""
+    """Administrative levels that are evaluated, from `columns.AREAS`."""
     area_forms: str = ""
-    """What an area's label looks like, for people."""
+    """Format of the area labels, for people."""
     licence: str
 
 
 _FLICKR_OWNER_PATTERN: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
-"""IM2GPS names its files after photo, secret, server and the owner's Flickr id.
+"""IM2GPS file names consist of photo, secret, server and the owner's Flickr id.
 
-In `im2gps_places365.csv` the AUTHOR of 177 photos holds more than that id: it was cut behind the
-third `_`, and these names have five. The same author would count as two."""
+In `im2gps_places365.csv` the AUTHOR of 177 photos contains more than that id: it was split at the
+third `_`, but these names have five. The same creator would count as two."""
 _OSV5M_AREA_FORMS: Final = (
     "country as ISO 3166 code, region as `admin1_code`, sub-region as `admin2_admin1_code`, city "
     "as `name_admin2_admin1_code`, after GeoNames"
@@ -64,7 +64,7 @@ _PLACES365_COLUMNS: Final[Mapping[str, str]] = {
     "kind": "=photo",
     "strata.scene": "S3_Label",
 }
-"""The label files of GeoEstimation and those who took them over."""
+"""The label files of GeoEstimation and of later projects that reuse them."""
 
 _COMMENT_KEYS: Final[Mapping[str, str]] = {
     "file": "file",
@@ -74,7 +74,7 @@ _COMMENT_KEYS: Final[Mapping[str, str]] = {
     "creator_pattern": _FLICKR_OWNER_PATTERN,
     "kind": "=photo",
 }
-"""What the script that collected IM2GPS wrote into each photo, one `key: value` a line."""
+"""Comment that the IM2GPS collection script wrote into each photo, one `key: value` per line."""
 
 _YFCC_CSV_COLUMNS: Final[Mapping[str, str]] = {
     "file": "IMG_ID",
@@ -91,7 +91,7 @@ _YFCC_INFO_COLUMNS: Final[Mapping[str, str]] = {
     "creator": "#3",
     "kind": "=photo",
 }
-"""Rows of YFCC100M, as `info.txt` of the images holds them."""
+"""Rows of YFCC100M, in the format of `info.txt` of the images."""
 
 _OSV5M_COLUMNS: Final[Mapping[str, str]] = {
     "file": "{id}.jpg",
@@ -110,8 +110,8 @@ _OSV5M_COLUMNS: Final[Mapping[str, str]] = {
 }
 
 _FLICKR_TERMS: Final = (
-    "Flickr photos, each under its owner's terms; the set is passed around for research without a "
-    "licence of its own, so neither photos nor labels are part of this project"
+    "Flickr photos, each under its owner's terms; the set is shared for research without a license "
+    "of its own, so neither photos nor labels are part of this project"
 )
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
@@ -122,7 +122,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 name="world",
                 title="Synthetic planet, test queries",
                 label_format="queries/labels.csv of a planet made by `pinpoint world make`; every "
-                "column beyond file, latitude, longitude, creator, sequence, kind and country is "
+                "column except file, latitude, longitude, creator, sequence, kind and country is "
                 "a stratum",
                 tables=(_WORLD_COLUMNS,),
                 labels_at="queries/labels.csv",
@@ -165,7 +165,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 denominator=4_536,
                 released=4_536,
                 convention="geoestimation",
-                licence="photos of YFCC100M, each under its owner's Creative Commons licence; not "
+                licence="photos of YFCC100M, each under its owner's Creative Commons license; not "
                 "part of this project",
             ),
             Protocol(
@@ -183,17 +183,17 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
             ),
             Protocol(
                 name="custom",
-                title="A labelled set of your own",
-                label_format="CSV with file, latitude, longitude and, where known, creator, "
-                "sequence, kind, country, region, sub_region, city; other names by a column "
-                "mapping (TOML or JSON)",
+                title="Your own labeled set",
+                label_format="CSV with file, latitude, longitude and, if known, creator, "
+                "sequence, kind, country, region, sub_region, city; other column names by a "
+                "column mapping (TOML or JSON)",
                 tables=(PLAIN,),
                 convention="pinpoint",
                 areas=AREAS,
                 area_forms=_OSV5M_AREA_FORMS,
-                licence="known to whoever made the set",
+                licence="set by the author of the set",
             ),
         )
     }
 )
-"""Every protocol by its name. Row counts as the releases state them."""
+"""Every protocol by its name. Row counts are those of the releases."""
