@@ -168,7 +168,7 @@ def hits(metrics: Measured, threshold_km: float, depth: int | None = None) -> Fl
 
 
 def densest(metrics: Measured, share: str, rows: Flags) -> dict[str, Any]:
-    """Coverage of the ground truth by the highest-density region of a share, and its median area."""
+    """Coverage of the ground truth by the highest-density region of a share; its median area."""
     inside, sizes = metrics.area_holds[share][rows], metrics.area_km2[share][rows]
     stated = ~np.isnan(inside)
     return {

@@ -1,7 +1,7 @@
 """Protocols: label format, number of labels and metrics convention of each benchmark.
 
-A protocol is data. Its label formats are column mappings (`columns`). A new data set therefore needs
-another entry here, or only a mapping file, but no code.
+A protocol is data. Its label formats are column mappings (`columns`). A new data set therefore
+needs another entry here, or only a mapping file, but no code.
 """
 
 from __future__ import annotations

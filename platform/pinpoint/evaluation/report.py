@@ -1,7 +1,7 @@
-"""The report of a run: every figure with its denominator, its interval and its convention.
+"""The report of a run: every metric with its denominator, interval and convention.
 
-Everything is computed from `results.parquet`, so a report can be made again, under another
-convention, without asking anything again.
+Everything is computed from `results.parquet`. A report can therefore be made again under another
+convention without a new search.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from pinpoint.metrics.intervals import LEVEL, compare
 REPORT_JSON: Final = "report.json"
 REPORT_MD: Final = "report.md"
 FEW_AUTHORS: Final = 30
-"""Below this, percentile intervals over clusters are too short (see `metrics.intervals`)."""
+"""With fewer creators, percentile intervals over clusters are too short (see `metrics.intervals`)."""
 PLANET_NOTE: Final = (
-    "The planet is synthetic: drawn, not photographed. These figures compare methods on it; none "
-    "of them says anything about the Earth."
+    "The planet is synthetic: its photos are rendered. These metrics compare methods on it; they "
+    "are no evidence about the Earth."
 )
 
 
 def convention_named(name: str) -> Convention:
-    """One of the field's conventions.
+    """The metrics convention of this name.
 
     Raises:
-        BadRequest: There is none of that name.
+        BadRequest: The name is unknown.
     """
     if name not in CONVENTIONS:
         raise BadRequest(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
@@ -52,15 +52,15 @@ def convention_named(name: str) -> Convention:
 
 
 def make_report(folder: Path, load_photo: Look, convention: str | None = None) -> dict[str, Any]:
-    """Write `report.json`, `report.md` and the pictures of a run beside its results.
+    """Write `report.json`, `report.md` and the figures of a run to its folder.
 
     Args:
-        folder: Of the run.
-        look: Shows photos of the worst cases.
-        convention: A key of `CONVENTIONS`; the protocol's own by default.
+        folder: Folder of the run.
+        load_photo: Loads photos of the worst cases.
+        convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Raises:
-        BadRequest: There are no results, or there is no such convention.
+        BadRequest: The folder contains no results, or the convention is unknown.
     """
     run = read_run(folder)
     used_convention = convention_named(convention or PROTOCOLS[run["protocol"]].convention)
@@ -81,7 +81,7 @@ def make_report(folder: Path, load_photo: Look, convention: str | None = None) -
                 "level": LEVEL,
                 "resamples": measures.RESAMPLES,
                 "seed": measures.SEED,
-                "clusters": "authors; a photo without an author is a cluster of its own",
+                "clusters": "authors; a photo without an author is a separate cluster",
             },
             "counts": _count_rows(run, arms[first]),
             "arms": {
@@ -99,7 +99,7 @@ def make_report(folder: Path, load_photo: Look, convention: str | None = None) -
 
 
 def finite(value: Any) -> Any:
-    """The same with None for every number that JSON has no word for."""
+    """Copy of a value with None for every number that JSON cannot represent."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -108,7 +108,7 @@ def finite(value: Any) -> Any:
 
 
 def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
-    """Every denominator; rows = dropped + questions, asked = read + missing + unreadable."""
+    """All denominators: rows = dropped + questions; asked = read + missing + unreadable."""
     protocol, labels = PROTOCOLS[run["protocol"]], run["labels"]
     problems = Counter(problem for problem in arm.problems if problem is not None)
     missing = problems.pop(MISSING, 0)
@@ -154,7 +154,7 @@ def _report_stratum(metrics: Measured, name: str, value: str) -> dict[str, Any]:
 def _report_leakage(
     run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]
 ) -> dict[str, Any] | None:
-    """What the exclusions took away, and how much of the figures went with it."""
+    """Number of photos affected by the exclusions, and their effect on the accuracy."""
     if not {SERVED, EXCLUDED} <= set(arms):
         return None
     served, excluded = arms[SERVED], arms[EXCLUDED]
@@ -189,7 +189,7 @@ def _report_leakage(
 
 
 def _report_timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
-    """Milliseconds of the search flow, and what evaluating adds to it."""
+    """Time of the search flow in milliseconds, and the overhead of the evaluation."""
     first = next(iter(arms.values()))
     flow_ms = first.photo_ms + np.sum([arm.flow_ms for arm in arms.values()], axis=0)
     answered = ~np.isnan(flow_ms)
@@ -206,22 +206,23 @@ def _report_timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
 
 def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> list[str]:
     protocol = PROTOCOLS[run["protocol"]]
-    notes = [*run["labels"]["notes"], f"Licence of the set: {protocol.licence}."]
+    notes = [*run["labels"]["notes"], f"License of the set: {protocol.licence}."]
     if _is_synthetic(run):
         notes.insert(0, PLANET_NOTE)
     num_evaluated, num_labeled = run["labels"]["asked"], run["labels"]["questions"]
     if num_evaluated < num_labeled:
         filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
         notes.append(
-            f"Only {num_evaluated} of {num_labeled} questions were asked{filters and ': ' + filters}."
+            f"Only {num_evaluated} of {num_labeled} queries were evaluated"
+            f"{filters and ': ' + filters}."
         )
     authors = len(np.unique(first.clusters))
     if authors < FEW_AUTHORS:
-        notes.append(f"Intervals rest on {authors} authors: with so few they are too short.")
+        notes.append(f"Intervals are based on {authors} authors only and are therefore too short.")
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
-            "The answers call their regions and masses uncalibrated: coverage and reliability "
-            "below describe them, they are promises of nobody."
+            "Regions and masses of the answers are uncalibrated: coverage and reliability below "
+            "describe them but are not guaranteed."
         )
     notes.append(run["gallery"]["bundle_note"])
     return notes
@@ -232,7 +233,7 @@ def _is_synthetic(run: Mapping[str, Any]) -> bool:
 
 
 def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
-    """What every figure has to say of where it comes from."""
+    """Caption with the provenance of a figure."""
     caption = (
         f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
     )

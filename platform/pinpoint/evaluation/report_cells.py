@@ -1,4 +1,4 @@
-"""Cells and tables of the report, and the names of its arms."""
+"""Formatting of cells and tables of the report; titles of its arms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share as per cent, one digit."""
+    """A share in percent, with one decimal."""
     return NONE if value is None else f"{100 * value:.1f}"
 
 
@@ -43,5 +43,5 @@ def _format_cell(value: object) -> str:
 
 
 def three(value: float | None) -> str:
-    """Three digits."""
+    """A number with three decimals."""
     return NONE if value is None else f"{value:.3f}"

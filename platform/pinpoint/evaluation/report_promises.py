@@ -1,4 +1,4 @@
-"""The part of the report about stated regions, probabilities and withheld answers."""
+"""Calibration section of the report: stated regions, probabilities and withheld answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pinpoint.evaluation.report_cells import TITLES, percent, ranged, table, thr
 
 
 def promises(report: Mapping[str, Any]) -> list[str]:
-    """What answers state of themselves, against what is true."""
+    """Stated regions and probabilities compared with the ground truth."""
     return [
         "## Stated regions and masses",
         _disc_table(report),
@@ -35,8 +35,8 @@ def _disc_table(report: Mapping[str, Any]) -> str:
     columns = (
         "arm",
         "region",
-        "the answer says",
-        "holds the truth %",
+        "status",
+        "contains the truth %",
         "median radius km",
         "stated",
     )
@@ -44,7 +44,7 @@ def _disc_table(report: Mapping[str, Any]) -> str:
 
 
 def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
-    """Densest areas of all calibrated answers, and of each stratum of the calibration."""
+    """Highest-density regions of all calibrated answers, and per stratum of the calibration."""
     rows: list[list[object]] = []
     for name, arm in report["arms"].items():
         parts = {"all": arm["all"], **arm["strata"].get("calibration", {})}
@@ -57,7 +57,14 @@ def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
                 )
     if not rows:
         return []
-    columns = ("arm", "stratum", "densest area", "holds the truth %", "median km²", "stated")
+    columns = (
+        "arm",
+        "stratum",
+        "highest-density region",
+        "contains the truth %",
+        "median km²",
+        "stated",
+    )
     return [table(columns, rows)]
 
 
@@ -78,8 +85,9 @@ def _confidence_section(report: Mapping[str, Any]) -> list[str]:
         return ["No confidence is stated: the ranker puts all mass on one candidate."]
     columns = ("arm", "mass within", "ECE", "debiased ECE", "AUROC right", "AUROC covered", "AURC")
     text = (
-        "Confidence is the share of the mass within so many kilometres of the answer (of "
-        "calibrated answers the stated probability), right is an answer within them."
+        "Confidence is the share of the mass within this distance of the answer, or the stated "
+        "probability if the answer is calibrated. An answer is right if its error is below this "
+        "distance."
     )
     return [text, table(columns, rows)]
 
@@ -100,11 +108,11 @@ def _abstention_section(report: Mapping[str, Any]) -> list[str]:
         return []
     columns = ("arm", "withheld %", "answered: right @25 km %", "withheld: right @25 km %")
     coverage_columns = (
-        "of covered photos withheld %",
-        "of uncovered ones %",
-        "AUROC of no support",
+        "covered photos: withheld %",
+        "uncovered photos: withheld %",
+        "AUROC uncovered",
     )
     return [
-        "Withheld answers stay in all figures above, as the guesses that they are.",
+        "All metrics above include withheld answers, as best guesses.",
         table((*columns, *coverage_columns), rows),
     ]

@@ -1,4 +1,4 @@
-"""The report as Markdown: what stands in `report.json`, as tables for people."""
+"""The report as Markdown: the content of `report.json` as tables for people."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         _convention_text(report),
         _accuracy_tables(report),
         "## Retrieval",
-        "Recall@K as place recognition has it, the oracle of the first K candidates: share of "
-        "photos with at least one of them near enough; @1 is retrieval alone. Convention: "
+        "Recall@K as in place recognition (oracle of the first K candidates): share of photos with "
+        "at least one of K candidates within the threshold; @1 is retrieval alone. Convention: "
         f"{report['convention']['words']}.",
         _oracle_table(report),
         *_area_section(report),
@@ -51,25 +51,25 @@ def _run_table(report: Mapping[str, Any]) -> str:
         ("gallery images", gallery["images"]),
         ("ranker", settings["ranker"]),
         ("candidates", settings["search"]["candidates"]),
-        ("narrowed to", ", ".join([*settings["kinds"], *settings["sources"]]) or "nothing"),
+        ("filtered by", ", ".join([*settings["kinds"], *settings["sources"]]) or "nothing"),
         ("excluded in the arm with exclusions", ", ".join(settings["exclude"]) or "no such arm"),
     ]
     if planet is not None:
         planet_text = f"{planet['generator']}, {planet['preset']}, seed {planet['seed']}"
         rows.append(("planet", f"{planet_text}, digest {planet['digest']}"))
-    return table(("asked", ""), rows)
+    return table(("run", ""), rows)
 
 
 def _counts_table(counts: Mapping[str, Any]) -> str:
     rows: list[tuple[str, object]] = [
-        ("rows the release has", counts["expected_rows"]),
+        ("rows of the release", counts["expected_rows"]),
         ("rows of labels read", counts["rows"]),
         *((f"– dropped: {DROPPED.get(why, why)}", n) for why, n in counts["dropped"].items()),
-        ("labelled photos", counts["questions"]),
-        ("asked", counts["asked"]),
+        ("labeled photos", counts["questions"]),
+        ("evaluated", counts["asked"]),
         ("– image missing", counts["missing_image"]),
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
-        ("read", counts["read"]),
+        ("readable", counts["read"]),
         ("– flagged as placeholder images", counts["placeholders"]),
         ("authors", counts["authors"]),
         ("photos without an author", counts["without_author"]),
@@ -80,10 +80,10 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
 def _convention_text(report: Mapping[str, Any]) -> str:
     intervals = report["intervals"]
     return (
-        f"Convention: {report['convention']['words']}. Per cent of the photos that were read; in "
-        f"brackets the {100 * intervals['level']:.0f} % interval of a bootstrap over "
+        f"Convention: {report['convention']['words']}. Percent of the readable photos; in brackets "
+        f"the {100 * intervals['level']:.0f} % interval of a bootstrap over "
         f"{intervals['clusters']} ({intervals['resamples']} resamples, seed {intervals['seed']}). "
-        "“Of all asked” counts missing and unreadable images as wrong."
+        "“Of all evaluated” counts missing and unreadable images as wrong."
     )
 
 
@@ -95,11 +95,16 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
         accuracy_of_all = arm["all"]["accuracy_of_labelled"]
         num_evaluated = report["counts"]["asked"]
         rows.append(
-            [f"{title}, of all asked", num_evaluated, NONE, *map(percent, accuracy_of_all.values())]
+            [
+                f"{title}, of all evaluated",
+                num_evaluated,
+                NONE,
+                *map(percent, accuracy_of_all.values()),
+            ]
         )
         if "without_placeholders" in arm:
             rows.append(
-                _accuracy_row(f"{title}, placeholders left out", arm["without_placeholders"])
+                _accuracy_row(f"{title}, without placeholders", arm["without_placeholders"])
             )
         effects = [arm["all"]["accuracy"][km]["design_effect"] for km in _THRESHOLDS]
         rows.append([f"{title}, design effect", arm["all"]["rows"], NONE, *effects])
@@ -114,7 +119,13 @@ def _accuracy_tables(report: Mapping[str, Any]) -> str:
         )
         for name, arm in report["arms"].items()
     ]
-    error_columns = ("arm", "answered", "mean error km", "median error km", "GeoScore (all read)")
+    error_columns = (
+        "arm",
+        "answered",
+        "mean error km",
+        "median error km",
+        "GeoScore (all readable)",
+    )
     return table(columns, rows) + "\n\n" + table(error_columns, errors)
 
 
@@ -147,8 +158,8 @@ def _area_section(report: Mapping[str, Any]) -> list[str]:
     ]
     if not rows:
         return []
-    columns = ("arm", "area", "as released %", "of", "labelled rows only %", "of")
-    text = "The area of an answer is that of the nearest GeoNames city, as OSV-5M has it."
+    columns = ("arm", "area", "as released %", "of", "labeled rows only %", "of")
+    text = "The area of an answer is that of the nearest GeoNames city, as in OSV-5M."
     return ["## Areas", text, table(columns, rows)]
 
 
@@ -159,14 +170,14 @@ def _leakage_section(report: Mapping[str, Any]) -> list[str]:
     num_near_duplicates = leakage["photos_with_near_duplicate_candidates"]
     text = (
         f"Excluded: {', '.join(leakage['exclude'])}. {leakage['photos_with_rows_excluded']} photos "
-        "had gallery rows of their own, their author or their sequence"
+        "had gallery rows with the same bytes, author or sequence"
         + (
             ""
             if num_near_duplicates is None
             else f"; {num_near_duplicates} had near-duplicates among the served candidates "
             f"(cosine ≥ {leakage['near_duplicate_cosine']:g})"
         )
-        + ". Served less excluded, in points:"
+        + ". Served minus excluded, in percentage points:"
     )
     differences = leakage["served_less_excluded"]
     columns = ("", *(f"@{km} km" for km in _THRESHOLDS))
@@ -218,5 +229,5 @@ def _timing_section(report: Mapping[str, Any]) -> list[str]:
     return [
         "## Time",
         f"Median per photo: reading, decoding and encoding {timings['photo_median_ms']:.0f} ms; "
-        f"search {flows}. Evaluating took {timings['overhead']:.3f} times the bare search flow.",
+        f"search {flows}. The evaluation took {timings['overhead']:.3f} times the search flow alone.",
     ]

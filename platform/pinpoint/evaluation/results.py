@@ -1,6 +1,6 @@
-"""Results of a run: `results.parquet`, one row for each question and arm, and the same as columns.
+"""Results of a run: writes `results.parquet`, one row per query and arm, and reads it as columns.
 
-Letters: N questions, K candidates of the question with most, best score first, NaN padded.
+Letters: N queries, K = maximum number of candidates, best score first, NaN padded.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pinpoint.metrics.conventions import distances_km
 
 RESULTS: Final = "results.parquet"
 MISSING: Final = "missing_file"
-"""The problem of an image that is not there; every other one is an image that cannot be read."""
+"""Problem of a missing image; every other problem is an unreadable image."""
 _BLOCK_ROWS: Final = 1_000
-"""Questions held in memory while the file is written."""
+"""Queries in memory while the file is written."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -83,7 +83,7 @@ _SCHEMA: Final = pa.schema(
         *_ANSWER_COLUMNS.items(),
     ]
 )
-"""`placeholder` is the group of one picture under many truths; `photo_ms` what arms share."""
+"""`placeholder` is the number of the placeholder group; `photo_ms` is shared by all arms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +100,11 @@ class Arm:
     creators: Sequence[str | None]
     areas: Sequence[Mapping[str, str | None]]
     strata: Sequence[Mapping[str, str]]
-    """With `kind` among them."""
+    """Includes `kind`."""
     placeholder: Flags
     calibrated: Flags
     excluded: Floats
-    """Gallery rows that were named beforehand; NaN without an answer."""
+    """Number of gallery rows excluded by id before the search; NaN without an answer."""
     radii_m: Mapping[str, Floats]
     """Radius of the stated region by its share of the mass."""
     candidates: Floats
@@ -115,35 +115,35 @@ class Arm:
     """`[N, K]`."""
     abstained: Sequence[str | None]
     calibration_stratum: Sequence[str | None]
-    """The stratum of the calibration that was used; None where none was."""
+    """Stratum of the calibration; None if the answer is uncalibrated."""
     within: Mapping[str, Floats]
     """Stated probability by distance from the answer in km."""
     unsupported: Floats
-    """Stated probability that the gallery holds nothing near; else of `elsewhere`."""
+    """Stated probability that the gallery does not cover the place; else the value of `elsewhere`."""
     area_km2: Mapping[str, Floats]
-    """Of the stated densest areas, by their share."""
+    """Area of the stated highest-density regions, by their share."""
     area_holds: Mapping[str, Floats]
-    """1 where that area holds the truth, else 0; NaN without one."""
+    """1 if that region contains the ground truth, else 0; NaN without a region."""
     photo_ms: Floats
-    """Reading, decoding and encoding, which all arms share; NaN without an answer."""
+    """Time of reading, decoding and encoding, shared by all arms; NaN without an answer."""
     flow_ms: Floats
-    """The rest of the search flow in this arm."""
+    """Time of the rest of the search flow in this arm."""
     row_ms: Floats
-    """The whole row, all arms together."""
+    """Time of the whole row, all arms together."""
 
     @property
     def read(self) -> Flags:
-        """Questions whose photo could be read."""
+        """Mask of the queries with a readable photo."""
         return np.array([problem is None for problem in self.problems], dtype=np.bool_)
 
 
 def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
-    """Write `results.parquet` from the rows of a run, and flag its placeholders.
+    """Write `results.parquet` from the rows of a run, and mark placeholders.
 
     Args:
-        folder: Of the run.
-        run: What `run.json` says; kept in the file's metadata.
-        width: D of the queries' vectors.
+        folder: Folder of the run.
+        run: Manifest of the run; stored in the metadata of the file.
+        width: Dimension D of the query vectors.
     """
     groups = _find_placeholders(folder, width)
     settings = run["settings"]
@@ -166,15 +166,15 @@ def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
 
 
 def read_results(folder: Path) -> dict[str, Arm]:
-    """The columns of a run by arm.
+    """Read the columns of a run, by arm.
 
     Raises:
-        BadRequest: There are no results in the folder.
+        BadRequest: The folder contains no results.
     """
     try:
         table = pq.read_table(folder / RESULTS)
     except (OSError, pa.ArrowInvalid) as error:
-        raise BadRequest(f"{folder} holds no results of `pinpoint evaluate`: {error}") from error
+        raise BadRequest(f"{folder} contains no results of `pinpoint evaluate`: {error}") from error
     names = table.column("arm").unique().to_pylist()
     table = table.sort_by("number")
     return {
@@ -183,7 +183,7 @@ def read_results(folder: Path) -> dict[str, Arm]:
 
 
 def _find_placeholders(folder: Path, width: int) -> dict[int, int]:
-    """Group by question number, of those that show a placeholder; groups count from 1."""
+    """Query number → placeholder group, for placeholder photos; groups are numbered from 1."""
     with_vector = [
         (row["vector"], row["number"], row["lat"], row["lon"])
         for row in read_rows(folder)
@@ -202,7 +202,7 @@ def _find_placeholders(folder: Path, width: int) -> dict[int, int]:
 
 
 def _flatten_row(row: Mapping[str, Any], arms: Sequence[str], group: int | None) -> Iterator[Any]:
-    """One question as one record for each arm."""
+    """One record per arm from the row of a query."""
     shared = {name: row[name] for name in _QUERY_COLUMNS if name != "placeholder"}
     for name in arms:
         answer = row["arms"].get(name, {})
@@ -218,7 +218,7 @@ def _flatten_row(row: Mapping[str, Any], arms: Sequence[str], group: int | None)
 
 
 def _add_errors(records: list[dict[str, Any]]) -> None:
-    """Give every answered record its error along the ellipsoid."""
+    """Add the geodesic error on the ellipsoid to every answered record."""
     answered = [record for record in records if record["answer_lat"] is not None]
     errors_km = distances_km(
         np.array([(record["lat"], record["lon"]) for record in answered]).reshape(-1, 2),
@@ -271,20 +271,20 @@ def _read_arm(name: str, table: pa.Table) -> Arm:
 
 
 def _columns_by_key(column: pa.ChunkedArray) -> dict[str, Floats]:
-    """Maps of numbers as one column for each key, keys rising, NaN where a row has none."""
+    """Convert maps of numbers to one column per key, in ascending order; NaN for missing keys."""
     rows = [dict(entries or ()) for entries in column.to_pylist()]
     keys = sorted({key for row in rows for key in row}, key=float)
     return {key: _to_float_array([row.get(key) for row in rows]) for key in keys}
 
 
 def _coalesce_columns(column: Sequence[float | None], fallback: Sequence[float | None]) -> Floats:
-    """The first of two columns that has a number, row by row."""
+    """First non-null value of two columns, per row."""
     pairs = zip(column, fallback, strict=True)
     return _to_float_array([second if first is None else first for first, second in pairs])
 
 
 def _sum_stages(timings: Mapping[str, float]) -> float | None:
-    """All stages together, without their total."""
+    """Sum of all stages except `total`."""
     return sum(ms for stage, ms in timings.items() if stage != "total") if timings else None
 
 
@@ -299,7 +299,7 @@ def _to_position_array(table: pa.Table, lat: str, lon: str) -> Floats:
 
 
 def _pad_lists(column: pa.ChunkedArray) -> Floats:
-    """Lists of numbers as `[N, K]`, NaN padded; K is at least 1."""
+    """Convert lists of numbers to `[N, K]`, NaN padded; K is at least 1."""
     lists = column.combine_chunks()
     lengths = np.nan_to_num(_to_float_array(lists.value_lengths().to_pylist())).astype(np.intp)
     width = max(1, int(lengths.max(initial=0)))

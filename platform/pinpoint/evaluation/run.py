@@ -1,11 +1,11 @@
-"""The run: every labelled photo is asked through the real search flow, in every arm.
+"""The run: every labeled query goes through the real search flow, in every arm.
 
-    question ─read→ bytes ─encoded→ vector ─locate→ served
-                                           └locate, exclusions→ excluded        ─append→ row
+    query ─read→ bytes ─encode→ vector ─locate→ served
+                                       └locate, exclusions→ excluded        ─append→ row
 
-A photo is decoded and encoded once. A missing or broken one is a row with its reason. What makes
-the answers of all following questions wrong or impossible (the index is gone, or holds vectors of
-another bundle) ends the run, which goes on where it stopped when it is started again.
+A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors that
+affect all following queries (the index is gone, or has vectors of another bundle) end the run. A
+restarted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
 EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
-"""What can be kept from helping: the photo's own row (same bytes), and whatever is kin to it."""
+"""Gallery rows that can be excluded: same bytes, same creator, same sequence, near-duplicates."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the run works with: the parts of the search flow."""
+    """Components of the search flow."""
 
     decoder: Decoder
     encoder: Encoder
@@ -56,26 +56,26 @@ class Parts:
     search: SearchSettings
     max_bytes: int
     reranker: Reranker | None = None
-    """That of the bundle, where it has one."""
+    """Reranker of the bundle, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How the questions are asked."""
+    """Settings of a run."""
 
     organization_id: UUID
     images: Path
     limits: Limits = field(default_factory=Limits)
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
-    """Of `EXCLUDABLE`; with none of them there is no arm `excluded`."""
+    """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
     served: bool = True
-    """Whether there is an arm `served`; half the work where only the other one is wanted."""
+    """Whether there is an arm `served`; without it the run takes half the time."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
     only: tuple[tuple[str, str], ...] = ()
-    """Ask only questions with this value in this stratum, or `kind`; of its several values any."""
+    """Filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
     first: int | None = None
-    """Of those ask only so many, the first ones."""
+    """Evaluate only this many queries, the first ones after filtering."""
 
 
 def evaluate(
@@ -88,25 +88,25 @@ def evaluate(
     at_once: int = 1,
     on_progress: Progress = lambda completed, total: None,
 ) -> dict[str, Any]:
-    """Ask every question that has no row yet, and leave a row for each in `folder`.
+    """Evaluate every query that has no row yet, and append its row in `folder`.
 
     Args:
-        labelled: The questions.
-        folder: Of the run; made, or gone on with if it holds this very run.
-        plan: How they are asked.
-        parts: The search flow's.
-        planet: What a synthetic planet says of itself.
-        at_once: Questions asked at a time. Rows are the same; timings hold the waiting for others.
-        on_progress: Told questions done and questions in all.
+        labelled: The labeled queries.
+        folder: Folder of the run; created, or resumed if it contains the same run.
+        plan: Settings of the run.
+        parts: Components of the search flow.
+        planet: Identity of a synthetic planet.
+        at_once: Number of concurrent queries. Rows do not depend on it; timings include queueing.
+        on_progress: Called with the number of completed queries and the total.
 
     Returns:
-        What `run.json` says.
+        The manifest of the run.
 
     Raises:
-        Conflict: The folder holds another run.
-        BadRequest: The plan names what there is not.
-        BadBundle: The index holds vectors of another bundle.
-        Unavailable: A part of the stack does not answer.
+        Conflict: The folder contains another run.
+        BadRequest: The settings are invalid.
+        BadBundle: The index contains vectors of another bundle.
+        Unavailable: A service of the stack does not respond.
     """
     _check_plan(plan, parts)
     queries = _select_queries(labelled, plan)
@@ -131,12 +131,12 @@ def evaluate(
 
 
 def vector_width(parts: Parts) -> int:
-    """D of the queries' vectors."""
+    """Dimension D of the query vectors."""
     return parts.encoder.contract.dims[IMAGE_CHANNEL]
 
 
 def exclusions_for(query: Question, file_sha256: str, plan: Plan) -> Exclusions:
-    """What is kept from helping with one question, as the plan has it."""
+    """Exclusions for one query, according to the settings of the run."""
     author = query.creator if "author" in plan.exclude else None
     sequence = query.sequence if "sequence" in plan.exclude else None
     return Exclusions(
@@ -150,10 +150,10 @@ def exclusions_for(query: Question, file_sha256: str, plan: Plan) -> Exclusions:
 
 
 def _select_queries(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
-    """The questions that are asked.
+    """The queries that match the filters.
 
     Raises:
-        BadRequest: There are none.
+        BadRequest: No query matches.
     """
     filters = _stratum_filters(plan)
     chosen = tuple(
@@ -164,14 +164,14 @@ def _select_queries(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
     if not chosen and plan.only:
         strata = sorted({name for query in labelled.questions for name in query.strata} | {"kind"})
         raise BadRequest(
-            f"no question has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
-            f"there are the strata {', '.join(strata)}"
+            f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
+            f"available strata are {', '.join(strata)}"
         )
     return chosen[: plan.first]
 
 
 def _stratum_filters(plan: Plan) -> dict[str, list[str]]:
-    """The values that may stand in each stratum."""
+    """Allowed values of each filtered stratum."""
     return {
         name: [value for stratum, value in plan.only if stratum == name] for name, _ in plan.only
     }
@@ -196,15 +196,19 @@ def _check_plan(plan: Plan, parts: Parts) -> None:
             "makes one, or name a bundle that has one"
         )
     if not (plan.served or plan.exclude):
-        raise BadRequest("neither the gallery as it is nor one with exclusions is to be asked")
+        raise BadRequest(
+            "nothing to evaluate: both the arm `served` and all exclusions are disabled"
+        )
     if not plan.images.is_dir():
-        raise BadRequest(f"{plan.images} is no folder of images")
+        raise BadRequest(f"{plan.images} is not a folder of images")
     if not 0 < plan.near_duplicate_cosine <= 1:
-        raise BadRequest(f"a cosine lies in (0, 1], not {plan.near_duplicate_cosine}")
+        raise BadRequest(
+            f"the near-duplicate cosine must be in (0, 1], not {plan.near_duplicate_cosine}"
+        )
 
 
 def _describe_gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
-    """Which gallery answers; that of another bundle is refused before anything is asked."""
+    """Identity of the gallery; an index of another bundle is rejected before the first query."""
     contract = parts.encoder.contract
     info = builds.fitting(parts.index, contract)
     return {
@@ -237,7 +241,7 @@ def _describe_settings(plan: Plan, parts: Parts) -> dict[str, Any]:
 def _evaluate_query(
     number: int, *, queries: Sequence[Question], plan: Plan, parts: Parts
 ) -> tuple[Row, Vector | None]:
-    """One question in every arm, or what was wrong with its photo."""
+    """Evaluate one query in every arm; returns a row with a problem if its photo is unreadable."""
     query, started = queries[number], perf_counter()
     watch = Stopwatch()
     file_sha256: str | None = None
@@ -274,11 +278,11 @@ def _locate_in_arm(
     plan: Plan,
     parts: Parts,
 ) -> ArmRow:
-    """The real flow from the vector on."""
+    """Run the search flow for a query vector."""
     watch = Stopwatch()
     excluded = 0
     if exclusions is not None:
-        # Here and not in the flow, to know how many there are; the flow then has none to find.
+        # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.
         with watch.stage("exclude"):
             exclusions = exclude.resolve(
                 exclusions, organization_id=plan.organization_id, database=parts.database
