@@ -49,7 +49,7 @@ def test_an_error_comes_where_its_answer_would_and_ends_the_asking(at_once):
 
 @pytest.mark.parametrize("at_once", [0, 9])
 def test_a_number_that_makes_no_sense_is_refused(at_once):
-    with pytest.raises(BadRequest, match=f"from 1 to 8 questions at a time, not {at_once}"):
+    with pytest.raises(BadRequest, match=f"concurrency must be from 1 to 8, not {at_once}"):
         list(in_order(str, [1], at_once))
 
 
@@ -75,6 +75,6 @@ def test_with_exclusions_only_there_is_that_arm_only_and_it_is_the_same(chain, f
     assert report["leakage"] is None
     text = (tmp_path / "run" / "report.md").read_text()
     assert "as served" not in text
-    assert "with exclusions, of all asked" in text
-    with pytest.raises(BadRequest, match="neither the gallery as it is"):
+    assert "with exclusions, of all evaluated" in text
+    with pytest.raises(BadRequest, match="nothing to evaluate"):
         chain.run(tmp_path / "none", served=False, exclude=())

@@ -76,7 +76,7 @@ def test_a_photo_without_an_answer_lies_nowhere() -> None:
     assert set(nowhere) == set(somewhere)
     assert somewhere["country"] == "FR"
     assert areas_of(np.empty((0, 2))) == []
-    with pytest.raises(ValueError, match=r"wanted \[N, 2\]"):
+    with pytest.raises(ValueError, match=r"expected \[N, 2\]"):
         areas_of([1.0, 2.0])
 
 

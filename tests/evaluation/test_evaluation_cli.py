@@ -123,7 +123,7 @@ def test_im2gps3k_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_pa
     assert report["leakage"]["photos_with_rows_excluded"] > 0
     assert any(f"Only {ROWS} of 2997" in note for note in report["notes"])
     text = (out / "report.md").read_text()
-    for line in ("| rows of labels read | 2997 |", "| asked | 20 |", "| read | 17 |"):
+    for line in ("| rows of labels read | 2997 |", "| evaluated | 20 |", "| readable | 17 |"):
         assert line in text
     for name in ("results.parquet", "report.json", "rows.jsonl", *report["figures"]):
         assert (out / name).stat().st_size > 0

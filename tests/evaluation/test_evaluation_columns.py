@@ -95,10 +95,10 @@ def test_mapping_files(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("file = ", "cannot be read"),
-        ('lattitude = "LAT"', "'lattitude', which is no field; known are file, latitude"),
-        ("latitude = 3", "latitude is no text"),
-        ('latitude = ""', "latitude is no text"),
-        ('delimiter = "::"', "the delimiter is one character"),
+        ('lattitude = "LAT"', "'lattitude', which is not a field; allowed are file, latitude"),
+        ("latitude = 3", "latitude must be the name of a column"),
+        ('latitude = ""', "latitude must be the name of a column"),
+        ('delimiter = "::"', "the delimiter must be one character"),
     ],
 )
 def test_bad_mapping_files(tmp_path: Path, text: str, said: str) -> None:
@@ -113,12 +113,12 @@ def test_other_bad_mappings(tmp_path: Path) -> None:
     with pytest.raises(BadManifest, match="cannot be read"):
         load_columns(path)
     path.write_text("[1]")
-    with pytest.raises(BadManifest, match="no table of fields"):
+    with pytest.raises(BadManifest, match="not a table of fields"):
         load_columns(path)
     path.write_text(" " * 1_000_001)
-    with pytest.raises(BadManifest, match="over 1000000 bytes"):
+    with pytest.raises(BadManifest, match="larger than 1000000 bytes"):
         load_columns(path)
-    for pattern, said in (("(", "no regular expression"), ("a", "needs one group")):
+    for pattern, said in (("(", "not a regular expression"), ("a", "needs exactly one group")):
         columns = check_columns({**PLACES, "creator_pattern": pattern}, "m")
         with pytest.raises(BadManifest, match=said):
             bind(columns, ["IMG", "LAT", "LON"])

@@ -69,7 +69,7 @@ def test_other_labels_are_refused_in_words(chain, finished, tmp_path):
     first = replace(labelled.questions[0], creator="somebody else")
     other = replace(labelled, questions=(first, *labelled.questions[1:]))
     chain.report(tmp_path / "run", labelled=other)
-    with pytest.raises(BadRequest, match=r"asked different questions .*only answers to the same"):
+    with pytest.raises(BadRequest, match=r"have different queries .*only runs with the same"):
         compare_runs(finished[0], tmp_path / "run")
 
 
@@ -77,12 +77,12 @@ def test_arms_that_exclude_different_things_are_not_paired(chain, finished, tmp_
     chain.report(tmp_path / "run", exclude=("self",))
     found = compare_runs(finished[0], tmp_path / "run")
     assert list(found["arms"]) == [SERVED]
-    assert "exclude different things" in found["notes"][0]
+    assert "have different exclusions" in found["notes"][0]
 
 
 def test_a_folder_without_a_run_is_refused(finished, tmp_path):
-    with pytest.raises(BadRequest, match="holds no run"):
+    with pytest.raises(BadRequest, match="contains no run"):
         compare_runs(finished[0], tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(read_run(finished[0])))
-    with pytest.raises(BadRequest, match="holds no results"):
+    with pytest.raises(BadRequest, match="contains no results"):
         compare_runs(finished[0], tmp_path)

@@ -86,7 +86,7 @@ def test_areas_stand_where_a_loop_puts_them(arms, drawn):
             for (area_km2, share), claimed in zip(points, SHARES, strict=True):
                 assert share == pytest.approx(sum(of.area_holds[claimed][rows]) / len(rows))
                 assert area_km2 == np.median([of.area_km2[claimed][n] for n in rows])
-            assert f"{kind}: densest areas, median size, n = {len(rows)}" in legends(axes)
+            assert f"{kind}: highest-density regions, median size, n = {len(rows)}" in legends(axes)
 
 
 def test_reliability_counts_every_answer_once_and_names_its_error(arms, drawn):

@@ -76,7 +76,7 @@ def test_a_mapping_stands_over_the_protocols_own_columns(tmp_path: Path) -> None
     assert (question.file, question.creator, question.kind) == ("a.jpg", "anna", "photo")
     with pytest.raises(BadManifest, match="no column who for creator"):
         read("im2gps", path, {"file": "name", "creator": "who"})
-    with pytest.raises(BadManifest, match="which is no field"):
+    with pytest.raises(BadManifest, match="which is not a field"):
         read("im2gps", path, {"name": "file"})
 
 
@@ -99,7 +99,7 @@ def test_columns_with_too_many_values_are_no_strata(tmp_path: Path) -> None:
     rows = [(f"{n}.jpg", 1, 120, n, n % MAX_STRATUM_VALUES) for n in range(number)]
     labelled = custom(tmp_path, "file,latitude,longitude,time,hour", *rows)
     assert {name for q in labelled.questions for name in q.strata} == {"hour"}
-    assert labelled.notes[-1] == "no strata, because of over 40 different values: time"
+    assert labelled.notes[-1] == "not used as strata (more than 40 distinct values): time"
 
 
 def test_images_that_are_not_there(tmp_path: Path) -> None:
@@ -115,15 +115,15 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(BadManifest, match=r"no labels at .*gone\.csv; wanted is CSV with file"):
+    with pytest.raises(BadManifest, match=r"no labels at .*gone\.csv; expected: CSV with file"):
         read("custom", tmp_path / "gone.csv")
     with pytest.raises(BadManifest, match=r"no labels at .*labels\.csv"):
         read("world", tmp_path)
     with pytest.raises(BadManifest, match="no labels at"):
         read("custom", tmp_path)
-    with pytest.raises(BadManifest, match="holds no labels"):
+    with pytest.raises(BadManifest, match="contains no labels"):
         read("im2gps3k", tmp_path)
-    with pytest.raises(BadManifest, match="holds no labels"):
+    with pytest.raises(BadManifest, match="contains no labels"):
         custom(tmp_path, "file,latitude,longitude")
     with pytest.raises(BadManifest, match="no column longitude for longitude; there are file, lat"):
         custom(tmp_path, "file,lat", ("a.jpg", 1))

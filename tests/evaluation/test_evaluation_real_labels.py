@@ -25,7 +25,7 @@ def test_im2gps() -> None:
     assert found["longitude_deg"] == [-156.545133, 173.048229]
     assert found["authors"] == {"number": 231, "largest": 2, "unknown": 0}
     assert found["notes"] == [
-        "177 creators were taken from the file's name, where the column says something else"
+        "177 creators were taken from the file name, because the column has another value"
     ]
 
 

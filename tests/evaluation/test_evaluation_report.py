@@ -150,7 +150,7 @@ def test_the_report_says_its_convention_and_that_nothing_is_calibrated(finished)
     assert "uncalibrated" in text
     assert "| – image missing | 1 |" in text
     assert "| – image unreadable: undecodable | 1 |" in text
-    assert "| read | 19 |" in text
+    assert "| readable | 19 |" in text
     assert json.loads((folder / "report.json").read_text()) == report
     assert PLANET_NOTE not in report["notes"]
     assert any("8 authors" in note for note in report["notes"])

@@ -164,7 +164,7 @@ def test_another_run_in_the_same_folder_is_refused_in_words(chain, finished, tmp
         chain.run(out, exclude=("self",))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
-    with pytest.raises(Conflict, match="holds other files"):
+    with pytest.raises(Conflict, match="contains other files"):
         chain.run(tmp_path / "photos")
 
 
@@ -173,11 +173,11 @@ def test_rows_that_somebody_broke_are_named(chain, tmp_path):
     chain.run(out, first=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
     (out / "rows.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]) + "\n")
-    with pytest.raises(BadRequest, match="line 2 is no row"):
+    with pytest.raises(BadRequest, match="line 2 is not a row"):
         chain.run(out, first=3)
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (out / "vectors.f16").write_bytes(b"")
-    with pytest.raises(BadRequest, match="lost vectors"):
+    with pytest.raises(BadRequest, match="lacks vectors"):
         chain.run(out, first=3)
 
 
@@ -219,7 +219,7 @@ def test_what_ends_a_run_is_not_a_row(chain, tmp_path):
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
         ({"limits": Limits(kinds=("foto",))}, "no source kind foto; there are photo, street"),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
-        ({"near_duplicate_cosine": 0.0}, "a cosine lies in"),
+        ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
 )
 def test_a_plan_of_what_there_is_not_is_refused(chain, tmp_path, changes, words):

@@ -64,7 +64,7 @@ def test_a_table_that_fits_neither_way_is_read_as_named_and_said(tmp_path: Path)
 def test_a_header_that_no_value_can_confirm_is_said(tmp_path: Path) -> None:
     labelled = custom(tmp_path, "file,latitude,longitude", ("a.jpg", 48.0, 2.0))
     (note,) = labelled.notes
-    assert "a wrong header would not be seen" in note
+    assert "cannot reveal a wrong header" in note
     assert axes_of([]).notes == ()
     assert axes_of([(None, 3.0), (48.0, 120.0)]) == axes_of([(48.0, 120.0)])
     assert axes_of([(48.0, 120.0)]).notes == ()
@@ -79,7 +79,7 @@ def test_2997_of_3000(tmp_path: Path) -> None:
     assert whole.notes == ("3,000 images were released, 2,997 of them with a label",)
     assert (describe(whole)["expected_rows"], describe(whole)["released_images"]) == (2997, 3000)
     part = read("im2gps3k", write(tmp_path / "part.csv", PLACES365, places[:-7]))
-    assert part.notes[0] == "2,990 questions; the release has 2,997 labelled photos"
+    assert part.notes[0] == "2,990 queries; the release has 2,997 labeled photos"
 
 
 def osv_row(number: int, country: str, region: str, sub: str, city: str) -> tuple[object, ...]:
@@ -109,8 +109,8 @@ def test_missing_sub_regions_and_labels_that_hold_nan(tmp_path: Path) -> None:
     assert areas["country"] == {"as_released": 4, "labelled": 3, "different": 3}
     notes = "\n".join(labelled.notes)
     assert "sub_region: 3 of 4 rows have no label; as released they count as wrong" in notes
-    assert "city: 1 labels hold NaN for an unknown part" in notes
-    assert "country: 1 rows are labelled NA, Namibia" in notes
+    assert "city: 1 labels contain NaN for an unknown part" in notes
+    assert "country: 1 rows are labeled NA, Namibia" in notes
     assert (first.file, first.creator, first.kind, first.sequence) == ("1.jpg", "9", "street", None)
     assert first.strata == {"land_cover": "4", "climate": "1", "drive_side": "0"}
 
@@ -169,7 +169,7 @@ def test_the_author_of_a_file_name(tmp_path: Path) -> None:
     labelled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", rows))
     assert [q.creator for q in labelled.questions] == ["78841376@N00", "5@N08", "anna", None]
     (note,) = (note for note in labelled.notes if "creators" in note)
-    assert note.startswith("1 creators were taken from the file's name")
+    assert note.startswith("1 creators were taken from the file name")
 
 
 def test_yfcc4k_in_all_its_forms(tmp_path: Path) -> None:
@@ -225,4 +225,4 @@ def test_positions_in_the_comments_of_jpeg_files(tmp_path: Path) -> None:
     assert [q.creator for q in labelled.questions] == ["78841376@N00", "78841376@N00", "5@N08"]
     assert {q.kind for q in labelled.questions} == {"photo"}
     assert labelled.dropped == {"no_position": 1, "out_of_range": 1, "unreadable_image": 1}
-    assert "3 questions; the release has 2,997 labelled photos" in labelled.notes
+    assert "3 queries; the release has 2,997 labeled photos" in labelled.notes

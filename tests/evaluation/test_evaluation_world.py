@@ -91,7 +91,7 @@ def test_a_stratum_that_there_is_not_is_refused(planet, chain, tmp_path):
     labelled = read_labels(WORLD, planet.labels)
     for only in ((("role", "moon"),), (("weather", "wet"),)):
         with pytest.raises(
-            BadRequest, match=r"no question has .*; there are the strata covered, kind"
+            BadRequest, match=r"no query has .*; available strata are covered, kind"
         ):
             chain.run(tmp_path / "run", labelled=labelled, only=only)
     assert not (tmp_path / "run").exists()

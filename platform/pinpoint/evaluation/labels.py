@@ -254,8 +254,8 @@ def _area_notes(protocol: Protocol, queries: tuple[Question, ...]) -> Iterator[s
             )
         if num_unmatchable := sum(map(unmatchable, labels)):
             yield (
-                f"{level}: {num_unmatchable:,} labels contain NaN for an unknown part; as released no "
-                "answer can match them, over labeled rows the part is treated as empty"
+                f"{level}: {num_unmatchable:,} labels contain NaN for an unknown part; as released "
+                "no answer can match them, over labeled rows the part is treated as empty"
             )
         if level == "country" and (namibia := labels.count(_NAMIBIA)):
             yield (

@@ -33,7 +33,7 @@ from pinpoint.metrics.intervals import LEVEL, compare
 REPORT_JSON: Final = "report.json"
 REPORT_MD: Final = "report.md"
 FEW_AUTHORS: Final = 30
-"""With fewer creators, percentile intervals over clusters are too short (see `metrics.intervals`)."""
+"""With fewer creators, percentile intervals are too short (see `metrics.intervals`)."""
 PLANET_NOTE: Final = (
     "The planet is synthetic: its photos are rendered. These metrics compare methods on it; they "
     "are no evidence about the Earth."

@@ -229,5 +229,5 @@ def _timing_section(report: Mapping[str, Any]) -> list[str]:
     return [
         "## Time",
         f"Median per photo: reading, decoding and encoding {timings['photo_median_ms']:.0f} ms; "
-        f"search {flows}. The evaluation took {timings['overhead']:.3f} times the search flow alone.",
+        f"search {flows}. The evaluation took {timings['overhead']:.3f} times the search flow.",
     ]

@@ -119,7 +119,7 @@ class Arm:
     within: Mapping[str, Floats]
     """Stated probability by distance from the answer in km."""
     unsupported: Floats
-    """Stated probability that the gallery does not cover the place; else the value of `elsewhere`."""
+    """Stated probability that the gallery does not cover the place; if missing, `elsewhere`."""
     area_km2: Mapping[str, Floats]
     """Area of the stated highest-density regions, by their share."""
     area_holds: Mapping[str, Floats]

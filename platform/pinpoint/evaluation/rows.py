@@ -29,7 +29,7 @@ VECTORS: Final = "vectors.f16"
 SERVED: Final = "served"
 """The full gallery, as users are served."""
 EXCLUDED: Final = "excluded"
-"""The gallery without images that leak the answer: same bytes, creator, sequence, near-duplicate."""
+"""The gallery without images that leak the answer: same bytes, creator, sequence, near-copy."""
 _BYTES_PER_VALUE: Final = 2
 
 

@@ -3,9 +3,9 @@
     query ─read→ bytes ─encode→ vector ─locate→ served
                                        └locate, exclusions→ excluded        ─append→ row
 
-A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors that
-affect all following queries (the index is gone, or has vectors of another bundle) end the run. A
-restarted run resumes where it stopped.
+A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors
+that affect all following queries (the index is gone, or has vectors of another bundle) end the run.
+A restarted run resumes where it stopped.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Fits the abstention rule: a doubt score and the threshold above which an answer is withheld.
 
-The cost of an abstention is a lost correct answer. The doubt is therefore fitted to separate queries
-outside the gallery from queries with a correct answer. The threshold withholds a given share of the
-correct answers. Covered queries with a wrong answer are in neither class: they mostly show no
-evidence of their place, and withholding them is no loss. If few answers are correct, a second limit
-bounds the share of covered queries that are withheld.
+The cost of an abstention is a lost correct answer. The doubt is therefore fitted to separate
+queries outside the gallery from queries with a correct answer. The threshold withholds a given
+share of the correct answers. Covered queries with a wrong answer are in neither class: they mostly
+show no evidence of their place, and withholding them is no loss. If few answers are correct, a
+second limit bounds the share of covered queries that are withheld.
 Letters: N queries.
 """
 
