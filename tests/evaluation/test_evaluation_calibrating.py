@@ -154,7 +154,7 @@ def test_only_the_calibration_split_is_fitted_on(tmp_path):
 
 def test_what_cannot_be_fitted_is_refused(tmp_path):
     few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
-    with pytest.raises(BadRequest, match="3 authors"):
+    with pytest.raises(BadRequest, match="3 creators"):
         calibrating.calibrate(few)
     short = supposed.run(tmp_path / "short", supposed.questions(9, seed=3), labels={"asked": 10})
     with pytest.raises(BadRequest, match="9 of 10 rows"):

@@ -153,7 +153,7 @@ def test_the_report_says_its_convention_and_that_nothing_is_calibrated(finished)
     assert "| readable | 19 |" in text
     assert json.loads((folder / "report.json").read_text()) == report
     assert PLANET_NOTE not in report["notes"]
-    assert any("8 authors" in note for note in report["notes"])
+    assert any("8 creators" in note for note in report["notes"])
     assert 1.0 <= report["timings"]["overhead"] < 1.5
 
 

@@ -90,7 +90,7 @@ def digest(queries: Sequence[Question]) -> str:
 
 
 def describe_run(
-    labelled: Labelled,
+    labeled: Labelled,
     queries: Sequence[Question],
     *,
     only: Mapping[str, str],
@@ -101,7 +101,7 @@ def describe_run(
     """Manifest of a run. Runs may share a folder only if their manifests are equal.
 
     Args:
-        labelled: The labeled set as read.
+        labeled: The labeled set as read.
         queries: The queries of the set that are evaluated.
         only: Values of the strata that the queries are filtered by.
         gallery: Organization, bundle, index build and size.
@@ -110,15 +110,15 @@ def describe_run(
     """
     return {
         "version": __version__,
-        "protocol": labelled.protocol.name,
+        "protocol": labeled.protocol.name,
         "labels": {
             "digest": digest(queries),
-            "rows": labelled.rows,
-            "dropped": dict(labelled.dropped),
-            "questions": len(labelled.questions),
+            "rows": labeled.rows,
+            "dropped": dict(labeled.dropped),
+            "questions": len(labeled.questions),
             "only": dict(only),
             "asked": len(queries),
-            "notes": list(labelled.notes),
+            "notes": list(labeled.notes),
         },
         "gallery": dict(gallery),
         "settings": dict(settings),

@@ -32,7 +32,7 @@ from pinpoint.search import posterior
 ROLES: Final = ("calibration", "null-train")
 """Roles of a planet's queries that are used for fitting; all other queries are for tests."""
 LEAST_AUTHORS: Final = 10
-"""With fewer creators a level of 90 % cannot be guaranteed."""
+"""With fewer creators, a coverage of 90 % cannot be guaranteed."""
 LEAST_OWN: Final = 100
 """A stratum with fewer creators gets no parameters of its own."""
 LEAST_LEVEL: Final = 2e-3
@@ -67,7 +67,7 @@ class Questions:
         )
 
     def count_authors(self) -> int:
-        """Number of creators; a photo without a creator counts as one."""
+        """Number of creators; a photo without a creator counts as a separate creator."""
         return len(one_per_author(self.authors, SEED))
 
 
@@ -96,7 +96,7 @@ def calibrate(
     authors = covered.count_authors()
     if authors < LEAST_AUTHORS:
         raise BadRequest(
-            f"the calibration split of {folder} has answers to queries of {authors} authors; "
+            f"the calibration split of {folder} has answers to queries of {authors} creators; "
             f"at least {LEAST_AUTHORS} are needed, and some hundreds are recommended"
         )
     cuts = _density_thresholds(covered)
@@ -126,7 +126,7 @@ def calibrate(
         authors=authors,
         licence=licence or protocol.licence,
         note=(
-            f"Fitted on {len(covered.features)} queries by {authors} authors ({protocol.title}). "
+            f"Fitted on {len(covered.features)} queries by {authors} creators ({protocol.title}). "
             "Probabilities and regions are valid for similar queries, on a similar gallery, taken "
             "where the gallery has images. Queries with a withheld answer are included."
         ),

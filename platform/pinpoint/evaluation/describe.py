@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pinpoint.evaluation.labels import Labelled, Question
 
 
-def describe(labelled: Labelled) -> dict[str, object]:
+def describe(labeled: Labelled) -> dict[str, object]:
     """Counts, ranges and clustering of a labeled set, ready for JSON.
 
     The clustering limits how narrow an interval can be: photos by one creator or at one exact
@@ -18,7 +18,7 @@ def describe(labelled: Labelled) -> dict[str, object]:
         `rows` = `questions` + the sum of `dropped`. Ranges are `[minimum, maximum]` degrees, None
         without queries. Shares are fractions of the queries, in [0, 1].
     """
-    protocol, queries = labelled.protocol, labelled.questions
+    protocol, queries = labeled.protocol, labeled.questions
     return {
         "protocol": protocol.name,
         "title": protocol.title,
@@ -27,9 +27,9 @@ def describe(labelled: Labelled) -> dict[str, object]:
         "convention": protocol.convention,
         "expected_rows": protocol.denominator,
         "released_images": protocol.released,
-        "rows": labelled.rows,
+        "rows": labeled.rows,
         "questions": len(queries),
-        "dropped": dict(labelled.dropped),
+        "dropped": dict(labeled.dropped),
         "latitude_deg": _value_range(query.truth.lat for query in queries),
         "longitude_deg": _value_range(query.truth.lon for query in queries),
         "authors": _group_counts(query.creator for query in queries),
@@ -38,7 +38,7 @@ def describe(labelled: Labelled) -> dict[str, object]:
         "kinds": _value_counts(query.kind for query in queries),
         "areas": {level: _area_counts(queries, level) for level in protocol.areas},
         "strata": _strata_counts(queries),
-        "notes": list(labelled.notes),
+        "notes": list(labeled.notes),
     }
 
 

@@ -105,7 +105,7 @@ def _draw_recall_area(arm_metrics: Mapping[str, Measured]) -> Figure:
             _draw_kind_recall_area(axes, metrics, kind, rows, index)
         axes.set(xscale="log", xlim=_AREA_LIMITS_KM2, ylim=(0, 1), title=TITLES[name])
         axes.set(xlabel="area (km²)")
-        legend_title = f"bars: {LEVEL:.0%} intervals over authors"
+        legend_title = f"bars: {LEVEL:.0%} intervals over creators"
         axes.legend(fontsize=8, loc="lower right", title=legend_title, title_fontsize=8)
     row[0].set(ylabel="share of photos inside")
     return figure

@@ -126,9 +126,9 @@ def read_labels(
     )
 
 
-def missing(labelled: Labelled, folder: Path) -> tuple[str, ...]:
+def missing(labeled: Labelled, folder: Path) -> tuple[str, ...]:
     """Query files that are not regular files below the folder, in the order of the labels."""
-    return tuple(q.file for q in labelled.questions if not (folder / q.file).is_file())
+    return tuple(q.file for q in labeled.questions if not (folder / q.file).is_file())
 
 
 def _read_position(layout: Layout, row: Cells | Refused) -> tuple[float | None, float | None]:

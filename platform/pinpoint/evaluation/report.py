@@ -81,7 +81,7 @@ def make_report(folder: Path, load_photo: Look, convention: str | None = None) -
                 "level": LEVEL,
                 "resamples": measures.RESAMPLES,
                 "seed": measures.SEED,
-                "clusters": "authors; a photo without an author is a separate cluster",
+                "clusters": "creators; a photo without a creator is a separate cluster",
             },
             "counts": _count_rows(run, arms[first]),
             "arms": {
@@ -218,7 +218,7 @@ def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measu
         )
     authors = len(np.unique(first.clusters))
     if authors < FEW_AUTHORS:
-        notes.append(f"Intervals are based on {authors} authors only and are therefore too short.")
+        notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
             "Regions and masses of the answers are uncalibrated: coverage and reliability below "

@@ -71,8 +71,8 @@ def _counts_table(counts: Mapping[str, Any]) -> str:
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
         ("readable", counts["read"]),
         ("– flagged as placeholder images", counts["placeholders"]),
-        ("authors", counts["authors"]),
-        ("photos without an author", counts["without_author"]),
+        ("creators", counts["authors"]),
+        ("photos without a creator", counts["without_author"]),
     ]
     return table(("rows", "number"), rows)
 
@@ -170,7 +170,7 @@ def _leakage_section(report: Mapping[str, Any]) -> list[str]:
     num_near_duplicates = leakage["photos_with_near_duplicate_candidates"]
     text = (
         f"Excluded: {', '.join(leakage['exclude'])}. {leakage['photos_with_rows_excluded']} photos "
-        "had gallery rows with the same bytes, author or sequence"
+        "had gallery rows with the same bytes, creator or sequence"
         + (
             ""
             if num_near_duplicates is None

@@ -79,7 +79,7 @@ class Plan:
 
 
 def evaluate(
-    labelled: Labelled,
+    labeled: Labelled,
     folder: Path,
     *,
     plan: Plan,
@@ -91,7 +91,7 @@ def evaluate(
     """Evaluate every query that has no row yet, and append its row in `folder`.
 
     Args:
-        labelled: The labeled queries.
+        labeled: The labeled queries.
         folder: Folder of the run; created, or resumed if it contains the same run.
         plan: Settings of the run.
         parts: Components of the search flow.
@@ -109,9 +109,9 @@ def evaluate(
         Unavailable: A service of the stack does not respond.
     """
     _check_plan(plan, parts)
-    queries = _select_queries(labelled, plan)
+    queries = _select_queries(labeled, plan)
     run = asked.describe_run(
-        labelled,
+        labeled,
         queries,
         only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
         gallery=_describe_gallery(plan, parts),
@@ -149,7 +149,7 @@ def exclusions_for(query: Question, file_sha256: str, plan: Plan) -> Exclusions:
     )
 
 
-def _select_queries(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
+def _select_queries(labeled: Labelled, plan: Plan) -> tuple[Question, ...]:
     """The queries that match the filters.
 
     Raises:
@@ -158,11 +158,11 @@ def _select_queries(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
     filters = _stratum_filters(plan)
     chosen = tuple(
         query
-        for query in labelled.questions
+        for query in labeled.questions
         if all(_stratum_value(query, name) in values for name, values in filters.items())
     )
     if not chosen and plan.only:
-        strata = sorted({name for query in labelled.questions for name in query.strata} | {"kind"})
+        strata = sorted({name for query in labeled.questions for name in query.strata} | {"kind"})
         raise BadRequest(
             f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
             f"available strata are {', '.join(strata)}"
