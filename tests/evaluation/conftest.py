@@ -59,7 +59,7 @@ class Chain:
         *,
         labelled=None,
         at_once=1,
-        on_progress=lambda done, total: None,
+        on_progress=lambda completed, total: None,
         **changes,
     ):
         return evaluate(

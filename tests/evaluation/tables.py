@@ -16,8 +16,8 @@ Position = tuple[float, float]
 def everywhere(number: int, seed: int = 3) -> list[Position]:
     """Positions all over the globe, `(lat, lon)` with six digits."""
     rng = np.random.default_rng(seed)
-    found = rng.uniform((-60.0, -180.0), (70.0, 180.0), (number, 2)).round(6)
-    return [(float(lat), float(lon)) for lat, lon in found]
+    positions = rng.uniform((-60.0, -180.0), (70.0, 180.0), (number, 2)).round(6)
+    return [(float(lat), float(lon)) for lat, lon in positions]
 
 
 def write(path: Path, head: str, rows: Iterable[Sequence[object]], delimiter: str = ",") -> Path:

@@ -32,19 +32,19 @@ def test_answers_come_in_order_and_no_more_are_asked_at_a_time():
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_an_error_comes_where_its_answer_would_and_ends_the_asking(at_once):
-    begun = []
+    started = []
 
     def ask(number):
-        begun.append(number)
+        started.append(number)
         if number == 4:
             raise KeyError(number)
         return number
 
-    heard = []
+    results = []
     with pytest.raises(KeyError):
-        heard.extend(in_order(ask, range(1_000), at_once))
-    assert heard == [0, 1, 2, 3]
-    assert max(begun) <= 4 + at_once + 1, "nothing is asked that nobody will hear"
+        results.extend(in_order(ask, range(1_000), at_once))
+    assert results == [0, 1, 2, 3]
+    assert max(started) <= 4 + at_once + 1, "nothing is asked that nobody will hear"
 
 
 @pytest.mark.parametrize("at_once", [0, 9])
@@ -56,21 +56,23 @@ def test_a_number_that_makes_no_sense_is_refused(at_once):
 def test_rows_are_those_of_one_after_another(chain, finished, tmp_path):
     chain.run(tmp_path / "run", at_once=3)
     rows = [list(read_rows(folder)) for folder in (tmp_path / "run", finished[0])]
-    for own in rows:
-        for row in own:
+    for run_rows in rows:
+        for row in run_rows:
             row["timings_ms"] = 0
             row["arms"] = {name: {**arm, "timings_ms": 0} for name, arm in row["arms"].items()}
     assert rows[0] == rows[1]
     width = vector_width(chain.parts)
-    several, one = (read_vectors(folder, width) for folder in (tmp_path / "run", finished[0]))
-    np.testing.assert_array_equal(several, one)
+    concurrent, sequential = (
+        read_vectors(folder, width) for folder in (tmp_path / "run", finished[0])
+    )
+    np.testing.assert_array_equal(concurrent, sequential)
 
 
 def test_with_exclusions_only_there_is_that_arm_only_and_it_is_the_same(chain, finished, tmp_path):
     report = chain.report(tmp_path / "run", served=False)
-    found, both = report["arms"], finished[1]["arms"]
-    assert list(found) == [EXCLUDED]
-    assert found[EXCLUDED]["all"]["accuracy"] == both[EXCLUDED]["all"]["accuracy"]
+    arms, both_arms = report["arms"], finished[1]["arms"]
+    assert list(arms) == [EXCLUDED]
+    assert arms[EXCLUDED]["all"]["accuracy"] == both_arms[EXCLUDED]["all"]["accuracy"]
     assert report["counts"] == finished[1]["counts"]
     assert report["leakage"] is None
     text = (tmp_path / "run" / "report.md").read_text()

@@ -27,14 +27,14 @@ def package_says(points: np.ndarray) -> list[dict[str, str]]:
             csv.field_size_limit(limit)
 
 
-def joined(found: dict[str, str]) -> dict[str, str]:
+def joined(names: dict[str, str]) -> dict[str, str]:
     """OSV-5M's names of what the package found."""
-    country, region, sub_region = found["cc"], found["admin1"], found["admin2"]
+    country, region, sub_region = names["cc"], names["admin1"], names["admin2"]
     return {
         "country": country,
         "region": "_".join([region, country]),
         "sub_region": "_".join([sub_region, region, country]),
-        "city": "_".join([found["name"], sub_region, region, country]),
+        "city": "_".join([names["name"], sub_region, region, country]),
     }
 
 
@@ -54,7 +54,7 @@ def test_known_places() -> None:
 def test_the_package_says_the_same() -> None:
     rng = np.random.default_rng(5)
     points = np.column_stack([rng.uniform(-90, 90, 3_000), rng.uniform(-180, 180, 3_000)])
-    assert areas_of(points) == [joined(found) for found in package_says(points)]
+    assert areas_of(points) == [joined(names) for names in package_says(points)]
 
 
 def test_the_nearest_city_is_the_nearest_in_degrees() -> None:

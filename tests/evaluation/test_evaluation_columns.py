@@ -85,14 +85,19 @@ def test_mapping_files(tmp_path: Path) -> None:
         'file = "IMG"\nlatitude = "LAT"\nlongitude = "LON"\ndelimiter = "\\t"\n'
         "creator_pattern = '_(.+)\\.jpg$'\n[strata]\nscene = \"S3\"\n"
     )
-    wanted = {**PLACES, "delimiter": "\t", "creator_pattern": r"_(.+)\.jpg$", "strata.scene": "S3"}
-    assert load_columns(toml) == wanted
+    expected = {
+        **PLACES,
+        "delimiter": "\t",
+        "creator_pattern": r"_(.+)\.jpg$",
+        "strata.scene": "S3",
+    }
+    assert load_columns(toml) == expected
     plain.write_text("\ufeff" + json.dumps({**PLACES, "strata": "*"}), encoding="utf-8")
     assert load_columns(plain) == {**PLACES, "strata": "*"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("file = ", "cannot be read"),
         ('lattitude = "LAT"', "'lattitude', which is not a field; allowed are file, latitude"),
@@ -101,10 +106,10 @@ def test_mapping_files(tmp_path: Path) -> None:
         ('delimiter = "::"', "the delimiter must be one character"),
     ],
 )
-def test_bad_mapping_files(tmp_path: Path, text: str, said: str) -> None:
+def test_bad_mapping_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "m.toml"
     path.write_text(text)
-    with pytest.raises(BadManifest, match=said):
+    with pytest.raises(BadManifest, match=message):
         load_columns(path)
 
 
@@ -118,7 +123,7 @@ def test_other_bad_mappings(tmp_path: Path) -> None:
     path.write_text(" " * 1_000_001)
     with pytest.raises(BadManifest, match="larger than 1000000 bytes"):
         load_columns(path)
-    for pattern, said in (("(", "not a regular expression"), ("a", "needs exactly one group")):
+    for pattern, message in (("(", "not a regular expression"), ("a", "needs exactly one group")):
         columns = check_columns({**PLACES, "creator_pattern": pattern}, "m")
-        with pytest.raises(BadManifest, match=said):
+        with pytest.raises(BadManifest, match=message):
             bind(columns, ["IMG", "LAT", "LON"])

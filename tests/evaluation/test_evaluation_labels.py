@@ -156,28 +156,35 @@ def test_a_description_against_a_loop(tmp_path: Path) -> None:
             (f"{n}.jpg", lat, lon, creator, ["photo", "street"][n % 2], ["FR", ""][n % 3 > 1])
         )
     path = write(tmp_path / "m.csv", "file,latitude,longitude,creator,kind,country", rows)
-    found = describe(read("custom", path))
-    assert json.loads(json.dumps(found)) == found, "ready for JSON"
+    description = describe(read("custom", path))
+    assert json.loads(json.dumps(description)) == description, "ready for JSON"
     sharing = most = 0
     for _, lat, lon, *_ in rows:
         same = sum((lat, lon) == (row[1], row[2]) for row in rows)
         sharing += same > 1
         most = max(most, same)
-    assert found["coordinates"] == {
+    assert description["coordinates"] == {
         "different": len({row[1:3] for row in rows}),
         "photos_sharing": sharing,
         "share_sharing": sharing / 200,
         "most_at_one": most,
     }
     named = Counter(row[3] for row in rows if row[3])
-    assert found["authors"] == {
+    assert description["authors"] == {
         "number": len(named),
         "largest": max(named.values()),
         "unknown": sum(not row[3] for row in rows),
     }
-    assert found["latitude_deg"] == [min(row[1] for row in rows), max(row[1] for row in rows)]
-    assert found["longitude_deg"] == [min(row[2] for row in rows), max(row[2] for row in rows)]
-    assert found["kinds"] == {"photo": 100, "street": 100}
+    assert description["latitude_deg"] == [min(row[1] for row in rows), max(row[1] for row in rows)]
+    assert description["longitude_deg"] == [
+        min(row[2] for row in rows),
+        max(row[2] for row in rows),
+    ]
+    assert description["kinds"] == {"photo": 100, "street": 100}
     labelled = sum(bool(row[5]) for row in rows)
-    assert found["areas"]["country"] == {"as_released": 200, "labelled": labelled, "different": 1}
-    assert (found["rows"], found["questions"], found["dropped"]) == (200, 200, {})
+    assert description["areas"]["country"] == {
+        "as_released": 200,
+        "labelled": labelled,
+        "different": 1,
+    }
+    assert (description["rows"], description["questions"], description["dropped"]) == (200, 200, {})

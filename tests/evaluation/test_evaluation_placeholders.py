@@ -20,27 +20,27 @@ def unit(rng, n, width=64):
 
 def by_hand(vectors, truths):
     """The obvious loop over all pairs."""
-    taken, groups = set(), []
+    assigned, groups = set(), []
     for first in range(len(vectors)):
-        if first in taken:
+        if first in assigned:
             continue
-        own = [
+        members = [
             other
             for other in range(first, len(vectors))
-            if other not in taken and vectors[first] @ vectors[other] >= placeholders.COSINE
+            if other not in assigned and vectors[first] @ vectors[other] >= placeholders.COSINE
         ]
-        apart = [
+        distinct = [
             trio
-            for trio in itertools.combinations(own, placeholders.LEAST_TRUTHS)
+            for trio in itertools.combinations(members, placeholders.LEAST_TRUTHS)
             if all(
                 geodesic_m(Point(*truths[a]), Point(*truths[b])) > placeholders.APART_M
                 for a, b in itertools.combinations(trio, 2)
             )
         ]
-        if apart:
-            taken |= set(own)
-            groups.append(own)
-    return sorted(groups, key=lambda own: (-len(own), own[0]))
+        if distinct:
+            assigned |= set(members)
+            groups.append(members)
+    return sorted(groups, key=lambda members: (-len(members), members[0]))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -51,15 +51,15 @@ def test_groups_are_those_of_an_obvious_loop(monkeypatch, seed, block):
     vectors = unit(rng, 60)
     # Copies of three pictures, some a little changed, some beyond the threshold.
     for number in range(30):
-        shown = vectors[number % 3] + rng.normal(0, rng.choice([0, 1e-3, 2e-2]), 64)
-        vectors[30 + number] = shown / np.linalg.norm(shown)
+        changed = vectors[number % 3] + rng.normal(0, rng.choice([0, 1e-3, 2e-2]), 64)
+        vectors[30 + number] = changed / np.linalg.norm(changed)
     order = rng.permutation(60)
     vectors = vectors[order]
     truths = rng.uniform((-60, -180), (60, 180), (60, 2))
     truths[rng.integers(0, 60, 20)] = (10.0, 20.0)
-    found = placeholder_groups(vectors, truths)
-    assert [own.tolist() for own in found] == by_hand(vectors, truths)
-    assert found
+    groups = placeholder_groups(vectors, truths)
+    assert [members.tolist() for members in groups] == by_hand(vectors, truths)
+    assert groups
 
 
 @pytest.mark.parametrize(

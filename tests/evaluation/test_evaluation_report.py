@@ -60,40 +60,40 @@ def test_every_denominator_is_reported(finished):
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
 def test_accuracy_and_errors_are_those_of_a_loop(finished, rows, arm):
-    found = finished[1]["arms"][arm]["all"]
+    metrics = finished[1]["arms"][arm]["all"]
     error_km = [off(row, arm) for row in rows]
-    assert (found["rows"], found["answered"]) == (19, 19)
+    assert (metrics["rows"], metrics["answered"]) == (19, 19)
     for threshold in THRESHOLDS:
-        right = sum(one < float(threshold) for one in error_km)
-        accuracy = found["accuracy"][threshold]
+        right = sum(error < float(threshold) for error in error_km)
+        accuracy = metrics["accuracy"][threshold]
         assert accuracy["value"] == pytest.approx(right / 19)
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
-        assert found["accuracy_of_labelled"][threshold] == pytest.approx(right / 22)
-    assert found["median_error_km"] == pytest.approx(statistics.median(error_km))
-    assert found["mean_error_km"] == pytest.approx(statistics.fmean(error_km))
-    scores = [round(5_000 * math.exp(-one / 1492.7)) for one in error_km]
-    assert found["geoscore"]["value"] == pytest.approx(statistics.fmean(scores))
+        assert metrics["accuracy_of_labelled"][threshold] == pytest.approx(right / 22)
+    assert metrics["median_error_km"] == pytest.approx(statistics.median(error_km))
+    assert metrics["mean_error_km"] == pytest.approx(statistics.fmean(error_km))
+    scores = [round(5_000 * math.exp(-error / 1492.7)) for error in error_km]
+    assert metrics["geoscore"]["value"] == pytest.approx(statistics.fmean(scores))
 
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
 def test_oracle_regions_and_masses_are_those_of_a_loop(finished, rows, arm):
-    found = finished[1]["arms"][arm]["all"]
-    assert list(found["oracle"]) == ["1", "12"]
+    metrics = finished[1]["arms"][arm]["all"]
+    assert list(metrics["oracle"]) == ["1", "12"]
     for depth in (1, 12):
         hit = 0
         for row in rows:
             answer = row["arms"][arm]
-            places = list(zip(answer["candidate_lat"], answer["candidate_lon"], strict=True))[
+            positions = list(zip(answer["candidate_lat"], answer["candidate_lon"], strict=True))[
                 :depth
             ]
-            hit += any(km((row["lat"], row["lon"]), place) < 25 for place in places)
-        assert found["oracle"][str(depth)]["25"]["value"] == pytest.approx(hit / 19)
+            hit += any(km((row["lat"], row["lon"]), position) < 25 for position in positions)
+        assert metrics["oracle"][str(depth)]["25"]["value"] == pytest.approx(hit / 19)
     for share in ("0.5", "0.9"):
-        held = [off(row, arm) * 1_000 <= row["arms"][arm]["radii_m"][share] for row in rows]
-        region = found["regions"][share]
-        assert region["coverage"] == pytest.approx(statistics.fmean(held))
+        inside = [off(row, arm) * 1_000 <= row["arms"][arm]["radii_m"][share] for row in rows]
+        region = metrics["regions"][share]
+        assert region["coverage"] == pytest.approx(statistics.fmean(inside))
         assert (region["stated"], region["calibrated"]) == (19, False)
-    stated = found["confidence"]["25"]
+    stated = metrics["confidence"]["25"]
     confidence, right = [], []
     for row in rows:
         answer = row["arms"][arm]
@@ -188,14 +188,14 @@ def test_a_planet_is_named_as_one(finished, chain, tmp_path):
 def test_figures_are_drawn(finished):
     folder, report = finished
     stated = [figures_promises.RELIABILITY, figures_promises.RISK]
-    wanted = [figures.CDF, figures.MAP, *stated, figures.WORST]
-    assert report["figures"] == wanted
-    for name in wanted:
+    expected = [figures.CDF, figures.MAP, *stated, figures.WORST]
+    assert report["figures"] == expected
+    for name in expected:
         with Image.open(folder / name) as image:
-            shown = np.asarray(image.convert("L"))
+            pixels = np.asarray(image.convert("L"))
         assert image.format == "PNG"
-        assert min(shown.shape) > 300
-        assert shown.std() > 5
+        assert min(pixels.shape) > 300
+        assert pixels.std() > 5
 
 
 def test_top1_states_no_confidence(chain, tmp_path):
@@ -212,10 +212,10 @@ def test_top1_states_no_confidence(chain, tmp_path):
 
 def test_nothing_answered_is_no_figure_and_no_error(chain, tmp_path):
     labelled = chain.labelled()
-    kept = [q for q in labelled.questions if q.file in ("missing.jpg", "broken.jpg")]
+    unreadable = [q for q in labelled.questions if q.file in ("missing.jpg", "broken.jpg")]
     from dataclasses import replace
 
-    few = replace(labelled, questions=tuple(kept), rows=2)
+    few = replace(labelled, questions=tuple(unreadable), rows=2)
     out = tmp_path / "run"
     run = chain.run(out, labelled=few)
     write_results(out, run, vector_width(chain.parts))

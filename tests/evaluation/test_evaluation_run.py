@@ -71,11 +71,11 @@ def test_a_row_holds_what_the_search_flow_answers(chain, finished):
         arm = row["arms"][name]
         assert (arm["lat"], arm["lon"]) == (answer.point.lat, answer.point.lon)
         assert arm["radii_m"] == {f"{r.mass:g}": r.radius_m for r in answer.regions}
-        by_rank = sorted(answer.ranked, key=lambda each: each.candidate.rank)
-        assert arm["candidate_mass"] == [each.mass for each in by_rank]
-        assert arm["candidate_score"] == [each.candidate.score for each in by_rank]
+        by_rank = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
+        assert arm["candidate_mass"] == [entry.mass for entry in by_rank]
+        assert arm["candidate_score"] == [entry.candidate.score for entry in by_rank]
         assert set(arm["candidate_channels"]) == {"image"}
-        assert arm["candidate_lat"] == [each.candidate.point.lat for each in by_rank]
+        assert arm["candidate_lat"] == [entry.candidate.point.lat for entry in by_rank]
         assert arm["top1_id"] == str(by_rank[0].candidate.id)
         assert (arm["ranker"], arm["calibrated"]) == ("vote", False)
         assert (arm["bundle"], arm["index_build"]) == (answer.bundle_digest, answer.index_build)
@@ -84,11 +84,11 @@ def test_a_row_holds_what_the_search_flow_answers(chain, finished):
 
 def test_what_knows_the_photo_helps_only_where_it_is_served(chain, finished):
     rows = rows_of(finished[0])
-    own = {str(chain.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
+    same_place_ids = {str(chain.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
     itself = rows["itself.jpg"]["arms"]
     assert itself[SERVED]["top1_id"] == str(chain.ids["photo-1-0.jpg"])
     assert itself[SERVED]["candidate_score"][0] > 0.999
-    assert itself[EXCLUDED]["top1_id"] in own - {str(chain.ids["photo-1-0.jpg"])}
+    assert itself[EXCLUDED]["top1_id"] in same_place_ids - {str(chain.ids["photo-1-0.jpg"])}
     assert itself[EXCLUDED]["excluded"] == 1
     copy = rows["copy.jpg"]["arms"]
     assert copy[SERVED]["top1_id"] == str(chain.ids["photo-2-1.jpg"])
@@ -109,34 +109,34 @@ def test_each_exclusion_can_be_switched(chain, tmp_path, exclude, excluded):
     if excluded is None:
         assert all(set(row["arms"]) <= {SERVED} for row in rows.values())
         return
-    found = {n: row["arms"][EXCLUDED]["excluded"] for n, row in rows.items() if row["arms"]}
-    assert {name: number for name, number in found.items() if number} == excluded
+    excluded_rows = {n: row["arms"][EXCLUDED]["excluded"] for n, row in rows.items() if row["arms"]}
+    assert {name: number for name, number in excluded_rows.items() if number} == excluded
     assert rows["copy.jpg"]["arms"][EXCLUDED]["candidate_score"][0] > 0.95
 
 
 def test_a_run_that_was_broken_off_goes_on(chain, finished, tmp_path):
-    out, seen = tmp_path / "run", []
+    out, progress = tmp_path / "run", []
 
-    def stop_at_seven(done, total):
-        seen.append(done)
-        if done == 7:
+    def stop_at_seven(completed, total):
+        progress.append(completed)
+        if completed == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         chain.run(out, on_progress=stop_at_seven)
-    assert seen == list(range(8))
+    assert progress == list(range(8))
     # As if the machine had gone down in the middle of a write.
     with (out / "rows.jsonl").open("ab") as file:
         file.write(b'{"number": 7, "fi')
     with (out / "vectors.f16").open("ab") as file:
         file.write(b"\x00" * 333)
-    seen.clear()
-    chain.run(out, on_progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (7, 22)
-    assert seen[-1] == (22, 22)
-    again, whole = rows_of(out), rows_of(finished[0])
-    assert list(again) == list(whole)
-    assert [bare(row) for row in again.values()] == [bare(row) for row in whole.values()]
+    progress.clear()
+    chain.run(out, on_progress=lambda completed, total: progress.append((completed, total)))
+    assert progress[0] == (7, 22)
+    assert progress[-1] == (22, 22)
+    resumed, uninterrupted = rows_of(out), rows_of(finished[0])
+    assert list(resumed) == list(uninterrupted)
+    assert [bare(row) for row in resumed.values()] == [bare(row) for row in uninterrupted.values()]
     width = vector_width(chain.parts)
     np.testing.assert_array_equal(read_vectors(out, width), read_vectors(finished[0], width))
     before = (out / "rows.jsonl").read_bytes()
@@ -150,8 +150,8 @@ def test_a_vector_stands_where_its_row_says(chain, finished):
     assert sorted(row["vector"] for row in rows) == list(range(len(vectors)))
     for row in rows[::5]:
         read = chain.parts.decoder.read("q", (chain.images / row["file"]).read_bytes(), query=True)
-        wanted = chain.parts.encoder.encode_query(read.faces[0].pixels, "photo")
-        np.testing.assert_allclose(vectors[row["vector"]], wanted, atol=1e-3)
+        expected = chain.parts.encoder.encode_query(read.faces[0].pixels, "photo")
+        np.testing.assert_allclose(vectors[row["vector"]], expected, atol=1e-3)
 
 
 def test_another_run_in_the_same_folder_is_refused_in_words(chain, finished, tmp_path):
@@ -255,13 +255,13 @@ def test_parquet_holds_the_rows(chain, finished):
                 assert np.isnan(arm.candidates[n]).all()
                 continue
             np.testing.assert_array_equal(arm.answers[n], (answer["lat"], answer["lon"]))
-            found = ~np.isnan(arm.masses[n])
-            assert arm.masses[n][found].tolist() == answer["candidate_mass"]
-            assert arm.candidates[n][found, 1].tolist() == answer["candidate_lon"]
+            present = ~np.isnan(arm.masses[n])
+            assert arm.masses[n][present].tolist() == answer["candidate_mass"]
+            assert arm.candidates[n][present, 1].tolist() == answer["candidate_lon"]
             assert arm.radii_m["0.9"][n] == answer["radii_m"]["0.9"]
             assert arm.strata[n] == {**row["strata"], "kind": row["kind"]}
             assert arm.row_ms[n] >= arm.photo_ms[n] + arm.flow_ms[n]
-    flagged = [row["file"] for row, own in zip(rows, arm.placeholder, strict=True) if own]
+    flagged = [row["file"] for row, flag in zip(rows, arm.placeholder, strict=True) if flag]
     assert flagged == [f"gone-{n}.jpg" for n in range(4)]
 
 

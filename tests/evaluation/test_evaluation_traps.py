@@ -23,14 +23,14 @@ def photo_name(number: int, author: str = "78841376@N00") -> str:
 
 
 def test_a_header_lon_lat_over_lat_lon_values(tmp_path: Path) -> None:
-    places = [
+    labels = [
         (photo_name(n), "78841376@N00", lat, lon, 2) for n, (lat, lon) in enumerate(everywhere(200))
     ]
-    right = read("im2gps3k", write(tmp_path / "right.csv", PLACES365, places))
+    right = read("im2gps3k", write(tmp_path / "right.csv", PLACES365, labels))
     head = PLACES365.replace("LAT,LON", "LON,LAT")
-    wrong = read("im2gps3k", write(tmp_path / "wrong.csv", head, places))
+    wrong = read("im2gps3k", write(tmp_path / "wrong.csv", head, labels))
     assert right.questions == wrong.questions
-    assert truths(right) == [(row[0], row[2], row[3]) for row in places]
+    assert truths(right) == [(row[0], row[2], row[3]) for row in labels]
     beyond = sum(abs(lon) > 90 for _, lon in everywhere(200))
     assert (
         f"{beyond} of 200 positions are possible only with both columns swapped" in wrong.notes[-1]
@@ -71,14 +71,14 @@ def test_a_header_that_no_value_can_confirm_is_said(tmp_path: Path) -> None:
 
 
 def test_2997_of_3000(tmp_path: Path) -> None:
-    places = [
+    labels = [
         (photo_name(n), "78841376@N00", lat, lon, 0)
         for n, (lat, lon) in enumerate(everywhere(2997))
     ]
-    whole = read("im2gps3k", write(tmp_path / "whole.csv", PLACES365, places))
-    assert whole.notes == ("3,000 images were released, 2,997 of them with a label",)
-    assert (describe(whole)["expected_rows"], describe(whole)["released_images"]) == (2997, 3000)
-    part = read("im2gps3k", write(tmp_path / "part.csv", PLACES365, places[:-7]))
+    full = read("im2gps3k", write(tmp_path / "whole.csv", PLACES365, labels))
+    assert full.notes == ("3,000 images were released, 2,997 of them with a label",)
+    assert (describe(full)["expected_rows"], describe(full)["released_images"]) == (2997, 3000)
+    part = read("im2gps3k", write(tmp_path / "part.csv", PLACES365, labels[:-7]))
     assert part.notes[0] == "2,990 queries; the release has 2,997 labeled photos"
 
 
@@ -173,25 +173,25 @@ def test_the_author_of_a_file_name(tmp_path: Path) -> None:
 
 
 def test_yfcc4k_in_all_its_forms(tmp_path: Path) -> None:
-    places = [(f"10{n}", f"{n}@N02", lat, lon) for n, (lat, lon) in enumerate(everywhere(50))]
+    labels = [(f"10{n}", f"{n}@N02", lat, lon) for n, (lat, lon) in enumerate(everywhere(50))]
     form = write(
         tmp_path / "yfcc4k.csv",
         "IMG_ID,OwnerNSID,LAT,LON",
-        [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in places],
+        [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in labels],
     )
     # Tags are separated by commas, more of them than there are tabs, and quotes stand alone.
     tags = ",".join(f"tag{n}" for n in range(40))
     lines = [
         [n, photo, "hash", owner, "nick", "", "", "", '"a title', "", tags, "", lon, lat, 16]
-        for n, (photo, owner, lat, lon) in enumerate(places)
+        for n, (photo, owner, lat, lon) in enumerate(labels)
     ]
     info = write(tmp_path / "info.txt", "", lines, "\t")
     from_csv, from_info = read("yfcc4k", form), read("yfcc4k", info)
     assert from_csv.questions == from_info.questions
-    assert truths(from_csv) == [(f"{photo}.jpg", lat, lon) for photo, _, lat, lon in places]
+    assert truths(from_csv) == [(f"{photo}.jpg", lat, lon) for photo, _, lat, lon in labels]
     assert from_info.questions[3].creator == "3@N02"
     head = "IMG_ID,AUTHOR,LAT,LON"
-    rows = [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in places]
+    rows = [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in labels]
     assert read("yfcc4k", write(tmp_path / "p.csv", head, rows)).questions == from_csv.questions
 
 
