@@ -1,8 +1,8 @@
-"""A small gallery and questions about it whose right answers are known by construction.
+"""A small gallery and queries whose correct answers are known by construction.
 
-Twelve places far from each other, four photos by two authors and two street views each. Of every
-place one or two questions: an unseen view, a gallery photo itself, a copy of one in other bytes,
-another view by an author of the gallery. Four questions show one and the same placeholder.
+Twelve distant places with four photos by two creators and two street views each. Every place has
+one or two queries: an unseen view, a gallery photo itself, a re-encoded copy of one, or another view
+by a creator of the gallery. Four queries show the same placeholder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEAD = ("file", "latitude", "longitude", "creator", "sequence", "kind", "country
 
 
 def gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
-    """Ingest both sources; image ids by file."""
+    """Ingest both sources; returns image ids by file name."""
     ids = {}
     for kind, count in (("photo", 4), ("street", 2)):
         rows = []

@@ -1,8 +1,8 @@
-"""Questions whose answers are made up, by chances that no fitted mixture has exactly.
+"""Synthetic queries with known probabilities that no fitted mixture matches exactly.
 
-Forty towns; a photo is taken around one of them, the right town is among the candidates the more
-likely the more its picture looks like it, and the ranker is three times too sure of itself.
-Letters: N questions, K candidates.
+There are forty towns, and a photo is taken around one of them. The probability that the correct town
+is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
+Letters: N queries, K candidates.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ CONTRACT = "c" * 64
 
 
 def questions(count, seed, *, supported=True):
-    """`count` pairs of what is known and of the truth, and their authors; three photos each."""
+    """`count` tuples of features, ground truth and creator; three photos per creator."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(np.random.default_rng(1).uniform(-0.9, 0.9, 40)))
     towns = np.stack([lat, np.random.default_rng(2).uniform(-180, 180, 40)], axis=1)
-    made_up = []
+    queries = []
     for number in range(count):
         kind = "photo" if number % 3 else "street"
         town_index = rng.integers(0, 40)
@@ -50,12 +50,12 @@ def questions(count, seed, *, supported=True):
             surroundings=round(float(similarity) / 2, 6),
             density=round(float(rng.lognormal()), 4),
         )
-        made_up.append((features, truth, f"author {seed}-{number // 3}"))
-    return made_up
+        queries.append((features, truth, f"author {seed}-{number // 3}"))
+    return queries
 
 
 def run(folder: Path, covered, uncovered=(), **changes) -> Path:
-    """The folder of a finished run that got these answers."""
+    """Write the folder of a finished run with these answers."""
     folder.mkdir(parents=True)
     lines = []
     for queries, is_covered in ((covered, "true"), (uncovered, "false")):

@@ -1,4 +1,4 @@
-"""Asking several questions at a time, or in one arm only, changes nothing but the time it takes."""
+"""Concurrent queries, or only one arm, change the duration of a run but not its rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinpoint.evaluation.rows import EXCLUDED, read_rows, read_vectors
 from pinpoint.evaluation.run import vector_width
 
 
-def test_answers_come_in_order_and_no_more_are_asked_at_a_time():
+def test_ordered_map_keeps_order_and_limits_concurrency():
     running, most, lock = 0, 0, threading.Lock()
 
     def ask(number):
@@ -31,7 +31,7 @@ def test_answers_come_in_order_and_no_more_are_asked_at_a_time():
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_an_error_comes_where_its_answer_would_and_ends_the_asking(at_once):
+def test_ordered_map_failing_item_raises_in_order_and_stops(at_once):
     started = []
 
     def ask(number):
@@ -44,16 +44,16 @@ def test_an_error_comes_where_its_answer_would_and_ends_the_asking(at_once):
     with pytest.raises(KeyError):
         results.extend(in_order(ask, range(1_000), at_once))
     assert results == [0, 1, 2, 3]
-    assert max(started) <= 4 + at_once + 1, "nothing is asked that nobody will hear"
+    assert max(started) <= 4 + at_once + 1, "no item is started whose result is not used"
 
 
 @pytest.mark.parametrize("at_once", [0, 9])
-def test_a_number_that_makes_no_sense_is_refused(at_once):
+def test_ordered_map_invalid_concurrency_is_rejected(at_once):
     with pytest.raises(BadRequest, match=f"concurrency must be from 1 to 8, not {at_once}"):
         list(in_order(str, [1], at_once))
 
 
-def test_rows_are_those_of_one_after_another(chain, finished, tmp_path):
+def test_run_concurrent_rows_equal_sequential_rows(chain, finished, tmp_path):
     chain.run(tmp_path / "run", at_once=3)
     rows = [list(read_rows(folder)) for folder in (tmp_path / "run", finished[0])]
     for run_rows in rows:
@@ -68,7 +68,7 @@ def test_rows_are_those_of_one_after_another(chain, finished, tmp_path):
     np.testing.assert_array_equal(concurrent, sequential)
 
 
-def test_with_exclusions_only_there_is_that_arm_only_and_it_is_the_same(chain, finished, tmp_path):
+def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_path):
     report = chain.report(tmp_path / "run", served=False)
     arms, both_arms = report["arms"], finished[1]["arms"]
     assert list(arms) == [EXCLUDED]

@@ -1,4 +1,4 @@
-"""A bundle is calibrated through the whole chain: run, fit, artefact, run again, wire."""
+"""A bundle is calibrated end to end: run, fit, calibration file, second run, API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from rig import Rig
 
 @pytest.fixture(scope="module")
 def planet(tmp_path_factory):
-    """A tiny planet whose test queries are called calibration."""
+    """A tiny planet whose test queries have the role `calibration`."""
     new_planet = make_planet(tmp_path_factory.mktemp("planet"), preset="tiny", seed=3)
     with new_planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -47,7 +47,9 @@ def planet(tmp_path_factory):
     return new_planet
 
 
-def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postgres, server_places):
+def test_calibration_of_a_bundle_is_used_end_to_end(
+    chain, planet, tmp_path, postgres, server_places
+):
     folder = copy_bundle(SHIPPED / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
@@ -104,7 +106,7 @@ def _run(chain, parts, labelled, out, plan):
 
 
 def _check_wire(answer, row):
-    """The answer of the API: the row's numbers, areas as valid GeoJSON that hold what rows say."""
+    """The API answer has the numbers of the row, and its regions are valid and equal GeoJSON."""
     served = row["arms"]["served"]
     assert answer.calibrated
     assert "Fitted on" in answer.calibration_note
@@ -120,7 +122,7 @@ def _check_wire(answer, row):
 
 
 def _check_figures(folder, after):
-    """Areas, probabilities and abstention of the report are those of the rows."""
+    """Areas, probabilities and abstention of the report equal those of the rows."""
     metrics = measures.measure(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
     figures = measures.figures(metrics, np.ones(len(after), dtype=bool))
     rows = [row["arms"]["served"] for row in after]

@@ -1,4 +1,4 @@
-"""Calibration: on made-up questions whose chances are known, and through the chain on a planet."""
+"""Calibration on synthetic queries with known probabilities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pinpoint.settings import SearchSettings
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """A calibration on 360 questions by 120 authors, and 40 that no gallery covers."""
+    """A calibration on 360 queries by 120 creators, and 40 uncovered queries."""
     folder = tmp_path_factory.mktemp("supposed") / "run"
     covered = supposed.questions(360, seed=11)
     supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
@@ -32,7 +32,7 @@ def fitted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scored_queries(fitted):
-    """Fresh questions with what is believed of them."""
+    """New queries with their posteriors."""
     return [
         (features, truth, posterior.believe(features, fitted))
         for features, truth, _ in supposed.questions(210, seed=21)
@@ -43,13 +43,13 @@ def off_km(belief, truth):
     return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), truth)) / 1_000
 
 
-def test_probabilities_mean_what_they_say(scored_queries):
+def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
     for radius_km, most in ((1.0, 0.05), (25.0, 0.12), (2_500.0, 0.12)):
         stated = [belief.within[radius_km] for _, _, belief in scored_queries]
         right = [off_km(belief, truth) <= radius_km for _, truth, belief in scored_queries]
         assert np.mean(stated) == pytest.approx(np.mean(right), abs=0.08), radius_km
         assert reliability(stated, right).debiased_ece < most, radius_km
-    # A ranker that is three times too sure is not believed.
+    # The raw ranker is overconfident by a factor of three.
     raw = [
         max(fitting._softmax_shares(np.array(features.logits))) for features, _, _ in scored_queries
     ]
@@ -59,7 +59,7 @@ def test_probabilities_mean_what_they_say(scored_queries):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_regions_hold_as_often_as_they_say(scored_queries, share):
+def test_regions_have_their_stated_coverage(scored_queries, share):
     inside, in_disc = [], []
     for _, truth, belief in scored_queries:
         area = next(region for region in belief.areas if region.share == share)
@@ -71,7 +71,7 @@ def test_regions_hold_as_often_as_they_say(scored_queries, share):
     assert np.mean(in_disc) == pytest.approx(share, abs=slack)
 
 
-def test_what_no_gallery_covers_is_withheld(scored_queries, fitted):
+def test_uncovered_queries_are_withheld(scored_queries, fitted):
     uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
     withheld = np.mean(
         [posterior.believe(features, fitted).abstained == "unsupported" for features in uncovered]
@@ -79,13 +79,13 @@ def test_what_no_gallery_covers_is_withheld(scored_queries, fitted):
     assert withheld > 0.7
     right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in scored_queries])
     abstained = np.array([belief.abstained is not None for _, _, belief in scored_queries])
-    # What it costs is right answers; of wrong ones it takes what it can get.
+    # The share of withheld correct answers is bounded; that of wrong ones is higher.
     assert abstained[right].mean() == pytest.approx(0.1, abs=0.06)
     assert abstained[~right].mean() > 2 * abstained[right].mean()
     assert fitted.abstention.right_share == pytest.approx(0.1, abs=0.01)
 
 
-def test_strata_are_what_is_known_when_asked(fitted):
+def test_strata_depend_on_kind_and_density_only(fitted):
     assert list(fitted.strata) == ["all", "photo", "street"]
     features = supposed.questions(3, seed=5)[0][0]
     for kind, density, expected in (
@@ -125,7 +125,7 @@ def likelihood_in_a_loop(theta, questions):
     return total
 
 
-def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
+def test_log_likelihood_equals_loop_and_gradient_equals_differences():
     questions = supposed.questions(6, seed=2)
     questions[0] = (
         replace(questions[0][0], points=questions[0][0].points[:3], logits=(0.1, 0.7, -2.0)),
@@ -142,7 +142,7 @@ def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
         assert slope[place] == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6), place
 
 
-def test_only_the_calibration_split_is_fitted_on(tmp_path):
+def test_calibrate_uses_calibration_split_only(tmp_path):
     folder = supposed.run(tmp_path / "run", supposed.questions(60, seed=3))
     lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     for line in lines[:20]:
@@ -154,7 +154,7 @@ def test_only_the_calibration_split_is_fitted_on(tmp_path):
     assert list(calibration.strata) == ["all"]
 
 
-def test_what_cannot_be_fitted_is_refused(tmp_path):
+def test_calibrate_unusable_run_is_rejected(tmp_path):
     few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
     with pytest.raises(BadRequest, match="3 creators"):
         calibrating.calibrate(few)
@@ -173,7 +173,7 @@ def test_what_cannot_be_fitted_is_refused(tmp_path):
         calibrating.calibrate(rows.parent)
 
 
-def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
+def test_calibration_applies_to_matching_settings_only(fitted):
     contract = Contract(
         name="supposed", digest=supposed.CONTRACT, tower="t", dims={}, rendition_px=64,
         calibrated=True, note="", calibrations={"vote": fitted},
@@ -192,7 +192,7 @@ def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
     assert "space or time" in why(limits=Limits(polygon=(None, None, None)))
 
 
-def test_the_artefact_is_read_back_and_nothing_else_is(fitted, tmp_path):
+def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp_path):
     path = write_calibration(tmp_path, fitted)
     assert path.name == "calibration-vote.json"
     assert read_calibrations(tmp_path) == {"vote": fitted}

@@ -1,6 +1,6 @@
 """`pinpoint evaluate` and `pinpoint compare` on a running stack, with real label rows.
 
-The photos of the benchmarks are not here: pictures are generated under their labels' names.
+The photos of the benchmarks are not available: images are generated under the label names.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def pinpoint(running_stack, monkeypatch, capsys):
 
 @pytest.fixture
 def im2gps3k():
-    """The first real rows of IM2GPS3k, and the file they stand in."""
+    """The label file of IM2GPS3k and its first rows."""
     path = shared_data() / "labels" / "im2gps3k_places365.csv"
     return path, read_labels(PROTOCOLS["im2gps3k"], path).questions[:ROWS]
 
 
 @pytest.fixture
 def organization(pinpoint, im2gps3k, tmp_path):
-    """An organisation whose gallery has a photo and a street view near every real position."""
+    """An organization whose gallery has a photo and a street view near every real position."""
     org = f"dry-{uuid4().hex[:8]}"
     pinpoint("orgs", "create", org)
     for kind in ("photo", "street"):
@@ -76,7 +76,7 @@ def organization(pinpoint, im2gps3k, tmp_path):
 
 
 def pictures(folder, names, *, missing=(), broken=()):
-    """A generated picture for every label; a few are missing or no picture at all."""
+    """A generated image for every label; some are missing or invalid."""
     folder.mkdir()
     for number, name in enumerate(names):
         if number in missing:
@@ -87,7 +87,7 @@ def pictures(folder, names, *, missing=(), broken=()):
 
 
 def check(report, *, missing, unreadable):
-    """Every denominator, in the report and in the text of it."""
+    """Check every denominator of the report."""
     counts = report["counts"]
     assert counts["asked"] == ROWS
     assert counts["missing_image"] == missing
@@ -100,14 +100,14 @@ def check(report, *, missing, unreadable):
         for threshold, accuracy in metrics["accuracy"].items():
             share = metrics["accuracy_of_labelled"][threshold]
             assert share == pytest.approx(accuracy["value"] * read / ROWS)
-    # The pictures of a place look alike, so the chain finds nearly all of them.
+    # Images of one place look alike, so nearly all are located.
     near = {arm: report["arms"][arm]["all"]["accuracy"]["25"]["value"] for arm in report["arms"]}
     assert near["served"] > 0.8
     assert near["excluded"] <= near["served"]
     assert report["run"]["settings"]["search"]["candidates"] == 48
 
 
-def test_im2gps3k_goes_through_the_whole_chain(pinpoint, organization, im2gps3k, tmp_path):
+def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path):
     path, questions = im2gps3k
     names = [question.file for question in questions]
     images = pictures(tmp_path / "images", names, missing=(3, 4), broken=(7,))
@@ -134,7 +134,7 @@ def test_im2gps3k_goes_through_the_whole_chain(pinpoint, organization, im2gps3k,
     assert "osv5m: haversine, R = 6371 km; d < threshold" in text_output
 
 
-def test_osv5m_goes_through_the_whole_chain(pinpoint, organization, im2gps3k, tmp_path):
+def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k, tmp_path):
     questions = im2gps3k[1]
     truths = [(question.truth.lat, question.truth.lon) for question in questions]
     rows = []
@@ -160,7 +160,7 @@ def test_osv5m_goes_through_the_whole_chain(pinpoint, organization, im2gps3k, tm
     assert areas["country"]["as_released"] >= areas["city"]["as_released"]
     assert areas["country"]["labelled_only"] > 0.8
     assert areas["sub_region"]["as_released"] < areas["sub_region"]["labelled_only"]
-    # The gallery holds the sequence of every question, and nothing else of its place.
+    # Near every query the gallery contains only images of its own sequence.
     assert report["leakage"]["photos_with_rows_excluded"] == 19
     assert report["arms"]["excluded"]["all"]["accuracy"]["25"]["value"] < 0.3
     assert report["leakage"]["served_less_excluded"]["25"]["low"] > 0.3
@@ -180,7 +180,7 @@ def test_osv5m_goes_through_the_whole_chain(pinpoint, organization, im2gps3k, tm
     assert "settings.ranker was 'vote', is 'top1'" in again.err
 
 
-def test_describing_needs_labels_and_no_stack(pinpoint, im2gps3k, tmp_path, monkeypatch):
+def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monkeypatch):
     path = im2gps3k[0]
     description = pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe", "--json")
     assert (description["rows"], description["questions"], description["authors"]["number"]) == (
@@ -211,7 +211,7 @@ def test_describing_needs_labels_and_no_stack(pinpoint, im2gps3k, tmp_path, monk
         (("custom", "--labels", "{tmp}/none.csv"), 65, "no labels at"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(pinpoint, tmp_path, arguments, code, words):
+def test_evaluate_invalid_arguments_are_rejected(pinpoint, tmp_path, arguments, code, words):
     labels = write(tmp_path / "labels.csv", "file,latitude,longitude", [("a.jpg", 1.5, 2.5)])
     options = [argument.format(labels=labels, tmp=tmp_path) for argument in arguments]
     message = pinpoint("evaluate", *options, "--out", tmp_path / "out", code=code).err

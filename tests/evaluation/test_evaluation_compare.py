@@ -1,4 +1,4 @@
-"""Two runs are paired photo by photo; what cannot be paired is refused in words."""
+"""Two runs are compared photo by photo; incompatible runs are rejected."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pinpoint.records import Limits
 
 @pytest.fixture(scope="module")
 def narrow(chain, tmp_path_factory):
-    """The same questions asked of street views only."""
+    """The same queries with street views only."""
     out = tmp_path_factory.mktemp("narrow") / "run"
     return out, chain.report(out, limits=Limits(kinds=("street",)))
 
 
-def test_differences_are_those_of_the_rows(finished, narrow):
+def test_compare_differences_equal_those_of_the_rows(finished, narrow):
     comparison = compare_runs(finished[0], narrow[0])
     assert comparison["photos"] == {SERVED: 19, EXCLUDED: 19}
     assert [line for line in comparison["differ"] if "kinds" in line] == [
@@ -43,7 +43,7 @@ def test_differences_are_those_of_the_rows(finished, narrow):
     assert turned["value"] == pytest.approx(-comparison["arms"][SERVED]["geoscore"]["value"])
 
 
-def test_a_run_against_itself_differs_in_nothing(finished):
+def test_compare_run_with_itself_has_no_difference(finished):
     comparison = compare_runs(finished[0], finished[0])
     assert comparison["differ"] == []
     for figures in comparison["arms"].values():
@@ -53,7 +53,7 @@ def test_a_run_against_itself_differs_in_nothing(finished):
         } == {(0.0, 0.0, 0.0, 1.0)}
 
 
-def test_only_photos_that_both_could_read_are_paired(chain, finished, tmp_path):
+def test_compare_uses_photos_readable_in_both_runs(chain, finished, tmp_path):
     shutil.copytree(chain.images, tmp_path / "images")
     for gone in ("unseen-3.jpg", "copy.jpg"):
         (tmp_path / "images" / gone).unlink()
@@ -65,7 +65,7 @@ def test_only_photos_that_both_could_read_are_paired(chain, finished, tmp_path):
     assert comparison["arms"][SERVED]["geoscore"]["value"] == 0.0
 
 
-def test_other_labels_are_refused_in_words(chain, finished, tmp_path):
+def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
     labelled = chain.labelled()
     first = replace(labelled.questions[0], creator="somebody else")
     other = replace(labelled, questions=(first, *labelled.questions[1:]))
@@ -74,14 +74,14 @@ def test_other_labels_are_refused_in_words(chain, finished, tmp_path):
         compare_runs(finished[0], tmp_path / "run")
 
 
-def test_arms_that_exclude_different_things_are_not_paired(chain, finished, tmp_path):
+def test_compare_omits_arm_with_different_exclusions(chain, finished, tmp_path):
     chain.report(tmp_path / "run", exclude=("self",))
     comparison = compare_runs(finished[0], tmp_path / "run")
     assert list(comparison["arms"]) == [SERVED]
     assert "have different exclusions" in comparison["notes"][0]
 
 
-def test_a_folder_without_a_run_is_refused(finished, tmp_path):
+def test_compare_folder_without_run_is_rejected(finished, tmp_path):
     with pytest.raises(BadRequest, match="contains no run"):
         compare_runs(finished[0], tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(read_run(finished[0])))

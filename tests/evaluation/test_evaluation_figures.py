@@ -1,4 +1,4 @@
-"""What the figures of promises show is what a loop over the rows counts; maps wrap at ±180°."""
+"""Calibration plots equal a loop over the rows; maps wrap at ±180°."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARES = ("0.5", "0.9")
 
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory):
-    """Two arms of made-up questions, with what a fitted calibration believes of them."""
+    """Two arms of synthetic queries with the posteriors of a fitted calibration."""
     folder = tmp_path_factory.mktemp("supposed") / "run"
     uncovered = supposed.questions(12, seed=12, supported=False)
     supposed.run(folder, supposed.questions(45, seed=11), uncovered)
@@ -81,7 +81,7 @@ def legends(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_areas_stand_where_a_loop_puts_them(arms, drawn):
+def test_recall_area_plot_equals_loop(arms, drawn):
     for axes, metrics in zip(drawn[RECALL_AREA].axes, arms.values(), strict=True):
         assert axes.get_xlabel() == "area (km²)"
         for place, kind in enumerate(("photo", "street")):
@@ -93,7 +93,7 @@ def test_areas_stand_where_a_loop_puts_them(arms, drawn):
             assert f"{kind}: highest-density regions, median size, n = {len(rows)}" in legends(axes)
 
 
-def test_reliability_counts_every_answer_once_and_names_its_error(arms, drawn):
+def test_reliability_plot_counts_every_answer_and_shows_ece(arms, drawn):
     figure = drawn[RELIABILITY]
     above, below = figure.axes[: len(CONFIDENT_KM)], figure.axes[len(CONFIDENT_KM) :]
     assert [axes.get_title() for axes in above] == [
@@ -103,11 +103,11 @@ def test_reliability_counts_every_answer_once_and_names_its_error(arms, drawn):
         assert all("debiased ECE 0." in label for label in legends(axes))
         assert [label.rsplit("n = ")[-1] for label in legends(axes)] == ["45", "30"]
         heights = [patch.get_path().vertices[:, 1] for patch in counts.patches]
-        # An outlined histogram walks each bin's top once: half of its corners.
+        # Every second vertex of an outlined histogram is the top of a bin.
         assert [ys[1:-1:2].sum() for ys in heights] == [45, 30]
 
 
-def test_risk_is_the_share_of_errors_among_the_surest(arms, drawn):
+def test_risk_coverage_plot_equals_loop(arms, drawn):
     (axes,) = drawn[RISK].axes
     for line, mark, metrics in zip(axes.lines[::2], axes.lines[1::2], arms.values(), strict=True):
         sure = metrics.mass_within[25.0]
@@ -123,7 +123,7 @@ def test_risk_is_the_share_of_errors_among_the_surest(arms, drawn):
     assert "by falling probability within 25 km" in axes.get_xlabel()
 
 
-def test_a_map_takes_the_short_way_over_the_antimeridian(tmp_path):
+def test_map_draws_short_arc_across_antimeridian(tmp_path):
     photo = Placed(truth=Point(50.0, -170.0), answer=Point(50.0, 170.0), inside=False, guess=False)
     draw_answers(tmp_path / "map.png", [photo], "title", "underneath")
     with Image.open(tmp_path / "map.png") as image:

@@ -1,4 +1,4 @@
-"""Reading labels: protocols, one's own tables, strata, and what a description holds."""
+"""Reading labels: protocols, custom tables, strata and descriptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pinpoint.settings import MediaSettings
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_every_protocol_declares_itself(name: str) -> None:
+def test_protocol_is_complete(name: str) -> None:
     protocol = PROTOCOLS[name]
     assert protocol.name == name
     assert protocol.convention in CONVENTIONS
@@ -35,12 +35,12 @@ def test_every_protocol_declares_itself(name: str) -> None:
         assert protocol.denominator <= protocol.released
 
 
-def test_reasons_are_those_of_the_house_and_three_more() -> None:
+def test_drop_reasons_are_media_reasons_and_three_more() -> None:
     ours = {"duplicate", "contradiction", "unreadable_image"}
     assert set(DROPPED) - ours <= set(REASONS)
 
 
-def test_a_table_of_ones_own(tmp_path: Path) -> None:
+def test_read_labels_custom_table(tmp_path: Path) -> None:
     labelled = custom(
         tmp_path,
         "file,lat,lon,creator,sequence,kind,country,city,weather",
@@ -56,7 +56,7 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert second.areas["city"] == "X_Y_Z_ID"
 
 
-def test_a_column_mapping_instead_of_an_adapter(tmp_path: Path) -> None:
+def test_read_labels_with_column_mapping(tmp_path: Path) -> None:
     rows = [(7, "front", 1.5, 120.25, "Anna", "dry"), (8, "back", 2.5, 121.25, "Ben", "wet")]
     path = write(tmp_path / "data.csv", "nr,side,Y,X,by,road", rows, ";")
     mapping = tmp_path / "mapping.toml"
@@ -70,7 +70,7 @@ def test_a_column_mapping_instead_of_an_adapter(tmp_path: Path) -> None:
     assert (first.creator, first.kind, first.strata) == ("Anna", "street", {"surface": "dry"})
 
 
-def test_a_mapping_stands_over_the_protocols_own_columns(tmp_path: Path) -> None:
+def test_read_labels_mapping_overrides_protocol_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "name,AUTHOR,LAT,LON", [("a.jpg", "anna", 1.5, 120.5)])
     (question,) = read("im2gps", path, {"file": "name"}).questions
     assert (question.file, question.creator, question.kind) == ("a.jpg", "anna", "photo")
@@ -80,7 +80,7 @@ def test_a_mapping_stands_over_the_protocols_own_columns(tmp_path: Path) -> None
         read("im2gps", path, {"name": "file"})
 
 
-def test_the_planets_labels(tmp_path: Path) -> None:
+def test_read_labels_of_planet_by_folder_or_file(tmp_path: Path) -> None:
     (tmp_path / "queries").mkdir()
     rows = [("images/a.jpg", 1.5, 120.5, "p1", "", "photo", "ID", "open", "true", "tropical")]
     rows += [("images/b.jpg", 48.5, 2.5, "p2", "s", "street", "FR", "closed", "false", "mild")]
@@ -94,7 +94,7 @@ def test_the_planets_labels(tmp_path: Path) -> None:
     assert [q.kind for q in labelled.questions] == ["photo", "street"]
 
 
-def test_columns_with_too_many_values_are_no_strata(tmp_path: Path) -> None:
+def test_read_labels_column_with_many_values_is_not_a_stratum(tmp_path: Path) -> None:
     number = MAX_STRATUM_VALUES + 1
     rows = [(f"{n}.jpg", 1, 120, n, n % MAX_STRATUM_VALUES) for n in range(number)]
     labelled = custom(tmp_path, "file,latitude,longitude,time,hour", *rows)
@@ -102,7 +102,7 @@ def test_columns_with_too_many_values_are_no_strata(tmp_path: Path) -> None:
     assert labelled.notes[-1] == "not used as strata (more than 40 distinct values): time"
 
 
-def test_images_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_lists_absent_image_files(tmp_path: Path) -> None:
     rows = [(name, 1, 120) for name in ("a.jpg", "b/c.jpg", "folder", "gone.jpg")]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows)
     images = tmp_path / "images"
@@ -114,7 +114,7 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
     assert missing(labelled, tmp_path / "nowhere") == ("a.jpg", "b/c.jpg", "folder", "gone.jpg")
 
 
-def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
+def test_read_labels_unreadable_input_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(BadManifest, match=r"no labels at .*gone\.csv; expected: CSV with file"):
         read("custom", tmp_path / "gone.csv")
     with pytest.raises(BadManifest, match=r"no labels at .*labels\.csv"):
@@ -135,7 +135,7 @@ def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
         read_labels(PROTOCOLS["custom"], path, limits=MediaSettings(max_manifest_rows=3))
 
 
-def test_a_hostile_table_costs_its_rows(tmp_path: Path) -> None:
+def test_read_labels_hostile_rows_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     long = "x" * 140_000
     path.write_text(f"file,lat,lon,note\na.jpg,1,120,{long}\nb\x00.jpg,1,120,\n{'n' * 1001},1,2,\n")
@@ -145,7 +145,7 @@ def test_a_hostile_table_costs_its_rows(tmp_path: Path) -> None:
     assert describe(labelled)["latitude_deg"] is None
 
 
-def test_a_description_against_a_loop(tmp_path: Path) -> None:
+def test_describe_equals_loop(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     spots = everywhere(30)
     rows = []

@@ -1,4 +1,4 @@
-"""Placeholders are found as an obvious loop finds them, and as nothing else."""
+"""Placeholder groups equal those of a simple loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def unit(rng, n, width=64):
 
 
 def by_hand(vectors, truths):
-    """The obvious loop over all pairs."""
+    """Simple loop over all pairs."""
     assigned, groups = set(), []
     for first in range(len(vectors)):
         if first in assigned:
@@ -45,11 +45,11 @@ def by_hand(vectors, truths):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("block", [7, 1_024])
-def test_groups_are_those_of_an_obvious_loop(monkeypatch, seed, block):
+def test_placeholder_groups_equal_those_of_a_loop(monkeypatch, seed, block):
     monkeypatch.setattr(placeholders, "_BLOCK_ROWS", block)
     rng = np.random.default_rng(seed)
     vectors = unit(rng, 60)
-    # Copies of three pictures, some a little changed, some beyond the threshold.
+    # Copies of three vectors: some slightly changed, some beyond the threshold.
     for number in range(30):
         changed = vectors[number % 3] + rng.normal(0, rng.choice([0, 1e-3, 2e-2]), 64)
         vectors[30 + number] = changed / np.linalg.norm(changed)
@@ -73,17 +73,17 @@ def test_groups_are_those_of_an_obvious_loop(monkeypatch, seed, block):
     ],
     ids=["one place", "one street", "two places", "three places", "across the antimeridian"],
 )
-def test_one_view_uploaded_twice_is_no_placeholder(truths, flagged):
+def test_placeholder_needs_three_distinct_locations(truths, flagged):
     vectors = np.repeat(unit(np.random.default_rng(1), 1), len(truths), axis=0)
     assert bool(placeholder_groups(vectors, np.array(truths, dtype=float))) is flagged
 
 
-def test_half_precision_is_enough_and_nothing_is_in_nothing():
+def test_placeholder_groups_accept_fp16_and_empty_input():
     vectors = np.repeat(unit(np.random.default_rng(2), 1), 3, axis=0).astype(np.float16)
     (group,) = placeholder_groups(vectors, np.array([(0.0, 0), (0, 50), (50, 0)]))
     assert group.tolist() == [0, 1, 2]
     assert placeholder_groups(np.zeros((0, 8)), np.zeros((0, 2))) == []
-    # A vector of length 0 is like nothing.
+    # A vector of length 0 has no near-duplicates.
     assert (
         placeholder_groups(np.zeros((4, 8)), np.array([(0.0, 0), (0, 50), (50, 0), (9, 9)])) == []
     )

@@ -1,4 +1,4 @@
-"""The labels of IM2GPS and IM2GPS3k as they are passed around."""
+"""The published label files of IM2GPS and IM2GPS3k."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def labels(name: str) -> Path:
     return shared_data() / "labels" / f"{name}_places365.csv"
 
 
-def test_im2gps() -> None:
+def test_describe_im2gps_labels() -> None:
     description = describe(read("im2gps", labels("im2gps")))
     assert (description["rows"], description["questions"], description["dropped"]) == (237, 237, {})
     assert description["latitude_deg"] == [-50.462312, 78.052895]
@@ -29,7 +29,7 @@ def test_im2gps() -> None:
     ]
 
 
-def test_im2gps3k() -> None:
+def test_describe_im2gps3k_labels() -> None:
     description = describe(read("im2gps3k", labels("im2gps3k")))
     assert (description["rows"], description["questions"], description["dropped"]) == (
         2997,
@@ -45,7 +45,9 @@ def test_im2gps3k() -> None:
 
 
 @pytest.mark.parametrize(("name", "beyond"), [("im2gps", 68), ("im2gps3k", 1060)])
-def test_a_swapped_copy_gives_the_same_questions(tmp_path: Path, name: str, beyond: int) -> None:
+def test_read_labels_swapped_header_gives_same_queries(
+    tmp_path: Path, name: str, beyond: int
+) -> None:
     text = labels(name).read_text(encoding="utf-8")
     assert text.startswith(HEAD)
     swapped = tmp_path / "swapped.csv"
@@ -60,7 +62,7 @@ def test_a_swapped_copy_gives_the_same_questions(tmp_path: Path, name: str, beyo
 
 
 @pytest.mark.parametrize(("name", "cut"), [("im2gps", 177), ("im2gps3k", 0)])
-def test_the_author_stands_in_every_file_name(tmp_path: Path, name: str, cut: int) -> None:
+def test_read_labels_creator_is_in_every_file_name(tmp_path: Path, name: str, cut: int) -> None:
     with labels(name).open(encoding="utf-8", newline="") as stream:
         keys = ("IMG_ID", "LAT", "LON", "AUTHOR")
         rows = [tuple(row[key] for key in keys) for row in csv.DictReader(stream)]
@@ -70,12 +72,12 @@ def test_the_author_stands_in_every_file_name(tmp_path: Path, name: str, cut: in
     assert truths(full) == truths(named)
     authors = [question.creator for question in full.questions]
     assert authors == [question.creator for question in named.questions]
-    # AUTHOR ends in the owner's id, but where a file's name has five `_` more stands before it.
+    # AUTHOR ends in the owner's id; if a file name has five `_`, it has a longer prefix.
     assert all(row[3].endswith(author) for row, author in zip(rows, authors, strict=True))
     assert sum(row[3] != author for row, author in zip(rows, authors, strict=True)) == cut
 
 
-def test_a_mapping_reads_positions_of_the_gallery_of_geoclip(tmp_path: Path) -> None:
+def test_read_labels_mapping_reads_geoclip_coordinates(tmp_path: Path) -> None:
     source = shared_data() / "gps" / "coordinates_100K.csv"
     lines = source.read_text(encoding="utf-8").splitlines()
     numbered = tmp_path / "numbered.csv"

@@ -1,4 +1,4 @@
-"""Every figure of the report against an obvious loop over the rows, with every denominator."""
+"""Every metric of the report is compared with a simple loop over the rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rows(finished):
     return [row for row in read_rows(finished[0]) if row["problem"] is None]
 
 
-def test_every_denominator_is_reported(finished):
+def test_report_contains_every_denominator(finished):
     counts = finished[1]["counts"]
     assert counts == {
         "expected_rows": None,
@@ -59,7 +59,7 @@ def test_every_denominator_is_reported(finished):
 
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
-def test_accuracy_and_errors_are_those_of_a_loop(finished, rows, arm):
+def test_report_accuracy_and_errors_equal_loop(finished, rows, arm):
     metrics = finished[1]["arms"][arm]["all"]
     error_km = [off(row, arm) for row in rows]
     assert (metrics["rows"], metrics["answered"]) == (19, 19)
@@ -76,7 +76,7 @@ def test_accuracy_and_errors_are_those_of_a_loop(finished, rows, arm):
 
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
-def test_oracle_regions_and_masses_are_those_of_a_loop(finished, rows, arm):
+def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
     metrics = finished[1]["arms"][arm]["all"]
     assert list(metrics["oracle"]) == ["1", "12"]
     for depth in (1, 12):
@@ -113,21 +113,21 @@ def test_oracle_regions_and_masses_are_those_of_a_loop(finished, rows, arm):
     assert stated["auroc_covered"] == pytest.approx(stated["auroc_right"])
 
 
-def test_placeholders_are_shown_with_and_without(finished):
+def test_report_has_metrics_without_placeholders(finished):
     for arm in finished[1]["arms"].values():
         assert arm["without_placeholders"]["rows"] == 15
         assert arm["without_placeholders"]["accuracy"]["25"]["value"] == 1.0
         assert arm["all"]["accuracy"]["25"]["value"] == pytest.approx(15 / 19)
 
 
-def test_strata_have_their_rows_and_small_ones_no_figures(finished):
+def test_report_small_strata_have_counts_only(finished):
     strata = finished[1]["arms"][SERVED]["strata"]
     assert strata["covered"]["false"] == {"rows": 4}
     assert strata["covered"]["true"]["rows"] == 15
     assert strata["covered"]["true"]["accuracy"]["1"]["value"] == 1.0
 
 
-def test_what_the_exclusions_did_is_told(finished):
+def test_report_contains_effect_of_exclusions(finished):
     leakage = finished[1]["leakage"]
     assert leakage["photos_with_rows_excluded"] == 2
     assert leakage["photos_with_near_duplicate_candidates"] == 2
@@ -141,7 +141,7 @@ def test_what_the_exclusions_did_is_told(finished):
         assert 0 < gap["p_value"] <= 1
 
 
-def test_the_report_says_its_convention_and_that_nothing_is_calibrated(finished):
+def test_report_names_convention_and_missing_calibration(finished):
     folder, report = finished
     words = "pinpoint: WGS84 geodesic; d < threshold; GeoScore rounded per photo"
     text = (folder / "report.md").read_text()
@@ -157,7 +157,7 @@ def test_the_report_says_its_convention_and_that_nothing_is_calibrated(finished)
     assert 1.0 <= report["timings"]["overhead"] < 1.5
 
 
-def test_a_report_is_made_again_under_another_convention(finished, chain, tmp_path):
+def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     look = figures.looking(chain.images, chain.parts.decoder, 10_000_000)
     again = make_report(tmp_path / "run", look, "osv5m")
@@ -170,7 +170,7 @@ def test_a_report_is_made_again_under_another_convention(finished, chain, tmp_pa
         make_report(tmp_path / "run", look, "flat")
 
 
-def test_a_planet_is_named_as_one(finished, chain, tmp_path):
+def test_report_of_synthetic_planet_is_marked(finished, chain, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     planet = {"generator": "g1", "preset": "tiny", "seed": 5, "digest": "abc"}
     run = read_run(tmp_path / "run") | {"planet": planet}
@@ -185,7 +185,7 @@ def test_a_planet_is_named_as_one(finished, chain, tmp_path):
                 assert ("not the Earth" in image.info["Description"]) == named
 
 
-def test_figures_are_drawn(finished):
+def test_report_figures_are_written(finished):
     folder, report = finished
     stated = [figures_promises.RELIABILITY, figures_promises.RISK]
     expected = [figures.CDF, figures.MAP, *stated, figures.WORST]
@@ -198,7 +198,7 @@ def test_figures_are_drawn(finished):
         assert pixels.std() > 5
 
 
-def test_top1_states_no_confidence(chain, tmp_path):
+def test_report_of_top1_has_no_confidence(chain, tmp_path):
     report = chain.report(tmp_path / "run", ranker="top1", exclude=())
     arm = report["arms"][SERVED]["all"]
     assert arm["confidence"] is None
@@ -210,7 +210,7 @@ def test_top1_states_no_confidence(chain, tmp_path):
     assert "No confidence is stated" in text
 
 
-def test_nothing_answered_is_no_figure_and_no_error(chain, tmp_path):
+def test_report_without_answers_has_no_figures(chain, tmp_path):
     labelled = chain.labelled()
     unreadable = [q for q in labelled.questions if q.file in ("missing.jpg", "broken.jpg")]
     from dataclasses import replace
@@ -227,14 +227,14 @@ def test_nothing_answered_is_no_figure_and_no_error(chain, tmp_path):
     assert (out / "report.md").read_text().count("nan") == 0
 
 
-def test_depths_and_crossed_strata():
+def test_recall_depths_depend_on_number_of_candidates():
     assert measures.depths_of(48) == (1, 12, 48)
     assert measures.depths_of(100) == (1, 12, 48)
     assert measures.depths_of(30) == (1, 12, 30)
     assert measures.depths_of(1) == (1,)
 
 
-def test_numbers_without_a_word_in_json_are_none():
+def test_finite_replaces_non_finite_numbers_by_none():
     assert finite({"a": [1.0, math.nan, math.inf], "b": "nan"}) == {
         "a": [1.0, None, None],
         "b": "nan",

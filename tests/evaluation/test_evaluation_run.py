@@ -1,4 +1,4 @@
-"""The run asks the real flow, accounts for every photo, and goes on where it stopped."""
+"""The run uses the real search flow, accounts for every photo, and resumes after interruption."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def rows_of(out):
 
 
 def bare(row):
-    """A row without what differs between two runs of the same question."""
+    """A row without the values that differ between two runs of one query."""
     arms = {name: {**arm, "timings_ms": 0} for name, arm in row["arms"].items()}
     return {**row, "timings_ms": 0, "arms": arms}
 
 
-def test_every_question_has_a_row_and_a_reason_where_it_has_no_answer(chain, finished):
+def test_run_every_query_has_row_and_problem(chain, finished):
     rows = rows_of(finished[0])
     assert list(rows) == [q.file for q in chain.labelled().questions]
     problems = {name: row["problem"] for name, row in rows.items() if row["problem"]}
@@ -45,7 +45,7 @@ def test_every_question_has_a_row_and_a_reason_where_it_has_no_answer(chain, fin
     )
 
 
-def test_a_row_holds_what_the_search_flow_answers(chain, finished):
+def test_run_row_equals_answer_of_search_flow(chain, finished):
     data = (chain.images / "unseen-5.jpg").read_bytes()
     question = next(q for q in chain.labelled().questions if q.file == "unseen-5.jpg")
     digest = hashlib.sha256(data).hexdigest()
@@ -82,7 +82,7 @@ def test_a_row_holds_what_the_search_flow_answers(chain, finished):
         assert geodesic_m(answer.point, Point(*PLACES[5])) < 500
 
 
-def test_what_knows_the_photo_helps_only_where_it_is_served(chain, finished):
+def test_run_leaking_images_are_used_in_served_arm_only(chain, finished):
     rows = rows_of(finished[0])
     same_place_ids = {str(chain.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
     itself = rows["itself.jpg"]["arms"]
@@ -103,7 +103,7 @@ def test_what_knows_the_photo_helps_only_where_it_is_served(chain, finished):
     ("exclude", "excluded"),
     [((), None), (("self",), {"itself.jpg": 1}), (("author",), {"author.jpg": 6})],
 )
-def test_each_exclusion_can_be_switched(chain, tmp_path, exclude, excluded):
+def test_run_exclusions_can_be_selected(chain, tmp_path, exclude, excluded):
     chain.run(tmp_path / "run", exclude=exclude)
     rows = rows_of(tmp_path / "run")
     if excluded is None:
@@ -114,7 +114,7 @@ def test_each_exclusion_can_be_switched(chain, tmp_path, exclude, excluded):
     assert rows["copy.jpg"]["arms"][EXCLUDED]["candidate_score"][0] > 0.95
 
 
-def test_a_run_that_was_broken_off_goes_on(chain, finished, tmp_path):
+def test_run_interrupted_resumes(chain, finished, tmp_path):
     out, progress = tmp_path / "run", []
 
     def stop_at_seven(completed, total):
@@ -125,7 +125,7 @@ def test_a_run_that_was_broken_off_goes_on(chain, finished, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         chain.run(out, on_progress=stop_at_seven)
     assert progress == list(range(8))
-    # As if the machine had gone down in the middle of a write.
+    # Simulates a crash during a write.
     with (out / "rows.jsonl").open("ab") as file:
         file.write(b'{"number": 7, "fi')
     with (out / "vectors.f16").open("ab") as file:
@@ -144,7 +144,7 @@ def test_a_run_that_was_broken_off_goes_on(chain, finished, tmp_path):
     assert (out / "rows.jsonl").read_bytes() == before
 
 
-def test_a_vector_stands_where_its_row_says(chain, finished):
+def test_run_vector_index_refers_to_query_vector(chain, finished):
     vectors = read_vectors(finished[0], vector_width(chain.parts))
     rows = [row for row in read_rows(finished[0]) if row["vector"] is not None]
     assert sorted(row["vector"] for row in rows) == list(range(len(vectors)))
@@ -154,7 +154,7 @@ def test_a_vector_stands_where_its_row_says(chain, finished):
         np.testing.assert_allclose(vectors[row["vector"]], expected, atol=1e-3)
 
 
-def test_another_run_in_the_same_folder_is_refused_in_words(chain, finished, tmp_path):
+def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
     out = finished[0]
     with pytest.raises(Conflict, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"):
         chain.run(out, ranker="top1")
@@ -168,7 +168,7 @@ def test_another_run_in_the_same_folder_is_refused_in_words(chain, finished, tmp
         chain.run(tmp_path / "photos")
 
 
-def test_rows_that_somebody_broke_are_named(chain, tmp_path):
+def test_run_corrupt_rows_are_rejected(chain, tmp_path):
     out = tmp_path / "run"
     chain.run(out, first=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
@@ -181,7 +181,7 @@ def test_rows_that_somebody_broke_are_named(chain, tmp_path):
         chain.run(out, first=3)
 
 
-def test_a_run_is_narrowed_to_kinds_and_sources(chain, tmp_path):
+def test_run_filters_source_kinds_and_sources(chain, tmp_path):
     with chain.rig.database.read(chain.organization_id) as catalogue:
         street = catalogue.source("street").id
     for name, limits in {
@@ -194,7 +194,7 @@ def test_a_run_is_narrowed_to_kinds_and_sources(chain, tmp_path):
         assert run["settings"]["kinds" if name == "kind" else "sources"] != []
 
 
-def test_what_ends_a_run_is_not_a_row(chain, tmp_path):
+def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     class Gone:
         def __init__(self, index):
             self.info, self.count = index.info, index.count
@@ -222,13 +222,13 @@ def test_what_ends_a_run_is_not_a_row(chain, tmp_path):
         ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
 )
-def test_a_plan_of_what_there_is_not_is_refused(chain, tmp_path, changes, words):
+def test_run_invalid_plan_is_rejected(chain, tmp_path, changes, words):
     with pytest.raises(BadRequest, match=words):
         chain.run(tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
 
-def test_an_index_of_another_bundle_is_refused_before_anything_is_asked(chain, tmp_path):
+def test_run_index_of_another_bundle_is_rejected(chain, tmp_path):
     class Other:
         def info(self):
             return replace(chain.rig.index.info(), contract="another")
@@ -241,7 +241,7 @@ def test_an_index_of_another_bundle_is_refused_before_anything_is_asked(chain, t
         chain.parts = parts
 
 
-def test_parquet_holds_the_rows(chain, finished):
+def test_results_equal_rows(chain, finished):
     rows = list(read_rows(finished[0]))
     arms = read_results(finished[0])
     assert set(arms) == {SERVED, EXCLUDED}
@@ -265,7 +265,7 @@ def test_parquet_holds_the_rows(chain, finished):
     assert flagged == [f"gone-{n}.jpg" for n in range(4)]
 
 
-def test_labels_are_the_same_only_where_all_of_them_are(chain):
+def test_label_digest_changes_with_every_value(chain):
     questions = chain.labelled().questions
     digests = {asked.digest(questions), asked.digest(questions[1:]), asked.digest(questions[::-1])}
     changes = {
@@ -282,7 +282,7 @@ def test_labels_are_the_same_only_where_all_of_them_are(chain):
     assert json.dumps(asdict(questions[0]))
 
 
-def test_results_can_be_written_again(finished, chain):
+def test_results_rewritten_are_identical(finished, chain):
     before = (finished[0] / "results.parquet").read_bytes()
     run = asked.read_run(finished[0])
     assert write_results(finished[0], run, vector_width(chain.parts)).read_bytes() == before

@@ -1,4 +1,4 @@
-"""Every known trap of the field's label files, one test each."""
+"""Known defects of published label files, one test each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def photo_name(number: int, author: str = "78841376@N00") -> str:
     return f"{number}_e60e9cdfb4_1125_{author}.jpg"
 
 
-def test_a_header_lon_lat_over_lat_lon_values(tmp_path: Path) -> None:
+def test_swapped_header_is_detected(tmp_path: Path) -> None:
     labels = [
         (photo_name(n), "78841376@N00", lat, lon, 2) for n, (lat, lon) in enumerate(everywhere(200))
     ]
@@ -40,8 +40,8 @@ def test_a_header_lon_lat_over_lat_lon_values(tmp_path: Path) -> None:
     assert wrong.dropped == {}
 
 
-def test_one_slip_is_no_swapped_header(tmp_path: Path) -> None:
-    # All of Europe is possible both ways round; one latitude of 482 instead of 48.2 proves nothing.
+def test_swapped_header_is_not_inferred_from_one_typo(tmp_path: Path) -> None:
+    # Europe is valid in both orders; one latitude of 482 instead of 48.2 proves nothing.
     rows = [(f"{n}.jpg", 48.0 + n / 100, 2.0 + n / 100) for n in range(30)]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows, ("slip.jpg", 95.5, 16.4))
     assert labelled.dropped == {"out_of_range": 1}
@@ -51,17 +51,17 @@ def test_one_slip_is_no_swapped_header(tmp_path: Path) -> None:
     assert "give a column mapping" in note
 
 
-def test_a_table_that_fits_neither_way_is_read_as_named_and_said(tmp_path: Path) -> None:
+def test_swapped_header_ambiguous_table_is_read_as_named(tmp_path: Path) -> None:
     rows = [("a.jpg", 10.0, 120.0), ("b.jpg", 120.0, 10.0), ("c.jpg", 120.0, 130.0)]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows)
     assert truths(labelled) == [("a.jpg", 10.0, 120.0)]
     assert labelled.dropped == {"out_of_range": 2}
     (note,) = labelled.notes
-    assert "1 of 2 positions" in note, "what is impossible both ways has no say"
+    assert "1 of 2 positions" in note, "positions invalid in both orders are ignored"
     assert "and 1 only as named" in note
 
 
-def test_a_header_that_no_value_can_confirm_is_said(tmp_path: Path) -> None:
+def test_swapped_header_unverifiable_gives_note(tmp_path: Path) -> None:
     labelled = custom(tmp_path, "file,latitude,longitude", ("a.jpg", 48.0, 2.0))
     (note,) = labelled.notes
     assert "cannot reveal a wrong header" in note
@@ -70,7 +70,7 @@ def test_a_header_that_no_value_can_confirm_is_said(tmp_path: Path) -> None:
     assert axes_of([(48.0, 120.0)]).notes == ()
 
 
-def test_2997_of_3000(tmp_path: Path) -> None:
+def test_im2gps3k_counts_are_noted(tmp_path: Path) -> None:
     labels = [
         (photo_name(n), "78841376@N00", lat, lon, 0)
         for n, (lat, lon) in enumerate(everywhere(2997))
@@ -86,7 +86,7 @@ def osv_row(number: int, country: str, region: str, sub: str, city: str) -> tupl
     return (number, 10.5, 120.5 + number / 1000, "", 4, 1, 0, region, sub, city, country, "x", "9")
 
 
-def test_missing_sub_regions_and_labels_that_hold_nan(tmp_path: Path) -> None:
+def test_osv5m_missing_and_nan_area_labels_are_noted(tmp_path: Path) -> None:
     rows = [
         osv_row(1, "NZ", "Chatham Islands_NZ", "", "Waitangi_NaN_Chatham Islands_NZ"),
         osv_row(2, "FR", "Bretagne_FR", "Finistere_Bretagne_FR", "Brest_Finistere_Bretagne_FR"),
@@ -115,7 +115,7 @@ def test_missing_sub_regions_and_labels_that_hold_nan(tmp_path: Path) -> None:
     assert first.strata == {"land_cover": "4", "climate": "1", "drive_side": "0"}
 
 
-def test_missing_positions_are_dropped_by_their_reason(tmp_path: Path) -> None:
+def test_invalid_rows_are_dropped_with_reason(tmp_path: Path) -> None:
     rows = [
         ("a.jpg", "nan", "nan"),
         ("b.jpg", "", ""),
@@ -145,7 +145,7 @@ def test_missing_positions_are_dropped_by_their_reason(tmp_path: Path) -> None:
     }
 
 
-def test_duplicated_rows(tmp_path: Path) -> None:
+def test_duplicate_rows_are_dropped(tmp_path: Path) -> None:
     rows = [("a.jpg", 1, 120), ("./a.jpg", "1.0", "120"), ("a.jpg", 2, 120), ("b\\c.jpg", 1, 120)]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows)
     assert truths(labelled) == [("a.jpg", 1.0, 120.0), ("b/c.jpg", 1.0, 120.0)]
@@ -153,13 +153,13 @@ def test_duplicated_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_a_byte_order_mark_and_any_delimiter(tmp_path: Path, delimiter: str) -> None:
+def test_byte_order_mark_and_any_delimiter_are_read(tmp_path: Path, delimiter: str) -> None:
     head = "\ufeffIMG_ID,AUTHOR,LAT,LON"
     path = write(tmp_path / "m.csv", head, [("a.jpg", "anna", 1.5, 120.5)], delimiter)
     assert truths(read("im2gps", path)) == [("a.jpg", 1.5, 120.5)]
 
 
-def test_the_author_of_a_file_name(tmp_path: Path) -> None:
+def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
     names = [photo_name(1), photo_name(2, "5@N08"), "plain.jpg", "4_x_78841376@N00.jpg.txt"]
     rows = [(name, 1, 120) for name in names]
     labelled = read("im2gps", write(tmp_path / "m.csv", "IMG_ID,LAT,LON", rows))
@@ -172,14 +172,14 @@ def test_the_author_of_a_file_name(tmp_path: Path) -> None:
     assert note.startswith("1 creators were taken from the file name")
 
 
-def test_yfcc4k_in_all_its_forms(tmp_path: Path) -> None:
+def test_yfcc4k_formats_give_same_queries(tmp_path: Path) -> None:
     labels = [(f"10{n}", f"{n}@N02", lat, lon) for n, (lat, lon) in enumerate(everywhere(50))]
     form = write(
         tmp_path / "yfcc4k.csv",
         "IMG_ID,OwnerNSID,LAT,LON",
         [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in labels],
     )
-    # Tags are separated by commas, more of them than there are tabs, and quotes stand alone.
+    # Tags contain more commas than the line has tabs, and quotes are unbalanced.
     tags = ",".join(f"tag{n}" for n in range(40))
     lines = [
         [n, photo, "hash", owner, "nick", "", "", "", '"a title', "", tags, "", lon, lat, 16]
@@ -208,7 +208,7 @@ def commented(path: Path, *segments: bytes) -> None:
     path.write_bytes(data)
 
 
-def test_positions_in_the_comments_of_jpeg_files(tmp_path: Path) -> None:
+def test_positions_in_jpeg_comments_are_read(tmp_path: Path) -> None:
     commented(tmp_path / photo_name(1), *flickr("32.325436", "-64.764404"))
     commented(tmp_path / photo_name(2), b"\n".join(flickr("-16.6", "145.5", "latitude: 80")))
     commented(tmp_path / photo_name(3))

@@ -1,4 +1,4 @@
-"""A tiny planet through the whole chain: found by its folder, narrowed to a part of its queries."""
+"""A tiny planet is evaluated end to end: resolved by its folder, filtered by stratum."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def planet(tmp_path_factory):
 
 
 @pytest.mark.parametrize("named", ["images", "labels", "both", "file"])
-def test_a_planet_is_found_by_its_folder(planet, named):
+def test_find_resolves_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
     paths = {
         "images": lambda: asked.find(None, folder, WORLD.labels_at),
@@ -38,7 +38,7 @@ def test_a_planet_is_found_by_its_folder(planet, named):
     assert (identity["preset"], identity["seed"], identity["digest"]) == ("tiny", 3, planet.digest)
 
 
-def test_labels_elsewhere_and_no_planet(tmp_path):
+def test_find_resolves_labels_without_planet(tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("file,latitude,longitude\na.jpg,1,2\n")
     assert asked.find(labels, None, None).images == tmp_path
@@ -52,7 +52,7 @@ def test_labels_elsewhere_and_no_planet(tmp_path):
         asked.read_planet(tmp_path / "planet.json")
 
 
-def test_a_planet_goes_through_the_chain(planet, chain, tmp_path):
+def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     org = chain.rig.organization("planet")
     source = "test-photo"
     batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
@@ -85,7 +85,7 @@ def test_a_planet_goes_through_the_chain(planet, chain, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 
 
-def test_a_stratum_that_there_is_not_is_refused(planet, chain, tmp_path):
+def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
     labelled = read_labels(WORLD, planet.labels)
     for only in ((("role", "moon"),), (("weather", "wet"),)):
         with pytest.raises(
