@@ -1,8 +1,8 @@
 """A small gallery and queries whose correct answers are known by construction.
 
 Twelve distant places with four photos by two creators and two street views each. Every place has
-one or two queries: an unseen view, a gallery photo itself, a re-encoded copy of one, or another view
-by a creator of the gallery. Four queries show the same placeholder.
+one or two queries: an unseen view, a gallery photo itself, a re-encoded copy of one, or another
+view by a creator of the gallery. Four queries show the same placeholder.
 """
 
 from __future__ import annotations

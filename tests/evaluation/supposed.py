@@ -1,7 +1,7 @@
 """Synthetic queries with known probabilities that no fitted mixture matches exactly.
 
-There are forty towns, and a photo is taken around one of them. The probability that the correct town
-is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
+There are forty towns, and a photo is taken around one of them. The probability that the correct
+town is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
 Letters: N queries, K candidates.
 """
 
