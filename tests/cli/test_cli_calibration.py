@@ -60,7 +60,7 @@ def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path
     assert "descriptor is no bundle on disk" in pinpoint("calibrate", run, code=64).err
     said = pinpoint("calibrate", run, "--bundle", SHIPPED / "world-tiny", code=64).err
     assert "the run was asked with the bundle descriptor" in said
-    assert "holds no run" in pinpoint("calibrate", tmp_path, code=64).err
+    assert "contains no run" in pinpoint("calibrate", tmp_path, code=64).err
 
 
 def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):

@@ -1,4 +1,4 @@
-"""One gallery over the whole chain for the tests of this room, and a labelled set of questions."""
+"""Fixtures: one gallery on real services, and a labeled set of queries."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SEARCH = SearchSettings(candidates=12, evidence_per_kind=2)
 
 @dataclass
 class Chain:
-    """Real parts, a gallery in them, and questions about it on disk."""
+    """Real components with a gallery, and labeled queries on disk."""
 
     rig: Rig
     organization_id: uuid.UUID
     folder: Path
     ids: dict[str, uuid.UUID]
-    """Gallery images by file."""
+    """Image ids by file name."""
     parts: Parts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Chain:
         *,
         labelled=None,
         at_once=1,
-        on_progress=lambda done, total: None,
+        on_progress=lambda completed, total: None,
         **changes,
     ):
         return evaluate(

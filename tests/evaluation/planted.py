@@ -1,8 +1,8 @@
-"""A small gallery and questions about it whose right answers are known by construction.
+"""A small gallery and queries whose correct answers are known by construction.
 
-Twelve places far from each other, four photos by two authors and two street views each. Of every
-place one or two questions: an unseen view, a gallery photo itself, a copy of one in other bytes,
-another view by an author of the gallery. Four questions show one and the same placeholder.
+Twelve distant places with four photos by two creators and two street views each. Every place has
+one or two queries: an unseen view, a gallery photo itself, a re-encoded copy of one, or another
+view by a creator of the gallery. Four queries show the same placeholder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEAD = ("file", "latitude", "longitude", "creator", "sequence", "kind", "country
 
 
 def gallery(rig: Rig, org: UUID, folder: Path) -> dict[str, UUID]:
-    """Ingest both sources; image ids by file."""
+    """Ingest both sources; returns image ids by file name."""
     ids = {}
     for kind, count in (("photo", 4), ("street", 2)):
         rows = []
@@ -47,24 +47,26 @@ def questions(folder: Path, gallery: Path) -> None:
     (folder / "images").mkdir(parents=True)
     rows = []
 
-    def ask(name, place, data, creator=None, covered="true"):
+    def add_query(name, place, data, creator=None, covered="true"):
         if data is not None:
             (folder / "images" / name).write_bytes(data)
         lat, lon = PLACES[place]
         rows.append((name, lat + 0.0005, lon, creator, None, "photo", f"L{place % 3}", covered))
 
     for place in range(12):
-        ask(f"unseen-{place}.jpg", place, saved(view(place, 50), quality=90), f"new{place % 5}")
-    own = (gallery / "photo" / "photo-1-0.jpg").read_bytes()
-    ask("itself.jpg", 1, own, "somebody")
-    ask("copy.jpg", 2, saved(view(2, 1), quality=70), "somebody else")
-    ask("author.jpg", 3, saved(view(3, 60), quality=90), "bert1")
+        add_query(
+            f"unseen-{place}.jpg", place, saved(view(place, 50), quality=90), f"new{place % 5}"
+        )
+    gallery_photo = (gallery / "photo" / "photo-1-0.jpg").read_bytes()
+    add_query("itself.jpg", 1, gallery_photo, "somebody")
+    add_query("copy.jpg", 2, saved(view(2, 1), quality=70), "somebody else")
+    add_query("author.jpg", 3, saved(view(3, 60), quality=90), "bert1")
     for number in range(PLACEHOLDERS):
         gone = saved(view(900, 900), quality=80 + number)
-        ask(f"gone-{number}.jpg", 4 + number, gone, f"new{number}", covered="false")
-    ask("broken.jpg", 8, b"\xff\xd8\xff\xe0 not a picture", "new1")
-    ask("empty.jpg", 8, b"", "new2")
-    ask("missing.jpg", 9, None, "new3")
+        add_query(f"gone-{number}.jpg", 4 + number, gone, f"new{number}", covered="false")
+    add_query("broken.jpg", 8, b"\xff\xd8\xff\xe0 not a picture", "new1")
+    add_query("empty.jpg", 8, b"", "new2")
+    add_query("missing.jpg", 9, None, "new3")
     write(folder / "labels.csv", rows, HEAD)
 
 

@@ -1,8 +1,8 @@
-"""Questions whose answers are made up, by chances that no fitted mixture has exactly.
+"""Synthetic queries with known probabilities that no fitted mixture matches exactly.
 
-Forty towns; a photo is taken around one of them, the right town is among the candidates the more
-likely the more its picture looks like it, and the ranker is three times too sure of itself.
-Letters: N questions, K candidates.
+There are forty towns, and a photo is taken around one of them. The probability that the correct
+town is a candidate increases with the similarity. The ranker is overconfident by a factor of three.
+Letters: N queries, K candidates.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ CONTRACT = "c" * 64
 
 
 def questions(count, seed, *, supported=True):
-    """`count` pairs of what is known and of the truth, and their authors; three photos each."""
+    """`count` tuples of features, ground truth and creator; three photos per creator."""
     rng = np.random.default_rng(seed)
     lat = np.degrees(np.arcsin(np.random.default_rng(1).uniform(-0.9, 0.9, 40)))
     towns = np.stack([lat, np.random.default_rng(2).uniform(-180, 180, 40)], axis=1)
-    found = []
+    queries = []
     for number in range(count):
         kind = "photo" if number % 3 else "street"
-        own = rng.integers(0, 40)
+        town_index = rng.integers(0, 40)
         spread_km = 2.0 if kind == "street" else 5.0
-        truth = _around(towns[own], spread_km, rng)
+        truth = _scatter_around(towns[town_index], spread_km, rng)
         similarity = rng.beta(5, 2) if supported else rng.beta(2, 4)
-        seen = supported and rng.uniform() < similarity
-        others = rng.choice(np.delete(np.arange(40), own), K, replace=False)
+        in_candidates = supported and rng.uniform() < similarity
+        others = rng.choice(np.delete(np.arange(40), town_index), K, replace=False)
         skill = rng.normal(0.0, 1.0, K)
-        if seen:
-            others[0] = own
+        if in_candidates:
+            others[0] = town_index
             skill[0] += 3.0 * similarity
-        points = np.array([_around(towns[each], 3.0, rng) for each in others])
-        asked = Asked(
+        points = np.array([_scatter_around(towns[other], 3.0, rng) for other in others])
+        features = Asked(
             kind=kind,
             points=tuple((round(a, 7), round(b, 7)) for a, b in points.tolist()),
             logits=tuple(np.round(3.0 * skill, 5).tolist()),
@@ -50,16 +50,16 @@ def questions(count, seed, *, supported=True):
             surroundings=round(float(similarity) / 2, 6),
             density=round(float(rng.lognormal()), 4),
         )
-        found.append((asked, truth, f"author {seed}-{number // 3}"))
-    return found
+        queries.append((features, truth, f"author {seed}-{number // 3}"))
+    return queries
 
 
 def run(folder: Path, covered, uncovered=(), **changes) -> Path:
-    """The folder of a finished run that got these answers."""
+    """Write the folder of a finished run with these answers."""
     folder.mkdir(parents=True)
     lines = []
-    for some, is_covered in ((covered, "true"), (uncovered, "false")):
-        for asked, truth, author in some:
+    for queries, is_covered in ((covered, "true"), (uncovered, "false")):
+        for features, truth, author in queries:
             role = "calibration" if is_covered == "true" else "null-train"
             lines.append(
                 {
@@ -68,11 +68,11 @@ def run(folder: Path, covered, uncovered=(), **changes) -> Path:
                     "lon": truth[1],
                     "creator": author,
                     "strata": {"role": role, "covered": is_covered},
-                    "arms": {"excluded": {"asked": asdict(asked)}},
+                    "arms": {"excluded": {"asked": asdict(features)}},
                     "vector": None,
                 }
             )
-    said = {
+    manifest = {
         "protocol": "world",
         "labels": {"digest": "l" * 16, "asked": len(lines)},
         "planet": {"digest": "p" * 16},
@@ -89,11 +89,11 @@ def run(folder: Path, covered, uncovered=(), **changes) -> Path:
             "search": SEARCH.model_dump(),
         },
     } | changes
-    (folder / "run.json").write_text(json.dumps(said))
+    (folder / "run.json").write_text(json.dumps(manifest))
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
-def _around(town, spread_km, rng):
+def _scatter_around(town, spread_km, rng):
     away_m = 1_000.0 * spread_km * rng.rayleigh()
     return destination(town, rng.uniform(0, 360), away_m)

@@ -1,4 +1,4 @@
-"""Seeded label tables in the forms that benchmarks are passed around in."""
+"""Seeded label tables in the published formats of benchmarks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Position = tuple[float, float]
 def everywhere(number: int, seed: int = 3) -> list[Position]:
     """Positions all over the globe, `(lat, lon)` with six digits."""
     rng = np.random.default_rng(seed)
-    found = rng.uniform((-60.0, -180.0), (70.0, 180.0), (number, 2)).round(6)
-    return [(float(lat), float(lon)) for lat, lon in found]
+    positions = rng.uniform((-60.0, -180.0), (70.0, 180.0), (number, 2)).round(6)
+    return [(float(lat), float(lon)) for lat, lon in positions]
 
 
 def write(path: Path, head: str, rows: Iterable[Sequence[object]], delimiter: str = ",") -> Path:
-    """A table; `head` with commas, or empty for none."""
+    """Write a table; `head` is separated by commas, or empty for no header."""
     lines = [head.replace(",", delimiter)] if head else []
     lines += [delimiter.join(str(cell) for cell in row) for row in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -29,7 +29,7 @@ def write(path: Path, head: str, rows: Iterable[Sequence[object]], delimiter: st
 
 
 def read(name: str, path: Path, columns: dict[str, str] | None = None) -> Labelled:
-    """Labels of a protocol, with the counts looked at."""
+    """Read the labels of a protocol and check the counts."""
     labelled = read_labels(PROTOCOLS[name], path, columns)
     assert labelled.rows == len(labelled.questions) + sum(labelled.dropped.values())
     assert set(labelled.dropped) <= set(DROPPED)
@@ -37,10 +37,10 @@ def read(name: str, path: Path, columns: dict[str, str] | None = None) -> Labell
 
 
 def custom(tmp_path: Path, head: str, *rows: Sequence[object]) -> Labelled:
-    """A small table of one's own."""
+    """Read a small custom table."""
     return read("custom", write(tmp_path / "labels.csv", head, rows))
 
 
 def truths(labelled: Labelled) -> list[tuple[str, float, float]]:
-    """File and position of every question."""
+    """File and position of every query."""
     return [(q.file, q.truth.lat, q.truth.lon) for q in labelled.questions]

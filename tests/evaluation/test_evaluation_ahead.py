@@ -1,4 +1,4 @@
-"""Asking several questions at a time, or in one arm only, changes nothing but the time it takes."""
+"""Concurrent queries, or only one arm, change the duration of a run but not its rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinpoint.evaluation.rows import EXCLUDED, read_rows, read_vectors
 from pinpoint.evaluation.run import vector_width
 
 
-def test_answers_come_in_order_and_no_more_are_asked_at_a_time():
+def test_ordered_map_keeps_order_and_limits_concurrency():
     running, most, lock = 0, 0, threading.Lock()
 
     def ask(number):
@@ -31,50 +31,52 @@ def test_answers_come_in_order_and_no_more_are_asked_at_a_time():
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_an_error_comes_where_its_answer_would_and_ends_the_asking(at_once):
-    begun = []
+def test_ordered_map_failing_item_raises_in_order_and_stops(at_once):
+    started = []
 
     def ask(number):
-        begun.append(number)
+        started.append(number)
         if number == 4:
             raise KeyError(number)
         return number
 
-    heard = []
+    results = []
     with pytest.raises(KeyError):
-        heard.extend(in_order(ask, range(1_000), at_once))
-    assert heard == [0, 1, 2, 3]
-    assert max(begun) <= 4 + at_once + 1, "nothing is asked that nobody will hear"
+        results.extend(in_order(ask, range(1_000), at_once))
+    assert results == [0, 1, 2, 3]
+    assert max(started) <= 4 + at_once + 1, "no item is started whose result is not used"
 
 
 @pytest.mark.parametrize("at_once", [0, 9])
-def test_a_number_that_makes_no_sense_is_refused(at_once):
-    with pytest.raises(BadRequest, match=f"from 1 to 8 questions at a time, not {at_once}"):
+def test_ordered_map_invalid_concurrency_is_rejected(at_once):
+    with pytest.raises(BadRequest, match=f"concurrency must be from 1 to 8, not {at_once}"):
         list(in_order(str, [1], at_once))
 
 
-def test_rows_are_those_of_one_after_another(chain, finished, tmp_path):
+def test_run_concurrent_rows_equal_sequential_rows(chain, finished, tmp_path):
     chain.run(tmp_path / "run", at_once=3)
     rows = [list(read_rows(folder)) for folder in (tmp_path / "run", finished[0])]
-    for own in rows:
-        for row in own:
+    for run_rows in rows:
+        for row in run_rows:
             row["timings_ms"] = 0
             row["arms"] = {name: {**arm, "timings_ms": 0} for name, arm in row["arms"].items()}
     assert rows[0] == rows[1]
     width = vector_width(chain.parts)
-    several, one = (read_vectors(folder, width) for folder in (tmp_path / "run", finished[0]))
-    np.testing.assert_array_equal(several, one)
+    concurrent, sequential = (
+        read_vectors(folder, width) for folder in (tmp_path / "run", finished[0])
+    )
+    np.testing.assert_array_equal(concurrent, sequential)
 
 
-def test_with_exclusions_only_there_is_that_arm_only_and_it_is_the_same(chain, finished, tmp_path):
+def test_run_with_exclusions_only_has_one_unchanged_arm(chain, finished, tmp_path):
     report = chain.report(tmp_path / "run", served=False)
-    found, both = report["arms"], finished[1]["arms"]
-    assert list(found) == [EXCLUDED]
-    assert found[EXCLUDED]["all"]["accuracy"] == both[EXCLUDED]["all"]["accuracy"]
+    arms, both_arms = report["arms"], finished[1]["arms"]
+    assert list(arms) == [EXCLUDED]
+    assert arms[EXCLUDED]["all"]["accuracy"] == both_arms[EXCLUDED]["all"]["accuracy"]
     assert report["counts"] == finished[1]["counts"]
     assert report["leakage"] is None
     text = (tmp_path / "run" / "report.md").read_text()
     assert "as served" not in text
-    assert "with exclusions, of all asked" in text
-    with pytest.raises(BadRequest, match="neither the gallery as it is"):
+    assert "with exclusions, of all evaluated" in text
+    with pytest.raises(BadRequest, match="nothing to evaluate"):
         chain.run(tmp_path / "none", served=False, exclude=())

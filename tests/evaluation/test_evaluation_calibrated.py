@@ -1,4 +1,4 @@
-"""A bundle is calibrated through the whole chain: run, fit, artefact, run again, wire."""
+"""A bundle is calibrated end to end: run, fit, calibration file, second run, API."""
 
 from __future__ import annotations
 
@@ -34,20 +34,22 @@ from rig import Rig
 
 @pytest.fixture(scope="module")
 def planet(tmp_path_factory):
-    """A tiny planet whose test queries are called calibration."""
-    made = make_planet(tmp_path_factory.mktemp("planet"), preset="tiny", seed=3)
-    with made.labels.open(newline="") as file:
+    """A tiny planet whose test queries have the role `calibration`."""
+    new_planet = make_planet(tmp_path_factory.mktemp("planet"), preset="tiny", seed=3)
+    with new_planet.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         row["role"] = {"test": "calibration", "null-test": "null-train"}.get(row["role"], "other")
-    with made.labels.open("w", newline="") as file:
+    with new_planet.labels.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return made
+    return new_planet
 
 
-def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postgres, server_places):
+def test_calibration_of_a_bundle_is_used_end_to_end(
+    chain, planet, tmp_path, postgres, server_places
+):
     folder = copy_bundle(SHIPPED / "world-tiny", tmp_path / "bundle").weights.parent
     name = "e_calibrated"
     postgres.clone("template_pinpoint", name)
@@ -65,8 +67,8 @@ def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postg
         assert {row["arms"]["served"]["calibrated"] for row in before} == {False}
         assert {row["strata"]["role"] for row in before} == {"calibration", "null-train"}
 
-        found = calibrating.calibrate(tmp_path / "before")
-        write_calibration(folder, found)
+        calibration = calibrating.calibrate(tmp_path / "before")
+        write_calibration(folder, calibration)
         fresh = type(rig.encoder)(rig.settings)
         parts = replace(parts, encoder=fresh)
         after = _run(chain, parts, labelled, tmp_path / "after", {**plan, "exclude": ()})
@@ -91,7 +93,7 @@ def test_a_bundle_is_calibrated_through_the_chain(chain, planet, tmp_path, postg
     finally:
         rig.close()
         postgres.drop(name)
-    _check_foreign(folder, found)
+    _check_foreign(folder, calibration)
 
 
 def _run(chain, parts, labelled, out, plan):
@@ -103,47 +105,49 @@ def _run(chain, parts, labelled, out, plan):
     return list(read_rows(out))
 
 
-def _check_wire(said, row):
-    """The answer of the API: the row's numbers, areas as valid GeoJSON that hold what rows say."""
+def _check_wire(answer, row):
+    """The API answer has the numbers of the row, and its regions are valid and equal GeoJSON."""
     served = row["arms"]["served"]
-    assert said.calibrated
-    assert "Fitted on" in said.calibration_note
-    assert {f"{one.radius_km:g}": one.probability for one in said.belief.within} == served["within"]
-    for area in said.belief.areas:
-        whole = shape(json.loads(area.geometry.model_dump_json()))
-        assert whole.is_valid
-        assert whole.covers(Place(row["lon"], row["lat"])) == bool(
+    assert answer.calibrated
+    assert "Fitted on" in answer.calibration_note
+    assert {
+        f"{radius.radius_km:g}": radius.probability for radius in answer.belief.within
+    } == served["within"]
+    for area in answer.belief.areas:
+        region = shape(json.loads(area.geometry.model_dump_json()))
+        assert region.is_valid
+        assert region.covers(Place(row["lon"], row["lat"])) == bool(
             served["area_holds"][f"{area.probability:g}"]
         )
 
 
 def _check_figures(folder, after):
-    """Areas, probabilities and abstention of the report are those of the rows."""
-    of = measures.measure(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
-    found = measures.figures(of, np.ones(len(after), dtype=bool))
+    """Areas, probabilities and abstention of the report equal those of the rows."""
+    metrics = measures.measure(read_results(folder)["served"], CONVENTIONS["pinpoint"], (1,))
+    figures = measures.figures(metrics, np.ones(len(after), dtype=bool))
     rows = [row["arms"]["served"] for row in after]
-    for share, area in found["densest"].items():
-        held = [row["area_holds"][share] for row in rows]
-        assert (area["coverage"]["value"], area["stated"]) == (np.mean(held), len(rows))
-    assert of.mass_within[25.0].tolist() == [row["within"]["25"] for row in rows]
+    for share, area in figures["densest"].items():
+        inside = [row["area_holds"][share] for row in rows]
+        assert (area["coverage"]["value"], area["stated"]) == (np.mean(inside), len(rows))
+    assert metrics.mass_within[25.0].tolist() == [row["within"]["25"] for row in rows]
     withheld = np.array([row["abstained"] is not None for row in rows])
     covered = np.array([row["strata"]["covered"] == "true" for row in after])
-    assert found["abstention"]["withheld_of_covered"] == withheld[covered].mean()
-    assert found["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
-    assert {own["calibration"] for own in of.strata} == {row["stratum"] for row in rows}
+    assert figures["abstention"]["withheld_of_covered"] == withheld[covered].mean()
+    assert figures["abstention"]["withheld_of_uncovered"] == withheld[~covered].mean()
+    assert {strata["calibration"] for strata in metrics.strata} == {row["stratum"] for row in rows}
     drawn = make_report(folder, lambda file: None)["figures"]
-    wanted = (figures_promises.RELIABILITY, figures_promises.RISK, figures_promises.RECALL_AREA)
-    assert set(wanted) <= set(drawn)
-    for name in wanted:
+    plots = (figures_promises.RELIABILITY, figures_promises.RISK, figures_promises.RECALL_AREA)
+    assert set(plots) <= set(drawn)
+    for name in plots:
         with Image.open(folder / name) as image:
             assert "synthetic planet, not the Earth" in image.info["Description"]
             assert np.asarray(image.convert("L")).std() > 5
 
 
-def _check_foreign(folder, found):
+def _check_foreign(folder, calibration):
     for other, words in (
-        (replace(found, contract="0" * 64), "was fitted on the bundle world-tiny"),
-        (replace(found, weights="0" * 64), "was fitted with another reranker"),
+        (replace(calibration, contract="0" * 64), "was fitted on the bundle world-tiny"),
+        (replace(calibration, weights="0" * 64), "was fitted with another reranker"),
     ):
         write_calibration(folder, other)
         bundle = read_bundle(folder)

@@ -1,4 +1,4 @@
-"""Calibration: on made-up questions whose chances are known, and through the chain on a planet."""
+"""Calibration on synthetic queries with known probabilities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pinpoint.settings import SearchSettings
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """A calibration on 360 questions by 120 authors, and 40 that no gallery covers."""
+    """A calibration on 360 queries by 120 creators, and 40 uncovered queries."""
     folder = tmp_path_factory.mktemp("supposed") / "run"
     covered = supposed.questions(360, seed=11)
     supposed.run(folder, covered, supposed.questions(40, seed=12, supported=False))
@@ -31,11 +31,11 @@ def fitted(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(fitted):
-    """Fresh questions with what is believed of them."""
+def scored_queries(fitted):
+    """New queries with their posteriors."""
     return [
-        (one, truth, posterior.believe(one, fitted))
-        for one, truth, _ in supposed.questions(210, seed=21)
+        (features, truth, posterior.believe(features, fitted))
+        for features, truth, _ in supposed.questions(210, seed=21)
     ]
 
 
@@ -43,59 +43,61 @@ def off_km(belief, truth):
     return float(haversine_m(np.array([belief.point.lat, belief.point.lon]), truth)) / 1_000
 
 
-def test_probabilities_mean_what_they_say(asked):
+def test_probabilities_of_calibrated_answers_are_reliable(scored_queries):
     for radius_km, most in ((1.0, 0.05), (25.0, 0.12), (2_500.0, 0.12)):
-        said = [belief.within[radius_km] for _, _, belief in asked]
-        right = [off_km(belief, truth) <= radius_km for _, truth, belief in asked]
-        assert np.mean(said) == pytest.approx(np.mean(right), abs=0.08), radius_km
-        assert reliability(said, right).debiased_ece < most, radius_km
-    # A ranker that is three times too sure is not believed.
-    raw = [max(fitting._shares(np.array(one.logits))) for one, _, _ in asked]
-    right = [off_km(belief, truth) <= 25 for _, truth, belief in asked]
-    said = [belief.within[25.0] for _, _, belief in asked]
-    assert reliability(raw, right).ece > 2 * reliability(said, right).ece
+        stated = [belief.within[radius_km] for _, _, belief in scored_queries]
+        right = [off_km(belief, truth) <= radius_km for _, truth, belief in scored_queries]
+        assert np.mean(stated) == pytest.approx(np.mean(right), abs=0.08), radius_km
+        assert reliability(stated, right).debiased_ece < most, radius_km
+    # The raw ranker is overconfident by a factor of three.
+    raw = [
+        max(fitting._softmax_shares(np.array(features.logits))) for features, _, _ in scored_queries
+    ]
+    right = [off_km(belief, truth) <= 25 for _, truth, belief in scored_queries]
+    stated = [belief.within[25.0] for _, _, belief in scored_queries]
+    assert reliability(raw, right).ece > 2 * reliability(stated, right).ece
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_regions_hold_as_often_as_they_say(asked, share):
-    held, reached = [], []
-    for _, truth, belief in asked:
-        area = next(each for each in belief.areas if each.share == share)
-        disc = next(each for each in belief.regions if each.mass == share)
-        held.append(areas.contains_positions(np.array(area.boxes), truth[None])[0])
-        reached.append(1_000 * off_km(belief, truth) <= disc.radius_m)
+def test_regions_have_their_stated_coverage(scored_queries, share):
+    inside, in_disc = [], []
+    for _, truth, belief in scored_queries:
+        area = next(region for region in belief.areas if region.share == share)
+        disc = next(region for region in belief.regions if region.mass == share)
+        inside.append(areas.contains_positions(np.array(area.boxes), truth[None])[0])
+        in_disc.append(1_000 * off_km(belief, truth) <= disc.radius_m)
     slack = 3 * math.sqrt(share * (1 - share) * (1 / 120 + 1 / 210))
-    assert np.mean(held) == pytest.approx(share, abs=slack)
-    assert np.mean(reached) == pytest.approx(share, abs=slack)
+    assert np.mean(inside) == pytest.approx(share, abs=slack)
+    assert np.mean(in_disc) == pytest.approx(share, abs=slack)
 
 
-def test_what_no_gallery_covers_is_withheld(asked, fitted):
-    uncovered = [one for one, _, _ in supposed.questions(40, seed=33, supported=False)]
+def test_uncovered_queries_are_withheld(scored_queries, fitted):
+    uncovered = [features for features, _, _ in supposed.questions(40, seed=33, supported=False)]
     withheld = np.mean(
-        [posterior.believe(one, fitted).abstained == "unsupported" for one in uncovered]
+        [posterior.believe(features, fitted).abstained == "unsupported" for features in uncovered]
     )
     assert withheld > 0.7
-    right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in asked])
-    said = np.array([belief.abstained is not None for _, _, belief in asked])
-    # What it costs is right answers; of wrong ones it takes what it can get.
-    assert said[right].mean() == pytest.approx(0.1, abs=0.06)
-    assert said[~right].mean() > 2 * said[right].mean()
+    right = np.array([off_km(belief, truth) <= 25 for _, truth, belief in scored_queries])
+    abstained = np.array([belief.abstained is not None for _, _, belief in scored_queries])
+    # The share of withheld correct answers is bounded; that of wrong ones is higher.
+    assert abstained[right].mean() == pytest.approx(0.1, abs=0.06)
+    assert abstained[~right].mean() > 2 * abstained[right].mean()
     assert fitted.abstention.right_share == pytest.approx(0.1, abs=0.01)
 
 
-def test_strata_are_what_is_known_when_asked(fitted):
+def test_strata_depend_on_kind_and_density_only(fitted):
     assert list(fitted.strata) == ["all", "photo", "street"]
-    one = supposed.questions(3, seed=5)[0][0]
-    for kind, density, wanted in (
+    features = supposed.questions(3, seed=5)[0][0]
+    for kind, density, expected in (
         (None, 1.0, ("all",)),
         ("drone", 1.0, ("all",)),
         ("photo", 0.0, ("photo, sparse", "photo", "all")),
         ("street", 1e9, ("street, dense", "street", "all")),
     ):
-        known = replace(one, kind=kind, density=density)
-        assert posteriors.group_names(known, fitted.density_cuts) == wanted
-        assert posterior.believe(known, fitted).stratum == next(
-            name for name in wanted if name in fitted.strata
+        changed = replace(features, kind=kind, density=density)
+        assert posteriors.group_names(changed, fitted.density_cuts) == expected
+        assert posterior.believe(changed, fitted).stratum == next(
+            name for name in expected if name in fitted.strata
         )
 
 
@@ -103,15 +105,15 @@ def likelihood_in_a_loop(theta, questions):
     """The formula of `search.posterior`, kernel by kernel."""
     heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
     narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[11:]))
-    for one, truth, _ in questions:
-        elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(one))))
+    for features, truth, _ in questions:
+        elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(features))))
         raised = []
-        for point, logit in zip(one.points, one.logits, strict=True):
-            around = haversine_m(np.array(one.points), np.array(point)) / 25_000
-            many = sum(math.exp(-each * each / 2) for each in around)
+        for point, logit in zip(features.points, features.logits, strict=True):
+            around = haversine_m(np.array(features.points), np.array(point)) / 25_000
+            many = sum(math.exp(-distance * distance / 2) for distance in around)
             raised.append(math.exp(logit / heat) * many**crowding)
         density = 0.0
-        for point, weight in zip(one.points, raised, strict=True):
+        for point, weight in zip(features.points, raised, strict=True):
             km = float(haversine_m(np.array(point), truth)) / 1_000
             for share, radius_km in zip(narrow, fitting.KERNELS_KM, strict=True):
                 mass = (1 - elsewhere) * weight / sum(raised) * share
@@ -123,7 +125,7 @@ def likelihood_in_a_loop(theta, questions):
     return total
 
 
-def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
+def test_log_likelihood_equals_loop_and_gradient_equals_differences():
     questions = supposed.questions(6, seed=2)
     questions[0] = (
         replace(questions[0][0], points=questions[0][0].points[:3], logits=(0.1, 0.7, -2.0)),
@@ -140,21 +142,21 @@ def test_the_likelihood_is_that_of_a_loop_and_its_slope_that_of_differences():
         assert slope[place] == pytest.approx(rise / 2e-5, rel=1e-4, abs=1e-6), place
 
 
-def test_only_the_calibration_split_is_fitted_on(tmp_path):
+def test_calibrate_uses_calibration_split_only(tmp_path):
     folder = supposed.run(tmp_path / "run", supposed.questions(60, seed=3))
     lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     for line in lines[:20]:
         line["strata"]["role"] = "test"
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = calibrating.calibrate(folder)
-    assert (found.data["questions"], found.authors) == ("40", 14)
-    assert found.abstention.signal == "elsewhere"
-    assert list(found.strata) == ["all"]
+    calibration = calibrating.calibrate(folder)
+    assert (calibration.data["questions"], calibration.authors) == ("40", 14)
+    assert calibration.abstention.signal == "elsewhere"
+    assert list(calibration.strata) == ["all"]
 
 
-def test_what_cannot_be_fitted_is_refused(tmp_path):
+def test_calibrate_unusable_run_is_rejected(tmp_path):
     few = supposed.run(tmp_path / "few", supposed.questions(9, seed=3))
-    with pytest.raises(BadRequest, match="3 authors"):
+    with pytest.raises(BadRequest, match="3 creators"):
         calibrating.calibrate(few)
     short = supposed.run(tmp_path / "short", supposed.questions(9, seed=3), labels={"asked": 10})
     with pytest.raises(BadRequest, match="9 of 10 rows"):
@@ -171,7 +173,7 @@ def test_what_cannot_be_fitted_is_refused(tmp_path):
         calibrating.calibrate(rows.parent)
 
 
-def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
+def test_calibration_applies_to_matching_settings_only(fitted):
     contract = Contract(
         name="supposed", digest=supposed.CONTRACT, tower="t", dims={}, rendition_px=64,
         calibrated=True, note="", calibrations={"vote": fitted},
@@ -179,8 +181,8 @@ def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
     same = SearchSettings().model_dump()
 
     def why(ranker="vote", limits=None, **changes):
-        found, note = posterior.usable(contract, ranker, limits or Limits(), same | changes)
-        return note if found is None else None
+        calibration, note = posterior.usable(contract, ranker, limits or Limits(), same | changes)
+        return note if calibration is None else None
 
     assert why() is None
     assert why(cited=9, objective_km=25.0) is None
@@ -190,7 +192,7 @@ def test_a_calibration_speaks_only_for_questions_like_its_own(fitted):
     assert "space or time" in why(limits=Limits(polygon=(None, None, None)))
 
 
-def test_the_artefact_is_read_back_and_nothing_else_is(fitted, tmp_path):
+def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp_path):
     path = write_calibration(tmp_path, fitted)
     assert path.name == "calibration-vote.json"
     assert read_calibrations(tmp_path) == {"vote": fitted}

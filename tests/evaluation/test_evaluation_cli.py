@@ -1,6 +1,6 @@
 """`pinpoint evaluate` and `pinpoint compare` on a running stack, with real label rows.
 
-The photos of the benchmarks are not here: pictures are generated under their labels' names.
+The photos of the benchmarks are not available: images are generated under the label names.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ def pinpoint(running_stack, monkeypatch, capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        done = capsys.readouterr()
-        assert (ended.value.code or 0) == code, done
-        return json.loads(done.out) if "--json" in arguments else done
+        output = capsys.readouterr()
+        assert (ended.value.code or 0) == code, output
+        return json.loads(output.out) if "--json" in arguments else output
 
     return run
 
 
 @pytest.fixture
 def im2gps3k():
-    """The first real rows of IM2GPS3k, and the file they stand in."""
+    """The label file of IM2GPS3k and its first rows."""
     path = shared_data() / "labels" / "im2gps3k_places365.csv"
     return path, read_labels(PROTOCOLS["im2gps3k"], path).questions[:ROWS]
 
 
 @pytest.fixture
-def asked(pinpoint, im2gps3k, tmp_path):
-    """An organisation whose gallery has a photo and a street view near every real position."""
+def organization(pinpoint, im2gps3k, tmp_path):
+    """An organization whose gallery has a photo and a street view near every real position."""
     org = f"dry-{uuid4().hex[:8]}"
     pinpoint("orgs", "create", org)
     for kind in ("photo", "street"):
@@ -76,7 +76,7 @@ def asked(pinpoint, im2gps3k, tmp_path):
 
 
 def pictures(folder, names, *, missing=(), broken=()):
-    """A generated picture for every label; a few are missing or no picture at all."""
+    """A generated image for every label; some are missing or invalid."""
     folder.mkdir()
     for number, name in enumerate(names):
         if number in missing:
@@ -87,7 +87,7 @@ def pictures(folder, names, *, missing=(), broken=()):
 
 
 def check(report, *, missing, unreadable):
-    """Every denominator, in the report and in the text of it."""
+    """Check every denominator of the report."""
     counts = report["counts"]
     assert counts["asked"] == ROWS
     assert counts["missing_image"] == missing
@@ -95,25 +95,25 @@ def check(report, *, missing, unreadable):
     read = ROWS - missing - sum(unreadable.values())
     assert counts["read"] == read
     for arm in ("served", "excluded"):
-        found = report["arms"][arm]["all"]
-        assert found["rows"] == found["answered"] == read
-        for threshold, accuracy in found["accuracy"].items():
-            share = found["accuracy_of_labelled"][threshold]
+        metrics = report["arms"][arm]["all"]
+        assert metrics["rows"] == metrics["answered"] == read
+        for threshold, accuracy in metrics["accuracy"].items():
+            share = metrics["accuracy_of_labelled"][threshold]
             assert share == pytest.approx(accuracy["value"] * read / ROWS)
-    # The pictures of a place look alike, so the chain finds nearly all of them.
+    # Images of one place look alike, so nearly all are located.
     near = {arm: report["arms"][arm]["all"]["accuracy"]["25"]["value"] for arm in report["arms"]}
     assert near["served"] > 0.8
     assert near["excluded"] <= near["served"]
     assert report["run"]["settings"]["search"]["candidates"] == 48
 
 
-def test_im2gps3k_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_path):
+def test_evaluate_im2gps3k_end_to_end(pinpoint, organization, im2gps3k, tmp_path):
     path, questions = im2gps3k
     names = [question.file for question in questions]
     images = pictures(tmp_path / "images", names, missing=(3, 4), broken=(7,))
     out = tmp_path / "run"
     command = ("evaluate", "im2gps3k", "--images", images, "--labels", path, "--limit", ROWS)
-    report = pinpoint(*command, "--org", asked, "--out", out, "--json")
+    report = pinpoint(*command, "--org", organization, "--out", out, "--json")
     check(report, missing=2, unreadable={"unsupported_format": 1})
     counts = report["counts"]
     assert (counts["expected_rows"], counts["released_images"]) == (2_997, 3_000)
@@ -123,16 +123,18 @@ def test_im2gps3k_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_pa
     assert report["leakage"]["photos_with_rows_excluded"] > 0
     assert any(f"Only {ROWS} of 2997" in note for note in report["notes"])
     text = (out / "report.md").read_text()
-    for line in ("| rows of labels read | 2997 |", "| asked | 20 |", "| read | 17 |"):
+    for line in ("| rows of labels read | 2997 |", "| evaluated | 20 |", "| readable | 17 |"):
         assert line in text
     for name in ("results.parquet", "report.json", "rows.jsonl", *report["figures"]):
         assert (out / name).stat().st_size > 0
-    said = pinpoint(*command, "--org", asked, "--out", out, "--convention", "osv5m").out
-    assert "2 images missing, 1 unreadable, 17 read" in said
-    assert "osv5m: haversine, R = 6371 km; d < threshold" in said
+    text_output = pinpoint(
+        *command, "--org", organization, "--out", out, "--convention", "osv5m"
+    ).out
+    assert "2 images missing, 1 unreadable, 17 read" in text_output
+    assert "osv5m: haversine, R = 6371 km; d < threshold" in text_output
 
 
-def test_osv5m_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_path):
+def test_evaluate_osv5m_and_compare_end_to_end(pinpoint, organization, im2gps3k, tmp_path):
     questions = im2gps3k[1]
     truths = [(question.truth.lat, question.truth.lon) for question in questions]
     rows = []
@@ -148,7 +150,7 @@ def test_osv5m_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_path)
     images = pictures(tmp_path / "images", [f"{n}.jpg" for n in range(ROWS)], missing=(5,))
     out = tmp_path / "run"
     command = ("evaluate", "osv5m", "--images", images, "--labels", path)
-    report = pinpoint(*command, "--org", asked, "--out", out, "--json")
+    report = pinpoint(*command, "--org", organization, "--out", out, "--json")
     check(report, missing=1, unreadable={})
     assert report["counts"]["expected_rows"] == 210_122
     assert report["convention"]["name"] == "osv5m"
@@ -158,34 +160,40 @@ def test_osv5m_goes_through_the_whole_chain(pinpoint, asked, im2gps3k, tmp_path)
     assert areas["country"]["as_released"] >= areas["city"]["as_released"]
     assert areas["country"]["labelled_only"] > 0.8
     assert areas["sub_region"]["as_released"] < areas["sub_region"]["labelled_only"]
-    # The gallery holds the sequence of every question, and nothing else of its place.
+    # Near every query the gallery contains only images of its own sequence.
     assert report["leakage"]["photos_with_rows_excluded"] == 19
     assert report["arms"]["excluded"]["all"]["accuracy"]["25"]["value"] < 0.3
     assert report["leakage"]["served_less_excluded"]["25"]["low"] > 0.3
     assert set(report["arms"]["served"]["strata"]["climate"]) == {"0", "1"}
 
     other = tmp_path / "top1"
-    pinpoint(*command, "--org", asked, "--out", other, "--ranker", "top1", "--exclude", "none")
-    found = pinpoint("compare", out, other, "--json")
-    assert found["photos"] == {"served": 19}
-    assert "settings.ranker was 'vote', is 'top1'" in found["differ"]
-    said = pinpoint("compare", out, other).out
-    assert "accuracy@25km" in said
-    assert "osv5m: haversine, R = 6371 km" in said
-    again = pinpoint(*command, "--org", asked, "--out", out, "--ranker", "top1", code=73)
+    pinpoint(
+        *command, "--org", organization, "--out", other, "--ranker", "top1", "--exclude", "none"
+    )
+    comparison = pinpoint("compare", out, other, "--json")
+    assert comparison["photos"] == {"served": 19}
+    assert "settings.ranker was 'vote', is 'top1'" in comparison["differ"]
+    text_output = pinpoint("compare", out, other).out
+    assert "accuracy@25km" in text_output
+    assert "osv5m: haversine, R = 6371 km" in text_output
+    again = pinpoint(*command, "--org", organization, "--out", out, "--ranker", "top1", code=73)
     assert "settings.ranker was 'vote', is 'top1'" in again.err
 
 
-def test_describing_needs_labels_and_no_stack(pinpoint, im2gps3k, tmp_path, monkeypatch):
+def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monkeypatch):
     path = im2gps3k[0]
-    said = pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe", "--json")
-    assert (said["rows"], said["questions"], said["authors"]["number"]) == (2_997, 2_997, 198)
-    assert said["coordinates"]["share_sharing"] == pytest.approx(0.511, abs=5e-4)
+    description = pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe", "--json")
+    assert (description["rows"], description["questions"], description["authors"]["number"]) == (
+        2_997,
+        2_997,
+        198,
+    )
+    assert description["coordinates"]["share_sharing"] == pytest.approx(0.511, abs=5e-4)
     images = pictures(tmp_path / "images", [question.file for question in im2gps3k[1]])
-    said = pinpoint(
+    description = pinpoint(
         "evaluate", "im2gps3k", "--labels", path, "--images", images, "--describe", "--json"
     )
-    assert said["images_missing"] == 2_997 - ROWS
+    assert description["images_missing"] == 2_997 - ROWS
     assert "198" in pinpoint("evaluate", "im2gps3k", "--labels", path, "--describe").out
 
 
@@ -203,9 +211,9 @@ def test_describing_needs_labels_and_no_stack(pinpoint, im2gps3k, tmp_path, monk
         (("custom", "--labels", "{tmp}/none.csv"), 65, "no labels at"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(pinpoint, tmp_path, arguments, code, words):
+def test_evaluate_invalid_arguments_are_rejected(pinpoint, tmp_path, arguments, code, words):
     labels = write(tmp_path / "labels.csv", "file,latitude,longitude", [("a.jpg", 1.5, 2.5)])
-    given = [each.format(labels=labels, tmp=tmp_path) for each in arguments]
-    said = pinpoint("evaluate", *given, "--out", tmp_path / "out", code=code).err
-    assert any(word in said for word in words.split("|")), said
+    options = [argument.format(labels=labels, tmp=tmp_path) for argument in arguments]
+    message = pinpoint("evaluate", *options, "--out", tmp_path / "out", code=code).err
+    assert any(word in message for word in words.split("|")), message
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Column mappings: expressions, mapping files, and which form of a table fits."""
+"""Column mappings: expressions, mapping files, and selection of the matching format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinpoint.settings import MediaSettings
 PLACES = {"file": "IMG", "latitude": "LAT", "longitude": "LON"}
 
 
-def test_names_numbers_templates_and_constants() -> None:
+def test_map_columns_supports_names_indices_templates_and_constants() -> None:
     columns = {
         "file": "{id}_{part}.jpg",
         "latitude": "LAT",
@@ -27,11 +27,11 @@ def test_names_numbers_templates_and_constants() -> None:
     texts = {name: read(row) for name, read in layout.fields.items()}
     assert texts == {"file": "7_b.jpg", "latitude": "1.5", "longitude": "-2", "kind": "street"}
     assert {name: read(row) for name, read in layout.strata.items()} == {"size": "large"}
-    assert layout.fields["file"](["7", " "]) == "", "half a name is no name"
-    assert layout.fields["longitude"](["7"]) == "", "a short row has nothing there"
+    assert layout.fields["file"](["7", " "]) == "", "an incomplete name is empty"
+    assert layout.fields["longitude"](["7"]) == "", "a missing cell is empty"
 
 
-def test_a_table_without_a_header_is_read_by_numbers() -> None:
+def test_map_columns_without_header_uses_indices() -> None:
     columns = {"file": "{#1}.jpg", "latitude": "#3", "longitude": "#2", "creator": "#9"}
     layout = bind(columns, ["0", "77", "2.5", "1.5"])
     assert layout.header == ()
@@ -44,7 +44,7 @@ def test_a_table_without_a_header_is_read_by_numbers() -> None:
         bind(columns, ["0", "77", "2.5"])
 
 
-def test_columns_are_found_by_their_other_names_and_never_guessed() -> None:
+def test_map_columns_accepts_synonyms_and_rejects_ambiguity() -> None:
     layout = bind(PLAIN, ["Path", "LAT", "lng", "Creator", "note", ""])
     assert set(layout.fields) == {"file", "latitude", "longitude", "creator"}
     assert set(layout.strata) == {"note"}, "every other column"
@@ -58,7 +58,7 @@ def test_columns_are_found_by_their_other_names_and_never_guessed() -> None:
         bind({"file": "file"}, ["file", "lat"])
 
 
-def test_what_was_asked_for_has_to_be_there(tmp_path: Path) -> None:
+def test_layout_missing_required_column_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("file,lat,lon\na.jpg,1,2\n")
     columns = {**PLAIN, "creator": "who"}
@@ -67,7 +67,7 @@ def test_what_was_asked_for_has_to_be_there(tmp_path: Path) -> None:
         layout_of(path, [columns], MediaSettings(), {"creator"})
 
 
-def test_of_several_forms_the_fullest_fit_is_taken(tmp_path: Path) -> None:
+def test_layout_with_most_fields_is_used(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("IMG,WHO,LAT,LON\na.jpg,anna,1,2\n")
     forms = [PLACES, {**PLACES, "creator": "WHO"}, {**PLACES, "latitude": "#8"}]
@@ -79,46 +79,51 @@ def test_of_several_forms_the_fullest_fit_is_taken(tmp_path: Path) -> None:
         layout_of(path, [PLACES], MediaSettings())
 
 
-def test_mapping_files(tmp_path: Path) -> None:
+def test_load_columns_reads_toml_and_json(tmp_path: Path) -> None:
     toml, plain = tmp_path / "m.toml", tmp_path / "m.json"
     toml.write_text(
         'file = "IMG"\nlatitude = "LAT"\nlongitude = "LON"\ndelimiter = "\\t"\n'
         "creator_pattern = '_(.+)\\.jpg$'\n[strata]\nscene = \"S3\"\n"
     )
-    wanted = {**PLACES, "delimiter": "\t", "creator_pattern": r"_(.+)\.jpg$", "strata.scene": "S3"}
-    assert load_columns(toml) == wanted
+    expected = {
+        **PLACES,
+        "delimiter": "\t",
+        "creator_pattern": r"_(.+)\.jpg$",
+        "strata.scene": "S3",
+    }
+    assert load_columns(toml) == expected
     plain.write_text("\ufeff" + json.dumps({**PLACES, "strata": "*"}), encoding="utf-8")
     assert load_columns(plain) == {**PLACES, "strata": "*"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("file = ", "cannot be read"),
-        ('lattitude = "LAT"', "'lattitude', which is no field; known are file, latitude"),
-        ("latitude = 3", "latitude is no text"),
-        ('latitude = ""', "latitude is no text"),
-        ('delimiter = "::"', "the delimiter is one character"),
+        ('lattitude = "LAT"', "'lattitude', which is not a field; allowed are file, latitude"),
+        ("latitude = 3", "latitude must be the name of a column"),
+        ('latitude = ""', "latitude must be the name of a column"),
+        ('delimiter = "::"', "the delimiter must be one character"),
     ],
 )
-def test_bad_mapping_files(tmp_path: Path, text: str, said: str) -> None:
+def test_load_columns_invalid_file_is_rejected(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "m.toml"
     path.write_text(text)
-    with pytest.raises(BadManifest, match=said):
+    with pytest.raises(BadManifest, match=message):
         load_columns(path)
 
 
-def test_other_bad_mappings(tmp_path: Path) -> None:
+def test_mapping_with_invalid_content_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     with pytest.raises(BadManifest, match="cannot be read"):
         load_columns(path)
     path.write_text("[1]")
-    with pytest.raises(BadManifest, match="no table of fields"):
+    with pytest.raises(BadManifest, match="not a table of fields"):
         load_columns(path)
     path.write_text(" " * 1_000_001)
-    with pytest.raises(BadManifest, match="over 1000000 bytes"):
+    with pytest.raises(BadManifest, match="larger than 1000000 bytes"):
         load_columns(path)
-    for pattern, said in (("(", "no regular expression"), ("a", "needs one group")):
+    for pattern, message in (("(", "not a regular expression"), ("a", "needs exactly one group")):
         columns = check_columns({**PLACES, "creator_pattern": pattern}, "m")
-        with pytest.raises(BadManifest, match=said):
+        with pytest.raises(BadManifest, match=message):
             bind(columns, ["IMG", "LAT", "LON"])

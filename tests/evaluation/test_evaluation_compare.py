@@ -1,4 +1,4 @@
-"""Two runs are paired photo by photo; what cannot be paired is refused in words."""
+"""Two runs are compared photo by photo; incompatible runs are rejected."""
 
 from __future__ import annotations
 
@@ -17,72 +17,73 @@ from pinpoint.records import Limits
 
 @pytest.fixture(scope="module")
 def narrow(chain, tmp_path_factory):
-    """The same questions asked of street views only."""
+    """The same queries with street views only."""
     out = tmp_path_factory.mktemp("narrow") / "run"
     return out, chain.report(out, limits=Limits(kinds=("street",)))
 
 
-def test_differences_are_those_of_the_rows(finished, narrow):
-    found = compare_runs(finished[0], narrow[0])
-    assert found["photos"] == {SERVED: 19, EXCLUDED: 19}
-    assert [line for line in found["differ"] if "kinds" in line] == [
+def test_compare_differences_equal_those_of_the_rows(finished, narrow):
+    comparison = compare_runs(finished[0], narrow[0])
+    assert comparison["photos"] == {SERVED: 19, EXCLUDED: 19}
+    assert [line for line in comparison["differ"] if "kinds" in line] == [
         "settings.kinds was [], is ['street']"
     ]
     for arm in (SERVED, EXCLUDED):
         a, b = (report["arms"][arm]["all"] for _, report in (finished, narrow))
         for threshold in ("1", "25", "2500"):
-            one = found["arms"][arm][f"accuracy@{threshold}km"]
-            assert one["a"] == pytest.approx(a["accuracy"][threshold]["value"])
-            assert one["b"] == pytest.approx(b["accuracy"][threshold]["value"])
-            assert one["value"] == pytest.approx(one["a"] - one["b"])
-            assert one["low"] <= one["value"] <= one["high"]
-            assert 0 < one["p_value"] <= 1
-        score = found["arms"][arm]["geoscore"]
+            metric = comparison["arms"][arm][f"accuracy@{threshold}km"]
+            assert metric["a"] == pytest.approx(a["accuracy"][threshold]["value"])
+            assert metric["b"] == pytest.approx(b["accuracy"][threshold]["value"])
+            assert metric["value"] == pytest.approx(metric["a"] - metric["b"])
+            assert metric["low"] <= metric["value"] <= metric["high"]
+            assert 0 < metric["p_value"] <= 1
+        score = comparison["arms"][arm]["geoscore"]
         assert score["value"] == pytest.approx(a["geoscore"]["value"] - b["geoscore"]["value"])
     turned = compare_runs(narrow[0], finished[0])["arms"][SERVED]["geoscore"]
-    assert turned["value"] == pytest.approx(-found["arms"][SERVED]["geoscore"]["value"])
+    assert turned["value"] == pytest.approx(-comparison["arms"][SERVED]["geoscore"]["value"])
 
 
-def test_a_run_against_itself_differs_in_nothing(finished):
-    found = compare_runs(finished[0], finished[0])
-    assert found["differ"] == []
-    for figures in found["arms"].values():
+def test_compare_run_with_itself_has_no_difference(finished):
+    comparison = compare_runs(finished[0], finished[0])
+    assert comparison["differ"] == []
+    for figures in comparison["arms"].values():
         assert {
-            (one["value"], one["low"], one["high"], one["p_value"]) for one in figures.values()
+            (metric["value"], metric["low"], metric["high"], metric["p_value"])
+            for metric in figures.values()
         } == {(0.0, 0.0, 0.0, 1.0)}
 
 
-def test_only_photos_that_both_could_read_are_paired(chain, finished, tmp_path):
+def test_compare_uses_photos_readable_in_both_runs(chain, finished, tmp_path):
     shutil.copytree(chain.images, tmp_path / "images")
     for gone in ("unseen-3.jpg", "copy.jpg"):
         (tmp_path / "images" / gone).unlink()
     report = chain.report(tmp_path / "run", images=tmp_path / "images")
     assert report["counts"]["missing_image"] == 3
     assert len(list(read_rows(tmp_path / "run"))) == 22
-    found = compare_runs(finished[0], tmp_path / "run")
-    assert found["photos"] == {SERVED: 17, EXCLUDED: 17}
-    assert found["arms"][SERVED]["geoscore"]["value"] == 0.0
+    comparison = compare_runs(finished[0], tmp_path / "run")
+    assert comparison["photos"] == {SERVED: 17, EXCLUDED: 17}
+    assert comparison["arms"][SERVED]["geoscore"]["value"] == 0.0
 
 
-def test_other_labels_are_refused_in_words(chain, finished, tmp_path):
+def test_compare_runs_with_other_labels_is_rejected(chain, finished, tmp_path):
     labelled = chain.labelled()
     first = replace(labelled.questions[0], creator="somebody else")
     other = replace(labelled, questions=(first, *labelled.questions[1:]))
     chain.report(tmp_path / "run", labelled=other)
-    with pytest.raises(BadRequest, match=r"asked different questions .*only answers to the same"):
+    with pytest.raises(BadRequest, match=r"have different queries .*only runs with the same"):
         compare_runs(finished[0], tmp_path / "run")
 
 
-def test_arms_that_exclude_different_things_are_not_paired(chain, finished, tmp_path):
+def test_compare_omits_arm_with_different_exclusions(chain, finished, tmp_path):
     chain.report(tmp_path / "run", exclude=("self",))
-    found = compare_runs(finished[0], tmp_path / "run")
-    assert list(found["arms"]) == [SERVED]
-    assert "exclude different things" in found["notes"][0]
+    comparison = compare_runs(finished[0], tmp_path / "run")
+    assert list(comparison["arms"]) == [SERVED]
+    assert "have different exclusions" in comparison["notes"][0]
 
 
-def test_a_folder_without_a_run_is_refused(finished, tmp_path):
-    with pytest.raises(BadRequest, match="holds no run"):
+def test_compare_folder_without_run_is_rejected(finished, tmp_path):
+    with pytest.raises(BadRequest, match="contains no run"):
         compare_runs(finished[0], tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(read_run(finished[0])))
-    with pytest.raises(BadRequest, match="holds no results"):
+    with pytest.raises(BadRequest, match="contains no results"):
         compare_runs(finished[0], tmp_path)

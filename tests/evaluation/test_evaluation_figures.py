@@ -1,4 +1,4 @@
-"""What the figures of promises show is what a loop over the rows counts; maps wrap at ±180°."""
+"""Calibration plots equal a loop over the rows; maps wrap at ±180°."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARES = ("0.5", "0.9")
 
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory):
-    """Two arms of made-up questions, with what a fitted calibration believes of them."""
+    """Two arms of synthetic queries with the posteriors of a fitted calibration."""
     folder = tmp_path_factory.mktemp("supposed") / "run"
     uncovered = supposed.questions(12, seed=12, supported=False)
     supposed.run(folder, supposed.questions(45, seed=11), uncovered)
@@ -36,34 +36,38 @@ def arms(tmp_path_factory):
 
 
 def measured(questions, fitted):
-    beliefs = [posterior.believe(one, fitted) for one, _, _ in questions]
+    beliefs = [posterior.believe(features, fitted) for features, _, _ in questions]
     truth = np.array([at for _, at, _ in questions])
     answers = np.array([(belief.point.lat, belief.point.lon) for belief in beliefs])
-    of = [dict(zip(SHARES, belief.areas, strict=True)) for belief in beliefs]
+    metrics = [dict(zip(SHARES, belief.areas, strict=True)) for belief in beliefs]
     nothing = np.zeros(len(questions), dtype=bool)
     return Measured(
         convention=CONVENTIONS["pinpoint"],
         clusters=cluster_codes([author for _, _, author in questions]),
         error_km=distances_km(truth, answers, CONVENTIONS["pinpoint"]),
         best_km={},
-        mass_within={km: np.array([each.within[km] for each in beliefs]) for km in CONFIDENT_KM},
+        mass_within={
+            km: np.array([belief.within[km] for belief in beliefs]) for km in CONFIDENT_KM
+        },
         radii_km={},
         area_holds={
             share: np.array(
                 [
                     float(contains_positions(np.array(a[share].boxes), t[None])[0])
-                    for a, t in zip(of, truth, strict=True)
+                    for a, t in zip(metrics, truth, strict=True)
                 ]
             )
             for share in SHARES
         },
-        area_km2={share: np.array([each[share].area_km2 for each in of]) for share in SHARES},
-        withheld=np.array([each.abstained is not None for each in beliefs]),
-        unsupported=np.array([each.unsupported for each in beliefs]),
+        area_km2={
+            share: np.array([belief[share].area_km2 for belief in metrics]) for share in SHARES
+        },
+        withheld=np.array([belief.abstained is not None for belief in beliefs]),
+        unsupported=np.array([belief.unsupported for belief in beliefs]),
         calibrated=True,
         labels={},
-        named={},
-        strata=[{"kind": one.kind} for one, _, _ in questions],
+        predicted={},
+        strata=[{"kind": features.kind} for features, _, _ in questions],
         placeholder=nothing,
     )
 
@@ -77,56 +81,56 @@ def legends(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_areas_stand_where_a_loop_puts_them(arms, drawn):
-    for axes, of in zip(drawn[RECALL_AREA].axes, arms.values(), strict=True):
+def test_recall_area_plot_equals_loop(arms, drawn):
+    for axes, metrics in zip(drawn[RECALL_AREA].axes, arms.values(), strict=True):
         assert axes.get_xlabel() == "area (km²)"
         for place, kind in enumerate(("photo", "street")):
-            rows = [n for n, own in enumerate(of.strata) if own["kind"] == kind]
+            rows = [n for n, strata in enumerate(metrics.strata) if strata["kind"] == kind]
             points = axes.containers[place].lines[0].get_xydata()
             for (area_km2, share), claimed in zip(points, SHARES, strict=True):
-                assert share == pytest.approx(sum(of.area_holds[claimed][rows]) / len(rows))
-                assert area_km2 == np.median([of.area_km2[claimed][n] for n in rows])
-            assert f"{kind}: densest areas, median size, n = {len(rows)}" in legends(axes)
+                assert share == pytest.approx(sum(metrics.area_holds[claimed][rows]) / len(rows))
+                assert area_km2 == np.median([metrics.area_km2[claimed][n] for n in rows])
+            assert f"{kind}: highest-density regions, median size, n = {len(rows)}" in legends(axes)
 
 
-def test_reliability_counts_every_answer_once_and_names_its_error(arms, drawn):
+def test_reliability_plot_counts_every_answer_and_shows_ece(arms, drawn):
     figure = drawn[RELIABILITY]
     above, below = figure.axes[: len(CONFIDENT_KM)], figure.axes[len(CONFIDENT_KM) :]
     assert [axes.get_title() for axes in above] == [
         f"probability within {km:g} km" for km in CONFIDENT_KM
     ]
     for axes, counts in zip(above, below, strict=True):
-        assert all("debiased ECE 0." in said for said in legends(axes))
-        assert [said.rsplit("n = ")[-1] for said in legends(axes)] == ["45", "30"]
+        assert all("debiased ECE 0." in label for label in legends(axes))
+        assert [label.rsplit("n = ")[-1] for label in legends(axes)] == ["45", "30"]
         heights = [patch.get_path().vertices[:, 1] for patch in counts.patches]
-        # An outlined histogram walks each bin's top once: half of its corners.
+        # Every second vertex of an outlined histogram is the top of a bin.
         assert [ys[1:-1:2].sum() for ys in heights] == [45, 30]
 
 
-def test_risk_is_the_share_of_errors_among_the_surest(arms, drawn):
+def test_risk_coverage_plot_equals_loop(arms, drawn):
     (axes,) = drawn[RISK].axes
-    for line, mark, of in zip(axes.lines[::2], axes.lines[1::2], arms.values(), strict=True):
-        sure = of.mass_within[25.0]
+    for line, mark, metrics in zip(axes.lines[::2], axes.lines[1::2], arms.values(), strict=True):
+        sure = metrics.mass_within[25.0]
         for answered, risk in line.get_xydata().tolist():
             first = np.argsort(-sure, kind="stable")[: round(answered * len(sure))]
-            off = [not of.error_km[n] < 25 for n in first]
+            off = [not metrics.error_km[n] < 25 for n in first]
             assert risk == pytest.approx(sum(off) / len(off))
-        kept = [n for n in range(len(sure)) if not of.withheld[n]]
-        assert 0 < len(kept) < len(sure)
-        wrong = sum(not of.error_km[n] < 25 for n in kept)
-        at = (len(kept) / len(sure), wrong / len(kept))
+        answered_rows = [n for n in range(len(sure)) if not metrics.withheld[n]]
+        assert 0 < len(answered_rows) < len(sure)
+        wrong = sum(not metrics.error_km[n] < 25 for n in answered_rows)
+        at = (len(answered_rows) / len(sure), wrong / len(answered_rows))
         assert mark.get_xydata()[0].tolist() == pytest.approx(at)
     assert "by falling probability within 25 km" in axes.get_xlabel()
 
 
-def test_a_map_takes_the_short_way_over_the_antimeridian(tmp_path):
-    one = Placed(truth=Point(50.0, -170.0), answer=Point(50.0, 170.0), inside=False, guess=False)
-    draw_answers(tmp_path / "map.png", [one], "title", "underneath")
+def test_map_draws_short_arc_across_antimeridian(tmp_path):
+    photo = Placed(truth=Point(50.0, -170.0), answer=Point(50.0, 170.0), inside=False, guess=False)
+    draw_answers(tmp_path / "map.png", [photo], "title", "underneath")
     with Image.open(tmp_path / "map.png") as image:
         assert image.info["Description"].startswith("underneath; grey: cities, GeoNames")
-        shown = np.asarray(image.convert("RGB")).astype(int)
+        pixels = np.asarray(image.convert("RGB")).astype(int)
     colour = np.array([int(VERMILION[i : i + 2], 16) for i in (1, 3, 5)])
-    upper = shown[: len(shown) // 2]
+    upper = pixels[: len(pixels) // 2]
     columns = np.flatnonzero((np.abs(upper - colour) < 12).all(axis=-1).any(axis=0))
     share = columns / upper.shape[1]
     assert (share < 0.2).any()

@@ -1,4 +1,4 @@
-"""Reading labels: protocols, one's own tables, strata, and what a description holds."""
+"""Reading labels: protocols, custom tables, strata and descriptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pinpoint.settings import MediaSettings
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_every_protocol_declares_itself(name: str) -> None:
+def test_protocol_is_complete(name: str) -> None:
     protocol = PROTOCOLS[name]
     assert protocol.name == name
     assert protocol.convention in CONVENTIONS
@@ -35,12 +35,12 @@ def test_every_protocol_declares_itself(name: str) -> None:
         assert protocol.denominator <= protocol.released
 
 
-def test_reasons_are_those_of_the_house_and_three_more() -> None:
+def test_drop_reasons_are_media_reasons_and_three_more() -> None:
     ours = {"duplicate", "contradiction", "unreadable_image"}
     assert set(DROPPED) - ours <= set(REASONS)
 
 
-def test_a_table_of_ones_own(tmp_path: Path) -> None:
+def test_read_labels_custom_table(tmp_path: Path) -> None:
     labelled = custom(
         tmp_path,
         "file,lat,lon,creator,sequence,kind,country,city,weather",
@@ -56,7 +56,7 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert second.areas["city"] == "X_Y_Z_ID"
 
 
-def test_a_column_mapping_instead_of_an_adapter(tmp_path: Path) -> None:
+def test_read_labels_with_column_mapping(tmp_path: Path) -> None:
     rows = [(7, "front", 1.5, 120.25, "Anna", "dry"), (8, "back", 2.5, 121.25, "Ben", "wet")]
     path = write(tmp_path / "data.csv", "nr,side,Y,X,by,road", rows, ";")
     mapping = tmp_path / "mapping.toml"
@@ -70,17 +70,17 @@ def test_a_column_mapping_instead_of_an_adapter(tmp_path: Path) -> None:
     assert (first.creator, first.kind, first.strata) == ("Anna", "street", {"surface": "dry"})
 
 
-def test_a_mapping_stands_over_the_protocols_own_columns(tmp_path: Path) -> None:
+def test_read_labels_mapping_overrides_protocol_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "name,AUTHOR,LAT,LON", [("a.jpg", "anna", 1.5, 120.5)])
     (question,) = read("im2gps", path, {"file": "name"}).questions
     assert (question.file, question.creator, question.kind) == ("a.jpg", "anna", "photo")
     with pytest.raises(BadManifest, match="no column who for creator"):
         read("im2gps", path, {"file": "name", "creator": "who"})
-    with pytest.raises(BadManifest, match="which is no field"):
+    with pytest.raises(BadManifest, match="which is not a field"):
         read("im2gps", path, {"name": "file"})
 
 
-def test_the_planets_labels(tmp_path: Path) -> None:
+def test_read_labels_of_planet_by_folder_or_file(tmp_path: Path) -> None:
     (tmp_path / "queries").mkdir()
     rows = [("images/a.jpg", 1.5, 120.5, "p1", "", "photo", "ID", "open", "true", "tropical")]
     rows += [("images/b.jpg", 48.5, 2.5, "p2", "s", "street", "FR", "closed", "false", "mild")]
@@ -94,15 +94,15 @@ def test_the_planets_labels(tmp_path: Path) -> None:
     assert [q.kind for q in labelled.questions] == ["photo", "street"]
 
 
-def test_columns_with_too_many_values_are_no_strata(tmp_path: Path) -> None:
+def test_read_labels_column_with_many_values_is_not_a_stratum(tmp_path: Path) -> None:
     number = MAX_STRATUM_VALUES + 1
     rows = [(f"{n}.jpg", 1, 120, n, n % MAX_STRATUM_VALUES) for n in range(number)]
     labelled = custom(tmp_path, "file,latitude,longitude,time,hour", *rows)
     assert {name for q in labelled.questions for name in q.strata} == {"hour"}
-    assert labelled.notes[-1] == "no strata, because of over 40 different values: time"
+    assert labelled.notes[-1] == "not used as strata (more than 40 distinct values): time"
 
 
-def test_images_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_lists_absent_image_files(tmp_path: Path) -> None:
     rows = [(name, 1, 120) for name in ("a.jpg", "b/c.jpg", "folder", "gone.jpg")]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows)
     images = tmp_path / "images"
@@ -114,16 +114,16 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
     assert missing(labelled, tmp_path / "nowhere") == ("a.jpg", "b/c.jpg", "folder", "gone.jpg")
 
 
-def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(BadManifest, match=r"no labels at .*gone\.csv; wanted is CSV with file"):
+def test_read_labels_unreadable_input_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(BadManifest, match=r"no labels at .*gone\.csv; expected: CSV with file"):
         read("custom", tmp_path / "gone.csv")
     with pytest.raises(BadManifest, match=r"no labels at .*labels\.csv"):
         read("world", tmp_path)
     with pytest.raises(BadManifest, match="no labels at"):
         read("custom", tmp_path)
-    with pytest.raises(BadManifest, match="holds no labels"):
+    with pytest.raises(BadManifest, match="contains no labels"):
         read("im2gps3k", tmp_path)
-    with pytest.raises(BadManifest, match="holds no labels"):
+    with pytest.raises(BadManifest, match="contains no labels"):
         custom(tmp_path, "file,latitude,longitude")
     with pytest.raises(BadManifest, match="no column longitude for longitude; there are file, lat"):
         custom(tmp_path, "file,lat", ("a.jpg", 1))
@@ -135,7 +135,7 @@ def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
         read_labels(PROTOCOLS["custom"], path, limits=MediaSettings(max_manifest_rows=3))
 
 
-def test_a_hostile_table_costs_its_rows(tmp_path: Path) -> None:
+def test_read_labels_hostile_rows_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     long = "x" * 140_000
     path.write_text(f"file,lat,lon,note\na.jpg,1,120,{long}\nb\x00.jpg,1,120,\n{'n' * 1001},1,2,\n")
@@ -145,7 +145,7 @@ def test_a_hostile_table_costs_its_rows(tmp_path: Path) -> None:
     assert describe(labelled)["latitude_deg"] is None
 
 
-def test_a_description_against_a_loop(tmp_path: Path) -> None:
+def test_describe_equals_loop(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     spots = everywhere(30)
     rows = []
@@ -156,28 +156,35 @@ def test_a_description_against_a_loop(tmp_path: Path) -> None:
             (f"{n}.jpg", lat, lon, creator, ["photo", "street"][n % 2], ["FR", ""][n % 3 > 1])
         )
     path = write(tmp_path / "m.csv", "file,latitude,longitude,creator,kind,country", rows)
-    found = describe(read("custom", path))
-    assert json.loads(json.dumps(found)) == found, "ready for JSON"
+    description = describe(read("custom", path))
+    assert json.loads(json.dumps(description)) == description, "ready for JSON"
     sharing = most = 0
     for _, lat, lon, *_ in rows:
         same = sum((lat, lon) == (row[1], row[2]) for row in rows)
         sharing += same > 1
         most = max(most, same)
-    assert found["coordinates"] == {
+    assert description["coordinates"] == {
         "different": len({row[1:3] for row in rows}),
         "photos_sharing": sharing,
         "share_sharing": sharing / 200,
         "most_at_one": most,
     }
     named = Counter(row[3] for row in rows if row[3])
-    assert found["authors"] == {
+    assert description["authors"] == {
         "number": len(named),
         "largest": max(named.values()),
         "unknown": sum(not row[3] for row in rows),
     }
-    assert found["latitude_deg"] == [min(row[1] for row in rows), max(row[1] for row in rows)]
-    assert found["longitude_deg"] == [min(row[2] for row in rows), max(row[2] for row in rows)]
-    assert found["kinds"] == {"photo": 100, "street": 100}
+    assert description["latitude_deg"] == [min(row[1] for row in rows), max(row[1] for row in rows)]
+    assert description["longitude_deg"] == [
+        min(row[2] for row in rows),
+        max(row[2] for row in rows),
+    ]
+    assert description["kinds"] == {"photo": 100, "street": 100}
     labelled = sum(bool(row[5]) for row in rows)
-    assert found["areas"]["country"] == {"as_released": 200, "labelled": labelled, "different": 1}
-    assert (found["rows"], found["questions"], found["dropped"]) == (200, 200, {})
+    assert description["areas"]["country"] == {
+        "as_released": 200,
+        "labelled": labelled,
+        "different": 1,
+    }
+    assert (description["rows"], description["questions"], description["dropped"]) == (200, 200, {})

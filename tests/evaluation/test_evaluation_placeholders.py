@@ -1,4 +1,4 @@
-"""Placeholders are found as an obvious loop finds them, and as nothing else."""
+"""Placeholder groups equal those of a simple loop."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ def unit(rng, n, width=64):
 
 
 def by_hand(vectors, truths):
-    """The obvious loop over all pairs."""
-    taken, groups = set(), []
+    """Simple loop over all pairs."""
+    assigned, groups = set(), []
     for first in range(len(vectors)):
-        if first in taken:
+        if first in assigned:
             continue
-        own = [
+        members = [
             other
             for other in range(first, len(vectors))
-            if other not in taken and vectors[first] @ vectors[other] >= placeholders.COSINE
+            if other not in assigned and vectors[first] @ vectors[other] >= placeholders.COSINE
         ]
-        apart = [
+        distinct = [
             trio
-            for trio in itertools.combinations(own, placeholders.LEAST_TRUTHS)
+            for trio in itertools.combinations(members, placeholders.LEAST_TRUTHS)
             if all(
                 geodesic_m(Point(*truths[a]), Point(*truths[b])) > placeholders.APART_M
                 for a, b in itertools.combinations(trio, 2)
             )
         ]
-        if apart:
-            taken |= set(own)
-            groups.append(own)
-    return sorted(groups, key=lambda own: (-len(own), own[0]))
+        if distinct:
+            assigned |= set(members)
+            groups.append(members)
+    return sorted(groups, key=lambda members: (-len(members), members[0]))
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("block", [7, 1_024])
-def test_groups_are_those_of_an_obvious_loop(monkeypatch, seed, block):
-    monkeypatch.setattr(placeholders, "_BLOCK", block)
+def test_placeholder_groups_equal_those_of_a_loop(monkeypatch, seed, block):
+    monkeypatch.setattr(placeholders, "_BLOCK_ROWS", block)
     rng = np.random.default_rng(seed)
     vectors = unit(rng, 60)
-    # Copies of three pictures, some a little changed, some beyond the threshold.
+    # Copies of three vectors: some slightly changed, some beyond the threshold.
     for number in range(30):
-        shown = vectors[number % 3] + rng.normal(0, rng.choice([0, 1e-3, 2e-2]), 64)
-        vectors[30 + number] = shown / np.linalg.norm(shown)
+        changed = vectors[number % 3] + rng.normal(0, rng.choice([0, 1e-3, 2e-2]), 64)
+        vectors[30 + number] = changed / np.linalg.norm(changed)
     order = rng.permutation(60)
     vectors = vectors[order]
     truths = rng.uniform((-60, -180), (60, 180), (60, 2))
     truths[rng.integers(0, 60, 20)] = (10.0, 20.0)
-    found = placeholder_groups(vectors, truths)
-    assert [own.tolist() for own in found] == by_hand(vectors, truths)
-    assert found
+    groups = placeholder_groups(vectors, truths)
+    assert [members.tolist() for members in groups] == by_hand(vectors, truths)
+    assert groups
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_groups_are_those_of_an_obvious_loop(monkeypatch, seed, block):
     ],
     ids=["one place", "one street", "two places", "three places", "across the antimeridian"],
 )
-def test_one_view_uploaded_twice_is_no_placeholder(truths, flagged):
+def test_placeholder_needs_three_distinct_locations(truths, flagged):
     vectors = np.repeat(unit(np.random.default_rng(1), 1), len(truths), axis=0)
     assert bool(placeholder_groups(vectors, np.array(truths, dtype=float))) is flagged
 
 
-def test_half_precision_is_enough_and_nothing_is_in_nothing():
+def test_placeholder_groups_accept_fp16_and_empty_input():
     vectors = np.repeat(unit(np.random.default_rng(2), 1), 3, axis=0).astype(np.float16)
     (group,) = placeholder_groups(vectors, np.array([(0.0, 0), (0, 50), (50, 0)]))
     assert group.tolist() == [0, 1, 2]
     assert placeholder_groups(np.zeros((0, 8)), np.zeros((0, 2))) == []
-    # A vector of length 0 is like nothing.
+    # A vector of length 0 has no near-duplicates.
     assert (
         placeholder_groups(np.zeros((4, 8)), np.array([(0.0, 0), (0, 50), (50, 0), (9, 9)])) == []
     )

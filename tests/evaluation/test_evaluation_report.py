@@ -1,4 +1,4 @@
-"""Every figure of the report against an obvious loop over the rows, with every denominator."""
+"""Every metric of the report is compared with a simple loop over the rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rows(finished):
     return [row for row in read_rows(finished[0]) if row["problem"] is None]
 
 
-def test_every_denominator_is_reported(finished):
+def test_report_contains_every_denominator(finished):
     counts = finished[1]["counts"]
     assert counts == {
         "expected_rows": None,
@@ -59,41 +59,41 @@ def test_every_denominator_is_reported(finished):
 
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
-def test_accuracy_and_errors_are_those_of_a_loop(finished, rows, arm):
-    found = finished[1]["arms"][arm]["all"]
+def test_report_accuracy_and_errors_equal_loop(finished, rows, arm):
+    metrics = finished[1]["arms"][arm]["all"]
     error_km = [off(row, arm) for row in rows]
-    assert (found["rows"], found["answered"]) == (19, 19)
+    assert (metrics["rows"], metrics["answered"]) == (19, 19)
     for threshold in THRESHOLDS:
-        right = sum(one < float(threshold) for one in error_km)
-        accuracy = found["accuracy"][threshold]
+        right = sum(error < float(threshold) for error in error_km)
+        accuracy = metrics["accuracy"][threshold]
         assert accuracy["value"] == pytest.approx(right / 19)
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
-        assert found["accuracy_of_labelled"][threshold] == pytest.approx(right / 22)
-    assert found["median_error_km"] == pytest.approx(statistics.median(error_km))
-    assert found["mean_error_km"] == pytest.approx(statistics.fmean(error_km))
-    scores = [round(5_000 * math.exp(-one / 1492.7)) for one in error_km]
-    assert found["geoscore"]["value"] == pytest.approx(statistics.fmean(scores))
+        assert metrics["accuracy_of_labelled"][threshold] == pytest.approx(right / 22)
+    assert metrics["median_error_km"] == pytest.approx(statistics.median(error_km))
+    assert metrics["mean_error_km"] == pytest.approx(statistics.fmean(error_km))
+    scores = [round(5_000 * math.exp(-error / 1492.7)) for error in error_km]
+    assert metrics["geoscore"]["value"] == pytest.approx(statistics.fmean(scores))
 
 
 @pytest.mark.parametrize("arm", [SERVED, EXCLUDED])
-def test_oracle_regions_and_masses_are_those_of_a_loop(finished, rows, arm):
-    found = finished[1]["arms"][arm]["all"]
-    assert list(found["oracle"]) == ["1", "12"]
+def test_report_oracle_regions_and_masses_equal_loop(finished, rows, arm):
+    metrics = finished[1]["arms"][arm]["all"]
+    assert list(metrics["oracle"]) == ["1", "12"]
     for depth in (1, 12):
         hit = 0
         for row in rows:
             answer = row["arms"][arm]
-            places = list(zip(answer["candidate_lat"], answer["candidate_lon"], strict=True))[
+            positions = list(zip(answer["candidate_lat"], answer["candidate_lon"], strict=True))[
                 :depth
             ]
-            hit += any(km((row["lat"], row["lon"]), place) < 25 for place in places)
-        assert found["oracle"][str(depth)]["25"]["value"] == pytest.approx(hit / 19)
+            hit += any(km((row["lat"], row["lon"]), position) < 25 for position in positions)
+        assert metrics["oracle"][str(depth)]["25"]["value"] == pytest.approx(hit / 19)
     for share in ("0.5", "0.9"):
-        held = [off(row, arm) * 1_000 <= row["arms"][arm]["radii_m"][share] for row in rows]
-        region = found["regions"][share]
-        assert region["coverage"] == pytest.approx(statistics.fmean(held))
+        inside = [off(row, arm) * 1_000 <= row["arms"][arm]["radii_m"][share] for row in rows]
+        region = metrics["regions"][share]
+        assert region["coverage"] == pytest.approx(statistics.fmean(inside))
         assert (region["stated"], region["calibrated"]) == (19, False)
-    stated = found["confidence"]["25"]
+    stated = metrics["confidence"]["25"]
     confidence, right = [], []
     for row in rows:
         answer = row["arms"][arm]
@@ -113,21 +113,21 @@ def test_oracle_regions_and_masses_are_those_of_a_loop(finished, rows, arm):
     assert stated["auroc_covered"] == pytest.approx(stated["auroc_right"])
 
 
-def test_placeholders_are_shown_with_and_without(finished):
+def test_report_has_metrics_without_placeholders(finished):
     for arm in finished[1]["arms"].values():
         assert arm["without_placeholders"]["rows"] == 15
         assert arm["without_placeholders"]["accuracy"]["25"]["value"] == 1.0
         assert arm["all"]["accuracy"]["25"]["value"] == pytest.approx(15 / 19)
 
 
-def test_strata_have_their_rows_and_small_ones_no_figures(finished):
+def test_report_small_strata_have_counts_only(finished):
     strata = finished[1]["arms"][SERVED]["strata"]
     assert strata["covered"]["false"] == {"rows": 4}
     assert strata["covered"]["true"]["rows"] == 15
     assert strata["covered"]["true"]["accuracy"]["1"]["value"] == 1.0
 
 
-def test_what_the_exclusions_did_is_told(finished):
+def test_report_contains_effect_of_exclusions(finished):
     leakage = finished[1]["leakage"]
     assert leakage["photos_with_rows_excluded"] == 2
     assert leakage["photos_with_near_duplicate_candidates"] == 2
@@ -141,7 +141,7 @@ def test_what_the_exclusions_did_is_told(finished):
         assert 0 < gap["p_value"] <= 1
 
 
-def test_the_report_says_its_convention_and_that_nothing_is_calibrated(finished):
+def test_report_names_convention_and_missing_calibration(finished):
     folder, report = finished
     words = "pinpoint: WGS84 geodesic; d < threshold; GeoScore rounded per photo"
     text = (folder / "report.md").read_text()
@@ -150,14 +150,14 @@ def test_the_report_says_its_convention_and_that_nothing_is_calibrated(finished)
     assert "uncalibrated" in text
     assert "| – image missing | 1 |" in text
     assert "| – image unreadable: undecodable | 1 |" in text
-    assert "| read | 19 |" in text
+    assert "| readable | 19 |" in text
     assert json.loads((folder / "report.json").read_text()) == report
     assert PLANET_NOTE not in report["notes"]
-    assert any("8 authors" in note for note in report["notes"])
+    assert any("8 creators" in note for note in report["notes"])
     assert 1.0 <= report["timings"]["overhead"] < 1.5
 
 
-def test_a_report_is_made_again_under_another_convention(finished, chain, tmp_path):
+def test_report_can_be_remade_with_another_convention(finished, chain, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     look = figures.looking(chain.images, chain.parts.decoder, 10_000_000)
     again = make_report(tmp_path / "run", look, "osv5m")
@@ -170,7 +170,7 @@ def test_a_report_is_made_again_under_another_convention(finished, chain, tmp_pa
         make_report(tmp_path / "run", look, "flat")
 
 
-def test_a_planet_is_named_as_one(finished, chain, tmp_path):
+def test_report_of_synthetic_planet_is_marked(finished, chain, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     planet = {"generator": "g1", "preset": "tiny", "seed": 5, "digest": "abc"}
     run = read_run(tmp_path / "run") | {"planet": planet}
@@ -185,20 +185,20 @@ def test_a_planet_is_named_as_one(finished, chain, tmp_path):
                 assert ("not the Earth" in image.info["Description"]) == named
 
 
-def test_figures_are_drawn(finished):
+def test_report_figures_are_written(finished):
     folder, report = finished
     stated = [figures_promises.RELIABILITY, figures_promises.RISK]
-    wanted = [figures.CDF, figures.MAP, *stated, figures.WORST]
-    assert report["figures"] == wanted
-    for name in wanted:
+    expected = [figures.CDF, figures.MAP, *stated, figures.WORST]
+    assert report["figures"] == expected
+    for name in expected:
         with Image.open(folder / name) as image:
-            shown = np.asarray(image.convert("L"))
+            pixels = np.asarray(image.convert("L"))
         assert image.format == "PNG"
-        assert min(shown.shape) > 300
-        assert shown.std() > 5
+        assert min(pixels.shape) > 300
+        assert pixels.std() > 5
 
 
-def test_top1_states_no_confidence(chain, tmp_path):
+def test_report_of_top1_has_no_confidence(chain, tmp_path):
     report = chain.report(tmp_path / "run", ranker="top1", exclude=())
     arm = report["arms"][SERVED]["all"]
     assert arm["confidence"] is None
@@ -210,12 +210,12 @@ def test_top1_states_no_confidence(chain, tmp_path):
     assert "No confidence is stated" in text
 
 
-def test_nothing_answered_is_no_figure_and_no_error(chain, tmp_path):
+def test_report_without_answers_has_no_figures(chain, tmp_path):
     labelled = chain.labelled()
-    kept = [q for q in labelled.questions if q.file in ("missing.jpg", "broken.jpg")]
+    unreadable = [q for q in labelled.questions if q.file in ("missing.jpg", "broken.jpg")]
     from dataclasses import replace
 
-    few = replace(labelled, questions=tuple(kept), rows=2)
+    few = replace(labelled, questions=tuple(unreadable), rows=2)
     out = tmp_path / "run"
     run = chain.run(out, labelled=few)
     write_results(out, run, vector_width(chain.parts))
@@ -227,14 +227,14 @@ def test_nothing_answered_is_no_figure_and_no_error(chain, tmp_path):
     assert (out / "report.md").read_text().count("nan") == 0
 
 
-def test_depths_and_crossed_strata():
+def test_recall_depths_depend_on_number_of_candidates():
     assert measures.depths_of(48) == (1, 12, 48)
     assert measures.depths_of(100) == (1, 12, 48)
     assert measures.depths_of(30) == (1, 12, 30)
     assert measures.depths_of(1) == (1,)
 
 
-def test_numbers_without_a_word_in_json_are_none():
+def test_finite_replaces_non_finite_numbers_by_none():
     assert finite({"a": [1.0, math.nan, math.inf], "b": "nan"}) == {
         "a": [1.0, None, None],
         "b": "nan",

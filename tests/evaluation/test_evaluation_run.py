@@ -1,4 +1,4 @@
-"""The run asks the real flow, accounts for every photo, and goes on where it stopped."""
+"""The run uses the real search flow, accounts for every photo, and resumes after interruption."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def rows_of(out):
 
 
 def bare(row):
-    """A row without what differs between two runs of the same question."""
+    """A row without the values that differ between two runs of one query."""
     arms = {name: {**arm, "timings_ms": 0} for name, arm in row["arms"].items()}
     return {**row, "timings_ms": 0, "arms": arms}
 
 
-def test_every_question_has_a_row_and_a_reason_where_it_has_no_answer(chain, finished):
+def test_run_every_query_has_row_and_problem(chain, finished):
     rows = rows_of(finished[0])
     assert list(rows) == [q.file for q in chain.labelled().questions]
     problems = {name: row["problem"] for name, row in rows.items() if row["problem"]}
@@ -45,7 +45,7 @@ def test_every_question_has_a_row_and_a_reason_where_it_has_no_answer(chain, fin
     )
 
 
-def test_a_row_holds_what_the_search_flow_answers(chain, finished):
+def test_run_row_equals_answer_of_search_flow(chain, finished):
     data = (chain.images / "unseen-5.jpg").read_bytes()
     question = next(q for q in chain.labelled().questions if q.file == "unseen-5.jpg")
     digest = hashlib.sha256(data).hexdigest()
@@ -71,24 +71,24 @@ def test_a_row_holds_what_the_search_flow_answers(chain, finished):
         arm = row["arms"][name]
         assert (arm["lat"], arm["lon"]) == (answer.point.lat, answer.point.lon)
         assert arm["radii_m"] == {f"{r.mass:g}": r.radius_m for r in answer.regions}
-        by_rank = sorted(answer.ranked, key=lambda each: each.candidate.rank)
-        assert arm["candidate_mass"] == [each.mass for each in by_rank]
-        assert arm["candidate_score"] == [each.candidate.score for each in by_rank]
+        by_rank = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
+        assert arm["candidate_mass"] == [entry.mass for entry in by_rank]
+        assert arm["candidate_score"] == [entry.candidate.score for entry in by_rank]
         assert set(arm["candidate_channels"]) == {"image"}
-        assert arm["candidate_lat"] == [each.candidate.point.lat for each in by_rank]
+        assert arm["candidate_lat"] == [entry.candidate.point.lat for entry in by_rank]
         assert arm["top1_id"] == str(by_rank[0].candidate.id)
         assert (arm["ranker"], arm["calibrated"]) == ("vote", False)
         assert (arm["bundle"], arm["index_build"]) == (answer.bundle_digest, answer.index_build)
         assert geodesic_m(answer.point, Point(*PLACES[5])) < 500
 
 
-def test_what_knows_the_photo_helps_only_where_it_is_served(chain, finished):
+def test_run_leaking_images_are_used_in_served_arm_only(chain, finished):
     rows = rows_of(finished[0])
-    own = {str(chain.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
+    same_place_ids = {str(chain.ids[f"photo-1-{n}.jpg"]) for n in range(4)}
     itself = rows["itself.jpg"]["arms"]
     assert itself[SERVED]["top1_id"] == str(chain.ids["photo-1-0.jpg"])
     assert itself[SERVED]["candidate_score"][0] > 0.999
-    assert itself[EXCLUDED]["top1_id"] in own - {str(chain.ids["photo-1-0.jpg"])}
+    assert itself[EXCLUDED]["top1_id"] in same_place_ids - {str(chain.ids["photo-1-0.jpg"])}
     assert itself[EXCLUDED]["excluded"] == 1
     copy = rows["copy.jpg"]["arms"]
     assert copy[SERVED]["top1_id"] == str(chain.ids["photo-2-1.jpg"])
@@ -103,40 +103,40 @@ def test_what_knows_the_photo_helps_only_where_it_is_served(chain, finished):
     ("exclude", "excluded"),
     [((), None), (("self",), {"itself.jpg": 1}), (("author",), {"author.jpg": 6})],
 )
-def test_each_exclusion_can_be_switched(chain, tmp_path, exclude, excluded):
+def test_run_exclusions_can_be_selected(chain, tmp_path, exclude, excluded):
     chain.run(tmp_path / "run", exclude=exclude)
     rows = rows_of(tmp_path / "run")
     if excluded is None:
         assert all(set(row["arms"]) <= {SERVED} for row in rows.values())
         return
-    found = {n: row["arms"][EXCLUDED]["excluded"] for n, row in rows.items() if row["arms"]}
-    assert {name: number for name, number in found.items() if number} == excluded
+    excluded_rows = {n: row["arms"][EXCLUDED]["excluded"] for n, row in rows.items() if row["arms"]}
+    assert {name: number for name, number in excluded_rows.items() if number} == excluded
     assert rows["copy.jpg"]["arms"][EXCLUDED]["candidate_score"][0] > 0.95
 
 
-def test_a_run_that_was_broken_off_goes_on(chain, finished, tmp_path):
-    out, seen = tmp_path / "run", []
+def test_run_interrupted_resumes(chain, finished, tmp_path):
+    out, progress = tmp_path / "run", []
 
-    def stop_at_seven(done, total):
-        seen.append(done)
-        if done == 7:
+    def stop_at_seven(completed, total):
+        progress.append(completed)
+        if completed == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         chain.run(out, on_progress=stop_at_seven)
-    assert seen == list(range(8))
-    # As if the machine had gone down in the middle of a write.
+    assert progress == list(range(8))
+    # Simulates a crash during a write.
     with (out / "rows.jsonl").open("ab") as file:
         file.write(b'{"number": 7, "fi')
     with (out / "vectors.f16").open("ab") as file:
         file.write(b"\x00" * 333)
-    seen.clear()
-    chain.run(out, on_progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (7, 22)
-    assert seen[-1] == (22, 22)
-    again, whole = rows_of(out), rows_of(finished[0])
-    assert list(again) == list(whole)
-    assert [bare(row) for row in again.values()] == [bare(row) for row in whole.values()]
+    progress.clear()
+    chain.run(out, on_progress=lambda completed, total: progress.append((completed, total)))
+    assert progress[0] == (7, 22)
+    assert progress[-1] == (22, 22)
+    resumed, uninterrupted = rows_of(out), rows_of(finished[0])
+    assert list(resumed) == list(uninterrupted)
+    assert [bare(row) for row in resumed.values()] == [bare(row) for row in uninterrupted.values()]
     width = vector_width(chain.parts)
     np.testing.assert_array_equal(read_vectors(out, width), read_vectors(finished[0], width))
     before = (out / "rows.jsonl").read_bytes()
@@ -144,17 +144,17 @@ def test_a_run_that_was_broken_off_goes_on(chain, finished, tmp_path):
     assert (out / "rows.jsonl").read_bytes() == before
 
 
-def test_a_vector_stands_where_its_row_says(chain, finished):
+def test_run_vector_index_refers_to_query_vector(chain, finished):
     vectors = read_vectors(finished[0], vector_width(chain.parts))
     rows = [row for row in read_rows(finished[0]) if row["vector"] is not None]
     assert sorted(row["vector"] for row in rows) == list(range(len(vectors)))
     for row in rows[::5]:
         read = chain.parts.decoder.read("q", (chain.images / row["file"]).read_bytes(), query=True)
-        wanted = chain.parts.encoder.encode_query(read.faces[0].pixels, "photo")
-        np.testing.assert_allclose(vectors[row["vector"]], wanted, atol=1e-3)
+        expected = chain.parts.encoder.encode_query(read.faces[0].pixels, "photo")
+        np.testing.assert_allclose(vectors[row["vector"]], expected, atol=1e-3)
 
 
-def test_another_run_in_the_same_folder_is_refused_in_words(chain, finished, tmp_path):
+def test_run_folder_of_another_run_is_rejected(chain, finished, tmp_path):
     out = finished[0]
     with pytest.raises(Conflict, match=r"settings\.ranker was 'vote', is 'top1'.*another --out"):
         chain.run(out, ranker="top1")
@@ -164,24 +164,24 @@ def test_another_run_in_the_same_folder_is_refused_in_words(chain, finished, tmp
         chain.run(out, exclude=("self",))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
-    with pytest.raises(Conflict, match="holds other files"):
+    with pytest.raises(Conflict, match="contains other files"):
         chain.run(tmp_path / "photos")
 
 
-def test_rows_that_somebody_broke_are_named(chain, tmp_path):
+def test_run_corrupt_rows_are_rejected(chain, tmp_path):
     out = tmp_path / "run"
     chain.run(out, first=3)
     lines = (out / "rows.jsonl").read_text().splitlines()
     (out / "rows.jsonl").write_text("\n".join([lines[0], "{", *lines[1:]]) + "\n")
-    with pytest.raises(BadRequest, match="line 2 is no row"):
+    with pytest.raises(BadRequest, match="line 2 is not a row"):
         chain.run(out, first=3)
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (out / "vectors.f16").write_bytes(b"")
-    with pytest.raises(BadRequest, match="lost vectors"):
+    with pytest.raises(BadRequest, match="lacks vectors"):
         chain.run(out, first=3)
 
 
-def test_a_run_is_narrowed_to_kinds_and_sources(chain, tmp_path):
+def test_run_filters_source_kinds_and_sources(chain, tmp_path):
     with chain.rig.database.read(chain.organization_id) as catalogue:
         street = catalogue.source("street").id
     for name, limits in {
@@ -194,7 +194,7 @@ def test_a_run_is_narrowed_to_kinds_and_sources(chain, tmp_path):
         assert run["settings"]["kinds" if name == "kind" else "sources"] != []
 
 
-def test_what_ends_a_run_is_not_a_row(chain, tmp_path):
+def test_run_index_failure_ends_run_without_row(chain, tmp_path):
     class Gone:
         def __init__(self, index):
             self.info, self.count = index.info, index.count
@@ -219,16 +219,16 @@ def test_what_ends_a_run_is_not_a_row(chain, tmp_path):
         ({"ranker": "oracle"}, "no ranker 'oracle'; there are vote, top1, rerank"),
         ({"limits": Limits(kinds=("foto",))}, "no source kind foto; there are photo, street"),
         ({"exclude": ("self", "country")}, "cannot exclude country; there are self, author"),
-        ({"near_duplicate_cosine": 0.0}, "a cosine lies in"),
+        ({"near_duplicate_cosine": 0.0}, "the near-duplicate cosine must be in"),
     ],
 )
-def test_a_plan_of_what_there_is_not_is_refused(chain, tmp_path, changes, words):
+def test_run_invalid_plan_is_rejected(chain, tmp_path, changes, words):
     with pytest.raises(BadRequest, match=words):
         chain.run(tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
 
-def test_an_index_of_another_bundle_is_refused_before_anything_is_asked(chain, tmp_path):
+def test_run_index_of_another_bundle_is_rejected(chain, tmp_path):
     class Other:
         def info(self):
             return replace(chain.rig.index.info(), contract="another")
@@ -241,7 +241,7 @@ def test_an_index_of_another_bundle_is_refused_before_anything_is_asked(chain, t
         chain.parts = parts
 
 
-def test_parquet_holds_the_rows(chain, finished):
+def test_results_equal_rows(chain, finished):
     rows = list(read_rows(finished[0]))
     arms = read_results(finished[0])
     assert set(arms) == {SERVED, EXCLUDED}
@@ -255,17 +255,17 @@ def test_parquet_holds_the_rows(chain, finished):
                 assert np.isnan(arm.candidates[n]).all()
                 continue
             np.testing.assert_array_equal(arm.answers[n], (answer["lat"], answer["lon"]))
-            found = ~np.isnan(arm.masses[n])
-            assert arm.masses[n][found].tolist() == answer["candidate_mass"]
-            assert arm.candidates[n][found, 1].tolist() == answer["candidate_lon"]
+            present = ~np.isnan(arm.masses[n])
+            assert arm.masses[n][present].tolist() == answer["candidate_mass"]
+            assert arm.candidates[n][present, 1].tolist() == answer["candidate_lon"]
             assert arm.radii_m["0.9"][n] == answer["radii_m"]["0.9"]
             assert arm.strata[n] == {**row["strata"], "kind": row["kind"]}
             assert arm.row_ms[n] >= arm.photo_ms[n] + arm.flow_ms[n]
-    flagged = [row["file"] for row, own in zip(rows, arm.placeholder, strict=True) if own]
+    flagged = [row["file"] for row, flag in zip(rows, arm.placeholder, strict=True) if flag]
     assert flagged == [f"gone-{n}.jpg" for n in range(4)]
 
 
-def test_labels_are_the_same_only_where_all_of_them_are(chain):
+def test_label_digest_changes_with_every_value(chain):
     questions = chain.labelled().questions
     digests = {asked.digest(questions), asked.digest(questions[1:]), asked.digest(questions[::-1])}
     changes = {
@@ -282,7 +282,7 @@ def test_labels_are_the_same_only_where_all_of_them_are(chain):
     assert json.dumps(asdict(questions[0]))
 
 
-def test_results_can_be_written_again(finished, chain):
+def test_results_rewritten_are_identical(finished, chain):
     before = (finished[0] / "results.parquet").read_bytes()
     run = asked.read_run(finished[0])
     assert write_results(finished[0], run, vector_width(chain.parts)).read_bytes() == before

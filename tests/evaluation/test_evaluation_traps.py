@@ -1,4 +1,4 @@
-"""Every known trap of the field's label files, one test each."""
+"""Known defects of published label files, one test each."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def photo_name(number: int, author: str = "78841376@N00") -> str:
     return f"{number}_e60e9cdfb4_1125_{author}.jpg"
 
 
-def test_a_header_lon_lat_over_lat_lon_values(tmp_path: Path) -> None:
-    places = [
+def test_swapped_header_is_detected(tmp_path: Path) -> None:
+    labels = [
         (photo_name(n), "78841376@N00", lat, lon, 2) for n, (lat, lon) in enumerate(everywhere(200))
     ]
-    right = read("im2gps3k", write(tmp_path / "right.csv", PLACES365, places))
+    right = read("im2gps3k", write(tmp_path / "right.csv", PLACES365, labels))
     head = PLACES365.replace("LAT,LON", "LON,LAT")
-    wrong = read("im2gps3k", write(tmp_path / "wrong.csv", head, places))
+    wrong = read("im2gps3k", write(tmp_path / "wrong.csv", head, labels))
     assert right.questions == wrong.questions
-    assert truths(right) == [(row[0], row[2], row[3]) for row in places]
+    assert truths(right) == [(row[0], row[2], row[3]) for row in labels]
     beyond = sum(abs(lon) > 90 for _, lon in everywhere(200))
     assert (
         f"{beyond} of 200 positions are possible only with both columns swapped" in wrong.notes[-1]
@@ -40,8 +40,8 @@ def test_a_header_lon_lat_over_lat_lon_values(tmp_path: Path) -> None:
     assert wrong.dropped == {}
 
 
-def test_one_slip_is_no_swapped_header(tmp_path: Path) -> None:
-    # All of Europe is possible both ways round; one latitude of 482 instead of 48.2 proves nothing.
+def test_swapped_header_is_not_inferred_from_one_typo(tmp_path: Path) -> None:
+    # Europe is valid in both orders; one latitude of 482 instead of 48.2 proves nothing.
     rows = [(f"{n}.jpg", 48.0 + n / 100, 2.0 + n / 100) for n in range(30)]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows, ("slip.jpg", 95.5, 16.4))
     assert labelled.dropped == {"out_of_range": 1}
@@ -51,42 +51,42 @@ def test_one_slip_is_no_swapped_header(tmp_path: Path) -> None:
     assert "give a column mapping" in note
 
 
-def test_a_table_that_fits_neither_way_is_read_as_named_and_said(tmp_path: Path) -> None:
+def test_swapped_header_ambiguous_table_is_read_as_named(tmp_path: Path) -> None:
     rows = [("a.jpg", 10.0, 120.0), ("b.jpg", 120.0, 10.0), ("c.jpg", 120.0, 130.0)]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows)
     assert truths(labelled) == [("a.jpg", 10.0, 120.0)]
     assert labelled.dropped == {"out_of_range": 2}
     (note,) = labelled.notes
-    assert "1 of 2 positions" in note, "what is impossible both ways has no say"
+    assert "1 of 2 positions" in note, "positions invalid in both orders are ignored"
     assert "and 1 only as named" in note
 
 
-def test_a_header_that_no_value_can_confirm_is_said(tmp_path: Path) -> None:
+def test_swapped_header_unverifiable_gives_note(tmp_path: Path) -> None:
     labelled = custom(tmp_path, "file,latitude,longitude", ("a.jpg", 48.0, 2.0))
     (note,) = labelled.notes
-    assert "a wrong header would not be seen" in note
+    assert "cannot reveal a wrong header" in note
     assert axes_of([]).notes == ()
     assert axes_of([(None, 3.0), (48.0, 120.0)]) == axes_of([(48.0, 120.0)])
     assert axes_of([(48.0, 120.0)]).notes == ()
 
 
-def test_2997_of_3000(tmp_path: Path) -> None:
-    places = [
+def test_im2gps3k_counts_are_noted(tmp_path: Path) -> None:
+    labels = [
         (photo_name(n), "78841376@N00", lat, lon, 0)
         for n, (lat, lon) in enumerate(everywhere(2997))
     ]
-    whole = read("im2gps3k", write(tmp_path / "whole.csv", PLACES365, places))
-    assert whole.notes == ("3,000 images were released, 2,997 of them with a label",)
-    assert (describe(whole)["expected_rows"], describe(whole)["released_images"]) == (2997, 3000)
-    part = read("im2gps3k", write(tmp_path / "part.csv", PLACES365, places[:-7]))
-    assert part.notes[0] == "2,990 questions; the release has 2,997 labelled photos"
+    full = read("im2gps3k", write(tmp_path / "whole.csv", PLACES365, labels))
+    assert full.notes == ("3,000 images were released, 2,997 of them with a label",)
+    assert (describe(full)["expected_rows"], describe(full)["released_images"]) == (2997, 3000)
+    part = read("im2gps3k", write(tmp_path / "part.csv", PLACES365, labels[:-7]))
+    assert part.notes[0] == "2,990 queries; the release has 2,997 labeled photos"
 
 
 def osv_row(number: int, country: str, region: str, sub: str, city: str) -> tuple[object, ...]:
     return (number, 10.5, 120.5 + number / 1000, "", 4, 1, 0, region, sub, city, country, "x", "9")
 
 
-def test_missing_sub_regions_and_labels_that_hold_nan(tmp_path: Path) -> None:
+def test_osv5m_missing_and_nan_area_labels_are_noted(tmp_path: Path) -> None:
     rows = [
         osv_row(1, "NZ", "Chatham Islands_NZ", "", "Waitangi_NaN_Chatham Islands_NZ"),
         osv_row(2, "FR", "Bretagne_FR", "Finistere_Bretagne_FR", "Brest_Finistere_Bretagne_FR"),
@@ -109,13 +109,13 @@ def test_missing_sub_regions_and_labels_that_hold_nan(tmp_path: Path) -> None:
     assert areas["country"] == {"as_released": 4, "labelled": 3, "different": 3}
     notes = "\n".join(labelled.notes)
     assert "sub_region: 3 of 4 rows have no label; as released they count as wrong" in notes
-    assert "city: 1 labels hold NaN for an unknown part" in notes
-    assert "country: 1 rows are labelled NA, Namibia" in notes
+    assert "city: 1 labels contain NaN for an unknown part" in notes
+    assert "country: 1 rows are labeled NA, Namibia" in notes
     assert (first.file, first.creator, first.kind, first.sequence) == ("1.jpg", "9", "street", None)
     assert first.strata == {"land_cover": "4", "climate": "1", "drive_side": "0"}
 
 
-def test_missing_positions_are_dropped_by_their_reason(tmp_path: Path) -> None:
+def test_invalid_rows_are_dropped_with_reason(tmp_path: Path) -> None:
     rows = [
         ("a.jpg", "nan", "nan"),
         ("b.jpg", "", ""),
@@ -145,7 +145,7 @@ def test_missing_positions_are_dropped_by_their_reason(tmp_path: Path) -> None:
     }
 
 
-def test_duplicated_rows(tmp_path: Path) -> None:
+def test_duplicate_rows_are_dropped(tmp_path: Path) -> None:
     rows = [("a.jpg", 1, 120), ("./a.jpg", "1.0", "120"), ("a.jpg", 2, 120), ("b\\c.jpg", 1, 120)]
     labelled = custom(tmp_path, "file,latitude,longitude", *rows)
     assert truths(labelled) == [("a.jpg", 1.0, 120.0), ("b/c.jpg", 1.0, 120.0)]
@@ -153,13 +153,13 @@ def test_duplicated_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_a_byte_order_mark_and_any_delimiter(tmp_path: Path, delimiter: str) -> None:
+def test_byte_order_mark_and_any_delimiter_are_read(tmp_path: Path, delimiter: str) -> None:
     head = "\ufeffIMG_ID,AUTHOR,LAT,LON"
     path = write(tmp_path / "m.csv", head, [("a.jpg", "anna", 1.5, 120.5)], delimiter)
     assert truths(read("im2gps", path)) == [("a.jpg", 1.5, 120.5)]
 
 
-def test_the_author_of_a_file_name(tmp_path: Path) -> None:
+def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
     names = [photo_name(1), photo_name(2, "5@N08"), "plain.jpg", "4_x_78841376@N00.jpg.txt"]
     rows = [(name, 1, 120) for name in names]
     labelled = read("im2gps", write(tmp_path / "m.csv", "IMG_ID,LAT,LON", rows))
@@ -169,29 +169,29 @@ def test_the_author_of_a_file_name(tmp_path: Path) -> None:
     labelled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", rows))
     assert [q.creator for q in labelled.questions] == ["78841376@N00", "5@N08", "anna", None]
     (note,) = (note for note in labelled.notes if "creators" in note)
-    assert note.startswith("1 creators were taken from the file's name")
+    assert note.startswith("1 creators were taken from the file name")
 
 
-def test_yfcc4k_in_all_its_forms(tmp_path: Path) -> None:
-    places = [(f"10{n}", f"{n}@N02", lat, lon) for n, (lat, lon) in enumerate(everywhere(50))]
+def test_yfcc4k_formats_give_same_queries(tmp_path: Path) -> None:
+    labels = [(f"10{n}", f"{n}@N02", lat, lon) for n, (lat, lon) in enumerate(everywhere(50))]
     form = write(
         tmp_path / "yfcc4k.csv",
         "IMG_ID,OwnerNSID,LAT,LON",
-        [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in places],
+        [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in labels],
     )
-    # Tags are separated by commas, more of them than there are tabs, and quotes stand alone.
+    # Tags contain more commas than the line has tabs, and quotes are unbalanced.
     tags = ",".join(f"tag{n}" for n in range(40))
     lines = [
         [n, photo, "hash", owner, "nick", "", "", "", '"a title', "", tags, "", lon, lat, 16]
-        for n, (photo, owner, lat, lon) in enumerate(places)
+        for n, (photo, owner, lat, lon) in enumerate(labels)
     ]
     info = write(tmp_path / "info.txt", "", lines, "\t")
     from_csv, from_info = read("yfcc4k", form), read("yfcc4k", info)
     assert from_csv.questions == from_info.questions
-    assert truths(from_csv) == [(f"{photo}.jpg", lat, lon) for photo, _, lat, lon in places]
+    assert truths(from_csv) == [(f"{photo}.jpg", lat, lon) for photo, _, lat, lon in labels]
     assert from_info.questions[3].creator == "3@N02"
     head = "IMG_ID,AUTHOR,LAT,LON"
-    rows = [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in places]
+    rows = [(f"{photo}.jpg", owner, lat, lon) for photo, owner, lat, lon in labels]
     assert read("yfcc4k", write(tmp_path / "p.csv", head, rows)).questions == from_csv.questions
 
 
@@ -208,7 +208,7 @@ def commented(path: Path, *segments: bytes) -> None:
     path.write_bytes(data)
 
 
-def test_positions_in_the_comments_of_jpeg_files(tmp_path: Path) -> None:
+def test_positions_in_jpeg_comments_are_read(tmp_path: Path) -> None:
     commented(tmp_path / photo_name(1), *flickr("32.325436", "-64.764404"))
     commented(tmp_path / photo_name(2), b"\n".join(flickr("-16.6", "145.5", "latitude: 80")))
     commented(tmp_path / photo_name(3))
@@ -225,4 +225,4 @@ def test_positions_in_the_comments_of_jpeg_files(tmp_path: Path) -> None:
     assert [q.creator for q in labelled.questions] == ["78841376@N00", "78841376@N00", "5@N08"]
     assert {q.kind for q in labelled.questions} == {"photo"}
     assert labelled.dropped == {"no_position": 1, "out_of_range": 1, "unreadable_image": 1}
-    assert "3 questions; the release has 2,997 labelled photos" in labelled.notes
+    assert "3 queries; the release has 2,997 labeled photos" in labelled.notes

@@ -1,4 +1,4 @@
-"""A tiny planet through the whole chain: found by its folder, narrowed to a part of its queries."""
+"""A tiny planet is evaluated end to end: resolved by its folder, filtered by stratum."""
 
 from __future__ import annotations
 
@@ -25,22 +25,20 @@ def planet(tmp_path_factory):
 
 
 @pytest.mark.parametrize("named", ["images", "labels", "both", "file"])
-def test_a_planet_is_found_by_its_folder(planet, named):
+def test_find_resolves_planet_folder(planet, named):
     folder, images = planet.folder, planet.folder / "queries" / "images"
-    places = {
+    paths = {
         "images": lambda: asked.find(None, folder, WORLD.labels_at),
         "labels": lambda: asked.find(folder, None, WORLD.labels_at),
         "both": lambda: asked.find(folder, images, WORLD.labels_at),
         "file": lambda: asked.find(planet.labels, None, WORLD.labels_at),
     }[named]()
-    assert places == asked.Places(
-        labels=planet.labels, images=images, planet=folder / "planet.json"
-    )
-    said = asked.read_planet(places.planet)
-    assert (said["preset"], said["seed"], said["digest"]) == ("tiny", 3, planet.digest)
+    assert paths == asked.Places(labels=planet.labels, images=images, planet=folder / "planet.json")
+    identity = asked.read_planet(paths.planet)
+    assert (identity["preset"], identity["seed"], identity["digest"]) == ("tiny", 3, planet.digest)
 
 
-def test_labels_elsewhere_and_no_planet(tmp_path):
+def test_find_resolves_labels_without_planet(tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("file,latitude,longitude\na.jpg,1,2\n")
     assert asked.find(labels, None, None).images == tmp_path
@@ -54,44 +52,44 @@ def test_labels_elsewhere_and_no_planet(tmp_path):
         asked.read_planet(tmp_path / "planet.json")
 
 
-def test_a_planet_goes_through_the_chain(planet, chain, tmp_path):
+def test_planet_is_evaluated_end_to_end(planet, chain, tmp_path):
     org = chain.rig.organization("planet")
     source = "test-photo"
     batch = chain.rig.ingest(planet.manifests()[source], org, source=source, kind="photo")
     assert batch.indexed == batch.items > 30
-    places = asked.find(None, planet.folder, WORLD.labels_at)
-    labelled = read_labels(WORLD, places.labels)
+    paths = asked.find(None, planet.folder, WORLD.labels_at)
+    labelled = read_labels(WORLD, paths.labels)
     only = (("role", "test"), ("kind", "photo"))
     run = evaluate(
         labelled,
         tmp_path / "run",
-        plan=chain.plan(organization_id=org, images=places.images, only=only),
+        plan=chain.plan(organization_id=org, images=paths.images, only=only),
         parts=chain.parts,
-        planet=asked.read_planet(places.planet),
+        planet=asked.read_planet(paths.planet),
     )
-    wanted = [
+    expected = [
         q.file for q in labelled.questions if q.strata["role"] == "test" and q.kind == "photo"
     ]
-    assert [row["file"] for row in read_rows(tmp_path / "run")] == wanted
+    assert [row["file"] for row in read_rows(tmp_path / "run")] == expected
     write_results(tmp_path / "run", run, vector_width(chain.parts))
     report = make_report(tmp_path / "run", lambda file: None)
     assert report["notes"][0] == PLANET_NOTE
     assert any(
-        f"Only {len(wanted)} of" in note and "role = test" in note for note in report["notes"]
+        f"Only {len(expected)} of" in note and "role = test" in note for note in report["notes"]
     )
     assert report["run"]["planet"]["digest"] == planet.digest
-    assert report["counts"]["read"] == len(wanted)
+    assert report["counts"]["read"] == len(expected)
     assert report["convention"]["name"] == "pinpoint"
-    assert report["arms"]["served"]["all"]["areas"]["country"]["labelled"] == len(wanted)
+    assert report["arms"]["served"]["all"]["areas"]["country"]["labelled"] == len(expected)
     assert planet.digest in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == run
 
 
-def test_a_stratum_that_there_is_not_is_refused(planet, chain, tmp_path):
+def test_run_unknown_stratum_is_rejected(planet, chain, tmp_path):
     labelled = read_labels(WORLD, planet.labels)
     for only in ((("role", "moon"),), (("weather", "wet"),)):
         with pytest.raises(
-            BadRequest, match=r"no question has .*; there are the strata covered, kind"
+            BadRequest, match=r"no query has .*; available strata are covered, kind"
         ):
             chain.run(tmp_path / "run", labelled=labelled, only=only)
     assert not (tmp_path / "run").exists()

@@ -1,1 +1,1 @@
-"""Evaluation: labelled photos asked through the real search flow, under stated conventions."""
+"""Evaluation: labeled queries are run through the real search flow, under stated conventions."""

@@ -1,7 +1,7 @@
-"""Several questions at a time, and their answers in the order of the questions.
+"""Ordered concurrent map: several calls run at a time, results keep the order of the items.
 
-Most of a question's time is spent waiting for the index and for PostgreSQL, which are processes of
-their own: two questions at a time keep two cores busy. What comes out is what a plain loop gives.
+A query mostly waits for the index and for PostgreSQL, which are separate processes. Two concurrent
+queries therefore keep two cores busy. The results equal those of a plain loop.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ from typing import Final, TypeVar
 from pinpoint.errors import BadRequest
 
 MOST_AT_ONCE: Final = 8
-"""Connections to the database that are kept open."""
+"""Maximum number of threads: the size of the database connection pool."""
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 
 def in_order(
-    ask: Callable[[Asked], Answered], questions: Iterable[Asked], at_once: int
+    function: Callable[[Asked], Answered], items: Iterable[Asked], concurrency: int
 ) -> Iterator[Answered]:
-    """Ask a few questions ahead of the answer that is wanted next.
+    """Apply a function to items in threads and yield the results in order.
 
-    Whoever stops listening, or hears an error, leaves no question behind that was not begun.
+    If the caller stops iterating or a call fails, calls that have not started are cancelled.
 
     Args:
-        ask: Safe to call from several threads.
-        questions: Taken one by one, never far ahead.
-        at_once: Threads; with 1 nothing is asked ahead.
+        function: Must be thread-safe.
+        items: Consumed lazily, at most `concurrency` + 1 items ahead of the results.
+        concurrency: Number of threads; 1 runs every call in the caller's thread.
 
     Raises:
-        BadRequest: Not a number of threads from 1 to `MOST_AT_ONCE`.
+        BadRequest: The number of threads is not from 1 to `MOST_AT_ONCE`.
     """
-    if not 1 <= at_once <= MOST_AT_ONCE:
-        raise BadRequest(f"from 1 to {MOST_AT_ONCE} questions at a time, not {at_once}")
-    if at_once == 1:
-        yield from map(ask, questions)
+    if not 1 <= concurrency <= MOST_AT_ONCE:
+        raise BadRequest(f"concurrency must be from 1 to {MOST_AT_ONCE}, not {concurrency}")
+    if concurrency == 1:
+        yield from map(function, items)
         return
-    ahead: deque[Future[Answered]] = deque()
-    with ThreadPoolExecutor(at_once) as pool:
+    pending: deque[Future[Answered]] = deque()
+    with ThreadPoolExecutor(concurrency) as pool:
         try:
-            for each in questions:
-                ahead.append(pool.submit(ask, each))
-                if len(ahead) > at_once:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > concurrency:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in ahead:
+            for future in pending:
                 future.cancel()

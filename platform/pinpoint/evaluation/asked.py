@@ -1,4 +1,4 @@
-"""What a run was asked: written beside its rows, so that nothing else is ever mixed in."""
+"""Manifest of a run: stored with its rows, so that rows of different runs are never mixed."""
 
 from __future__ import annotations
 
@@ -15,103 +15,110 @@ from pinpoint.errors import BadRequest, Conflict
 from pinpoint.evaluation.labels import Labelled, Question
 
 RUN: Final = "run.json"
-_PLANET: Final = "planet.json"
+_PLANET_FILE: Final = "planet.json"
 _MAX_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the parts of a labelled set lie."""
+    """Paths of a labeled set."""
 
     labels: Path
-    """The label file, or a folder of commented images."""
+    """The label file, or a folder of images with JPEG comments."""
     images: Path
-    """The folder that the questions' files are relative to."""
+    """Base folder of the queries' file names."""
     planet: Path | None
     """`planet.json` of a synthetic planet."""
 
 
 def find(labels: Path | None, images: Path | None, labels_at: str | None) -> Places:
-    """Find labels and images where only one of them is named.
+    """Resolve the paths of labels and images if only one of them is given.
 
     Args:
-        labels: Label file, or a folder that holds it where the protocol knows it.
-        images: Folder of images; without labels, the folder that holds both.
+        labels: Label file, or a folder that contains it at the protocol's path.
+        images: Folder of images; without `labels`, the folder that contains both.
         labels_at: The protocol's label file, relative to a folder.
 
     Raises:
-        BadRequest: Neither is given.
+        BadRequest: Neither path is given.
     """
-    named = labels or images
-    if named is None:
-        raise BadRequest("give --labels FILE and --images DIR, or the folder that holds both")
-    if named.is_dir() and labels_at is not None:
-        named = named / labels_at
+    label_path = labels or images
+    if label_path is None:
+        raise BadRequest("give --labels FILE and --images DIR, or the folder that contains both")
+    if label_path.is_dir() and labels_at is not None:
+        label_path = label_path / labels_at
     folder = images
     if folder is None or labels is None:
-        base = named if named.is_dir() else named.parent
+        base = label_path if label_path.is_dir() else label_path.parent
         folder = base / "images" if (base / "images").is_dir() else base
-    planet = named.parent.parent / _PLANET
-    return Places(labels=named, images=folder, planet=planet if planet.is_file() else None)
+    planet = label_path.parent.parent / _PLANET_FILE
+    return Places(labels=label_path, images=folder, planet=planet if planet.is_file() else None)
 
 
 def read_planet(path: Path | None) -> Mapping[str, Any] | None:
-    """What a planet says of itself: generator, preset, seed, digest.
+    """Identity of a synthetic planet: generator, preset, seed, digest.
 
     Raises:
-        BadRequest: The file is none of `pinpoint world make`.
+        BadRequest: The file was not written by `pinpoint world make`.
     """
     if path is None:
         return None
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is too large")
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return {name: said[name] for name in ("generator", "preset", "seed", "digest")}
+            raise ValueError("the file is too large")
+        description = json.loads(path.read_text(encoding="utf-8"))
+        return {name: description[name] for name in ("generator", "preset", "seed", "digest")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRequest(f"{path} does not describe a planet: {error}") from error
 
 
-def digest(questions: Sequence[Question]) -> str:
-    """SHA-256 over everything that the labels say, in order; first 16 hex digits."""
-    hashed = hashlib.sha256()
-    for each in questions:
-        said = [each.file, each.truth.lat, each.truth.lon, each.creator, each.sequence, each.kind]
-        line = json.dumps([*said, dict(each.areas), dict(each.strata)], sort_keys=True)
-        hashed.update(line.encode() + b"\n")
-    return hashed.hexdigest()[:16]
+def digest(queries: Sequence[Question]) -> str:
+    """SHA-256 of all label values in order; the first 16 hex digits."""
+    hasher = hashlib.sha256()
+    for query in queries:
+        values = [
+            query.file,
+            query.truth.lat,
+            query.truth.lon,
+            query.creator,
+            query.sequence,
+            query.kind,
+        ]
+        line = json.dumps([*values, dict(query.areas), dict(query.strata)], sort_keys=True)
+        hasher.update(line.encode() + b"\n")
+    return hasher.hexdigest()[:16]
 
 
 def describe_run(
-    labelled: Labelled,
-    questions: Sequence[Question],
+    labeled: Labelled,
+    queries: Sequence[Question],
     *,
     only: Mapping[str, str],
     gallery: Mapping[str, Any],
     settings: Mapping[str, Any],
     planet: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What names a run: two runs that agree in all of it may share a folder.
+    """Manifest of a run. Runs may share a folder only if their manifests are equal.
 
     Args:
-        labelled: The set as read.
-        questions: Those of it that are asked.
-        only: The strata that they were narrowed to.
-        gallery: Organisation, bundle, index build and size.
-        settings: How it is searched, narrowed and excluded.
-        planet: What the planet says of itself, for a synthetic one.
+        labeled: The labeled set as read.
+        queries: The queries of the set that are evaluated.
+        only: Values of the strata that the queries are filtered by.
+        gallery: Organization, bundle, index build and size.
+        settings: Search settings, filters and exclusions.
+        planet: Identity of a synthetic planet, else None.
     """
     return {
         "version": __version__,
-        "protocol": labelled.protocol.name,
+        "protocol": labeled.protocol.name,
         "labels": {
-            "digest": digest(questions),
-            "rows": labelled.rows,
-            "dropped": dict(labelled.dropped),
-            "questions": len(labelled.questions),
+            "digest": digest(queries),
+            "rows": labeled.rows,
+            "dropped": dict(labeled.dropped),
+            "questions": len(labeled.questions),
             "only": dict(only),
-            "asked": len(questions),
-            "notes": list(labelled.notes),
+            "asked": len(queries),
+            "notes": list(labeled.notes),
         },
         "gallery": dict(gallery),
         "settings": dict(settings),
@@ -120,48 +127,48 @@ def describe_run(
 
 
 def claim(folder: Path, run: Mapping[str, Any]) -> None:
-    """Make the folder this run's, or see that it is.
+    """Write the manifest to the folder, or check that the folder contains this run.
 
     Raises:
-        Conflict: It holds another run, or other files; the message names the differences.
+        Conflict: The folder contains another run or other files; the message lists differences.
     """
-    mark = folder / RUN
-    if mark.is_file():
-        unlike = differences(read_run(folder), json.loads(json.dumps(run)))
-        if unlike:
+    manifest_path = folder / RUN
+    if manifest_path.is_file():
+        changes = differences(read_run(folder), json.loads(json.dumps(run)))
+        if changes:
             raise Conflict(
-                f"{folder} holds another run ({'; '.join(unlike)}); choose another --out"
+                f"{folder} contains another run ({'; '.join(changes)}); choose another --out"
             )
         return
     if folder.exists() and any(folder.iterdir()):
-        raise Conflict(f"{folder} holds other files; choose another --out")
+        raise Conflict(f"{folder} contains other files; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    part = mark.with_name(f"{RUN}.part")
+    part = manifest_path.with_name(f"{RUN}.part")
     part.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, mark)
+    os.replace(part, manifest_path)
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What the run in a folder was asked.
+    """The manifest of the run in a folder.
 
     Raises:
-        BadRequest: There is no run in it.
+        BadRequest: The folder contains no run.
     """
     try:
-        said = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadRequest(f"{folder} holds no run of `pinpoint evaluate`: {error}") from error
-    if not isinstance(said, dict):
+        raise BadRequest(f"{folder} contains no run of `pinpoint evaluate`: {error}") from error
+    if not isinstance(manifest, dict):
         raise BadRequest(f"{folder / RUN} does not describe a run")
-    return said
+    return manifest
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """Where two descriptions of runs differ, in words."""
+    """Differences between two manifests, as text."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
-            one
+            change
             for key in sorted({*before, *now})
-            for one in differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+            for change in differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
         ]
     return [] if before == now else [f"{name} was {before!r}, is {now!r}"]

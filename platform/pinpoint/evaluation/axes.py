@@ -1,7 +1,7 @@
-"""Which column is the latitude: some label files in circulation have their header swapped.
+"""Detects label files whose latitude and longitude headers are swapped.
 
-GeoEstimation's im2gps3k file of 2018 is headed `LON,LAT` over latitudes and longitudes. Only the
-range of the values shows it: no latitude lies beyond 90 degrees.
+GeoEstimation's im2gps3k file of 2018 has the header `LON,LAT` over latitudes and longitudes. Only
+the range of the values reveals it: no latitude exceeds 90 degrees.
 """
 
 from __future__ import annotations
@@ -11,58 +11,63 @@ from dataclasses import dataclass
 from typing import Final
 
 LEAST_SHARE: Final = 0.1
-"""Of all positions so many must be possible only swapped before the header is disbelieved.
+"""The header is rejected if at least this share of positions is valid only when swapped.
 
-A few slips of the pen do the same to a set whose longitudes all lie within 90 degrees; a swapped
-header does it to every longitude beyond, 29 % of IM2GPS and 35 % of IM2GPS3k."""
+If all longitudes are within 90 degrees, a few typing errors look like a swapped header. A swapped
+header affects every longitude beyond 90 degrees: 29 % of IM2GPS and 35 % of IM2GPS3k."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """How the columns are read."""
+    """Order of the latitude and longitude columns."""
 
     swapped: bool
-    """What is called latitude is the longitude, in every row."""
+    """The column named latitude contains the longitude, in every row."""
     notes: tuple[str, ...]
-    """Anything but a header that its values confirm is said."""
+    """Warnings; empty if the values confirm the header."""
 
 
 def axes_of(positions: Iterable[tuple[float | None, float | None]]) -> Axes:
-    """Weigh a header against its values; positions impossible either way have no say.
+    """Compare the header with its values; positions that are invalid in both orders are ignored.
 
     Args:
-        positions: What the columns called latitude and longitude hold, degrees; None where that
-            is no number.
+        positions: Values of the columns named latitude and longitude, degrees; None for a value
+            that is not a number.
     """
-    only_named = only_swapped = either = 0
+    only_named = only_swapped = both_ways = 0
     for lat, lon in positions:
         if lat is None or lon is None:
             continue
-        named, swapped = _possible(lat, lon), _possible(lon, lat)
-        only_named += named and not swapped
-        only_swapped += swapped and not named
-        either += named and swapped
-    total = only_named + only_swapped + either
+        as_named, as_swapped = _is_valid_position(lat, lon), _is_valid_position(lon, lat)
+        only_named += as_named and not as_swapped
+        only_swapped += as_swapped and not as_named
+        both_ways += as_named and as_swapped
+    total = only_named + only_swapped + both_ways
     if only_swapped == 0:
-        blind = either > 0 and only_named == 0
-        return Axes(False, (_BLIND,) if blind else ())
-    told = f"{only_swapped:,} of {total:,} positions are possible only with both columns swapped"
+        unverifiable = both_ways > 0 and only_named == 0
+        return Axes(False, (_UNVERIFIABLE_NOTE,) if unverifiable else ())
+    summary = f"{only_swapped:,} of {total:,} positions are possible only with both columns swapped"
     if only_named > 0:
-        return Axes(False, (f"{told}, and {only_named:,} only as named; {_BELIEVED}",))
+        return Axes(False, (f"{summary}, and {only_named:,} only as named; {_HEADER_KEPT_NOTE}",))
     if only_swapped < LEAST_SHARE * total:
-        return Axes(False, (f"{told}, too few to tell a wrong header from slips; {_BELIEVED}",))
-    return Axes(True, (f"{told}, none only as named: the header is wrong, every row was swapped",))
+        return Axes(
+            False,
+            (f"{summary}, too few to tell a wrong header from typing errors; {_HEADER_KEPT_NOTE}",),
+        )
+    return Axes(
+        True, (f"{summary}, none only as named: the header is wrong, every row was swapped",)
+    )
 
 
-_BELIEVED: Final = (
-    "the header was believed and those rows dropped as out of range. If it is wrong, give a "
-    "column mapping with latitude and longitude exchanged"
+_HEADER_KEPT_NOTE: Final = (
+    "the header was used and those rows were dropped as out of range. If the header is wrong, "
+    "give a column mapping with latitude and longitude exchanged"
 )
-_BLIND: Final = (
-    "every position is possible with latitude and longitude swapped, too, so a wrong header would "
-    "not be seen by its range"
+_UNVERIFIABLE_NOTE: Final = (
+    "every position is also possible with latitude and longitude swapped, so the range of the "
+    "values cannot reveal a wrong header"
 )
 
 
-def _possible(lat: float, lon: float) -> bool:
+def _is_valid_position(lat: float, lon: float) -> bool:
     return abs(lat) <= 90.0 and abs(lon) <= 180.0

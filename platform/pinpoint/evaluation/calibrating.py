@@ -1,9 +1,9 @@
-"""Calibrating a ranker on the calibration split of a run, from the rows that it left.
+"""Calibrates a ranker on the stored rows of a run's calibration split.
 
-Temperature, kernels and the mass elsewhere by `fitting`; then levels by split-conformal prediction,
-stratum by stratum and one photo per author; then when nothing is answered (`withholding`).
-Questions that no gallery covers serve for that only: regions promise nothing about them.
-Questions that will be abstained on count like all others in the levels.
+Steps: fit temperature, kernels and background mass (`fitting`); compute split-conformal levels per
+stratum with one photo per creator; fit the abstention threshold (`withholding`).
+Queries that the gallery does not cover are used for the abstention threshold only.
+Levels also count queries that are abstained on.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from pinpoint.records import Asked, Calibration, StratumFit
 from pinpoint.search import posterior
 
 ROLES: Final = ("calibration", "null-train")
-"""Of a planet's questions those that may be fitted on; all others are left for tests."""
+"""Roles of a planet's queries that are used for fitting; all other queries are for tests."""
 LEAST_AUTHORS: Final = 10
-"""Fewer cannot promise 90 % of anything."""
+"""With fewer creators, a coverage of 90 % cannot be guaranteed."""
 LEAST_OWN: Final = 100
-"""A stratum of fewer authors has no numbers of its own."""
+"""A stratum with fewer creators gets no parameters of its own."""
 LEAST_LEVEL: Final = 2e-3
-"""Regions claim at least this: two of a posterior's nodes."""
+"""Minimum mass of a region: two of a posterior's quadrature nodes."""
 SEED: Final = 20261121
-_KNOWN: Final = {each.name for each in fields(Asked)}
-_APART: Final = ("cited", "objective_km")
-"""Settings of the search that leave the posterior as it is."""
+_FEATURE_NAMES: Final = {feature.name for feature in fields(Asked)}
+_SETTINGS_WITHOUT_EFFECT: Final = ("cited", "objective_km")
+"""Search settings that do not change the posterior."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -48,58 +48,59 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Questions:
-    """N answered questions of the calibration split."""
+    """N answered queries of the calibration split."""
 
-    asked: Sequence[Asked]
+    features: Sequence[Asked]
     truth: Floats
     """`[N, 2]`."""
     authors: Sequence[str | None]
     supported: Flags
-    """`[N]`: not said to be outside of the gallery."""
+    """`[N]`: the labels do not mark the query as outside the gallery."""
 
-    def of(self, chosen: NDArray[np.intp]) -> Questions:
-        """Some of them."""
+    def select(self, rows: NDArray[np.intp]) -> Questions:
+        """A subset of the queries."""
         return Questions(
-            [self.asked[row] for row in chosen],
-            self.truth[chosen],
-            [self.authors[row] for row in chosen],
-            self.supported[chosen],
+            [self.features[row] for row in rows],
+            self.truth[rows],
+            [self.authors[row] for row in rows],
+            self.supported[rows],
         )
 
     def count_authors(self) -> int:
-        """How many authors there are; a photo without one is its own."""
+        """Number of creators; a photo without a creator counts as a separate creator."""
         return len(sample_one_per_author(self.authors, SEED))
 
 
 def calibrate(
     folder: Path, *, licence: str | None = None, withheld: float = withholding.WITHHELD
 ) -> Calibration:
-    """Fit everything on a finished run.
+    """Fit a calibration on a finished run.
 
     Args:
-        folder: Of the run. Its arm with exclusions is used, where it has one.
-        licence: Of the questions; the protocol's own by default.
-        withheld: Share of the right answers that may be withheld.
+        folder: Folder of the run. The arm with exclusions is used if the run has one.
+        licence: License of the queries; by default that of the protocol.
+        withheld: Maximum share of the correct answers that may be withheld, in (0, 1).
 
     Raises:
-        BadRequest: There is no finished run, its ranker states nothing, or too few authors.
+        BadRequest: The run is missing or unfinished, its ranker states no probabilities, or it has
+            too few creators.
     """
     run = read_run(folder)
     if run["settings"]["ranker"] == "top1":
-        raise BadRequest("top1 puts all mass on one candidate: there is nothing to calibrate")
+        raise BadRequest("the ranker top1 puts all mass on one candidate and cannot be calibrated")
     if not 0 < withheld < 1:
-        raise BadRequest(f"the share of withheld answers lies in (0, 1), not {withheld}")
+        raise BadRequest(f"the share of withheld answers must be in (0, 1), not {withheld}")
     arm = EXCLUDED if run["settings"]["exclude"] else SERVED
-    everything = _read(folder, run, arm)
-    known = everything.of(np.flatnonzero(everything.supported))
-    authors = known.count_authors()
+    all_queries = _read_calibration_set(folder, run, arm)
+    covered = all_queries.select(np.flatnonzero(all_queries.supported))
+    authors = covered.count_authors()
     if authors < LEAST_AUTHORS:
         raise BadRequest(
-            f"{folder} has answers to questions of {authors} authors in its calibration split; "
-            f"{LEAST_AUTHORS} are the least, and some hundreds are wanted"
+            f"the calibration split of {folder} has answers to queries of {authors} creators; "
+            f"at least {LEAST_AUTHORS} are needed, and some hundreds are recommended"
         )
-    cuts = _cuts(known)
-    strata = _strata(known, cuts)
+    cuts = _density_thresholds(covered)
+    strata = _fit_strata(covered, cuts)
     protocol = PROTOCOLS[run["protocol"]]
     return Calibration(
         ranker=run["settings"]["ranker"],
@@ -111,89 +112,99 @@ def calibrate(
         density_cuts=cuts,
         strata=strata,
         abstention=withholding.fitted(
-            everything.asked,
-            [posteriors.select_fit(one, strata, cuts)[1] for one in everything.asked],
-            everything.truth,
-            everything.supported,
+            all_queries.features,
+            [posteriors.select_fit(features, strata, cuts)[1] for features in all_queries.features],
+            all_queries.truth,
+            all_queries.supported,
             withheld,
         ),
-        search={k: v for k, v in run["settings"]["search"].items() if k not in _APART},
+        search={
+            k: v for k, v in run["settings"]["search"].items() if k not in _SETTINGS_WITHOUT_EFFECT
+        },
         kinds=tuple(run["settings"]["kinds"]),
-        data=_data(run, arm, everything),
+        data=_describe_data(run, arm, all_queries),
         authors=authors,
         licence=licence or protocol.licence,
         note=(
-            f"Fitted on {len(known.asked)} questions by {authors} authors ({protocol.title}). For "
-            "questions like those, asked of a gallery like that one and taken where it has images, "
-            "probabilities and regions hold as often as they say; those whose answer is withheld "
-            "count like all others."
+            f"Fitted on {len(covered.features)} queries by {authors} creators ({protocol.title}). "
+            "Probabilities and regions are valid for similar queries, on a similar gallery, taken "
+            "where the gallery has images. Queries with a withheld answer are included."
         ),
         code_version=__version__,
     )
 
 
-def _read(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
-    """The answered questions of the calibration split.
+def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Questions:
+    """The answered queries of the calibration split.
 
     Raises:
-        BadRequest: The run is not finished or from before there were calibrations, or has none.
+        BadRequest: The run is unfinished, was made by a version without calibrations, or has no
+            answered query.
     """
-    found, rows = [], 0
+    answered, rows = [], 0
     for row in read_rows(folder):
         rows += 1
         answer = row["arms"].get(arm)
         if answer is None or row["strata"].get("role", ROLES[0]) not in ROLES:
             continue
-        if "asked" not in answer or set(answer["asked"] or _KNOWN) != _KNOWN:
-            raise BadRequest(f"{folder} was asked by an earlier version: ask again in a new folder")
+        if "asked" not in answer or set(answer["asked"] or _FEATURE_NAMES) != _FEATURE_NAMES:
+            raise BadRequest(
+                f"{folder} was made by an earlier version: evaluate again in a new folder"
+            )
         if answer["asked"] is not None:
-            found.append((asked_of(answer["asked"]), row))
+            answered.append((asked_of(answer["asked"]), row))
     if rows < run["labels"]["asked"]:
         raise BadRequest(
-            f"{folder} has {rows} of {run['labels']['asked']} rows: let the run finish first"
+            f"{folder} has {rows} of {run['labels']['asked']} rows: finish the run first"
         )
-    if not found:
+    if not answered:
         raise BadRequest(
-            f"{folder} has no answered question of the calibration split (role {ROLES[0]})"
+            f"{folder} has no answered query of the calibration split (role {ROLES[0]})"
         )
     return Questions(
-        [one for one, _ in found],
-        np.array([(row["lat"], row["lon"]) for _, row in found]),
-        [row["creator"] for _, row in found],
-        np.array([row["strata"].get("covered") != "false" for _, row in found]),
+        [features for features, _ in answered],
+        np.array([(row["lat"], row["lon"]) for _, row in answered]),
+        [row["creator"] for _, row in answered],
+        np.array([row["strata"].get("covered") != "false" for _, row in answered]),
     )
 
 
-def _cuts(known: Questions) -> dict[str, float]:
-    """Of each kind the density that half of its questions have."""
-    kinds = sorted({one.kind for one in known.asked if one.kind is not None})
+def _density_thresholds(queries: Questions) -> dict[str, float]:
+    """Median density of the queries of each kind."""
+    kinds = sorted({features.kind for features in queries.features if features.kind is not None})
     return {
-        kind: float(np.median([one.density for one in known.asked if one.kind == kind]))
+        kind: float(
+            np.median([features.density for features in queries.features if features.kind == kind])
+        )
         for kind in kinds
     }
 
 
-def _strata(known: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
-    """Every stratum that has authors enough, and `all`; narrow ones are pulled to wide ones."""
-    table = fitting.tabled(known.asked, known.truth)
-    names = [posteriors.group_names(one, cuts) for one in known.asked]
-    narrowness = {name: place for own in names for place, name in enumerate(reversed(own))}
+def _fit_strata(queries: Questions, cuts: Mapping[str, float]) -> dict[str, StratumFit]:
+    """Fit every stratum with enough creators, and `all`; wide strata are priors of narrow ones."""
+    table = fitting.tabled(queries.features, queries.truth)
+    query_strata = [posteriors.group_names(features, cuts) for features in queries.features]
+    narrowness = {
+        name: width_rank
+        for stratum_names in query_strata
+        for width_rank, name in enumerate(reversed(stratum_names))
+    }
     fitted: dict[str, fitting.Fitted] = {}
     strata = {}
     for name in sorted(narrowness, key=lambda name: (narrowness[name], name)):
-        rows = np.flatnonzero([name in own for own in names])
-        some = known.of(rows)
-        if fitted and some.count_authors() < LEAST_OWN:
+        rows = np.flatnonzero([name in stratum_names for stratum_names in query_strata])
+        subset = queries.select(rows)
+        if fitted and subset.count_authors() < LEAST_OWN:
             continue
         wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.ALL_QUERIES))
         fitted[name] = fitting.fit(table.rows(rows), wider)
-        strata[name] = _with_levels(fitted[name], some)
+        strata[name] = _add_conformal_levels(fitted[name], subset)
     return strata
 
 
-def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
-    """A stratum's numbers, with the levels that make its regions hold as often as they say."""
-    bare = StratumFit(
+def _add_conformal_levels(fitted: fitting.Fitted, queries: Questions) -> StratumFit:
+    """Parameters of a stratum with the conformal levels that give its regions their coverage."""
+    without_levels = StratumFit(
         temperature=fitted.temperature,
         crowding=fitted.crowding,
         kernel_shares=tuple(fitted.kernel_shares.tolist()),
@@ -202,62 +213,72 @@ def _with_levels(fitted: fitting.Fitted, some: Questions) -> StratumFit:
         region_levels={},
         radius_levels={},
         within={},
-        rows=len(some.asked),
-        authors=some.count_authors(),
+        rows=len(queries.features),
+        authors=queries.count_authors(),
     )
-    drawn = some.of(sample_one_per_author(some.authors, SEED))
+    sample = queries.select(sample_one_per_author(queries.authors, SEED))
     scores = np.array(
-        [scores_of(one, bare, at) for one, at in zip(drawn.asked, drawn.truth, strict=True)]
+        [
+            scores_of(features, without_levels, position)
+            for features, position in zip(sample.features, sample.truth, strict=True)
+        ]
     )
     by_region, by_radius = (
-        {share: _level(column, float(share)) for share in posterior.SHARES}
+        {share: _bounded_conformal_level(column, float(share)) for share in posterior.SHARES}
         for column in scores.T[:2]
     )
     within = {
-        f"{km:g}": fitting.moved(held, scores[:, 2] <= km)
-        for km, held in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
+        f"{km:g}": fitting.moved(mass, scores[:, 2] <= km)
+        for km, mass in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
     }
-    return replace(bare, region_levels=by_region, radius_levels=by_radius, within=within)
+    return replace(without_levels, region_levels=by_region, radius_levels=by_radius, within=within)
 
 
-def _level(scores: Floats, share: float) -> float:
-    """A conformal level that a region can have: of something, and of no more than everything."""
+def _bounded_conformal_level(scores: Floats, share: float) -> float:
+    """Conformal level, clipped to the range from `LEAST_LEVEL` to 1."""
     return min(1.0, max(LEAST_LEVEL, conformal_level(scores, share)))
 
 
-def scores_of(one: Asked, fit: StratumFit, truth: Floats) -> list[float]:
-    """What levels and probabilities are fitted on.
-
-    The masses that the densest areas and the disc of the answer must claim to reach the truth, how
-    far off the answer is in km, and the mass within each of `THRESHOLDS_KM` of it.
+def scores_of(features: Asked, fit: StratumFit, truth: Floats) -> list[float]:
+    """Scores for the conformal levels and the recalibration of probabilities.
 
     Args:
-        one: The question.
-        fit: Its stratum's numbers; levels do not count.
-        truth: `[2]` degrees.
+        features: Features of the query.
+        fit: Parameters of its stratum; levels are ignored.
+        truth: Ground truth, `[2]` degrees.
+
+    Returns:
+        Mass of the smallest highest-density region that contains the truth; mass of the smallest
+        disc around the answer that contains it; error of the answer in km; mass within each of
+        `THRESHOLDS_KM` of the answer.
     """
-    belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-    positions, weights = nodes = kernels.quadrature_nodes(belief, posterior.NODES)
-    here = float(kernels.log_density(belief, truth[None])[0])
-    dense = kernels.log_density(belief, positions)
-    answer = posterior.best_point(one, belief, nodes, None)
-    away_km = float(haversine_m(answer, truth)) / 1_000.0
+    mixture = posteriors.mixture(features, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
+    positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NODES)
+    truth_density = float(kernels.log_density(mixture, truth[None])[0])
+    node_densities = kernels.log_density(mixture, positions)
+    answer = posterior.best_point(features, mixture, nodes, None)
+    error_km = float(haversine_m(answer, truth)) / 1_000.0
     masses = [
-        float(kernels.masses_within(belief, answer[None], km)[0])
-        for km in (away_km, *THRESHOLDS_KM)
+        float(kernels.masses_within(mixture, answer[None], km)[0])
+        for km in (error_km, *THRESHOLDS_KM)
     ]
-    return [kernels.hdr_level_of(dense, weights, here), masses[0], away_km, *masses[1:]]
+    return [
+        kernels.hdr_level_of(node_densities, weights, truth_density),
+        masses[0],
+        error_km,
+        *masses[1:],
+    ]
 
 
-def _data(run: Mapping[str, Any], arm: str, everything: Questions) -> dict[str, str]:
+def _describe_data(run: Mapping[str, Any], arm: str, queries: Questions) -> dict[str, str]:
     planet = run["planet"] or {}
     return {
         "protocol": run["protocol"],
         "labels": run["labels"]["digest"],
         "planet": str(planet.get("digest", "")),
         "arm": arm,
-        "questions": str(int(everything.supported.sum())),
-        "unsupported_questions": str(int((~everything.supported).sum())),
+        "questions": str(int(queries.supported.sum())),
+        "unsupported_questions": str(int((~queries.supported).sum())),
         "gallery_images": str(run["gallery"]["images"]),
         "index_build": str(run["gallery"]["index_build"]),
     }

@@ -1,4 +1,4 @@
-"""What the figures share: an empty sheet, colours, the names of the arms, the line underneath."""
+"""Shared plotting helpers: an empty figure, colors and markers of the arms, the caption."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"
 PALETTE: Final = (BLUE, VERMILION, "#009E73", "#CC79A7")
-"""Told apart by colour-blind people, too; source: Okabe and Ito 2008, Color Universal Design."""
+"""Distinguishable for color-blind readers; source: Okabe and Ito 2008, Color Universal Design."""
 MARKERS: Final = ("o", "s", "^", "D")
 COLOURS: Final[Mapping[str, str]] = {SERVED: BLUE, EXCLUDED: VERMILION}
 SHAPES: Final[Mapping[str, str]] = {SERVED: "o", EXCLUDED: "s"}
@@ -24,13 +24,13 @@ _DPI: Final = 110
 
 
 def sheet(width: float, height: float) -> Figure:
-    """An empty figure, inches; imported late: matplotlib looks for its caches when imported."""
+    """An empty figure, size in inches; the import is local because matplotlib reads its caches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Figure, path: Path, underneath: str) -> None:
-    """Write a figure as PNG with a line underneath it, which the file holds as text, too."""
-    figure.supxlabel(underneath, fontsize=8, color=GREY)
-    figure.savefig(path, dpi=_DPI, metadata={"Description": underneath})
+def save(figure: Figure, path: Path, caption: str) -> None:
+    """Write a figure as PNG with a caption below it; the file also stores the caption as text."""
+    figure.supxlabel(caption, fontsize=8, color=GREY)
+    figure.savefig(path, dpi=_DPI, metadata={"Description": caption})

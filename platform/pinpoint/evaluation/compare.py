@@ -1,4 +1,4 @@
-"""Two runs on the same questions: the difference, its interval, and how easily chance makes it."""
+"""Paired comparison of two runs on the same queries: difference, interval and p-value."""
 
 from __future__ import annotations
 
@@ -22,97 +22,115 @@ from pinpoint.metrics.geolocation import THRESHOLDS_KM, geoscores
 from pinpoint.metrics.intervals import compare
 
 _ORACLE_KM: Final = 25.0
-_EXCLUSIONS: Final = ("exclude", "near_duplicate_cosine")
+_EXCLUSION_SETTINGS: Final = ("exclude", "near_duplicate_cosine")
 
 Floats = NDArray[np.float64]
 
 
 def compare_runs(a: Path, b: Path, convention: str | None = None) -> dict[str, Any]:
-    """Compare two finished runs, A less B, in every arm that both have.
+    """Compare two finished runs, A minus B, in every arm that both have.
 
     Args:
         a: Folder of run A.
         b: Folder of run B.
-        convention: A key of `CONVENTIONS`; the protocol's own by default.
+        convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Returns:
-        `differ` (what the runs were asked differently), `photos` (read in both), `convention` and
-        for each arm and figure both values, the difference, its 95 % interval and p-value.
+        `differ` (differences of the manifests), `photos` (number readable in both runs),
+        `convention`, and for each arm and metric both values, the difference, its 95 % interval
+        and p-value.
 
     Raises:
-        BadRequest: A folder holds no finished run, or they were asked different questions.
+        BadRequest: A folder contains no finished run, or the runs have different queries.
     """
     run_a, run_b = read_run(a), read_run(b)
     if run_a["labels"]["digest"] != run_b["labels"]["digest"]:
         raise BadRequest(
-            f"{a} and {b} were asked different questions ({_labels(run_a)}, {_labels(run_b)}): "
-            "only answers to the same labels can be paired"
+            f"{a} and {b} have different queries ({_describe_labels(run_a)}, "
+            f"{_describe_labels(run_b)}): only runs with the same labels can be compared"
         )
-    used = convention_named(convention or PROTOCOLS[run_a["protocol"]].convention)
+    used_convention = convention_named(convention or PROTOCOLS[run_a["protocol"]].convention)
     arms_a, arms_b = read_results(a), read_results(b)
-    unlike = [name for name in _EXCLUSIONS if run_a["settings"][name] != run_b["settings"][name]]
-    arms = [name for name in arms_a if name in arms_b and not (name == EXCLUDED and unlike)]
+    changed_exclusions = [
+        name for name in _EXCLUSION_SETTINGS if run_a["settings"][name] != run_b["settings"][name]
+    ]
+    arms = [
+        name for name in arms_a if name in arms_b and not (name == EXCLUDED and changed_exclusions)
+    ]
     notes = []
-    if EXCLUDED in arms_a and EXCLUDED in arms_b and unlike:
-        notes.append("The arm with exclusions is left out: the runs exclude different things.")
-    wide = min(run["settings"]["search"]["candidates"] for run in (run_a, run_b))
-    depths = measures.depths_of(wide)
-    pairs = {name: _pair(arms_a[name], arms_b[name], used, depths) for name in arms}
-    found: dict[str, Any] = finite(
+    if EXCLUDED in arms_a and EXCLUDED in arms_b and changed_exclusions:
+        notes.append(
+            "The arm with exclusions is omitted because the runs have different exclusions."
+        )
+    num_candidates = min(run["settings"]["search"]["candidates"] for run in (run_a, run_b))
+    depths = measures.depths_of(num_candidates)
+    pairs = {
+        name: _compute_paired_metrics(arms_a[name], arms_b[name], used_convention, depths)
+        for name in arms
+    }
+    comparison: dict[str, Any] = finite(
         {
             "a": str(a),
             "b": str(b),
             "differ": differences(run_a, run_b),
-            "convention": {"name": used.name, "words": used.words()},
-            "photos": {name: len(left.error_km) for name, (left, _) in pairs.items()},
-            "arms": {name: _differences(left, right) for name, (left, right) in pairs.items()},
+            "convention": {"name": used_convention.name, "words": used_convention.words()},
+            "photos": {name: len(metrics_a.error_km) for name, (metrics_a, _) in pairs.items()},
+            "arms": {
+                name: _compare_metrics(metrics_a, metrics_b)
+                for name, (metrics_a, metrics_b) in pairs.items()
+            },
             "notes": notes,
         }
     )
-    return found
+    return comparison
 
 
-def _labels(run: Mapping[str, Any]) -> str:
+def _describe_labels(run: Mapping[str, Any]) -> str:
     labels = run["labels"]
-    return f"{run['protocol']}, {labels['asked']} questions, labels {labels['digest']}"
+    return f"{run['protocol']}, {labels['asked']} queries, labels {labels['digest']}"
 
 
-def _pair(
+def _compute_paired_metrics(
     a: Arm, b: Arm, convention: Convention, depths: Sequence[int]
 ) -> tuple[Measured, Measured]:
-    """Both arms, measured over the photos that both runs could read."""
+    """Metrics of both arms, over the photos that are readable in both runs."""
     if list(a.files) != list(b.files):
-        raise BadRequest("the runs hold rows of different questions; one of them is not finished")
-    both = a.read & b.read
-    left, right = (measures.measure(arm, convention, depths, both) for arm in (a, b))
-    return left, right
+        raise BadRequest("the runs have rows of different queries; one of the runs is not finished")
+    common_rows = a.read & b.read
+    metrics_a, metrics_b = (
+        measures.measure(arm, convention, depths, common_rows) for arm in (a, b)
+    )
+    return metrics_a, metrics_b
 
 
-def _differences(a: Measured, b: Measured) -> dict[str, Any]:
-    figures: dict[str, tuple[Floats, Floats]] = {
+def _compare_metrics(a: Measured, b: Measured) -> dict[str, Any]:
+    pairs: dict[str, tuple[Floats, Floats]] = {
         f"accuracy@{threshold:g}km": (measures.hits(a, threshold), measures.hits(b, threshold))
         for threshold in THRESHOLDS_KM
     }
     for depth in a.best_km:
-        figures[f"oracle@{depth},{_ORACLE_KM:g}km"] = (
+        pairs[f"oracle@{depth},{_ORACLE_KM:g}km"] = (
             measures.hits(a, _ORACLE_KM, depth),
             measures.hits(b, _ORACLE_KM, depth),
         )
     rounded = a.convention.rounded
-    figures["geoscore"] = (
+    pairs["geoscore"] = (
         geoscores(a.error_km, rounded=rounded),
         geoscores(b.error_km, rounded=rounded),
     )
-    return {name: _paired(left, right, a.clusters) for name, (left, right) in figures.items()}
+    return {
+        name: _paired_difference(values_a, values_b, a.clusters)
+        for name, (values_a, values_b) in pairs.items()
+    }
 
 
-def _paired(a: Floats, b: Floats, clusters: NDArray[np.int64]) -> dict[str, float]:
-    found = compare(a, b, clusters, seed=measures.SEED, resamples=measures.RESAMPLES)
+def _paired_difference(a: Floats, b: Floats, clusters: NDArray[np.int64]) -> dict[str, float]:
+    comparison = compare(a, b, clusters, seed=measures.SEED, resamples=measures.RESAMPLES)
     return {
         "a": float(a.mean()) if len(a) else float("nan"),
         "b": float(b.mean()) if len(b) else float("nan"),
-        "value": found.difference.value,
-        "low": found.difference.low,
-        "high": found.difference.high,
-        "p_value": found.p_value,
+        "value": comparison.difference.value,
+        "low": comparison.difference.low,
+        "high": comparison.difference.high,
+        "p_value": comparison.p_value,
     }

@@ -1,4 +1,4 @@
-"""What a labelled set is made of, before anything is asked: `pinpoint evaluate … --describe`."""
+"""Statistics of a labeled set, without any search: `pinpoint evaluate … --describe`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pinpoint.evaluation.labels import Labelled, Question
 
 
-def describe(labelled: Labelled) -> dict[str, object]:
-    """Counts, ranges and clustering of a labelled set, ready for JSON.
+def describe(labeled: Labelled) -> dict[str, object]:
+    """Counts, ranges and clustering of a labeled set, ready for JSON.
 
-    The clustering says what an interval may rest on: photos of one author or of one exact
-    coordinate are no independent observations.
+    The clustering limits how narrow an interval can be: photos by one creator or at one exact
+    coordinate are not independent observations.
 
     Returns:
-        `rows` = `questions` + the sum of `dropped`. Ranges are `[least, greatest]` degrees, None
-        without a question. Shares are of the questions, in [0, 1].
+        `rows` = `questions` + the sum of `dropped`. Ranges are `[minimum, maximum]` degrees, None
+        without queries. Shares are fractions of the queries, in [0, 1].
     """
-    protocol, questions = labelled.protocol, labelled.questions
+    protocol, queries = labeled.protocol, labeled.questions
     return {
         "protocol": protocol.name,
         "title": protocol.title,
@@ -27,62 +27,62 @@ def describe(labelled: Labelled) -> dict[str, object]:
         "convention": protocol.convention,
         "expected_rows": protocol.denominator,
         "released_images": protocol.released,
-        "rows": labelled.rows,
-        "questions": len(questions),
-        "dropped": dict(labelled.dropped),
-        "latitude_deg": _range(question.truth.lat for question in questions),
-        "longitude_deg": _range(question.truth.lon for question in questions),
-        "authors": _groups(question.creator for question in questions),
-        "sequences": _groups(question.sequence for question in questions),
-        "coordinates": _coordinates(questions),
-        "kinds": _counts(question.kind for question in questions),
-        "areas": {level: _area(questions, level) for level in protocol.areas},
-        "strata": _strata(questions),
-        "notes": list(labelled.notes),
+        "rows": labeled.rows,
+        "questions": len(queries),
+        "dropped": dict(labeled.dropped),
+        "latitude_deg": _value_range(query.truth.lat for query in queries),
+        "longitude_deg": _value_range(query.truth.lon for query in queries),
+        "authors": _group_counts(query.creator for query in queries),
+        "sequences": _group_counts(query.sequence for query in queries),
+        "coordinates": _coordinate_counts(queries),
+        "kinds": _value_counts(query.kind for query in queries),
+        "areas": {level: _area_counts(queries, level) for level in protocol.areas},
+        "strata": _strata_counts(queries),
+        "notes": list(labeled.notes),
     }
 
 
-def _range(values: Iterable[float]) -> list[float] | None:
-    found = list(values)
-    return [min(found), max(found)] if found else None
+def _value_range(values: Iterable[float]) -> list[float] | None:
+    numbers = list(values)
+    return [min(numbers), max(numbers)] if numbers else None
 
 
-def _groups(names: Iterable[str | None]) -> dict[str, int]:
-    """How many there are, how many questions the largest has, and how many name none."""
+def _group_counts(names: Iterable[str | None]) -> dict[str, int]:
+    """Number of groups, size of the largest group, and number of queries without a group."""
     counts = Counter(names)
     unknown = counts.pop(None, 0)
     return {"number": len(counts), "largest": max(counts.values(), default=0), "unknown": unknown}
 
 
-def _coordinates(questions: Sequence[Question]) -> dict[str, float | int]:
-    """How many photos stand at exactly the coordinate of another one."""
-    counts = Counter(question.truth for question in questions)
+def _coordinate_counts(queries: Sequence[Question]) -> dict[str, float | int]:
+    """Number of distinct coordinates, and of photos that share their exact coordinate."""
+    counts = Counter(query.truth for query in queries)
     sharing = sum(count for count in counts.values() if count > 1)
     return {
         "different": len(counts),
         "photos_sharing": sharing,
-        "share_sharing": sharing / len(questions) if questions else 0.0,
+        "share_sharing": sharing / len(queries) if queries else 0.0,
         "most_at_one": max(counts.values(), default=0),
     }
 
 
-def _counts(values: Iterable[str | None]) -> dict[str, int]:
-    """Value → questions, most first; what names none is `unknown`."""
+def _value_counts(values: Iterable[str | None]) -> dict[str, int]:
+    """Value → number of queries, largest first; `unknown` counts queries without a value."""
     counts = Counter("unknown" if value is None else value for value in values)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _area(questions: Sequence[Question], level: str) -> dict[str, int]:
-    """Both denominators of a level, and how many different areas there are."""
-    labels = [label for question in questions if (label := question.areas[level]) is not None]
+def _area_counts(queries: Sequence[Question], level: str) -> dict[str, int]:
+    """Both denominators of a level, and the number of different areas."""
+    labels = [label for query in queries if (label := query.areas[level]) is not None]
     return {
-        "as_released": len(questions),
+        "as_released": len(queries),
         "labelled": len(labels),
         "different": len(set(labels)),
     }
 
 
-def _strata(questions: Sequence[Question]) -> Mapping[str, Mapping[str, int]]:
-    """Stratum → value → questions; `unknown` counts those without a value."""
-    names = sorted({name for question in questions for name in question.strata})
-    return {name: _counts(question.strata.get(name) for question in questions) for name in names}
+def _strata_counts(queries: Sequence[Question]) -> Mapping[str, Mapping[str, int]]:
+    """Stratum → value → number of queries; `unknown` counts queries without a value."""
+    names = sorted({name for query in queries for name in query.strata})
+    return {name: _value_counts(query.strata.get(name) for query in queries) for name in names}

@@ -1,4 +1,4 @@
-"""The pictures of a report: error curve, error map, promises, contact sheet of the worst cases.
+"""Figures of a report: error curve, error map, calibration plots, contact sheet of worst cases.
 
 Drawn from `results.parquet` without a display; nothing is downloaded.
 """
@@ -34,68 +34,68 @@ CDF: Final = "error-cdf.png"
 MAP: Final = "error-map.png"
 WORST: Final = "worst.png"
 WORST_SHOWN: Final = 12
-_ERROR_KM: Final = (1e-2, 2e4)
-_MAX_NAME: Final = 28
+_ERROR_LIMITS_KM: Final = (1e-2, 2e4)
+_MAX_NAME_CHARS: Final = 28
 
 Look = Callable[[str], Pixels | None]
-"""A question's photo by its file; None where it cannot be read any more."""
+"""Loads a query photo by its file name; returns None if it is no longer readable."""
 
 
 def looking(images: Path, decoder: Decoder, max_bytes: int) -> Look:
-    """Looks at photos below a folder, decoded as hostile files are."""
+    """A loader of photos below a folder; files are decoded as untrusted input."""
 
-    def look(file: str) -> Pixels | None:
+    def load_photo(file: str) -> Pixels | None:
         try:
             return query.pixels(read_bytes(images / file, max_bytes), file=file, decoder=decoder)
         except (Refused, BadPhoto, TooLarge):
             return None
 
-    return look
+    return load_photo
 
 
 def draw_figures(
     folder: Path,
     arms: Mapping[str, Arm],
-    measured: Mapping[str, Measured],
-    look: Look,
-    underneath: str = "",
+    arm_metrics: Mapping[str, Measured],
+    load_photo: Look,
+    caption: str = "",
 ) -> list[Path]:
-    """Draw what there is to draw; without a single answer, nothing.
+    """Draw the figures of a run; none if no query has an answer.
 
     Args:
-        folder: Of the run.
-        arms: Its results.
-        measured: The same arms, measured.
-        look: Shows photos of the worst cases.
-        underneath: What is said below each figure.
+        folder: Folder of the run.
+        arms: Results by arm.
+        arm_metrics: Metrics by arm.
+        load_photo: Loads photos of the worst cases.
+        caption: Text below each figure.
 
     Returns:
         The files written.
     """
-    answered = any((~np.isnan(of.error_km)).any() for of in measured.values())
+    answered = any((~np.isnan(metrics.error_km)).any() for metrics in arm_metrics.values())
     if not answered:
         return []
-    last = EXCLUDED if EXCLUDED in arms else SERVED
+    worst_arm = EXCLUDED if EXCLUDED in arms else SERVED
     drawn = {
-        CDF: _error_cdf(measured),
-        MAP: _error_map(arms, measured),
-        **draw_promises(measured),
-        WORST: _worst(arms[last], measured[last], look),
+        CDF: _draw_error_cdf(arm_metrics),
+        MAP: _draw_error_map(arms, arm_metrics),
+        **draw_promises(arm_metrics),
+        WORST: _draw_worst(arms[worst_arm], arm_metrics[worst_arm], load_photo),
     }
     for name, figure in drawn.items():
-        save(figure, folder / name, f"{underneath}; {GROUND}" if name == MAP else underneath)
+        save(figure, folder / name, f"{caption}; {GROUND}" if name == MAP else caption)
     return [folder / name for name in drawn]
 
 
-def _error_cdf(measured: Mapping[str, Measured]) -> Figure:
+def _draw_error_cdf(arm_metrics: Mapping[str, Measured]) -> Figure:
     figure = sheet(7, 4.5)
     axes = figure.subplots()
-    for name, of in measured.items():
-        error_km = np.sort(of.error_km[~np.isnan(of.error_km)])
-        share = np.arange(1, len(error_km) + 1) / max(1, len(of.error_km))
-        axes.set(title=of.convention.words())
+    for name, metrics in arm_metrics.items():
+        error_km = np.sort(metrics.error_km[~np.isnan(metrics.error_km)])
+        share = np.arange(1, len(error_km) + 1) / max(1, len(metrics.error_km))
+        axes.set(title=metrics.convention.words())
         axes.step(
-            np.clip(error_km, *_ERROR_KM),
+            np.clip(error_km, *_ERROR_LIMITS_KM),
             share,
             where="post",
             color=COLOURS[name],
@@ -103,75 +103,76 @@ def _error_cdf(measured: Mapping[str, Measured]) -> Figure:
         )
     for threshold_km in THRESHOLDS_KM:
         axes.axvline(threshold_km, color="0.8", linewidth=0.8, zorder=0)
-    axes.set(xscale="log", xlim=_ERROR_KM, ylim=(0, 1), xlabel="error (km)")
-    axes.set(ylabel="share of photos read")
+    axes.set(xscale="log", xlim=_ERROR_LIMITS_KM, ylim=(0, 1), xlabel="error (km)")
+    axes.set(ylabel="share of readable photos")
     axes.legend()
     return figure
 
 
-def _error_map(arms: Mapping[str, Arm], measured: Mapping[str, Measured]) -> Figure:
-    """Truths among cities, coloured by error; photos without an answer are crosses."""
+def _draw_error_map(arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]) -> Figure:
+    """Ground truths on a map of cities, colored by error; queries without an answer are crosses."""
     from matplotlib.colors import LogNorm
 
     figure = sheet(9, 4.6 * len(arms))
     for axes, (name, arm) in zip(
         figure.subplots(len(arms), 1, squeeze=False)[:, 0], arms.items(), strict=True
     ):
-        truth, error_km = arm.truth[arm.read], measured[name].error_km
-        silent = np.isnan(error_km)
-        # The largest errors last, so that no right answer hides them.
-        order = np.argsort(error_km[~silent])
+        truth, error_km = arm.truth[arm.read], arm_metrics[name].error_km
+        unanswered = np.isnan(error_km)
+        # Largest errors last, so that correct answers do not hide them.
+        order = np.argsort(error_km[~unanswered])
         points = axes.scatter(
-            truth[~silent][order, 1],
-            truth[~silent][order, 0],
-            c=np.clip(error_km[~silent][order], *_ERROR_KM),
-            norm=LogNorm(*_ERROR_KM),
+            truth[~unanswered][order, 1],
+            truth[~unanswered][order, 0],
+            c=np.clip(error_km[~unanswered][order], *_ERROR_LIMITS_KM),
+            norm=LogNorm(*_ERROR_LIMITS_KM),
             cmap="viridis_r",
             s=8,
         )
-        axes.scatter(truth[silent, 1], truth[silent, 0], marker="x", color="red", s=12)
+        axes.scatter(truth[unanswered, 1], truth[unanswered, 0], marker="x", color="red", s=12)
         lay_ground(axes)
         axes.set_title(TITLES[name])
         figure.colorbar(points, ax=axes, label="error (km)", shrink=0.8)
     return figure
 
 
-def _worst(arm: Arm, of: Measured, look: Look) -> Figure:
-    """The answers that are furthest off, with truth and answer in degrees."""
+def _draw_worst(arm: Arm, metrics: Measured, load_photo: Look) -> Figure:
+    """The answers with the largest errors, with ground truth and answer in degrees."""
     rows = np.flatnonzero(arm.read)
-    answered = np.flatnonzero(~np.isnan(of.error_km))
-    worst = answered[np.argsort(-of.error_km[answered], kind="stable")][:WORST_SHOWN]
+    answered = np.flatnonzero(~np.isnan(metrics.error_km))
+    worst = answered[np.argsort(-metrics.error_km[answered], kind="stable")][:WORST_SHOWN]
     columns = 4
     figure = sheet(3 * columns, 3.4 * -(-len(worst) // columns))
     grid = figure.subplots(-(-len(worst) // columns), columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
-    for axes, place in zip(grid, worst.tolist(), strict=False):
-        row = int(rows[place])
-        _show(axes, look(arm.files[row]))
+    for axes, index in zip(grid, worst.tolist(), strict=False):
+        row = int(rows[index])
+        _draw_photo(axes, load_photo(arm.files[row]))
         lines = (
-            _name(arm.files[row]),
-            f"truth {_degrees(arm.truth[row])}",
-            f"answer {_degrees(arm.answers[row])}",
-            f"{of.error_km[place]:,.1f} km" + (", placeholder" if of.placeholder[place] else ""),
+            _shorten_name(arm.files[row]),
+            f"truth {_format_degrees(arm.truth[row])}",
+            f"answer {_format_degrees(arm.answers[row])}",
+            f"{metrics.error_km[index]:,.1f} km"
+            + (", placeholder" if metrics.placeholder[index] else ""),
         )
         axes.set_title("\n".join(lines), fontsize=8, parse_math=False)
-    figure.suptitle(f"{TITLES[arm.name]}: the {len(worst)} answers furthest off")
+    figure.suptitle(f"{TITLES[arm.name]}: the {len(worst)} answers with the largest errors")
     return figure
 
 
-def _show(axes: Axes, pixels: Pixels | None) -> None:
+def _draw_photo(axes: Axes, pixels: Pixels | None) -> None:
     if pixels is None:
-        axes.text(0.5, 0.5, "cannot be read any more", ha="center", va="center", fontsize=8)
+        axes.text(0.5, 0.5, "no longer readable", ha="center", va="center", fontsize=8)
     else:
         axes.imshow(pixels)
 
 
-def _name(file: str) -> str:
-    """The end of a file's name in letters that every font has."""
+def _shorten_name(file: str) -> str:
+    """The end of a file name in ASCII, which every font contains."""
     plain = file.encode("ascii", "replace").decode()
-    return plain if len(plain) <= _MAX_NAME else f"...{plain[-_MAX_NAME:]}"
+    return plain if len(plain) <= _MAX_NAME_CHARS else f"...{plain[-_MAX_NAME_CHARS:]}"
 
 
-def _degrees(position: Sequence[float] | np.ndarray) -> str:
+def _format_degrees(position: Sequence[float] | np.ndarray) -> str:
     return f"{position[0]:.3f}, {position[1]:.3f}"

@@ -1,4 +1,4 @@
-"""Pictures of what answers state of themselves: reliability, recall against area, risk.
+"""Calibration plots: reliability, recall against area, risk against coverage.
 
 Letters: N rows, as in `measures`.
 """
@@ -27,142 +27,161 @@ RELIABILITY: Final = "reliability.png"
 RECALL_AREA: Final = "recall-area.png"
 RISK: Final = "risk-coverage.png"
 _CITY_KM: Final = 25.0
-_COUNT_BINS: Final = 20
-_AREA_KM2: Final = (1e-1, 5.1e8)
-"""A block of houses to the whole Earth."""
+_HISTOGRAM_BINS: Final = 20
+_AREA_LIMITS_KM2: Final = (1e-1, 5.1e8)
+"""From a city block to the whole Earth."""
 
 Flags = NDArray[np.bool_]
 
 
-def draw_promises(measured: Mapping[str, Measured]) -> dict[str, Figure]:
-    """The figures by their file, those for which the arms state enough."""
+def draw_promises(arm_metrics: Mapping[str, Measured]) -> dict[str, Figure]:
+    """Figures by file name; figures whose values no arm states are omitted."""
     drawn = {}
-    if any(of.mass_within is not None for of in measured.values()):
-        drawn[RELIABILITY] = _reliability(measured)
-        drawn[RISK] = _risk(measured)
-    stating = {name: of for name, of in measured.items() if of.area_holds}
+    if any(metrics.mass_within is not None for metrics in arm_metrics.values()):
+        drawn[RELIABILITY] = _draw_reliability(arm_metrics)
+        drawn[RISK] = _draw_risk(arm_metrics)
+    stating = {name: metrics for name, metrics in arm_metrics.items() if metrics.area_holds}
     if stating:
-        drawn[RECALL_AREA] = _recall_area(stating)
+        drawn[RECALL_AREA] = _draw_recall_area(stating)
     return drawn
 
 
-def _reliability(measured: Mapping[str, Measured]) -> Figure:
-    """Stated against true, one column for each distance, above how often so much is stated."""
+def _draw_reliability(arm_metrics: Mapping[str, Measured]) -> Figure:
+    """Reliability curve above a histogram of the stated values, one column per distance."""
     figure = sheet(4.2 * len(CONFIDENT_KM), 5.8)
     grid = figure.subplots(2, len(CONFIDENT_KM), sharex=True, sharey="row", height_ratios=(3, 1))
-    for (above, below), km in zip(grid.T, CONFIDENT_KM, strict=True):
-        above.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-        for name, of in measured.items():
-            _reliability_of(above, below, name, of, km)
-        above.set(xlim=(0, 1), ylim=(0, 1), title=f"{_stated(measured)} within {km:g} km")
-        above.legend(fontsize=8, loc="upper left")
-        below.set(xlabel=f"stated {_stated(measured)}")
-    grid[0, 0].set(ylabel="share of answers that are so near")
+    for (curve_axes, histogram_axes), km in zip(grid.T, CONFIDENT_KM, strict=True):
+        curve_axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+        for name, metrics in arm_metrics.items():
+            _draw_arm_reliability(curve_axes, histogram_axes, name, metrics, km)
+        curve_axes.set(
+            xlim=(0, 1), ylim=(0, 1), title=f"{_confidence_noun(arm_metrics)} within {km:g} km"
+        )
+        curve_axes.legend(fontsize=8, loc="upper left")
+        histogram_axes.set(xlabel=f"stated {_confidence_noun(arm_metrics)}")
+    grid[0, 0].set(ylabel="share of answers within the distance")
     grid[1, 0].set(ylabel="answers")
     grid[1, 0].locator_params(axis="y", integer=True)
     return figure
 
 
-def _reliability_of(above: Axes, below: Axes, name: str, of: Measured, km: float) -> None:
-    found = promises.reliability_at(of, km, _everything(of))
-    if found is None or of.mass_within is None:
+def _draw_arm_reliability(
+    curve_axes: Axes, histogram_axes: Axes, name: str, metrics: Measured, km: float
+) -> None:
+    reliability = promises.reliability_at(metrics, km, _all_rows(metrics))
+    if reliability is None or metrics.mass_within is None:
         return
-    said = f"{TITLES[name]}\ndebiased ECE {_three(found['debiased_ece'])}, n = {found['stated']:,}"
-    above.plot(
-        [each["confidence"] for each in found["bins"]],
-        [each["accuracy"] for each in found["bins"]],
+    ece = _format_three(reliability["debiased_ece"])
+    label = f"{TITLES[name]}\ndebiased ECE {ece}, n = {reliability['stated']:,}"
+    curve_axes.plot(
+        [reliability_bin["confidence"] for reliability_bin in reliability["bins"]],
+        [reliability_bin["accuracy"] for reliability_bin in reliability["bins"]],
         marker=SHAPES[name],
         markersize=4,
         clip_on=False,
         color=COLOURS[name],
-        label=said,
+        label=label,
     )
-    stated = of.mass_within[km]
-    edges = np.linspace(0.0, 1.0, _COUNT_BINS + 1).tolist()
-    below.hist(stated[~np.isnan(stated)], bins=edges, histtype="step", color=COLOURS[name])
+    stated = metrics.mass_within[km]
+    edges = np.linspace(0.0, 1.0, _HISTOGRAM_BINS + 1).tolist()
+    histogram_axes.hist(stated[~np.isnan(stated)], bins=edges, histtype="step", color=COLOURS[name])
 
 
-def _recall_area(measured: Mapping[str, Measured]) -> Figure:
-    """How often densest areas and discs hold the truth, by their size, kind by kind."""
-    figure = sheet(6.2 * len(measured), 5.2)
-    row = figure.subplots(1, len(measured), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (name, of) in zip(row, measured.items(), strict=True):
-        for share in of.area_holds:
+def _draw_recall_area(arm_metrics: Mapping[str, Measured]) -> Figure:
+    """Coverage of highest-density regions and of discs against their area, per kind."""
+    figure = sheet(6.2 * len(arm_metrics), 5.2)
+    row = figure.subplots(1, len(arm_metrics), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (name, metrics) in zip(row, arm_metrics.items(), strict=True):
+        for share in metrics.area_holds:
             axes.axhline(float(share), color="0.7", linewidth=0.8, linestyle=":")
             axes.text(
-                _AREA_KM2[0], float(share), f" claimed: {float(share):.0%}", color=GREY, va="bottom"
+                _AREA_LIMITS_KM2[0],
+                float(share),
+                f" stated: {float(share):.0%}",
+                color=GREY,
+                va="bottom",
             )
-        for place, (kind, rows) in enumerate(_kinds(of).items()):
-            _recall_area_of(axes, of, kind, rows, place)
-        axes.set(xscale="log", xlim=_AREA_KM2, ylim=(0, 1), title=TITLES[name])
+        for index, (kind, rows) in enumerate(_rows_by_kind(metrics).items()):
+            _draw_kind_recall_area(axes, metrics, kind, rows, index)
+        axes.set(xscale="log", xlim=_AREA_LIMITS_KM2, ylim=(0, 1), title=TITLES[name])
         axes.set(xlabel="area (km²)")
-        said = f"bars: {LEVEL:.0%} intervals over authors"
-        axes.legend(fontsize=8, loc="lower right", title=said, title_fontsize=8)
-    row[0].set(ylabel="share of photos taken in it")
+        legend_title = f"bars: {LEVEL:.0%} intervals over creators"
+        axes.legend(fontsize=8, loc="lower right", title=legend_title, title_fontsize=8)
+    row[0].set(ylabel="share of photos inside")
     return figure
 
 
-def _recall_area_of(axes: Axes, of: Measured, kind: str, rows: Flags, place: int) -> None:
-    colour = PALETTE[place % len(PALETTE)]
-    found = [measures.densest(of, share, rows) for share in of.area_holds]
-    held = np.array([each["coverage"]["value"] for each in found])
-    ends = np.array([(each["coverage"]["low"], each["coverage"]["high"]) for each in found]).T
+def _draw_kind_recall_area(
+    axes: Axes, metrics: Measured, kind: str, rows: Flags, index: int
+) -> None:
+    color = PALETTE[index % len(PALETTE)]
+    regions = [measures.densest(metrics, share, rows) for share in metrics.area_holds]
+    coverage = np.array([region["coverage"]["value"] for region in regions])
+    bounds = np.array(
+        [(region["coverage"]["low"], region["coverage"]["high"]) for region in regions]
+    ).T
     axes.errorbar(
-        [each["median_km2"] for each in found],
-        held,
-        yerr=np.abs(ends - held),
-        marker=MARKERS[place % len(MARKERS)],
-        color=colour,
+        [region["median_km2"] for region in regions],
+        coverage,
+        yerr=np.abs(bounds - coverage),
+        marker=MARKERS[index % len(MARKERS)],
+        color=color,
         capsize=3,
-        label=f"{kind}: densest areas, median size, n = {found[0]['stated']:,}",
+        label=f"{kind}: highest-density regions, median size, n = {regions[0]['stated']:,}",
     )
-    area_km2 = np.geomspace(*_AREA_KM2, 200)
-    needed = disc_area_km2(of.error_km[rows])
-    searched = recall_versus_area(np.where(np.isnan(needed), np.inf, needed), area_km2)
-    said = f"{kind}: discs of one size around the answers"
-    axes.plot(area_km2, searched, color=colour, linewidth=0.9, linestyle="--", label=said)
+    area_km2 = np.geomspace(*_AREA_LIMITS_KM2, 200)
+    needed_km2 = disc_area_km2(metrics.error_km[rows])
+    recall = recall_versus_area(np.where(np.isnan(needed_km2), np.inf, needed_km2), area_km2)
+    label = f"{kind}: discs of equal size around the answers"
+    axes.plot(area_km2, recall, color=color, linewidth=0.9, linestyle="--", label=label)
 
 
-def _risk(measured: Mapping[str, Measured]) -> Figure:
-    """Errors among the surest photos, as ever more of them are answered."""
+def _draw_risk(arm_metrics: Mapping[str, Measured]) -> Figure:
+    """Risk–coverage curve: error rate of the most confident answers against their share."""
     figure = sheet(7, 5)
     axes = figure.subplots()
-    for name, of in measured.items():
-        if of.mass_within is None:
+    for name, metrics in arm_metrics.items():
+        if metrics.mass_within is None:
             continue
-        off = 1.0 - measures.hits(of, _CITY_KM)
-        curve = risk_curve(of.mass_within[_CITY_KM], off)
-        said = f"{TITLES[name]}, AURC {_three(curve.aurc)}, n = {curve.rows:,}"
-        axes.plot(curve.coverage, curve.risk, color=COLOURS[name], label=said)
-        kept = promises.abstention(of, _everything(of)) if of.area_holds else None
-        if kept is not None and kept["right_of_answered"] is not None:
-            at = (1.0 - kept["withheld"], 1.0 - kept["right_of_answered"])
-            said = f"abstention threshold: answers {at[0]:.0%}, {at[1]:.0%} of them off"
-            axes.plot(*at, SHAPES[name], color=COLOURS[name], markersize=9, mec="black", label=said)
-    axes.set(xlim=(0, 1), ylim=(0, 1), title="What answering only the surest photos costs")
-    axes.set(xlabel=f"share of photos answered, by falling {_stated(measured)} within 25 km")
-    axes.set(ylabel="share of these answers 25 km off or more")
+        errors = 1.0 - measures.hits(metrics, _CITY_KM)
+        curve = risk_curve(metrics.mass_within[_CITY_KM], errors)
+        label = f"{TITLES[name]}, AURC {_format_three(curve.aurc)}, n = {curve.rows:,}"
+        axes.plot(curve.coverage, curve.risk, color=COLOURS[name], label=label)
+        abstention = (
+            promises.abstention(metrics, _all_rows(metrics)) if metrics.area_holds else None
+        )
+        if abstention is not None and abstention["right_of_answered"] is not None:
+            point = (1.0 - abstention["withheld"], 1.0 - abstention["right_of_answered"])
+            label = f"abstention threshold: answers {point[0]:.0%}, {point[1]:.0%} of them wrong"
+            axes.plot(
+                *point, SHAPES[name], color=COLOURS[name], markersize=9, mec="black", label=label
+            )
+    axes.set(xlim=(0, 1), ylim=(0, 1), title="Risk–coverage curve")
+    axes.set(
+        xlabel=f"share of photos answered, by falling {_confidence_noun(arm_metrics)} within 25 km"
+    )
+    axes.set(ylabel="share of these answers wrong by 25 km or more")
     axes.legend(fontsize=8)
     return figure
 
 
-def _kinds(of: Measured) -> dict[str, Flags]:
-    """Rows by the kind of their photo, of kinds that have rows enough; of one kind, all."""
-    values = measures.stratum_values(of).get("kind", [])
-    found = {value: measures.in_stratum(of, "kind", value) for value in values}
-    found = {kind: rows for kind, rows in found.items() if rows.sum() >= measures.LEAST_STRATUM}
-    return found or {"all photos": _everything(of)}
+def _rows_by_kind(metrics: Measured) -> dict[str, Flags]:
+    """Rows of every kind that has enough rows; all rows if no kind qualifies."""
+    values = measures.stratum_values(metrics).get("kind", [])
+    kinds = {value: measures.in_stratum(metrics, "kind", value) for value in values}
+    kinds = {kind: rows for kind, rows in kinds.items() if rows.sum() >= measures.LEAST_STRATUM}
+    return kinds or {"all photos": _all_rows(metrics)}
 
 
-def _everything(of: Measured) -> Flags:
-    return np.ones(len(of.error_km), dtype=np.bool_)
+def _all_rows(metrics: Measured) -> Flags:
+    return np.ones(len(metrics.error_km), dtype=np.bool_)
 
 
-def _stated(measured: Mapping[str, Measured]) -> str:
-    """What an arm states: a share of the mass becomes a probability by calibration."""
-    calibrated = any(of.calibrated for of in measured.values())
+def _confidence_noun(arm_metrics: Mapping[str, Measured]) -> str:
+    """Name of the stated value: calibration turns a share of the mass into a probability."""
+    calibrated = any(metrics.calibrated for metrics in arm_metrics.values())
     return "probability" if calibrated else "mass (uncalibrated)"
 
 
-def _three(value: Any) -> str:
+def _format_three(value: Any) -> str:
     return three(value if np.isfinite(value) else None)

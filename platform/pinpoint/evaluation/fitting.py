@@ -1,9 +1,9 @@
-"""Fitting a posterior to held-out questions: temperature, kernels, and the mass elsewhere.
+"""Fits a posterior to held-out queries: temperature, kernels and background mass.
 
-Maximum likelihood of the truth's density, which is a proper score: what minimises it is calibrated
-at every scale that the kernels can express. A weak pull towards the numbers of all questions
-together keeps a small stratum from learning its few authors by heart.
-Letters: N questions, K candidates (NaN padded), S kernels, W wide kernels, P signals.
+The fit maximizes the density at the ground truth. This is a proper score, so the optimum is
+calibrated at every scale that the kernels can express. A weak regularization towards the wider
+stratum keeps a small stratum from overfitting its few creators.
+Letters: N queries, K candidates (NaN padded), S kernels, W wide kernels, P signals.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from pinpoint.records import Asked
 Floats = NDArray[np.float64]
 
 KERNELS_KM: Final = (0.1, 1.0, 8.0, 60.0)
-"""Around candidates: the same spot, the quarter, the town, the region."""
+"""Radii around candidates: same spot, neighborhood, town, region."""
 ELSEWHERE_KM: Final = (500.0, 2_500.0, ANYWHERE_KM)
-_PULL: Final = 2.0
-"""Weight of the pull, in questions: squared distance in natural units of each parameter."""
-_LEAST_SPREAD: Final = 1e-6
-_LEAST_DENSITY: Final = 1e-300
-_NEVER: Final = -1e6
-"""Logit of a candidate that is not there; finite, so that its mass of 0 times it is 0."""
+_PRIOR_WEIGHT: Final = 2.0
+"""Weight of the regularization, in queries: squared distance in each parameter's natural unit."""
+_MIN_STD: Final = 1e-6
+_MIN_DENSITY: Final = 1e-300
+_ABSENT_LOGIT: Final = -1e6
+"""Logit of padding; finite, so that its product with a mass of 0 is 0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Questions as arrays, computed once."""
+    """Features of the queries as arrays."""
 
     logits: Floats
-    """`[N, K]`, hugely negative for none."""
+    """`[N, K]`, a large negative number for padding."""
     crowd: Floats
-    """`[N, K]` logs of the candidates around each, as `geo.posteriors.crowd` has them."""
+    """`[N, K]` log of the number of candidates around each, see `geo.posteriors`."""
     near: Floats
     """`[N, K, S]` density of each kernel of each candidate at the truth, per km²."""
     wide: Floats
@@ -54,7 +54,7 @@ class Table:
     """`[N, P]`."""
 
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Table:
-        """Some of them."""
+        """A subset of the queries."""
         return Table(
             self.logits[chosen],
             self.crowd[chosen],
@@ -66,195 +66,200 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """What was fitted, in the terms of `records.StratumFit`."""
+    """Fitted parameters, with the field names of `records.StratumFit`."""
 
     temperature: float
     crowding: float
     kernel_shares: Floats
     elsewhere: Floats
-    """`[P]` coefficients of the signals as they are."""
+    """`[P]` coefficients of the unscaled signals."""
     elsewhere_shares: Floats
     theta: Floats
-    """The same as the fit sees it."""
+    """The parameters as the optimizer represents them."""
 
 
-def tabled(questions: Sequence[Asked], truth: Floats) -> Table:
-    """The arrays of N questions.
+def tabled(queries: Sequence[Asked], truth: Floats) -> Table:
+    """Arrays of N queries.
 
     Args:
-        questions: What was known of each.
-        truth: `[N, 2]` degrees.
+        queries: Features of each query.
+        truth: Ground truths, `[N, 2]` degrees.
     """
-    most = max(len(one.logits) for one in questions)
-    logits = np.full((len(questions), most), _NEVER)
-    crowds = np.zeros((len(questions), most))
-    away_km = np.full((len(questions), most), np.nan)
-    for row, (one, at) in enumerate(zip(questions, truth, strict=True)):
-        logits[row, : len(one.logits)] = one.logits
-        crowds[row, : len(one.logits)] = log_candidate_density(one)
-        away_km[row, : len(one.logits)] = haversine_m(np.array(one.points), at) / 1_000.0
-    near = np.exp(log_kernel(away_km[..., None], np.array(KERNELS_KM)))
-    wide = np.nanmean(np.exp(log_kernel(away_km[..., None], np.array(ELSEWHERE_KM))), axis=1)
-    seen = np.array([decision_features(one) for one in questions])
-    return Table(logits, crowds, np.nan_to_num(near), wide, seen)
+    max_candidates = max(len(features.logits) for features in queries)
+    logits = np.full((len(queries), max_candidates), _ABSENT_LOGIT)
+    crowds = np.zeros((len(queries), max_candidates))
+    distance_km = np.full((len(queries), max_candidates), np.nan)
+    for row, (features, position) in enumerate(zip(queries, truth, strict=True)):
+        logits[row, : len(features.logits)] = features.logits
+        crowds[row, : len(features.logits)] = log_candidate_density(features)
+        distance_km[row, : len(features.logits)] = (
+            haversine_m(np.array(features.points), position) / 1_000.0
+        )
+    near = np.exp(log_kernel(distance_km[..., None], np.array(KERNELS_KM)))
+    wide = np.nanmean(np.exp(log_kernel(distance_km[..., None], np.array(ELSEWHERE_KM))), axis=1)
+    signal_rows = np.array([decision_features(features) for features in queries])
+    return Table(logits, crowds, np.nan_to_num(near), wide, signal_rows)
 
 
-def fit(table: Table, around: Fitted | None = None) -> Fitted:
+def fit(table: Table, prior: Fitted | None = None) -> Fitted:
     """Fit one stratum.
 
     Args:
-        table: Its questions.
-        around: What to pull towards; without it, the plain start.
+        table: Queries of the stratum.
+        prior: Parameters that the regularization pulls towards; by default the initial ones.
     """
-    from scipy.optimize import minimize  # late: only fitting needs it
+    from scipy.optimize import minimize  # slow import; only fitting needs it
 
-    middle, spread = _scales(table.signals)
-    start = _start() if around is None else _rescaled(around, middle, spread)
+    mean, std = _signal_scales(table.signals)
+    start = _initial_parameters() if prior is None else _rescale_parameters(prior, mean, std)
 
-    scaled = (table.signals - middle) / spread
+    scaled = (table.signals - mean) / std
 
     def loss(theta: Floats) -> tuple[float, Floats]:
-        likely, slope = log_likelihood(theta, table, scaled)
-        pulled = theta - start
-        count = len(table.logits)
+        log_lik, gradient = log_likelihood(theta, table, scaled)
+        offset = theta - start
+        num_queries = len(table.logits)
         return (
-            (_PULL * float(pulled @ pulled) - likely) / count,
-            (2.0 * _PULL * pulled - slope) / count,
+            (_PRIOR_WEIGHT * float(offset @ offset) - log_lik) / num_queries,
+            (2.0 * _PRIOR_WEIGHT * offset - gradient) / num_queries,
         )
 
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    return _named(found.x, middle, spread)
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    return _unpack_parameters(result.x, mean, std)
 
 
-def logistic(design: Floats, yes: NDArray[np.bool_]) -> Floats:
-    """Coefficients `[P]` of the log-odds of `yes`, over signals `[N, P]`; both groups weigh alike.
+def logistic(design: Floats, positive: NDArray[np.bool_]) -> Floats:
+    """Logistic regression of `positive` `[N]` on signals `[N, P]`; returns coefficients `[P]`.
 
-    How often calibration questions are unsupported says nothing of how often users' are.
+    Both classes have equal weight, because the share of unsupported calibration queries does not
+    estimate the share among users' queries.
     """
     from scipy.optimize import minimize
 
-    middle, spread = _scales(design)
-    scaled = (design - middle) / spread
-    weight = np.where(yes, 0.5 / max(1, int(yes.sum())), 0.5 / max(1, int((~yes).sum())))
-    signed = np.where(yes, 1.0, -1.0)
+    mean, std = _signal_scales(design)
+    scaled = (design - mean) / std
+    weight = np.where(
+        positive, 0.5 / max(1, int(positive.sum())), 0.5 / max(1, int((~positive).sum()))
+    )
+    signed = np.where(positive, 1.0, -1.0)
 
     def loss(theta: Floats) -> float:
-        lost = float(weight @ np.logaddexp(0.0, -signed * (scaled @ theta)))
-        return lost + float(np.square(theta[1:]).sum()) / len(design)
+        value = float(weight @ np.logaddexp(0.0, -signed * (scaled @ theta)))
+        return value + float(np.square(theta[1:]).sum()) / len(design)
 
-    found = minimize(loss, np.zeros(design.shape[1]), method="L-BFGS-B")
-    return _raw(found.x, middle, spread)
-
-
-def _scales(design: Floats) -> tuple[Floats, Floats]:
-    """What is taken off each signal and what it is divided by; the constant stays one."""
-    middle, spread = design.mean(axis=0), design.std(axis=0)
-    middle[0], spread[0] = 0.0, 1.0
-    # A signal that does not vary (no reranker: no null) has nothing to say.
-    return middle, np.where(spread > _LEAST_SPREAD, spread, np.inf)
+    result = minimize(loss, np.zeros(design.shape[1]), method="L-BFGS-B")
+    return _unscale_coefficients(result.x, mean, std)
 
 
-def _raw(theta: Floats, middle: Floats, spread: Floats) -> Floats:
-    """Coefficients of scaled signals as coefficients of the signals themselves."""
-    raw = theta / spread
-    raw[0] -= float(raw[1:] @ middle[1:])
+def _signal_scales(design: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each signal; the constant signal stays one."""
+    mean, std = design.mean(axis=0), design.std(axis=0)
+    mean[0], std[0] = 0.0, 1.0
+    # A constant signal (null logit without a reranker) carries no information.
+    return mean, np.where(std > _MIN_STD, std, np.inf)
+
+
+def _unscale_coefficients(theta: Floats, mean: Floats, std: Floats) -> Floats:
+    """Convert coefficients of scaled signals to those of unscaled signals."""
+    raw = theta / std
+    raw[0] -= float(raw[1:] @ mean[1:])
     return np.asarray(raw)
 
 
-def _rescaled(around: Fitted, middle: Floats, spread: Floats) -> Floats:
-    """Another stratum's parameters in this one's scales."""
-    theta = around.theta.copy()
-    raw = around.elsewhere
-    scaled = raw * np.where(np.isfinite(spread), spread, 0.0)
-    scaled[0] = raw[0] + float(raw[1:] @ middle[1:])
+def _rescale_parameters(prior: Fitted, mean: Floats, std: Floats) -> Floats:
+    """Convert another stratum's parameters to the signal scales of this one."""
+    theta = prior.theta.copy()
+    raw = prior.elsewhere
+    scaled = raw * np.where(np.isfinite(std), std, 0.0)
+    scaled[0] = raw[0] + float(raw[1:] @ mean[1:])
     theta[_ELSEWHERE] = scaled
     return theta
 
 
-def _parts(*widths: int) -> Iterator[slice]:
-    """Slices of the parameters, one after another."""
+def _parameter_slices(*widths: int) -> Iterator[slice]:
+    """Consecutive slices of the parameter vector."""
     start = 0
     for width in widths:
         yield slice(start, start + width)
         start += width
 
 
-_HEAT, _NARROW, _ELSEWHERE, _WIDE = _parts(
+_RANKER, _NARROW, _ELSEWHERE, _WIDE = _parameter_slices(
     2, len(KERNELS_KM), len(FEATURE_NAMES), len(ELSEWHERE_KM)
 )
-"""Of the parameters: log temperature and crowding, kernels, signals, wide kernels."""
+"""Slices: log temperature and crowding; kernel shares; signal coefficients; wide kernel shares."""
 
 
-def _start() -> Floats:
+def _initial_parameters() -> Floats:
     return np.zeros(_WIDE.stop)
 
 
 def log_likelihood(theta: Floats, table: Table, scaled: Floats) -> tuple[float, Floats]:
-    """Sum of the truths' log densities, and its slope.
+    """Sum of the log densities at the ground truths, and its gradient.
 
     Args:
-        theta: Log temperature and crowding, kernel shares before their softmax, coefficients of the
-            signals, wide shares before theirs.
-        table: N questions.
-        scaled: `[N, P]` their signals, scaled.
+        theta: Log temperature and crowding, kernel shares before the softmax, coefficients of the
+            signals, wide kernel shares before the softmax.
+        table: N queries.
+        scaled: Scaled signals, `[N, P]`.
     """
-    narrow_shares, wide_shares = _shares(theta[_NARROW]), _shares(theta[_WIDE])
+    narrow_shares, wide_shares = _softmax_shares(theta[_NARROW]), _softmax_shares(theta[_WIDE])
     elsewhere = 1.0 / (1.0 + np.exp(-np.clip(scaled @ theta[_ELSEWHERE], -30.0, 30.0)))
-    cooled = table.logits / np.exp(theta[0])
-    raised = cooled + theta[1] * table.crowd
-    mass = np.exp(raised - raised.max(axis=1, keepdims=True))
+    tempered = table.logits / np.exp(theta[0])
+    scores = tempered + theta[1] * table.crowd
+    mass = np.exp(scores - scores.max(axis=1, keepdims=True))
     mass /= mass.sum(axis=1, keepdims=True)
-    reached = np.einsum("nk,nks->ns", mass, table.near)
-    narrow, wide = reached @ narrow_shares, table.wide @ wide_shares
-    density = np.maximum((1.0 - elsewhere) * narrow + elsewhere * wide, _LEAST_DENSITY)
+    kernel_densities = np.einsum("nk,nks->ns", mass, table.near)
+    narrow, wide = kernel_densities @ narrow_shares, table.wide @ wide_shares
+    density = np.maximum((1.0 - elsewhere) * narrow + elsewhere * wide, _MIN_DENSITY)
 
-    here, there = (1.0 - elsewhere) / density, elsewhere / density
-    # How the mass of each candidate moves with a number that its logit rises by.
-    moved = mass * (table.near @ narrow_shares - narrow[:, None]) * here[:, None]
-    slope = np.concatenate(
+    narrow_factor, wide_factor = (1.0 - elsewhere) / density, elsewhere / density
+    # Derivative of the log density with respect to each candidate's logit.
+    logit_gradient = mass * (table.near @ narrow_shares - narrow[:, None]) * narrow_factor[:, None]
+    gradient = np.concatenate(
         [
-            [-(moved * cooled).sum(), (moved * table.crowd).sum()],
-            narrow_shares * (here @ (reached - narrow[:, None])),
-            scaled.T @ ((wide - narrow) * elsewhere * here),
-            wide_shares * (there @ (table.wide - wide[:, None])),
+            [-(logit_gradient * tempered).sum(), (logit_gradient * table.crowd).sum()],
+            narrow_shares * (narrow_factor @ (kernel_densities - narrow[:, None])),
+            scaled.T @ ((wide - narrow) * elsewhere * narrow_factor),
+            wide_shares * (wide_factor @ (table.wide - wide[:, None])),
         ]
     )
-    return float(np.log(density).sum()), slope
+    return float(np.log(density).sum()), gradient
 
 
-def _shares(theta: Floats) -> Floats:
-    raised = np.exp(theta - theta.max())
-    return np.asarray(raised / raised.sum())
+def _softmax_shares(theta: Floats) -> Floats:
+    powers = np.exp(theta - theta.max())
+    return np.asarray(powers / powers.sum())
 
 
-def _named(theta: Floats, middle: Floats, spread: Floats) -> Fitted:
+def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> Fitted:
     return Fitted(
         temperature=float(np.exp(theta[0])),
         crowding=float(theta[1]),
-        kernel_shares=_shares(theta[_NARROW]),
-        elsewhere=_raw(theta[_ELSEWHERE], middle, spread),
-        elsewhere_shares=_shares(theta[_WIDE]),
+        kernel_shares=_softmax_shares(theta[_NARROW]),
+        elsewhere=_unscale_coefficients(theta[_ELSEWHERE], mean, std),
+        elsewhere_shares=_softmax_shares(theta[_WIDE]),
         theta=theta,
     )
 
 
-def moved(stated: Floats, right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Offset and slope of the log-odds that make stated probabilities mean what they say.
+def moved(stated: Floats, correct: NDArray[np.bool_]) -> tuple[float, float]:
+    """Offset and slope of the log-odds that calibrate stated probabilities.
 
-    Source: Platt 1999; pulled towards leaving them as they are, and never falling.
+    Source: Platt 1999; regularized towards the identity, and the slope is positive.
 
     Args:
-        stated: `[N]` in [0, 1].
-        right: `[N]` whether it was so.
+        stated: Probabilities, `[N]` in [0, 1].
+        correct: Whether each event occurred, `[N]`.
     """
     from scipy.optimize import minimize
 
     odds = log_odds(stated)
-    signed = np.where(right, 1.0, -1.0)
+    signed = np.where(correct, 1.0, -1.0)
 
     def loss(theta: Floats) -> float:
-        lost = np.logaddexp(0.0, -signed * (theta[0] + np.exp(theta[1]) * odds)).sum()
-        return float(lost + _PULL * theta @ theta) / len(odds)
+        value = np.logaddexp(0.0, -signed * (theta[0] + np.exp(theta[1]) * odds)).sum()
+        return float(value + _PRIOR_WEIGHT * theta @ theta) / len(odds)
 
-    found = minimize(loss, np.zeros(2), method="L-BFGS-B").x
-    return float(found[0]), float(np.exp(found[1]))
+    result = minimize(loss, np.zeros(2), method="L-BFGS-B").x
+    return float(result[0]), float(np.exp(result[1]))

@@ -1,6 +1,6 @@
-"""Maps in degrees: a ground of cities, and on it answers beside their truths.
+"""Maps in degrees: answers and ground truths on a basemap of cities.
 
-Nothing is downloaded: the cities of GeoNames, one speck each, show where land is inhabited.
+Nothing is downloaded: one dot per GeoNames city shows inhabited land.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GROUND: Final = "grey: cities, GeoNames (CC BY 4.0)"
-_COLOURS: Final = {True: BLUE, False: VERMILION}
-_EDGE_DEG: Final = 170.0
-_TURNS_DEG: Final = (-360.0, 0.0, 360.0)
-_TRUTH: Final[dict[str, Any]] = {
+_COLORS: Final = {True: BLUE, False: VERMILION}
+_LABEL_EDGE_DEG: Final = 170.0
+_WRAP_OFFSETS_DEG: Final = (-360.0, 0.0, 360.0)
+_TRUTH_STYLE: Final[dict[str, Any]] = {
     "marker": "o",
     "markersize": 11,
     "mfc": "none",
@@ -35,91 +35,97 @@ _TRUTH: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """One photo's answer beside its truth."""
+    """Ground truth and answer of one photo."""
 
     truth: Point
     answer: Point | None
-    """None where there was none."""
+    """None if there was no answer."""
     inside: bool
-    """Whether the stated radius reaches the truth."""
+    """Whether the ground truth is within the stated radius."""
     guess: bool
-    """Whether the answer is withheld, and only the best guess."""
+    """Whether the answer was withheld; `answer` is then the best guess."""
 
 
 def lay_ground(axes: Axes) -> None:
-    """Draw cities and a graticule below what is there, within the limits that the axes have."""
-    box = axes.set_xlim(axes.get_xlim()), axes.set_ylim(axes.get_ylim())
-    ground = positions()
-    axes.plot(ground[:, 1], ground[:, 0], ",", color="0.8", zorder=0, rasterized=True)
-    axes.set(xlim=box[0], ylim=box[1], xlabel="longitude (°)", ylabel="latitude (°)")
+    """Draw cities and a graticule below the existing content, within the limits of the axes."""
+    limits = axes.set_xlim(axes.get_xlim()), axes.set_ylim(axes.get_ylim())
+    city_positions = positions()
+    axes.plot(
+        city_positions[:, 1], city_positions[:, 0], ",", color="0.8", zorder=0, rasterized=True
+    )
+    axes.set(xlim=limits[0], ylim=limits[1], xlabel="longitude (°)", ylabel="latitude (°)")
     axes.set(aspect="equal", axisbelow=True)
     axes.grid(color="0.9", linewidth=0.5)
 
 
-def draw_answers(path: Path, placed: Sequence[Placed], title: str, underneath: str) -> None:
-    """Write a map of the world: answers, truths, and the great circles between them, as PNG.
+def draw_answers(path: Path, photos: Sequence[Placed], title: str, caption: str) -> None:
+    """Write a world map as PNG: answers, ground truths, and the great circles between them.
 
     Args:
-        path: The file; its folder is there.
-        placed: The photos; they are numbered from 1.
-        title: Above the map.
-        underneath: Below it; the origin of the ground is added.
+        path: File to write; its folder must exist.
+        photos: The photos; they are numbered from 1.
+        title: Text above the map.
+        caption: Text below the map; the credit of the basemap is appended.
     """
     figure = sheet(13, 7.4)
     axes = figure.subplots()
     axes.set(xlim=(-180, 180), ylim=(-90, 90), title=title)
     axes.set(xticks=range(-180, 181, 30), yticks=range(-90, 91, 30))
     lay_ground(axes)
-    for number, one in enumerate(placed, start=1):
-        _draw_one(axes, number, one)
-    _legend(axes, placed)
-    save(figure, path, f"{underneath}; {GROUND}")
+    for number, photo in enumerate(photos, start=1):
+        _draw_photo(axes, number, photo)
+    _draw_legend(axes, photos)
+    save(figure, path, f"{caption}; {GROUND}")
 
 
-def _draw_one(axes: Axes, number: int, one: Placed) -> None:
-    at = (one.truth.lon, one.truth.lat)
-    axes.plot(*at, **_TRUTH)
-    # By turns on four sides, so that numbers of neighbours stand apart; and never off the map.
-    right = one.truth.lon < -_EDGE_DEG or (number % 2 == 1 and one.truth.lon < _EDGE_DEG)
+def _draw_photo(axes: Axes, number: int, photo: Placed) -> None:
+    position = (photo.truth.lon, photo.truth.lat)
+    axes.plot(*position, **_TRUTH_STYLE)
+    # Numbers alternate between four sides so that neighbors do not overlap, and stay on the map.
+    right = photo.truth.lon < -_LABEL_EDGE_DEG or (
+        number % 2 == 1 and photo.truth.lon < _LABEL_EDGE_DEG
+    )
     up = number // 2 % 2 == 0
     axes.annotate(
         str(number),
-        at,
+        position,
         xytext=(6 if right else -6, 6 if up else -6),
         textcoords="offset points",
         ha="left" if right else "right",
         va="bottom" if up else "top",
         weight="bold",
     )
-    if one.answer is None:
+    if photo.answer is None:
         return
-    colour = _COLOURS[one.inside]
-    way = great_circle(*lat_lon([one.answer, one.truth]))
-    for turn_deg in _TURNS_DEG:
-        # What runs out of the map on one side comes in again on the other.
-        axes.plot(way[:, 1] + turn_deg, way[:, 0], color=colour, linewidth=1.2)
-    axes.plot(one.answer.lon, one.answer.lat, _marker(one), color=colour, markersize=6)
+    color = _COLORS[photo.inside]
+    arc = great_circle(*lat_lon([photo.answer, photo.truth]))
+    for offset_deg in _WRAP_OFFSETS_DEG:
+        # Arcs that leave the map on one side continue on the other.
+        axes.plot(arc[:, 1] + offset_deg, arc[:, 0], color=color, linewidth=1.2)
+    axes.plot(photo.answer.lon, photo.answer.lat, _choose_marker(photo), color=color, markersize=6)
 
 
-def _marker(one: Placed) -> str:
-    return "D" if one.guess else "o"
+def _choose_marker(photo: Placed) -> str:
+    return "D" if photo.guess else "o"
 
 
-def _legend(axes: Axes, placed: Sequence[Placed]) -> None:
-    """Only what the map has."""
+def _draw_legend(axes: Axes, photos: Sequence[Placed]) -> None:
+    """Draw legend entries for the items that occur on the map."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], **_TRUTH, label="truth, with the number of the photo")]
-    answered = [one for one in placed if one.answer is not None]
+    handles = [Line2D([], [], **_TRUTH_STYLE, label="ground truth, with the number of the photo")]
+    answered = [photo for photo in photos if photo.answer is not None]
     for inside, guess in product((True, False), (False, True)):
-        same = [one for one in answered if (one.inside, one.guess) == (inside, guess)]
+        same = [photo for photo in answered if (photo.inside, photo.guess) == (inside, guess)]
         if not same:
             continue
-        what = "best guess, withheld" if guess else "answer"
-        held = "truth inside its radius" if inside else "truth outside its radius"
-        said = f"{what}, great circle to the truth: {held} ({len(same)})"
-        handles.append(Line2D([], [], color=_COLOURS[inside], marker=_marker(same[0]), label=said))
-    if len(answered) < len(placed):
-        said = f"without an answer ({len(placed) - len(answered)}): truth alone"
-        handles.append(Line2D([], [], ls="none", label=said))
+        status = "best guess, withheld" if guess else "answer"
+        coverage = "ground truth inside its radius" if inside else "ground truth outside its radius"
+        label = f"{status}, great circle to the ground truth: {coverage} ({len(same)})"
+        handles.append(
+            Line2D([], [], color=_COLORS[inside], marker=_choose_marker(same[0]), label=label)
+        )
+    if len(answered) < len(photos):
+        label = f"without an answer ({len(photos) - len(answered)}): ground truth only"
+        handles.append(Line2D([], [], ls="none", label=label))
     axes.legend(handles=handles, loc="lower left", fontsize=9)

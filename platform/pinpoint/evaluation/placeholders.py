@@ -1,8 +1,8 @@
-"""Placeholder images: one picture ("photo no longer available") under many truths.
+"""Placeholder images: one image ("photo no longer available") with many ground truths.
 
-Whoever serves photos answers for a deleted one with a picture of its own. Such rows cannot be
-located; 82 of 3,795 photos of YFCC4k were of that sort when an author of the field counted them.
-They are flagged and counted, and figures are given with them and without.
+Photo hosts return a placeholder for a deleted photo. Such rows cannot be located; a published count
+is 82 of 3,795 photos of YFCC4k. They are flagged and counted, and metrics are reported with and
+without them.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from numpy.typing import NDArray
 from pinpoint.geo.distance import haversine_m
 
 COSINE: Final = 0.999
-"""Pictures at least this alike are one picture. The same pixels always have the same vector."""
+"""Minimum cosine of two copies of one image. Equal pixels always have equal vectors."""
 LEAST_TRUTHS: Final = 3
-"""One picture of this many places is of none of them."""
+"""An image with this many distinct locations is a placeholder."""
 APART_M: Final = 1_000.0
-"""Truths nearer than this are one place: an author may upload one view twice."""
-_BLOCK: Final = 1_024
+"""Closer ground truths count as one location: a creator may upload one view twice."""
+_BLOCK_ROWS: Final = 1_024
 
 Floats = NDArray[np.float64]
 
 
 def placeholder_groups(vectors: NDArray[np.floating], truths: Floats) -> list[NDArray[np.intp]]:
-    """Groups of questions that show one picture under at least three truths.
+    """Groups of queries that show one image with at least three distinct ground truths.
 
-    A group is a photo and all later ones at least `COSINE` like it that are in no group yet; every
-    pair is compared, in blocks: O(N² D), about 3 s for 10,000 photos of 512 values.
+    A group is a photo and all later ungrouped photos with a cosine of at least `COSINE`. All pairs
+    are compared, in blocks: O(N² D), about 3 s for 10,000 photos and 512 dimensions.
 
     Args:
-        vectors: `[N, D]` of the photos, of length 1 up to rounding.
-        truths: `[N, 2]` degrees.
+        vectors: Vectors of the photos, `[N, D]`, of length 1 up to rounding.
+        truths: Ground truths, `[N, 2]` degrees.
 
     Returns:
         Row numbers of each group, ascending; largest group first, ties by first row.
     """
     unit = np.asarray(vectors, dtype=np.float32)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-    taken = np.zeros(len(unit), dtype=np.bool_)
+    assigned = np.zeros(len(unit), dtype=np.bool_)
     groups = []
-    for start in range(0, len(unit), _BLOCK):
-        alike = unit[start : start + _BLOCK] @ unit[start:].T >= COSINE
+    for start in range(0, len(unit), _BLOCK_ROWS):
+        alike = unit[start : start + _BLOCK_ROWS] @ unit[start:].T >= COSINE
         for row in np.flatnonzero(alike.sum(axis=1) > 1).tolist():
-            if taken[start + row]:
+            if assigned[start + row]:
                 continue
-            own = start + np.flatnonzero(alike[row])
-            own = own[(own >= start + row) & ~taken[own]]
-            if len(own) >= LEAST_TRUTHS and _places(truths[own]) >= LEAST_TRUTHS:
-                taken[own] = True
-                groups.append(own)
-    return sorted(groups, key=lambda own: (-len(own), int(own[0])))
+            members = start + np.flatnonzero(alike[row])
+            members = members[(members >= start + row) & ~assigned[members]]
+            if len(members) >= LEAST_TRUTHS and _count_locations(truths[members]) >= LEAST_TRUTHS:
+                assigned[members] = True
+                groups.append(members)
+    return sorted(groups, key=lambda members: (-len(members), int(members[0])))
 
 
-def _places(truths: Floats) -> int:
-    """How many truths stand apart from each other, counted up to what makes a placeholder."""
-    apart: list[Floats] = []
-    for each in truths:
-        if all(float(haversine_m(each, other)) > APART_M for other in apart):
-            apart.append(each)
-            if len(apart) == LEAST_TRUTHS:
+def _count_locations(truths: Floats) -> int:
+    """Number of distinct locations; counting stops at `LEAST_TRUTHS`."""
+    locations: list[Floats] = []
+    for position in truths:
+        if all(float(haversine_m(position, other)) > APART_M for other in locations):
+            locations.append(position)
+            if len(locations) == LEAST_TRUTHS:
                 break
-    return len(apart)
+    return len(locations)

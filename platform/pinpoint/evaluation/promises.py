@@ -1,4 +1,4 @@
-"""Whether confidence is worth something: reliability, abstention, what knows its own errors.
+"""Calibration metrics: reliability, risk–coverage and AUROC of the confidence; abstention.
 
 Letters: N rows, as in `measures`.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.metrics.abstention import abstention_auroc, risk_curve
-from pinpoint.metrics.calibration import reliability as binned
+from pinpoint.metrics.calibration import reliability as compute_reliability
 from pinpoint.metrics.geolocation import within
 
 if TYPE_CHECKING:
@@ -24,59 +24,71 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-def reliability_at(of: Measured, threshold_km: float, rows: Flags) -> dict[str, Any] | None:
-    """Reliability bins of the mass within a threshold; None where none is stated."""
-    if of.mass_within is None:
+def reliability_at(metrics: Measured, threshold_km: float, rows: Flags) -> dict[str, Any] | None:
+    """Reliability bins of the mass within a threshold; None if the ranker states no mass."""
+    if metrics.mass_within is None:
         return None
-    right = within(of.error_km[rows], threshold_km, of.convention)
-    found = binned(of.mass_within[threshold_km][rows], right, of.clusters[rows])
+    correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
+    reliability = compute_reliability(
+        metrics.mass_within[threshold_km][rows], correct, metrics.clusters[rows]
+    )
     return {
-        "ece": found.ece,
-        "debiased_ece": found.debiased_ece,
-        "stated": found.stated,
+        "ece": reliability.ece,
+        "debiased_ece": reliability.debiased_ece,
+        "stated": reliability.stated,
         "bins": [
-            {"rows": one.rows, "confidence": one.confidence, "accuracy": one.accuracy}
-            for one in found.bins
+            {
+                "rows": reliability_bin.rows,
+                "confidence": reliability_bin.confidence,
+                "accuracy": reliability_bin.accuracy,
+            }
+            for reliability_bin in reliability.bins
         ],
     }
 
 
-def confidence(of: Measured, mass_within: Mapping[float, Floats], rows: Flags) -> dict[str, Any]:
-    """What the share of the mass near the answer is worth as a confidence."""
-    found: dict[str, Any] = {}
+def confidence(
+    metrics: Measured, mass_within: Mapping[float, Floats], rows: Flags
+) -> dict[str, Any]:
+    """Metrics of the mass near the answer as a confidence, by threshold in km."""
+    result: dict[str, Any] = {}
     for threshold_km, mass in mass_within.items():
-        right = within(of.error_km[rows], threshold_km, of.convention)
-        found[f"{threshold_km:g}"] = {
-            "reliability": reliability_at(of, threshold_km, rows),
-            "auroc_right": abstention_auroc(mass[rows], right),
-            "aurc": risk_curve(mass[rows], (~right).astype(np.float64)).aurc,
+        correct = within(metrics.error_km[rows], threshold_km, metrics.convention)
+        result[f"{threshold_km:g}"] = {
+            "reliability": reliability_at(metrics, threshold_km, rows),
+            "auroc_right": abstention_auroc(mass[rows], correct),
+            "aurc": risk_curve(mass[rows], (~correct).astype(np.float64)).aurc,
         }
-        covered = _covered(of, rows)
+        covered = _covered_rows(metrics, rows)
         if covered is not None:
-            found[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(mass[rows], covered)
-    return found
+            result[f"{threshold_km:g}"]["auroc_covered"] = abstention_auroc(mass[rows], covered)
+    return result
 
 
-def abstention(of: Measured, rows: Flags) -> dict[str, Any]:
-    """What is withheld, of photos that the labels call covered and of the others."""
-    withheld, doubt = of.withheld[rows], of.unsupported[rows]
-    right = within(of.error_km[rows], _CITY_KM, of.convention)
-    found: dict[str, Any] = {
+def abstention(metrics: Measured, rows: Flags) -> dict[str, Any]:
+    """Abstention rates, overall and separately for photos labeled as covered and uncovered."""
+    withheld, unsupported = metrics.withheld[rows], metrics.unsupported[rows]
+    correct = within(metrics.error_km[rows], _CITY_KM, metrics.convention)
+    result: dict[str, Any] = {
         "withheld": float(withheld.mean()),
-        "right_of_answered": float(right[~withheld].mean()) if not withheld.all() else None,
-        "right_of_withheld": float(right[withheld].mean()) if withheld.any() else None,
+        "right_of_answered": float(correct[~withheld].mean()) if not withheld.all() else None,
+        "right_of_withheld": float(correct[withheld].mean()) if withheld.any() else None,
     }
-    covered = _covered(of, rows)
+    covered = _covered_rows(metrics, rows)
     if covered is not None:
-        found["withheld_of_covered"] = float(withheld[covered].mean())
-        found["withheld_of_uncovered"] = float(withheld[~covered].mean())
-        found["auroc_uncovered"] = abstention_auroc(doubt, ~covered)
-    return found
+        result["withheld_of_covered"] = float(withheld[covered].mean())
+        result["withheld_of_uncovered"] = float(withheld[~covered].mean())
+        result["auroc_uncovered"] = abstention_auroc(unsupported, ~covered)
+    return result
 
 
-def _covered(of: Measured, rows: Flags) -> Flags | None:
-    """Which photos the labels call covered; None unless both sorts are there."""
-    said = [own.get("covered") for own, wanted in zip(of.strata, rows, strict=True) if wanted]
-    if set(said) != {"true", "false"}:
+def _covered_rows(metrics: Measured, rows: Flags) -> Flags | None:
+    """Mask of the photos labeled as covered; None unless both labels occur."""
+    labels = [
+        strata.get("covered")
+        for strata, selected in zip(metrics.strata, rows, strict=True)
+        if selected
+    ]
+    if set(labels) != {"true", "false"}:
         return None
-    return np.array([each == "true" for each in said], dtype=np.bool_)
+    return np.array([label == "true" for label in labels], dtype=np.bool_)

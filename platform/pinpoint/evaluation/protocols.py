@@ -1,7 +1,7 @@
-"""Protocols: what the labels of a benchmark look like, how many there are, how they are judged.
+"""Protocols: label format, number of labels and metrics convention of each benchmark.
 
-A protocol is data. Its label formats are column mappings (`columns`), so that another data set
-needs another entry here, or only a mapping file, and no code.
+A protocol is data. Its label formats are column mappings (`columns`). A new data set therefore
+needs another entry here, or only a mapping file, but no code.
 """
 
 from __future__ import annotations
@@ -21,69 +21,69 @@ class Protocol:
     name: str
     title: str
     label_format: str
-    """For people: which file, which columns."""
+    """File and columns, for people."""
     tables: tuple[Mapping[str, str], ...]
-    """Column mappings of the forms in which its labels are passed around."""
+    """Column mappings of the published formats of its labels."""
     comments: Mapping[str, str] | None = None
-    """A mapping of the keys in JPEG comments, where a folder of images can stand for the labels."""
+    """Mapping of the keys in JPEG comments, if a folder of images can replace the label file."""
     labels_at: str | None = None
-    """The label file, relative to a folder given in its place."""
+    """Path of the label file in a folder that is given instead of the file."""
     denominator: int | None = None
-    """Labelled rows of the release; None where there is no fixed number."""
+    """Number of labeled rows of the release; None if there is no fixed number."""
     released: int | None = None
-    """Images of the release, which may be more than the labelled ones."""
+    """Number of images of the release; may exceed the number of labeled rows."""
     convention: str
     """Key of `pinpoint.metrics.conventions.CONVENTIONS`: distance, comparison, rounding."""
     areas: tuple[str, ...] = ()
-    """Administrative levels that it judges, out of `columns.AREAS`."""
+    """Administrative levels that are evaluated, from `columns.AREAS`."""
     area_forms: str = ""
-    """What an area's label looks like, for people."""
+    """Format of the area labels, for people."""
     licence: str
 
 
-_FLICKR_OWNER: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
-"""IM2GPS names its files after photo, secret, server and the owner's Flickr id.
+_FLICKR_OWNER_PATTERN: Final = r"_(\d+@N\d+)\.[A-Za-z]+$"
+"""IM2GPS file names consist of photo, secret, server and the owner's Flickr id.
 
-In `im2gps_places365.csv` the AUTHOR of 177 photos holds more than that id: it was cut behind the
-third `_`, and these names have five. The same author would count as two."""
-_UNIQUE: Final = (
+In `im2gps_places365.csv` the AUTHOR of 177 photos contains more than that id: it was split at the
+third `_`, but these names have five. The same creator would count as two."""
+_OSV5M_AREA_FORMS: Final = (
     "country as ISO 3166 code, region as `admin1_code`, sub-region as `admin2_admin1_code`, city "
     "as `name_admin2_admin1_code`, after GeoNames"
 )
 
-_WORLD: Final[Mapping[str, str]] = {
+_WORLD_COLUMNS: Final[Mapping[str, str]] = {
     field: field for field in (*REQUIRED, "creator", "sequence", "kind", "country")
 } | {"strata": "*"}
 
-_PLACES365: Final[Mapping[str, str]] = {
+_PLACES365_COLUMNS: Final[Mapping[str, str]] = {
     "file": "IMG_ID",
     "latitude": "LAT",
     "longitude": "LON",
     "creator": "AUTHOR",
-    "creator_pattern": _FLICKR_OWNER,
+    "creator_pattern": _FLICKR_OWNER_PATTERN,
     "kind": "=photo",
     "strata.scene": "S3_Label",
 }
-"""The label files of GeoEstimation and those who took them over."""
+"""The label files of GeoEstimation and of later projects that reuse them."""
 
-_COMMENTS: Final[Mapping[str, str]] = {
+_COMMENT_KEYS: Final[Mapping[str, str]] = {
     "file": "file",
     "latitude": "latitude",
     "longitude": "longitude",
     "creator": "owner",
-    "creator_pattern": _FLICKR_OWNER,
+    "creator_pattern": _FLICKR_OWNER_PATTERN,
     "kind": "=photo",
 }
-"""What the script that collected IM2GPS wrote into each photo, one `key: value` a line."""
+"""Comment that the IM2GPS collection script wrote into each photo, one `key: value` per line."""
 
-_YFCC_CSV: Final[Mapping[str, str]] = {
+_YFCC_CSV_COLUMNS: Final[Mapping[str, str]] = {
     "file": "IMG_ID",
     "latitude": "LAT",
     "longitude": "LON",
     "creator": "OwnerNSID",
     "kind": "=photo",
 }
-_YFCC_INFO: Final[Mapping[str, str]] = {
+_YFCC_INFO_COLUMNS: Final[Mapping[str, str]] = {
     "delimiter": "\t",
     "file": "{#1}.jpg",
     "latitude": "#13",
@@ -91,9 +91,9 @@ _YFCC_INFO: Final[Mapping[str, str]] = {
     "creator": "#3",
     "kind": "=photo",
 }
-"""Rows of YFCC100M, as `info.txt` of the images holds them."""
+"""Rows of YFCC100M, in the format of `info.txt` of the images."""
 
-_OSV5M: Final[Mapping[str, str]] = {
+_OSV5M_COLUMNS: Final[Mapping[str, str]] = {
     "file": "{id}.jpg",
     "latitude": "latitude",
     "longitude": "longitude",
@@ -110,21 +110,21 @@ _OSV5M: Final[Mapping[str, str]] = {
 }
 
 _FLICKR_TERMS: Final = (
-    "Flickr photos, each under its owner's terms; the set is passed around for research without a "
-    "licence of its own, so neither photos nor labels are part of this project"
+    "Flickr photos, each under its owner's terms; the set is shared for research without a license "
+    "of its own, so neither photos nor labels are part of this project"
 )
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
     {
-        each.name: each
-        for each in (
+        protocol.name: protocol
+        for protocol in (
             Protocol(
                 name="world",
                 title="Synthetic planet, test queries",
                 label_format="queries/labels.csv of a planet made by `pinpoint world make`; every "
-                "column beyond file, latitude, longitude, creator, sequence, kind and country is "
+                "column except file, latitude, longitude, creator, sequence, kind and country is "
                 "a stratum",
-                tables=(_WORLD,),
+                tables=(_WORLD_COLUMNS,),
                 labels_at="queries/labels.csv",
                 convention="pinpoint",
                 areas=("country",),
@@ -137,8 +137,8 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="IM2GPS test set (Hays and Efros 2008)",
                 label_format="im2gps_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of the "
                 "images, whose JPEG comments hold the positions",
-                tables=(_PLACES365,),
-                comments=_COMMENTS,
+                tables=(_PLACES365_COLUMNS,),
+                comments=_COMMENT_KEYS,
                 denominator=237,
                 released=237,
                 convention="geoestimation",
@@ -149,8 +149,8 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="IM2GPS3k (Vo, Jacobs and Hays 2017)",
                 label_format="im2gps3k_places365.csv: IMG_ID, AUTHOR, LAT, LON; or the folder of "
                 "the images, whose JPEG comments hold the positions",
-                tables=(_PLACES365,),
-                comments=_COMMENTS,
+                tables=(_PLACES365_COLUMNS,),
+                comments=_COMMENT_KEYS,
                 denominator=2_997,
                 released=3_000,
                 convention="geoestimation",
@@ -161,11 +161,11 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="YFCC4k (Vo, Jacobs and Hays 2017)",
                 label_format="yfcc4k.csv: IMG_ID, OwnerNSID, LAT, LON (or the places365 form); or "
                 "info.txt: tab-separated rows of YFCC100M without a header",
-                tables=(_YFCC_CSV, _PLACES365, _YFCC_INFO),
+                tables=(_YFCC_CSV_COLUMNS, _PLACES365_COLUMNS, _YFCC_INFO_COLUMNS),
                 denominator=4_536,
                 released=4_536,
                 convention="geoestimation",
-                licence="photos of YFCC100M, each under its owner's Creative Commons licence; not "
+                licence="photos of YFCC100M, each under its owner's Creative Commons license; not "
                 "part of this project",
             ),
             Protocol(
@@ -173,27 +173,27 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
                 title="OpenStreetView-5M, test split (Astruc et al. 2024)",
                 label_format="test.csv: id, latitude, longitude, sequence, creator_id, "
                 "unique_country, unique_region, unique_sub-region, unique_city",
-                tables=(_OSV5M,),
+                tables=(_OSV5M_COLUMNS,),
                 denominator=210_122,
                 released=210_122,
                 convention="osv5m",
                 areas=AREAS,
-                area_forms=_UNIQUE,
+                area_forms=_OSV5M_AREA_FORMS,
                 licence="images of Mapillary contributors, CC BY-SA 4.0",
             ),
             Protocol(
                 name="custom",
-                title="A labelled set of your own",
-                label_format="CSV with file, latitude, longitude and, where known, creator, "
-                "sequence, kind, country, region, sub_region, city; other names by a column "
-                "mapping (TOML or JSON)",
+                title="Your own labeled set",
+                label_format="CSV with file, latitude, longitude and, if known, creator, "
+                "sequence, kind, country, region, sub_region, city; other column names by a "
+                "column mapping (TOML or JSON)",
                 tables=(PLAIN,),
                 convention="pinpoint",
                 areas=AREAS,
-                area_forms=_UNIQUE,
-                licence="known to whoever made the set",
+                area_forms=_OSV5M_AREA_FORMS,
+                licence="set by the author of the set",
             ),
         )
     }
 )
-"""Every protocol by its name. Row counts as the releases state them."""
+"""Every protocol by its name. Row counts are those of the releases."""

@@ -1,7 +1,7 @@
-"""The report of a run: every figure with its denominator, its interval and its convention.
+"""The report of a run: every metric with its denominator, interval and convention.
 
-Everything is computed from `results.parquet`, so a report can be made again, under another
-convention, without asking anything again.
+Everything is computed from `results.parquet`. A report can therefore be made again under another
+convention without a new search.
 """
 
 from __future__ import annotations
@@ -33,76 +33,82 @@ from pinpoint.metrics.intervals import LEVEL, compare
 REPORT_JSON: Final = "report.json"
 REPORT_MD: Final = "report.md"
 FEW_AUTHORS: Final = 30
-"""Below this, percentile intervals over clusters are too short (see `metrics.intervals`)."""
+"""With fewer creators, percentile intervals are too short (see `metrics.intervals`)."""
 PLANET_NOTE: Final = (
-    "The planet is synthetic: drawn, not photographed. These figures compare methods on it; none "
-    "of them says anything about the Earth."
+    "The planet is synthetic: its photos are rendered. These metrics compare methods on it; they "
+    "are no evidence about the Earth."
 )
 
 
 def convention_named(name: str) -> Convention:
-    """One of the field's conventions.
+    """The metrics convention of this name.
 
     Raises:
-        BadRequest: There is none of that name.
+        BadRequest: The name is unknown.
     """
     if name not in CONVENTIONS:
         raise BadRequest(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]
 
 
-def make_report(folder: Path, look: Look, convention: str | None = None) -> dict[str, Any]:
-    """Write `report.json`, `report.md` and the pictures of a run beside its results.
+def make_report(folder: Path, load_photo: Look, convention: str | None = None) -> dict[str, Any]:
+    """Write `report.json`, `report.md` and the figures of a run to its folder.
 
     Args:
-        folder: Of the run.
-        look: Shows photos of the worst cases.
-        convention: A key of `CONVENTIONS`; the protocol's own by default.
+        folder: Folder of the run.
+        load_photo: Loads photos of the worst cases.
+        convention: A key of `CONVENTIONS`; by default that of the protocol.
 
     Raises:
-        BadRequest: There are no results, or there is no such convention.
+        BadRequest: The folder contains no results, or the convention is unknown.
     """
     run = read_run(folder)
-    used = convention_named(convention or PROTOCOLS[run["protocol"]].convention)
+    used_convention = convention_named(convention or PROTOCOLS[run["protocol"]].convention)
     arms = read_results(folder)
     first = next(iter(arms))
     depths = measures.depths_of(run["settings"]["search"]["candidates"])
-    measured = {name: measures.measure(arm, used, depths) for name, arm in arms.items()}
-    drawn = draw_figures(folder, arms, measured, look, _underneath(run, arms[first]))
+    arm_metrics = {
+        name: measures.measure(arm, used_convention, depths) for name, arm in arms.items()
+    }
+    figure_paths = draw_figures(
+        folder, arms, arm_metrics, load_photo, _make_caption(run, arms[first])
+    )
     report = finite(
         {
             "run": run,
-            "convention": {"name": used.name, "words": used.words()},
+            "convention": {"name": used_convention.name, "words": used_convention.words()},
             "intervals": {
                 "level": LEVEL,
                 "resamples": measures.RESAMPLES,
                 "seed": measures.SEED,
-                "clusters": "authors; a photo without an author is a cluster of its own",
+                "clusters": "creators; a photo without a creator is a separate cluster",
             },
-            "counts": _counts(run, arms[first]),
-            "arms": {name: _arm(arms[name], of) for name, of in measured.items()},
-            "leakage": _leakage(run, arms, measured),
-            "timings": _timings(arms),
-            "notes": _notes(run, arms, measured[first]),
-            "figures": [path.name for path in drawn],
+            "counts": _count_rows(run, arms[first]),
+            "arms": {
+                name: _report_arm(arms[name], metrics) for name, metrics in arm_metrics.items()
+            },
+            "leakage": _report_leakage(run, arms, arm_metrics),
+            "timings": _report_timings(arms),
+            "notes": _collect_notes(run, arms, arm_metrics[first]),
+            "figures": [path.name for path in figure_paths],
         }
     )
-    _write(folder / REPORT_JSON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    _write(folder / REPORT_MD, markdown(report))
+    _write_atomically(folder / REPORT_JSON, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    _write_atomically(folder / REPORT_MD, markdown(report))
     return dict(report)
 
 
 def finite(value: Any) -> Any:
-    """The same with None for every number that JSON has no word for."""
+    """Copy of a value with None for every number that JSON cannot represent."""
     if isinstance(value, Mapping):
-        return {key: finite(each) for key, each in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _counts(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
-    """Every denominator; rows = dropped + questions, asked = read + missing + unreadable."""
+def _count_rows(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
+    """All denominators: rows = dropped + questions; asked = read + missing + unreadable."""
     protocol, labels = PROTOCOLS[run["protocol"]], run["labels"]
     problems = Counter(problem for problem in arm.problems if problem is not None)
     missing = problems.pop(MISSING, 0)
@@ -122,45 +128,47 @@ def _counts(run: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     }
 
 
-def _arm(arm: Arm, of: Measured) -> dict[str, Any]:
-    everything = np.ones(len(of.error_km), dtype=np.bool_)
-    found: dict[str, Any] = {"all": measures.figures(of, everything)}
-    found["all"]["accuracy_of_labelled"] = {
-        f"{threshold:g}": float(measures.hits(of, threshold).sum()) / max(1, len(arm.files))
+def _report_arm(arm: Arm, metrics: Measured) -> dict[str, Any]:
+    all_rows = np.ones(len(metrics.error_km), dtype=np.bool_)
+    result: dict[str, Any] = {"all": measures.figures(metrics, all_rows)}
+    result["all"]["accuracy_of_labelled"] = {
+        f"{threshold:g}": float(measures.hits(metrics, threshold).sum()) / max(1, len(arm.files))
         for threshold in THRESHOLDS_KM
     }
-    if of.placeholder.any():
-        found["without_placeholders"] = measures.figures(of, ~of.placeholder, brief=True)
-    found["strata"] = {
-        name: {value: _stratum(of, name, value) for value in values}
-        for name, values in measures.stratum_values(of).items()
+    if metrics.placeholder.any():
+        result["without_placeholders"] = measures.figures(metrics, ~metrics.placeholder, brief=True)
+    result["strata"] = {
+        name: {value: _report_stratum(metrics, name, value) for value in values}
+        for name, values in measures.stratum_values(metrics).items()
     }
-    return found
+    return result
 
 
-def _stratum(of: Measured, name: str, value: str) -> dict[str, Any]:
-    rows = measures.in_stratum(of, name, value)
+def _report_stratum(metrics: Measured, name: str, value: str) -> dict[str, Any]:
+    rows = measures.in_stratum(metrics, name, value)
     if int(rows.sum()) < measures.LEAST_STRATUM:
         return {"rows": int(rows.sum())}
-    return measures.figures(of, rows, brief=True)
+    return measures.figures(metrics, rows, brief=True)
 
 
-def _leakage(
-    run: Mapping[str, Any], arms: Mapping[str, Arm], measured: Mapping[str, Measured]
+def _report_leakage(
+    run: Mapping[str, Any], arms: Mapping[str, Arm], arm_metrics: Mapping[str, Measured]
 ) -> dict[str, Any] | None:
-    """What the exclusions took away, and how much of the figures went with it."""
+    """Number of photos affected by the exclusions, and their effect on the accuracy."""
     if not {SERVED, EXCLUDED} <= set(arms):
         return None
     served, excluded = arms[SERVED], arms[EXCLUDED]
     settings = run["settings"]
     cosine = settings["near_duplicate_cosine"]
-    alike = None if cosine is None else int((served.scores >= cosine).any(axis=1).sum())
+    num_near_duplicates = (
+        None if cosine is None else int((served.scores >= cosine).any(axis=1).sum())
+    )
     differences = {}
     for threshold in THRESHOLDS_KM:
         paired = compare(
-            measures.hits(measured[SERVED], threshold),
-            measures.hits(measured[EXCLUDED], threshold),
-            measured[SERVED].clusters,
+            measures.hits(arm_metrics[SERVED], threshold),
+            measures.hits(arm_metrics[EXCLUDED], threshold),
+            arm_metrics[SERVED].clusters,
             seed=measures.SEED,
             resamples=measures.RESAMPLES,
         )
@@ -175,59 +183,64 @@ def _leakage(
         "exclude": settings["exclude"],
         "near_duplicate_cosine": cosine,
         "photos_with_rows_excluded": int((np.nan_to_num(excluded.excluded) > 0).sum()),
-        "photos_with_near_duplicate_candidates": alike,
+        "photos_with_near_duplicate_candidates": num_near_duplicates,
         "served_less_excluded": differences,
     }
 
 
-def _timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
-    """Milliseconds of the search flow, and what evaluating adds to it."""
+def _report_timings(arms: Mapping[str, Arm]) -> dict[str, Any]:
+    """Time of the search flow in milliseconds, and the overhead of the evaluation."""
     first = next(iter(arms.values()))
-    flow = first.photo_ms + np.sum([arm.flow_ms for arm in arms.values()], axis=0)
-    known = ~np.isnan(flow)
-    if not known.any():
+    flow_ms = first.photo_ms + np.sum([arm.flow_ms for arm in arms.values()], axis=0)
+    answered = ~np.isnan(flow_ms)
+    if not answered.any():
         return {}
     return {
-        "photo_median_ms": float(np.median(first.photo_ms[known])),
+        "photo_median_ms": float(np.median(first.photo_ms[answered])),
         "flow_median_ms": {
-            name: float(np.median(arm.flow_ms[known])) for name, arm in arms.items()
+            name: float(np.median(arm.flow_ms[answered])) for name, arm in arms.items()
         },
-        "overhead": float(first.row_ms[known].sum() / flow[known].sum()),
+        "overhead": float(first.row_ms[answered].sum() / flow_ms[answered].sum()),
     }
 
 
-def _notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> list[str]:
+def _collect_notes(run: Mapping[str, Any], arms: Mapping[str, Arm], first: Measured) -> list[str]:
     protocol = PROTOCOLS[run["protocol"]]
-    notes = [*run["labels"]["notes"], f"Licence of the set: {protocol.licence}."]
-    if _drawn_planet(run):
+    notes = [*run["labels"]["notes"], f"License of the set: {protocol.licence}."]
+    if _is_synthetic(run):
         notes.insert(0, PLANET_NOTE)
-    asked, labelled = run["labels"]["asked"], run["labels"]["questions"]
-    if asked < labelled:
-        chosen = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
-        notes.append(f"Only {asked} of {labelled} questions were asked{chosen and ': ' + chosen}.")
+    num_evaluated, num_labeled = run["labels"]["asked"], run["labels"]["questions"]
+    if num_evaluated < num_labeled:
+        filters = ", ".join(f"{name} = {value}" for name, value in run["labels"]["only"].items())
+        notes.append(
+            f"Only {num_evaluated} of {num_labeled} queries were evaluated"
+            f"{filters and ': ' + filters}."
+        )
     authors = len(np.unique(first.clusters))
     if authors < FEW_AUTHORS:
-        notes.append(f"Intervals rest on {authors} authors: with so few they are too short.")
+        notes.append(f"Intervals are based on {authors} creators only and are therefore too short.")
     if not any(arm.calibrated.any() for arm in arms.values()):
         notes.append(
-            "The answers call their regions and masses uncalibrated: coverage and reliability "
-            "below describe them, they are promises of nobody."
+            "Regions and masses of the answers are uncalibrated: coverage and reliability below "
+            "describe them but are not guaranteed."
         )
     notes.append(run["gallery"]["bundle_note"])
     return notes
 
 
-def _drawn_planet(run: Mapping[str, Any]) -> bool:
+def _is_synthetic(run: Mapping[str, Any]) -> bool:
     return run["planet"] is not None or run["protocol"] == "world"
 
 
-def _underneath(run: Mapping[str, Any], served: Arm) -> str:
-    """What every figure has to say of where it comes from."""
-    said = f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
-    return f"{said}; {NOT_THE_EARTH}" if _drawn_planet(run) else said
+def _make_caption(run: Mapping[str, Any], served: Arm) -> str:
+    """Caption with the provenance of a figure."""
+    caption = (
+        f"{run['protocol']}, {run['settings']['ranker']}: {int(served.read.sum()):,} photos read"
+    )
+    return f"{caption}; {NOT_THE_EARTH}" if _is_synthetic(run) else caption
 
 
-def _write(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)

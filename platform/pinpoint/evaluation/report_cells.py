@@ -1,4 +1,4 @@
-"""Cells and tables of the report, and the names of its arms."""
+"""Formatting of cells and tables of the report; titles of its arms."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ TITLES: Final = {
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(_format_cell(cell) for cell in line) + " |" for line in lines
+    )
 
 
 def percent(value: float | None) -> str:
-    """A share as per cent, one digit."""
+    """A share in percent, with one decimal."""
     return NONE if value is None else f"{100 * value:.1f}"
 
 
-def ranged(found: Mapping[str, Any], digits: int = 1, scale: float = 100.0) -> str:
+def ranged(estimate: Mapping[str, Any], digits: int = 1, scale: float = 100.0) -> str:
     """A value with its interval: `41.2 [37.0, 45.5]`."""
-    if found["value"] is None:
+    if estimate["value"] is None:
         return NONE
-    text = f"{scale * found['value']:.{digits}f}"
-    if found["low"] is None:
+    text = f"{scale * estimate['value']:.{digits}f}"
+    if estimate["low"] is None:
         return text
-    return f"{text} [{scale * found['low']:.{digits}f}, {scale * found['high']:.{digits}f}]"
+    return f"{text} [{scale * estimate['low']:.{digits}f}, {scale * estimate['high']:.{digits}f}]"
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     if value is None:
         return NONE
     text = f"{value:.1f}" if isinstance(value, float) else str(value)
@@ -41,5 +43,5 @@ def _cell(value: object) -> str:
 
 
 def three(value: float | None) -> str:
-    """Three digits."""
+    """A number with three decimals."""
     return NONE if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""The part of the report about stated regions, probabilities and withheld answers."""
+"""Calibration section of the report: stated regions, probabilities and withheld answers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pinpoint.evaluation.report_cells import TITLES, percent, ranged, table, thr
 
 
 def promises(report: Mapping[str, Any]) -> list[str]:
-    """What answers state of themselves, against what is true."""
+    """Stated regions and probabilities compared with the ground truth."""
     return [
         "## Stated regions and masses",
-        _regions(report),
-        *_densest(report),
-        *_confidence(report),
-        *_abstention(report),
+        _disc_table(report),
+        *_hdr_tables(report),
+        *_confidence_section(report),
+        *_abstention_section(report),
     ]
 
 
-def _regions(report: Mapping[str, Any]) -> str:
+def _disc_table(report: Mapping[str, Any]) -> str:
     rows = [
         (
             TITLES[name],
@@ -32,66 +32,87 @@ def _regions(report: Mapping[str, Any]) -> str:
         for name, arm in report["arms"].items()
         for region in arm["all"]["regions"].values()
     ]
-    head = ("arm", "region", "the answer says", "holds the truth %", "median radius km", "stated")
-    return table(head, rows)
+    columns = (
+        "arm",
+        "region",
+        "status",
+        "contains the truth %",
+        "median radius km",
+        "stated",
+    )
+    return table(columns, rows)
 
 
-def _densest(report: Mapping[str, Any]) -> list[str]:
-    """Densest areas of all calibrated answers, and of each stratum of the calibration."""
+def _hdr_tables(report: Mapping[str, Any]) -> list[str]:
+    """Highest-density regions of all calibrated answers, and per stratum of the calibration."""
     rows: list[list[object]] = []
     for name, arm in report["arms"].items():
         parts = {"all": arm["all"], **arm["strata"].get("calibration", {})}
         for part, figures in parts.items():
-            for found in figures.get("densest", {}).values():
-                title = f"{100 * found['stated_share']:.0f} %"
-                held = ranged(found["coverage"])
-                rows.append([TITLES[name], part, title, held, found["median_km2"], found["stated"]])
+            for region in figures.get("densest", {}).values():
+                title = f"{100 * region['stated_share']:.0f} %"
+                coverage = ranged(region["coverage"])
+                rows.append(
+                    [TITLES[name], part, title, coverage, region["median_km2"], region["stated"]]
+                )
     if not rows:
         return []
-    head = ("arm", "stratum", "densest area", "holds the truth %", "median km²", "stated")
-    return [table(head, rows)]
+    columns = (
+        "arm",
+        "stratum",
+        "highest-density region",
+        "contains the truth %",
+        "median km²",
+        "stated",
+    )
+    return [table(columns, rows)]
 
 
-def _confidence(report: Mapping[str, Any]) -> list[str]:
+def _confidence_section(report: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, arm in report["arms"].items():
-        for km, found in (arm["all"]["confidence"] or {}).items():
-            bins = found["reliability"]
+        for km, metrics in (arm["all"]["confidence"] or {}).items():
+            bins = metrics["reliability"]
             rows.append(
                 (
                     TITLES[name],
                     f"{km} km",
                     *(three(bins[key]) for key in ("ece", "debiased_ece")),
-                    *(three(found.get(key)) for key in ("auroc_right", "auroc_covered", "aurc")),
+                    *(three(metrics.get(key)) for key in ("auroc_right", "auroc_covered", "aurc")),
                 )
             )
     if not rows:
         return ["No confidence is stated: the ranker puts all mass on one candidate."]
-    head = ("arm", "mass within", "ECE", "debiased ECE", "AUROC right", "AUROC covered", "AURC")
-    words = (
-        "Confidence is the share of the mass within so many kilometres of the answer (of "
-        "calibrated answers the stated probability), right is an answer within them."
+    columns = ("arm", "mass within", "ECE", "debiased ECE", "AUROC right", "AUROC covered", "AURC")
+    text = (
+        "Confidence is the share of the mass within this distance of the answer, or the stated "
+        "probability if the answer is calibrated. An answer is right if its error is below this "
+        "distance."
     )
-    return [words, table(head, rows)]
+    return [text, table(columns, rows)]
 
 
-def _abstention(report: Mapping[str, Any]) -> list[str]:
+def _abstention_section(report: Mapping[str, Any]) -> list[str]:
     keys = ("withheld", "right_of_answered", "right_of_withheld")
-    known = ("withheld_of_covered", "withheld_of_uncovered")
+    coverage_keys = ("withheld_of_covered", "withheld_of_uncovered")
     rows = [
         (
             TITLES[name],
-            *(percent(found.get(key)) for key in (*keys, *known)),
-            three(found.get("auroc_uncovered")),
+            *(percent(metrics.get(key)) for key in (*keys, *coverage_keys)),
+            three(metrics.get("auroc_uncovered")),
         )
         for name, arm in report["arms"].items()
-        if (found := arm["all"]["abstention"]) is not None
+        if (metrics := arm["all"]["abstention"]) is not None
     ]
     if not rows:
         return []
-    head = ("arm", "withheld %", "answered: right @25 km %", "withheld: right @25 km %")
-    more = ("of covered photos withheld %", "of uncovered ones %", "AUROC of no support")
+    columns = ("arm", "withheld %", "answered: right @25 km %", "withheld: right @25 km %")
+    coverage_columns = (
+        "covered photos: withheld %",
+        "uncovered photos: withheld %",
+        "AUROC uncovered",
+    )
     return [
-        "Withheld answers stay in all figures above, as the guesses that they are.",
-        table((*head, *more), rows),
+        "All metrics above include withheld answers, as best guesses.",
+        table((*columns, *coverage_columns), rows),
     ]

@@ -1,4 +1,4 @@
-"""The report as Markdown: what stands in `report.json`, as tables for people."""
+"""The report as Markdown: the content of `report.json` as tables for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pinpoint.evaluation.report_cells import NONE, TITLES, percent, ranged, tabl
 from pinpoint.evaluation.report_promises import promises
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
 
-_KM: Final = tuple(f"{each:g}" for each in THRESHOLDS_KM)
+_THRESHOLDS: Final = tuple(f"{threshold:g}" for threshold in THRESHOLDS_KM)
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -19,28 +19,28 @@ def markdown(report: Mapping[str, Any]) -> str:
     parts = [
         f"# {run['protocol']}: {run['settings']['ranker']} on {run['gallery']['bundle']}",
         *[f"> {note}" for note in report["notes"]],
-        _asked(report),
+        _run_table(report),
         "## Denominators",
-        _denominators(report["counts"]),
+        _counts_table(report["counts"]),
         "## Accuracy",
-        _convention(report),
-        _accuracy(report),
+        _convention_text(report),
+        _accuracy_tables(report),
         "## Retrieval",
-        "Recall@K as place recognition has it, the oracle of the first K candidates: share of "
-        "photos with at least one of them near enough; @1 is retrieval alone. Convention: "
+        "Recall@K as in place recognition (oracle of the first K candidates): share of photos with "
+        "at least one of K candidates within the threshold; @1 is retrieval alone. Convention: "
         f"{report['convention']['words']}.",
-        _oracle(report),
-        *_areas(report),
-        *_leakage(report),
+        _oracle_table(report),
+        *_area_section(report),
+        *_leakage_section(report),
         *promises(report),
-        *_strata(report),
-        *_time(report),
+        *_strata_sections(report),
+        *_timing_section(report),
         *(f"![{name}]({name})" for name in report["figures"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _asked(report: Mapping[str, Any]) -> str:
+def _run_table(report: Mapping[str, Any]) -> str:
     run, settings = report["run"], report["run"]["settings"]
     gallery, planet = run["gallery"], run["planet"]
     rows = [
@@ -51,55 +51,64 @@ def _asked(report: Mapping[str, Any]) -> str:
         ("gallery images", gallery["images"]),
         ("ranker", settings["ranker"]),
         ("candidates", settings["search"]["candidates"]),
-        ("narrowed to", ", ".join([*settings["kinds"], *settings["sources"]]) or "nothing"),
+        ("filtered by", ", ".join([*settings["kinds"], *settings["sources"]]) or "nothing"),
         ("excluded in the arm with exclusions", ", ".join(settings["exclude"]) or "no such arm"),
     ]
     if planet is not None:
-        said = f"{planet['generator']}, {planet['preset']}, seed {planet['seed']}"
-        rows.append(("planet", f"{said}, digest {planet['digest']}"))
-    return table(("asked", ""), rows)
+        planet_text = f"{planet['generator']}, {planet['preset']}, seed {planet['seed']}"
+        rows.append(("planet", f"{planet_text}, digest {planet['digest']}"))
+    return table(("run", ""), rows)
 
 
-def _denominators(counts: Mapping[str, Any]) -> str:
+def _counts_table(counts: Mapping[str, Any]) -> str:
     rows: list[tuple[str, object]] = [
-        ("rows the release has", counts["expected_rows"]),
+        ("rows of the release", counts["expected_rows"]),
         ("rows of labels read", counts["rows"]),
         *((f"– dropped: {DROPPED.get(why, why)}", n) for why, n in counts["dropped"].items()),
-        ("labelled photos", counts["questions"]),
-        ("asked", counts["asked"]),
+        ("labeled photos", counts["questions"]),
+        ("evaluated", counts["asked"]),
         ("– image missing", counts["missing_image"]),
         *((f"– image unreadable: {why}", n) for why, n in counts["unreadable_image"].items()),
-        ("read", counts["read"]),
+        ("readable", counts["read"]),
         ("– flagged as placeholder images", counts["placeholders"]),
-        ("authors", counts["authors"]),
-        ("photos without an author", counts["without_author"]),
+        ("creators", counts["authors"]),
+        ("photos without a creator", counts["without_author"]),
     ]
     return table(("rows", "number"), rows)
 
 
-def _convention(report: Mapping[str, Any]) -> str:
+def _convention_text(report: Mapping[str, Any]) -> str:
     intervals = report["intervals"]
     return (
-        f"Convention: {report['convention']['words']}. Per cent of the photos that were read; in "
-        f"brackets the {100 * intervals['level']:.0f} % interval of a bootstrap over "
+        f"Convention: {report['convention']['words']}. Percent of the readable photos; in brackets "
+        f"the {100 * intervals['level']:.0f} % interval of a bootstrap over "
         f"{intervals['clusters']} ({intervals['resamples']} resamples, seed {intervals['seed']}). "
-        "“Of all asked” counts missing and unreadable images as wrong."
+        "“Of all evaluated” counts missing and unreadable images as wrong."
     )
 
 
-def _accuracy(report: Mapping[str, Any]) -> str:
+def _accuracy_tables(report: Mapping[str, Any]) -> str:
     rows: list[list[object]] = []
     for name, arm in report["arms"].items():
         title = TITLES[name]
-        rows.append(_line(title, arm["all"]))
-        everyone = arm["all"]["accuracy_of_labelled"]
-        asked = report["counts"]["asked"]
-        rows.append([f"{title}, of all asked", asked, NONE, *map(percent, everyone.values())])
+        rows.append(_accuracy_row(title, arm["all"]))
+        accuracy_of_all = arm["all"]["accuracy_of_labelled"]
+        num_evaluated = report["counts"]["asked"]
+        rows.append(
+            [
+                f"{title}, of all evaluated",
+                num_evaluated,
+                NONE,
+                *map(percent, accuracy_of_all.values()),
+            ]
+        )
         if "without_placeholders" in arm:
-            rows.append(_line(f"{title}, placeholders left out", arm["without_placeholders"]))
-        effects = [arm["all"]["accuracy"][km]["design_effect"] for km in _KM]
+            rows.append(
+                _accuracy_row(f"{title}, without placeholders", arm["without_placeholders"])
+            )
+        effects = [arm["all"]["accuracy"][km]["design_effect"] for km in _THRESHOLDS]
         rows.append([f"{title}, design effect", arm["all"]["rows"], NONE, *effects])
-    head = ("arm", "photos", "answered", *(f"@{km} km" for km in _KM))
+    columns = ("arm", "photos", "answered", *(f"@{km} km" for km in _THRESHOLDS))
     errors = [
         (
             TITLES[name],
@@ -110,92 +119,109 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         )
         for name, arm in report["arms"].items()
     ]
-    error_head = ("arm", "answered", "mean error km", "median error km", "GeoScore (all read)")
-    return table(head, rows) + "\n\n" + table(error_head, errors)
+    error_columns = (
+        "arm",
+        "answered",
+        "mean error km",
+        "median error km",
+        "GeoScore (all readable)",
+    )
+    return table(columns, rows) + "\n\n" + table(error_columns, errors)
 
 
-def _line(title: str, figures: Mapping[str, Any]) -> list[object]:
-    accuracy = [ranged(figures["accuracy"][km]) for km in _KM]
-    return [title, figures["rows"], figures["answered"], *accuracy]
+def _accuracy_row(title: str, metrics: Mapping[str, Any]) -> list[object]:
+    accuracy = [ranged(metrics["accuracy"][km]) for km in _THRESHOLDS]
+    return [title, metrics["rows"], metrics["answered"], *accuracy]
 
 
-def _oracle(report: Mapping[str, Any]) -> str:
+def _oracle_table(report: Mapping[str, Any]) -> str:
     rows = [
-        [f"{TITLES[name]}, @{depth}", *(ranged(found[km]) for km in _KM)]
+        [f"{TITLES[name]}, @{depth}", *(ranged(accuracy[km]) for km in _THRESHOLDS)]
         for name, arm in report["arms"].items()
-        for depth, found in arm["all"]["oracle"].items()
+        for depth, accuracy in arm["all"]["oracle"].items()
     ]
-    return table(("arm", *(f"@{km} km" for km in _KM)), rows)
+    return table(("arm", *(f"@{km} km" for km in _THRESHOLDS)), rows)
 
 
-def _areas(report: Mapping[str, Any]) -> list[str]:
+def _area_section(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (
             TITLES[name],
             level,
-            percent(found["as_released"]),
-            found["rows"],
-            percent(found["labelled_only"]),
-            found["labelled"],
+            percent(accuracy["as_released"]),
+            accuracy["rows"],
+            percent(accuracy["labelled_only"]),
+            accuracy["labelled"],
         )
         for name, arm in report["arms"].items()
-        for level, found in arm["all"]["areas"].items()
+        for level, accuracy in arm["all"]["areas"].items()
     ]
     if not rows:
         return []
-    head = ("arm", "area", "as released %", "of", "labelled rows only %", "of")
-    words = "The area of an answer is that of the nearest GeoNames city, as OSV-5M has it."
-    return ["## Areas", words, table(head, rows)]
+    columns = ("arm", "area", "as released %", "of", "labeled rows only %", "of")
+    text = "The area of an answer is that of the nearest GeoNames city, as in OSV-5M."
+    return ["## Areas", text, table(columns, rows)]
 
 
-def _leakage(report: Mapping[str, Any]) -> list[str]:
-    found = report["leakage"]
-    if found is None:
+def _leakage_section(report: Mapping[str, Any]) -> list[str]:
+    leakage = report["leakage"]
+    if leakage is None:
         return []
-    alike = found["photos_with_near_duplicate_candidates"]
-    words = (
-        f"Excluded: {', '.join(found['exclude'])}. {found['photos_with_rows_excluded']} photos "
-        "had gallery rows of their own, their author or their sequence"
+    num_near_duplicates = leakage["photos_with_near_duplicate_candidates"]
+    text = (
+        f"Excluded: {', '.join(leakage['exclude'])}. {leakage['photos_with_rows_excluded']} photos "
+        "had gallery rows with the same bytes, creator or sequence"
         + (
             ""
-            if alike is None
-            else f"; {alike} had near-duplicates among the served candidates "
-            f"(cosine ≥ {found['near_duplicate_cosine']:g})"
+            if num_near_duplicates is None
+            else f"; {num_near_duplicates} had near-duplicates among the served candidates "
+            f"(cosine ≥ {leakage['near_duplicate_cosine']:g})"
         )
-        + ". Served less excluded, in points:"
+        + ". Served minus excluded, in percentage points:"
     )
-    gaps = found["served_less_excluded"]
-    head = ("", *(f"@{km} km" for km in _KM))
+    differences = leakage["served_less_excluded"]
+    columns = ("", *(f"@{km} km" for km in _THRESHOLDS))
     rows = [
-        ["difference", *(ranged(gaps[km]) for km in _KM)],
-        ["p", *(f"{gaps[km]['p_value']:.3f}" if gaps[km]["p_value"] else NONE for km in _KM)],
+        ["difference", *(ranged(differences[km]) for km in _THRESHOLDS)],
+        [
+            "p",
+            *(
+                f"{differences[km]['p_value']:.3f}" if differences[km]["p_value"] else NONE
+                for km in _THRESHOLDS
+            ),
+        ],
     ]
-    return ["## Leakage", words, table(head, rows)]
+    return ["## Leakage", text, table(columns, rows)]
 
 
-def _strata(report: Mapping[str, Any]) -> list[str]:
+def _strata_sections(report: Mapping[str, Any]) -> list[str]:
     parts = []
     for name, arm in report["arms"].items():
         rows = [
-            [f"{stratum}: {value}", found["rows"], *_stratum(found)]
+            [f"{stratum}: {value}", metrics["rows"], *_stratum_cells(metrics)]
             for stratum, values in arm["strata"].items()
-            for value, found in values.items()
+            for value, metrics in values.items()
         ]
         if rows:
             depth = max(arm["all"]["oracle"], key=int)
-            head = ("stratum", "photos", *(f"@{km} km" for km in _KM), f"oracle@{depth}, 25 km")
-            parts += [f"## Strata, {TITLES[name]}", table(head, rows)]
+            columns = (
+                "stratum",
+                "photos",
+                *(f"@{km} km" for km in _THRESHOLDS),
+                f"oracle@{depth}, 25 km",
+            )
+            parts += [f"## Strata, {TITLES[name]}", table(columns, rows)]
     return parts
 
 
-def _stratum(found: Mapping[str, Any]) -> list[str]:
-    if "accuracy" not in found:
-        return ["too few"] + [NONE] * len(_KM)
-    (oracle,) = found["oracle"].values()
-    return [*(ranged(found["accuracy"][km]) for km in _KM), ranged(oracle["25"])]
+def _stratum_cells(metrics: Mapping[str, Any]) -> list[str]:
+    if "accuracy" not in metrics:
+        return ["too few"] + [NONE] * len(_THRESHOLDS)
+    (oracle,) = metrics["oracle"].values()
+    return [*(ranged(metrics["accuracy"][km]) for km in _THRESHOLDS), ranged(oracle["25"])]
 
 
-def _time(report: Mapping[str, Any]) -> list[str]:
+def _timing_section(report: Mapping[str, Any]) -> list[str]:
     timings = report["timings"]
     if not timings:
         return []
@@ -203,5 +229,5 @@ def _time(report: Mapping[str, Any]) -> list[str]:
     return [
         "## Time",
         f"Median per photo: reading, decoding and encoding {timings['photo_median_ms']:.0f} ms; "
-        f"search {flows}. Evaluating took {timings['overhead']:.3f} times the bare search flow.",
+        f"search {flows}. The evaluation took {timings['overhead']:.3f} times the search flow.",
     ]

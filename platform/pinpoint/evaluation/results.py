@@ -1,6 +1,6 @@
-"""Results of a run: `results.parquet`, one row for each question and arm, and the same as columns.
+"""Results of a run: writes `results.parquet`, one row per query and arm, and reads it as columns.
 
-Letters: N questions, K candidates of the question with most, best score first, NaN padded.
+Letters: N queries, K = maximum number of candidates, best score first, NaN padded.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from pinpoint.metrics.conventions import distances_km
 
 RESULTS: Final = "results.parquet"
 MISSING: Final = "missing_file"
-"""The problem of an image that is not there; every other one is an image that cannot be read."""
-_BLOCK: Final = 1_000
-"""Questions held in memory while the file is written."""
+"""Problem of a missing image; every other problem is an unreadable image."""
+_BLOCK_ROWS: Final = 1_000
+"""Queries in memory while the file is written."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-_TEXTS: Final = pa.map_(pa.string(), pa.string())
-_NUMBERS: Final = pa.map_(pa.string(), pa.float64())
-_QUESTION: Final[Mapping[str, pa.DataType]] = {
+_TEXT_MAP: Final = pa.map_(pa.string(), pa.string())
+_NUMBER_MAP: Final = pa.map_(pa.string(), pa.float64())
+_QUERY_COLUMNS: Final[Mapping[str, pa.DataType]] = {
     "number": pa.int32(),
     "file": pa.string(),
     "lat": pa.float64(),
@@ -42,15 +42,15 @@ _QUESTION: Final[Mapping[str, pa.DataType]] = {
     "creator": pa.string(),
     "sequence": pa.string(),
     "kind": pa.string(),
-    "areas": _TEXTS,
-    "strata": _TEXTS,
+    "areas": _TEXT_MAP,
+    "strata": _TEXT_MAP,
     "sha256": pa.string(),
     "problem": pa.string(),
     "detail": pa.string(),
     "placeholder": pa.int32(),
 }
-_ANSWER: Final[Mapping[str, pa.DataType]] = {
-    "radii_m": _NUMBERS,
+_ANSWER_COLUMNS: Final[Mapping[str, pa.DataType]] = {
+    "radii_m": _NUMBER_MAP,
     "calibrated": pa.bool_(),
     "ranker": pa.string(),
     "index_build": pa.string(),
@@ -63,27 +63,27 @@ _ANSWER: Final[Mapping[str, pa.DataType]] = {
     "candidate_mass": pa.list_(pa.float64()),
     "candidate_kind": pa.list_(pa.string()),
     "candidate_channels": pa.list_(pa.string()),
-    "timings_ms": _NUMBERS,
+    "timings_ms": _NUMBER_MAP,
     "abstained": pa.string(),
     "stratum": pa.string(),
-    "within": _NUMBERS,
+    "within": _NUMBER_MAP,
     "elsewhere": pa.float64(),
     "unsupported": pa.float64(),
-    "area_km2": _NUMBERS,
-    "area_holds": _NUMBERS,
+    "area_km2": _NUMBER_MAP,
+    "area_holds": _NUMBER_MAP,
 }
 _SCHEMA: Final = pa.schema(
     [
-        *_QUESTION.items(),
-        ("photo_ms", _NUMBERS),
+        *_QUERY_COLUMNS.items(),
+        ("photo_ms", _NUMBER_MAP),
         ("arm", pa.string()),
         ("answer_lat", pa.float64()),
         ("answer_lon", pa.float64()),
         ("error_geodesic_km", pa.float64()),
-        *_ANSWER.items(),
+        *_ANSWER_COLUMNS.items(),
     ]
 )
-"""`placeholder` is the group of one picture under many truths; `photo_ms` what arms share."""
+"""`placeholder` is the number of the placeholder group; `photo_ms` is shared by all arms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +100,11 @@ class Arm:
     creators: Sequence[str | None]
     areas: Sequence[Mapping[str, str | None]]
     strata: Sequence[Mapping[str, str]]
-    """With `kind` among them."""
+    """Includes `kind`."""
     placeholder: Flags
     calibrated: Flags
     excluded: Floats
-    """Gallery rows that were named beforehand; NaN without an answer."""
+    """Number of gallery rows excluded by id before the search; NaN without an answer."""
     radii_m: Mapping[str, Floats]
     """Radius of the stated region by its share of the mass."""
     candidates: Floats
@@ -114,86 +114,96 @@ class Arm:
     scores: Floats
     """`[N, K]`."""
     abstained: Sequence[str | None]
-    believed: Sequence[str | None]
-    """The stratum of the calibration that was used; None where none was."""
+    calibration_stratum: Sequence[str | None]
+    """Stratum of the calibration; None if the answer is uncalibrated."""
     within: Mapping[str, Floats]
     """Stated probability by distance from the answer in km."""
     unsupported: Floats
-    """Stated probability that the gallery holds nothing near; else of `elsewhere`."""
+    """Stated probability that the gallery does not cover the place; if missing, `elsewhere`."""
     area_km2: Mapping[str, Floats]
-    """Of the stated densest areas, by their share."""
+    """Area of the stated highest-density regions, by their share."""
     area_holds: Mapping[str, Floats]
-    """1 where that area holds the truth, else 0; NaN without one."""
+    """1 if that region contains the ground truth, else 0; NaN without a region."""
     photo_ms: Floats
-    """Reading, decoding and encoding, which all arms share; NaN without an answer."""
+    """Time of reading, decoding and encoding, shared by all arms; NaN without an answer."""
     flow_ms: Floats
-    """The rest of the search flow in this arm."""
+    """Time of the rest of the search flow in this arm."""
     row_ms: Floats
-    """The whole row, all arms together."""
+    """Time of the whole row, all arms together."""
 
     @property
     def read(self) -> Flags:
-        """Questions whose photo could be read."""
+        """Mask of the queries with a readable photo."""
         return np.array([problem is None for problem in self.problems], dtype=np.bool_)
 
 
 def write_results(folder: Path, run: Mapping[str, Any], width: int) -> Path:
-    """Write `results.parquet` from the rows of a run, and flag its placeholders.
+    """Write `results.parquet` from the rows of a run, and mark placeholders.
 
     Args:
-        folder: Of the run.
-        run: What `run.json` says; kept in the file's metadata.
-        width: D of the queries' vectors.
+        folder: Folder of the run.
+        run: Manifest of the run; stored in the metadata of the file.
+        width: Dimension D of the query vectors.
     """
-    groups = _placeholders(folder, width)
+    groups = _find_placeholders(folder, width)
     settings = run["settings"]
-    asked = {SERVED: settings.get("served", True), EXCLUDED: bool(settings["exclude"])}
-    arms = [name for name, wanted in asked.items() if wanted]
+    arm_requested = {SERVED: settings.get("served", True), EXCLUDED: bool(settings["exclude"])}
+    arms = [name for name, requested in arm_requested.items() if requested]
     schema = _SCHEMA.with_metadata({"pinpoint.run": json.dumps(run)})
     part = folder / f"{RESULTS}.part"
     rows = read_rows(folder)
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        while block := list(islice(rows, _BLOCK)):
-            flat = [one for row in block for one in _flat(row, arms, groups.get(row["number"]))]
-            _measure(flat)
-            writer.write_table(pa.Table.from_pylist(flat, schema=schema))
+        while block := list(islice(rows, _BLOCK_ROWS)):
+            records = [
+                record
+                for row in block
+                for record in _flatten_row(row, arms, groups.get(row["number"]))
+            ]
+            _add_errors(records)
+            writer.write_table(pa.Table.from_pylist(records, schema=schema))
     os.replace(part, folder / RESULTS)
     return folder / RESULTS
 
 
 def read_results(folder: Path) -> dict[str, Arm]:
-    """The columns of a run by arm.
+    """Read the columns of a run, by arm.
 
     Raises:
-        BadRequest: There are no results in the folder.
+        BadRequest: The folder contains no results.
     """
     try:
         table = pq.read_table(folder / RESULTS)
     except (OSError, pa.ArrowInvalid) as error:
-        raise BadRequest(f"{folder} holds no results of `pinpoint evaluate`: {error}") from error
+        raise BadRequest(f"{folder} contains no results of `pinpoint evaluate`: {error}") from error
     names = table.column("arm").unique().to_pylist()
     table = table.sort_by("number")
-    return {name: _arm(name, table.filter(pa.compute.equal(table["arm"], name))) for name in names}
+    return {
+        name: _read_arm(name, table.filter(pa.compute.equal(table["arm"], name))) for name in names
+    }
 
 
-def _placeholders(folder: Path, width: int) -> dict[int, int]:
-    """Group by question number, of those that show a placeholder; groups count from 1."""
-    known = [
+def _find_placeholders(folder: Path, width: int) -> dict[int, int]:
+    """Query number → placeholder group, for placeholder photos; groups are numbered from 1."""
+    with_vector = [
         (row["vector"], row["number"], row["lat"], row["lon"])
         for row in read_rows(folder)
         if row["vector"] is not None
     ]
-    if not known:
+    if not with_vector:
         return {}
-    slots, numbers, lat, lon = zip(*known, strict=True)
+    slots, numbers, lat, lon = zip(*with_vector, strict=True)
     vectors = read_vectors(folder, width)[list(slots)]
     groups = placeholder_groups(vectors, np.column_stack([lat, lon]))
-    return {numbers[i]: number for number, own in enumerate(groups, start=1) for i in own.tolist()}
+    return {
+        numbers[member]: number
+        for number, members in enumerate(groups, start=1)
+        for member in members.tolist()
+    }
 
 
-def _flat(row: Mapping[str, Any], arms: Sequence[str], group: int | None) -> Iterator[Any]:
-    """One question as one record for each arm."""
-    shared = {name: row[name] for name in _QUESTION if name != "placeholder"}
+def _flatten_row(row: Mapping[str, Any], arms: Sequence[str], group: int | None) -> Iterator[Any]:
+    """One record per arm from the row of a query."""
+    shared = {name: row[name] for name in _QUERY_COLUMNS if name != "placeholder"}
     for name in arms:
         answer = row["arms"].get(name, {})
         yield {
@@ -203,89 +213,95 @@ def _flat(row: Mapping[str, Any], arms: Sequence[str], group: int | None) -> Ite
             "arm": name,
             "answer_lat": answer.get("lat"),
             "answer_lon": answer.get("lon"),
-            **{column: answer.get(column) for column in _ANSWER},
+            **{column: answer.get(column) for column in _ANSWER_COLUMNS},
         }
 
 
-def _measure(flat: list[dict[str, Any]]) -> None:
-    """Give every answered record its error along the ellipsoid."""
-    known = [one for one in flat if one["answer_lat"] is not None]
-    off = distances_km(
-        np.array([(one["lat"], one["lon"]) for one in known]).reshape(-1, 2),
-        np.array([(one["answer_lat"], one["answer_lon"]) for one in known]).reshape(-1, 2),
+def _add_errors(records: list[dict[str, Any]]) -> None:
+    """Add the geodesic error on the ellipsoid to every answered record."""
+    answered = [record for record in records if record["answer_lat"] is not None]
+    errors_km = distances_km(
+        np.array([(record["lat"], record["lon"]) for record in answered]).reshape(-1, 2),
+        np.array([(record["answer_lat"], record["answer_lon"]) for record in answered]).reshape(
+            -1, 2
+        ),
         "geodesic-wgs84",
     )
-    for one, error_km in zip(known, off.tolist(), strict=True):
-        one["error_geodesic_km"] = error_km
+    for record, error_km in zip(answered, errors_km.tolist(), strict=True):
+        record["error_geodesic_km"] = error_km
 
 
-def _arm(name: str, table: pa.Table) -> Arm:
+def _read_arm(name: str, table: pa.Table) -> Arm:
     kinds = table["kind"].to_pylist()
-    timings = [dict(each or ()) for each in table["timings_ms"].to_pylist()]
-    photo = [dict(each or ()) for each in table["photo_ms"].to_pylist()]
+    timings = [dict(value or ()) for value in table["timings_ms"].to_pylist()]
+    photo = [dict(value or ()) for value in table["photo_ms"].to_pylist()]
     return Arm(
         name=name,
         files=table["file"].to_pylist(),
-        truth=_pairs(table, "lat", "lon"),
-        answers=_pairs(table, "answer_lat", "answer_lon"),
+        truth=_to_position_array(table, "lat", "lon"),
+        answers=_to_position_array(table, "answer_lat", "answer_lon"),
         problems=table["problem"].to_pylist(),
         creators=table["creator"].to_pylist(),
-        areas=[dict(each) for each in table["areas"].to_pylist()],
+        areas=[dict(value) for value in table["areas"].to_pylist()],
         strata=[
-            dict(own) | ({"kind": kind} if kind is not None else {})
-            for own, kind in zip(table["strata"].to_pylist(), kinds, strict=True)
+            dict(row_strata) | ({"kind": kind} if kind is not None else {})
+            for row_strata, kind in zip(table["strata"].to_pylist(), kinds, strict=True)
         ],
-        placeholder=np.array([each is not None for each in table["placeholder"].to_pylist()]),
-        calibrated=np.array([bool(each) for each in table["calibrated"].to_pylist()]),
-        excluded=_numbers(table["excluded"].to_pylist()),
-        radii_m=_by_key(table["radii_m"]),
+        placeholder=np.array([value is not None for value in table["placeholder"].to_pylist()]),
+        calibrated=np.array([bool(value) for value in table["calibrated"].to_pylist()]),
+        excluded=_to_float_array(table["excluded"].to_pylist()),
+        radii_m=_columns_by_key(table["radii_m"]),
         candidates=np.stack(
-            [_padded(table["candidate_lat"]), _padded(table["candidate_lon"])], axis=-1
+            [_pad_lists(table["candidate_lat"]), _pad_lists(table["candidate_lon"])], axis=-1
         ),
-        masses=_padded(table["candidate_mass"]),
-        scores=_padded(table["candidate_score"]),
+        masses=_pad_lists(table["candidate_mass"]),
+        scores=_pad_lists(table["candidate_score"]),
         abstained=table["abstained"].to_pylist(),
-        believed=table["stratum"].to_pylist(),
-        within=_by_key(table["within"]),
-        unsupported=_first(table["unsupported"].to_pylist(), table["elsewhere"].to_pylist()),
-        area_km2=_by_key(table["area_km2"]),
-        area_holds=_by_key(table["area_holds"]),
-        photo_ms=_numbers([_sum(each) for each in photo]),
-        flow_ms=_numbers([each.get("total") for each in timings]),
-        row_ms=_numbers([each.get("total") for each in photo]),
+        calibration_stratum=table["stratum"].to_pylist(),
+        within=_columns_by_key(table["within"]),
+        unsupported=_coalesce_columns(
+            table["unsupported"].to_pylist(), table["elsewhere"].to_pylist()
+        ),
+        area_km2=_columns_by_key(table["area_km2"]),
+        area_holds=_columns_by_key(table["area_holds"]),
+        photo_ms=_to_float_array([_sum_stages(value) for value in photo]),
+        flow_ms=_to_float_array([value.get("total") for value in timings]),
+        row_ms=_to_float_array([value.get("total") for value in photo]),
     )
 
 
-def _by_key(column: pa.ChunkedArray) -> dict[str, Floats]:
-    """Maps of numbers as one column for each key, keys rising, NaN where a row has none."""
-    rows = [dict(each or ()) for each in column.to_pylist()]
+def _columns_by_key(column: pa.ChunkedArray) -> dict[str, Floats]:
+    """Convert maps of numbers to one column per key, in ascending order; NaN for missing keys."""
+    rows = [dict(entries or ()) for entries in column.to_pylist()]
     keys = sorted({key for row in rows for key in row}, key=float)
-    return {key: _numbers([row.get(key) for row in rows]) for key in keys}
+    return {key: _to_float_array([row.get(key) for row in rows]) for key in keys}
 
 
-def _first(column: Sequence[float | None], otherwise: Sequence[float | None]) -> Floats:
-    """The first of two columns that has a number, row by row."""
-    pairs = zip(column, otherwise, strict=True)
-    return _numbers([other if one is None else one for one, other in pairs])
+def _coalesce_columns(column: Sequence[float | None], fallback: Sequence[float | None]) -> Floats:
+    """First non-null value of two columns, per row."""
+    pairs = zip(column, fallback, strict=True)
+    return _to_float_array([second if first is None else first for first, second in pairs])
 
 
-def _sum(timings: Mapping[str, float]) -> float | None:
-    """All stages together, without their total."""
+def _sum_stages(timings: Mapping[str, float]) -> float | None:
+    """Sum of all stages except `total`."""
     return sum(ms for stage, ms in timings.items() if stage != "total") if timings else None
 
 
-def _numbers(values: Sequence[float | None]) -> Floats:
+def _to_float_array(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _pairs(table: pa.Table, lat: str, lon: str) -> Floats:
-    return np.column_stack([_numbers(table[lat].to_pylist()), _numbers(table[lon].to_pylist())])
+def _to_position_array(table: pa.Table, lat: str, lon: str) -> Floats:
+    return np.column_stack(
+        [_to_float_array(table[lat].to_pylist()), _to_float_array(table[lon].to_pylist())]
+    )
 
 
-def _padded(column: pa.ChunkedArray) -> Floats:
-    """Lists of numbers as `[N, K]`, NaN padded; K is at least 1."""
+def _pad_lists(column: pa.ChunkedArray) -> Floats:
+    """Convert lists of numbers to `[N, K]`, NaN padded; K is at least 1."""
     lists = column.combine_chunks()
-    lengths = np.nan_to_num(_numbers(lists.value_lengths().to_pylist())).astype(np.intp)
+    lengths = np.nan_to_num(_to_float_array(lists.value_lengths().to_pylist())).astype(np.intp)
     width = max(1, int(lengths.max(initial=0)))
     filled = np.full((len(lengths), width), np.nan)
     filled[np.arange(width) < lengths[:, None]] = lists.flatten().to_numpy(zero_copy_only=False)

@@ -1,8 +1,8 @@
-"""Rows of a run, appended one by one as they finish and read again where a run was broken off.
+"""Append-only rows of a run, with recovery after an interruption.
 
-A row is one question with its answer in every arm. `rows.jsonl` holds one JSON object a line;
-`vectors.f16` holds the queries' vectors, little-endian fp16, at the places that the rows name. A
-vector is written before its row, so whatever a crash cuts off is cut off at the end of both.
+A row is one query with its answer in every arm. `rows.jsonl` contains one JSON object per line;
+`vectors.f16` contains the query vectors, little-endian fp16, at the indices given in the rows. A
+vector is written before its row, so a crash truncates only the end of both files.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pinpoint.records import Answer, Asked, Candidate, Point, Vector
 ROWS: Final = "rows.jsonl"
 VECTORS: Final = "vectors.f16"
 SERVED: Final = "served"
-"""The gallery as it is: what a user is told."""
+"""The full gallery, as users are served."""
 EXCLUDED: Final = "excluded"
-"""The gallery without what knows the photo: its own row, author, sequence, near-duplicates."""
-_BYTES_EACH: Final = 2
+"""The gallery without images that leak the answer: same bytes, creator, sequence, near-copy."""
+_BYTES_PER_VALUE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmRow:
-    """What one arm answered to one question; lists are `[K]`, candidates best score first."""
+    """Answer of one arm to one query; lists are `[K]`, candidates best score first."""
 
     lat: float | None
     lon: float | None
@@ -47,7 +47,7 @@ class ArmRow:
     bundle: str
     """Digest."""
     excluded: int
-    """Gallery rows that were named beforehand; near-duplicates come on top."""
+    """Number of gallery rows excluded by id before the search, without near-duplicates."""
     top1_id: str | None
     candidate_lat: list[float]
     candidate_lon: list[float]
@@ -55,33 +55,33 @@ class ArmRow:
     candidate_mass: list[float]
     candidate_kind: list[str]
     candidate_channels: list[str]
-    """The channels that found it: `image`, `gps` or `image+gps`."""
+    """Channels that retrieved the candidate: `image`, `gps` or `image+gps`."""
     timings_ms: Mapping[str, float]
     asked: Asked | None
-    """What the decision was made from: what a calibration is fitted on."""
+    """Features of the decision, on which a calibration is fitted."""
     abstained: str | None
     stratum: str | None
-    """The calibration's, where one was used; what follows is empty where none was."""
+    """Stratum of the calibration; without a calibration this and the following fields are empty."""
     within: Mapping[str, float]
     """Stated probability by distance from the answer in km."""
     elsewhere: float | None
     unsupported: float | None
     area_km2: Mapping[str, float]
-    """Of the densest areas, by their share."""
+    """Area of the highest-density regions, by their share."""
     area_holds: Mapping[str, float]
-    """1 where that area holds the truth, else 0."""
+    """1 if that region contains the ground truth, else 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One question, what went wrong with it, and its answers."""
+    """One query with its answers, or with the problem of its photo."""
 
     number: int
-    """Place among the questions, from 0."""
+    """Index of the query, from 0."""
     file: str
     lat: float
     lon: float
-    """The truth."""
+    """Ground truth (`lat`, `lon`), degrees."""
     creator: str | None
     sequence: str | None
     kind: str | None
@@ -89,22 +89,22 @@ class Row:
     strata: Mapping[str, str]
     sha256: str | None
     problem: str | None
-    """Why there is no answer: `missing_file`, or one of the decoder's reasons."""
+    """Reason for a missing answer: `missing_file`, or a reason of the decoder."""
     detail: str | None
     vector: int | None
-    """Place of the query's vector in `vectors.f16`."""
+    """Index of the query vector in `vectors.f16`."""
     timings_ms: Mapping[str, float]
-    """Reading, decoding and encoding, which all arms share; `total` is the whole row."""
+    """Time of reading, decoding and encoding, shared by all arms; `total` is the whole row."""
     arms: Mapping[str, ArmRow]
-    """Empty where there is a problem."""
+    """Empty if there is a problem."""
 
 
 def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
-    """An answer as a row keeps it; `excluded` rows were named beforehand."""
-    believed, belief = answer.believed, answer.believed.belief
-    areas = () if belief is None else belief.areas
-    at = lat_lon([truth])
-    ranked = sorted(answer.ranked, key=lambda each: each.candidate.rank)
+    """Convert an answer for storage; `excluded` is the number of rows excluded by id."""
+    calibrated, posterior = answer.believed, answer.believed.belief
+    areas = () if posterior is None else posterior.areas
+    truth_position = lat_lon([truth])
+    ranked = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
     return ArmRow(
         lat=None if answer.point is None else answer.point.lat,
         lon=None if answer.point is None else answer.point.lon,
@@ -115,22 +115,22 @@ def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
         bundle=answer.bundle_digest,
         excluded=excluded,
         top1_id=str(ranked[0].candidate.id) if ranked else None,
-        candidate_lat=[each.candidate.point.lat for each in ranked],
-        candidate_lon=[each.candidate.point.lon for each in ranked],
-        candidate_score=[each.candidate.score for each in ranked],
-        candidate_mass=[each.mass for each in ranked],
-        candidate_kind=[each.candidate.kind for each in ranked],
-        candidate_channels=[_channels(each.candidate) for each in ranked],
+        candidate_lat=[entry.candidate.point.lat for entry in ranked],
+        candidate_lon=[entry.candidate.point.lon for entry in ranked],
+        candidate_score=[entry.candidate.score for entry in ranked],
+        candidate_mass=[entry.mass for entry in ranked],
+        candidate_kind=[entry.candidate.kind for entry in ranked],
+        candidate_channels=[_format_channels(entry.candidate) for entry in ranked],
         timings_ms=answer.timings_ms,
-        asked=believed.asked,
-        abstained=believed.abstained,
-        stratum=None if belief is None else belief.stratum,
-        within={} if belief is None else {f"{km:g}": p for km, p in belief.within.items()},
-        elsewhere=None if belief is None else belief.elsewhere,
-        unsupported=None if belief is None else belief.unsupported,
+        asked=calibrated.asked,
+        abstained=calibrated.abstained,
+        stratum=None if posterior is None else posterior.stratum,
+        within={} if posterior is None else {f"{km:g}": p for km, p in posterior.within.items()},
+        elsewhere=None if posterior is None else posterior.elsewhere,
+        unsupported=None if posterior is None else posterior.unsupported,
         area_km2={f"{area.share:g}": area.area_km2 for area in areas},
         area_holds={
-            f"{area.share:g}": float(contains_positions(np.array(area.boxes), at)[0])
+            f"{area.share:g}": float(contains_positions(np.array(area.boxes), truth_position)[0])
             for area in areas
         },
     )
@@ -138,27 +138,27 @@ def arm_row(answer: Answer, excluded: int, truth: Point) -> ArmRow:
 
 def question_row(
     number: int,
-    question: Question,
+    query: Question,
     file_sha256: str | None,
     *,
     problem: tuple[str, str] = ("", ""),
     timings: Mapping[str, float] | None = None,
     arms: Mapping[str, ArmRow] | None = None,
 ) -> Row:
-    """A question with its answers, or with the problem of its photo: reason and detail.
+    """Row of a query with its answers, or with the problem of its photo: reason and detail.
 
-    Where its vector lies is known when it is written.
+    The index of the vector is set when the row is written.
     """
     return Row(
         number=number,
-        file=question.file,
-        lat=question.truth.lat,
-        lon=question.truth.lon,
-        creator=question.creator,
-        sequence=question.sequence,
-        kind=question.kind,
-        areas=question.areas,
-        strata=question.strata,
+        file=query.file,
+        lat=query.truth.lat,
+        lon=query.truth.lon,
+        creator=query.creator,
+        sequence=query.sequence,
+        kind=query.kind,
+        areas=query.areas,
+        strata=query.strata,
         sha256=file_sha256,
         problem=problem[0] or None,
         detail=problem[1] or None,
@@ -168,48 +168,50 @@ def question_row(
     )
 
 
-def _channels(candidate: Candidate) -> str:
-    return "+".join(name for name, of in candidate.channels.items() if of.rank is not None)
+def _format_channels(candidate: Candidate) -> str:
+    return "+".join(
+        name for name, channel_score in candidate.channels.items() if channel_score.rank is not None
+    )
 
 
 class RowLog:
-    """The rows of a run on disk; opening it mends what a crash left.
+    """The rows of a run on disk; opening them repairs files truncated by a crash.
 
     Args:
-        folder: Of the run.
-        width: D, the width of the queries' vectors.
+        folder: Folder of the run.
+        width: Dimension D of the query vectors.
 
     Raises:
-        BadRequest: The files cannot be mended.
+        BadRequest: The files cannot be repaired.
     """
 
     def __init__(self, folder: Path, width: int) -> None:
         self._width = width
-        finished, vectors, end = _survey(folder / ROWS)
+        finished, vectors, end = _scan_rows(folder / ROWS)
         self._finished = finished
         self._vectors = vectors
-        held = vectors * width * _BYTES_EACH
-        if vectors and (folder / VECTORS).stat().st_size < held:
-            raise BadRequest(f"{folder / VECTORS} has lost vectors; start in another folder")
-        self._rows_file = _opened(folder / ROWS, end)
-        self._vectors_file = _opened(folder / VECTORS, held)
+        vector_bytes = vectors * width * _BYTES_PER_VALUE
+        if vectors and (folder / VECTORS).stat().st_size < vector_bytes:
+            raise BadRequest(f"{folder / VECTORS} lacks vectors; start again in another folder")
+        self._rows_file = _open_for_append(folder / ROWS, end)
+        self._vectors_file = _open_for_append(folder / VECTORS, vector_bytes)
 
     @property
     def finished(self) -> frozenset[int]:
-        """Numbers of the questions that have their row."""
+        """Indices of the queries that have a row."""
         return frozenset(self._finished)
 
     @property
     def count(self) -> int:
-        """How many questions have their row."""
+        """Number of queries that have a row."""
         return len(self._finished)
 
     def next_vector(self) -> int:
-        """The place that the next vector will have."""
+        """Index of the next vector."""
         return self._vectors
 
     def append(self, row: Row, vector: Vector | None) -> None:
-        """Write one row; `vector` is None exactly where the row names no place for one."""
+        """Append one row; `vector` is None exactly if `row.vector` is None."""
         if vector is not None:
             self._vectors_file.write(np.asarray(vector, dtype="<f2").tobytes())
             self._vectors_file.flush()
@@ -220,7 +222,7 @@ class RowLog:
         self._finished.add(row.number)
 
     def close(self) -> None:
-        """Make everything durable and close the files."""
+        """Sync the files to disk and close them."""
         for file in (self._vectors_file, self._rows_file):
             os.fsync(file.fileno())
             file.close()
@@ -238,49 +240,49 @@ class RowLog:
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Rows as they were written, in the order in which they finished."""
+    """Read the stored rows, in the order of completion."""
     with (folder / ROWS).open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
 
 
 def read_vectors(folder: Path, width: int) -> NDArray[np.float16]:
-    """The queries' vectors, `[M, D]`, by the places that rows name."""
+    """Read the query vectors, `[M, D]`; rows refer to them by index."""
     return np.fromfile(folder / VECTORS, dtype="<f2").reshape(-1, width)
 
 
-def asked_of(said: Mapping[str, Any]) -> Asked:
-    """What a decision was made from, as a row keeps it."""
-    points = tuple((float(lat), float(lon)) for lat, lon in said["points"])
-    return Asked(**{**said, "points": points, "logits": tuple(said["logits"])})
+def asked_of(stored: Mapping[str, Any]) -> Asked:
+    """Restore the features of a decision from a stored row."""
+    points = tuple((float(lat), float(lon)) for lat, lon in stored["points"])
+    return Asked(**{**stored, "points": points, "logits": tuple(stored["logits"])})
 
 
-def _survey(path: Path) -> tuple[set[int], int, int]:
-    """Numbers of the rows, how many vectors they name, and where the last whole line ends.
+def _scan_rows(path: Path) -> tuple[set[int], int, int]:
+    """Indices of the rows, number of their vectors, and end offset of the last complete line.
 
     Raises:
-        BadRequest: A line that is not the last one is no row.
+        BadRequest: A line before the last one is not a row.
     """
     finished: set[int] = set()
     vectors, end = 0, 0
     if not path.exists():
         return finished, vectors, end
     with path.open("rb") as file:
-        for place, line in enumerate(file, start=1):
+        for line_number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
-                break  # cut off while it was written: it is asked again
+                break  # truncated while it was written: the query is evaluated again
             try:
                 row = json.loads(line)
                 finished.add(int(row["number"]))
             except (ValueError, KeyError, TypeError) as error:
-                raise BadRequest(f"{path}, line {place} is no row: {error}") from error
+                raise BadRequest(f"{path}, line {line_number} is not a row: {error}") from error
             vectors += row["vector"] is not None
             end += len(line)
     return finished, vectors, end
 
 
-def _opened(path: Path, end: int) -> Any:
-    """A file to append to, cut to what it holds for certain."""
+def _open_for_append(path: Path, end: int) -> Any:
+    """Open a file for appending, truncated to its valid length."""
     file = path.open("r+b" if path.exists() else "w+b")
     file.truncate(end)
     file.seek(end)

@@ -1,11 +1,11 @@
-"""The run: every labelled photo is asked through the real search flow, in every arm.
+"""The run: every labeled query goes through the real search flow, in every arm.
 
-    question ─read→ bytes ─encoded→ vector ─locate→ served
-                                           └locate, exclusions→ excluded        ─append→ row
+    query ─read→ bytes ─encode→ vector ─locate→ served
+                                       └locate, exclusions→ excluded        ─append→ row
 
-A photo is decoded and encoded once. A missing or broken one is a row with its reason. What makes
-the answers of all following questions wrong or impossible (the index is gone, or holds vectors of
-another bundle) ends the run, which goes on where it stopped when it is started again.
+A photo is decoded and encoded once. A missing or broken photo gives a row with a reason. Errors
+that affect all following queries (the index is gone, or has vectors of another bundle) end the run.
+A restarted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
 EXCLUDABLE: Final = ("self", "author", "sequence", "near-duplicate")
-"""What can be kept from helping: the photo's own row (same bytes), and whatever is kin to it."""
+"""Gallery rows that can be excluded: same bytes, same creator, same sequence, near-duplicates."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the run works with: the parts of the search flow."""
+    """Components of the search flow."""
 
     decoder: Decoder
     encoder: Encoder
@@ -56,89 +56,89 @@ class Parts:
     search: SearchSettings
     max_bytes: int
     reranker: Reranker | None = None
-    """That of the bundle, where it has one."""
+    """Reranker of the bundle, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How the questions are asked."""
+    """Settings of a run."""
 
     organization_id: UUID
     images: Path
     limits: Limits = field(default_factory=Limits)
     ranker: str = "vote"
     exclude: tuple[str, ...] = EXCLUDABLE
-    """Of `EXCLUDABLE`; with none of them there is no arm `excluded`."""
+    """Values of `EXCLUDABLE`; if empty, there is no arm `excluded`."""
     served: bool = True
-    """Whether there is an arm `served`; half the work where only the other one is wanted."""
+    """Whether there is an arm `served`; without it the run takes half the time."""
     near_duplicate_cosine: float = NEAR_DUPLICATE_COSINE
     only: tuple[tuple[str, str], ...] = ()
-    """Ask only questions with this value in this stratum, or `kind`; of its several values any."""
+    """Filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
     first: int | None = None
-    """Of those ask only so many, the first ones."""
+    """Evaluate only this many queries, the first ones after filtering."""
 
 
 def evaluate(
-    labelled: Labelled,
+    labeled: Labelled,
     folder: Path,
     *,
     plan: Plan,
     parts: Parts,
     planet: Mapping[str, Any] | None = None,
     at_once: int = 1,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: Progress = lambda completed, total: None,
 ) -> dict[str, Any]:
-    """Ask every question that has no row yet, and leave a row for each in `folder`.
+    """Evaluate every query that has no row yet, and append its row in `folder`.
 
     Args:
-        labelled: The questions.
-        folder: Of the run; made, or gone on with if it holds this very run.
-        plan: How they are asked.
-        parts: The search flow's.
-        planet: What a synthetic planet says of itself.
-        at_once: Questions asked at a time. Rows are the same; timings hold the waiting for others.
-        on_progress: Told questions done and questions in all.
+        labeled: The labeled queries.
+        folder: Folder of the run; created, or resumed if it contains the same run.
+        plan: Settings of the run.
+        parts: Components of the search flow.
+        planet: Identity of a synthetic planet.
+        at_once: Number of concurrent queries. Rows do not depend on it; timings include queueing.
+        on_progress: Called with the number of completed queries and the total.
 
     Returns:
-        What `run.json` says.
+        The manifest of the run.
 
     Raises:
-        Conflict: The folder holds another run.
-        BadRequest: The plan names what there is not.
-        BadBundle: The index holds vectors of another bundle.
-        Unavailable: A part of the stack does not answer.
+        Conflict: The folder contains another run.
+        BadRequest: The settings are invalid.
+        BadBundle: The index contains vectors of another bundle.
+        Unavailable: A service of the stack does not respond.
     """
-    _check(plan, parts)
-    questions = _chosen(labelled, plan)
+    _check_plan(plan, parts)
+    queries = _select_queries(labeled, plan)
     run = asked.describe_run(
-        labelled,
-        questions,
-        only={name: " or ".join(values) for name, values in _only(plan).items()},
-        gallery=_gallery(plan, parts),
-        settings=_settings(plan, parts),
+        labeled,
+        queries,
+        only={name: " or ".join(values) for name, values in _stratum_filters(plan).items()},
+        gallery=_describe_gallery(plan, parts),
+        settings=_describe_settings(plan, parts),
         planet=planet,
     )
     asked.claim(folder, run)
     with RowLog(folder, vector_width(parts)) as log:
-        todo = [number for number in range(len(questions)) if number not in log.finished]
-        on_progress(log.count, len(questions))
-        ask = partial(_ask, questions=questions, plan=plan, parts=parts)
-        for row, vector in in_order(ask, todo, at_once):
+        pending = [number for number in range(len(queries)) if number not in log.finished]
+        on_progress(log.count, len(queries))
+        evaluate_query = partial(_evaluate_query, queries=queries, plan=plan, parts=parts)
+        for row, vector in in_order(evaluate_query, pending, at_once):
             slot = None if vector is None else log.next_vector()
             log.append(replace(row, vector=slot), vector)
-            on_progress(log.count, len(questions))
+            on_progress(log.count, len(queries))
     return run
 
 
 def vector_width(parts: Parts) -> int:
-    """D of the queries' vectors."""
+    """Dimension D of the query vectors."""
     return parts.encoder.contract.dims[IMAGE_CHANNEL]
 
 
-def exclusions_for(question: Question, file_sha256: str, plan: Plan) -> Exclusions:
-    """What is kept from helping with one question, as the plan has it."""
-    author = question.creator if "author" in plan.exclude else None
-    sequence = question.sequence if "sequence" in plan.exclude else None
+def exclusions_for(query: Question, file_sha256: str, plan: Plan) -> Exclusions:
+    """Exclusions for one query, according to the settings of the run."""
+    author = query.creator if "author" in plan.exclude else None
+    sequence = query.sequence if "sequence" in plan.exclude else None
     return Exclusions(
         hashes=(file_sha256,) if "self" in plan.exclude else (),
         creators=(author,) if author is not None else (),
@@ -149,43 +149,45 @@ def exclusions_for(question: Question, file_sha256: str, plan: Plan) -> Exclusio
     )
 
 
-def _chosen(labelled: Labelled, plan: Plan) -> tuple[Question, ...]:
-    """The questions that are asked.
+def _select_queries(labeled: Labelled, plan: Plan) -> tuple[Question, ...]:
+    """The queries that match the filters.
 
     Raises:
-        BadRequest: There are none.
+        BadRequest: No query matches.
     """
-    wanted = _only(plan)
+    filters = _stratum_filters(plan)
     chosen = tuple(
-        each
-        for each in labelled.questions
-        if all(_value(each, name) in values for name, values in wanted.items())
+        query
+        for query in labeled.questions
+        if all(_stratum_value(query, name) in values for name, values in filters.items())
     )
     if not chosen and plan.only:
-        known = sorted({name for each in labelled.questions for name in each.strata} | {"kind"})
+        strata = sorted({name for query in labeled.questions for name in query.strata} | {"kind"})
         raise BadRequest(
-            f"no question has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
-            f"there are the strata {', '.join(known)}"
+            f"no query has {', '.join(f'{name}={value}' for name, value in plan.only)}; "
+            f"available strata are {', '.join(strata)}"
         )
     return chosen[: plan.first]
 
 
-def _only(plan: Plan) -> dict[str, list[str]]:
-    """The values that may stand in each stratum."""
-    return {name: [each for of, each in plan.only if of == name] for name, _ in plan.only}
+def _stratum_filters(plan: Plan) -> dict[str, list[str]]:
+    """Allowed values of each filtered stratum."""
+    return {
+        name: [value for stratum, value in plan.only if stratum == name] for name, _ in plan.only
+    }
 
 
-def _value(question: Question, name: str) -> str | None:
-    return question.kind if name == "kind" else question.strata.get(name)
+def _stratum_value(query: Question, name: str) -> str | None:
+    return query.kind if name == "kind" else query.strata.get(name)
 
 
-def _check(plan: Plan, parts: Parts) -> None:
+def _check_plan(plan: Plan, parts: Parts) -> None:
     unknown = [name for name in plan.exclude if name not in EXCLUDABLE]
     if unknown:
         raise BadRequest(f"cannot exclude {', '.join(unknown)}; there are {', '.join(EXCLUDABLE)}")
-    strange = [kind for kind in plan.limits.kinds if kind not in KINDS]
-    if strange:
-        raise BadRequest(f"no source kind {', '.join(strange)}; there are {', '.join(KINDS)}")
+    unknown_kinds = [kind for kind in plan.limits.kinds if kind not in KINDS]
+    if unknown_kinds:
+        raise BadRequest(f"no source kind {', '.join(unknown_kinds)}; there are {', '.join(KINDS)}")
     if plan.ranker not in pipeline.RANKER_NAMES:
         raise BadRequest(f"no ranker {plan.ranker!r}; there are {', '.join(pipeline.RANKER_NAMES)}")
     if plan.ranker == pipeline.RERANK and parts.reranker is None:
@@ -194,15 +196,19 @@ def _check(plan: Plan, parts: Parts) -> None:
             "makes one, or name a bundle that has one"
         )
     if not (plan.served or plan.exclude):
-        raise BadRequest("neither the gallery as it is nor one with exclusions is to be asked")
+        raise BadRequest(
+            "nothing to evaluate: both the arm `served` and all exclusions are disabled"
+        )
     if not plan.images.is_dir():
-        raise BadRequest(f"{plan.images} is no folder of images")
+        raise BadRequest(f"{plan.images} is not a folder of images")
     if not 0 < plan.near_duplicate_cosine <= 1:
-        raise BadRequest(f"a cosine lies in (0, 1], not {plan.near_duplicate_cosine}")
+        raise BadRequest(
+            f"the near-duplicate cosine must be in (0, 1], not {plan.near_duplicate_cosine}"
+        )
 
 
-def _gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
-    """Which gallery answers; that of another bundle is refused before anything is asked."""
+def _describe_gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
+    """Identity of the gallery; an index of another bundle is rejected before the first query."""
     contract = parts.encoder.contract
     info = builds.fitting(parts.index, contract)
     return {
@@ -216,13 +222,13 @@ def _gallery(plan: Plan, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
-    judge = parts.reranker if plan.ranker == pipeline.RERANK else None
+def _describe_settings(plan: Plan, parts: Parts) -> dict[str, Any]:
+    reranker = parts.reranker if plan.ranker == pipeline.RERANK else None
     return {
         "ranker": plan.ranker,
-        **({} if judge is None else {"reranker": judge.digest}),
+        **({} if reranker is None else {"reranker": reranker.digest}),
         "kinds": list(plan.limits.kinds),
-        "sources": [str(each) for each in plan.limits.source_ids],
+        "sources": [str(source_id) for source_id in plan.limits.source_ids],
         "exclude": sorted(plan.exclude),
         **({} if plan.served else {"served": False}),
         "near_duplicate_cosine": (
@@ -232,51 +238,51 @@ def _settings(plan: Plan, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _ask(
-    number: int, *, questions: Sequence[Question], plan: Plan, parts: Parts
+def _evaluate_query(
+    number: int, *, queries: Sequence[Question], plan: Plan, parts: Parts
 ) -> tuple[Row, Vector | None]:
-    """One question in every arm, or what was wrong with its photo."""
-    question, begun = questions[number], perf_counter()
+    """Evaluate one query in every arm; returns a row with a problem if its photo is unreadable."""
+    query, started = queries[number], perf_counter()
     watch = Stopwatch()
     file_sha256: str | None = None
     try:
         with watch.stage("read"):
-            data = read_bytes(plan.images / question.file, parts.max_bytes)
+            data = read_bytes(plan.images / query.file, parts.max_bytes)
             file_sha256 = sha256(data)
         vector = pipeline.encoded(
             data,
-            file=question.file,
-            kind=question.kind,
+            file=query.file,
+            kind=query.kind,
             decoder=parts.decoder,
             encoder=parts.encoder,
             watch=watch,
         )
     except (Refused, BadPhoto, TooLarge) as error:
         detail = error.detail if isinstance(error, Refused) else error.message
-        row = question_row(number, question, file_sha256, problem=(error.reason, detail))
+        row = question_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.read()
-    ask = partial(_locate, vector, question, plan=plan, parts=parts)
-    arms = {SERVED: ask(None)} if plan.served else {}
+    locate = partial(_locate_in_arm, vector, query, plan=plan, parts=parts)
+    arms = {SERVED: locate(None)} if plan.served else {}
     if plan.exclude:
-        arms[EXCLUDED] = ask(exclusions_for(question, file_sha256, plan))
-    shared_ms["total"] = round((perf_counter() - begun) * 1e3, 3)
-    return question_row(number, question, file_sha256, timings=shared_ms, arms=arms), vector
+        arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, plan))
+    shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
+    return question_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
 
 
-def _locate(
+def _locate_in_arm(
     vector: Vector,
-    question: Question,
+    query: Question,
     exclusions: Exclusions | None,
     *,
     plan: Plan,
     parts: Parts,
 ) -> ArmRow:
-    """The real flow from the vector on."""
+    """Run the search flow for a query vector."""
     watch = Stopwatch()
     excluded = 0
     if exclusions is not None:
-        # Here and not in the flow, to know how many there are; the flow then has none to find.
+        # Resolved here instead of in the flow, to count them; the flow then has nothing to resolve.
         with watch.stage("exclude"):
             exclusions = exclude.resolve(
                 exclusions, organization_id=plan.organization_id, database=parts.database
@@ -290,10 +296,10 @@ def _locate(
         index=parts.index,
         database=parts.database,
         settings=parts.search,
-        kind=question.kind,
+        kind=query.kind,
         reranker=parts.reranker,
         exclusions=exclusions,
         ranker=plan.ranker,
         watch=watch,
     )
-    return arm_row(answer, excluded, question.truth)
+    return arm_row(answer, excluded, query.truth)

@@ -1,4 +1,4 @@
-"""Where labels come from: a table in one of a protocol's forms, or the comments of JPEG files."""
+"""Sources of labels: a table in one of a protocol's formats, or the comments of JPEG files."""
 
 from __future__ import annotations
 
@@ -19,72 +19,74 @@ from pinpoint.settings import MediaSettings
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows and what their cells mean; the rows can be asked for more than once."""
+    """Rows of a label table with their column mapping; the rows can be iterated repeatedly."""
 
     layout: Layout
     rows: Callable[[], Iterator[Cells | Refused]]
-    """A row that cannot be read is a refusal in its place."""
+    """An unreadable row yields its rejection instead."""
 
 
 def open_labels(
     protocol: Protocol, path: Path, columns: Mapping[str, str] | None, limits: MediaSettings
 ) -> Source:
-    """Find the labels and bind a column mapping to them.
+    """Open the labels and bind a column mapping to them.
 
     Raises:
-        BadManifest: There are none, or no mapping fits.
+        BadManifest: There are no labels, or no mapping matches.
         TooLarge: A limit is exceeded.
     """
     if path.is_dir() and protocol.labels_at is not None:
         path = path / protocol.labels_at
     if path.is_dir() and protocol.comments is not None:
-        return _commented(path, protocol.comments, limits)
+        return _read_commented_folder(path, protocol.comments, limits)
     if not path.is_file():
-        raise BadManifest(f"no labels at {path}; wanted is {protocol.label_format}")
+        raise BadManifest(f"no labels at {path}; expected: {protocol.label_format}")
     if columns is None:
         layout = layout_of(path, protocol.tables, limits)
     else:
-        asked = check_columns(columns, "the column mapping")
-        layout = layout_of(path, _mixed(protocol, asked), limits, asked)
-    return Source(layout, lambda: _rows(path, layout, limits))
+        overrides = check_columns(columns, "the column mapping")
+        layout = layout_of(path, _merge_columns(protocol, overrides), limits, overrides)
+    return Source(layout, lambda: _iterate_rows(path, layout, limits))
 
 
-def _mixed(protocol: Protocol, asked: Mapping[str, str]) -> list[dict[str, str]]:
-    """What was asked for over each form that the protocol knows, and over our own words."""
-    chosen = any(key.startswith("strata.") for key in asked)
+def _merge_columns(protocol: Protocol, overrides: Mapping[str, str]) -> list[dict[str, str]]:
+    """Apply overrides to each format of the protocol, and to the default mapping."""
+    has_strata = any(key.startswith("strata.") for key in overrides)
     return [
-        {key: text for key, text in table.items() if not (chosen and key.startswith("strata"))}
-        | dict(asked)
+        {key: text for key, text in table.items() if not (has_strata and key.startswith("strata"))}
+        | dict(overrides)
         for table in (PLAIN, *protocol.tables)
     ]
 
 
-def _rows(path: Path, layout: Layout, limits: MediaSettings) -> Iterator[Cells | Refused]:
-    found = read_cells(path, limits, layout.delimiter)
+def _iterate_rows(path: Path, layout: Layout, limits: MediaSettings) -> Iterator[Cells | Refused]:
+    table_rows = read_cells(path, limits, layout.delimiter)
     if layout.header:
-        next(found)
-    for line, cells in found:
+        next(table_rows)
+    for line, cells in table_rows:
         if isinstance(cells, csv.Error):
             yield Refused("bad_row", f"line {line}: {cells}")
         elif layout.header and len(cells) > len(layout.header):
-            yield Refused("bad_row", f"line {line}: more cells than names")
+            yield Refused("bad_row", f"line {line}: more cells than column names")
         else:
             yield cells
 
 
-def _commented(folder: Path, comments: Mapping[str, str], limits: MediaSettings) -> Source:
-    """Photos as rows of a table: the file's name, and a cell for each key in its comment."""
+def _read_commented_folder(
+    folder: Path, comments: Mapping[str, str], limits: MediaSettings
+) -> Source:
+    """Read photos as table rows: the file name, and one cell per key of the comment."""
     keys = [column for field in FIELDS if not (column := comments.get(field, "=")).startswith("=")]
     layout = bind(comments, keys)
-    read: list[Cells | Refused] = []
+    rows: list[Cells | Refused] = []
     for path in find_photos(folder):
         try:
             lines = read_comments(path, limits)
-        except Refused as refused:
-            read.append(Refused("unreadable_image", refused.detail))
+        except Refused as rejection:
+            rows.append(Refused("unreadable_image", rejection.detail))
             continue
-        # The last of a key counts: title and tags stand first and may hold anything.
+        # The last value of a key is used: title and tags come first and are free text.
         pairs = dict(line.split(": ", 1) for line in lines if ": " in line)
         pairs["file"] = path.relative_to(folder).as_posix()
-        read.append([pairs.get(key, "") for key in keys])
-    return Source(layout, lambda: iter(read))
+        rows.append([pairs.get(key, "") for key in keys])
+    return Source(layout, lambda: iter(rows))

@@ -1,11 +1,11 @@
-"""When an answer is withheld: a doubt, and the threshold above which it is too large.
+"""Fits the abstention rule: a doubt score and the threshold above which an answer is withheld.
 
-What an abstention costs is a right answer. So the doubt is fitted to tell questions that no gallery
-covers from those whose answer is right, and the threshold withholds a stated share of these. A
-covered photo whose answer is wrong mostly shows nothing of its place: it counts for neither. From
-what was found it cannot be told from one that no gallery covers, and to withhold it is no loss.
-Where few answers are right at all, a limit keeps the ranker from withholding most of them.
-Letters: N questions.
+The cost of an abstention is a lost correct answer. The doubt is therefore fitted to separate
+queries outside the gallery from queries with a correct answer. The threshold withholds a given
+share of the correct answers. Covered queries with a wrong answer are in neither class: they mostly
+show no evidence of their place, and withholding them is no loss. If few answers are correct, a
+second limit bounds the share of covered queries that are withheld.
+Letters: N queries.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from pinpoint.records import Abstention, Asked, StratumFit
 from pinpoint.search import posterior
 
 WITHHELD: Final = 0.1
-"""Share of the right answers that may be withheld."""
+"""Maximum share of the correct answers that is withheld."""
 MOST_COVERED: Final = 0.25
-"""Of the questions that the gallery covers no more than this, however few are answered right: of
-photos about a fifth show nothing, and a tenth of the others may be lost."""
+"""Maximum share of the covered queries that is withheld, even if few answers are correct.
+
+About a fifth of photos show no evidence of their place, and a tenth of the others may be lost."""
 LEAST_UNSUPPORTED: Final = 10
 LEAST_RIGHT: Final = 10
 _RIGHT_M: Final = 25_000.0
@@ -35,58 +36,60 @@ Flags = NDArray[np.bool_]
 
 
 def fitted(
-    asked: Sequence[Asked],
+    queries: Sequence[Asked],
     fits: Sequence[StratumFit],
     truth: NDArray[np.float64],
     supported: Flags,
     share: float,
 ) -> Abstention:
-    """The threshold above which an answer is withheld, and what it costs and brings.
+    """Fit the doubt and the threshold above which an answer is withheld, with its effect.
 
     Args:
-        asked: `[N]` questions, covered or not.
-        fits: `[N]`, of the stratum of each.
-        truth: `[N, 2]` degrees.
-        supported: `[N]`: not said to be outside of the gallery.
-        share: Of the right answers, how many may be withheld.
+        queries: Features of `[N]` queries, covered or not.
+        fits: Parameters of the stratum of each query, `[N]`.
+        truth: Ground truths, `[N, 2]` degrees.
+        supported: Whether the labels do not mark the query as outside the gallery, `[N]`.
+        share: Maximum share of the correct answers that is withheld.
     """
-    unsupported = ~supported
-    right = supported & _right(asked, fits, truth)
-    if int(right.sum()) < LEAST_RIGHT:
-        right = supported
+    uncovered = ~supported
+    correct = supported & _is_answer_correct(queries, fits, truth)
+    if int(correct.sum()) < LEAST_RIGHT:
+        correct = supported
     coefficients: tuple[float, ...] | None = None
-    if int(unsupported.sum()) >= LEAST_UNSUPPORTED:
-        design = np.array([posteriors.decision_features(one) for one in asked])
-        told = right | unsupported
-        coefficients = tuple(fitting.logistic(design[told], unsupported[told]).tolist())
+    if int(uncovered.sum()) >= LEAST_UNSUPPORTED:
+        design = np.array([posteriors.decision_features(query) for query in queries])
+        labeled = correct | uncovered
+        coefficients = tuple(fitting.logistic(design[labeled], uncovered[labeled]).tolist())
     doubts = np.array(
         [
-            posteriors.masses(one, fit)[1]
+            posteriors.masses(query, fit)[1]
             if coefficients is None
-            else posteriors.probability(coefficients, one)
-            for one, fit in zip(asked, fits, strict=True)
+            else posteriors.probability(coefficients, query)
+            for query, fit in zip(queries, fits, strict=True)
         ]
     )
-    above = max(
-        float(np.quantile(doubts[right], 1.0 - share)),
+    threshold = max(
+        float(np.quantile(doubts[correct], 1.0 - share)),
         float(np.quantile(doubts[supported], 1.0 - MOST_COVERED)),
     )
-    withheld = doubts > above
+    withheld = doubts > threshold
     return Abstention(
         signal="elsewhere" if coefficients is None else "unsupported",
-        above=above,
+        above=threshold,
         unsupported=coefficients,
-        right_share=float(withheld[right].mean()),
+        right_share=float(withheld[correct].mean()),
         supported_share=float(withheld[supported].mean()),
-        unsupported_share=float(withheld[unsupported].mean()) if unsupported.any() else None,
+        unsupported_share=float(withheld[uncovered].mean()) if uncovered.any() else None,
     )
 
 
-def _right(asked: Sequence[Asked], fits: Sequence[StratumFit], truth: NDArray[np.float64]) -> Flags:
-    """Whether the answer, withheld or not, lies within 25 km of the truth, `[N]`."""
+def _is_answer_correct(
+    queries: Sequence[Asked], fits: Sequence[StratumFit], truth: NDArray[np.float64]
+) -> Flags:
+    """Whether the answer, withheld or not, is within 25 km of the ground truth, `[N]`."""
     answers = []
-    for one, fit in zip(asked, fits, strict=True):
-        belief = posteriors.mixture(one, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
-        nodes = kernels.quadrature_nodes(belief, posterior.NODES)
-        answers.append(posterior.best_point(one, belief, nodes, None))
+    for query, fit in zip(queries, fits, strict=True):
+        mixture = posteriors.mixture(query, fit, fitting.KERNELS_KM, fitting.ELSEWHERE_KM)
+        nodes = kernels.quadrature_nodes(mixture, posterior.NODES)
+        answers.append(posterior.best_point(query, mixture, nodes, None))
     return np.asarray(haversine_m(np.array(answers), truth) <= _RIGHT_M)
