@@ -156,7 +156,7 @@ def composed(
 def _select_mode_and_regions(
     positions: LatLon, mass: NDArray[np.float64], *, num_modes: int
 ) -> tuple[Point, tuple[Region, ...]]:
-    """The mode of the first `num_modes` positions, and discs around it for shares of all the mass."""
+    """The mode of the first `num_modes` positions, and discs around it for shares of the mass."""
     answer = mode(positions[:num_modes], mass[:num_modes], place_m=PLACE_M, refine_m=REFINE_M)
     away_m = haversine_m(positions, answer)
     regions = tuple(

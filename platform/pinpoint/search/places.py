@@ -64,7 +64,7 @@ def compare(vector: Vector, coordinates: PlaceList, limits: Limits) -> Compared:
 
     Args:
         vector: Query `[D]`.
-        known: The coordinate list.
+        coordinates: The coordinate list.
         limits: Only circle, box and polygon; a coordinate must be inside all that are given.
     """
     # Exact, and computed before filtering, so that the filter never changes a score.

@@ -124,7 +124,7 @@ def best_point(
     """The candidate position `[2]` with the highest expected GeoScore; the first of equal ones.
 
     Args:
-        of: Features of the query; its points are the possible answers.
+        features: Features of the query; its points are the possible answers.
         belief: Posterior of the query.
         nodes: Quadrature nodes of the posterior.
         objective_km: Maximize accuracy within this radius instead, in kilometers.
@@ -146,7 +146,7 @@ def believe(features: Asked, calibration: Calibration, objective_km: float | Non
     """Compute the posterior, its point, its probabilities and its credible regions.
 
     Args:
-        of: Features of the query.
+        features: Features of the query.
         calibration: Calibration of the bundle and ranker.
         objective_km: As in `best_point`.
     """

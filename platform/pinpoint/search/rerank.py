@@ -38,7 +38,7 @@ def ranking(
     Args:
         voted: The candidates with their evidence, from another ranker, in any order.
         candidates: `[K]`, in the order of the reranker's input.
-        said: Output of the reranker.
+        judgement: Output of the reranker.
 
     Returns:
         `[K]` by score, ties by id; masses are the softmax of the scores and sum to 1.
