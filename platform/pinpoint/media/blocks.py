@@ -77,21 +77,21 @@ def collect_blocks(image: Image.Image) -> Blocks:
 
 def _list_later_exif(image: Image.Image) -> list[bytes]:
     """EXIF blocks of a JPEG after its first; a segment without a header continues a block."""
-    found: list[bytes] = []
+    later_blocks: list[bytes] = []
     for name, segment in _list_segments(image):
         if name == "APP1" and segment.startswith(_EXIF):
             body = segment[len(_EXIF) :]
-            if found and not body.startswith(_TIFF):
-                found[-1] += body
+            if later_blocks and not body.startswith(_TIFF):
+                later_blocks[-1] += body
             else:
-                found.append(segment)
-    return found[1:MAX_BLOCKS]
+                later_blocks.append(segment)
+    return later_blocks[1:MAX_BLOCKS]
 
 
 def _list_segments(image: Image.Image) -> list[tuple[str, bytes]]:
     """Application segments of a JPEG as Pillow keeps them; none in other formats."""
-    found: list[tuple[str, bytes]] = getattr(image, "applist", [])
-    return found
+    segments: list[tuple[str, bytes]] = getattr(image, "applist", [])
+    return segments
 
 
 def _list_packets(image: Image.Image) -> Iterator[Packet]:
@@ -119,19 +119,19 @@ def _read_extensions(image: Image.Image) -> dict[bytes, bytes]:
         lengths[guid] = int.from_bytes(segment[head + 32 : head + 36], "big")
         start = int.from_bytes(segment[head + 36 : head + 40], "big")
         pieces.setdefault(guid, {})[start] = segment[head + 40 :]
-    found: dict[bytes, bytes] = {}
+    extensions: dict[bytes, bytes] = {}
     for guid, parts in pieces.items():
-        if lengths[guid] > MAX_EXTENDED_BYTES or len(found) >= MAX_BLOCKS:
+        if lengths[guid] > MAX_EXTENDED_BYTES or len(extensions) >= MAX_BLOCKS:
             continue
         data = b"".join(parts[start] for start in sorted(parts))
         if len(data) == lengths[guid] and _WANTED.search(data):
-            found[guid] = data
-    return found
+            extensions[guid] = data
+    return extensions
 
 
 def _read_profiles(image: Image.Image) -> list[tuple[str, bytes]]:
     """(`exif` or `xmp`, bytes) of a PNG's raw profiles, as ImageMagick and others write them."""
-    found: list[tuple[str, bytes]] = []
+    profiles: list[tuple[str, bytes]] = []
     for key, value in list(image.info.items()):
         if not isinstance(key, str) or not key.lower().startswith("raw profile type "):
             continue
@@ -145,14 +145,14 @@ def _read_profiles(image: Image.Image) -> list[tuple[str, bytes]]:
         except ValueError:
             data = b""
         if data.startswith(_XMP):
-            found.append(("xmp", data[len(_XMP) :]))
+            profiles.append(("xmp", data[len(_XMP) :]))
         elif data.startswith(_EXIF):
-            found.append(("exif", data[len(_EXIF) :]))
+            profiles.append(("exif", data[len(_EXIF) :]))
         elif data.startswith(_TIFF):
-            found.append(("exif", data))
+            profiles.append(("exif", data))
         elif key.lower().endswith("xmp"):
-            found.append(("xmp", data))
-    return found
+            profiles.append(("xmp", data))
+    return profiles
 
 
 def _find_iptc(image: Image.Image) -> bytes | None:

@@ -134,7 +134,7 @@ def read_file_time(facts: Facts, hint: Hint) -> CaptureTime:
     if facts.captured_at is None:
         return CaptureTime(moment=None)
     try:
-        return _correct(facts.captured_at, facts, hint)
+        return _correct_clock(facts.captured_at, facts, hint)
     except OverflowError:
         return CaptureTime(moment=None, note="the corrected time is beyond the calendar")
 
@@ -146,7 +146,7 @@ def explain_manifest_zone(layer: Layer) -> str:
     return _no_offset(layer.captured_at, "manifest")
 
 
-def _correct(moment: datetime, facts: Facts, hint: Hint) -> CaptureTime:
+def _correct_clock(moment: datetime, facts: Facts, hint: Hint) -> CaptureTime:
     note = ""
     if hint.camera_clock_offset_s and facts.time_source not in _SATELLITES:
         moment += timedelta(seconds=hint.camera_clock_offset_s)

@@ -44,19 +44,19 @@ def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
     if sniff(data[:HEAD_BYTES]) != "jpeg":
         what = guess(data[:HEAD_BYTES])
         raise Refused("unsupported_format", f"{what}; comments are read from JPEG files")
-    comments = b"\n".join(_segments(data, settings.max_metadata_bytes))
+    comments = b"\n".join(_collect_segments(data, settings.max_metadata_bytes))
     lines = comments.decode("utf-8", "replace").splitlines()[:_MAX_LINES]
     return tuple(text for line in lines if (text := clean_text(line, 1_000)) is not None)
 
 
-def _segments(data: bytes, max_bytes: int) -> list[bytes]:
+def _collect_segments(data: bytes, max_bytes: int) -> list[bytes]:
     """Comment segments of a JPEG up to its first scan.
 
     Raises:
         Refused: `undecodable` where the file ends or breaks before its picture begins,
             `metadata_too_large`.
     """
-    found: list[bytes] = []
+    segments: list[bytes] = []
     size, at = 0, 2
     while True:
         if at + 1 >= len(data) or data[at] != 0xFF:
@@ -66,7 +66,7 @@ def _segments(data: bytes, max_bytes: int) -> list[bytes]:
             at += 1
             continue
         if marker in _END:
-            return found
+            return segments
         if marker in _ALONE:
             at += 2
             continue
@@ -74,7 +74,7 @@ def _segments(data: bytes, max_bytes: int) -> list[bytes]:
         if length < 2 or at + 2 + length > len(data):
             raise Refused("undecodable", "the JPEG's segments are damaged or cut short")
         if marker == _COMMENT:
-            found.append(data[at + 4 : at + 2 + length].rstrip(b"\x00"))
+            segments.append(data[at + 4 : at + 2 + length].rstrip(b"\x00"))
             size += length
             if size > max_bytes:
                 limit = f"{max_bytes} bytes (PINPOINT_MEDIA_MAX_METADATA_BYTES)"

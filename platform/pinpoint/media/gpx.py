@@ -122,14 +122,16 @@ def read_gpx(name: str, data: bytes) -> GpxFile:
         parser.feed(decode_xml(data))
         return parser.close()  # type: ignore[no-any-return]
     except DefusedXmlException as error:
-        raise _refuse(name, "it declares a document type or entities") from error
+        raise _make_refusal(name, "it declares a document type or entities") from error
     except ParseError as error:
         line, column = getattr(error, "position", (0, 0))
-        raise _refuse(name, f"it is not XML (line {line}, column {column})") from error
+        raise _make_refusal(name, f"it is not XML (line {line}, column {column})") from error
     except UnicodeError as error:
-        raise _refuse(name, "its text is not in the encoding that it declares") from error
+        raise _make_refusal(name, "its text is not in the encoding that it declares") from error
     except LookupError as error:
-        raise _refuse(name, "it declares an encoding that is not read; save it as UTF-8") from error
+        raise _make_refusal(
+            name, "it declares an encoding that is not read; save it as UTF-8"
+        ) from error
 
 
 def decode_xml(data: bytes) -> str:
@@ -167,7 +169,7 @@ def order_points(points: Points) -> list[Segment]:
         return []
     ordered = sorted(points, key=lambda point: point[0])
     if ordered != points and _length_m(ordered) > 1.01 * _length_m(points) + MAX_SAME_TIME_M:
-        return [_segment(ordered, mixed=True)]
+        return [_build_segment(ordered, mixed=True)]
     segments: list[Segment] = []
     run: Points = []
     at = 0
@@ -178,13 +180,13 @@ def order_points(points: Points) -> list[Segment]:
         if end == at + 1 or _spread_m(ordered[at:end]) <= MAX_SAME_TIME_M:
             run.append(ordered[at])
         elif run:
-            segments.append(_segment(run))
+            segments.append(_build_segment(run))
             run = []
         at = end
-    return [*segments, _segment(run)] if run else segments
+    return [*segments, _build_segment(run)] if run else segments
 
 
-def _segment(points: Points, *, mixed: bool = False) -> Segment:
+def _build_segment(points: Points, *, mixed: bool = False) -> Segment:
     times_s, lats, lons = zip(*points, strict=True)
     return Segment(times_s=times_s, lats=lats, lons=lons, mixed=mixed)
 
@@ -200,7 +202,7 @@ def _spread_m(points: Points) -> float:
     return float(haversine_m(where[:1].repeat(len(where), axis=0), where).max())
 
 
-def _refuse(name: str, why: str) -> Refused:
+def _make_refusal(name: str, why: str) -> Refused:
     return Refused("no_position", f"the track {name} cannot be read: {why}")
 
 
@@ -209,7 +211,7 @@ class _Reader:
     """Takes the parser's events; keeps points, not elements."""
 
     name: str
-    found: GpxFile = field(default_factory=GpxFile)
+    gpx_file: GpxFile = field(default_factory=GpxFile)
     _path: list[str] = field(default_factory=list)
     _tracks: list[Track] = field(default_factory=list)
     _segments: list[Segment] = field(default_factory=list)
@@ -223,20 +225,20 @@ class _Reader:
         """An element begins."""
         name = tag.rpartition("}")[2]
         if not self._path and name != "gpx":
-            raise _refuse(self.name, "it is not GPX")
+            raise _make_refusal(self.name, "it is not GPX")
         self._path.append(name)
         if len(self._path) > MAX_DEPTH:
-            raise _refuse(self.name, f"its elements are more than {MAX_DEPTH} deep")
+            raise _make_refusal(self.name, f"its elements are more than {MAX_DEPTH} deep")
         if name in ("trkpt", "wpt", "rtept"):
             self._count += 1
             if self._count > MAX_POINTS:
-                raise _refuse(self.name, f"it holds more than {MAX_POINTS} points; split it")
+                raise _make_refusal(self.name, f"it holds more than {MAX_POINTS} points; split it")
         if name == "trkpt":
-            self._where, self._time = _position(attributes), ""
+            self._where, self._time = _read_position(attributes), ""
         elif name == "wpt":
-            self.found.waypoints += 1
+            self.gpx_file.waypoints += 1
         elif name == "rtept":
-            self.found.route_points += 1
+            self.gpx_file.route_points += 1
 
     def data(self, text: str) -> None:
         """Text inside the current element; only a point's time and a track's name are kept."""
@@ -260,16 +262,16 @@ class _Reader:
 
     def close(self) -> GpxFile:
         """The file has ended."""
-        self.found.tracks = tuple(self._tracks)
-        return self.found
+        self.gpx_file.tracks = tuple(self._tracks)
+        return self.gpx_file
 
     def _keep_point(self) -> None:
         if not self._time.strip():
-            self.found.points_without_time += 1
+            self.gpx_file.points_without_time += 1
             return
-        time_s = _seconds(self._time)
+        time_s = _parse_seconds(self._time)
         if self._where is None or time_s is None:
-            self.found.points_unusable += 1
+            self.gpx_file.points_unusable += 1
         else:
             self._points.append((time_s, *self._where))
 
@@ -287,7 +289,7 @@ class _Reader:
         self._segments, self._track_name = [], ""
 
 
-def _position(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
+def _read_position(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
     """Degrees of a point; None where they are not on Earth, or 0/0, which means "no fix"."""
     lat, lon = finite(attributes.get("lat")), finite(attributes.get("lon"))
     if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180:
@@ -297,7 +299,7 @@ def _position(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
     return lat, lon
 
 
-def _seconds(text: str) -> float | None:
+def _parse_seconds(text: str) -> float | None:
     """Seconds since 1970 of an ISO 8601 time; without an offset it is UTC, as GPX defines it."""
     try:
         moment = datetime.fromisoformat(text.strip())

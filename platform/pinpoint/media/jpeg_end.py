@@ -78,14 +78,14 @@ def complete(data: bytes) -> tuple[bytes | None, bool]:
     end = min([scans.end, *_find_trailers(data, scans.start)])
     if data.find(END, scans.start, end) >= 0 or data[end : end + 2] == END:
         return None, False
-    known = end == len(data) or end < scans.end or data[end : end + 3] == _START
-    if not known:
+    is_known_end = end == len(data) or end < scans.end or data[end : end + 3] == _START
+    if not is_known_end:
         return None, False
     if scans.covered:
         for body in _list_bodies(data[scans.start : end]):
-            whole = data[: scans.start] + body
-            if _has_all_pixels(whole, scans):
-                return whole + END, False
+            completed = data[: scans.start] + body
+            if _has_all_pixels(completed, scans):
+                return completed + END, False
     return None, True
 
 
@@ -100,7 +100,7 @@ def _list_bodies(body: bytes) -> Iterator[bytes]:
 def _walk_segments(data: bytes) -> Scans | None:
     """The segments of a JPEG from its start to the end of its last scan."""
     at, start, restarts, pixels = 2, -1, False, 0
-    left: dict[int, list[int]] = {}
+    open_bits: dict[int, list[int]] = {}
     for _ in range(_MAX_SEGMENTS):
         match = (
             _MARKER.search(data, at) if start >= 0 else _MARKER.match(data, _skip_fill(data, at))
@@ -108,23 +108,23 @@ def _walk_segments(data: bytes) -> Scans | None:
         if match is None:
             if start < 0:
                 return None
-            return _make_scans(start, len(data), pixels, restarts, left)
+            return _make_scans(start, len(data), pixels, restarts, open_bits)
         at = match.start()
         marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         body = data[at + 4 : at + 2 + size]
-        known = marker in _FRAMES or marker in _BETWEEN_SCANS or marker == _SCAN
-        if not known or size < 2 or at + 2 + size > len(data):
-            return _make_scans(start, at, pixels, restarts, left) if start >= 0 else None
+        is_known = marker in _FRAMES or marker in _BETWEEN_SCANS or marker == _SCAN
+        if not is_known or size < 2 or at + 2 + size > len(data):
+            return _make_scans(start, at, pixels, restarts, open_bits) if start >= 0 else None
         if marker in _FRAMES:
-            if left or start >= 0:
+            if open_bits or start >= 0:
                 return None
             pixels = int.from_bytes(body[1:3], "big") * int.from_bytes(body[3:5], "big")
-            left = {body[i]: [99] * 64 for i in range(6, len(body) - 2, 3)}
+            open_bits = {body[i]: [99] * 64 for i in range(6, len(body) - 2, 3)}
         elif marker == _DRI:
             restarts = restarts or any(body)
         elif marker == _SCAN:
             start = at if start < 0 else start
-            _note_coverage(left, body)
+            _note_coverage(open_bits, body)
         at += 2 + size
     return None
 
@@ -137,31 +137,31 @@ def _skip_fill(data: bytes, at: int) -> int:
 
 
 def _make_scans(
-    start: int, end: int, pixels: int, restarts: bool, left: dict[int, list[int]]
+    start: int, end: int, pixels: int, restarts: bool, open_bits: dict[int, list[int]]
 ) -> Scans:
-    covered = bool(left) and not any(any(bits) for bits in left.values())
+    covered = bool(open_bits) and not any(any(bits) for bits in open_bits.values())
     return Scans(start=start, end=end, pixels=pixels, restarts=restarts, covered=covered)
 
 
-def _note_coverage(left: dict[int, list[int]], header: bytes) -> None:
+def _note_coverage(open_bits: dict[int, list[int]], header: bytes) -> None:
     """Note which coefficients a scan sends, and how many of their bits are left after it."""
     if len(header) < 4 or len(header) < 4 + 2 * header[0]:
         return
     first, last, bits = header[-3], header[-2], header[-1] & 0x0F
     for at in range(1, 1 + 2 * header[0], 2):
         for coefficient in range(first, min(last, 63) + 1):
-            if header[at] in left:
-                left[header[at]][coefficient] = bits
+            if header[at] in open_bits:
+                open_bits[header[at]][coefficient] = bits
 
 
 def _find_trailers(data: bytes, start: int) -> list[int]:
     """Where data of phones begins behind a picture: a film, Samsung's records, another JPEG."""
-    found = []
+    offsets = []
     film = data.find(b"ftyp", start)
     if film >= start + 4 and 8 <= int.from_bytes(data[film - 4 : film], "big") <= 256:
-        found.append(film - 4)
+        offsets.append(film - 4)
     if (other := data.find(_START, start)) >= 0:
-        found.append(other)
+        offsets.append(other)
     if data.endswith(b"SEFT"):
         head = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
         if head > start and data[head : head + 4] == b"SEFH":
@@ -169,23 +169,23 @@ def _find_trailers(data: bytes, start: int) -> list[int]:
             entries = [data[head + 12 + 12 * i : head + 24 + 12 * i] for i in range(count)]
             back = max((int.from_bytes(e[4:8], "little") for e in entries), default=0)
             if head - back > start:
-                found.append(head - back)
-    return found
+                offsets.append(head - back)
+    return offsets
 
 
-def _has_all_pixels(whole: bytes, scans: Scans) -> bool:
+def _has_all_pixels(completed: bytes, scans: Scans) -> bool:
     """Nothing that follows the scans changes a pixel. Compared small first, which is fast."""
-    endings = [_make_noise(whole, scans, seed) for seed in (1, 2)]
+    endings = [_make_noise(completed, scans, seed) for seed in (1, 2)]
     for scale in (8, 1) if scans.pixels <= MAX_CHECKED_PIXELS else (8,):
-        checksum = _hash_pixels(whole + END, scale)
+        checksum = _hash_pixels(completed + END, scale)
         if checksum is None:
             return False
-        if any(_hash_pixels(whole + ending + END, scale) != checksum for ending in endings):
+        if any(_hash_pixels(completed + ending + END, scale) != checksum for ending in endings):
             return False
     return True
 
 
-def _make_noise(whole: bytes, scans: Scans, seed: int) -> bytes:
+def _make_noise(completed: bytes, scans: Scans, seed: int) -> bytes:
     """Scan data that changes whatever pixels are missing, behind restart markers too."""
     generator = random.Random(seed)
 
@@ -196,7 +196,7 @@ def _make_noise(whole: bytes, scans: Scans, seed: int) -> bytes:
     if not scans.restarts:
         return noise(2_000)
     last = None
-    for match in _RESTART.finditer(whole, scans.start):
+    for match in _RESTART.finditer(completed, scans.start):
         last = match
     following = (last.group()[1] - 0xD0 + 1) % 8 if last else 0
     pieces = [b"\xff" + bytes([0xD0 + (following + i) % 8]) + noise(300) for i in range(8)]

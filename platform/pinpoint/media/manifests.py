@@ -92,12 +92,12 @@ def describe_manifest(
         BadManifest: As `read_manifest`.
         TooLarge: As `read_manifest`.
     """
-    asked = (options or ReadOptions()).columns
+    requested = (options or ReadOptions()).columns
     _check_exists(path)
     if path.suffix.lower() in _FEATURES:
-        columns = resolve_properties(path, load_features(path), asked)
+        columns = resolve_properties(path, load_features(path), requested)
     else:
-        columns = _read_header(path, next(read_cells(path, settings), (0, []))[1], asked)
+        columns = _read_header(path, next(read_cells(path, settings), (0, []))[1], requested)
     return ManifestSummary(
         name=path.name, understood=columns.understood, attributes=columns.attributes
     )
@@ -170,7 +170,9 @@ def _read_table(
         yield Cells(values=values, attributes=attributes, decimal_comma=comma)
 
 
-def _read_header(path: Path, head: Sequence[str] | csv.Error, asked: Mapping[str, str]) -> Columns:
+def _read_header(
+    path: Path, head: Sequence[str] | csv.Error, requested: Mapping[str, str]
+) -> Columns:
     """What the first row means.
 
     Raises:
@@ -180,7 +182,7 @@ def _read_header(path: Path, head: Sequence[str] | csv.Error, asked: Mapping[str
         raise BadManifest(f"the first row of {path.name} cannot be read: {explain_bad_row(head)}")
     if len(head) > _MAX_COLUMNS:
         raise BadManifest(f"{path.name} has {len(head)} columns; at most {_MAX_COLUMNS}")
-    return resolve_columns(path.name, list(head), asked)
+    return resolve_columns(path.name, list(head), requested)
 
 
 def _read_features(

@@ -66,11 +66,11 @@ def _collect_damage(
     blocks: Blocks, exifs: Sequence[Exif], xmps: Sequence[Xmp]
 ) -> dict[str, Scalar]:
     """Attributes that tell of blocks that cannot be read."""
-    found = {
+    damage = {
         "exif_damaged": _first_known([*(exif.damaged for exif in exifs), blocks.damaged]),
         "xmp_damaged": _first_known([xmp.damaged for xmp in xmps]),
     }
-    return {name: text for name, text in found.items() if text is not None}
+    return {name: text for name, text in damage.items() if text is not None}
 
 
 def _choose_time(blocks: Sequence[Exif | Xmp], iptc: Sequence[Clock]) -> ChosenTime:
@@ -111,8 +111,8 @@ def _choose_heading(
     )
     notes = []
     if heading is not None and gimbal is not None:
-        apart = abs((heading - gimbal + 180.0) % 360.0 - 180.0)
-        if apart > _HEADING_DIFFERENCE_DEG:
+        difference_deg = abs((heading - gimbal + 180.0) % 360.0 - 180.0)
+        if difference_deg > _HEADING_DIFFERENCE_DEG:
             notes.append(
                 f"the gimbal's heading is {gimbal:.0f} degrees; the image direction of "
                 f"{heading:.0f} degrees comes first"

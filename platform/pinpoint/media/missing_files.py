@@ -48,19 +48,19 @@ def find_missing_files(
     below = folder.relative_to(root.path).as_posix()
     prefix = root.external_id("" if below == "." else f"{below}/")
     others = tuple(f"{other.name}/" for other in source.roots if other.name and other != root)
-    known, gone = 0, []
+    num_known, missing = 0, []
     for external_id, locator in catalogue.source_files(source.id, prefix):
-        kept_at = file_of_locator(locator)
+        stored_path = file_of_locator(locator)
         # Under a root without a name an id of somebody's choice looks like a path.
-        if not root.name and (kept_at is None or external_id.startswith(others)):
+        if not root.name and (stored_path is None or external_id.startswith(others)):
             continue
-        known += 1
+        num_known += 1
         relative = external_id.removeprefix(f"{root.name}/") if root.name else external_id
         names = {relative, *(unicodedata.normalize(form, relative) for form in ("NFC", "NFD"))}
-        places = [Path(root.path) / name for name in names] + ([kept_at] if kept_at else [])
-        if all(is_gone(place) for place in places):
-            gone.append(external_id)
-    return MissingFiles(external_ids=tuple(gone), known=known)
+        paths = [Path(root.path) / name for name in names] + ([stored_path] if stored_path else [])
+        if all(is_gone(path) for path in paths):
+            missing.append(external_id)
+    return MissingFiles(external_ids=tuple(missing), known=num_known)
 
 
 def has_visible_entries(folder: Path) -> bool:

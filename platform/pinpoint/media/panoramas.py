@@ -55,16 +55,18 @@ def window(facts: Facts, width: int, height: int) -> Window | None:
         return None
     sphere = facts.sphere
     if sphere is None:
-        whole = 1.95 <= width / height <= 2.05
+        is_full_sphere = 1.95 <= width / height <= 2.05
         full = Window(top=0.0, bottom=1.0, full_width_px=width, full_height_px=height)
-        return full if whole else None
-    around = sphere.width_px >= sphere.full_width_px and sphere.left_px == 0
+        return full if is_full_sphere else None
+    is_full_circle = sphere.width_px >= sphere.full_width_px and sphere.left_px == 0
     two_to_one = 1.95 <= sphere.full_width_px / sphere.full_height_px <= 2.05
     as_written = sphere.width_px / sphere.height_px
     undistorted = 0.98 <= (width / height) / as_written <= 1.02
     top = sphere.top_px / sphere.full_height_px
     bottom = (sphere.top_px + sphere.height_px) / sphere.full_height_px
-    if not (around and two_to_one and undistorted and top <= 0.25 and 0.75 <= bottom <= 1.0):
+    if not (
+        is_full_circle and two_to_one and undistorted and top <= 0.25 and 0.75 <= bottom <= 1.0
+    ):
         return None
     return Window(
         top=top,
@@ -91,21 +93,23 @@ def cut_faces(picture: Pixels, part: Window, side: int) -> list[tuple[str, Pixel
     faces = []
     for name, turn in FACES:
         columns = ((lon + 0.5 + turn / 360.0) * width - 0.5) % width
-        faces.append((name, _bilinear(picture, rows, columns)))
+        faces.append((name, _sample_bilinear(picture, rows, columns)))
     return faces
 
 
-def _bilinear(picture: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Pixels:
+def _sample_bilinear(
+    picture: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> Pixels:
     """Colours between pixels; columns wrap around the sphere, rows do not."""
     height, width = picture.shape[:2]
     top = np.floor(rows).astype(np.intp)
-    left = np.floor(columns).astype(np.intp)
+    left_columns = np.floor(columns).astype(np.intp)
     y = (rows - top).astype(np.float32)[..., None]
-    x = (columns - left).astype(np.float32)[..., None]
+    x = (columns - left_columns).astype(np.float32)[..., None]
     bottom = np.minimum(top + 1, height - 1)
-    left %= width
-    right = (left + 1) % width
-    upper = picture[top, left] * (1 - x) + picture[top, right] * x
-    lower = picture[bottom, left] * (1 - x) + picture[bottom, right] * x
+    left_columns %= width
+    right_columns = (left_columns + 1) % width
+    upper = picture[top, left_columns] * (1 - x) + picture[top, right_columns] * x
+    lower = picture[bottom, left_columns] * (1 - x) + picture[bottom, right_columns] * x
     mixed: Pixels = (upper * (1 - y) + lower * y + 0.5).astype(np.uint8)
     return mixed

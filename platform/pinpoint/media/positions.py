@@ -132,22 +132,22 @@ def gps_position(gps: Tags, name: str = "EXIF") -> Position:
     return position
 
 
-def xmp_position(found: Mapping[str, str]) -> Position:
+def xmp_position(properties: Mapping[str, str]) -> Position:
     """Position from the properties of EXIF for XMP, hemispheres in them or beside them."""
     readings = [
-        _read_xmp_degrees(found.get(f"exif:GPS{axis[0].title()}"), side, *axis)
+        _read_xmp_degrees(properties.get(f"exif:GPS{axis[0].title()}"), side, *axis)
         for axis in _AXES
-        for side in [found.get(f"exif:GPS{axis[0].title()}Ref")]
+        for side in [properties.get(f"exif:GPS{axis[0].title()}Ref")]
     ]
     return _join_readings(readings, "xmp", "XMP")
 
 
-def drone_position(found: Mapping[str, str]) -> Position:
+def drone_position(properties: Mapping[str, str]) -> Position:
     """Position from the properties of a drone's maker, names in lower case below `drone:`."""
     readings = []
     for axis, names in zip(_AXES, (("gpslatitude", "latitude"), _DRONE_LON), strict=True):
-        text = next((found[f"drone:{n}"] for n in names if found.get(f"drone:{n}")), None)
-        side = found.get(f"drone:gps{axis[0]}ref")
+        text = next((properties[f"drone:{n}"] for n in names if properties.get(f"drone:{n}")), None)
+        side = properties.get(f"drone:gps{axis[0]}ref")
         readings.append(_read_xmp_degrees(text, side, *axis))
     return _join_readings(readings, "xmp", "drone's XMP")
 
@@ -197,10 +197,10 @@ def _read_exif_degrees(raw: object, side: str | None, name: str, sides: str) -> 
     if raw is None:
         return None, "", False
     numbers = [finite(part) for part in _split_parts(raw)]
-    known = [number for number in numbers if number is not None]
-    if not known or len(known) != len(numbers) or len(known) > 3:
+    finite_numbers = [number for number in numbers if number is not None]
+    if not finite_numbers or len(finite_numbers) != len(numbers) or len(finite_numbers) > 3:
         return None, f"the {name} cannot be read", False
-    return _apply_sign(known, side, name, sides)
+    return _apply_sign(finite_numbers, side, name, sides)
 
 
 def _read_xmp_degrees(text: str | None, side: str | None, name: str, sides: str) -> Reading:
@@ -210,12 +210,12 @@ def _read_xmp_degrees(text: str | None, side: str | None, name: str, sides: str)
     letters, numbers = _split_text(text[:64])
     if not numbers or len(numbers) > 3:
         return None, f"the XMP {name} cannot be read", False
-    wanted = {*letters, *([_read_side(side)] if side else [])}
-    if len(wanted) > 1:
+    hemispheres = {*letters, *([_read_side(side)] if side else [])}
+    if len(hemispheres) > 1:
         return None, f"the XMP {name} has two hemispheres that contradict each other", True
-    if not wanted and len(numbers) == 1:
+    if not hemispheres and len(numbers) == 1:
         return numbers[0], "", False  # signed decimal degrees
-    return _apply_sign(numbers, next(iter(wanted), None), f"XMP {name}", sides)
+    return _apply_sign(numbers, next(iter(hemispheres), None), f"XMP {name}", sides)
 
 
 def _split_text(text: str) -> tuple[list[str], list[float]]:
@@ -228,8 +228,8 @@ def _split_text(text: str) -> tuple[list[str], list[float]]:
         letters.append(body[-1])
         body = body[:-1]
     numbers = [read_ratio(part) for part in _SEPARATORS.split(body.strip()) if part]
-    known = [number for number in numbers if number is not None]
-    return letters, known if len(known) == len(numbers) else []
+    finite_numbers = [number for number in numbers if number is not None]
+    return letters, finite_numbers if len(finite_numbers) == len(numbers) else []
 
 
 def _read_side(text: str | None) -> str:

@@ -78,13 +78,15 @@ def missing_measures(measures: Iterable[Measure]) -> list[str]:
 
 def summarize_measures(measures: Iterable[Measure]) -> str:
     """One line for people: what holds, then what this system lacks and why."""
-    known = list(measures)
-    held = [
-        one.detail if one.name == "user" else one.name for one in known if one.state == "active"
+    all_measures = list(measures)
+    active = [
+        measure.detail if measure.name == "user" else measure.name
+        for measure in all_measures
+        if measure.state == "active"
     ]
-    missing = missing_measures(known)
+    missing = missing_measures(all_measures)
     lacking = f"; not available: {', '.join(missing)}" if missing else ""
-    return ", ".join(held) + lacking
+    return ", ".join(active) + lacking
 
 
 def confine(memory_bytes: int, after_switch: Callable[[], None]) -> tuple[Measure, ...]:
@@ -163,8 +165,8 @@ def _switch_user() -> str:
     """Root becomes `CHILD_UID`, without supplementary groups."""
     if os.geteuid() != 0:
         raise _NotApplicable(f"not started as root, uid {os.geteuid()}")
-    held = _effective_capabilities()
-    lacking = [name for name, bit in _NEEDED_TO_SWITCH.items() if not held >> bit & 1]
+    capabilities = _effective_capabilities()
+    lacking = [name for name, bit in _NEEDED_TO_SWITCH.items() if not capabilities >> bit & 1]
     if lacking:
         raise OSError(errno.EPERM, f"root without {', '.join(lacking)}")
     try:

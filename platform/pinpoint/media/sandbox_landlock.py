@@ -50,18 +50,18 @@ def restrict_self() -> str:
     Raises:
         OSError: The kernel has no Landlock; `strerror` says why.
     """
-    abi = _call("landlock_create_ruleset", None, 0, _GET_VERSION)
+    abi = _call_kernel("landlock_create_ruleset", None, 0, _GET_VERSION)
     attributes = pack_ruleset(abi)
-    ruleset = _call("landlock_create_ruleset", attributes, len(attributes), 0)
+    ruleset = _call_kernel("landlock_create_ruleset", attributes, len(attributes), 0)
     try:
-        _call("landlock_restrict_self", ruleset, 0)
+        _call_kernel("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)
-    kept = "files" + ", TCP" * (abi >= _NET_ABI) + ", signals" * (abi >= _SCOPE_ABI)
-    return f"ABI {abi}: {kept}"
+    denied = "files" + ", TCP" * (abi >= _NET_ABI) + ", signals" * (abi >= _SCOPE_ABI)
+    return f"ABI {abi}: {denied}"
 
 
-def _call(name: str, *arguments: bytes | int | None) -> int:
+def _call_kernel(name: str, *arguments: bytes | int | None) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     packed = [
         ctypes.c_ulong(value) if isinstance(value, int) else ctypes.c_char_p(value)

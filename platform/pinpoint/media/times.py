@@ -199,21 +199,21 @@ def choose_time(clocks: Sequence[Clock], satellites: Sequence[Clock] = ()) -> Ch
     """
     notes = _Notes()
     clocks = [clock for clock in clocks if _is_usable(clock, notes)]
-    taken = next((clock for clock in clocks if not clock.is_change), None)
-    if taken is None:
+    capture_clock = next((clock for clock in clocks if not clock.is_change), None)
+    if capture_clock is None:
         modified = next((clock for clock in clocks if clock.source is not None), None)
         fix = next((s for s in satellites if _is_alone_credible(s, modified, notes)), None)
         if fix is not None:
             notes.add(fix.note)
             return _make_result(fix.wall, fix.source, notes)
-        taken, satellites = modified, ()
-    if taken is None:
+        capture_clock, satellites = modified, ()
+    if capture_clock is None:
         return ChosenTime(warnings=tuple(notes.texts))
-    notes.add(taken.note)
-    others = [clock for clock in clocks if clock is not taken]
-    chosen = _place_clock(taken, others, satellites, notes)
+    notes.add(capture_clock.note)
+    others = [clock for clock in clocks if clock is not capture_clock]
+    chosen = _place_clock(capture_clock, others, satellites, notes)
     for other in others:
-        _report_difference(taken, other, chosen, notes)
+        _report_difference(capture_clock, other, chosen, notes)
     return replace(chosen, warnings=tuple(notes.texts))
 
 
@@ -225,43 +225,43 @@ def _is_usable(clock: Clock, notes: _Notes) -> bool:
 
 
 def _place_clock(
-    taken: Clock, others: Sequence[Clock], satellites: Sequence[Clock], notes: _Notes
+    capture_clock: Clock, others: Sequence[Clock], satellites: Sequence[Clock], notes: _Notes
 ) -> ChosenTime:
     """The chosen wall clock as an instant: by its own offset, or by one that agrees with it."""
-    if taken.instant is not None:
+    if capture_clock.instant is not None:
         for fix in satellites:
-            if abs(fix.wall - taken.instant) > _QUARTER:
-                notes.add(f"the satellite clock differs: {fix} UTC; {taken} comes first")
-        return _make_result(taken.instant, taken.source, notes)
-    same = [o for o in others if o.offset and abs(o.wall - taken.wall) <= _SAME]
+            if abs(fix.wall - capture_clock.instant) > _QUARTER:
+                notes.add(f"the satellite clock differs: {fix} UTC; {capture_clock} comes first")
+        return _make_result(capture_clock.instant, capture_clock.source, notes)
+    same = [o for o in others if o.offset and abs(o.wall - capture_clock.wall) <= _SAME]
     for other in same:
         if (other.source or "").startswith("exif"):
-            placed = _borrow_offset(taken, other, notes)
+            placed = _borrow_offset(capture_clock, other, notes)
             return _place_clock(placed, others, satellites, notes)
     for fix in satellites:
-        zone = _find_zone(taken.wall, fix.wall, _FIX_AGE)
+        zone = _find_zone(capture_clock.wall, fix.wall, _FIX_AGE)
         if zone is None or _is_midnight(fix):
-            notes.add(_reject_fix(taken, fix))
+            notes.add(_reject_fix(capture_clock, fix))
             continue
         notes.add(fix.note)
-        if abs(taken.wall - zone - fix.wall) <= _SAME:
-            return _make_result(taken.wall - zone, taken.source, notes)
+        if abs(capture_clock.wall - zone - fix.wall) <= _SAME:
+            return _make_result(capture_clock.wall - zone, capture_clock.source, notes)
         return _make_result(fix.wall, fix.source, notes)
     if same:
-        return _place_clock(_borrow_offset(taken, same[0], notes), (), (), notes)
+        return _place_clock(_borrow_offset(capture_clock, same[0], notes), (), (), notes)
     for other in others:
         moment = other.instant
-        if moment is not None and _find_zone(taken.wall, moment, _SAME) is not None:
-            notes.add(f"{taken.tag} has no time zone; {other} is the same instant")
-            return _make_result(moment, taken.source, notes)
-    return replace(_make_result(taken.wall, taken.source, notes), assumed_utc=True)
+        if moment is not None and _find_zone(capture_clock.wall, moment, _SAME) is not None:
+            notes.add(f"{capture_clock.tag} has no time zone; {other} is the same instant")
+            return _make_result(moment, capture_clock.source, notes)
+    return replace(_make_result(capture_clock.wall, capture_clock.source, notes), assumed_utc=True)
 
 
-def _borrow_offset(taken: Clock, other: Clock, notes: _Notes) -> Clock:
+def _borrow_offset(capture_clock: Clock, other: Clock, notes: _Notes) -> Clock:
     """The chosen wall clock with the offset of another tag that has the same one."""
-    notes.add(f"{taken.tag} has no time zone; that of {other.tag} fits")
+    notes.add(f"{capture_clock.tag} has no time zone; that of {other.tag} fits")
     # Its own wall clock may be a second beyond the calendar in that zone; the other one is not.
-    placed = replace(taken, offset=other.offset)
+    placed = replace(capture_clock, offset=other.offset)
     return placed if placed.instant is not None else replace(placed, wall=other.wall)
 
 
@@ -292,13 +292,13 @@ def _is_midnight(fix: Clock) -> bool:
     return (fix.wall.hour, fix.wall.minute, fix.wall.second) == (0, 0, 0)
 
 
-def _reject_fix(taken: Clock, fix: Clock) -> str:
-    fits = _find_zone(taken.wall, fix.wall, _FIX_AGE) is not None
+def _reject_fix(capture_clock: Clock, fix: Clock) -> str:
+    fits = _find_zone(capture_clock.wall, fix.wall, _FIX_AGE) is not None
     why = "has only a date" if fits else "does not fit any time zone"
     for weeks in (_WEEKS, 2 * _WEEKS):
-        if abs(abs(taken.wall - fix.wall) - weeks) <= _MAX_OFFSET:
+        if abs(abs(capture_clock.wall - fix.wall) - weeks) <= _MAX_OFFSET:
             why = f"is {weeks.days // 7} weeks off"
-    return f"the satellite clock {why}: {fix} UTC; {taken} comes first"
+    return f"the satellite clock {why}: {fix} UTC; {capture_clock} comes first"
 
 
 def _is_alone_credible(fix: Clock, modified: Clock | None, notes: _Notes) -> bool:
@@ -316,19 +316,21 @@ def _is_alone_credible(fix: Clock, modified: Clock | None, notes: _Notes) -> boo
     return True
 
 
-def _report_difference(taken: Clock, other: Clock, chosen: ChosenTime, notes: _Notes) -> None:
+def _report_difference(
+    capture_clock: Clock, other: Clock, chosen: ChosenTime, notes: _Notes
+) -> None:
     """A note where another time of the file says something else."""
     if other.is_change:
         # Files are changed after they are taken; only an offset left aside is worth a word.
-        if other.offset is not None and taken.offset is None and chosen.assumed_utc:
+        if other.offset is not None and capture_clock.offset is None and chosen.assumed_utc:
             notes.add(f"the time zone of {other} belongs to another time; not used")
         return
-    if abs(other.wall - taken.wall) <= _NOTICED:
-        if taken.offset is not None and other.offset not in (None, taken.offset):
-            notes.add(f"the time zone differs: {other}; {taken} comes first")
+    if abs(other.wall - capture_clock.wall) <= _NOTICED:
+        if capture_clock.offset is not None and other.offset not in (None, capture_clock.offset):
+            notes.add(f"the time zone differs: {other}; {capture_clock} comes first")
         return
     if other.instant is not None and chosen.captured_at is not None and not chosen.assumed_utc:
-        apart = abs(other.instant - chosen.captured_at.replace(tzinfo=None))
-        if apart <= _NOTICED:
+        difference = abs(other.instant - chosen.captured_at.replace(tzinfo=None))
+        if difference <= _NOTICED:
             return
-    notes.add(f"another time is {other}; {taken} comes first")
+    notes.add(f"another time is {other}; {capture_clock} comes first")

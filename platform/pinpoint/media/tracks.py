@@ -41,16 +41,16 @@ def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path 
         chosen: What `--track` says. A GPX file of that name beside the photo, else in `root`, else
             at that path, holds for every photo; any other text is the name of a track.
     """
-    beside = find_beside(root)
+    find_nearby = find_beside(root)
     file = (chosen or "").partition("#")[0]
     is_file = file.lower().endswith(".gpx")
-    shared = next((p for p in (root / file, Path(file)) if is_file and p.is_file()), None)
+    shared = next((path for path in (root / file, Path(file)) if is_file and path.is_file()), None)
 
-    def track_of(photo: Path) -> Path | None:
-        own = photo.parent / Path(file).name
-        return own if is_file and own.is_file() else shared or beside(photo)
+    def find_track(photo: Path) -> Path | None:
+        chosen_file = photo.parent / Path(file).name
+        return chosen_file if is_file and chosen_file.is_file() else shared or find_nearby(photo)
 
-    return track_of
+    return find_track
 
 
 def add_options(hint: Hint | None, track: Path | None, options: ReadOptions) -> Hint | None:
@@ -83,7 +83,7 @@ def position_at(
         Refused: `no_position` for files that cannot be read and a name that no track has;
             `ambiguous_track` where two tracks, or two segments that differ, overlap in time.
     """
-    tracks = _choose(_read_tracks(path, name), name, path)
+    tracks = _choose_tracks(_read_tracks(path, name), name, path)
     time_s = moment.timestamp()
     covering = [track for track in tracks if any(covers(s, time_s) for s in track.segments)]
     if not covering:
@@ -91,14 +91,14 @@ def position_at(
     track = covering[0]
     rivals = [other for other in tracks if other is not track and overlap(track, other)]
     if rivals:
-        labels = ", ".join(one.label for one in [track, *rivals][:_MAX_SHOWN])
+        labels = ", ".join(rival.label for rival in [track, *rivals][:_MAX_SHOWN])
         raise Refused(
             "ambiguous_track",
             f"{len(rivals) + 1} tracks overlap in time ({labels}): choose one by its name or "
             f"number, for example --track '{track.file}#{track.number}'",
         )
-    found = _position_in(track, time_s)
-    return None if found is None else (*found, track.label)
+    position = _position_in(track, time_s)
+    return None if position is None else (*position, track.label)
 
 
 def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
@@ -107,12 +107,12 @@ def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
     Raises:
         Refused: As `position_at`.
     """
-    tracks = _choose(_read_tracks(path, name), name, path)
+    tracks = _choose_tracks(_read_tracks(path, name), name, path)
     times_s = [
         time_s
-        for one in tracks
-        for s in one.segments
-        for time_s in s.times_s[:: len(s.times_s) - 1 or 1]
+        for track in tracks
+        for segment in track.segments
+        for time_s in segment.times_s[:: len(segment.times_s) - 1 or 1]
     ]
     when = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if not times_s:
@@ -144,7 +144,7 @@ def interpolate(segment: Segment, time_s: float) -> LatLon | None:
     before = after - 1
     gap_s = times_s[after] - times_s[before]
     start, end = (lats[before], lons[before]), (lats[after], lons[after])
-    if gap_s > MAX_GAP_S or _apart_m(start, end) > MAX_SPEED_M_S * gap_s:
+    if gap_s > MAX_GAP_S or _distance_m(start, end) > MAX_SPEED_M_S * gap_s:
         return None
     share = (time_s - times_s[before]) / gap_s
     east = (end[1] - start[1] + 180.0) % 360.0 - 180.0
@@ -159,10 +159,10 @@ def covers(segment: Segment, time_s: float) -> bool:
 
 def overlap(track: Track, other: Track) -> bool:
     """Whether two tracks overlap in time; a moment that ends one and begins the other does not."""
-    return any(_share_time(a, b) for a in track.segments for b in other.segments)
+    return any(_overlap_in_time(a, b) for a in track.segments for b in other.segments)
 
 
-def _share_time(a: Segment, b: Segment) -> bool:
+def _overlap_in_time(a: Segment, b: Segment) -> bool:
     start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
     if start < end:
         return True
@@ -176,9 +176,9 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
     Raises:
         Refused: `ambiguous_track`; the segments of this track contradict each other.
     """
-    segment = next(one for one in track.segments if covers(one, time_s))
+    segment = next(segment for segment in track.segments if covers(segment, time_s))
     unclear = segment.mixed or any(
-        _share_time(segment, other) and not _agree(segment, other)
+        _overlap_in_time(segment, other) and not _segments_agree(segment, other)
         for other in track.segments
         if other is not segment
     )
@@ -188,41 +188,43 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
             f"the track {track.label} holds the ways of several travelers at one time, or of a "
             "clock that was set back: put them into files of their own",
         )
-    positions = (interpolate(one, time_s) for one in track.segments if covers(one, time_s))
+    positions = (
+        interpolate(segment, time_s) for segment in track.segments if covers(segment, time_s)
+    )
     return next((position for position in positions if position is not None), None)
 
 
-def _agree(a: Segment, b: Segment) -> bool:
+def _segments_agree(a: Segment, b: Segment) -> bool:
     """Whether two segments give the same way where they overlap."""
     start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
     for time_s in (start, (start + end) / 2, end):
         first, second = interpolate(a, time_s), interpolate(b, time_s)
-        if first is None or second is None or _apart_m(first, second) > MAX_APART_M:
+        if first is None or second is None or _distance_m(first, second) > MAX_APART_M:
             return False
     return True
 
 
-def _apart_m(a: LatLon, b: LatLon) -> float:
+def _distance_m(a: LatLon, b: LatLon) -> float:
     return float(haversine_m(np.array([a]), np.array([b]))[0])
 
 
-def _choose(tracks: Sequence[Track], name: str | None, path: Path) -> list[Track]:
+def _choose_tracks(tracks: Sequence[Track], name: str | None, path: Path) -> list[Track]:
     """The tracks that a name means, each way once: a copy of a file overlaps nobody."""
     if name is None:
         chosen = list(tracks)
     else:
         file, _, number = name.rpartition("/")[2].partition("#")
         chosen = [
-            one
-            for one in tracks
-            if one.name == name or (one.file == file and number in ("", str(one.number)))
+            track
+            for track in tracks
+            if track.name == name or (track.file == file and number in ("", str(track.number)))
         ]
         if not chosen:
-            there = ", ".join(one.label for one in tracks[:_MAX_SHOWN]) or "no track"
-            raise Refused("no_position", f"there is no track {name[:60]!r}; there is {there}")
+            available = ", ".join(track.label for track in tracks[:_MAX_SHOWN]) or "no track"
+            raise Refused("no_position", f"there is no track {name[:60]!r}; there is {available}")
     # By the hash alone: comparing every point for every photo would take too long.
-    unlike = {one.fingerprint: one for one in reversed(chosen) if one.segments}
-    return sorted(unlike.values(), key=lambda one: (one.file, one.number))
+    distinct = {track.fingerprint: track for track in reversed(chosen) if track.segments}
+    return sorted(distinct.values(), key=lambda track: (track.file, track.number))
 
 
 def _read_tracks(path: Path, name: str | None) -> list[Track]:
@@ -239,36 +241,36 @@ def _list_gpx(path: Path, name: str | None) -> list[Path]:
     try:
         files = list_files(path) if path.is_dir() else [path]
     except OSError as error:
-        why = error.strerror or "it is gone"
+        reason = error.strerror or "it is gone"
         raise Refused(
-            "no_position", f"the tracks of {path.name} cannot be listed: {why}"
+            "no_position", f"the tracks of {path.name} cannot be listed: {reason}"
         ) from error
     if path.is_dir():
         files = [file for file in files if file.name.lower().endswith(".gpx")]
-    wanted = Path((name or "").partition("#")[0]).name
-    return [file for file in files if file.name == wanted] or files
+    file_name = Path((name or "").partition("#")[0]).name
+    return [file for file in files if file.name == file_name] or files
 
 
 def _read_file(file: Path) -> GpxFile:
     try:
         stat = file.stat()
     except OSError as error:
-        why = error.strerror or "it is gone"
-        raise Refused("no_position", f"the track {file.name} cannot be read: {why}") from error
-    found = _load(file, stat.st_mtime_ns, stat.st_size)
-    if isinstance(found, Refused):
-        raise Refused(found.reason, found.detail)
-    return found
+        reason = error.strerror or "it is gone"
+        raise Refused("no_position", f"the track {file.name} cannot be read: {reason}") from error
+    result = _load_track(file, stat.st_mtime_ns, stat.st_size)
+    if isinstance(result, Refused):
+        raise Refused(result.reason, result.detail)
+    return result
 
 
 @lru_cache(maxsize=16)
-def _load(file: Path, _mtime_ns: int, _size: int) -> GpxFile | Refused:
+def _load_track(file: Path, _mtime_ns: int, _size: int) -> GpxFile | Refused:
     """A whole folder shares its tracks, so the last ones are kept while they do not change."""
     try:
         data = read_bytes(file, MAX_TRACK_BYTES)
     except Refused as refused:
-        why = f"the track {file.name} cannot be read: {refused.detail}"
-        return Refused("no_position", why)
+        detail = f"the track {file.name} cannot be read: {refused.detail}"
+        return Refused("no_position", detail)
     try:
         return read_gpx(file.name, data)
     except Refused as refused:

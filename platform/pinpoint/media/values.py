@@ -67,7 +67,7 @@ def read_number(value: object, column: str, *, decimal_comma: bool = False) -> f
             text = text.replace(",", ".")
         number = finite(text) if _NUMBER.fullmatch(text) else None
     if number is None:
-        raise Refused("bad_row", f"{column} is no number: {_shorten(value)}")
+        raise Refused("bad_row", f"{column} is no number: {_shorten_value(value)}")
     return number
 
 
@@ -99,20 +99,22 @@ def read_coordinate(value: object, reference: object, axis: str) -> float | None
     """
     if is_missing(value):
         return None
-    side = _hemisphere(str(reference), axis) if not is_missing(reference) else 0
+    side = _read_hemisphere(str(reference), axis) if not is_missing(reference) else 0
     # A comma can only be decimal here: no coordinate has thousands.
     if not isinstance(value, str) or _NUMBER.fullmatch(value.strip().replace("\u2212", "-")):
         number = read_number(value, axis)
     else:
-        number, own = _read_degrees(value.strip().replace("\u2212", "-"), axis)
-        if side and own and side != own:
-            raise Refused("bad_row", f"{axis} {_shorten(value)} contradicts its hemisphere column")
-        side = side or own
+        number, named_side = _read_degrees(value.strip().replace("\u2212", "-"), axis)
+        if side and named_side and side != named_side:
+            raise Refused(
+                "bad_row", f"{axis} {_shorten_value(value)} contradicts its hemisphere column"
+            )
+        side = side or named_side
     if number is None or not side:
         return number
     if number < 0 < side:
         raise Refused(
-            "bad_row", f"{axis} {_shorten(value)} is negative, and so not in its hemisphere"
+            "bad_row", f"{axis} {_shorten_value(value)} is negative, and so not in its hemisphere"
         )
     return side * abs(number)
 
@@ -143,7 +145,7 @@ def read_attribute(name: str, value: object) -> Scalar:
     """
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         value = str(value)
-    scalar = value if isinstance(value, str | int | float) else _nested(value)
+    scalar = value if isinstance(value, str | int | float) else _to_json(value)
     if len(name) > MAX_NAME or (isinstance(scalar, str) and len(scalar) > MAX_TEXT):
         raise Refused("bad_row", f"{name[:40]} is longer than {MAX_TEXT} characters")
     return storable(scalar) if isinstance(scalar, str) else scalar
@@ -155,7 +157,7 @@ def is_empty(value: object) -> bool:
     return is_missing(value) and not (isinstance(value, str) and value.strip().casefold() in words)
 
 
-def _nested(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -167,11 +169,11 @@ def _as_text(value: object, column: str) -> str:
     return value
 
 
-def _hemisphere(text: str, axis: str) -> int:
+def _read_hemisphere(text: str, axis: str) -> int:
     """1 for north and east, -1 for south and west."""
     side = _HEMISPHERES[axis].get(text.strip().casefold())
     if side is None:
-        raise Refused("bad_row", f"{axis} has the hemisphere {_shorten(text)}")
+        raise Refused("bad_row", f"{axis} has the hemisphere {_shorten_value(text)}")
     return side
 
 
@@ -179,21 +181,21 @@ def _read_degrees(text: str, axis: str) -> tuple[float, int]:
     """Signed degrees and the hemisphere that the text names: 1, -1, or 0 for none."""
     match = _DEGREES.fullmatch(text)
     if match is None or _UNCLEAR.fullmatch(text):
-        raise Refused("bad_row", f"{axis} is no number: {_shorten(text)}")
+        raise Refused("bad_row", f"{axis} is no number: {_shorten_value(text)}")
     parts = [float((match[part] or "0").replace(",", ".")) for part in ("deg", "min", "sec")]
-    whole = [
+    is_whole = [
         match[part] is None or parts[i] == int(parts[i]) for i, part in enumerate(("deg", "min"))
     ]
     smaller = [match["min"] is not None, match["sec"] is not None]
-    if max(parts[1:]) >= 60 or any(s and not w for s, w in zip(smaller, whole, strict=True)):
-        raise Refused("bad_row", f"{axis} cannot be read as degrees: {_shorten(text)}")
+    if max(parts[1:]) >= 60 or any(s and not w for s, w in zip(smaller, is_whole, strict=True)):
+        raise Refused("bad_row", f"{axis} cannot be read as degrees: {_shorten_value(text)}")
     letters = [match[where] for where in ("before", "after") if match[where]]
     if len(letters) > 1:
-        raise Refused("bad_row", f"{axis} has two hemispheres: {_shorten(text)}")
-    side = _hemisphere(letters[0], axis) if letters else 0
+        raise Refused("bad_row", f"{axis} has two hemispheres: {_shorten_value(text)}")
+    side = _read_hemisphere(letters[0], axis) if letters else 0
     number = parts[0] + parts[1] / 60 + parts[2] / 3600
     return (-number if match["sign"] == "-" else number), side
 
 
-def _shorten(value: object) -> str:
+def _shorten_value(value: object) -> str:
     return repr(str(value)[:40])

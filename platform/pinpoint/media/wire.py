@@ -81,7 +81,7 @@ class TimedPipes:
 
     def quiet(self) -> bool:
         """Nothing waits to be read: the child is neither gone nor talking out of turn."""
-        return not self._poll(self._read_fd, select.POLLIN, 0.0)
+        return not self._poll_fd(self._read_fd, select.POLLIN, 0.0)
 
     def send(self, header: Header, body: bytes | memoryview, deadline: float) -> None:
         """Write one message.
@@ -93,7 +93,7 @@ class TimedPipes:
         for part in (pack(header), body):
             rest = memoryview(part)
             while rest:
-                self._wait(self._write_fd, select.POLLOUT, deadline)
+                self._wait_ready(self._write_fd, select.POLLOUT, deadline)
                 try:
                     rest = rest[os.write(self._write_fd, rest[:_CHUNK_BYTES]) :]
                 except BlockingIOError:
@@ -118,7 +118,7 @@ class TimedPipes:
         data = bytearray(size)
         rest = memoryview(data)
         while rest:
-            self._wait(self._read_fd, select.POLLIN, deadline)
+            self._wait_ready(self._read_fd, select.POLLIN, deadline)
             try:
                 count = os.readv(self._read_fd, [rest[:_CHUNK_BYTES]])
             except BlockingIOError:
@@ -128,13 +128,13 @@ class TimedPipes:
             rest = rest[count:]
         return data
 
-    def _wait(self, fd: int, event: int, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0 or not self._poll(fd, event, left):
+    def _wait_ready(self, fd: int, event: int, deadline: float) -> None:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0 or not self._poll_fd(fd, event, remaining_s):
             raise LateWire("the deadline passed")
 
     @staticmethod
-    def _poll(fd: int, event: int, seconds: float) -> bool:
+    def _poll_fd(fd: int, event: int, seconds: float) -> bool:
         poller = select.poll()
         poller.register(fd, event)
         return bool(poller.poll(seconds * 1000.0))
