@@ -1,7 +1,7 @@
-"""Equirectangular 360° pictures become four upright faces of 90° (Google's GPano, XMP).
+"""Cuts equirectangular 360° images into four upright faces of 90° (Google's GPano, XMP).
 
-Letters: H, W rows and columns of the picture; N side of a face. The picture's centre column looks
-along the pose heading; columns grow to the right, by compass clockwise.
+Symbols: H, W rows and columns of the image; N side of a face. The center column of the image has
+the pose heading; columns increase to the right, clockwise on the compass.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ FACES: Final[tuple[tuple[str, float], ...]] = (
 """Name and direction relative to the pose heading, degrees clockwise."""
 
 OVERSAMPLING: Final = 4
-"""A picture this many sides wide has at least one pixel for each pixel of a face's centre."""
+"""An image this many sides wide has at least one pixel per pixel at the center of a face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which rows of the full sphere a picture of full width holds, as shares of its height."""
+    """Rows of the full sphere in an image of full width, as shares of the height."""
 
     top: float
     bottom: float
@@ -39,17 +39,17 @@ class Window:
 
 
 def is_equirectangular(facts: Facts) -> bool:
-    """The file calls itself an equirectangular panorama."""
+    """Whether the metadata declare an equirectangular panorama."""
     return facts.attributes.get("projection") == "equirectangular"
 
 
 def window(facts: Facts, width: int, height: int) -> Window | None:
-    """The part of the sphere shown; None unless it goes all around and 45° up and down.
+    """The visible part of the sphere; None unless it covers 360° and 45° up and down.
 
     Args:
-        facts: What the file says of itself.
-        width: Columns of the picture as it is, which may have been resized since GPano was written.
-        height: Rows of it.
+        facts: Metadata of the file.
+        width: Columns of the image, which may have been resized since GPano was written.
+        height: Rows of the image.
     """
     if not is_equirectangular(facts):
         return None
@@ -77,7 +77,7 @@ def window(facts: Facts, width: int, height: int) -> Window | None:
 
 
 def face_side(width: int, rendition_px: int) -> int:
-    """Side of the faces of a picture `width` columns wide."""
+    """Side of the faces of an image with `width` columns."""
     return max(1, min(rendition_px, width // OVERSAMPLING))
 
 
@@ -100,7 +100,7 @@ def cut_faces(picture: Pixels, part: Window, side: int) -> list[tuple[str, Pixel
 def _sample_bilinear(
     picture: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> Pixels:
-    """Colours between pixels; columns wrap around the sphere, rows do not."""
+    """Sample colors between pixels; columns wrap around the sphere, rows do not."""
     height, width = picture.shape[:2]
     top = np.floor(rows).astype(np.intp)
     left_columns = np.floor(columns).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Where the photographer was at a moment, from GPX tracks (docs/manifests.md).
+"""Positions of the photographer by time, from GPX tracks (docs/manifests.md).
 
 A position is interpolated between two neighboring points of one segment, never across segments.
 """
@@ -23,23 +23,23 @@ from pinpoint.media.gpx import MAX_TRACK_BYTES, GpxFile, Segment, Track, read_gp
 from pinpoint.records import Hint, ReadOptions
 
 MAX_GAP_S: Final = 300.0
-"""Between track points further apart than this nobody knows where the photographer was."""
+"""Maximum time between two track points for an interpolation."""
 MAX_SPEED_M_S: Final = 1_000.0
-"""Faster than any aircraft: two such points are not of one traveler."""
+"""Maximum speed between two points, above that of any aircraft."""
 MAX_APART_M: Final = 100.0
-"""Two segments of one track that overlap in time may differ by this."""
+"""Maximum distance between two segments of one track that overlap in time."""
 _MAX_SHOWN: Final = 5
 
 LatLon = tuple[float, float]
 
 
 def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path | None]:
-    """A look-up from a photo below `root` to its GPX file, or its folder with several.
+    """A function from a photo below `root` to its GPX file, or to a folder with several.
 
     Args:
         root: The folder that is read.
-        chosen: What `--track` says. A GPX file of that name beside the photo, else in `root`, else
-            at that path, holds for every photo; any other text is the name of a track.
+        chosen: Value of `--track`. A GPX file of that name next to the photo, otherwise in
+            `root`, otherwise at that path, is used. Any other text is the name of a track.
     """
     find_nearby = find_beside(root)
     file = (chosen or "").partition("#")[0]
@@ -54,7 +54,7 @@ def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path 
 
 
 def add_options(hint: Hint | None, track: Path | None, options: ReadOptions) -> Hint | None:
-    """The hint with a photo's track and what a person said about clock and zone; None for none."""
+    """The hint with a photo's track and the options for clock and zone; None without any."""
     if track is None and options.time_zone is None and options.camera_clock_offset_s is None:
         return hint
     return replace(
@@ -71,17 +71,17 @@ def position_at(
 ) -> tuple[float, float, str] | None:
     """Latitude, longitude and the track's label at a moment; None outside every track and in gaps.
 
-    A gap is the time between two segments, between points over `MAX_GAP_S` apart, and between
-    points that only something faster than `MAX_SPEED_M_S` can connect.
+    Gaps are the times between two segments, between points more than `MAX_GAP_S` apart, and
+    between points that require a speed above `MAX_SPEED_M_S`.
 
     Args:
-        path: A GPX file, or a folder whose GPX files are read.
-        moment: Aware.
-        name: Of one track: its name, its file's name, or `FILE#2` for the second of a file.
+        path: A GPX file, or a folder with GPX files.
+        moment: Time-zone aware.
+        name: Selects a track: its name, its file's name, or `FILE#2` for the second of a file.
 
     Raises:
-        Refused: `no_position` for files that cannot be read and a name that no track has;
-            `ambiguous_track` where two tracks, or two segments that differ, overlap in time.
+        Refused: `no_position` for unreadable files and for a name without a track;
+            `ambiguous_track` if two tracks, or two contradicting segments, overlap in time.
     """
     tracks = _choose_tracks(_read_tracks(path, name), name, path)
     time_s = moment.timestamp()
@@ -102,7 +102,7 @@ def position_at(
 
 
 def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
-    """Why `position_at` gave None, and what to do.
+    """Explain to users why `position_at` returned None, and the remedy.
 
     Raises:
         Refused: As `position_at`.
@@ -158,7 +158,7 @@ def covers(segment: Segment, time_s: float) -> bool:
 
 
 def overlap(track: Track, other: Track) -> bool:
-    """Whether two tracks overlap in time; a moment that ends one and begins the other does not."""
+    """Whether two tracks overlap in time; a common end and start is not an overlap."""
     return any(_overlap_in_time(a, b) for a in track.segments for b in other.segments)
 
 
@@ -174,7 +174,7 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
     """Position in the segment that covers a time.
 
     Raises:
-        Refused: `ambiguous_track`; the segments of this track contradict each other.
+        Refused: `ambiguous_track`; segments of the track contradict each other.
     """
     segment = next(segment for segment in track.segments if covers(segment, time_s))
     unclear = segment.mixed or any(
@@ -195,7 +195,7 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
 
 
 def _segments_agree(a: Segment, b: Segment) -> bool:
-    """Whether two segments give the same way where they overlap."""
+    """Whether two segments have the same positions while they overlap."""
     start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
     for time_s in (start, (start + end) / 2, end):
         first, second = interpolate(a, time_s), interpolate(b, time_s)
@@ -209,7 +209,7 @@ def _distance_m(a: LatLon, b: LatLon) -> float:
 
 
 def _choose_tracks(tracks: Sequence[Track], name: str | None, path: Path) -> list[Track]:
-    """The tracks that a name means, each way once: a copy of a file overlaps nobody."""
+    """The tracks with a name, without duplicates: a copy of a file is not an overlap."""
     if name is None:
         chosen = list(tracks)
     else:
@@ -222,7 +222,7 @@ def _choose_tracks(tracks: Sequence[Track], name: str | None, path: Path) -> lis
         if not chosen:
             available = ", ".join(track.label for track in tracks[:_MAX_SHOWN]) or "no track"
             raise Refused("no_position", f"there is no track {name[:60]!r}; there is {available}")
-    # By the hash alone: comparing every point for every photo would take too long.
+    # By the hash only, because comparing every point for every photo would take too long.
     distinct = {track.fingerprint: track for track in reversed(chosen) if track.segments}
     return sorted(distinct.values(), key=lambda track: (track.file, track.number))
 
@@ -237,7 +237,7 @@ def _read_tracks(path: Path, name: str | None) -> list[Track]:
 
 
 def _list_gpx(path: Path, name: str | None) -> list[Path]:
-    """The GPX files to read: the one that the name is of, else all of them."""
+    """The GPX files to read: the file with the name, otherwise all of them."""
     try:
         files = list_files(path) if path.is_dir() else [path]
     except OSError as error:
@@ -265,7 +265,7 @@ def _read_file(file: Path) -> GpxFile:
 
 @lru_cache(maxsize=16)
 def _load_track(file: Path, _mtime_ns: int, _size: int) -> GpxFile | Refused:
-    """A whole folder shares its tracks, so the last ones are kept while they do not change."""
+    """Load a track; cached while the file is unchanged, because a folder shares its tracks."""
     try:
         data = read_bytes(file, MAX_TRACK_BYTES)
     except Refused as refused:

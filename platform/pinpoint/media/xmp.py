@@ -1,4 +1,4 @@
-"""XMP: the few properties that matter, from hostile XML (XMP part 1; GPano; EXIF for XMP)."""
+"""XMP: reads the required properties from untrusted XML (XMP part 1; GPano; EXIF for XMP)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinpoint.records import TimeSource
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 MAX_DEPTH: Final = 64
 MAX_ELEMENTS: Final = 20_000
-"""Real packets are about five deep; long edit histories hold some thousand elements."""
+"""Real packets have a depth of about five; long edit histories have some thousand elements."""
 
 _PREFIXES: Final[Mapping[str, str]] = {
     "http://ns.adobe.com/exif/1.0/": "exif",
@@ -39,10 +39,10 @@ _DRONES: Final = (
     "pix4d",
     "sensefly",
 )
-"""Name spaces of drone makers have one of these in their address; properties become `drone:name`,
-in lower case, because each maker spells them in its own way."""
+"""Parts of the namespace addresses of drone makers. Their properties become `drone:name`, in lower
+case, because the makers spell them differently."""
 _DRONE_HEADINGS: Final = ("gimbalyawdegree", "camerayawdegree", "camerayaw", "yaw")
-"""Where the camera looks; the direction of flight is another thing."""
+"""Headings of the camera, not of the flight."""
 _TIMES: Final[tuple[tuple[TimeSource | None, str, str], ...]] = (
     ("xmp_original", "exif:DateTimeOriginal", "exif:OffsetTimeOriginal"),
     ("xmp_created", "photoshop:DateCreated", ""),
@@ -50,8 +50,8 @@ _TIMES: Final[tuple[tuple[TimeSource | None, str, str], ...]] = (
     ("xmp_digitized", "exif:DateTimeDigitized", "exif:OffsetTimeDigitized"),
     (None, "xmp:ModifyDate", ""),
 )
-"""(source, property, property of its offset). No camera writes xmp:ModifyDate: only its offset
-counts."""
+"""(source, property, property of its offset). No camera writes xmp:ModifyDate, so only its offset
+is used."""
 _SPHERE: Final = (
     "FullPanoWidthPixels",
     "FullPanoHeightPixels",
@@ -64,14 +64,14 @@ _SPHERE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Xmp:
-    """What an XMP packet says; empty where there is none."""
+    """Values of an XMP packet; empty without a packet."""
 
     positions: tuple[Position, ...] = ()
-    """By the properties of EXIF, then by those of a drone's maker."""
+    """From the properties of EXIF, then from those of a drone's maker."""
     clocks: tuple[Clock, ...] = ()
     satellite: Clock | None = None
     notes: tuple[str, ...] = ()
-    """What cannot be read of the times."""
+    """Notes on times that cannot be read."""
     heading_deg: float | None = None
     gimbal_heading_deg: float | None = None
     """Direction of a drone's camera."""
@@ -85,11 +85,11 @@ class Xmp:
 
 
 def read_xmp(*packets: bytes | str | None) -> Xmp:
-    """The properties of one XMP packet, in one part or several; damage is told, never raised.
+    """Read one XMP packet, in one part or several; damage is reported and not raised.
 
     Args:
-        packets: The packet, then its extension where it has one. The first part to have a
-            property wins.
+        packets: The packet, then its extension if it has one. The first part with a property has
+            precedence.
     """
     properties: dict[str, str] = {}
     damaged = None
@@ -121,7 +121,7 @@ def read_xmp(*packets: bytes | str | None) -> Xmp:
 
 
 class _SmallTree(TreeBuilder):
-    """A tree that stops growing: a packet of 3 MB can hold a million elements, 3 s of work."""
+    """A tree of limited size: a packet of 3 MB can have a million elements, 3 s of work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,10 +149,10 @@ def _parse_xml(packet: bytes) -> Element:
 def _parse_properties(packet: bytes | str | None) -> dict[str, str]:
     """`prefix:Name` → text, from attributes and elements of every rdf:Description.
 
-    Descriptions inside properties speak of other pictures (ingredients, history), not of this one.
+    Descriptions inside properties describe other images (ingredients, history) and are skipped.
 
     Raises:
-        ParseError, DefusedXmlException, ValueError, LookupError, RecursionError: It is no XMP.
+        ParseError, DefusedXmlException, ValueError, LookupError, RecursionError: Invalid XMP.
     """
     if not packet:
         return {}
@@ -188,7 +188,7 @@ def _read_altitude(properties: Mapping[str, str]) -> float | None:
 
 
 def _read_drone_altitude(properties: Mapping[str, str]) -> float | None:
-    """Metres above sea level by a drone's maker; heights above the take-off are another thing."""
+    """Meters above sea level by a drone's maker; heights above the take-off are not used."""
     value = finite(properties.get("drone:absolutealtitude"))
     return value if value is not None and -12_000 <= value <= 100_000 else None
 
@@ -199,7 +199,7 @@ def _first_heading(properties: Mapping[str, str]) -> float | None:
 
 
 def _read_clocks(properties: Mapping[str, str]) -> tuple[list[Clock], list[str]]:
-    """Times with the offset that belongs to each, and notes."""
+    """Times, each with its offset, and notes."""
     clocks: list[Clock] = []
     notes: list[str] = []
     for source, name, offset_name in _TIMES:
@@ -216,7 +216,7 @@ def _read_clocks(properties: Mapping[str, str]) -> tuple[list[Clock], list[str]]
 
 
 def _read_satellite(properties: Mapping[str, str]) -> Clock | None:
-    """exif:GPSTimeStamp: date and time in one, UTC where it does not say."""
+    """exif:GPSTimeStamp: date and time in one value, UTC without an offset."""
     clock = parse_time(properties.get("exif:GPSTimeStamp"), "xmp_gps", "exif:GPSTimeStamp")
     if clock is None:
         return None
@@ -226,7 +226,7 @@ def _read_satellite(properties: Mapping[str, str]) -> Clock | None:
 
 
 def _read_sphere(properties: Mapping[str, str]) -> Sphere | None:
-    """GPano's window; None where a size is missing or makes no sense."""
+    """GPano's window; None if a size is missing or invalid."""
     sizes: list[int] = []
     for name in _SPHERE:
         value = finite(properties.get(f"GPano:{name}"))
