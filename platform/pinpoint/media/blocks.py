@@ -1,7 +1,7 @@
-"""The metadata blocks of an opened picture: EXIF, XMP and IPTC, wherever its container has them.
+"""Collects the metadata blocks of an opened image: EXIF, XMP and IPTC, anywhere in its container.
 
-Pillow keeps one EXIF block and one XMP packet. Files have more: a second EXIF segment of another
-program, an XMP packet that goes on in extension segments, raw profiles in PNG text.
+Pillow returns one EXIF block and one XMP packet. Files have more: a second EXIF segment of another
+program, an XMP packet that continues in extension segments, raw profiles in PNG text.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from PIL import Image
 from pinpoint.media.exif import DAMAGE
 
 MAX_EXTENDED_BYTES: Final = 4_000_000
-"""Larger XMP extensions hold pictures; they are not read."""
+"""Maximum size of XMP extensions; larger ones contain images and are not read."""
 MAX_BLOCKS: Final = 8
-"""So many EXIF blocks or XMP packets of one file are read."""
+"""Maximum number of EXIF blocks and of XMP packets that are read from one file."""
 
 _EXIF: Final = b"Exif\x00\x00"
 _TIFF: Final = (b"II*\x00", b"MM\x00*")
@@ -27,8 +27,8 @@ _XMP_EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\x00"
 _ORIENTATION: Final = 0x0112
 _IPTC_RESOURCE: Final = 0x0404
 _IPTC_TAG: Final = 33723
-_WANTED: Final = re.compile(rb"GPS|Gps|Latitude|Date|GPano|Yaw")
-"""What an extension may have for us; without it, it is not parsed."""
+_REQUIRED_PROPERTIES: Final = re.compile(rb"GPS|Gps|Latitude|Date|GPano|Yaw")
+"""Required properties; an extension without any of them is not parsed."""
 
 Packet = tuple[bytes | str, ...]
 
@@ -41,15 +41,15 @@ class Blocks:
     damaged: str | None
     """Why a block of EXIF cannot be read."""
     xmp: tuple[Packet, ...]
-    """Packets, each with its extension where it has one."""
+    """Packets, each with its extension if it has one."""
     iptc: bytes | None
 
 
 def collect_blocks(image: Image.Image) -> Blocks:
-    """The blocks of an opened picture.
+    """Collect the blocks of an opened image.
 
-    For PNG files `image.info["exif"]` is filled from a raw profile, and an orientation that only a
-    later EXIF block has is copied into the first, so that the picture is turned by it.
+    For PNG files, `image.info["exif"]` is filled from a raw profile. If only a later EXIF block has
+    an orientation, it is copied into the first block, so that the image is rotated by it.
     """
     profiles = _read_profiles(image) if image.format == "PNG" else []
     packets = [packet for packet in _list_packets(image) if packet[0]]
@@ -89,13 +89,13 @@ def _list_later_exif(image: Image.Image) -> list[bytes]:
 
 
 def _list_segments(image: Image.Image) -> list[tuple[str, bytes]]:
-    """Application segments of a JPEG as Pillow keeps them; none in other formats."""
+    """Application segments of a JPEG as stored by Pillow; none in other formats."""
     segments: list[tuple[str, bytes]] = getattr(image, "applist", [])
     return segments
 
 
 def _list_packets(image: Image.Image) -> Iterator[Packet]:
-    """XMP packets; those of a JPEG with the extension that they name by its checksum."""
+    """XMP packets; packets of a JPEG have the extension whose checksum they contain."""
     plain = [s[len(_XMP) :] for n, s in _list_segments(image) if n == "APP1" and s.startswith(_XMP)]
     if not plain:
         # A PNG may have its packet in a text chunk of an older kind.
@@ -108,7 +108,7 @@ def _list_packets(image: Image.Image) -> Iterator[Packet]:
 
 
 def _read_extensions(image: Image.Image) -> dict[bytes, bytes]:
-    """Extended XMP (XMP part 3, 1.1.3.1) by checksum, put together; incomplete ones left out."""
+    """Assembled extended XMP (XMP part 3, 1.1.3.1) by checksum, without incomplete extensions."""
     pieces: dict[bytes, dict[int, bytes]] = {}
     lengths: dict[bytes, int] = {}
     head = len(_XMP_EXTENSION)
@@ -124,7 +124,7 @@ def _read_extensions(image: Image.Image) -> dict[bytes, bytes]:
         if lengths[guid] > MAX_EXTENDED_BYTES or len(extensions) >= MAX_BLOCKS:
             continue
         data = b"".join(parts[start] for start in sorted(parts))
-        if len(data) == lengths[guid] and _WANTED.search(data):
+        if len(data) == lengths[guid] and _REQUIRED_PROPERTIES.search(data):
             extensions[guid] = data
     return extensions
 
@@ -136,7 +136,7 @@ def _read_profiles(image: Image.Image) -> list[tuple[str, bytes]]:
         if not isinstance(key, str) or not key.lower().startswith("raw profile type "):
             continue
         lines = value.split() if isinstance(value, str) else []
-        # The second line has the number of bytes; what follows them is none of the profile.
+        # The second line has the number of bytes; bytes after them are not part of the profile.
         digits = "".join(lines[2:])
         if len(lines) > 1 and lines[1].isdecimal() and len(lines[1]) < 12:
             digits = digits[: 2 * int(lines[1])]

@@ -1,4 +1,4 @@
-"""Which manifest of a folder is used where nobody named one."""
+"""Chooses the manifest of a folder if none is named."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pinpoint.media.manifests import find_manifests
 
 
 def find_one_manifest(folder: Path) -> Path | None:
-    """The manifest of a folder, None where there is none.
+    """The manifest of a folder, or None.
 
     Raises:
-        BadRequest: There are several, and nothing says which one is meant.
+        BadRequest: The folder has several manifests, so the choice is ambiguous.
     """
     try:
         manifests = find_manifests(folder)

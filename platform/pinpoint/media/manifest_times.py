@@ -1,6 +1,6 @@
-"""Times in manifests: what is read, and what is refused because it is not certain.
+"""Times in manifests: reads unambiguous formats and refuses all others.
 
-docs/manifests.md lists the spellings.
+docs/manifests.md lists the formats.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pinpoint.media.checks import Refused
 from pinpoint.media.clocks import ASSUMED_UTC, find_zone, place_in_zone, read_offset
 
 EPOCH_UNITS: Final = {"s": 0, "ms": 3, "µs": 6, "ns": 9}
-"""Units of numbers that count since 1970, and the power of ten that each is of a second."""
+"""Units of numbers that count since 1970, with the power of ten of each unit per second."""
 FIRST_EPOCH_S: Final = 315_532_800
-"""1980-01-01, before digital cameras. From here to `LAST_EPOCH_S` a number fits only one unit."""
+"""1980-01-01, before digital cameras. From here to `LAST_EPOCH_S`, a number fits only one unit."""
 LAST_EPOCH_S: Final = 4_102_444_800
 """2100-01-01."""
 FIRST_YEAR: Final = 1800
@@ -42,7 +42,7 @@ _CLOCK = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestTime:
-    """A moment of a manifest, and which zone it was taken to be in."""
+    """A moment from a manifest, and the zone that was applied."""
 
     moment: datetime
     """UTC."""
@@ -51,18 +51,18 @@ class ManifestTime:
 
 
 def read_time(text: str, zone: str | None = None) -> ManifestTime:
-    """A time of a manifest.
+    """Parse a time of a manifest.
 
-    Read are numbers that count seconds, milli-, micro- or nanoseconds since 1970 (`EPOCH_UNITS`),
-    ISO 8601, EXIF's `2024:06:01 12:00:00`, dates with the year first, `31/12/2024` and `12/31/2024`
-    where one number can only be the day, `1.6.2024` (day first), and clocks of 12 or 24 hours.
+    Formats: numbers of seconds, milli-, micro- or nanoseconds since 1970 (`EPOCH_UNITS`), ISO 8601,
+    EXIF's `2024:06:01 12:00:00`, dates with the year first, `1.6.2024` (day first), and clocks of
+    12 or 24 hours. `31/12/2024` and `12/31/2024` are read if only one number can be the day.
 
     Args:
         text: The cell.
-        zone: What a time without an offset means; without it UTC, and `zone` says so.
+        zone: Time zone of times without an offset. Default UTC, which the result's `zone` reports.
 
     Raises:
-        Refused: `bad_row`, with what to write instead.
+        Refused: `bad_row`; the detail contains a format that is accepted.
     """
     text = text.strip()
     if len(text) > _MAX_LENGTH:
@@ -71,7 +71,7 @@ def read_time(text: str, zone: str | None = None) -> ManifestTime:
         raise _make_refusal(
             text, "its last digits were cut off; format the column as text or as a number"
         )
-    # Digits of a calendar date are no count: the ranges of counts do not hold such numbers.
+    # Digits of a calendar date are not a count: the ranges of counts exclude such numbers.
     compact = len(text) in (8, 12, 14) and _WHOLE.fullmatch(text) is not None
     if _DIGITS.fullmatch(text) and not (compact and FIRST_YEAR <= int(text[:4]) <= LAST_YEAR):
         return ManifestTime(moment=_read_epoch(text))
@@ -86,7 +86,7 @@ def read_time(text: str, zone: str | None = None) -> ManifestTime:
 
 
 def join_date_and_time(date: str, time: str) -> str:
-    """A date and a time of day from two columns as one text."""
+    """Join a date and a time of day from two columns."""
     return f"{date.strip()} {time.strip()}"
 
 
@@ -109,7 +109,7 @@ def _apply_zone(
 
 
 def _read_epoch(text: str) -> datetime:
-    """The moment that a number counts to. The four ranges do not overlap."""
+    """The moment of an epoch number. The ranges of the four units do not overlap."""
     try:
         number = Decimal(text)
     except InvalidOperation as error:
@@ -129,7 +129,7 @@ def _read_epoch(text: str) -> datetime:
 
 
 def _read_wall_clock(text: str) -> tuple[datetime, str]:
-    """Date and clock as they stand, and the rest of the text, which has to be an offset."""
+    """Date and clock, and the rest of the text, which must be an offset."""
     if match := _CALENDAR.fullmatch(text):
         year, month, day = _read_date(text, match)
         rest = match["rest"]
@@ -151,7 +151,7 @@ def _read_wall_clock(text: str) -> tuple[datetime, str]:
 
 
 def _read_date(text: str, match: re.Match[str]) -> tuple[int, int, int]:
-    """Year, month, day, where their order is certain."""
+    """Year, month and day, if their order is certain."""
     first, second, third = match["a"], match["b"], match["c"]
     if len(first) == 4:
         return int(first), int(second), int(third)
