@@ -50,7 +50,7 @@ class Originals:
         """Store the required bytes of these files in the blob store.
 
         Returns:
-            Rejections of files whose bytes changed since they were read. They are not stored,
+            Rejections of files that changed since they were read. They are not stored,
             because the hash in the row would not match the original.
 
         Raises:

@@ -108,7 +108,7 @@ def _ingest_slice_isolated(
 ) -> None:
     """Ingest a slice; if it fails, by organization, then by halves, then by file.
 
-    An organization whose files are good is therefore delayed by one more attempt at most.
+    An organization with good files is therefore delayed by one more attempt at most.
     """
     rejected: dict[UUID, Rejected] = {}
     failed: dict[UUID, Rejected] = {}
@@ -268,7 +268,7 @@ def _upsert_readings(
 ) -> tuple[dict[UUID, Kept], dict[UUID, Rejected]]:
     """Write rows for readings; also returns the rejections of files that changed before copying.
 
-    Readings whose original must be stored first are written in a second transaction after that.
+    Readings that require storing their original first are written in a second transaction.
     """
     upserted = _upsert_by_source(accepted, originals, parts)
     waiting = [pair for pair in accepted if upserted[pair[0].id].waits]

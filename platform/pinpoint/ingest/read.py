@@ -17,7 +17,7 @@ SLICE = 32
 """Items per slice: enough for one forward pass, few enough to bound memory."""
 
 INTERNAL: Final = "internal_error"
-"""Reason for a file whose reading or storing ended with an unexpected error."""
+"""Reason for a file that caused an unexpected error when it was read or stored."""
 _log = logs.get(__name__)
 
 ReadItem = tuple[ClaimedItem, Reading | Rejected]

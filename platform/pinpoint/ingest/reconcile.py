@@ -30,7 +30,7 @@ class _Differences:
     stale: set[UUID] = field(default_factory=set)
     extra: set[UUID] = field(default_factory=set)
     above: dict[UUID, Stored] = field(default_factory=dict)
-    """Missing and stale points whose version in the index is not below that of the row."""
+    """Missing and stale points with a version in the index that the row cannot replace."""
 
 
 def reconcile(

@@ -10,7 +10,7 @@ from uuid import UUID
 from pinpoint.records import Face, Reading, Rejected, StoredFile, StoredImage
 
 CHANGED: Final = "changed_since"
-"""Reason for a stored file whose bytes or faces differ from those that were ingested."""
+"""Reason for a stored file with other bytes or faces than those that were ingested."""
 
 Seen = tuple[StoredFile, StoredImage, Face]
 """A stored file, its image in the catalog, and the decoded face."""

@@ -95,7 +95,7 @@ def _list_segments(image: Image.Image) -> list[tuple[str, bytes]]:
 
 
 def _list_packets(image: Image.Image) -> Iterator[Packet]:
-    """XMP packets; packets of a JPEG have the extension whose checksum they contain."""
+    """XMP packets; a packet of a JPEG has the extension that it names by checksum."""
     plain = [s[len(_XMP) :] for n, s in _list_segments(image) if n == "APP1" and s.startswith(_XMP)]
     if not plain:
         # A PNG may have its packet in a text chunk of an older kind.

@@ -32,7 +32,7 @@ class Sphere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Finite numbers and clean text, whose ranges are not checked yet.
+    """Finite numbers and clean text; ranges are not checked yet.
 
     `lat`/`lon` may be out of range, and one may be missing; `capture` checks them.
     """

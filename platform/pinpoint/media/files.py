@@ -56,7 +56,7 @@ def list_files(folder: Path) -> list[Path]:
 
 
 def find_photos(root: Path, on_unreadable: Unreadable | None = None) -> Iterator[Path]:
-    """As `find_files`, without files whose suffix is in `SIDECARS`."""
+    """As `find_files`, without files with a suffix in `SIDECARS`."""
     paths = find_files(root, on_unreadable)
     return (path for path in paths if path.suffix.lower() not in SIDECARS)
 

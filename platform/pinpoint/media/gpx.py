@@ -101,7 +101,7 @@ class GpxFile:
     tracks: tuple[Track, ...] = ()
     points_without_time: int = 0
     points_unusable: int = 0
-    """Number of points whose position or time cannot be read, or whose position is 0/0."""
+    """Number of points with an unreadable position or time, or with the position 0/0."""
     waypoints: int = 0
     route_points: int = 0
 

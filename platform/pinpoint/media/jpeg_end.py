@@ -66,7 +66,7 @@ def complete(data: bytes) -> tuple[bytes | None, bool]:
     """The same JPEG with an end marker, if only that is missing.
 
     Args:
-        data: A JPEG file whose header has passed all checks.
+        data: A JPEG file with a header that passed all checks.
 
     Returns:
         The completed file or None, and whether pixels are certainly missing. `(None, False)`

@@ -81,9 +81,9 @@ def face_side(width: int, rendition_px: int) -> int:
     return max(1, min(rendition_px, width // OVERSAMPLING))
 
 
-def cut_faces(picture: Pixels, part: Window, side: int) -> list[tuple[str, Pixels]]:
+def cut_faces(image: Pixels, part: Window, side: int) -> list[tuple[str, Pixels]]:
     """Four faces `[N, N, 3]` by bilinear sampling, in the order of `FACES`."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     steps = (np.arange(side) + 0.5) / side * 2.0 - 1.0
     across, down = np.meshgrid(steps, steps)
     lon = np.arctan(across) / (2.0 * math.pi)
@@ -93,15 +93,15 @@ def cut_faces(picture: Pixels, part: Window, side: int) -> list[tuple[str, Pixel
     faces = []
     for name, turn in FACES:
         columns = ((lon + 0.5 + turn / 360.0) * width - 0.5) % width
-        faces.append((name, _sample_bilinear(picture, rows, columns)))
+        faces.append((name, _sample_bilinear(image, rows, columns)))
     return faces
 
 
 def _sample_bilinear(
-    picture: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]
+    image: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> Pixels:
     """Sample colors between pixels; columns wrap around the sphere, rows do not."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     top = np.floor(rows).astype(np.intp)
     left_columns = np.floor(columns).astype(np.intp)
     y = (rows - top).astype(np.float32)[..., None]
@@ -109,7 +109,7 @@ def _sample_bilinear(
     bottom = np.minimum(top + 1, height - 1)
     left_columns %= width
     right_columns = (left_columns + 1) % width
-    upper = picture[top, left_columns] * (1 - x) + picture[top, right_columns] * x
-    lower = picture[bottom, left_columns] * (1 - x) + picture[bottom, right_columns] * x
+    upper = image[top, left_columns] * (1 - x) + image[top, right_columns] * x
+    lower = image[bottom, left_columns] * (1 - x) + image[bottom, right_columns] * x
     mixed: Pixels = (upper * (1 - y) + lower * y + 0.5).astype(np.uint8)
     return mixed

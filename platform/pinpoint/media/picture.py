@@ -149,7 +149,7 @@ def _complete_jpeg(image: Image.Image) -> bool:
         raise Refused("undecodable", "the JPEG is cut short: it has no end, and pixels are missing")
     if completed is None:
         return False
-    for name in ("fp", "_fp"):  # `_fp`: of files with several pictures
+    for name in ("fp", "_fp"):  # `_fp`: of files with several images
         if hasattr(image, name):
             setattr(image, name, BytesIO(completed))
     return True
@@ -226,7 +226,7 @@ def _check_metadata(image: Image.Image, request: Ask) -> None:
 
 
 def _is_raw(image: Image.Image) -> bool:
-    """Whether a TIFF is DNG, NEF, ARW …, whose first directory is only a preview."""
+    """Whether a TIFF is DNG, NEF, ARW …; their first directory is only a preview."""
     tags = getattr(image, "tag_v2", {})
     if _DNG_VERSION in tags:
         return True

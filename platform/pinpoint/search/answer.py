@@ -66,7 +66,7 @@ def decide(
         cited: Maximum number of citations per role and kind.
 
     Returns:
-        A decision whose point is None and that is otherwise empty if there are no candidates.
+        The decision; without candidates its point is None and it is otherwise empty.
     """
     if not ranked:
         return Decision(point=None, regions=(), considered=0, believed=believed)

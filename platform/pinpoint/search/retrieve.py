@@ -183,7 +183,7 @@ def _with_larger_limit(query: IndexQuery, factor: int, exclusions: Exclusions) -
 def _find_near_duplicates(
     queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]], cosine: float | None
 ) -> set[UUID]:
-    """Ids of hits whose image vector is at least this similar to the query.
+    """Ids of hits with an image vector at least this similar to the query.
 
     Only the channel `image` decides, and it contains all of them, because they are its best hits.
     """
