@@ -188,8 +188,8 @@ def test_a_vector_that_a_batch_made_meanwhile_stays(rig, tiny, backlog, tmp_path
 def test_a_pace_is_kept():
     pace, begun = Pace(200.0), time.monotonic()
     for _ in range(10):
-        pace.take(10)
+        pace.acquire(10)
     assert 0.45 <= time.monotonic() - begun < 1.5
     begun = time.monotonic()
-    Pace(None).take(10_000)
+    Pace(None).acquire(10_000)
     assert time.monotonic() - begun < 0.1

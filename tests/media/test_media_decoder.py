@@ -15,7 +15,7 @@ import pytest
 
 from media.pictures import noise, photo, saved
 from pinpoint.errors import Unavailable
-from pinpoint.media.decoder import ChildDecoder, _take
+from pinpoint.media.decoder import ChildDecoder, _read_answer
 from pinpoint.media.facts import Facts, from_wire, limit_warnings, to_wire
 from pinpoint.media.request import Ask
 from pinpoint.media.wire import BrokenWire, TimedPipes, pack, unpack
@@ -147,7 +147,7 @@ def take(header: dict[str, object], body: bytes = BODY) -> object:
     os.write(here, body)
     os.close(here)
     try:
-        return _take(ask(), header, TimedPipes(there, there), time.monotonic() + 2.0)
+        return _read_answer(ask(), header, TimedPipes(there, there), time.monotonic() + 2.0)
     finally:
         os.close(there)
 

@@ -164,8 +164,8 @@ def test_a_file_that_ends_two_children_is_given_up(number: int, reason: str) -> 
 
 def test_cpu_time_is_limited_too() -> None:
     class Hurried(ChildDecoder):
-        def _ask(self, *given: Any) -> Ask:
-            return replace(super()._ask(*given), cpu_s=0.1)
+        def _make_request(self, *given: Any) -> Ask:
+            return replace(super()._make_request(*given), cpu_s=0.1)
 
     palette = Image.new("P", (14_000, 14_000))
     slow = saved(palette, "PNG", compress_level=1, transparency=3)  # 1.4 s

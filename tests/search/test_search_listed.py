@@ -178,7 +178,7 @@ def test_where_no_place_is_there_is_no_answer():
     ],
 )
 def test_limits_that_places_do_not_have_are_refused(limits, word):
-    with pytest.raises(BadRequest, match=f"neither source kind nor source nor time.*out {word},"):
+    with pytest.raises(BadRequest, match=f"no source kind, source or time: omit {word},"):
         ask(places(), **limits)
 
 

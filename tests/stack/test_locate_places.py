@@ -165,7 +165,7 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     assert (status, nowhere["point"], nowhere["places"]) == (200, None, [])
     status, refused = ask(api, over="places", kinds="photo", until="2020-01-01T00:00:00Z")
     assert (status, refused["reason"]) == (400, "bad_request")
-    assert "leave out kinds, until, or ask over the gallery" in refused["detail"]
+    assert "omit kinds, until, or search the gallery" in refused["detail"]
     assert ask(api, over="moon")[0] == 422
 
     audit = stack.rows("SELECT asked, bundle, index_build, photo_sha256 FROM queries")

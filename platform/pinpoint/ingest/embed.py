@@ -1,4 +1,4 @@
-"""Embed: pictures become vectors, and one bad picture costs only itself."""
+"""Embed: encodes images to vectors; an image that cannot be encoded fails alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pinpoint.ports import Encoder
 from pinpoint.records import Embedded, Pixels, Rejected, SourceKind
 
 _log = logs.get(__name__)
-_NO_FAULT_OF_A_PICTURE = (Unavailable, BadBundle, Misconfigured)
+_NOT_CAUSED_BY_IMAGES = (Unavailable, BadBundle, Misconfigured)
 
 
 @dataclass(frozen=True, slots=True)
 class ToEmbed:
-    """A picture that needs a vector."""
+    """An image that needs a vector."""
 
     item_id: UUID
     file: str
@@ -28,41 +28,41 @@ class ToEmbed:
 
 
 def embed(
-    pictures: Sequence[ToEmbed], encoder: Encoder
+    images: Sequence[ToEmbed], encoder: Encoder
 ) -> tuple[list[Embedded], dict[UUID, Rejected]]:
-    """Vectors, and for items with a picture that cannot be encoded the reason."""
+    """Encode images; returns vectors, and the rejections of items that cannot be encoded."""
     vectors: list[Embedded] = []
     failures: dict[UUID, Rejected] = {}
-    for kind in sorted({picture.kind for picture in pictures}):
-        chosen = [picture for picture in pictures if picture.kind == kind]
+    for kind in sorted({image.kind for image in images}):
+        of_kind = [image for image in images if image.kind == kind]
         try:
-            vectors += _encode(chosen, kind, encoder)
-        except _NO_FAULT_OF_A_PICTURE:
+            vectors += _encode_batch(of_kind, kind, encoder)
+        except _NOT_CAUSED_BY_IMAGES:
             raise
-        except Exception as error:  # a tower may raise anything; the pictures are tried one by one
+        except Exception as error:  # a tower may raise anything; retry the images one by one
             _log.warning("batch not encoded, trying one by one", error=str(error))
-            for picture in chosen:
+            for image in of_kind:
                 try:
-                    vectors += _encode([picture], kind, encoder)
-                except _NO_FAULT_OF_A_PICTURE:
+                    vectors += _encode_batch([image], kind, encoder)
+                except _NOT_CAUSED_BY_IMAGES:
                     raise
                 except Exception:
-                    _log.exception("picture not encoded", image=str(picture.image_id))
-                    failures[picture.item_id] = Rejected(
-                        file=picture.file,
+                    _log.exception("picture not encoded", image=str(image.image_id))
+                    failures[image.item_id] = Rejected(
+                        file=image.file,
                         stage="embed",
                         reason="not_encoded",
-                        detail="the network cannot encode the picture; the log of the workers "
-                        "names the error",
+                        detail="the network cannot encode the image; the workers' log contains "
+                        "the error",
                     )
     return vectors, failures
 
 
-def _encode(pictures: Sequence[ToEmbed], kind: SourceKind, encoder: Encoder) -> list[Embedded]:
-    # Said before the work, so that what a killed worker encoded in vain is counted too.
-    _log.info("encoding", images=len(pictures), kind=kind)
-    rows = encoder.encode([picture.pixels for picture in pictures], kind)
+def _encode_batch(images: Sequence[ToEmbed], kind: SourceKind, encoder: Encoder) -> list[Embedded]:
+    # Logged before the work, so that the log includes images of a worker that is killed.
+    _log.info("encoding", images=len(images), kind=kind)
+    rows = encoder.encode([image.pixels for image in images], kind)
     return [
-        Embedded(image_id=picture.image_id, sha256=picture.sha256, vector=row)
-        for picture, row in zip(pictures, rows, strict=True)
+        Embedded(image_id=image.image_id, sha256=image.sha256, vector=row)
+        for image, row in zip(images, rows, strict=True)
     ]

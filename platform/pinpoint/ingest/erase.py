@@ -1,4 +1,4 @@
-"""Erase: tombstones to the index, bytes out of the blob store, then the rows."""
+"""Erase: writes tombstones to the index, deletes blobs, then deletes the rows."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
 from pinpoint.ports import BlobStore, Closing, Ledger, VectorIndex
 
 _CHUNK: Final = 512
-_PATIENCE_S: Final = 60.0
+_MAX_WAIT_S: Final = 60.0
 _PAUSE_S: Final = 0.2
 
 
 def erase_images(
     ids: Sequence[UUID], *, ledger: Ledger, index: VectorIndex, blobs: BlobStore
 ) -> int:
-    """Carry tombstones to index and blob store, then remove the rows; returns how many.
+    """Delete images from the index and the blob store, then their rows; returns their number.
 
-    An image that cannot be erased holds up no other; its error is raised in the end, and it stays
-    for the next sweep.
+    An image that cannot be erased does not block the others. Its error is raised at the end, and
+    the next recovery run tries it again.
     """
-    done, failures = 0, Failures()
+    num_erased, failures = 0, Failures()
 
-    def erase(some: Sequence[UUID]) -> None:
-        nonlocal done
-        with ledger.erasing(some) as (graves, locators):
+    def erase_chunk(chunk_ids: Sequence[UUID]) -> None:
+        nonlocal num_erased
+        with ledger.erasing(chunk_ids) as (graves, locators):
             index.delete({grave.id: grave.version for grave in graves})
             for locator in locators:
                 blobs.delete(locator)
-        done += len(graves)
+        num_erased += len(graves)
 
-    def fail(image_id: UUID, error: Exception) -> None:
+    def record_failure(image_id: UUID, error: Exception) -> None:
         raise_if_index_is_down(error, index)
         failures.note("erase", error, image=str(image_id))
 
-    do_apart(ids, erase, fail)
+    do_apart(ids, erase_chunk, record_failure)
     failures.raise_first()
-    return done
+    return num_erased
 
 
 def erase_organization(
@@ -52,41 +52,41 @@ def erase_organization(
     blobs: BlobStore,
     say: Callable[[str], None],
 ) -> int:
-    """Erase an organisation: images, batches, items, audit, keys, index points, bytes.
+    """Erase an organization: images, batches, items, audit log, keys, index points, blobs.
 
-    What is left is a row with its id, marked as erased, and the tombstones of its images, until
-    the sweep takes these off. Safe to run again at any moment.
+    A row with its id, marked as erased, remains, and so do the tombstones of its images until
+    recovery deletes them. Can be repeated at any time.
 
     Returns:
-        How many images were erased.
+        The number of erased images.
 
     Raises:
-        IndexUnavailable: The index does not answer; nothing was begun.
-        Unavailable: A backup, or a worker that hangs, holds rows; the workers go on with the rest.
+        IndexUnavailable: The index does not respond; nothing was changed.
+        Unavailable: A backup or a hung worker locks rows; the workers erase the rest later.
     """
     info = index.info()
     if not info.ready:
-        raise IndexUnavailable(f"the index is not ready ({info.loading}); nothing was erased yet")
-    buried = closing.close(organization_id)
-    done, waited_since = 0, time.monotonic()
+        raise IndexUnavailable(f"the index is not ready ({info.loading}); nothing was erased")
+    num_images = closing.close(organization_id)
+    num_erased, waited_since = 0, time.monotonic()
     while ids := closing.graves(organization_id, _CHUNK):
         erased = erase_images(ids, ledger=ledger, index=index, blobs=blobs)
         if erased:
-            done, waited_since = done + erased, time.monotonic()
-            say(f"erased {done} of {buried} images")
-        elif time.monotonic() - waited_since > _PATIENCE_S:
-            raise Unavailable(_held(organization_id))
+            num_erased, waited_since = num_erased + erased, time.monotonic()
+            say(f"erased {num_erased} of {num_images} images")
+        elif time.monotonic() - waited_since > _MAX_WAIT_S:
+            raise Unavailable(_describe_locked_rows(organization_id))
         else:
             time.sleep(_PAUSE_S)
     if not closing.bytes_may_go():
-        raise Unavailable(_held(organization_id))
+        raise Unavailable(_describe_locked_rows(organization_id))
     blobs.erase(organization_id)
     closing.finish()
-    return buried
+    return num_images
 
 
-def _held(organization_id: UUID) -> str:
+def _describe_locked_rows(organization_id: UUID) -> str:
     return (
-        "the organisation is closed, but a backup or a worker still holds rows of it; the workers "
-        f"erase the rest. Afterwards `pinpoint orgs erase {organization_id}` compacts what is left"
+        "the organization is closed, but a backup or a worker still locks some of its rows; the "
+        f"workers erase them. Then run `pinpoint orgs erase {organization_id}` to compact the rest"
     )

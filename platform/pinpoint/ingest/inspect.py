@@ -1,5 +1,5 @@
-# ruff: noqa: A005 - the command is called inspect, and so is its flow
-"""What would be read: every photo of a folder or manifest, accepted or refused; stores nothing."""
+# ruff: noqa: A005 - named after the command
+"""Reads every photo of a folder or manifest and reports the result; stores nothing."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from pinpoint.settings import MediaSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
-    """One file and what reading it gave: a capture or a rejection, never both."""
+    """One file and the result of reading it: either a capture or a rejection."""
 
     file: str
-    """Relative to the folder or manifest asked about."""
+    """Path relative to the folder or manifest."""
     capture: Capture | None
     rejected: Rejected | None
     seconds: float
@@ -33,7 +33,7 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """A file to read, or a manifest row refused already."""
+    """A file to read, or a manifest row that is already rejected."""
 
     file: str
     path: Path | None = None
@@ -52,45 +52,45 @@ def inspect(
 ) -> Iterator[Inspected]:
     """Read one file, every photo of a folder, or every row of a manifest, in order.
 
-    One bad file never stops it. Files that are known not to be photos are left out; see
+    A bad file does not stop the iteration. Files that are known not to be photos are skipped; see
     `media.sidecars`.
 
     Args:
-        path: What to look at.
-        decoder: Who reads; give it as many children as there are `threads`.
-        settings: The limits of manifests.
-        manifest: Of the folder at `path`: its rows come first, then the photos that it does not
-            name. `used_manifest` finds one.
-        options: Track, clock, time zone and columns, as a person said.
-        threads: How many files are read at once.
+        path: A file, a folder or a manifest.
+        decoder: Decodes the files; should have as many child processes as `threads`.
+        settings: Limits of manifests.
+        manifest: Manifest of the folder at `path`. Its rows are read first, then the photos that
+            it does not name. `used_manifest` finds one.
+        options: Track, clock, time zone and columns, as given by the caller.
+        threads: Number of files read concurrently.
 
     Raises:
         BadManifest: A manifest cannot be read at all.
         TooLarge: A manifest has too many rows.
     """
-    work = _list_work(path, manifest, settings, options or ReadOptions())
+    work_items = _list_work(path, manifest, settings, options or ReadOptions())
     if threads == 1:
-        yield from (_look(one, decoder) for one in work)
+        yield from (_inspect_file(work_item, decoder) for work_item in work_items)
         return
-    waiting: deque[Future[Inspected]] = deque()
+    futures: deque[Future[Inspected]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for one in work:
-                waiting.append(pool.submit(_look, one, decoder))
-                if len(waiting) > 4 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            for work_item in work_items:
+                futures.append(pool.submit(_inspect_file, work_item, decoder))
+                if len(futures) > 4 * threads:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
         finally:
-            for future in waiting:
+            for future in futures:
                 future.cancel()
 
 
 def used_manifest(path: Path) -> Path | None:
-    """The manifest that holds for a path: itself, or the only one of a folder.
+    """The manifest of a path: the path itself, or the only manifest in the folder.
 
     Raises:
-        BadRequest: The folder holds several.
+        BadRequest: The folder contains several manifests.
     """
     if path.is_dir():
         return find_one_manifest(path)
@@ -101,10 +101,10 @@ def _list_work(
     path: Path, manifest: Path | None, settings: MediaSettings, options: ReadOptions
 ) -> Iterable[_Work]:
     if path.is_dir():
-        named: set[str] = set()
+        named_files: set[str] = set()
         if manifest is not None:
-            yield from _list_rows(manifest, settings, options, named)
-        yield from _list_folder(path, options, named)
+            yield from _list_rows(manifest, settings, options, named_files)
+        yield from _list_folder(path, options, named_files)
     elif is_manifest(path):
         yield from _list_rows(path, settings, options, set())
     else:
@@ -112,56 +112,56 @@ def _list_work(
         yield _Work(file=path.name, path=path, hint=add_options(None, track, options))
 
 
-def _list_folder(root: Path, options: ReadOptions, named: set[str]) -> Iterator[_Work]:
-    """Photos below a folder that no manifest has named."""
+def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Work]:
+    """Photos below a folder that are not named by a manifest."""
     track_of = find_tracks(root, options.track)
     unreadable: list[_Work] = []
 
-    def refuse(folder: Path, error: OSError) -> None:
+    def reject_folder(folder: Path, error: OSError) -> None:
         name = f"{folder.relative_to(root).as_posix()}/"
         detail = f"the folder cannot be opened ({error.strerror}); nothing below it was read"
-        what = rejected(name, "unreadable_folder", detail)
-        unreadable.append(_Work(file=what.file, rejected=what))
+        rejection = rejected(name, "unreadable_folder", detail)
+        unreadable.append(_Work(file=rejection.file, rejected=rejection))
 
-    for path in find_photos(root, refuse):
+    for path in find_photos(root, reject_folder):
         yield from unreadable
         unreadable.clear()
         name = path.relative_to(root).as_posix()
-        if name in named:
+        if name in named_files:
             continue
         try:
             check_name(name)
-        except Refused as refused:
-            what = rejected(name, refused.reason, refused.detail)
-            yield _Work(file=what.file, rejected=what)
+        except Refused as error:
+            rejection = rejected(name, error.reason, error.detail)
+            yield _Work(file=rejection.file, rejected=rejection)
             continue
         yield _Work(file=name, path=path, hint=add_options(None, track_of(path), options))
     yield from unreadable
 
 
 def _list_rows(
-    path: Path, settings: MediaSettings, options: ReadOptions, named: set[str]
+    path: Path, settings: MediaSettings, options: ReadOptions, named_files: set[str]
 ) -> Iterator[_Work]:
-    """Rows of a manifest; adds to `named` the files that they name, refused ones too."""
+    """Rows of a manifest; adds the files that they name to `named`, also rejected ones."""
     root = path.parent
     track_of = find_tracks(root, options.track)
     for row in read_manifest(path, settings, options):
         if isinstance(row, Rejected):
-            named.add(row.file)
+            named_files.add(row.file)
             yield _Work(file=row.file, rejected=row)
         else:
-            named.add(row.name)
+            named_files.add(row.name)
             hint = add_options(row.hint, track_of(row.file), options)
             yield _Work(file=row.name, path=row.file, hint=hint)
 
 
-def _look(work: _Work, decoder: Decoder) -> Inspected:
+def _inspect_file(work: _Work, decoder: Decoder) -> Inspected:
     start = time.perf_counter()
     if work.path is None:
-        refused = work.rejected or rejected(work.file, "missing_file", "the row names no file")
-        return Inspected(file=work.file, capture=None, rejected=refused, seconds=0.0)
+        rejection = work.rejected or rejected(work.file, "missing_file", "the row names no file")
+        return Inspected(file=work.file, capture=None, rejected=rejection, seconds=0.0)
     result = decoder.read(work.file, str(work.path), work.hint)
-    bad = result if isinstance(result, Rejected) else None
-    capture = None if isinstance(result, Rejected) else result.capture
     seconds = time.perf_counter() - start
-    return Inspected(file=work.file, capture=capture, rejected=bad, seconds=seconds)
+    if isinstance(result, Rejected):
+        return Inspected(file=work.file, capture=None, rejected=result, seconds=seconds)
+    return Inspected(file=work.file, capture=result.capture, rejected=None, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Files become items of a batch: nothing is read of them yet, nothing can be lost any more."""
+"""Registers files as items of a batch. Items are durable; their files are read later."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ from pinpoint.records.limits import Unstorable, check_item
 from pinpoint.settings import Settings
 
 MAX_SHOWN = 500
-"""Characters kept of a name that cannot be stored whole."""
-_PAGE = 1024
+"""Maximum characters of a name that is truncated because it cannot be stored."""
+_ITEMS_PER_TRANSACTION = 1024
 """Items registered in one transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """What a folder or a manifest became."""
+    """Result of registering a folder or a manifest."""
 
     batch: Batch
     root: SourceRoot
     root_is_new: bool
     manifest: Path | None
-    """The manifest that was used; None where the folder alone was read."""
+    """The manifest that was used; None if only the folder was read."""
     missing: MissingFiles | None
-    """Files that are gone; None where only a manifest's rows were read."""
+    """Files that no longer exist; None if only the rows of a manifest were read."""
     removed: int | None
-    """How many images were removed with files that are gone; None: nobody asked for it."""
+    """Number of images removed with missing files; None if removal was not requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """A file below the folder, or something that cannot be used."""
+    """A file below the folder, or the rejection of a row, file or folder."""
 
     relative: str
-    """Path below the folder, with `/`; for people, and the end of the id."""
+    """Path below the folder, with `/`; shown to users, and the last part of the id."""
     path: Path | None = None
     external_id: str | None = None
-    """The id that a manifest gives; None: the path below the root."""
+    """Id from a manifest; None: the path below the root."""
     hint: Hint | None = None
     rejected: Rejected | None = None
 
@@ -77,7 +77,7 @@ def register_folder(
     options: ReadOptions | None = None,
     on_registered: Callable[[int], None] | None = None,
 ) -> Batch:
-    """As `register`, with what most callers need: a manifest in the folder is used."""
+    """As `register`, with the common options; a manifest in the folder is used."""
     return register(
         path,
         source=source,
@@ -107,53 +107,57 @@ def register(
     confirm_removal: Callable[[MissingFiles], bool] | None = None,
     on_registered: Callable[[int], None] | None = None,
 ) -> Registered:
-    """Open a batch over a folder or a manifest of this machine, register its files, close it.
+    """Register the files of a local folder or manifest in a new batch, and close the batch.
 
     Args:
-        path: A folder, or a CSV or GeoJSON manifest; of a manifest only the rows are read.
-        source: Name of the source; made if `kind` is given and it does not exist.
-        organization_id: Whose source it is.
-        database: Where items go.
+        path: A folder, or a CSV or GeoJSON manifest. Of a manifest, only the rows are read.
+        source: Name of the source; created if it does not exist and `kind` is given.
+        organization_id: Organization of the source.
+        database: The catalog.
         settings: Limits of manifests.
-        kind: Kind of a source that is made now.
-        originals: Policy of a source that is made now.
+        kind: Kind of a new source.
+        originals: Originals policy of a new source.
         manifest: The manifest in the folder to use; only its rows are read.
-        use_manifest: Whether a manifest that is found in the folder is used. Files that it does
-            not name are read as well.
-        root_name: Name of the folder among the roots of the source; the folder's own without it.
-        options: Track, clock, time zone and columns, as a person said.
-        confirm_removal: Asked whether files that are gone are taken out; without it they stay.
+        use_manifest: Whether to use a manifest in the folder. Files that it does not name are
+            read as well.
+        root_name: Name of the folder among the roots of the source; default: the folder name.
+        options: Track, clock, time zone and columns, as given by the caller.
+        confirm_removal: Returns whether to remove missing files; without it they stay.
         on_registered: Called with the number of files of each page.
 
     Raises:
-        BadRequest: Nothing is there, or it does not fit the roots of the source.
+        BadRequest: The path does not exist, or it does not fit the roots of the source.
         BadManifest: The manifest cannot be read at all.
-        NotFound: There is no such source and no kind to make it with.
+        NotFound: There is no such source, and no kind to create it.
     """
     path = path.expanduser().resolve()
     if not path.exists():
-        raise BadRequest(f"nothing at {path}: give a folder or a manifest")
+        raise BadRequest(f"{path} does not exist: give a folder or a manifest")
     folder = path if path.is_dir() else path.parent
     only_rows = path if folder != path else manifest
-    listed = only_rows or (find_one_manifest(folder) if use_manifest else None)
+    used_manifest = only_rows or (find_one_manifest(folder) if use_manifest else None)
     entries = list_entries(
-        folder, listed, settings, options or ReadOptions(), only_rows=only_rows is not None
+        folder, used_manifest, settings, options or ReadOptions(), only_rows=only_rows is not None
     )
-    first = next(entries, None)
-    if first is None:
+    first_entry = next(entries, None)
+    if first_entry is None:
         raise BadRequest(f"no files to ingest in {path}; nothing was changed", reason="no_files")
     with database.write(organization_id) as catalogue:
-        found = _find_or_add_source(catalogue, source, kind, originals)
-        root, root_is_new = find_or_add_root(catalogue, found, folder, root_name)
+        source_record = _find_or_add_source(catalogue, source, kind, originals)
+        root, root_is_new = find_or_add_root(catalogue, source_record, folder, root_name)
     missing = None
     if only_rows is None:
         with database.read(organization_id) as catalogue:
-            missing = find_missing_files(catalogue, catalogue.source(found.id), root, folder)
-    # Before the items are read: a renamed file is a duplicate while the old name has its bytes.
-    removed = _remove_missing(database, organization_id, found.id, missing, confirm_removal)
+            missing = find_missing_files(
+                catalogue, catalogue.source(source_record.id), root, folder
+            )
+    # Before the items are read: a renamed file is a duplicate while the old row has its bytes.
+    removed = _remove_missing(database, organization_id, source_record.id, missing, confirm_removal)
     with database.write(organization_id) as catalogue:
-        batch = catalogue.open_batch(found.id)
-    items = (_check_storable(_make_item(entry, root, folder)) for entry in chain([first], entries))
+        batch = catalogue.open_batch(source_record.id)
+    items = (
+        _check_storable(_make_item(entry, root, folder)) for entry in chain([first_entry], entries)
+    )
     for page in _split_pages(items):
         with database.write(organization_id) as catalogue:
             catalogue.add_items(batch.id, page)
@@ -165,7 +169,7 @@ def register(
         batch=batch,
         root=root,
         root_is_new=root_is_new,
-        manifest=listed,
+        manifest=used_manifest,
         missing=missing,
         removed=removed,
     )
@@ -178,10 +182,10 @@ def _remove_missing(
     missing: MissingFiles | None,
     confirm: Callable[[MissingFiles], bool] | None,
 ) -> int | None:
-    """Take out files that are gone where somebody wants it; returns how many images."""
+    """Remove missing files if confirmed; returns the number of images, or None."""
     if confirm is None or missing is None:
         return None
-    # Asked outside a transaction: a person may take a while to answer.
+    # Outside a transaction: the confirmation may wait for a user.
     if not missing.external_ids or not confirm(missing):
         return 0
     with database.write(organization_id) as catalogue:
@@ -204,35 +208,34 @@ def _find_or_add_source(
 def find_or_add_root(
     catalogue: CatalogueWriter, source: Source, folder: Path, name: str | None
 ) -> tuple[SourceRoot, bool]:
-    """The root of a source that a folder belongs to, and whether it was added now.
+    """The root of a source that contains a folder, and whether this call added it.
 
     Raises:
-        BadRequest: The folder overlaps a root, or the name is taken by another folder.
+        BadRequest: The folder overlaps a root, or another folder has the name.
     """
-    around = [root for root in source.roots if folder.is_relative_to(root.path)]
-    if around:
-        root = max(around, key=lambda one: len(one.path))
+    enclosing_roots = [root for root in source.roots if folder.is_relative_to(root.path)]
+    if enclosing_roots:
+        root = max(enclosing_roots, key=lambda root: len(root.path))
         if name not in (None, root.name):
             raise BadRequest(
-                f"{folder} belongs to the root {root.name!r} of source {source.name!r} already; "
-                "leave --root out"
+                f"{folder} belongs to the root {root.name!r} of source {source.name!r}; omit --root"
             )
         return root, False
     for root in source.roots:
         if Path(root.path).is_relative_to(folder):
             raise BadRequest(
                 f"{root.path} in {folder} is the root {root.name!r} of source {source.name!r}: "
-                "ingest the other folders one by one, or into a source of their own"
+                "ingest the other folders one by one, or into another source"
             )
         if root.name == (name or folder.name):
             raise BadRequest(
                 f"source {source.name!r} has the root {root.name!r} at {root.path}: if the folder "
                 f"was moved, run `pinpoint sources move-root {source.name} {root.name} PATH`; if "
-                "this is another folder, name it with --root"
+                "this is another folder, give it a name with --root"
             )
-    added = SourceRoot(name=storable(name or folder.name or "root"), path=str(folder))
-    catalogue.add_root(source.id, added)
-    return added, True
+    new_root = SourceRoot(name=storable(name or folder.name or "root"), path=str(folder))
+    catalogue.add_root(source.id, new_root)
+    return new_root, True
 
 
 def list_entries(
@@ -243,38 +246,38 @@ def list_entries(
     *,
     only_rows: bool,
 ) -> Iterator[_Entry]:
-    """What the folder or the manifest lists, refused rows and folders included."""
+    """Entries of the folder or the manifest, including rejected rows and folders."""
     if manifest is None:
         return _walk_folder(folder, options, set())
     if not is_manifest(manifest):
-        raise BadRequest(f"{manifest.name} is no folder, CSV or GeoJSON: give one of these")
-    named: set[str] = set()
-    rows = _read_rows(manifest, folder, settings, options, named)
-    return rows if only_rows else chain(rows, _walk_folder(folder, options, named))
+        raise BadRequest(f"{manifest.name} is not a folder, CSV or GeoJSON: give one of these")
+    named_files: set[str] = set()
+    rows = _read_rows(manifest, folder, settings, options, named_files)
+    return rows if only_rows else chain(rows, _walk_folder(folder, options, named_files))
 
 
-def _walk_folder(folder: Path, options: ReadOptions, named: set[str]) -> Iterator[_Entry]:
-    """Files below the folder but for those that a manifest has named."""
+def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Entry]:
+    """Files below the folder, except those that are named by a manifest."""
     track_of = find_tracks(folder, options.track)
     unreadable: list[_Entry] = []
 
-    def refuse(below: Path, error: OSError) -> None:
-        name = f"{below.relative_to(folder).as_posix()}/"
+    def reject_folder(subfolder: Path, error: OSError) -> None:
+        name = f"{subfolder.relative_to(folder).as_posix()}/"
         detail = f"the folder cannot be opened ({error.strerror}); nothing below it was read"
-        what = rejected(name, "unreadable_folder", detail)
-        unreadable.append(_Entry(relative=name, rejected=what))
+        rejection = rejected(name, "unreadable_folder", detail)
+        unreadable.append(_Entry(relative=name, rejected=rejection))
 
-    for photo in find_photos(folder, refuse):
+    for photo in find_photos(folder, reject_folder):
         yield from unreadable
         unreadable.clear()
         name = photo.relative_to(folder).as_posix()
-        if name in named:
+        if name in named_files:
             continue
         try:
             check_name(name)
-        except Refused as refused:
-            what = rejected(name, refused.reason, refused.detail)
-            yield _Entry(relative=name, rejected=what)
+        except Refused as error:
+            rejection = rejected(name, error.reason, error.detail)
+            yield _Entry(relative=name, rejected=rejection)
             continue
         hint = add_options(None, track_of(photo), options)
         yield _Entry(relative=name, path=photo, hint=hint)
@@ -282,16 +285,16 @@ def _walk_folder(folder: Path, options: ReadOptions, named: set[str]) -> Iterato
 
 
 def _read_rows(
-    manifest: Path, folder: Path, settings: Settings, options: ReadOptions, named: set[str]
+    manifest: Path, folder: Path, settings: Settings, options: ReadOptions, named_files: set[str]
 ) -> Iterator[_Entry]:
-    """Rows of a manifest; adds to `named` the files that they name."""
+    """Rows of a manifest; adds the files that they name to `named`."""
     track_of = find_tracks(folder, options.track)
     for row in read_manifest(manifest, settings.media, options):
         if isinstance(row, Rejected):
-            named.add(row.file)
+            named_files.add(row.file)
             yield _Entry(relative=row.file, external_id=row.file, rejected=row)
             continue
-        named.add(row.file.relative_to(folder).as_posix())
+        named_files.add(row.file.relative_to(folder).as_posix())
         yield _Entry(
             relative=row.name,
             path=row.file,
@@ -301,10 +304,10 @@ def _read_rows(
 
 
 def _make_item(entry: _Entry, root: SourceRoot, folder: Path) -> NewItem:
-    """An entry with its id: what a manifest says, else the path below the root."""
-    below = (folder.relative_to(root.path) / entry.relative).as_posix()
+    """Make an item; its id is from the manifest, otherwise the path below the root."""
+    path_below_root = (folder.relative_to(root.path) / entry.relative).as_posix()
     return NewItem(
-        external_id=entry.external_id or storable(root.external_id(below)),
+        external_id=entry.external_id or storable(root.external_id(path_below_root)),
         file=entry.rejected.file if entry.rejected else entry.relative,
         locator=entry.path.as_uri() if entry.path else "",
         hint=entry.hint,
@@ -313,24 +316,24 @@ def _make_item(entry: _Entry, root: SourceRoot, folder: Path) -> NewItem:
 
 
 def _check_storable(item: NewItem) -> NewItem:
-    """The item, or its rejection where the database cannot hold a value of it."""
+    """The item, or its rejection if the database cannot store one of its values."""
     if item.rejected is not None:
         return item
     try:
         check_item(item.external_id, item.file, item.locator, item.hint)
     except Unstorable as error:
-        what = Rejected(
+        rejection = Rejected(
             file=storable(item.file)[:MAX_SHOWN],
             stage="find",
             reason=error.reason,
             detail=error.detail,
         )
-        name = storable(item.external_id)[:MAX_SHOWN]
-        return NewItem(external_id=name, file=what.file, locator="", rejected=what)
+        short_id = storable(item.external_id)[:MAX_SHOWN]
+        return NewItem(external_id=short_id, file=rejection.file, locator="", rejected=rejection)
     return item
 
 
 def _split_pages(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:
     stream = iter(items)
-    while page := list(islice(stream, _PAGE)):
+    while page := list(islice(stream, _ITEMS_PER_TRANSACTION)):
         yield page

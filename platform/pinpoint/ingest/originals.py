@@ -1,4 +1,4 @@
-"""Where a file's original goes, by its source's policy; bytes are moved outside any transaction."""
+"""Stores originals by the policy of their source; bytes are copied outside transactions."""
 
 from __future__ import annotations
 
@@ -15,82 +15,84 @@ from pinpoint.ports import BlobStore
 from pinpoint.records import ClaimedItem, Reading, Rejected
 
 CHANGED: Final = "changed_meanwhile"
-"""Reason of a file that was written to, moved or removed between reading and copying."""
+"""Reason for a file that was changed, moved or deleted between reading and copying."""
 
 
 class Originals:
     """`ports.OriginalKeeper` over a blob store.
 
-    `reference` keeps the locator of a file where it is (an upload has no such place, so its bytes
-    are kept). `copy` keeps the bytes. `rendition` keeps each face at the size that towers see.
+    `reference` stores the URI of the file; the bytes of an upload are stored, as it has no other
+    copy. `copy` stores the bytes. `rendition` stores each face at the input size of towers.
     """
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
-        self._brought: dict[UUID, list[str]] = {}
+        self._stored: dict[UUID, list[str]] = {}
 
     @property
-    def brought(self) -> set[str]:
-        """Blobs made so far; a row may name them or not."""
-        return {locator for made in self._brought.values() for locator in made}
+    def stored(self) -> set[str]:
+        """Blobs stored so far; a row may reference them or not."""
+        return {locator for locators in self._stored.values() for locator in locators}
 
     def __call__(self, item: ClaimedItem, reading: Reading) -> list[str | None] | None:
-        """One locator for each face of the reading; None: `bring` has to be called first."""
-        if item.id in self._brought:
-            return [*self._brought[item.id]]
+        """One URI for each face of the reading; None: call `store_originals` first."""
+        if item.id in self._stored:
+            return [*self._stored[item.id]]
         if item.source.originals == "rendition":
             return None
         if item.source.originals == "copy" and not item.locator.startswith("blob:"):
             return None
         return [item.locator] * len(reading.faces)
 
-    def bring(self, readings: Sequence[tuple[ClaimedItem, Reading]]) -> dict[UUID, Rejected]:
-        """Put what has to be kept of these files into the blob store.
+    def store_originals(
+        self, readings: Sequence[tuple[ClaimedItem, Reading]]
+    ) -> dict[UUID, Rejected]:
+        """Store the required bytes of these files in the blob store.
 
         Returns:
-            Verdicts on files that do not hold the bytes any more that were read; nothing of them
-            is kept, since the row would state a hash that its original has not.
+            Rejections of files that changed since they were read. They are not stored,
+            because the hash in the row would not match the original.
 
         Raises:
-            Unavailable: The blob store takes nothing.
+            Unavailable: The blob store cannot be written.
         """
-        changed: dict[UUID, Rejected] = {}
+        rejections: dict[UUID, Rejected] = {}
         for item, reading in readings:
             if item.source.originals == "rendition":
-                self._brought[item.id] = [
+                self._stored[item.id] = [
                     self._blobs.put(item.organization_id, encode_jpeg(face.pixels))
                     for face in reading.faces
                 ]
                 continue
             try:
-                data = self._same_bytes(item, reading)
+                data = self._read_unchanged(item, reading)
             except (NotFound, Refused) as error:
-                changed[item.id] = Rejected(
+                rejections[item.id] = Rejected(
                     file=item.file,
                     stage="store",
                     reason=CHANGED,
-                    detail=f"it changed between reading and copying ({_why(error)}); once nothing "
-                    "writes to it, `pinpoint batches retry` sends it again",
+                    detail=f"it changed between reading and copying ({_describe_change(error)}); "
+                    "when nothing writes to it, run `pinpoint batches retry`",
                 )
                 continue
             locator = self._blobs.put(item.organization_id, data)
-            self._brought[item.id] = [locator] * len(reading.faces)
-        return changed
+            self._stored[item.id] = [locator] * len(reading.faces)
+        return rejections
 
-    def _same_bytes(self, item: ClaimedItem, reading: Reading) -> bytes:
-        """The file's bytes, if they are those that were read.
+    def _read_unchanged(self, item: ClaimedItem, reading: Reading) -> bytes:
+        """The file's bytes, if they did not change since they were read.
 
         Raises:
             NotFound: There is no such blob.
-            Refused: The file is gone, or holds other bytes.
+            Refused: The file is missing, or its bytes changed.
         """
         data = read_bytes(Path(self._blobs.path(item.locator)), reading.capture.size_bytes)
         if sha256(data) != reading.capture.sha256:
-            raise Refused(CHANGED, "its SHA-256 is another")
+            raise Refused(CHANGED, "its SHA-256 is different")
         return data
 
 
-def _why(error: NotFound | Refused) -> str:
+def _describe_change(error: NotFound | Refused) -> str:
     if isinstance(error, NotFound):
         return error.message
     return "it has grown" if error.reason == "too_large" else error.detail

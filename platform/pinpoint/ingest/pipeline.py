@@ -1,7 +1,7 @@
-"""The ingest flow: file → reading → row → vector → index point → verdict.
+"""The ingest flow: file → reading → row → vector → index point → status.
 
-Every step can be run again. A crash anywhere leaves a lease that ends by itself, and whoever takes
-the item next finds what is done already.
+Every step can be repeated. After a crash the lease expires, and the next worker continues with
+the steps that are not done.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from pinpoint.records.limits import NOT_STORABLE
 
 _log = logs.get(__name__)
 
-_PAGE = 512
-"""Images whose files are asked for in one read."""
-_PATIENCE_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Pauses between tries to free items: a lease that nobody frees holds them for minutes."""
+_IMAGES_PER_READ = 512
+"""Number of images whose files are read from the catalog at once."""
+_RELEASE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Pauses between attempts to release items; an unreleased lease blocks them for minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestParts:
-    """What the flow works with."""
+    """Components of the ingest flow."""
 
     ledger: Ledger
     decoder: Decoder
@@ -52,41 +52,42 @@ class IngestParts:
     index: VectorIndex
     blobs: BlobStore
     threads: int
-    """Files decoded at once."""
+    """Number of files decoded concurrently."""
 
 
 def ingest_items(
     ids: Sequence[UUID], worker: str, parts: IngestParts, tally: Tally | None = None
 ) -> int:
-    """Take a chunk of items from file to index; returns how many were claimed.
+    """Ingest a chunk of items, from file to index; returns the number of claimed items.
 
     Args:
-        ids: Items; those that somebody else holds, or that are settled, are left alone.
-        worker: Name on the leases.
-        parts: What the flow works with.
-        tally: Told what was done and how long each stage took.
+        ids: Items; items that are leased by other workers or have a final status are skipped.
+        worker: Name of the worker on the leases.
+        parts: Components of the ingest flow.
+        tally: Receives the counts and the duration of each stage.
 
-    An error that is no outage costs the items that cause it: their try counts, and they are sent
-    again alone until they are given up. The others of the chunk go on.
+    An error that is not an outage affects only the items that cause it. Their attempt counts, and
+    they are retried alone until the attempts are exhausted. The other items continue.
 
     Raises:
-        Unavailable: A part of the stack is gone; the items are free again and their try is not
+        Unavailable: A component does not respond; the items are released, and the attempt is not
             counted.
-        OtherContract: The index was switched to another bundle; likewise.
-        Misconfigured: The index belongs to another installation, or refuses the key; likewise.
+        OtherContract: The index was switched to another bundle; items as for `Unavailable`.
+        Misconfigured: The index belongs to another installation, or rejects the key; items as for
+            `Unavailable`.
     """
     tally = tally or Tally()
     items = parts.ledger.claim(ids, worker)
     tally.count("claimed", len(items))
-    with logs.bound(**_batches(items)):
+    with logs.bound(**_batch_log_fields(items)):
         try:
             with parts.ledger.holding([item.id for item in items], worker):
                 _ingest_slices(items, worker, parts, tally)
         except isolate.OUTAGES:
-            _give_back([item.id for item in items], worker, parts)
+            _release_items([item.id for item in items], worker, parts)
             raise
         finally:
-            _log.info("ingested", **tally.said())
+            _log.info("ingested", **tally.as_log_fields())
     return len(items)
 
 
@@ -99,31 +100,31 @@ def _ingest_slices(
             read = next(slices, None)
         if read is None:
             return
-        _ingest_slice_apart(read, worker, parts, tally)
+        _ingest_slice_isolated(read, worker, parts, tally)
 
 
-def _ingest_slice_apart(
+def _ingest_slice_isolated(
     read: Sequence[ReadItem], worker: str, parts: IngestParts, tally: Tally
 ) -> None:
-    """One slice; where it fails, organization by organization, then by halves, then file by file.
+    """Ingest a slice; if it fails, by organization, then by halves, then by file.
 
-    So an innocent organization waits for one more try at most.
+    An organization with good files is therefore delayed by one more attempt at most.
     """
-    refused: dict[UUID, Rejected] = {}
+    rejected: dict[UUID, Rejected] = {}
     failed: dict[UUID, Rejected] = {}
 
-    def fail(one: ReadItem, error: Exception) -> None:
-        item = one[0]
+    def record_failure(read_item: ReadItem, error: Exception) -> None:
+        item = read_item[0]
         _log.error("file failed", item=str(item.id), try_=item.attempts, exc_info=error)
         if isinstance(error, BadRequest) and error.reason == NOT_STORABLE:
-            refused[item.id] = Rejected(
+            rejected[item.id] = Rejected(
                 file=item.file, stage="store", reason=NOT_STORABLE, detail=error.message
             )
         else:
             failed[item.id] = unforeseen(item.file, "store")
 
-    def ingest(some: Sequence[ReadItem]) -> None:
-        _ingest_slice(some, parts, tally)
+    def ingest(part: Sequence[ReadItem]) -> None:
+        _ingest_slice(part, parts, tally)
 
     readable: list[ReadItem] = []
     for item, result in read:
@@ -137,17 +138,17 @@ def _ingest_slice_apart(
         if isolate.is_outage(error):
             raise
         _log.warning("slice failed, trying apart", files=len(read), error=repr(error))
-        by_owner = sorted(readable, key=lambda one: one[0].organization_id)
-        for _, group in groupby(by_owner, key=lambda one: one[0].organization_id):
-            isolate.do_apart(list(group), ingest, fail)
-    parts.ledger.settle(refused, "rejected")
+        by_organization = sorted(readable, key=lambda pair: pair[0].organization_id)
+        for _, group in groupby(by_organization, key=lambda pair: pair[0].organization_id):
+            isolate.do_apart(list(group), ingest, record_failure)
+    parts.ledger.settle(rejected, "rejected")
     parts.ledger.put_off(failed, worker)
-    tally.count("rejected", len(refused))
+    tally.count("rejected", len(rejected))
 
 
-def _give_back(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
-    """Free items; where the database itself is away, wait for it, as there is no other work."""
-    for pause_s in _PATIENCE_S:
+def _release_items(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
+    """Release items; if the database does not respond, wait for it, as there is no other work."""
+    for pause_s in _RELEASE_PAUSES_S:
         try:
             parts.ledger.give_back(ids, worker)
             return
@@ -157,33 +158,35 @@ def _give_back(ids: Sequence[UUID], worker: str, parts: IngestParts) -> None:
     parts.ledger.give_back(ids, worker)
 
 
-def _batches(items: Sequence[ClaimedItem]) -> dict[str, str]:
-    """What log lines call the batches of a chunk; after a sweep there may be several."""
-    named = sorted({str(item.batch_id) for item in items})
-    return {"batch_id": ",".join(named)} if named else {}
+def _batch_log_fields(items: Sequence[ClaimedItem]) -> dict[str, str]:
+    """Log fields for the batches of a chunk; after a recovery run there may be several."""
+    batch_ids = sorted({str(item.batch_id) for item in items})
+    return {"batch_id": ",".join(batch_ids)} if batch_ids else {}
 
 
 def _ingest_slice(read: Sequence[ReadItem], parts: IngestParts, tally: Tally) -> None:
-    refused = {item.id: result for item, result in read if isinstance(result, Rejected)}
+    rejections = {item.id: result for item, result in read if isinstance(result, Rejected)}
     accepted = [(item, result) for item, result in read if isinstance(result, Reading)]
-    if len(refused) + len(accepted) != len(read):
-        raise RuntimeError(f"{len(read)} read, {len(refused)} refused, {len(accepted)} accepted")
-    poison = {one: why for one, why in refused.items() if why.reason in POISON}
-    bad = {one: why for one, why in refused.items() if one not in poison}
+    if len(rejections) + len(accepted) != len(read):
+        raise RuntimeError(f"{len(read)} read, {len(rejections)} refused, {len(accepted)} accepted")
+    poison = {id_: result for id_, result in rejections.items() if result.reason in POISON}
+    not_accepted = {id_: result for id_, result in rejections.items() if id_ not in poison}
     originals = Originals(parts.blobs)
     with tally.stage("keep"):
-        parts.ledger.settle(bad, "rejected")
+        parts.ledger.settle(not_accepted, "rejected")
         parts.ledger.settle(poison, "failed")
-        kept, changed = _keep(accepted, originals, parts)
+        upserted, changed = _upsert_readings(accepted, originals, parts)
         parts.ledger.settle(changed, "failed")
-    tally.count("rejected", len(bad))
+    tally.count("rejected", len(not_accepted))
     tally.count("failed", len(poison) + len(changed))
     with tally.stage("embed"):
-        _embed(accepted, kept, parts, tally)
+        _embed_readings(accepted, upserted, parts, tally)
     with tally.stage("index"):
-        index_images([image.id for one in kept.values() for image in one.images], parts)
-    # Poison may be tried again, so its bytes stay.
-    _tidy([item for item, _ in read if item.id not in poison], kept, originals.brought, parts)
+        index_images([image.id for row in upserted.values() for image in row.images], parts)
+    # The bytes of poison files stay, because these files may be retried.
+    _delete_unused_originals(
+        [item for item, _ in read if item.id not in poison], upserted, originals.stored, parts
+    )
 
 
 def reembed_images(
@@ -194,27 +197,27 @@ def reembed_images(
     images_per_s: float | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> Reembedded:
-    """Give images vectors of the encoder's contract, from what is kept of their files.
+    """Encode images again with the encoder's contract, from their stored files.
 
-    Only rows are written, never the index: that may hold another contract meanwhile.
+    Writes only rows, never the index, because the index may have another contract.
 
     Args:
-        ids: Images, those of a file together, so that each file is read once.
-        parts: What the flow works with.
-        backlog: Says what is kept of their files.
-        images_per_s: Most images a second.
-        on_images: Told after each slice how many images it had.
+        ids: Images; images of one file must be adjacent, so that each file is read once.
+        parts: Components of the ingest flow.
+        backlog: Returns the stored files of images.
+        images_per_s: Maximum number of images per second.
+        on_images: Called after each slice with its number of images.
 
     Raises:
-        Unavailable: A part of the stack is gone; what is done stays done.
+        Unavailable: A component does not respond; finished work is preserved.
     """
     contract = parts.encoder.contract
-    pace, done, unreachable = Pace(images_per_s), 0, dict[UUID, Rejected]()
-    for start in range(0, len(ids), _PAGE):
-        files = backlog.files(ids[start : start + _PAGE])
+    rate_limiter, num_done, unreachable = Pace(images_per_s), 0, dict[UUID, Rejected]()
+    for start in range(0, len(ids), _IMAGES_PER_READ):
+        files = backlog.files(ids[start : start + _IMAGES_PER_READ])
         for read in read_items(files, parts.decoder, parts.blobs, threads=parts.threads):
-            seen, lost = pictures(read)
-            wanted = [
+            matched, unmatched = pictures(read)
+            to_embed = [
                 ToEmbed(
                     item_id=image.id,
                     file=file.file,
@@ -223,74 +226,76 @@ def reembed_images(
                     kind=image.kind,
                     pixels=face.pixels,
                 )
-                for file, image, face in seen
+                for file, image, face in matched
             ]
-            vectors, failures = embed(wanted, parts.encoder)
-            unsaved = _save_apart(vectors, contract.digest, parts)
-            unreachable |= lost | failures | unsaved
-            done += len(vectors) - len(unsaved)
-            images = len(seen) + len(lost)
-            pace.take(images)
+            vectors, failures = embed(to_embed, parts.encoder)
+            unsaved = _save_vectors(vectors, contract.digest, parts)
+            unreachable |= unmatched | failures | unsaved
+            num_done += len(vectors) - len(unsaved)
+            num_images = len(matched) + len(unmatched)
+            rate_limiter.acquire(num_images)
             if on_images is not None:
-                on_images(images)
-    return Reembedded(done=done, unreachable=unreachable)
+                on_images(num_images)
+    return Reembedded(done=num_done, unreachable=unreachable)
 
 
-def _save_apart(
+def _save_vectors(
     vectors: Sequence[Embedded], contract: str, parts: IngestParts
 ) -> dict[UUID, Rejected]:
-    """Save vectors; returns why those are not that cannot be."""
+    """Save vectors; returns the rejections of vectors that cannot be saved."""
     unsaved: dict[UUID, Rejected] = {}
 
-    def save(some: Sequence[Embedded]) -> None:
-        parts.ledger.save_vectors(contract, some, again=True, encode_places=_placing(parts.encoder))
+    def save(chunk: Sequence[Embedded]) -> None:
+        parts.ledger.save_vectors(
+            contract, chunk, again=True, encode_places=_position_encoder(parts.encoder)
+        )
 
-    def fail(one: Embedded, error: Exception) -> None:
-        _log.error("vector not saved", image=str(one.image_id), exc_info=error)
-        unsaved[one.image_id] = unforeseen(str(one.image_id), "store")
+    def record_failure(vector: Embedded, error: Exception) -> None:
+        _log.error("vector not saved", image=str(vector.image_id), exc_info=error)
+        unsaved[vector.image_id] = unforeseen(str(vector.image_id), "store")
 
-    isolate.do_apart(vectors, save, fail)
+    isolate.do_apart(vectors, save, record_failure)
     return unsaved
 
 
-def _placing(encoder: Encoder) -> EncodePlaces | None:
-    """What makes vectors of positions, where the bundle has a location tower."""
+def _position_encoder(encoder: Encoder) -> EncodePlaces | None:
+    """The encoder of positions, if the bundle has a location tower."""
     return encoder.encode_places if GPS_CHANNEL in encoder.contract.dims else None
 
 
-def _keep(
+def _upsert_readings(
     accepted: Sequence[tuple[ClaimedItem, Reading]], originals: Originals, parts: IngestParts
 ) -> tuple[dict[UUID, Kept], dict[UUID, Rejected]]:
-    """Rows for readings, and verdicts on files that changed before their bytes were copied.
+    """Write rows for readings; also returns the rejections of files that changed before copying.
 
-    Those whose original must be brought to its place are kept in a second transaction, after it.
+    Readings that require storing their original first are written in a second transaction.
     """
-    kept = _keep_by_source(accepted, originals, parts)
-    waiting = [pair for pair in accepted if kept[pair[0].id].waits]
-    changed = originals.bring(waiting)
+    upserted = _upsert_by_source(accepted, originals, parts)
+    waiting = [pair for pair in accepted if upserted[pair[0].id].waits]
+    changed = originals.store_originals(waiting)
     ready = [pair for pair in waiting if pair[0].id not in changed]
-    return kept | _keep_by_source(ready, originals, parts), changed
+    return upserted | _upsert_by_source(ready, originals, parts), changed
 
 
-def _keep_by_source(
+def _upsert_by_source(
     accepted: Sequence[tuple[ClaimedItem, Reading]], originals: Originals, parts: IngestParts
 ) -> dict[UUID, Kept]:
-    """One transaction for each source."""
+    """Write rows, in one transaction per source."""
     by_source = sorted(accepted, key=lambda pair: pair[0].source.id)
     return {
-        one.item_id: one
+        result.item_id: result
         for _, group in groupby(by_source, key=lambda pair: pair[0].source.id)
-        for one in parts.ledger.keep(list(group), originals)
+        for result in parts.ledger.keep(list(group), originals)
     }
 
 
-def _embed(
+def _embed_readings(
     accepted: Sequence[tuple[ClaimedItem, Reading]],
-    kept: dict[UUID, Kept],
+    upserted: dict[UUID, Kept],
     parts: IngestParts,
     tally: Tally,
 ) -> None:
-    pictures = [
+    to_embed = [
         ToEmbed(
             item_id=item.id,
             file=item.file,
@@ -300,12 +305,12 @@ def _embed(
             pixels=reading.faces[image.face].pixels,
         )
         for item, reading in accepted
-        for image in kept[item.id].images
+        for image in upserted[item.id].images
         if image.needs_vector
     ]
-    if not pictures:
+    if not to_embed:
         return
-    vectors, failures = embed(pictures, parts.encoder)
+    vectors, failures = embed(to_embed, parts.encoder)
     parts.ledger.save_vectors(parts.encoder.contract.digest, vectors)
     parts.ledger.settle(failures, "failed")
     tally.count("encoded", len(vectors))
@@ -313,43 +318,45 @@ def _embed(
 
 
 def index_images(ids: Sequence[UUID], parts: IngestParts) -> None:
-    """Carry pending rows that have a vector to the index and settle their items.
+    """Write pending rows that have a vector to the index, and set the status of their items.
 
-    A row that the index cannot take becomes `failed`, and so do the items that wait for it.
+    If the index rejects a row, the row and the items that wait for it become `failed`.
 
     Raises:
-        OtherContract: The index was switched to another bundle meanwhile; nothing was done.
-        Unavailable: A part of the stack is gone; what is done stays done.
+        OtherContract: The index was switched to another bundle; nothing was changed.
+        Unavailable: A component does not respond; finished work is preserved.
     """
     contract = parts.encoder.contract
 
-    def carry(some: Sequence[UUID]) -> None:
-        with parts.ledger.indexing(some, contract.digest, _placing(parts.encoder)) as points:
+    def index_chunk(chunk_ids: Sequence[UUID]) -> None:
+        with parts.ledger.indexing(
+            chunk_ids, contract.digest, _position_encoder(parts.encoder)
+        ) as points:
             if points:
                 parts.index.upsert(points, contract.digest)
 
-    def fail(image_id: UUID, error: Exception) -> None:
+    def record_failure(image_id: UUID, error: Exception) -> None:
         isolate.raise_if_index_is_down(error, parts.index)
         _log.error("image not indexed", image=str(image_id), exc_info=error)
         parts.ledger.fail_images(
             [image_id],
             "not_indexed",
-            "the index cannot take the image; the log of the workers names the value",
+            "the index rejects the image; the workers' log contains the value",
         )
 
-    isolate.do_apart(ids, carry, fail)
+    isolate.do_apart(ids, index_chunk, record_failure)
 
 
 def erase_images(ids: Sequence[UUID], parts: IngestParts) -> int:
-    """Carry tombstones to index and blob store, then remove the rows; returns how many."""
+    """Delete images from the index and the blob store, then their rows; returns their number."""
     return erase.erase_images(ids, ledger=parts.ledger, index=parts.index, blobs=parts.blobs)
 
 
-def _tidy(
-    items: Sequence[ClaimedItem], kept: dict[UUID, Kept], brought: set[str], parts: IngestParts
+def _delete_unused_originals(
+    items: Sequence[ClaimedItem], upserted: dict[UUID, Kept], stored: set[str], parts: IngestParts
 ) -> None:
-    """Delete bytes that no row wants: refused, duplicate, or replaced by a rendition."""
-    locators = {item.locator for item in items} | brought
-    locators |= {locator for one in kept.values() for locator in one.replaced}
+    """Delete blobs without a row: of rejected files, duplicates, or replaced by a rendition."""
+    locators = {item.locator for item in items} | stored
+    locators |= {locator for result in upserted.values() for locator in result.replaced}
     for locator in parts.ledger.unused(sorted(locators)):
         parts.blobs.delete(locator)

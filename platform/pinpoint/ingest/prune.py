@@ -1,4 +1,4 @@
-"""Prune: what nobody needs any more goes, once it is old enough that nobody can be about to."""
+"""Prune: deletes unreferenced data that is too old to be referenced by a running write."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 from pinpoint.fault_isolation import Failures
 from pinpoint.ports import BlobStore, Closing, Ledger
 
-_PAGE: Final = 1_000
+_BLOBS_PER_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was removed."""
+    """Numbers of removed objects."""
 
     blobs: int
     halves: int
@@ -25,31 +25,32 @@ class Pruned:
 def prune(
     *, closing: Closing, ledger: Ledger, blobs: BlobStore, orphan_s: float, audit_s: float
 ) -> Pruned:
-    """Remove blobs without a row, old audit rows, and what is left of erased organisations.
+    """Remove blobs without a row, old audit rows, and the rest of erased organizations.
 
-    What fails for one of them is raised after all others had their turn.
+    If one of them fails, its error is raised after all others are done.
 
     Args:
-        closing: Rows of erased organisations, and the audit.
-        ledger: Says which blobs are needed.
-        blobs: Where the bytes are.
-        orphan_s: A blob is put before its row is committed; one older than this has lost it.
-        audit_s: How long the audit remembers a question.
+        closing: Rows of erased organizations, and the audit log.
+        ledger: Returns the blobs without a row.
+        blobs: The blob store.
+        orphan_s: Age in seconds after which a blob without a row is an orphan; a blob is stored
+            before its row is committed.
+        audit_s: Age in seconds at which audit rows are deleted.
     """
     failures = Failures()
     for organization_id in closing.closed():
         with failures.apart("organization", organization=str(organization_id)):
-            # What came in while it was being erased: a request may have been under way.
+            # Erases data of requests that were running during the erasure.
             closing.close(organization_id)
             if not closing.graves(organization_id, 1) and closing.bytes_may_go():
                 blobs.erase(organization_id)
-    removed = halves = queries = organizations = 0
-    listed = blobs.old(orphan_s)
-    while page := list(islice(listed, _PAGE)):
+    num_blobs = halves = queries = organizations = 0
+    old_blobs = blobs.old(orphan_s)
+    while page := list(islice(old_blobs, _BLOBS_PER_PAGE)):
         with failures.apart("blobs"):
             for locator in ledger.unused(page):
                 blobs.delete(locator)
-                removed += 1
+                num_blobs += 1
     with failures.apart("halves"):
         halves = blobs.drop_halves(orphan_s)
     with failures.apart("queries"):
@@ -57,4 +58,4 @@ def prune(
     with failures.apart("organizations"):
         organizations = closing.finish()
     failures.raise_first()
-    return Pruned(blobs=removed, halves=halves, queries=queries, organizations=organizations)
+    return Pruned(blobs=num_blobs, halves=halves, queries=queries, organizations=organizations)

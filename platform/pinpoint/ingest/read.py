@@ -1,4 +1,4 @@
-"""Read: items become readings or rejections; decoding runs ahead in children."""
+"""Read: turns items into readings or rejections; child processes decode one slice ahead."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from pinpoint.records import ClaimedItem, Hint, Reading, Rejected, limits
 from pinpoint.records.limits import Unstorable
 
 SLICE = 32
-"""Items handed on together: enough for one forward pass, few enough to bound memory."""
+"""Items per slice: enough for one forward pass, few enough to bound memory."""
 
 INTERNAL: Final = "internal_error"
-"""Reason of a file whose reading or storing ended with an error that nobody foresaw."""
+"""Reason for a file that caused an unexpected error when it was read or stored."""
 _log = logs.get(__name__)
 
 ReadItem = tuple[ClaimedItem, Reading | Rejected]
 
 
 class Readable(Protocol):
-    """What is to be read: an item of a batch, or a file that the catalogue keeps."""
+    """A file to read: an item of a batch, or a stored file of the catalog."""
 
     @property
     def file(self) -> str:
-        """Name for messages."""
+        """File name, for messages."""
         ...
 
     @property
     def locator(self) -> str:
-        """Where the bytes lie."""
+        """URI of the bytes."""
         ...
 
     @property
     def hint(self) -> Hint | None:
-        """What is known from outside."""
+        """Metadata from outside the file."""
         ...
 
 
@@ -48,19 +48,21 @@ Item = TypeVar("Item", bound=Readable)
 def read_items(
     items: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
 ) -> Iterator[list[tuple[Item, Reading | Rejected]]]:
-    """Slices of items with what was read of them, in order; at most one slice waits decoded."""
+    """Slices of items with their results, in order; at most one decoded slice is buffered."""
     slices = [items[start : start + SLICE] for start in range(0, len(items), SLICE)]
     with ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-        ahead: list[list[Future[Reading | Rejected]]] = []
+        futures: list[list[Future[Reading | Rejected]]] = []
         for number, current in enumerate(slices):
-            for later in slices[len(ahead) : number + 2]:
-                ahead.append([pool.submit(_read, item, decoder, blobs) for item in later])
-            done = [future.result() for future in ahead[number]]
-            ahead[number] = []
-            yield list(zip(current, done, strict=True))
+            for slice_ahead in slices[len(futures) : number + 2]:
+                futures.append(
+                    [pool.submit(_read_item, item, decoder, blobs) for item in slice_ahead]
+                )
+            results = [future.result() for future in futures[number]]
+            futures[number] = []
+            yield list(zip(current, results, strict=True))
 
 
-def _read(item: Readable, decoder: Decoder, blobs: BlobStore) -> Reading | Rejected:
+def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> Reading | Rejected:
     try:
         path = blobs.path(item.locator)
         result = decoder.read(item.file, path, item.hint)
@@ -73,17 +75,17 @@ def _read(item: Readable, decoder: Decoder, blobs: BlobStore) -> Reading | Rejec
     except OUTAGES:
         raise
     except Exception:
-        # Whatever it is, it is this file's: the others are read by other calls.
+        # The error is caused by this file; other files are read by other calls.
         _log.exception("file not read", locator=item.locator)
         return unforeseen(item.file, "read")
     return result
 
 
 def unforeseen(file: str, stage: Literal["read", "store"]) -> Rejected:
-    """What users learn of an error that nobody foresaw; the log has the rest."""
+    """The rejection shown to users for an unexpected error; the log has the details."""
     return Rejected(
         file=file,
         stage=stage,
         reason=INTERNAL,
-        detail="an unexpected error; the log of the workers names it",
+        detail="an unexpected error; the workers' log contains it",
     )

@@ -1,4 +1,4 @@
-"""Reconcile: the index against PostgreSQL, id by id and version by version."""
+"""Reconcile: compares the ids and versions of the index with PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,151 +15,159 @@ from pinpoint.fault_isolation import Failures, do_apart, raise_if_index_is_down
 from pinpoint.ports import JobQueue, Ledger, VectorIndex
 from pinpoint.records import Drift
 
-_PAGE: Final = 2_000
+_IDS_PER_PAGE: Final = 2_000
 
 Stored = tuple[int, bool]
 """Version in the index, and whether the point is live or a tombstone."""
 
 
 @dataclass(slots=True)
-class _Found:
-    """What is not as PostgreSQL says."""
+class _Differences:
+    """Differences between the index and PostgreSQL."""
 
     checked: int = 0
     missing: set[UUID] = field(default_factory=set)
     stale: set[UUID] = field(default_factory=set)
     extra: set[UUID] = field(default_factory=set)
     above: dict[UUID, Stored] = field(default_factory=dict)
-    """Of the missing and the stale those that the row's version cannot replace."""
+    """Missing and stale points with a version in the index that the row cannot replace."""
 
 
 def reconcile(
     *, ledger: Ledger, index: VectorIndex, queue: JobQueue | None, contract: str, chunk: int
 ) -> Drift:
-    """Compare and, with a queue, mend.
+    """Compare the index with PostgreSQL and, with a queue, repair it.
 
-    What is missing or stale is indexed again, what is extra is forgotten. Where the index holds a
-    higher version than PostgreSQL, as after a restore of PostgreSQL alone, the row is raised above
-    it: an index never lets a lower version replace a higher one, tombstones included. Rows that
-    change meanwhile may be reported; mending them changes nothing, because every write carries its
-    version.
+    Missing and stale points are indexed again, and extra points are deleted. If the index has a
+    higher version than PostgreSQL, as after a restore of PostgreSQL alone, the row gets a higher
+    version, because the index never replaces a higher version, including tombstones. Rows that
+    change during the comparison may be reported; repairing them has no effect, because every write
+    has a version.
 
     Args:
-        ledger: The truth.
-        index: What is derived from it.
-        queue: Where mending goes; None only reports.
+        ledger: Rows in PostgreSQL, the source of truth.
+        index: The derived index.
+        queue: Queue for repair jobs; None only reports.
         contract: Digest of the bundle in use.
-        chunk: Images in one job.
+        chunk: Number of images per job.
     """
-    found = _compare(ledger, index, contract)
-    _ask_again(found, ledger)
-    mended = 0 if queue is None else _mend(found, ledger, index, queue, chunk)
+    differences = _compare_versions(ledger, index, contract)
+    _recheck_differences(differences, ledger)
+    num_repaired = 0 if queue is None else _repair_index(differences, ledger, index, queue, chunk)
     return Drift(
-        checked=found.checked,
-        missing=len(found.missing),
-        stale=len(found.stale),
-        extra=len(found.extra),
-        mended=mended,
+        checked=differences.checked,
+        missing=len(differences.missing),
+        stale=len(differences.stale),
+        extra=len(differences.extra),
+        mended=num_repaired,
     )
 
 
-def _compare(ledger: Ledger, index: VectorIndex, contract: str) -> _Found:
-    found = _Found()
-    for image_id, wanted, stored in _side_by_side(_rows(ledger, contract), _points(index)):
-        version, alive = stored or (0, False)
-        if wanted is None:
-            # A tombstone without a row is what deletion leaves.
-            if alive:
-                found.checked += 1
-                found.extra.add(image_id)
+def _compare_versions(ledger: Ledger, index: VectorIndex, contract: str) -> _Differences:
+    differences = _Differences()
+    for image_id, row_version, stored in _merge_join(
+        _scan_rows(ledger, contract), _scan_points(index)
+    ):
+        version, is_live = stored or (0, False)
+        if row_version is None:
+            # A tombstone without a row is the normal state after a deletion.
+            if is_live:
+                differences.checked += 1
+                differences.extra.add(image_id)
             continue
-        found.checked += 1
-        if not alive:
-            found.missing.add(image_id)
-        elif version != wanted:
-            found.stale.add(image_id)
-        if stored is not None and version >= wanted + alive:
-            found.above[image_id] = stored
-    return found
+        differences.checked += 1
+        if not is_live:
+            differences.missing.add(image_id)
+        elif version != row_version:
+            differences.stale.add(image_id)
+        if stored is not None and version >= row_version + is_live:
+            differences.above[image_id] = stored
+    return differences
 
 
-def _ask_again(found: _Found, ledger: Ledger) -> None:
-    """Leave out what only seems wrong because it was written between the two scans."""
-    rows = ledger.live([*found.extra, *found.above])
-    # A row that waits for the index, or came since, has its point by right.
-    found.extra -= rows.keys()
-    for image_id, (version, alive) in list(found.above.items()):
-        if image_id not in rows or rows[image_id] >= version + (not alive):
-            del found.above[image_id]
-            found.missing.discard(image_id)
-            found.stale.discard(image_id)
+def _recheck_differences(differences: _Differences, ledger: Ledger) -> None:
+    """Drop differences that exist only because a row was written between the two scans."""
+    rows = ledger.live([*differences.extra, *differences.above])
+    # The point of a pending or new row is correct.
+    differences.extra -= rows.keys()
+    for image_id, (version, is_live) in list(differences.above.items()):
+        if image_id not in rows or rows[image_id] >= version + (not is_live):
+            del differences.above[image_id]
+            differences.missing.discard(image_id)
+            differences.stale.discard(image_id)
 
 
-def _mend(found: _Found, ledger: Ledger, index: VectorIndex, queue: JobQueue, chunk: int) -> int:
-    """Mend; what cannot be mended of one image is raised after all others had their turn."""
+def _repair_index(
+    differences: _Differences, ledger: Ledger, index: VectorIndex, queue: JobQueue, chunk: int
+) -> int:
+    """Repair the index; the error of an image is raised after all others are done."""
     failures = Failures()
-    unmended: set[UUID] = set()
+    failed_ids: set[UUID] = set()
 
-    def fail(image_id: UUID, error: Exception) -> None:
+    def record_failure(image_id: UUID, error: Exception) -> None:
         raise_if_index_is_down(error, index)
-        unmended.add(image_id)
+        failed_ids.add(image_id)
         failures.note("reconcile", error, image=str(image_id))
 
-    def overtake(ids: Sequence[UUID]) -> None:
-        ledger.overtake({image_id: found.above[image_id][0] for image_id in ids})
+    def bump_versions(ids: Sequence[UUID]) -> None:
+        ledger.overtake({image_id: differences.above[image_id][0] for image_id in ids})
 
-    do_apart(sorted(found.above), overtake, fail)
-    wrong = sorted((found.missing | found.stale) - unmended)
-    for start in range(0, len(wrong), chunk):
-        ids = wrong[start : start + chunk]
+    do_apart(sorted(differences.above), bump_versions, record_failure)
+    to_index = sorted((differences.missing | differences.stale) - failed_ids)
+    for start in range(0, len(to_index), chunk):
+        ids = to_index[start : start + chunk]
         ledger.mark_pending(ids)
         queue.send(jobs.INDEX_IMAGES, ids)
-    extra = sorted(found.extra)
-    for start in range(0, len(extra), _PAGE):
-        do_apart(extra[start : start + _PAGE], lambda some: _drop(some, ledger, index), fail)
+    extra = sorted(differences.extra)
+    for start in range(0, len(extra), _IDS_PER_PAGE):
+        do_apart(
+            extra[start : start + _IDS_PER_PAGE],
+            lambda chunk_ids: _delete_points(chunk_ids, ledger, index),
+            record_failure,
+        )
     failures.raise_first()
-    return len(wrong) + len(extra)
+    return len(to_index) + len(extra)
 
 
-def _drop(ids: Sequence[UUID], ledger: Ledger, index: VectorIndex) -> None:
-    """Forget points without a row, source by source, while none can get a row."""
+def _delete_points(ids: Sequence[UUID], ledger: Ledger, index: VectorIndex) -> None:
+    """Delete points without a row, by source, while locks prevent new rows."""
     by_source = sorted(index.fetch(ids), key=attrgetter("source_id"))
     for source_id, points in groupby(by_source, key=attrgetter("source_id")):
-        with ledger.strays(source_id, [point.id for point in points]) as (gone, tombstones):
-            # Where PostgreSQL knows no version, one that comes back starts at the first, and
-            # nothing would ever lift a tombstone from it.
-            index.forget(gone)
+        with ledger.strays(source_id, [point.id for point in points]) as (deleted_ids, tombstones):
+            # If PostgreSQL has no version, a new row starts at version 1 and could never replace
+            # a tombstone, so the point is deleted without one.
+            index.forget(deleted_ids)
             index.delete(tombstones)
 
 
-def _rows(ledger: Ledger, contract: str) -> Iterator[tuple[UUID, int]]:
+def _scan_rows(ledger: Ledger, contract: str) -> Iterator[tuple[UUID, int]]:
     after: UUID | None = None
-    while page := ledger.versions(after, _PAGE, contract):
+    while page := ledger.versions(after, _IDS_PER_PAGE, contract):
         yield from page
         after = page[-1][0]
 
 
-def _points(index: VectorIndex) -> Iterator[tuple[UUID, Stored]]:
-    """What is stored, in id order."""
+def _scan_points(index: VectorIndex) -> Iterator[tuple[UUID, Stored]]:
+    """Points of the index, in id order."""
     after: UUID | None = None
-    while page := index.scroll(after, _PAGE):
-        yield from ((image_id, (version, alive)) for image_id, version, alive in page)
+    while page := index.scroll(after, _IDS_PER_PAGE):
+        yield from ((image_id, (version, is_live)) for image_id, version, is_live in page)
         after = page[-1][0]
 
 
-def _side_by_side(
+def _merge_join(
     rows: Iterator[tuple[UUID, int]], points: Iterator[tuple[UUID, Stored]]
 ) -> Iterator[tuple[UUID, int | None, Stored | None]]:
-    """Merge two streams in id order into `(id, version in PostgreSQL, what the index holds)`."""
+    """Merge two streams in id order into `(id, version in PostgreSQL, state in the index)`."""
     merged = heapq.merge(
         ((image_id, version, None) for image_id, version in rows),
         ((image_id, None, stored) for image_id, stored in points),
         key=itemgetter(0),
     )
-    for image_id, sides in groupby(merged, key=itemgetter(0)):
-        both = list(sides)
+    for image_id, group in groupby(merged, key=itemgetter(0)):
+        entries = list(group)
         yield (
             image_id,
-            next((version for _, version, _ in both if version is not None), None),
-            next((stored for _, _, stored in both if stored is not None), None),
+            next((version for _, version, _ in entries if version is not None), None),
+            next((stored for _, _, stored in entries if stored is not None), None),
         )

@@ -1,4 +1,4 @@
-"""Sweep: find again what a crash, a full broker or a dead worker left behind, and send it."""
+"""Recovery: sends work again that was lost by a crash, a full broker or a dead worker."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pinpoint.jobs import JobName
 from pinpoint.ports import JobQueue, Ledger, VectorIndex
 from pinpoint.records import Swept
 
-_PAGE = 10_000
-_BUILD = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
-"""How the name of a build begins: when it was begun."""
+_MAX_PER_RUN = 10_000
+_BUILD_NAME = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
+"""Prefix of the name of a build: its start time."""
 
 
 def sweep(
@@ -31,77 +31,79 @@ def sweep(
     is_alive: Callable[[str], bool],
     rebuild: Callable[[], None] | None = None,
 ) -> Swept:
-    """Free the leases of dead workers and send lost work again.
+    """Release the leases of dead workers and send lost work again.
 
-    Only an empty queue proves that an item without a lease is lost rather than waiting, so nothing
-    is sent while jobs wait.
+    An item without a lease is lost only if the queue is empty; otherwise it may be waiting.
+    Therefore nothing is sent while the queue has jobs.
 
     Args:
         ledger: The rows.
-        queue: Where lost work goes.
-        index: Where old tombstones are.
+        queue: Queue for lost work.
+        index: Index with old tombstones.
         contract: Digest of the bundle in use.
-        chunk: Items in one job.
-        tombstone_s: Age at which a tombstone may go.
-        is_alive: Whether the worker that holds a lease still runs; True where that is unknown.
-        rebuild: Makes the index anew, where its files keep the bytes of deleted points until then.
+        chunk: Number of items per job.
+        tombstone_s: Age in seconds at which a tombstone is deleted.
+        is_alive: Whether the worker of a lease still runs; True if that is unknown.
+        rebuild: Rebuilds the index, if its files contain deleted points until a rebuild.
     """
     released = sum(ledger.release(worker) for worker in ledger.leases() if not is_alive(worker))
     if queue.waiting():
         return Swept(released=released, items=0, images=0, graves=0, forgotten=0)
     failures = Failures()
     images: list[UUID] = []
-    lost: list[tuple[UUID, int]] = []
-    graves: list[UUID] = []
-    old: list[UUID] = []
-    # First the rows that only wait for the index: their items are then settled without being read.
+    lost_items: list[tuple[UUID, int]] = []
+    deleted_images: list[UUID] = []
+    old_tombstones: list[UUID] = []
+    # First the rows that only need indexing: their items are then finished without being read.
     with failures.apart("images"):
-        images = ledger.lost_images(contract, _PAGE)
-        _send(queue, jobs.INDEX_IMAGES, images, chunk)
+        images = ledger.lost_images(contract, _MAX_PER_RUN)
+        _send_chunks(queue, jobs.INDEX_IMAGES, images, chunk)
     with failures.apart("items"):
-        lost = ledger.lost_items(_PAGE)
-        _send_items(queue, lost, chunk)
+        lost_items = ledger.lost_items(_MAX_PER_RUN)
+        _send_lost_items(queue, lost_items, chunk)
     with failures.apart("graves"):
-        graves = ledger.lost_graves(_PAGE)
-        _send(queue, jobs.ERASE_IMAGES, graves, chunk)
+        deleted_images = ledger.lost_graves(_MAX_PER_RUN)
+        _send_chunks(queue, jobs.ERASE_IMAGES, deleted_images, chunk)
     with failures.apart("tombstones"):
         with ledger.forgetting(tombstone_s) as expired:
             index.forget(expired)
-        old = expired
-        # A build that began after these points were deleted never held them.
-        if old and rebuild is not None and _age_s(index) > tombstone_s:
+        old_tombstones = expired
+        # A build that began after these points were deleted never contained them.
+        if old_tombstones and rebuild is not None and _build_age_s(index) > tombstone_s:
             rebuild()
     failures.raise_first()
     return Swept(
         released=released,
-        items=len(lost),
+        items=len(lost_items),
         images=len(images),
-        graves=len(graves),
-        forgotten=len(old),
+        graves=len(deleted_images),
+        forgotten=len(old_tombstones),
     )
 
 
-def _send_items(queue: JobQueue, lost: Sequence[tuple[UUID, int]], chunk: int) -> None:
-    """Send lost items; what was tried before goes alone.
+def _send_lost_items(queue: JobQueue, lost_items: Sequence[tuple[UUID, int]], chunk: int) -> None:
+    """Send lost items; items with earlier attempts are sent alone.
 
-    If it kills its worker, it takes no neighbor along. Least tried first: a file that kills workers
-    lets the others pass, and a worker that is killed from outside again and again is not caught
-    with the same file each time.
+    If such an item kills its worker, no other item is affected. Items with fewer attempts are sent
+    first, so that a file that kills workers does not block others. A worker that is repeatedly
+    killed from outside then does not have the same file each time.
     """
-    _send(queue, jobs.INGEST_ITEMS, [item for item, tries in lost if tries == 0], chunk)
-    tried = sorted((one for one in lost if one[1] > 0), key=itemgetter(1))
-    _send(queue, jobs.INGEST_ITEMS, [item for item, _ in tried], 1)
+    _send_chunks(
+        queue, jobs.INGEST_ITEMS, [item for item, attempts in lost_items if attempts == 0], chunk
+    )
+    retried_items = sorted((entry for entry in lost_items if entry[1] > 0), key=itemgetter(1))
+    _send_chunks(queue, jobs.INGEST_ITEMS, [item for item, _ in retried_items], 1)
 
 
-def _age_s(index: VectorIndex) -> float:
-    """Seconds since the build that serves was begun; endless where its name does not tell."""
-    began = _BUILD.match(index.info().build or "")
-    if began is None:
+def _build_age_s(index: VectorIndex) -> float:
+    """Age of the serving build in seconds; infinite if its name does not contain a time."""
+    match = _BUILD_NAME.match(index.info().build or "")
+    if match is None:
         return math.inf
-    at = datetime.strptime(began[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    return (datetime.now(UTC) - at).total_seconds()
+    started_at = datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return (datetime.now(UTC) - started_at).total_seconds()
 
 
-def _send(queue: JobQueue, name: JobName, ids: Sequence[UUID], chunk: int) -> None:
+def _send_chunks(queue: JobQueue, name: JobName, ids: Sequence[UUID], chunk: int) -> None:
     for start in range(0, len(ids), chunk):
         queue.send(name, ids[start : start + chunk])

@@ -1,4 +1,4 @@
-"""What a chunk came to and how long its stages took."""
+"""Counts and stage durations of a chunk."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from time import perf_counter
 
 
 class Tally:
-    """Counts, and for each stage how often it ran and for how many seconds."""
+    """Counts, and for each stage the number of runs and their seconds."""
 
     __slots__ = ("_counts", "_seconds", "_slices")
 
     def __init__(self) -> None:
-        """Nothing done yet."""
+        """Start with empty counts."""
         self._counts: Counter[str] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._slices: Counter[str] = Counter()
@@ -25,28 +25,28 @@ class Tally:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside under this name; what fails counts too."""
-        begun = perf_counter()
+        """Measure a block under this name, also if it raises."""
+        started = perf_counter()
         try:
             yield
         finally:
-            self._seconds[name] += perf_counter() - begun
+            self._seconds[name] += perf_counter() - started
             self._slices[name] += 1
 
     def sums(self) -> dict[str, float]:
-        """All of it under flat names: counts, `<stage>.seconds` and `<stage>.slices`."""
+        """All values under flat names: counts, `<stage>.seconds` and `<stage>.slices`."""
         return {
             **self._counts,
             **{f"{name}.seconds": float(value) for name, value in self._seconds.items()},
             **{f"{name}.slices": value for name, value in self._slices.items()},
         }
 
-    def said(self) -> dict[str, float]:
-        """The same for a log line: counts, `<stage>_ms`, and images encoded per second."""
-        taken_s = sum(self._seconds.values())
+    def as_log_fields(self) -> dict[str, float]:
+        """All values for a log line: counts, `<stage>_ms`, and images encoded per second."""
+        total_s = sum(self._seconds.values())
         encoded = self._counts["encoded"]
         return {
             **self._counts,
             **{f"{name}_ms": round(value * 1e3, 1) for name, value in self._seconds.items()},
-            "images_per_s": round(encoded / taken_s, 1) if taken_s else 0.0,
+            "images_per_s": round(encoded / total_s, 1) if total_s else 0.0,
         }

@@ -1,7 +1,7 @@
-"""The metadata blocks of an opened picture: EXIF, XMP and IPTC, wherever its container has them.
+"""Collects the metadata blocks of an opened image: EXIF, XMP and IPTC, anywhere in its container.
 
-Pillow keeps one EXIF block and one XMP packet. Files have more: a second EXIF segment of another
-program, an XMP packet that goes on in extension segments, raw profiles in PNG text.
+Pillow returns one EXIF block and one XMP packet. Files have more: a second EXIF segment of another
+program, an XMP packet that continues in extension segments, raw profiles in PNG text.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from PIL import Image
 from pinpoint.media.exif import DAMAGE
 
 MAX_EXTENDED_BYTES: Final = 4_000_000
-"""Larger XMP extensions hold pictures; they are not read."""
+"""Maximum size of XMP extensions; larger ones contain images and are not read."""
 MAX_BLOCKS: Final = 8
-"""So many EXIF blocks or XMP packets of one file are read."""
+"""Maximum number of EXIF blocks and of XMP packets that are read from one file."""
 
 _EXIF: Final = b"Exif\x00\x00"
 _TIFF: Final = (b"II*\x00", b"MM\x00*")
@@ -27,8 +27,8 @@ _XMP_EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\x00"
 _ORIENTATION: Final = 0x0112
 _IPTC_RESOURCE: Final = 0x0404
 _IPTC_TAG: Final = 33723
-_WANTED: Final = re.compile(rb"GPS|Gps|Latitude|Date|GPano|Yaw")
-"""What an extension may have for us; without it, it is not parsed."""
+_REQUIRED_PROPERTIES: Final = re.compile(rb"GPS|Gps|Latitude|Date|GPano|Yaw")
+"""Required properties; an extension without any of them is not parsed."""
 
 Packet = tuple[bytes | str, ...]
 
@@ -41,15 +41,15 @@ class Blocks:
     damaged: str | None
     """Why a block of EXIF cannot be read."""
     xmp: tuple[Packet, ...]
-    """Packets, each with its extension where it has one."""
+    """Packets, each with its extension if it has one."""
     iptc: bytes | None
 
 
 def collect_blocks(image: Image.Image) -> Blocks:
-    """The blocks of an opened picture.
+    """Collect the blocks of an opened image.
 
-    For PNG files `image.info["exif"]` is filled from a raw profile, and an orientation that only a
-    later EXIF block has is copied into the first, so that the picture is turned by it.
+    For PNG files, `image.info["exif"]` is filled from a raw profile. If only a later EXIF block has
+    an orientation, it is copied into the first block, so that the image is rotated by it.
     """
     profiles = _read_profiles(image) if image.format == "PNG" else []
     packets = [packet for packet in _list_packets(image) if packet[0]]
@@ -77,25 +77,25 @@ def collect_blocks(image: Image.Image) -> Blocks:
 
 def _list_later_exif(image: Image.Image) -> list[bytes]:
     """EXIF blocks of a JPEG after its first; a segment without a header continues a block."""
-    found: list[bytes] = []
+    later_blocks: list[bytes] = []
     for name, segment in _list_segments(image):
         if name == "APP1" and segment.startswith(_EXIF):
             body = segment[len(_EXIF) :]
-            if found and not body.startswith(_TIFF):
-                found[-1] += body
+            if later_blocks and not body.startswith(_TIFF):
+                later_blocks[-1] += body
             else:
-                found.append(segment)
-    return found[1:MAX_BLOCKS]
+                later_blocks.append(segment)
+    return later_blocks[1:MAX_BLOCKS]
 
 
 def _list_segments(image: Image.Image) -> list[tuple[str, bytes]]:
-    """Application segments of a JPEG as Pillow keeps them; none in other formats."""
-    found: list[tuple[str, bytes]] = getattr(image, "applist", [])
-    return found
+    """Application segments of a JPEG as stored by Pillow; none in other formats."""
+    segments: list[tuple[str, bytes]] = getattr(image, "applist", [])
+    return segments
 
 
 def _list_packets(image: Image.Image) -> Iterator[Packet]:
-    """XMP packets; those of a JPEG with the extension that they name by its checksum."""
+    """XMP packets; a packet of a JPEG has the extension that it names by checksum."""
     plain = [s[len(_XMP) :] for n, s in _list_segments(image) if n == "APP1" and s.startswith(_XMP)]
     if not plain:
         # A PNG may have its packet in a text chunk of an older kind.
@@ -108,7 +108,7 @@ def _list_packets(image: Image.Image) -> Iterator[Packet]:
 
 
 def _read_extensions(image: Image.Image) -> dict[bytes, bytes]:
-    """Extended XMP (XMP part 3, 1.1.3.1) by checksum, put together; incomplete ones left out."""
+    """Assembled extended XMP (XMP part 3, 1.1.3.1) by checksum, without incomplete extensions."""
     pieces: dict[bytes, dict[int, bytes]] = {}
     lengths: dict[bytes, int] = {}
     head = len(_XMP_EXTENSION)
@@ -119,24 +119,24 @@ def _read_extensions(image: Image.Image) -> dict[bytes, bytes]:
         lengths[guid] = int.from_bytes(segment[head + 32 : head + 36], "big")
         start = int.from_bytes(segment[head + 36 : head + 40], "big")
         pieces.setdefault(guid, {})[start] = segment[head + 40 :]
-    found: dict[bytes, bytes] = {}
+    extensions: dict[bytes, bytes] = {}
     for guid, parts in pieces.items():
-        if lengths[guid] > MAX_EXTENDED_BYTES or len(found) >= MAX_BLOCKS:
+        if lengths[guid] > MAX_EXTENDED_BYTES or len(extensions) >= MAX_BLOCKS:
             continue
         data = b"".join(parts[start] for start in sorted(parts))
-        if len(data) == lengths[guid] and _WANTED.search(data):
-            found[guid] = data
-    return found
+        if len(data) == lengths[guid] and _REQUIRED_PROPERTIES.search(data):
+            extensions[guid] = data
+    return extensions
 
 
 def _read_profiles(image: Image.Image) -> list[tuple[str, bytes]]:
     """(`exif` or `xmp`, bytes) of a PNG's raw profiles, as ImageMagick and others write them."""
-    found: list[tuple[str, bytes]] = []
+    profiles: list[tuple[str, bytes]] = []
     for key, value in list(image.info.items()):
         if not isinstance(key, str) or not key.lower().startswith("raw profile type "):
             continue
         lines = value.split() if isinstance(value, str) else []
-        # The second line has the number of bytes; what follows them is none of the profile.
+        # The second line has the number of bytes; bytes after them are not part of the profile.
         digits = "".join(lines[2:])
         if len(lines) > 1 and lines[1].isdecimal() and len(lines[1]) < 12:
             digits = digits[: 2 * int(lines[1])]
@@ -145,14 +145,14 @@ def _read_profiles(image: Image.Image) -> list[tuple[str, bytes]]:
         except ValueError:
             data = b""
         if data.startswith(_XMP):
-            found.append(("xmp", data[len(_XMP) :]))
+            profiles.append(("xmp", data[len(_XMP) :]))
         elif data.startswith(_EXIF):
-            found.append(("exif", data[len(_EXIF) :]))
+            profiles.append(("exif", data[len(_EXIF) :]))
         elif data.startswith(_TIFF):
-            found.append(("exif", data))
+            profiles.append(("exif", data))
         elif key.lower().endswith("xmp"):
-            found.append(("xmp", data))
-    return found
+            profiles.append(("xmp", data))
+    return profiles
 
 
 def _find_iptc(image: Image.Image) -> bytes | None:

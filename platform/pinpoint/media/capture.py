@@ -1,6 +1,6 @@
-"""What the file says and what the outside says become layers, and these a `Capture` or a verdict.
+"""Builds layers from the file and from outside metadata, and merges them into a `Capture`.
 
-Which layer's value counts is decided by `pinpoint.records.merge_layers` and nowhere else.
+Only `pinpoint.records.merge_layers` decides which layer's value is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pinpoint.records import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """The file itself: what it is, not what it says."""
+    """Properties of the file itself, without its metadata."""
 
     format: str
     width_px: int
@@ -39,15 +39,15 @@ class Picture:
     sha256: str
     size_bytes: int
     panorama: tuple[int, int] | None = None
-    """Full width and height of the sphere, where the picture was cut into faces."""
+    """Full width and height of the sphere, if the image was cut into faces."""
 
 
 def query_capture(picture: Picture) -> Capture:
-    """A photo to locate: nothing it says of itself goes on, least of all its position."""
+    """The capture of a query photo, without any of its metadata, in particular its position."""
     return Capture(
         point=Point(0.0, 0.0),
         position_source="none",
-        panorama=_panorama(picture, None),
+        panorama=_build_panorama(picture, None),
         format=picture.format,
         width_px=picture.width_px,
         height_px=picture.height_px,
@@ -57,48 +57,49 @@ def query_capture(picture: Picture) -> Capture:
 
 
 def make_capture(picture: Picture, facts: Facts, hint: Hint, now: datetime) -> Capture:
-    """Weigh the file, the hint and what the catalog has already.
+    """Merge the metadata of the file, the hint and the stored layers of the catalog.
 
     Args:
-        picture: The decoded file.
-        facts: What it says about itself.
+        picture: Properties of the decoded file.
+        facts: Metadata of the file.
         hint: A manifest row or upload fields, a track, and the catalog's layers.
         now: Current time, UTC.
 
     Raises:
-        Refused: The position or the time that counts cannot be used; `checks.REASONS` lists why.
+        Refused: The position or time with precedence is unusable, for a reason in
+            `checks.REASONS`.
     """
-    given: dict[LayerName, Layer] = {}
-    taken = read_file_time(facts, hint)
-    given["file"], refusals = _read_file_layer(picture, facts, taken, now)
+    new_layers: dict[LayerName, Layer] = {}
+    capture_time = read_file_time(facts, hint)
+    new_layers["file"], refusals = _read_file_layer(picture, facts, capture_time, now)
     manifest = _read_manifest_layer(hint)
     if manifest is not None:
-        given["manifest"] = manifest
+        new_layers["manifest"] = manifest
     refusal = None
     if facts.lat is None or facts.lon is None:
-        without = update_layers(hint.stored_layers, given, same_bytes=False)
-        track, refusal = _read_track_layer(hint, without, taken)
+        layers_without_track = update_layers(hint.stored_layers, new_layers, same_bytes=False)
+        track, refusal = _read_track_layer(hint, layers_without_track, capture_time)
         if track is not None:
-            given["track"] = track
-    # A stored track position holds for the bytes it was found for; `keep` compares the bytes.
-    merged = merge_layers(update_layers(hint.stored_layers, given, same_bytes=True))
+            new_layers["track"] = track
+    # A stored track position is valid only for the same bytes; the upsert compares the bytes.
+    merged = merge_layers(update_layers(hint.stored_layers, new_layers, same_bytes=True))
     if merged.position is None:
         raise refusal or refusals["position"]
     if merged.captured_at is None and "captured_at" in refusals:
         raise refusals["captured_at"]
     if merged.time_source != "manual":
         check_time(merged.captured_at, now)
-    given["file"] = _add_refusals(given["file"], refusals)
-    merged = merge_layers(update_layers(hint.stored_layers, given, same_bytes=True))
-    return _build_capture(picture, facts, hint, given, merged)
+    new_layers["file"] = _add_refusals(new_layers["file"], refusals)
+    merged = merge_layers(update_layers(hint.stored_layers, new_layers, same_bytes=True))
+    return _build_capture(picture, facts, hint, new_layers, merged)
 
 
 def _read_file_layer(
-    picture: Picture, facts: Facts, taken: CaptureTime, now: datetime
+    picture: Picture, facts: Facts, capture_time: CaptureTime, now: datetime
 ) -> tuple[Layer, dict[str, Refused]]:
-    """What the file says, and why its position or time cannot be used."""
+    """The file's layer, and the refusals of its position and time if they are unusable."""
     refusals: dict[str, Refused] = {}
-    point, captured_at = None, taken.moment
+    point, captured_at = None, capture_time.moment
     try:
         point = Point(
             *check_position(
@@ -120,21 +121,23 @@ def _read_file_layer(
         heading_deg=facts.heading_deg if pose is None else pose,
         altitude_m=facts.altitude_m,
         creator=facts.creator,
-        warnings=limit_warnings([*([taken.note] if taken.note else []), *facts.warnings]),
-        attributes=_explain_time(taken) if captured_at else {},
+        warnings=limit_warnings(
+            [*([capture_time.note] if capture_time.note else []), *facts.warnings]
+        ),
+        attributes=_explain_time(capture_time) if captured_at else {},
     )
     return layer, refusals
 
 
-def _explain_time(taken: CaptureTime) -> dict[str, Scalar]:
-    return {} if taken.zone is None else {"time_zone": taken.zone}
+def _explain_time(capture_time: CaptureTime) -> dict[str, Scalar]:
+    return {} if capture_time.zone is None else {"time_zone": capture_time.zone}
 
 
 def _read_manifest_layer(hint: Hint) -> Layer | None:
-    """What a manifest row or upload fields say; None where they say nothing.
+    """The layer of a manifest row or upload fields; None if they are empty.
 
     Raises:
-        Refused: The position is not whole or not on Earth.
+        Refused: The position is incomplete or out of range.
     """
     point = None
     if hint.lat is not None or hint.lon is not None:
@@ -156,47 +159,47 @@ def _read_manifest_layer(hint: Hint) -> Layer | None:
 
 
 def _read_track_layer(
-    hint: Hint, layers: Layers, taken: CaptureTime
+    hint: Hint, layers: Layers, capture_time: CaptureTime
 ) -> tuple[Layer | None, Refused | None]:
-    """Where the track was when the photo was taken, or why nobody knows.
+    """The layer with the track's position at the capture time, or the refusal without one.
 
     Args:
         hint: The track and its name.
-        layers: All that is known without the track; the time that counts is theirs.
-        taken: The file's time.
+        layers: All layers except the track; they decide the capture time.
+        capture_time: The file's time.
     """
     captured_at = merge_layers(layers).captured_at
     if hint.track is None or captured_at is None:
         return None, None
     path = Path(hint.track)
-    problem = _find_zone_problem(layers, taken)
+    problem = _find_zone_problem(layers, capture_time)
     if problem:
         return None, Refused("time_zone_unknown", f"beside the track {path.name}: {problem}")
     try:
-        found = position_at(path, captured_at, hint.track_name)
-        if found is None:
+        match = position_at(path, captured_at, hint.track_name)
+        if match is None:
             return None, Refused("no_position", explain_gap(path, captured_at, hint.track_name))
-        lat, lon, label = found
+        lat, lon, label = match
         point = Point(*check_position(lat, lon))
         return Layer(position=point, attributes={"track": label}), None
     except Refused as refused:
         return None, refused
 
 
-def _find_zone_problem(layers: Layers, taken: CaptureTime) -> str:
-    """Why the time that counts may be hours off; empty where its offset is known."""
+def _find_zone_problem(layers: Layers, capture_time: CaptureTime) -> str:
+    """Why the capture time may be wrong by hours; empty if its UTC offset is known."""
     for name in LAYERS:
         layer = layers.get(name)
         if layer is None or layer.captured_at is None:
             continue
         if name == "manual":
             return ""
-        return taken.zone_problem if name == "file" else explain_manifest_zone(layer)
+        return capture_time.zone_problem if name == "file" else explain_manifest_zone(layer)
     return ""
 
 
 def _add_refusals(layer: Layer, refusals: dict[str, Refused]) -> Layer:
-    """The file's layer with a sentence for each value of its own that is ignored."""
+    """The file's layer with a warning for each of its values that is ignored."""
     ignored = tuple(
         f"{name}: the file's own value is ignored: {refused.detail}"
         for name, refused in refusals.items()
@@ -209,12 +212,12 @@ def _build_capture(
     picture: Picture,
     facts: Facts,
     hint: Hint,
-    given: dict[LayerName, Layer],
+    new_layers: dict[LayerName, Layer],
     merged: MergedFields,
 ) -> Capture:
     if merged.position is None:
         raise ValueError("a capture needs a position")
-    layers = update_layers(hint.stored_layers, given, same_bytes=True)
+    layers = update_layers(hint.stored_layers, new_layers, same_bytes=True)
     return Capture(
         point=merged.position,
         position_source=merged.position_source,
@@ -228,7 +231,7 @@ def _build_capture(
         sequence=merged.sequence,
         licence=merged.licence,
         panorama_id=merged.panorama_id,
-        panorama=_panorama(picture, merged.heading_deg),
+        panorama=_build_panorama(picture, merged.heading_deg),
         format=picture.format,
         width_px=picture.width_px,
         height_px=picture.height_px,
@@ -236,11 +239,11 @@ def _build_capture(
         size_bytes=picture.size_bytes,
         attributes=merge_attributes(facts.attributes, layers),
         file_attributes=dict(facts.attributes),
-        layers=given,
+        layers=new_layers,
     )
 
 
-def _panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
+def _build_panorama(picture: Picture, heading_deg: float | None) -> Panorama | None:
     if picture.panorama is None:
         return None
     return Panorama(

@@ -1,4 +1,4 @@
-"""Every reason a file can be refused for, in one place, and the checks on what a file says."""
+"""All reasons for the rejection of files, and the checks of positions and times."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REASONS: Final[Mapping[str, str]] = {
     "unreadable_folder": "A folder cannot be opened; nothing below it was read.",
     "unsupported_format": "The file is not JPEG, HEIC, AVIF, WebP, PNG or TIFF.",
 }
-"""Stable reason → one line for people. Files, manifests and decoder use no other word."""
+"""Stable reason → one line for users. Files, manifests and decoder use only these reasons."""
 
 STAGES: Final[Mapping[str, Stage]] = {
     "bad_name": "find",
@@ -70,21 +70,21 @@ STAGES: Final[Mapping[str, Stage]] = {
     "timeout": "decode",
     "undecodable": "decode",
 }
-"""Where a reason is found out, unless a manifest finds it first (`find`)."""
+"""Stage that detects a reason, unless a manifest detects it earlier (`find`)."""
 
 POISON: Final = frozenset({"decoder_crashed", "out_of_memory", "timeout"})
-"""What a file did to its reader. The machine may have had a share in it, so such an item is
-`failed`, which can be tried again, and not `rejected`."""
+"""Reasons that a file may have caused in its decoder. The machine may be the cause, so the item is
+`failed`, which can be retried, and not `rejected`."""
 
 MAX_DETAIL: Final = 500
-"""Longest explanation kept."""
+"""Maximum characters of an explanation."""
 
 NULL_ISLAND_DEG: Final = 1e-6
 FUTURE: Final = timedelta(days=1)
 
 
 class Refused(Exception):
-    """A verdict inside this room; it leaves the room as a `Rejected`."""
+    """A rejection inside this package; callers outside get a `Rejected` record."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -93,7 +93,7 @@ class Refused(Exception):
 
 
 def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None) -> Rejected:
-    """A rejection with its usual stage; its texts can be stored, whatever the file holds."""
+    """Make a rejection with its default stage; its texts are sanitized for the database."""
     return Rejected(
         file=storable(file),
         stage=stage or STAGES[reason],
@@ -105,25 +105,25 @@ def rejected(file: str, reason: str, detail: str, *, stage: Stage | None = None)
 def check_position(
     lat: float | None, lon: float | None, note: str = "", *, partial: bool = False
 ) -> tuple[float, float]:
-    """The same position, once it is whole, on Earth and not 0/0.
+    """Return the position if it is complete, in range and not 0/0.
 
     Args:
         lat: Degrees, or None.
         lon: Degrees, or None.
-        note: Why something cannot be read, for people.
-        partial: There is something of a position, even if neither coordinate can be used.
+        note: Why a part cannot be read, for users.
+        partial: A part of a position exists, even if neither coordinate is usable.
 
     Raises:
         Refused: `half_position`, `no_position`, `out_of_range` or `null_island`.
     """
-    because = f": {note}" if note else ""
+    suffix = f": {note}" if note else ""
     if lat is None and lon is None and partial:
-        raise Refused("half_position", f"only part of a position{because}")
+        raise Refused("half_position", f"only part of a position{suffix}")
     if lat is None and lon is None:
-        raise Refused("no_position", f"no position in the file, a manifest or a track{because}")
+        raise Refused("no_position", f"no position in the file, a manifest or a track{suffix}")
     if lat is None or lon is None:
-        there, missing = ("longitude", "latitude") if lat is None else ("latitude", "longitude")
-        raise Refused("half_position", f"a {there} without a usable {missing}{because}")
+        present, missing = ("longitude", "latitude") if lat is None else ("latitude", "longitude")
+        raise Refused("half_position", f"a {present} without a usable {missing}{suffix}")
     if not abs(lat) <= 90:
         swapped = "; are latitude and longitude swapped?" if abs(lat) <= 180 else ""
         raise Refused("out_of_range", f"latitude {lat:.6g} is beyond 90 degrees{swapped}")
@@ -135,7 +135,7 @@ def check_position(
 
 
 def check_time(captured_at: datetime | None, now: datetime) -> None:
-    """Nobody takes photos tomorrow; a day is left for wall clocks without an offset.
+    """Check that a time is not in the future; one day is allowed for clocks without an offset.
 
     Raises:
         Refused: `future_date`.

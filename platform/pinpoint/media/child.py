@@ -1,8 +1,8 @@
-"""The decoding child: `python -m pinpoint.media.child LIMITS`, one hostile file after another.
+"""The decoding child: `python -m pinpoint.media.child LIMITS`; decodes untrusted files in turn.
 
 Imports Pillow, pillow-heif, numpy, msgpack and defusedxml; never torch, SQL or settings. It gets
-bytes, never paths. Before the first file it gives up everything else (`sandbox.confine`), so code
-that runs here imports nothing inside functions and opens no file.
+bytes, never paths. It drops all other rights before the first file (`sandbox.confine`). Code that
+runs here therefore imports nothing inside functions and opens no file.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from pinpoint.media.warmup import load_everything
 from pinpoint.media.wire import read_header, write_all
 
 _PR_SET_PDEATHSIG = 1
-_MANY_FILES = 65_536
-"""Descriptors looked at when all are closed: the system's own limit may be a billion."""
+_MAX_DESCRIPTORS = 65_536
+"""Descriptors that are closed at the start; the limit of the system may be a billion."""
 
 
 def main(argv: list[str]) -> int:
@@ -38,12 +38,12 @@ def main(argv: list[str]) -> int:
     stream_in, stream_out, measures = start_confined(json.loads(argv[1]))
     write_ready(stream_out, measures)
     while (header := read_header(stream_in)) is not None:
-        ask = Ask.from_wire(header)
-        data = stream_in.read(ask.size)
-        if len(data) < ask.size:
+        request = Ask.from_wire(header)
+        data = stream_in.read(request.size)
+        if len(data) < request.size:
             break
-        _allow_cpu(ask.cpu_s)
-        _answer(stream_out, data, ask)
+        _set_cpu_limit(request.cpu_s)
+        _handle_request(stream_out, data, request)
         del data
     return 0
 
@@ -51,17 +51,17 @@ def main(argv: list[str]) -> int:
 def start_confined(
     limits: Mapping[str, int],
 ) -> tuple[BinaryIO, BinaryIO, tuple[Measure, ...]]:
-    """Load everything, then give up all but two pipes.
+    """Load all modules, then drop all rights except two pipes.
 
     Args:
         limits: `parent` (process id), `max_metadata_bytes`, `memory_mb`.
 
     Returns:
-        The pipe to read, the pipe to write, and what holds.
+        The pipe to read, the pipe to write, and the measures of the sandbox.
     """
     parent = int(limits["parent"])
     _die_with(parent)
-    _prepare(int(limits["max_metadata_bytes"]))
+    _configure_decoders(int(limits["max_metadata_bytes"]))
     load_everything()
     stream_in, stream_out = _take_pipes()
     measures = confine(int(limits["memory_mb"]) * 1_000_000, lambda: _die_with(parent))
@@ -69,14 +69,14 @@ def start_confined(
 
 
 def write_ready(stream: BinaryIO, measures: Iterable[Measure]) -> None:
-    """The first message: what holds of the sandbox."""
-    write_all(stream, {"ready": True, "sandbox": [one.to_wire() for one in measures]}, ())
+    """Write the first message: the measures of the sandbox."""
+    write_all(stream, {"ready": True, "sandbox": [measure.to_wire() for measure in measures]}, ())
 
 
-def _answer(stream: BinaryIO, data: bytes, ask: Ask) -> None:
-    """One file, one message: a refusal, or facts and faces."""
+def _handle_request(stream: BinaryIO, data: bytes, request: Ask) -> None:
+    """Write one message for one file: a refusal, or metadata and faces."""
     try:
-        header, chunks = read_picture(open_picture(data, ask), ask)
+        header, chunks = read_picture(open_picture(data, request), request)
     except Refused as refused:
         header, chunks = {"reason": refused.reason, "detail": refused.detail[:300]}, []
     except MemoryError:
@@ -84,13 +84,13 @@ def _answer(stream: BinaryIO, data: bytes, ask: Ask) -> None:
     write_all(stream, header, chunks)
 
 
-def _prepare(max_metadata_bytes: int) -> None:
-    """Pillow's own limits, where they are not ours; plug-ins registered."""
+def _configure_decoders(max_metadata_bytes: int) -> None:
+    """Set the limits of the decoders and register their plug-ins."""
     import pillow_heif
 
     threads = min(THREADS, os.cpu_count() or 1)
     warnings.simplefilter("ignore")
-    Image.MAX_IMAGE_PIXELS = None  # `picture` checks pixels itself, against the setting
+    Image.MAX_IMAGE_PIXELS = None  # `picture` checks pixels against the setting
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     PngImagePlugin.MAX_TEXT_CHUNK = max_metadata_bytes
     PngImagePlugin.MAX_TEXT_MEMORY = max_metadata_bytes
@@ -103,30 +103,30 @@ def _prepare(max_metadata_bytes: int) -> None:
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The real stdin and stdout, and no other descriptor; what libraries print goes nowhere."""
+    """Take over stdin and stdout and close all other descriptors; discard prints of libraries."""
     stream_in = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
     stream_out = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nowhere, fd)
     first, last = sorted((stream_in.fileno(), stream_out.fileno()))
-    for low, high in ((3, first), (first + 1, last), (last + 1, _MANY_FILES)):
+    for low, high in ((3, first), (first + 1, last), (last + 1, _MAX_DESCRIPTORS)):
         os.closerange(low, high)
     return stream_in, stream_out
 
 
-def _allow_cpu(seconds: float) -> None:
-    """CPU time for the next file, on top of what earlier files used."""
+def _set_cpu_limit(seconds: float) -> None:
+    """Limit the CPU time of the next file; the time used by earlier files is added."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     until = math.ceil(usage.ru_utime + usage.ru_stime + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def _die_with(parent: int) -> None:
-    """End when the parent ends.
+    """Exit when the parent exits.
 
-    The kernel sends the signal when the *thread* that started us ends, so the handler looks
-    whether the process is gone too. A child that waits sees its pipe close anyway.
+    The kernel sends the signal when the *thread* that started this process ends, so the handler
+    checks that the parent process has ended. A waiting child also gets the end of its pipe.
     """
 
     def look(_signal: int, _frame: FrameType | None) -> None:

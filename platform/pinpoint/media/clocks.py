@@ -1,4 +1,4 @@
-"""Clocks and zones: what a wall clock without an offset means, and how far a camera's was off."""
+"""Clocks and zones: converts wall clocks without an offset to UTC, and corrects camera clocks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pinpoint.media.facts import Facts
 from pinpoint.records import Hint, Layer
 
 ASSUMED_UTC: Final = "assumed_utc"
-"""Value of the attribute `time_zone` of a time whose offset nobody gave."""
+"""Value of the attribute `time_zone` for a time without a known offset."""
 MAX_OFFSET: Final = timedelta(hours=14)
-"""The zones of Earth reach from -12:00 to +14:00; both signs are allowed up to the larger."""
+"""Time zones range from -12:00 to +14:00; both signs are allowed up to the larger value."""
 MAX_CLOCK_OFFSET_S: Final = 20 * 366 * 86_400.0
-"""A camera whose year was never set is off by this at most."""
+"""Maximum error of a camera clock, for a camera without a set year."""
 
 _SATELLITES: Final = frozenset({"exif_gps", "xmp_gps"})
 """Values of `Facts.time_source` that are not the camera's clock."""
@@ -30,16 +30,16 @@ _SECONDS = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,6})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureTime:
-    """When a photo was taken, and how far that can be trusted."""
+    """The capture time of a photo, and its uncertainty."""
 
     moment: datetime | None
-    """UTC, or None where nobody knows."""
+    """UTC, or None if unknown."""
     zone_problem: str = ""
-    """Why the moment may be hours off, for people; empty where its offset is known."""
+    """Why the moment may be wrong by hours, for users; empty if its offset is known."""
     zone: str | None = None
-    """`assumed_utc`, the zone that was applied, or None where the time had an offset."""
+    """`assumed_utc`, the zone that was applied, or None if the time had an offset."""
     note: str = ""
-    """What was done to the file's time, for people."""
+    """Change that was applied to the file's time, for users."""
 
 
 def read_offset(text: str) -> timedelta | None:
@@ -63,7 +63,7 @@ def find_zone(text: str) -> tzinfo | None:
     offset = read_offset(text)
     if offset is not None:
         return timezone(offset)
-    # Only names of the database: the look-up opens files, and the text may come from anywhere.
+    # Only names in the database, because the look-up opens files and the text is untrusted.
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", text.strip(), re.ASCII):
         return None
     try:
@@ -73,10 +73,10 @@ def find_zone(text: str) -> tzinfo | None:
 
 
 def check_zone(text: str) -> str:
-    """The same text, once it names a zone.
+    """Check that a text names a zone, and return it.
 
     Raises:
-        BadRequest: It does not.
+        BadRequest: It does not name a zone.
     """
     if find_zone(text) is None:
         raise BadRequest(
@@ -89,11 +89,11 @@ def check_zone(text: str) -> str:
 def read_clock_offset(text: str) -> float:
     """Seconds of a camera clock offset: `+00:03:20`, `-01:00:00`, `200`, `-1.5`.
 
-    It is added to the camera's time, so a camera that is slow has a positive one (as exiftool's
-    `-geosync` and Mapillary's `offset_time`).
+    The offset is added to the camera's time, so a slow camera has a positive offset, as in
+    exiftool's `-geosync` and Mapillary's `offset_time`.
 
     Raises:
-        BadRequest: It is neither, or more than 20 years.
+        BadRequest: It has another format, or is more than 20 years.
     """
     text = text.strip().replace("\u2212", "-")
     if match := _CLOCK.fullmatch(text):
@@ -113,12 +113,12 @@ def read_clock_offset(text: str) -> float:
 
 
 def place_in_zone(wall: datetime, zone: tzinfo) -> tuple[datetime, str]:
-    """UTC of a wall clock in a zone, and why it is not certain; empty where it is.
+    """UTC of a wall clock in a zone, and why it is uncertain; empty if it is certain.
 
-    Where the clock shows a time twice (end of summer time), the first is taken.
+    If the clock shows a time twice (end of summer time), the first one is used.
 
     Raises:
-        OverflowError: The moment is beyond the calendar.
+        OverflowError: The moment is outside the calendar.
     """
     first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     second = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
@@ -134,19 +134,19 @@ def read_file_time(facts: Facts, hint: Hint) -> CaptureTime:
     if facts.captured_at is None:
         return CaptureTime(moment=None)
     try:
-        return _correct(facts.captured_at, facts, hint)
+        return _correct_clock(facts.captured_at, facts, hint)
     except OverflowError:
         return CaptureTime(moment=None, note="the corrected time is beyond the calendar")
 
 
 def explain_manifest_zone(layer: Layer) -> str:
-    """Why the time of a manifest may be hours off; empty where its offset is known."""
+    """Why the time of a manifest may be wrong by hours; empty if its offset is known."""
     if layer.captured_at is None or layer.attributes.get("time_zone") != ASSUMED_UTC:
         return ""
     return _no_offset(layer.captured_at, "manifest")
 
 
-def _correct(moment: datetime, facts: Facts, hint: Hint) -> CaptureTime:
+def _correct_clock(moment: datetime, facts: Facts, hint: Hint) -> CaptureTime:
     note = ""
     if hint.camera_clock_offset_s and facts.time_source not in _SATELLITES:
         moment += timedelta(seconds=hint.camera_clock_offset_s)

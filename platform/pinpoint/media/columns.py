@@ -1,7 +1,7 @@
-"""Columns of manifests: what the header's names mean, and names that are refused.
+"""Columns of manifests: the meanings of header names, and names that are refused.
 
-A name that is not understood becomes an attribute and is listed. A name that looks like a position
-or a time is refused where the manifest has no other: its values would silently count for nothing.
+An unknown name becomes an attribute and is listed. An unknown name that looks like a position or a
+time is refused if the manifest has no other, because its values would be ignored silently.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ COLUMN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "external_id": ("external_id", "id"),
 }
-"""Column → the names it may have, the preferred one first. Case, spaces, `_` and `-` do not matter;
-neither does a group of exiftool (`EXIF:`) or a unit of `UNITS` in parentheses or at the end."""
+"""Column → its accepted names, in order of preference. Case, spaces, `_` and `-` are ignored. A
+group of exiftool (`EXIF:`) and a unit of `UNITS` in parentheses or at the end are ignored too."""
 
 UNITS: Final[Mapping[str, frozenset[str]]] = {
     "latitude": frozenset({"deg", "degrees", "°", "dd", "dms", "decimal", "wgs84", "epsg4326"}),
@@ -100,14 +100,15 @@ UNITS: Final[Mapping[str, frozenset[str]]] = {
     "altitude_m": frozenset({"m", "meters", "metres"}),
     "captured_at": frozenset({"utc", "gmt"}),
 }
-"""Units that a name may carry; a name with any other is not understood."""
+"""Units that a name may contain; a name with any other unit is unknown."""
 
 TIME_OF_DAY: Final = "time_of_day"
-"""What `time` beside `date` means, where no better column says when a photo was taken."""
+"""Meaning of `time` next to `date`, if no better column has the capture time."""
 ATTRIBUTE: Final = "attribute"
-"""What `--column NAME=attribute` makes of a column: kept, and nothing else."""
+"""Meaning of a column after `--column NAME=attribute`: its values are stored without a meaning."""
 
-# Of several columns with the same meaning the preferred one counts; for others that is a mistake.
+# If several columns have one of these meanings, the preferred column is used. For other meanings
+# that is an error.
 _PREFERRED: Final = frozenset({"file", "captured_at", "time_zone"})
 _POSITION_WORDS: Final = frozenset(
     {"latitude", "longitude", "lat", "lon", "lng", "coord", "coords", "coordinate", "coordinates"}
@@ -125,23 +126,25 @@ _TIME_KINDS: Final = frozenset(
     {"capture", "photo", "image", "picture", "original", "exif", "gps", "utc", "local", "camera"}
     | {"recorded", "recording", "shooting", "unix", "epoch"}
 )
-_HARMLESS: Final = re.compile(
+_IGNORED_NAMES: Final = re.compile(
     r"(?:file|profile|modify|modified|updated|created|upload|uploaded|index|import|process)\w*"
     r"|(?:exposure|shutter)time|subsectime\w*|gps(?:date|time)stamp|dest\w*",
     re.ASCII,
 )
-_VERBS: Final = frozenset({"modified", "updated", "created", "uploaded", "imported", "indexed"})
+_CHANGE_VERBS: Final = frozenset(
+    {"modified", "updated", "created", "uploaded", "imported", "indexed"}
+)
 _MAX_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """What the names of one manifest mean."""
+    """Meanings of the names of one manifest."""
 
     meanings: tuple[str | None, ...]
-    """For each name, in order: a column, or None for an attribute or a name that is empty."""
+    """For each name, in order: a column, or None for an attribute or an empty name."""
     names: tuple[str, ...]
-    """As they stand in the manifest."""
+    """The names as written in the manifest."""
 
     @property
     def understood(self) -> dict[str, str]:
@@ -151,18 +154,18 @@ class Columns:
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """Names that are kept as attributes."""
+        """Names that are stored as attributes."""
         pairs = zip(self.meanings, self.names, strict=True)
         return tuple(name for meaning, name in pairs if meaning is None and name.strip())
 
 
 def find_column(name: str) -> str | None:
-    """The column that a name means by itself, or None."""
-    key, unit = _reduce(name)
+    """The column of a name, or None."""
+    key, unit = _normalize_name(name)
     column = _BY_KEY.get(key)
     if column is None:
         # `latitude_deg`, `captured_at_utc`
-        column, own = next(
+        column, unit_word = next(
             (
                 (meaning, word)
                 for word in _UNIT_WORDS
@@ -171,141 +174,146 @@ def find_column(name: str) -> str | None:
             ),
             (None, ""),
         )
-        unit = unit or own
+        unit = unit or unit_word
     return column if not unit or unit in UNITS.get(column or "", ()) else None
 
 
 def resolve_columns(
     file: str,
     names: Sequence[str],
-    asked: Mapping[str, str] | None = None,
+    requested: Mapping[str, str] | None = None,
     *,
     has_position: bool = False,
 ) -> Columns:
-    """What the names of a manifest mean.
+    """Resolve the meanings of the names of a manifest.
 
     Args:
         file: The manifest's name, for messages.
         names: Its columns or properties.
-        asked: Name → column or `attribute`, as a person said; wins over the name.
-        has_position: Positions are there without a column (the geometries of GeoJSON).
+        requested: Name → column or `attribute`, as given by the user; has precedence.
+        has_position: Positions exist without a column (the geometries of GeoJSON).
 
     Raises:
-        BadManifest: No column names files, two mean the same, only one of latitude and longitude
-            is there, or a name looks like a position or a time and is not understood.
+        BadManifest: No column names files, two have the same meaning, only one of latitude and
+            longitude exists, or an unknown name looks like a position or a time.
     """
-    meanings = [_meaning(name, asked or {}) for name in names]
+    meanings = [_resolve_meaning(name, requested or {}) for name in names]
     for column in COLUMN_NAMES:
-        alike = [at for at, meaning in enumerate(meanings) if meaning == column]
-        if len(alike) > 1:
-            kept = _prefer(column, alike, names, asked or {})
-            if kept is None:
-                twice = show_names([names[at] for at in alike])
+        same_meaning = [index for index, meaning in enumerate(meanings) if meaning == column]
+        if len(same_meaning) > 1:
+            preferred = _select_preferred(column, same_meaning, names, requested or {})
+            if preferred is None:
+                duplicates = show_names([names[index] for index in same_meaning])
                 raise BadManifest(
-                    f"{file} has the column {column} twice: {twice}; choose one with "
+                    f"{file} has the column {column} twice: {duplicates}; choose one with "
                     f"--column NAME={ATTRIBUTE} for the other"
                 )
-            for at in alike:
-                meanings[at] = column if at == kept else None
-            if column == "captured_at" and _reduce(names[kept])[0] == "date":
-                for at in alike:
-                    if _reduce(names[at])[0] == "time":
-                        meanings[at] = TIME_OF_DAY
+            for index in same_meaning:
+                meanings[index] = column if index == preferred else None
+            if column == "captured_at" and _normalize_name(names[preferred])[0] == "date":
+                for index in same_meaning:
+                    if _normalize_name(names[index])[0] == "time":
+                        meanings[index] = TIME_OF_DAY
     columns = Columns(meanings=tuple(meanings), names=tuple(names))
-    _check(file, columns, asked or {}, has_position)
+    _check_columns(file, columns, requested or {}, has_position)
     return columns
 
 
-def check_asked(asked: Iterable[str]) -> dict[str, str]:
-    """`NAME=COLUMN` texts as a map.
+def check_asked(requested: Iterable[str]) -> dict[str, str]:
+    """Parse `NAME=COLUMN` texts to a map.
 
     Raises:
         BadRequest: A text has another form, or names a column that does not exist.
     """
-    found: dict[str, str] = {}
-    for text in asked:
+    columns: dict[str, str] = {}
+    for text in requested:
         name, mark, column = text.rpartition("=")
         if not mark or not name.strip() or column.strip() not in {*COLUMN_NAMES, ATTRIBUTE}:
-            known = ", ".join([*COLUMN_NAMES, ATTRIBUTE])
-            raise BadRequest(f"--column {text[:60]!r} is not NAME=COLUMN; columns are {known}")
-        found[name.strip()] = column.strip()
-    return found
+            allowed = ", ".join([*COLUMN_NAMES, ATTRIBUTE])
+            raise BadRequest(f"--column {text[:60]!r} is not NAME=COLUMN; columns are {allowed}")
+        columns[name.strip()] = column.strip()
+    return columns
 
 
 def show_names(names: Sequence[str]) -> str:
-    """Names from somebody's file, for people."""
-    shown = ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN])
-    return (shown or "nothing") + (" …" if len(names) > _MAX_SHOWN else "")
+    """Names from a file, formatted for messages."""
+    text = ", ".join(clean_text(name, 40) or "(empty)" for name in names[:_MAX_SHOWN])
+    return (text or "nothing") + (" …" if len(names) > _MAX_SHOWN else "")
 
 
-def _meaning(name: str, asked: Mapping[str, str]) -> str | None:
-    said = asked.get(name.strip())
-    if said is not None:
-        return None if said == ATTRIBUTE else said
+def _resolve_meaning(name: str, requested: Mapping[str, str]) -> str | None:
+    column = requested.get(name.strip())
+    if column is not None:
+        return None if column == ATTRIBUTE else column
     return find_column(name)
 
 
-def _prefer(
-    column: str, alike: list[int], names: Sequence[str], asked: Mapping[str, str]
+def _select_preferred(
+    column: str, alike: list[int], names: Sequence[str], requested: Mapping[str, str]
 ) -> int | None:
-    """Which of several names for one column counts; None where nobody can say."""
-    said = [at for at in alike if names[at].strip() in asked]
-    if said:
-        return said[0] if len(said) == 1 else None
-    keys = [_reduce(names[at])[0] for at in alike]
+    """Index of the name to use if several have one meaning; None if it is ambiguous."""
+    requested_indexes = [index for index in alike if names[index].strip() in requested]
+    if requested_indexes:
+        return requested_indexes[0] if len(requested_indexes) == 1 else None
+    keys = [_normalize_name(names[index])[0] for index in alike]
     if column not in _PREFERRED or len(set(keys)) < len(keys):
         return None
     order = [name.replace("_", "") for name in COLUMN_NAMES[column]]
-    known = [at for at, key in zip(alike, keys, strict=True) if key in order]
-    return min(known or alike, key=lambda at: _rank(order, _reduce(names[at])[0]))
+    listed = [index for index, key in zip(alike, keys, strict=True) if key in order]
+    return min(
+        listed or alike, key=lambda index: _rank_name(order, _normalize_name(names[index])[0])
+    )
 
 
-def _rank(order: list[str], key: str) -> int:
+def _rank_name(order: list[str], key: str) -> int:
     return order.index(key) if key in order else len(order)
 
 
-def _check(file: str, columns: Columns, asked: Mapping[str, str], has_position: bool) -> None:
+def _check_columns(
+    file: str, columns: Columns, requested: Mapping[str, str], has_position: bool
+) -> None:
     understood, named = columns.understood, show_names(columns.names)
     if "file" not in understood:
-        wanted = ", ".join(name for name in COLUMN_NAMES if name != "file")
+        other_columns = ", ".join(name for name in COLUMN_NAMES if name != "file")
         raise BadManifest(
-            f"{file} names no files: its columns are {named}; wanted is `file`, and any of {wanted}"
+            f"{file} names no files: its columns are {named}; wanted is `file`, and any of "
+            f"{other_columns}"
         )
-    there = [name for name in ("latitude", "longitude") if name in understood]
-    unclear = [name for name in columns.attributes if name.strip() not in asked]
-    if len(there) < 2 and not has_position:
-        _refuse(file, "a position", [n for n in unclear if _looks_like_position(n)])
-        if there:
+    present = [name for name in ("latitude", "longitude") if name in understood]
+    unclear = [name for name in columns.attributes if name.strip() not in requested]
+    if len(present) < 2 and not has_position:
+        _reject_unclear(file, "a position", [n for n in unclear if _looks_like_position(n)])
+        if present:
             raise BadManifest(
-                f"{file} has a {there[0]} ({understood[there[0]]}) but not both of latitude and "
-                f"longitude: its columns are {named}"
+                f"{file} has a {present[0]} ({understood[present[0]]}) but not both of latitude "
+                f"and longitude: its columns are {named}"
             )
     if "captured_at" not in understood:
-        _refuse(file, "a time", [n for n in unclear if _looks_like_time(n)])
+        _reject_unclear(file, "a time", [n for n in unclear if _looks_like_time(n)])
 
 
-def _refuse(file: str, what: str, names: list[str]) -> None:
-    """Raise `BadManifest` for names that look like something and are not understood."""
+def _reject_unclear(file: str, what: str, names: list[str]) -> None:
+    """Raise `BadManifest` for unknown names that look like a position or a time."""
     if names:
-        shown = show_names(names)
+        shown_names = show_names(names)
         example = "latitude" if what == "a position" else "captured_at"
         raise BadManifest(
-            f"{file} has columns that look like {what} and are not understood: {shown}; rename "
-            f"them, or say what they mean: --column {clean_text(names[0], 40)}={example} "
+            f"{file} has columns that look like {what} and are not understood: {shown_names}; "
+            f"rename them, or say what they mean: --column {clean_text(names[0], 40)}={example} "
             f"(={ATTRIBUTE} keeps one without a meaning)"
         )
 
 
 def _looks_like_position(name: str) -> bool:
-    key = _reduce(name)[0]
+    key = _normalize_name(name)[0]
     if key in _POSITION_NAMES or _POSITION_WORDS & set(_split_words(name)):
-        return _HARMLESS.fullmatch(key) is None
+        return _IGNORED_NAMES.fullmatch(key) is None
     return find_column(re.sub(r"[\(\[].*", "", name)) in ("latitude", "longitude")
 
 
 def _looks_like_time(name: str) -> bool:
-    key, words = _reduce(name)[0], set(_split_words(name))
-    if _HARMLESS.fullmatch(key) or "".join(_split_words(name)[:1]) in _VERBS:
+    key, words = _normalize_name(name)[0], set(_split_words(name))
+    if _IGNORED_NAMES.fullmatch(key) or "".join(_split_words(name)[:1]) in _CHANGE_VERBS:
         return False
     alone = key in _TIME_PARTS or bool(_TIME_WORDS & words)
     return alone or bool(_TIME_PARTS & words and _TIME_KINDS & words)
@@ -317,7 +325,7 @@ def _split_words(name: str) -> list[str]:
     return re.findall(r"[a-z]+", spaced.casefold())
 
 
-def _reduce(name: str) -> tuple[str, str]:
+def _normalize_name(name: str) -> tuple[str, str]:
     """Letters and digits of a name in lower case, and the unit in parentheses after it."""
     plain = unicodedata.normalize("NFKC", name).strip().strip("\ufeff\"'` ").casefold()
     plain = re.sub(r"^\[?[a-z][\w-]*\]?\s*:\s*", "", plain)

@@ -1,7 +1,7 @@
-"""Comments of JPEG files, where older data sets keep what they know of a photo.
+"""Reads comments of JPEG files, in which older data sets store the metadata of photos.
 
-A walk over the segments before the first scan (ITU-T T.81, B.1.1): no pixel is decoded and no
-decoder is opened, so that hostile bytes stay out of this process's decoders.
+Walks over the segments before the first scan (ITU-T T.81, B.1.1) without decoding pixels, so that
+untrusted bytes do not reach the decoders of this process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pinpoint.settings import MediaSettings
 
 _COMMENT: Final = 0xFE
 _END: Final = frozenset({0xDA, 0xD9})
-"""Start of scan and end of image: metadata does not stand behind them."""
+"""Start of scan and end of image: no metadata follows them."""
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length."""
 _MAX_LINES: Final = 256
@@ -26,12 +26,12 @@ _MAX_LINES: Final = 256
 def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
     """Lines of all comment segments of a JPEG file, in their order.
 
-    Pillow's `info["comment"]` keeps the last segment only; the photos of IM2GPS hold one segment
-    for each line.
+    Pillow's `info["comment"]` has only the last segment; the photos of IM2GPS have one segment
+    per line.
 
     Args:
         path: A regular file.
-        settings: `max_bytes` and `max_metadata_bytes` hold.
+        settings: `max_bytes` and `max_metadata_bytes` apply.
 
     Returns:
         Text without control characters, at most 256 lines; none for a file without a comment.
@@ -44,19 +44,19 @@ def read_comments(path: Path, settings: MediaSettings) -> tuple[str, ...]:
     if sniff(data[:HEAD_BYTES]) != "jpeg":
         what = guess(data[:HEAD_BYTES])
         raise Refused("unsupported_format", f"{what}; comments are read from JPEG files")
-    comments = b"\n".join(_segments(data, settings.max_metadata_bytes))
+    comments = b"\n".join(_collect_segments(data, settings.max_metadata_bytes))
     lines = comments.decode("utf-8", "replace").splitlines()[:_MAX_LINES]
     return tuple(text for line in lines if (text := clean_text(line, 1_000)) is not None)
 
 
-def _segments(data: bytes, max_bytes: int) -> list[bytes]:
+def _collect_segments(data: bytes, max_bytes: int) -> list[bytes]:
     """Comment segments of a JPEG up to its first scan.
 
     Raises:
-        Refused: `undecodable` where the file ends or breaks before its picture begins,
+        Refused: `undecodable` if the file ends or is malformed before its image data;
             `metadata_too_large`.
     """
-    found: list[bytes] = []
+    segments: list[bytes] = []
     size, at = 0, 2
     while True:
         if at + 1 >= len(data) or data[at] != 0xFF:
@@ -66,7 +66,7 @@ def _segments(data: bytes, max_bytes: int) -> list[bytes]:
             at += 1
             continue
         if marker in _END:
-            return found
+            return segments
         if marker in _ALONE:
             at += 2
             continue
@@ -74,7 +74,7 @@ def _segments(data: bytes, max_bytes: int) -> list[bytes]:
         if length < 2 or at + 2 + length > len(data):
             raise Refused("undecodable", "the JPEG's segments are damaged or cut short")
         if marker == _COMMENT:
-            found.append(data[at + 4 : at + 2 + length].rstrip(b"\x00"))
+            segments.append(data[at + 4 : at + 2 + length].rstrip(b"\x00"))
             size += length
             if size > max_bytes:
                 limit = f"{max_bytes} bytes (PINPOINT_MEDIA_MAX_METADATA_BYTES)"

@@ -1,6 +1,6 @@
-"""Reads hostile files in limited child processes; implements `ports.Decoder`.
+"""Decodes untrusted files in limited child processes; implements `ports.Decoder`.
 
-Parent and child speak over pipes (`wire`); whatever a file does to its child costs that file.
+Parent and child communicate over pipes (`wire`). A file that crashes its child fails alone.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _TURNS: Final = dict(FACES)
 _MAX_THUMBNAIL_BYTES: Final = 4_000_000
 
 TRIES: Final = 2
-"""Children that one file may cost: the first may have died of something else."""
-_AGAIN: Final = frozenset({"decoder_crashed", "out_of_memory"})
-"""Not `timeout`: it would double the longest time that 64 files can take, in two children 256 s."""
+"""Maximum number of children for one file; the first may have died for another reason."""
+_RETRIED_REASONS: Final = frozenset({"decoder_crashed", "out_of_memory"})
+"""Reasons for a second attempt. `timeout` is not one: it would double the maximum time of 64 files,
+which is 256 s with two children."""
 
 Cut = tuple[str | None, Pixels, bytes]
 
@@ -44,8 +45,8 @@ class ChildDecoder:
 
     Args:
         settings: Limits and sizes.
-        children: How many files are decoded at once. Children start when first needed.
-        module: What the children run.
+        children: Number of files decoded concurrently. Children start on first use.
+        module: Module that the children run.
     """
 
     def __init__(
@@ -56,20 +57,20 @@ class ChildDecoder:
         self._settings = settings
         self._lock = threading.Lock()
         self._closed = False
-        self._all = [ChildProcess(settings, module) for _ in range(children)]
-        # Last in, first out: who decodes one file at a time keeps only one child alive.
-        self._free: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
-        for child in self._all:
-            self._free.put(child)
+        self._children = [ChildProcess(settings, module) for _ in range(children)]
+        # Last in, first out: decoding one file at a time uses only one child.
+        self._free_children: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
+        for child in self._children:
+            self._free_children.put(child)
 
     @property
     def children(self) -> int:
-        """How many files are decoded at once."""
-        return len(self._all)
+        """Number of files decoded concurrently."""
+        return len(self._children)
 
     def pids(self) -> tuple[int, ...]:
-        """Process ids of the children that run."""
-        return tuple(child.pid for child in self._all if child.pid is not None)
+        """Process ids of the running children."""
+        return tuple(child.pid for child in self._children if child.pid is not None)
 
     def read(
         self, file: str, data: bytes | str, hint: Hint | None = None, *, query: bool = False
@@ -81,20 +82,20 @@ class ChildDecoder:
         """
         self._check_open()
         try:
-            return self._read(data, hint or Hint(), query)
+            return self._read_file(data, hint or Hint(), query)
         except Refused as refused:
             return rejected(file, refused.reason, refused.detail)
 
     def close(self) -> None:
-        """End the children once their files are read; closing twice changes nothing."""
+        """End the children after their current files; repeated calls have no effect."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-        # Only a free child may be ended: its pipes' numbers must not be used by anybody else.
-        for child in [self._free.get() for _ in self._all]:
+        # Only free children are ended, because a thread may still use the pipes of a busy one.
+        for child in [self._free_children.get() for _ in self._children]:
             child.kill()
-            self._free.put(child)
+            self._free_children.put(child)
 
     def __enter__(self) -> Self:
         return self
@@ -111,35 +112,35 @@ class ChildDecoder:
         if self._closed:
             raise Unavailable("the decoder is closed", reason="decoder_unavailable")
 
-    def _read(self, data: bytes | str, hint: Hint, query: bool) -> Reading:
+    def _read_file(self, data: bytes | str, hint: Hint, query: bool) -> Reading:
         settings = self._settings
         if isinstance(data, str):
             data = read_bytes(Path(data), settings.max_bytes)
         check_size(len(data), settings.max_bytes)
         kind = sniff(data[:HEAD_BYTES])
         if kind is None:
-            what = guess(data[:HEAD_BYTES])
+            format_name = guess(data[:HEAD_BYTES])
             raise Refused(
-                "unsupported_format", f"{what}; JPEG, HEIC, AVIF, WebP, PNG, TIFF are read"
+                "unsupported_format", f"{format_name}; JPEG, HEIC, AVIF, WebP, PNG, TIFF are read"
             )
-        ask = self._ask(len(data), kind, hint, query)
-        child = self._free.get()
+        request = self._make_request(len(data), kind, hint, query)
+        child = self._free_children.get()
         try:
             self._check_open()
-            answer = _exchange(child, ask, data)
+            answer = _exchange_with_retry(child, request, data)
         finally:
-            self._free.put(child)
+            self._free_children.put(child)
         return answer.reading(data, hint, query)
 
-    def _ask(self, size: int, kind: str, hint: Hint, query: bool) -> Ask:
+    def _make_request(self, size: int, kind: str, hint: Hint, query: bool) -> Ask:
         settings = self._settings
-        elsewhere = (hint.lat, hint.lon, hint.track) != (None, None, None) or any(
+        has_position = (hint.lat, hint.lon, hint.track) != (None, None, None) or any(
             layer.position is not None for layer in hint.stored_layers.values()
         )
         return Ask(
             size=size,
             format=kind,
-            need_position=not (query or elsewhere),
+            need_position=not (query or has_position),
             query=query,
             max_pixels=settings.max_pixels,
             max_frames=settings.max_frames,
@@ -150,23 +151,23 @@ class ChildDecoder:
         )
 
 
-def _exchange(child: ChildProcess, ask: Ask, data: bytes) -> _Answer:
-    """One file through one child, and through a fresh one where the first did not survive it.
+def _exchange_with_retry(child: ChildProcess, request: Ask, data: bytes) -> _ChildAnswer:
+    """Decode one file in a child, and again in a new child if the first one died.
 
     Raises:
-        Refused: What the child found, or how its last successor ended.
+        Refused: The child refused the file, or the last child died.
     """
     for _ in range(TRIES - 1):
         try:
-            return child.exchange(ask.to_wire(), data, partial(_take, ask))
+            return child.exchange(request.to_wire(), data, partial(_read_answer, request))
         except Refused as refused:
-            if refused.reason not in _AGAIN:
+            if refused.reason not in _RETRIED_REASONS:
                 raise
-    return child.exchange(ask.to_wire(), data, partial(_take, ask))
+    return child.exchange(request.to_wire(), data, partial(_read_answer, request))
 
 
-class _Answer:
-    """What a child said of one file, every size and range checked."""
+class _ChildAnswer:
+    """A child's answer for one file, with all sizes and ranges checked."""
 
     __slots__ = ("_facts", "_faces", "_format", "_panorama", "_size")
 
@@ -182,7 +183,7 @@ class _Answer:
         self._panorama, self._faces = panorama, faces
 
     def reading(self, data: bytes, hint: Hint, query: bool) -> Reading:
-        """The record that leaves the room.
+        """The record of the decoded file.
 
         Raises:
             Refused: The file has no usable position or time.
@@ -220,12 +221,12 @@ def _face_heading(name: str | None, heading_deg: float | None) -> float | None:
     return (heading_deg + _TURNS[name]) % 360.0
 
 
-def _take(ask: Ask, header: Header, pipes: TimedPipes, deadline: float) -> _Answer:
-    """Read a child's answer without believing a word of it.
+def _read_answer(request: Ask, header: Header, pipes: TimedPipes, deadline: float) -> _ChildAnswer:
+    """Read and validate a child's answer; the child is not trusted.
 
     Raises:
-        Refused: What the child found.
-        BrokenWire: The answer is not one a child gives.
+        Refused: The child refused the file.
+        BrokenWire: The answer is not valid.
     """
     if "reason" in header:
         reason, detail = header["reason"], header.get("detail")
@@ -234,10 +235,12 @@ def _take(ask: Ask, header: Header, pipes: TimedPipes, deadline: float) -> _Answ
         raise Refused(str(reason), detail[:300])
     try:
         facts = from_wire(header.get("facts"))
-        size = _pair(header.get("width"), header.get("height"), ask.max_pixels)
+        size = _check_dimensions(header.get("width"), header.get("height"), request.max_pixels)
         sphere = header.get("panorama")
-        panorama = _pair(sphere[0], sphere[1], 2**40) if isinstance(sphere, list) else None
-        shapes = _shapes(header.get("faces"), ask)
+        panorama = (
+            _check_dimensions(sphere[0], sphere[1], 2**40) if isinstance(sphere, list) else None
+        )
+        shapes = _check_shapes(header.get("faces"), request)
     except (ValueError, TypeError, IndexError) as error:
         raise BrokenWire(f"nonsense from the child: {error}") from error
     faces: list[Cut] = []
@@ -247,19 +250,19 @@ def _take(ask: Ask, header: Header, pipes: TimedPipes, deadline: float) -> _Answ
         if small and not thumbnail.startswith(b"\xff\xd8"):
             raise BrokenWire("a thumbnail that is no JPEG")
         faces.append((name, pixels.reshape(height, width, 3), thumbnail))
-    return _Answer(ask.format, facts, size, panorama, faces)
+    return _ChildAnswer(request.format, facts, size, panorama, faces)
 
 
-def _pair(width: object, height: object, most: int) -> tuple[int, int]:
+def _check_dimensions(width: object, height: object, max_pixels: int) -> tuple[int, int]:
     if not isinstance(width, int) or not isinstance(height, int):
         raise ValueError("a size is no number")
-    if width < 1 or height < 1 or width * height > most:
+    if width < 1 or height < 1 or width * height > max_pixels:
         raise ValueError(f"a size of {width} x {height}")
     return width, height
 
 
-def _shapes(value: object, ask: Ask) -> list[tuple[str | None, int, int, int]]:
-    """`(name, height, width, thumbnail bytes)` of no face, one photo, or the faces in order."""
+def _check_shapes(value: object, request: Ask) -> list[tuple[str | None, int, int, int]]:
+    """`(name, height, width, thumbnail bytes)` of no face, of one photo, or of all faces."""
     if not isinstance(value, list):
         raise ValueError("faces are no list")
     names = [item[0] for item in value if isinstance(item, list) and len(item) == 4]
@@ -267,12 +270,12 @@ def _shapes(value: object, ask: Ask) -> list[tuple[str | None, int, int, int]]:
         raise ValueError("faces are not named as faces are")
     shapes = []
     for name, height, width, small in value:
-        _pair(width, height, (LONGEST_SIDES * ask.rendition_px) ** 2)
-        if min(height, width) > ask.rendition_px:
+        _check_dimensions(width, height, (LONGEST_SIDES * request.rendition_px) ** 2)
+        if min(height, width) > request.rendition_px:
             raise ValueError("a rendition is too large")
         if not isinstance(small, int) or not 0 <= small <= _MAX_THUMBNAIL_BYTES:
             raise ValueError("a thumbnail's size makes no sense")
-        if (small == 0) != ask.query:
+        if (small == 0) != request.query:
             raise ValueError("a thumbnail where none was asked for, or none where one was")
         shapes.append((name, height, width, small))
     return shapes

@@ -1,4 +1,4 @@
-"""EXIF: what the tags say, with every tag taken as a lie until it reads well (EXIF 3.0)."""
+"""EXIF: reads the tags and validates each of them (EXIF 3.0)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pinpoint.media.positions import NO_POSITION, Position, gps_position
 from pinpoint.media.times import Clock, is_blank_time, parse_offset, parse_time
 from pinpoint.records import TimeSource
 
-# What Pillow raises on a damaged directory; the picture itself may be whole.
+# Errors of Pillow for a damaged directory; the pixels may be intact.
 DAMAGE: Final = (
     AttributeError,
     EOFError,
@@ -49,14 +49,14 @@ Tags = Mapping[Any, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exif:
-    """The tags of one EXIF block that matter here."""
+    """The values that Pinpoint uses of one EXIF block."""
 
     position: Position = NO_POSITION
     clocks: tuple[Clock, ...] = ()
     satellite: Clock | None = None
     """UTC of the satellite fix."""
     notes: tuple[str, ...] = ()
-    """What cannot be read of the times."""
+    """Notes on times that cannot be read."""
     heading_deg: float | None = None
     heading_magnetic: bool = False
     altitude_m: float | None = None
@@ -66,7 +66,7 @@ class Exif:
 
 
 def read_exif(base: Image.Exif) -> Exif:
-    """All that matters of one block; damage is told, never raised."""
+    """Read one EXIF block; damage is reported in the result and not raised."""
     try:
         detail = base.get_ifd(_EXIF_IFD)
         gps = _find_gps(base, detail)
@@ -79,28 +79,28 @@ def read_exif(base: Image.Exif) -> Exif:
         clocks=tuple(clocks),
         satellite=satellite,
         notes=tuple(note for note in (*notes, satellite_note) if note),
-        heading_deg=wrap_heading(_first(gps.get(17))),
+        heading_deg=wrap_heading(_first_value(gps.get(17))),
         heading_magnetic=clean_text(gps.get(16)) == "M",
-        altitude_m=_altitude(gps),
-        camera=_camera(base),
-        creator=_text(base.get(0x013B)) or _wide_text(base.get(0x9C9D)),
+        altitude_m=_read_altitude(gps),
+        camera=_read_camera(base),
+        creator=_read_text(base.get(0x013B)) or _read_wide_text(base.get(0x9C9D)),
     )
 
 
 def _find_gps(base: Image.Exif, detail: Tags) -> Tags:
-    """The GPS directory, where it belongs or below the Exif directory, where some programs put it.
+    """The GPS directory; some programs write it below the Exif directory.
 
     Raises:
         One of `DAMAGE`: The directory is broken.
     """
-    below = detail.get(_GPS_IFD)
-    if _GPS_IFD not in base and isinstance(below, int):
-        base[_GPS_IFD] = below
+    offset = detail.get(_GPS_IFD)
+    if _GPS_IFD not in base and isinstance(offset, int):
+        base[_GPS_IFD] = offset
     gps = base.get_ifd(_GPS_IFD)
-    if 2 in gps or 4 in gps or not isinstance(below, int) or base.get(_GPS_IFD) == below:
+    if 2 in gps or 4 in gps or not isinstance(offset, int) or base.get(_GPS_IFD) == offset:
         return gps
     directory = ImageFileDirectory_v2(base.head, group=_GPS_IFD)
-    base.fp.seek(below)
+    base.fp.seek(offset)
     directory.load(base.fp)
     return {**{tag: _unpack_one(value) for tag, value in directory.items()}, **gps}
 
@@ -110,7 +110,7 @@ def _unpack_one(value: Any) -> Any:
 
 
 def _read_clocks(base: Tags, detail: Tags) -> tuple[list[Clock], list[str]]:
-    """Times with what belongs to each: its own offset and its own sub-seconds; and notes."""
+    """Times, each with its offset and sub-seconds, and notes."""
     clocks: list[Clock] = []
     notes: list[str] = []
     for number, (source, name, tag, offset_tag, part_tag) in enumerate(_TIMES):
@@ -134,7 +134,7 @@ def _read_clocks(base: Tags, detail: Tags) -> tuple[list[Clock], list[str]]:
 
 
 def _add_part(wall: datetime, value: object) -> datetime:
-    """The sub-seconds of a time: decimal digits behind the point."""
+    """Add sub-seconds to a time: decimal digits after the point."""
     digits = (clean_text(value) or "").strip()
     if not digits.isdecimal() or not digits.isascii():
         return wall
@@ -142,10 +142,10 @@ def _add_part(wall: datetime, value: object) -> datetime:
 
 
 def _read_zone_hours(value: object, number: int) -> timezone | None:
-    """TimeZoneOffset: the first number for the original, the second for the changed time."""
+    """TimeZoneOffset: the first number is for the original time, the second for the change time."""
     hours = list(value) if isinstance(value, tuple | list) else [value]
-    at = {0: 0, 2: 1}.get(number)
-    hour = hours[at] if at is not None and at < len(hours) else None
+    index = {0: 0, 2: 1}.get(number)
+    hour = hours[index] if index is not None and index < len(hours) else None
     if not isinstance(hour, int):
         return None
     hour = hour - 65_536 if hour > 32_767 else hour  # written as an unsigned number
@@ -153,7 +153,7 @@ def _read_zone_hours(value: object, number: int) -> timezone | None:
 
 
 def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
-    """UTC of the satellite fix, of GPSDateStamp and GPSTimeStamp; and why it cannot be used."""
+    """UTC of the satellite fix from GPSDateStamp and GPSTimeStamp, or why it is unusable."""
     date, raw = clean_text(gps.get(29)), gps.get(7)
     if date is None:
         return None, ""
@@ -163,14 +163,14 @@ def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
     if len(parts) != 3:
         return None, f"GPSDateStamp {date[:20]!r} has no time of day; not used"
     seconds = 0.0
-    for part, most in zip(parts, (24, 59, 60), strict=True):
-        if part is None or not 0 <= part < most + 1:
+    for part, maximum in zip(parts, (24, 59, 60), strict=True):
+        if part is None or not 0 <= part < maximum + 1:
             return None, "GPSTimeStamp is no time of day; not used"
         seconds = seconds * 60 + part
     midnight = parse_time(f"{date[:10]} 00:00:00", "exif_gps", "GPSTimeStamp")
     if midnight is None:
-        known = not is_blank_time(date)
-        return None, f"GPSDateStamp {date[:20]!r} is no date; not used" if known else ""
+        is_stated = not is_blank_time(date)
+        return None, f"GPSDateStamp {date[:20]!r} is no date; not used" if is_stated else ""
     try:
         wall = midnight.wall + timedelta(seconds=seconds)
     except OverflowError:
@@ -178,19 +178,19 @@ def _read_satellite(gps: Tags) -> tuple[Clock | None, str]:
     return replace(midnight, wall=wall, void=clean_text(gps.get(9)) == "V"), ""
 
 
-def _altitude(gps: Tags) -> float | None:
-    """Metres, negative below the reference (GPSAltitudeRef 1, or 3 of EXIF 3.0)."""
-    value = finite(_first(gps.get(6)))
+def _read_altitude(gps: Tags) -> float | None:
+    """Meters, negative below the reference (GPSAltitudeRef 1, or 3 in EXIF 3.0)."""
+    value = finite(_first_value(gps.get(6)))
     if value is None or not -12_000 <= value <= 100_000:
         return None
-    ref = _first(gps.get(5))
-    below = ref in (1, 3, b"\x01", b"\x03", "1", "3")
-    return -abs(value) if below else value
+    ref = _first_value(gps.get(5))
+    is_below = ref in (1, 3, b"\x01", b"\x03", "1", "3")
+    return -abs(value) if is_below else value
 
 
-def _camera(base: Tags) -> str | None:
-    """Make and model, the make not said twice."""
-    make, model = _text(base.get(0x010F)), _text(base.get(0x0110))
+def _read_camera(base: Tags) -> str | None:
+    """Make and model, without repeating the make."""
+    make, model = _read_text(base.get(0x010F)), _read_text(base.get(0x0110))
     if make and model:
         if model.casefold().startswith(make.split()[0].casefold()):
             return model
@@ -198,9 +198,9 @@ def _camera(base: Tags) -> str | None:
     return make or model
 
 
-def _text(value: object) -> str | None:
-    """Text of an ASCII tag; Pillow reads it as Latin-1, most programs write UTF-8."""
-    value = _first(value)
+def _read_text(value: object) -> str | None:
+    """Text of an ASCII tag; Pillow decodes it as Latin-1, but most programs write UTF-8."""
+    value = _first_value(value)
     if isinstance(value, str):
         try:
             value = value.encode("latin-1").decode("utf-8")
@@ -209,15 +209,15 @@ def _text(value: object) -> str | None:
     return clean_text(value)
 
 
-def _wide_text(value: object) -> str | None:
-    """Windows' XP tags: UTF-16 in bytes."""
+def _read_wide_text(value: object) -> str | None:
+    """Text of a Windows XP tag: UTF-16 bytes."""
     if isinstance(value, tuple) and all(isinstance(v, int) and 0 <= v < 256 for v in value):
         value = bytes(value)
     return clean_text(value.decode("utf-16-le", "replace")) if isinstance(value, bytes) else None
 
 
-def _first(value: Any) -> Any:
-    """The value of a tag that should hold one but may hold a tuple."""
+def _first_value(value: Any) -> Any:
+    """The first value of a tag that should have one value but may have a tuple."""
     if isinstance(value, tuple | list):
         return value[0] if value else None
     return None if isinstance(value, float) and math.isnan(value) else value

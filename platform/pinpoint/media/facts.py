@@ -1,4 +1,4 @@
-"""What a file says of itself, before anybody believes it; crosses the pipe from the child."""
+"""Raw metadata of a file, before validation; the child sends it over the pipe."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pinpoint.records import TIME_SOURCES, TimeSource
 Scalar = str | float | int | bool | None
 
 MAX_TEXT: int = 200
-"""Longest text taken from a file."""
+"""Maximum characters of a text from a file."""
 MAX_WARNINGS: Final = 10
 """A file has at most this many warnings of `MAX_TEXT` characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sphere:
-    """GPano geometry: the picture as a window of a full equirectangular one, in pixels."""
+    """GPano geometry: the image as a window of a full equirectangular image, in pixels."""
 
     full_width_px: int
     full_height_px: int
@@ -32,9 +32,9 @@ class Sphere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Finite numbers and clean text, not yet checked against the world.
+    """Finite numbers and clean text; ranges are not checked yet.
 
-    `lat`/`lon` may be out of range, and one may be missing: that is for `capture` to judge.
+    `lat`/`lon` may be out of range, and one may be missing; `capture` checks them.
     """
 
     lat: float | None = None
@@ -42,18 +42,18 @@ class Facts:
     position_source: str = "none"
     """`exif`, `xmp` or `none`."""
     position_note: str = ""
-    """Why a position that is there cannot be read."""
+    """Why an existing position cannot be read."""
     position_partial: bool = False
-    """There is something of a position, but not enough."""
+    """A part of a position exists, but it is not sufficient."""
     captured_at: datetime | None = None
     time_source: TimeSource | None = None
-    """Which time of the file `captured_at` is; None without one."""
+    """The time field of the file that `captured_at` is from; None without a time."""
     time_assumed_utc: bool = False
     warnings: tuple[str, ...] = ()
-    """One sentence for each value that was chosen over another, or ignored."""
+    """One sentence for each value that was preferred to another, or ignored."""
     heading_deg: float | None = None
     pose_heading_deg: float | None = None
-    """GPano's direction of the centre column of a panorama."""
+    """GPano's heading of the center column of a panorama."""
     altitude_m: float | None = None
     camera: str | None = None
     creator: str | None = None
@@ -62,7 +62,7 @@ class Facts:
 
 
 def clean_text(value: object, limit: int = MAX_TEXT) -> str | None:
-    """Text without control characters, at most `limit` long; None where nothing is left."""
+    """Text without control characters, at most `limit` long; None if it is empty."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str):
@@ -73,13 +73,13 @@ def clean_text(value: object, limit: int = MAX_TEXT) -> str | None:
 
 
 def limit_warnings(texts: Iterable[str]) -> tuple[str, ...]:
-    """The first warnings, each once, clean and cut to what travels."""
+    """The first `MAX_WARNINGS` distinct warnings, cleaned and truncated."""
     clean = (clean_text(text) for text in texts)
     return tuple(dict.fromkeys(text for text in clean if text))[:MAX_WARNINGS]
 
 
 def storable(text: str) -> str:
-    """The same text as a database keeps it: without NUL, halves of surrogates written out."""
+    """Make a text storable in a database: remove NUL, escape unpaired surrogates."""
     return text.replace("\x00", "").encode("utf-8", "backslashreplace").decode()
 
 
@@ -95,7 +95,7 @@ def finite(value: object) -> float | None:
 
 
 def read_ratio(text: str | None) -> float | None:
-    """`a/b` or a decimal number in text; None for anything else, and where b is 0."""
+    """`a/b` or a decimal number in text; None for any other text, and if b is 0."""
     if not text:
         return None
     top, slash, bottom = text.partition("/")
@@ -104,7 +104,7 @@ def read_ratio(text: str | None) -> float | None:
 
 
 def wrap_heading(value: object) -> float | None:
-    """A compass direction in [0, 360), or None where the value is no number."""
+    """A compass direction in [0, 360), or None if the value is not a number."""
     number = finite(value)
     if number is None:
         return None
@@ -115,7 +115,7 @@ def wrap_heading(value: object) -> float | None:
 def to_wire(facts: Facts) -> dict[str, object]:
     """Plain values for msgpack."""
     wire: dict[str, object] = {
-        f.name: getattr(facts, f.name) for f in fields(Facts) if f.name not in _SPECIAL
+        f.name: getattr(facts, f.name) for f in fields(Facts) if f.name not in _CONVERTED_FIELDS
     }
     wire["captured_at"] = facts.captured_at.isoformat() if facts.captured_at else None
     wire["sphere"] = (
@@ -126,14 +126,14 @@ def to_wire(facts: Facts) -> dict[str, object]:
     return wire
 
 
-_SPECIAL = frozenset({"captured_at", "sphere", "attributes", "warnings"})
+_CONVERTED_FIELDS = frozenset({"captured_at", "sphere", "attributes", "warnings"})
 
 
 def from_wire(wire: object) -> Facts:
-    """Facts from what a child sent, every value checked.
+    """Metadata from a child's message, with every value checked.
 
     Raises:
-        ValueError: Something is not of its type or size; the child is not to be believed.
+        ValueError: A value has the wrong type or size; the child is not trusted.
     """
     if not isinstance(wire, dict):
         raise ValueError("facts are no map")
@@ -143,26 +143,26 @@ def from_wire(wire: object) -> Facts:
     if position_source not in ("exif", "xmp", "none"):
         raise ValueError("unknown position_source")
     return Facts(
-        lat=_number(wire, "lat"),
-        lon=_number(wire, "lon"),
+        lat=_check_number(wire, "lat"),
+        lon=_check_number(wire, "lon"),
         position_source=position_source,
-        position_note=_text(wire, "position_note") or "",
+        position_note=_check_text(wire, "position_note") or "",
         position_partial=wire.get("position_partial") is True,
-        captured_at=_time(wire.get("captured_at")),
+        captured_at=_check_time(wire.get("captured_at")),
         time_source=_check_time_source(wire),
         time_assumed_utc=wire.get("time_assumed_utc") is True,
         warnings=_check_warnings(wire.get("warnings", [])),
-        heading_deg=wrap_heading(_number(wire, "heading_deg")),
-        pose_heading_deg=wrap_heading(_number(wire, "pose_heading_deg")),
-        altitude_m=_number(wire, "altitude_m"),
-        camera=_text(wire, "camera"),
-        creator=_text(wire, "creator"),
-        sphere=_sphere(wire.get("sphere")),
-        attributes=_attributes(wire.get("attributes")),
+        heading_deg=wrap_heading(_check_number(wire, "heading_deg")),
+        pose_heading_deg=wrap_heading(_check_number(wire, "pose_heading_deg")),
+        altitude_m=_check_number(wire, "altitude_m"),
+        camera=_check_text(wire, "camera"),
+        creator=_check_text(wire, "creator"),
+        sphere=_check_sphere(wire.get("sphere")),
+        attributes=_check_attributes(wire.get("attributes")),
     )
 
 
-def _number(wire: Mapping[object, object], key: str) -> float | None:
+def _check_number(wire: Mapping[object, object], key: str) -> float | None:
     value = wire.get(key)
     if value is None:
         return None
@@ -171,7 +171,7 @@ def _number(wire: Mapping[object, object], key: str) -> float | None:
     return float(value)
 
 
-def _text(wire: Mapping[object, object], key: str) -> str | None:
+def _check_text(wire: Mapping[object, object], key: str) -> str | None:
     value = wire.get(key)
     if value is None:
         return None
@@ -180,7 +180,7 @@ def _text(wire: Mapping[object, object], key: str) -> str | None:
     return value
 
 
-def _time(value: object) -> datetime | None:
+def _check_time(value: object) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > 40:
@@ -215,7 +215,7 @@ def _check_warnings(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _sphere(value: object) -> Sphere | None:
+def _check_sphere(value: object) -> Sphere | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != len(fields(Sphere)):
@@ -225,7 +225,7 @@ def _sphere(value: object) -> Sphere | None:
     return Sphere(**dict(zip((f.name for f in fields(Sphere)), value, strict=True)))
 
 
-def _attributes(value: object) -> dict[str, Scalar]:
+def _check_attributes(value: object) -> dict[str, Scalar]:
     if not isinstance(value, dict) or len(value) > 64:
         raise ValueError("attributes are no small map")
     for key, item in value.items():

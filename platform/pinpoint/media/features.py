@@ -14,13 +14,13 @@ from pinpoint.media.facts import clean_text
 from pinpoint.media.rows import Cells
 
 MAX_GEOJSON_BYTES: Final = 64_000_000
-"""GeoJSON is read whole; more rows than fit in this belong in a CSV."""
+"""Maximum size, because GeoJSON is loaded into memory; use CSV for more rows."""
 _WGS84: Final = frozenset({"CRS84", "CRS83", "4326", "EPSG:4326", "WGS84"})
 _MAX_NAMES: Final = 256
 
 
 def load_features(path: Path) -> list[Any]:
-    """Features of a collection, not yet looked at.
+    """Features of a collection, not validated yet.
 
     Raises:
         BadManifest: It is not a GeoJSON FeatureCollection, or not in longitude and latitude.
@@ -52,8 +52,8 @@ def list_properties(features: list[Any]) -> list[str]:
     return list(names)
 
 
-def resolve_properties(path: Path, features: list[Any], asked: Mapping[str, str]) -> Columns:
-    """What the properties mean.
+def resolve_properties(path: Path, features: list[Any], requested: Mapping[str, str]) -> Columns:
+    """Resolve the meanings of the properties.
 
     Raises:
         BadManifest: See `columns.resolve_columns`; or there are too many properties.
@@ -61,8 +61,10 @@ def resolve_properties(path: Path, features: list[Any], asked: Mapping[str, str]
     names = list_properties(features)
     if len(names) > _MAX_NAMES:
         raise BadManifest(f"{path.name} has {len(names)} properties; at most {_MAX_NAMES}")
-    placed = any(isinstance(one, dict) and one.get("geometry") is not None for one in features)
-    return resolve_columns(path.name, names, asked, has_position=placed)
+    has_position = any(
+        isinstance(one, dict) and one.get("geometry") is not None for one in features
+    )
+    return resolve_columns(path.name, names, requested, has_position=has_position)
 
 
 def read_feature(feature: object, columns: Columns) -> Cells:
@@ -114,8 +116,8 @@ def _read_point(geometry: object) -> list[Any] | None:
             return _read_point(members[0])
         members = members[0]
     elif kind != "Point":
-        shown = clean_text(kind, 40) or "nothing"
-        raise Refused("bad_row", f"the geometry is a {shown}; a Point is wanted")
+        kind_name = clean_text(kind, 40) or "nothing"
+        raise Refused("bad_row", f"the geometry is a {kind_name}; a Point is wanted")
     if members == []:
         return None
     if not isinstance(members, list) or len(members) not in (2, 3):
@@ -131,8 +133,8 @@ def _check_reference_system(path: Path, crs: object) -> None:
     name = properties.get("name") if isinstance(properties, dict) else None
     last = name.rpartition(":")[2].upper() if isinstance(name, str) else ""
     if last not in _WGS84:
-        shown = clean_text(name, 60) or "one without a name"
+        system_name = clean_text(name, 60) or "one without a name"
         raise BadManifest(
-            f"{path.name} is in the coordinate reference system {shown}: convert it to WGS84 "
+            f"{path.name} is in the coordinate reference system {system_name}: convert it to WGS84 "
             "(EPSG:4326)"
         )

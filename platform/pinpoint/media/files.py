@@ -1,4 +1,4 @@
-"""Finding and reading files: regular ones only, in one order, never out of the root."""
+"""Finds and reads files: only regular files, in a fixed order, never outside the root."""
 
 from __future__ import annotations
 
@@ -18,77 +18,85 @@ SIDECARS: Final = frozenset(
     | {".txt", ".md", ".html", ".yaml", ".yml", ".ini", ".log", ".db"}
     | {".kml", ".kmz", ".tcx", ".fit", ".nmea", ".igc", ".pp3", ".dop"}
 )
-"""What lies beside photos and is none; everything else is tried, and refused with a reason."""
+"""Suffixes of files that are not photos; all other files are tried, and rejected with a reason."""
 
 Unreadable = Callable[[Path, OSError], None]
 
 
 def find_files(root: Path, on_unreadable: Unreadable | None = None) -> Iterator[Path]:
-    """Every file below `root`, sorted; hidden folders and files are left out.
+    """Every file below `root`, sorted, without hidden folders and files.
 
-    Folders behind symbolic links are not entered; a linked file counts only where its target lies
+    Folders behind symbolic links are not entered. A linked file is included only if its target is
     below `root`.
 
     Args:
         root: The folder.
-        on_unreadable: Called with each subfolder that cannot be opened; the walk goes on. Without
-            it such a folder ends the walk.
+        on_unreadable: Called with each subfolder that cannot be opened; the walk continues.
+            Without it, such a folder ends the walk.
 
     Raises:
-        NotADirectoryError: `root` is no folder.
+        NotADirectoryError: `root` is not a folder.
         OSError: `root`, or without `on_unreadable` a subfolder, cannot be opened.
     """
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is no folder")
-    yield from _walk(root, root.resolve(), _entries(root), on_unreadable)
+    yield from _walk_folder(root, root.resolve(), _list_entries(root), on_unreadable)
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Visible files directly in a folder, by name; a link counts if its target is inside it.
+    """Visible files directly in a folder, by name; links must have their target inside it.
 
     Raises:
         NotADirectoryError: `folder` is not a folder.
     """
     resolved = folder.resolve()
-    return [folder / entry.name for entry in _entries(folder) if _is_ours(entry, resolved)]
+    return [
+        folder / entry.name for entry in _list_entries(folder) if _is_inside_root(entry, resolved)
+    ]
 
 
 def find_photos(root: Path, on_unreadable: Unreadable | None = None) -> Iterator[Path]:
-    """As `find_files`, without the files known to lie beside photos (`SIDECARS`)."""
-    found = find_files(root, on_unreadable)
-    return (path for path in found if path.suffix.lower() not in SIDECARS)
+    """As `find_files`, without files with a suffix in `SIDECARS`."""
+    paths = find_files(root, on_unreadable)
+    return (path for path in paths if path.suffix.lower() not in SIDECARS)
 
 
 def check_name(name: str) -> None:
-    """Raise `Refused` (`bad_name`) for a name that can be neither shown nor stored."""
+    """Raise `Refused` (`bad_name`) for a name that cannot be shown and stored."""
     if name != storable(name):
         raise Refused("bad_name", "the file's name is not UTF-8; rename it")
 
 
 def tracks(root: Path) -> Callable[[Path], Path | None]:
-    """A look-up from a photo below `root` to its GPX tracks, if it has any.
+    """A function from a photo below `root` to its GPX file or folder, or None.
 
-    They are the `.gpx` of the same stem beside it, else the only `.gpx` there, else its folder,
-    where there are several.
+    The result is the `.gpx` file with the same stem in the photo's folder, otherwise the only
+    `.gpx` file there. If there are several, it is the folder.
     """
     resolved = root.resolve()
 
     @lru_cache(maxsize=256)
-    def beside(folder: Path) -> dict[str, Path]:
+    def list_tracks(folder: Path) -> dict[str, Path]:
         return {
             entry.name: folder / entry.name
-            for entry in _entries(folder)
-            if entry.name.lower().endswith(".gpx") and _is_ours(entry, resolved)
+            for entry in _list_entries(folder)
+            if entry.name.lower().endswith(".gpx") and _is_inside_root(entry, resolved)
         }
 
-    def track_of(photo: Path) -> Path | None:
-        found = beside(photo.parent)
-        for path in found.values():
+    def find_track(photo: Path) -> Path | None:
+        tracks_by_name = list_tracks(photo.parent)
+        for path in tracks_by_name.values():
             if path.stem == photo.stem:
                 return path
-        return next(iter(found.values())) if len(found) == 1 else photo.parent if found else None
+        return (
+            next(iter(tracks_by_name.values()))
+            if len(tracks_by_name) == 1
+            else photo.parent
+            if tracks_by_name
+            else None
+        )
 
-    return track_of
+    return find_track
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
@@ -98,7 +106,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
         Refused: `missing_file`, `empty_file` or `too_large`.
     """
     try:
-        # Looked at before it is opened: opening a device or a FIFO can already do something.
+        # Checked before opening, because opening a device or a FIFO can have side effects.
         if not stat.S_ISREG(path.stat().st_mode):
             raise Refused("missing_file", "not a regular file")
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -116,7 +124,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def check_size(size: int, max_bytes: int) -> None:
-    """Raise `Refused` (`empty_file`, `too_large`) for a size out of limits."""
+    """Raise `Refused` (`empty_file`, `too_large`) for a size outside the limits."""
     if size == 0:
         raise Refused("empty_file", "the file holds no bytes")
     if size > max_bytes:
@@ -124,19 +132,19 @@ def check_size(size: int, max_bytes: int) -> None:
 
 
 def sha256(data: bytes | memoryview) -> str:
-    """Hash that names the bytes, in hexadecimal."""
+    """SHA-256 of the bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def is_below(path: Path, resolved_root: Path) -> bool:
-    """Whether the file really lies below the root, links followed."""
+    """Whether the file is below the root after resolving links."""
     try:
         return path.resolve().is_relative_to(resolved_root)
     except (OSError, RuntimeError, ValueError):
         return False
 
 
-def _walk(
+def _walk_folder(
     folder: Path,
     resolved_root: Path,
     entries: list[os.DirEntry[str]],
@@ -146,25 +154,25 @@ def _walk(
         if entry.is_dir(follow_symlinks=False):
             below = folder / entry.name
             try:
-                inside = _entries(below)
+                inside = _list_entries(below)
             except OSError as error:
                 if on_unreadable is None:
                     raise
                 on_unreadable(below, error)
                 continue
-            yield from _walk(below, resolved_root, inside, on_unreadable)
-        elif _is_ours(entry, resolved_root):
+            yield from _walk_folder(below, resolved_root, inside, on_unreadable)
+        elif _is_inside_root(entry, resolved_root):
             yield folder / entry.name
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _list_entries(folder: Path) -> list[os.DirEntry[str]]:
     """Visible entries by name; the order does not depend on the file system."""
     with os.scandir(folder) as entries:
         return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
 
 
-def _is_ours(entry: os.DirEntry[str], resolved_root: Path) -> bool:
-    """A file, or a link to one below the root; devices, sockets and FIFOs are none."""
+def _is_inside_root(entry: os.DirEntry[str], resolved_root: Path) -> bool:
+    """Whether an entry is a regular file, or a link to one below the root."""
     try:
         if not entry.is_file():
             return False

@@ -1,7 +1,7 @@
-"""GPX files: tracks from hostile XML in any declared encoding (GPX 1.0 and 1.1).
+"""GPX files: reads tracks from untrusted XML in any declared encoding (GPX 1.0 and 1.1).
 
-Only `trk` counts: waypoints and routes say where somebody wanted to go or marked a place, not
-where the photographer was. The file is read as a stream of events and never held as a tree.
+Only `trk` is read, because waypoints and routes are planned or marked positions, not those of the
+photographer. The file is parsed as a stream of events, never as a tree.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pinpoint.media.facts import clean_text, finite
 
 MAX_TRACK_BYTES: Final = 20_000_000
 MAX_POINTS: Final = 400_000
-"""Points, waypoints and route points of one file together; a point a second for four days."""
+"""Maximum of points, waypoints and route points in one file; one point per second for four days."""
 MAX_DEPTH: Final = 64
 MAX_SAME_TIME_M: Final = 100.0
-"""Points of one moment may be this far apart; further apart, that moment has no position."""
+"""Maximum distance of points with the same time; otherwise that time has no position."""
 
 _ENCODINGS: Final = frozenset(
     {"utf-8", "ascii", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
@@ -47,7 +47,7 @@ _ENCODINGS: Final = frozenset(
     | {f"iso8859-{part}" for part in (*range(1, 12), *range(13, 17))}
     | {f"cp125{page}" for page in range(9)}
 )
-"""Codecs that a file may declare. Others of Python's are not for text, or can be made slow."""
+"""Codecs that a file may declare. Other codecs of Python are not for text, or can be made slow."""
 _DECLARATION = re.compile(r"^\s*<\?xml\s[^>]*?\?>", re.ASCII)
 _DECLARED = re.compile(rb"^\s*<\?xml\s[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 _BOMS: Final = (
@@ -57,8 +57,8 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_UNMARKED: Final = ((b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
-"""How UTF-16 without a byte order mark begins."""
+_UTF16_STARTS: Final = ((b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
+"""First bytes of UTF-16 without a byte order mark."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Points = list[tuple[float, float, float]]
@@ -72,7 +72,7 @@ class Segment:
     lats: tuple[float, ...]
     lons: tuple[float, ...]
     mixed: bool = False
-    """In order of time the points jump to and fro: two travelers, or a clock that was set back."""
+    """Whether points jump back and forth in time order: two travelers, or a clock set back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,36 +85,36 @@ class Track:
     name: str | None
     segments: tuple[Segment, ...]
     fingerprint: int
-    """Hash of the segments: a copy of a track has the same."""
+    """Hash of the segments; copies of a track have the same hash."""
 
     @property
     def label(self) -> str:
-        """As `--track` takes it: `walk.gpx#2`, with the track's name where it has one."""
+        """Value for `--track`: `walk.gpx#2`, with the track's name if it has one."""
         named = f" ({self.name})" if self.name else ""
         return f"{self.file}#{self.number}{named}"
 
 
 @dataclass(slots=True)
 class GpxFile:
-    """What one file holds."""
+    """Contents of one file."""
 
     tracks: tuple[Track, ...] = ()
     points_without_time: int = 0
     points_unusable: int = 0
-    """Their position or time cannot be read, or the position is 0/0."""
+    """Number of points with an unreadable position or time, or with the position 0/0."""
     waypoints: int = 0
     route_points: int = 0
 
 
 def read_gpx(name: str, data: bytes) -> GpxFile:
-    """Tracks of a GPX file; points without a time or a position are left out and counted.
+    """Read the tracks of a GPX file; points without a time or position are omitted and counted.
 
     Args:
         name: The file's name, for messages.
         data: At most `MAX_TRACK_BYTES`.
 
     Raises:
-        Refused: `no_position`; it is not GPX, has a document type, or is over a limit.
+        Refused: `no_position`; it is not GPX, has a document type, or exceeds a limit.
     """
     reader = _Reader(name)
     parser = DefusedXMLParser(target=reader, forbid_dtd=True)
@@ -122,52 +122,54 @@ def read_gpx(name: str, data: bytes) -> GpxFile:
         parser.feed(decode_xml(data))
         return parser.close()  # type: ignore[no-any-return]
     except DefusedXmlException as error:
-        raise _refuse(name, "it declares a document type or entities") from error
+        raise _make_refusal(name, "it declares a document type or entities") from error
     except ParseError as error:
         line, column = getattr(error, "position", (0, 0))
-        raise _refuse(name, f"it is not XML (line {line}, column {column})") from error
+        raise _make_refusal(name, f"it is not XML (line {line}, column {column})") from error
     except UnicodeError as error:
-        raise _refuse(name, "its text is not in the encoding that it declares") from error
+        raise _make_refusal(name, "its text is not in the encoding that it declares") from error
     except LookupError as error:
-        raise _refuse(name, "it declares an encoding that is not read; save it as UTF-8") from error
+        raise _make_refusal(
+            name, "it declares an encoding that is not read; save it as UTF-8"
+        ) from error
 
 
 def decode_xml(data: bytes) -> str:
     """Text of an XML file without its declaration.
 
-    A byte order mark decides, then the look of UTF-16, then the declared encoding, then UTF-8.
-    Bytes that are no text in it become U+FFFD: names may be damaged, numbers are ASCII.
+    The encoding is given by a byte order mark, the pattern of UTF-16, the declaration, or is UTF-8.
+    Invalid bytes become U+FFFD: names may be damaged, but numbers are ASCII.
 
     Raises:
-        LookupError: The declared encoding is not one of those that are read.
+        LookupError: The declared encoding is not supported.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _DECLARATION.sub("", data[len(mark) :].decode(encoding, "replace"), count=1)
-    encoding = next((name for head, name in _UNMARKED if data[:2] == head), "")
+    encoding = next((name for head, name in _UTF16_STARTS if data[:2] == head), "")
     if not encoding:
         match = _DECLARED.match(data[:200])
         encoding = codecs.lookup(match[1].decode("ascii")).name if match else "utf-8"
         if encoding not in _ENCODINGS:
             raise LookupError("an encoding that is not read")
         if encoding.startswith(("utf-16", "utf-32")):
-            # The declaration was read byte by byte, so it does not tell the truth.
+            # The declaration was readable as single bytes, so it cannot be UTF-16.
             encoding = "utf-8"
     return _DECLARATION.sub("", data.decode(encoding, "replace"), count=1)
 
 
 def order_points(points: Points) -> list[Segment]:
-    """Points `(time s, lat, lon)` of one `trkseg` as segments in order of time.
+    """Split points `(time s, lat, lon)` of one `trkseg` into segments in order of time.
 
-    Points out of order are sorted. Where that makes the way longer than it is in the file, the
-    segment is `mixed`. A moment with two positions further apart than `MAX_SAME_TIME_M` ends a
-    segment and is in none.
+    Points are sorted by time. If that makes the path longer than in the file, the segment is
+    `mixed`. A time with two positions more than `MAX_SAME_TIME_M` apart ends a segment and is in
+    no segment.
     """
     if not points:
         return []
     ordered = sorted(points, key=lambda point: point[0])
     if ordered != points and _length_m(ordered) > 1.01 * _length_m(points) + MAX_SAME_TIME_M:
-        return [_segment(ordered, mixed=True)]
+        return [_build_segment(ordered, mixed=True)]
     segments: list[Segment] = []
     run: Points = []
     at = 0
@@ -178,13 +180,13 @@ def order_points(points: Points) -> list[Segment]:
         if end == at + 1 or _spread_m(ordered[at:end]) <= MAX_SAME_TIME_M:
             run.append(ordered[at])
         elif run:
-            segments.append(_segment(run))
+            segments.append(_build_segment(run))
             run = []
         at = end
-    return [*segments, _segment(run)] if run else segments
+    return [*segments, _build_segment(run)] if run else segments
 
 
-def _segment(points: Points, *, mixed: bool = False) -> Segment:
+def _build_segment(points: Points, *, mixed: bool = False) -> Segment:
     times_s, lats, lons = zip(*points, strict=True)
     return Segment(times_s=times_s, lats=lats, lons=lons, mixed=mixed)
 
@@ -195,21 +197,21 @@ def _length_m(points: Points) -> float:
 
 
 def _spread_m(points: Points) -> float:
-    """How far the points are from the first of them."""
+    """Maximum distance of the points from the first one."""
     where = np.array([point[1:] for point in points], dtype=np.float64)
     return float(haversine_m(where[:1].repeat(len(where), axis=0), where).max())
 
 
-def _refuse(name: str, why: str) -> Refused:
+def _make_refusal(name: str, why: str) -> Refused:
     return Refused("no_position", f"the track {name} cannot be read: {why}")
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Takes the parser's events; keeps points, not elements."""
+    """Target of the parser's events; stores points, not elements."""
 
     name: str
-    found: GpxFile = field(default_factory=GpxFile)
+    gpx_file: GpxFile = field(default_factory=GpxFile)
     _path: list[str] = field(default_factory=list)
     _tracks: list[Track] = field(default_factory=list)
     _segments: list[Segment] = field(default_factory=list)
@@ -220,26 +222,26 @@ class _Reader:
     _count: int = 0
 
     def start(self, tag: str, attributes: Mapping[str, Any]) -> None:
-        """An element begins."""
+        """Handle the start of an element."""
         name = tag.rpartition("}")[2]
         if not self._path and name != "gpx":
-            raise _refuse(self.name, "it is not GPX")
+            raise _make_refusal(self.name, "it is not GPX")
         self._path.append(name)
         if len(self._path) > MAX_DEPTH:
-            raise _refuse(self.name, f"its elements are more than {MAX_DEPTH} deep")
+            raise _make_refusal(self.name, f"its elements are more than {MAX_DEPTH} deep")
         if name in ("trkpt", "wpt", "rtept"):
             self._count += 1
             if self._count > MAX_POINTS:
-                raise _refuse(self.name, f"it holds more than {MAX_POINTS} points; split it")
+                raise _make_refusal(self.name, f"it holds more than {MAX_POINTS} points; split it")
         if name == "trkpt":
-            self._where, self._time = _position(attributes), ""
+            self._where, self._time = _read_position(attributes), ""
         elif name == "wpt":
-            self.found.waypoints += 1
+            self.gpx_file.waypoints += 1
         elif name == "rtept":
-            self.found.route_points += 1
+            self.gpx_file.route_points += 1
 
     def data(self, text: str) -> None:
-        """Text inside the current element; only a point's time and a track's name are kept."""
+        """Handle text of the current element; only a point's time and a track's name are stored."""
         inside = self._path[-2:]
         if inside == ["trkpt", "time"] and len(self._time) < 100:
             self._time += text[:100]
@@ -247,29 +249,29 @@ class _Reader:
             self._track_name += text[:1_000]
 
     def end(self, tag: str) -> None:
-        """An element ends."""
+        """Handle the end of an element."""
         name = self._path.pop()
         if name == "trkpt":
             self._keep_point()
         elif name in ("trkseg", "trk"):
-            # Some files have points directly below `trk`: they are a segment as well.
+            # Some files have points directly below `trk`; they are a segment too.
             self._segments += order_points(self._points)
             self._points = []
             if name == "trk":
                 self._keep_track()
 
     def close(self) -> GpxFile:
-        """The file has ended."""
-        self.found.tracks = tuple(self._tracks)
-        return self.found
+        """Return the result at the end of the file."""
+        self.gpx_file.tracks = tuple(self._tracks)
+        return self.gpx_file
 
     def _keep_point(self) -> None:
         if not self._time.strip():
-            self.found.points_without_time += 1
+            self.gpx_file.points_without_time += 1
             return
-        time_s = _seconds(self._time)
+        time_s = _parse_seconds(self._time)
         if self._where is None or time_s is None:
-            self.found.points_unusable += 1
+            self.gpx_file.points_unusable += 1
         else:
             self._points.append((time_s, *self._where))
 
@@ -287,8 +289,8 @@ class _Reader:
         self._segments, self._track_name = [], ""
 
 
-def _position(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Degrees of a point; None where they are not on Earth, or 0/0, which means "no fix"."""
+def _read_position(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Degrees of a point; None if they are out of range, or 0/0, which means "no fix"."""
     lat, lon = finite(attributes.get("lat")), finite(attributes.get("lon"))
     if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180:
         return None
@@ -297,7 +299,7 @@ def _position(attributes: Mapping[str, Any]) -> tuple[float, float] | None:
     return lat, lon
 
 
-def _seconds(text: str) -> float | None:
+def _parse_seconds(text: str) -> float | None:
     """Seconds since 1970 of an ISO 8601 time; without an offset it is UTC, as GPX defines it."""
     try:
         moment = datetime.fromisoformat(text.strip())

@@ -1,4 +1,4 @@
-"""Pictures of ours as JPEG; only for pixels that the decoding child has already made safe."""
+"""Encodes pixels as JPEG; only for pixels that the decoding child has decoded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image
 from pinpoint.records import Pixels
 
 QUALITY: Final = 92
-"""Kept renditions are encoded again when weights change, so they should lose little."""
+"""JPEG quality of stored renditions; new models embed them again, so losses should be small."""
 
 
 def encode_jpeg(pixels: Pixels, quality: int = QUALITY) -> bytes:
-    """`[H, W, 3]` uint8 as JPEG without metadata."""
+    """Encode `[H, W, 3]` uint8 as JPEG without metadata."""
     out = BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=quality, subsampling=0)
     return out.getvalue()

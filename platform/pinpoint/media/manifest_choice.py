@@ -1,4 +1,4 @@
-"""Which manifest of a folder is used where nobody named one."""
+"""Chooses the manifest of a folder if none is named."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pinpoint.media.manifests import find_manifests
 
 
 def find_one_manifest(folder: Path) -> Path | None:
-    """The manifest of a folder, None where there is none.
+    """The manifest of a folder, or None.
 
     Raises:
-        BadRequest: There are several, and nothing says which one is meant.
+        BadRequest: The folder has several manifests, so the choice is ambiguous.
     """
     try:
-        found = find_manifests(folder)
+        manifests = find_manifests(folder)
     except OSError as error:
         raise BadRequest(f"cannot open {folder}: {error.strerror}", reason="no_files") from error
-    if len(found) > 1:
-        names = ", ".join(one.name for one in found[:12])
+    if len(manifests) > 1:
+        names = ", ".join(one.name for one in manifests[:12])
         raise BadRequest(
             f"{folder} holds several manifests: {names}; choose one with --manifest, or read the "
             "files without any by --no-manifest"
         )
-    return found[0] if found else None
+    return manifests[0] if manifests else None

@@ -1,4 +1,4 @@
-"""Manifests: a CSV or GeoJSON that says of files what the files do not say themselves."""
+"""Manifests: CSV or GeoJSON with metadata of files."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from pinpoint.records import ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".geojson", ".json"})
-"""What `is_manifest` takes for a manifest."""
+"""Suffixes of manifests (`is_manifest`)."""
 _FEATURES: Final = frozenset({".geojson", ".json"})
 _MAX_COLUMNS: Final = 256
 
 
 def is_manifest(path: Path) -> bool:
-    """A file whose name says that it lists others."""
+    """Whether a file has a suffix of manifests."""
     return path.suffix.lower() in SUFFIXES
 
 
 def find_manifests(folder: Path) -> list[Path]:
     """Manifests directly in a folder, sorted by name.
 
-    A file counts when its suffix is one of `SUFFIXES` and its header or its features name files.
-    Sidecars (`a.jpg.json`), other tables and other JSON documents do not count; neither do files
-    in subfolders, because the rows of a manifest are relative to its own folder. A caller that
-    finds several has to refuse them by name: nothing says which one is meant.
+    A manifest has a suffix of `SUFFIXES`, and its header or its features name files. Sidecars
+    (`a.jpg.json`), other tables and other JSON documents are not manifests. Subfolders are not
+    searched, because the rows of a manifest are relative to its folder. A caller must refuse
+    several manifests, because the choice is ambiguous.
 
     Raises:
         NotADirectoryError: `folder` is not a folder.
@@ -59,8 +59,8 @@ def find_manifests(folder: Path) -> list[Path]:
 def names_files(path: Path) -> bool:
     """Whether a table has a column, or a GeoJSON a property, that names files.
 
-    Reads the header of a table and the whole of a JSON document. What cannot be read at all names
-    no files.
+    Reads the header of a table and all of a JSON document. The result is False if the file cannot
+    be read.
     """
     try:
         if path.suffix.lower() in _FEATURES:
@@ -80,24 +80,24 @@ class ManifestSummary:
     understood: dict[str, str]
     """Column → its name in the manifest."""
     attributes: tuple[str, ...]
-    """Names that are not understood; their values are kept as attributes."""
+    """Unknown names; their values are stored as attributes."""
 
 
 def describe_manifest(
     path: Path, settings: MediaSettings, options: ReadOptions | None = None
 ) -> ManifestSummary:
-    """How the columns of a manifest are read; only its header or its properties are looked at.
+    """Describe how the columns of a manifest are read; reads only its header or properties.
 
     Raises:
         BadManifest: As `read_manifest`.
         TooLarge: As `read_manifest`.
     """
-    asked = (options or ReadOptions()).columns
+    requested = (options or ReadOptions()).columns
     _check_exists(path)
     if path.suffix.lower() in _FEATURES:
-        columns = resolve_properties(path, load_features(path), asked)
+        columns = resolve_properties(path, load_features(path), requested)
     else:
-        columns = _read_header(path, next(read_cells(path, settings), (0, []))[1], asked)
+        columns = _read_header(path, next(read_cells(path, settings), (0, []))[1], requested)
     return ManifestSummary(
         name=path.name, understood=columns.understood, attributes=columns.attributes
     )
@@ -106,16 +106,16 @@ def describe_manifest(
 def read_manifest(
     path: Path, settings: MediaSettings, options: ReadOptions | None = None
 ) -> Iterator[ManifestRow | Rejected]:
-    """Rows of a manifest in its order; a bad row is a `Rejected` and stops nothing.
+    """Rows of a manifest in its order; a bad row becomes a `Rejected`, and reading continues.
 
     Args:
-        path: CSV or GeoJSON (FeatureCollection of Points); files are named relative to its folder.
-        settings: `max_manifest_rows` holds.
-        options: What columns and times without an offset mean.
+        path: CSV or GeoJSON (FeatureCollection of Points); file names are relative to its folder.
+        settings: `max_manifest_rows` applies.
+        options: Meanings of columns, and the time zone of times without an offset.
 
     Raises:
-        BadManifest: It cannot be read at all, does not name files, or has columns that look like
-            a position or a time and are not understood.
+        BadManifest: It cannot be read at all, does not name files, or has unknown columns that
+            look like a position or a time.
         TooLarge: More rows than allowed.
     """
     _check_exists(path)
@@ -144,7 +144,7 @@ def _check_exists(path: Path) -> None:
 def _read_table(
     path: Path, settings: MediaSettings, options: ReadOptions
 ) -> Iterator[Cells | Rejected]:
-    """Rows of a CSV; refused before the first row where it is too long."""
+    """Rows of a CSV; refused before the first row if it is too long."""
     rows = read_cells(path, settings)
     _, head = next(rows, (0, []))
     columns = _read_header(path, head, options.columns)
@@ -170,8 +170,10 @@ def _read_table(
         yield Cells(values=values, attributes=attributes, decimal_comma=comma)
 
 
-def _read_header(path: Path, head: Sequence[str] | csv.Error, asked: Mapping[str, str]) -> Columns:
-    """What the first row means.
+def _read_header(
+    path: Path, head: Sequence[str] | csv.Error, requested: Mapping[str, str]
+) -> Columns:
+    """Resolve the columns of the first row.
 
     Raises:
         BadManifest: See `columns.resolve_columns`; or there are too many columns.
@@ -180,7 +182,7 @@ def _read_header(path: Path, head: Sequence[str] | csv.Error, asked: Mapping[str
         raise BadManifest(f"the first row of {path.name} cannot be read: {explain_bad_row(head)}")
     if len(head) > _MAX_COLUMNS:
         raise BadManifest(f"{path.name} has {len(head)} columns; at most {_MAX_COLUMNS}")
-    return resolve_columns(path.name, list(head), asked)
+    return resolve_columns(path.name, list(head), requested)
 
 
 def _read_features(

@@ -1,4 +1,4 @@
-"""EXIF, XMP and IPTC of one opened picture, weighed against each other into `Facts`.
+"""Merges EXIF, XMP and IPTC of one opened image into `Facts`.
 
 docs/metadata.md has the order of precedence and its reasons.
 """
@@ -22,11 +22,11 @@ from pinpoint.records import TIME_SOURCES
 T = TypeVar("T")
 
 _HEADING_DIFFERENCE_DEG: Final = 10.0
-"""Two headings of one file farther apart than this are reported."""
+"""Difference above which two headings of one file are reported."""
 
 
 def read_facts(image: Image.Image) -> Facts:
-    """What an opened picture says of itself. EXIF comes first, XMP where EXIF is silent."""
+    """Metadata of an opened image. EXIF has precedence over XMP."""
     blocks = collect_blocks(image)
     exifs = [read_exif(block) for block in blocks.exif]
     xmps = [read_xmp(*packet) for packet in blocks.xmp]
@@ -65,16 +65,16 @@ def read_facts(image: Image.Image) -> Facts:
 def _collect_damage(
     blocks: Blocks, exifs: Sequence[Exif], xmps: Sequence[Xmp]
 ) -> dict[str, Scalar]:
-    """Attributes that tell of blocks that cannot be read."""
-    found = {
+    """Attributes that report unreadable blocks."""
+    damage = {
         "exif_damaged": _first_known([*(exif.damaged for exif in exifs), blocks.damaged]),
         "xmp_damaged": _first_known([xmp.damaged for xmp in xmps]),
     }
-    return {name: text for name, text in found.items() if text is not None}
+    return {name: text for name, text in damage.items() if text is not None}
 
 
 def _choose_time(blocks: Sequence[Exif | Xmp], iptc: Sequence[Clock]) -> ChosenTime:
-    """The time by the order of `TIME_SOURCES`, with what could not be read among its warnings."""
+    """The time by the order of `TIME_SOURCES`; its warnings include unreadable times."""
     clocks = [clock for block in blocks for clock in block.clocks]
     clocks = sorted((*clocks, *iptc), key=_rank_clock)
     # EXIF and XMP often repeat one fix.
@@ -98,7 +98,7 @@ def _rank_clock(clock: Clock) -> int:
 def _choose_heading(
     exifs: Sequence[Exif], xmps: Sequence[Xmp]
 ) -> tuple[float | None, bool, list[str]]:
-    """Degrees, whether they are magnetic, and a warning where a drone's gimbal says otherwise."""
+    """Degrees, whether they are magnetic, and a warning if a drone's gimbal heading differs."""
     written = next((exif for exif in exifs if exif.heading_deg is not None), None)
     gimbal = _first_known([xmp.gimbal_heading_deg for xmp in xmps])
     heading = _first_known(
@@ -111,8 +111,8 @@ def _choose_heading(
     )
     notes = []
     if heading is not None and gimbal is not None:
-        apart = abs((heading - gimbal + 180.0) % 360.0 - 180.0)
-        if apart > _HEADING_DIFFERENCE_DEG:
+        difference_deg = abs((heading - gimbal + 180.0) % 360.0 - 180.0)
+        if difference_deg > _HEADING_DIFFERENCE_DEG:
             notes.append(
                 f"the gimbal's heading is {gimbal:.0f} degrees; the image direction of "
                 f"{heading:.0f} degrees comes first"

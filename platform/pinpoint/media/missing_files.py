@@ -1,4 +1,4 @@
-"""Files that the catalog has and the folder has not any more."""
+"""Files in the catalog that no longer exist in their folder."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from pinpoint.ports import CatalogueReader
 from pinpoint.records import Source, SourceRoot
 
 ASK_ABOVE: Final = 0.1
-"""Share of the known files above which a removal is confirmed by a person."""
+"""Share of missing files above which a user must confirm their removal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingFiles:
-    """What became of the files that were ingested from a folder."""
+    """Missing files among those that were ingested from a folder."""
 
     external_ids: tuple[str, ...]
-    """Those whose file is gone, by id."""
+    """Ids of the missing files."""
     known: int
-    """How many files the catalog has below the folder."""
+    """Number of files that the catalog has below the folder."""
 
     @property
     def many(self) -> bool:
-        """Whether so many are gone that the folder itself may be the wrong one."""
+        """Whether so many files are missing that the folder may be the wrong one."""
         return len(self.external_ids) > ASK_ABOVE * self.known
 
 
 def find_missing_files(
     catalogue: CatalogueReader, source: Source, root: SourceRoot, folder: Path
 ) -> MissingFiles:
-    """Files of the catalog that were ingested from below a folder and are not there any more.
+    """Files in the catalog that were ingested from below a folder and no longer exist.
 
-    A file counts as gone only where the system says that there is none; in a folder that cannot
-    be opened nothing is.
+    A file is missing only if the system reports that it does not exist. In a folder that cannot be
+    opened, no file is missing.
 
     Args:
-        catalogue: The organization's rows.
+        catalogue: Catalog rows of the organization.
         source: The source.
         root: One of its roots.
         folder: The root's folder, or one below it.
@@ -48,23 +48,23 @@ def find_missing_files(
     below = folder.relative_to(root.path).as_posix()
     prefix = root.external_id("" if below == "." else f"{below}/")
     others = tuple(f"{other.name}/" for other in source.roots if other.name and other != root)
-    known, gone = 0, []
+    num_known, missing = 0, []
     for external_id, locator in catalogue.source_files(source.id, prefix):
-        kept_at = file_of_locator(locator)
-        # Under a root without a name an id of somebody's choice looks like a path.
-        if not root.name and (kept_at is None or external_id.startswith(others)):
+        stored_path = file_of_locator(locator)
+        # Under a root without a name, an id chosen by a user looks like a path.
+        if not root.name and (stored_path is None or external_id.startswith(others)):
             continue
-        known += 1
+        num_known += 1
         relative = external_id.removeprefix(f"{root.name}/") if root.name else external_id
         names = {relative, *(unicodedata.normalize(form, relative) for form in ("NFC", "NFD"))}
-        places = [Path(root.path) / name for name in names] + ([kept_at] if kept_at else [])
-        if all(is_gone(place) for place in places):
-            gone.append(external_id)
-    return MissingFiles(external_ids=tuple(gone), known=known)
+        paths = [Path(root.path) / name for name in names] + ([stored_path] if stored_path else [])
+        if all(is_gone(path) for path in paths):
+            missing.append(external_id)
+    return MissingFiles(external_ids=tuple(missing), known=num_known)
 
 
 def has_visible_entries(folder: Path) -> bool:
-    """Whether a folder can be opened and holds anything: one that is not mounted holds nothing."""
+    """Whether a folder can be opened and is not empty; an unmounted folder is empty."""
     try:
         return any(not name.startswith(".") for name in os.listdir(folder))
     except OSError:
@@ -72,7 +72,7 @@ def has_visible_entries(folder: Path) -> bool:
 
 
 def is_gone(path: Path) -> bool:
-    """Whether there is surely nothing at a path; False where that cannot be known."""
+    """Whether a path certainly does not exist; False if that is unknown."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -83,7 +83,7 @@ def is_gone(path: Path) -> bool:
 
 
 def file_of_locator(locator: str | None) -> Path | None:
-    """The path of a `file:` locator, None for every other."""
+    """The path of a `file:` URI, None for any other."""
     if locator is None or not locator.startswith("file:"):
         return None
     return Path(unquote(urlsplit(locator).path))

@@ -1,7 +1,7 @@
-"""Equirectangular 360° pictures become four upright faces of 90° (Google's GPano, XMP).
+"""Cuts equirectangular 360° images into four upright faces of 90° (Google's GPano, XMP).
 
-Letters: H, W rows and columns of the picture; N side of a face. The picture's centre column looks
-along the pose heading; columns grow to the right, by compass clockwise.
+Symbols: H, W rows and columns of the image; N side of a face. The center column of the image has
+the pose heading; columns increase to the right, clockwise on the compass.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ FACES: Final[tuple[tuple[str, float], ...]] = (
 """Name and direction relative to the pose heading, degrees clockwise."""
 
 OVERSAMPLING: Final = 4
-"""A picture this many sides wide has at least one pixel for each pixel of a face's centre."""
+"""An image this many sides wide has at least one pixel per pixel at the center of a face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which rows of the full sphere a picture of full width holds, as shares of its height."""
+    """Rows of the full sphere in an image of full width, as shares of the height."""
 
     top: float
     bottom: float
@@ -39,32 +39,34 @@ class Window:
 
 
 def is_equirectangular(facts: Facts) -> bool:
-    """The file calls itself an equirectangular panorama."""
+    """Whether the metadata declare an equirectangular panorama."""
     return facts.attributes.get("projection") == "equirectangular"
 
 
 def window(facts: Facts, width: int, height: int) -> Window | None:
-    """The part of the sphere shown; None unless it goes all around and 45° up and down.
+    """The visible part of the sphere; None unless it covers 360° and 45° up and down.
 
     Args:
-        facts: What the file says of itself.
-        width: Columns of the picture as it is, which may have been resized since GPano was written.
-        height: Rows of it.
+        facts: Metadata of the file.
+        width: Columns of the image, which may have been resized since GPano was written.
+        height: Rows of the image.
     """
     if not is_equirectangular(facts):
         return None
     sphere = facts.sphere
     if sphere is None:
-        whole = 1.95 <= width / height <= 2.05
+        is_full_sphere = 1.95 <= width / height <= 2.05
         full = Window(top=0.0, bottom=1.0, full_width_px=width, full_height_px=height)
-        return full if whole else None
-    around = sphere.width_px >= sphere.full_width_px and sphere.left_px == 0
+        return full if is_full_sphere else None
+    is_full_circle = sphere.width_px >= sphere.full_width_px and sphere.left_px == 0
     two_to_one = 1.95 <= sphere.full_width_px / sphere.full_height_px <= 2.05
     as_written = sphere.width_px / sphere.height_px
     undistorted = 0.98 <= (width / height) / as_written <= 1.02
     top = sphere.top_px / sphere.full_height_px
     bottom = (sphere.top_px + sphere.height_px) / sphere.full_height_px
-    if not (around and two_to_one and undistorted and top <= 0.25 and 0.75 <= bottom <= 1.0):
+    if not (
+        is_full_circle and two_to_one and undistorted and top <= 0.25 and 0.75 <= bottom <= 1.0
+    ):
         return None
     return Window(
         top=top,
@@ -75,13 +77,13 @@ def window(facts: Facts, width: int, height: int) -> Window | None:
 
 
 def face_side(width: int, rendition_px: int) -> int:
-    """Side of the faces of a picture `width` columns wide."""
+    """Side of the faces of an image with `width` columns."""
     return max(1, min(rendition_px, width // OVERSAMPLING))
 
 
-def cut_faces(picture: Pixels, part: Window, side: int) -> list[tuple[str, Pixels]]:
+def cut_faces(image: Pixels, part: Window, side: int) -> list[tuple[str, Pixels]]:
     """Four faces `[N, N, 3]` by bilinear sampling, in the order of `FACES`."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     steps = (np.arange(side) + 0.5) / side * 2.0 - 1.0
     across, down = np.meshgrid(steps, steps)
     lon = np.arctan(across) / (2.0 * math.pi)
@@ -91,21 +93,23 @@ def cut_faces(picture: Pixels, part: Window, side: int) -> list[tuple[str, Pixel
     faces = []
     for name, turn in FACES:
         columns = ((lon + 0.5 + turn / 360.0) * width - 0.5) % width
-        faces.append((name, _bilinear(picture, rows, columns)))
+        faces.append((name, _sample_bilinear(image, rows, columns)))
     return faces
 
 
-def _bilinear(picture: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Pixels:
-    """Colours between pixels; columns wrap around the sphere, rows do not."""
-    height, width = picture.shape[:2]
+def _sample_bilinear(
+    image: Pixels, rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> Pixels:
+    """Sample colors between pixels; columns wrap around the sphere, rows do not."""
+    height, width = image.shape[:2]
     top = np.floor(rows).astype(np.intp)
-    left = np.floor(columns).astype(np.intp)
+    left_columns = np.floor(columns).astype(np.intp)
     y = (rows - top).astype(np.float32)[..., None]
-    x = (columns - left).astype(np.float32)[..., None]
+    x = (columns - left_columns).astype(np.float32)[..., None]
     bottom = np.minimum(top + 1, height - 1)
-    left %= width
-    right = (left + 1) % width
-    upper = picture[top, left] * (1 - x) + picture[top, right] * x
-    lower = picture[bottom, left] * (1 - x) + picture[bottom, right] * x
+    left_columns %= width
+    right_columns = (left_columns + 1) % width
+    upper = image[top, left_columns] * (1 - x) + image[top, right_columns] * x
+    lower = image[bottom, left_columns] * (1 - x) + image[bottom, right_columns] * x
     mixed: Pixels = (upper * (1 - y) + lower * y + 0.5).astype(np.uint8)
     return mixed

@@ -1,4 +1,4 @@
-"""One file inside the decoding child: limits, then metadata, then pixels."""
+"""Decodes one file in the decoding child: checks limits, then reads metadata, then pixels."""
 
 from __future__ import annotations
 
@@ -38,70 +38,70 @@ _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS, _ICC_TAG, _XMP_TAG = 50706, 254, 330, 34675, 700
 
 
-def open_picture(data: bytes, ask: Ask) -> Image.Image:
-    """The header read and all limits checked; no pixel decoded yet.
+def open_picture(data: bytes, request: Ask) -> Image.Image:
+    """Read the header and check all limits, without decoding pixels.
 
     Raises:
         Refused: `undecodable`, `too_many_pixels`, `too_many_frames`, `metadata_too_large`,
             `unsupported_format`.
     """
-    if ask.format == "webp" and (size := webp_size(data[:64])) is not None:
-        _check_pixels(size, ask)
-    if ask.format in ("avif", "heic"):
-        data = with_known_brand(data, ask.format)
+    if request.format == "webp" and (size := webp_size(data[:64])) is not None:
+        _check_pixels(size, request)
+    if request.format in ("avif", "heic"):
+        data = with_known_brand(data, request.format)
     try:
-        image = Image.open(BytesIO(data), formats=_PLUGINS[ask.format])
+        image = Image.open(BytesIO(data), formats=_PLUGINS[request.format])
     except MemoryError:
         raise
     except Exception as error:
-        raise _damage(error) from error
-    _check_pixels(image.size, ask)
-    _check_frames(image, ask)
-    _check_metadata(image, ask)
-    if ask.format == "tiff" and _is_raw(image):
+        raise _to_refusal(error) from error
+    _check_pixels(image.size, request)
+    _check_frames(image, request)
+    _check_metadata(image, request)
+    if request.format == "tiff" and _is_raw(image):
         raise Refused("unsupported_format", "a camera's raw file in a TIFF container")
     return image
 
 
-def read_picture(image: Image.Image, ask: Ask) -> tuple[dict[str, object], list[bytes]]:
-    """Facts and faces of an opened picture, as they travel.
+def read_picture(image: Image.Image, request: Ask) -> tuple[dict[str, object], list[bytes]]:
+    """Metadata and faces of an opened image, as a message.
 
     Raises:
         Refused: `undecodable`.
     """
     full = image.size
-    if ask.format == "png":
-        _load(image)  # a PNG's metadata may stand behind its pixels
-        _check_metadata(image, ask)
+    if request.format == "png":
+        _load_pixels(image)  # metadata of a PNG may follow its pixels
+        _check_metadata(image, request)
     facts = read_facts(image)
     position = facts.lat is not None and facts.lon is not None
-    if ask.need_position and not position:
-        return _header(ask, facts, full), []
-    if ask.format == "jpeg" and _complete_jpeg(image):
+    if request.need_position and not position:
+        return _build_header(request, facts, full), []
+    if request.format == "jpeg" and _complete_jpeg(image):
         facts = replace(facts, warnings=limit_warnings([jpeg_end.NOTE, *facts.warnings]))
-    part = window(facts, *full) if orientation_of(image) == 1 else None
-    plain, faces = _faces(image, part, ask)
+    visible = window(facts, *full) if orientation_of(image) == 1 else None
+    plain, faces = _render_faces(image, visible, request)
     size = (full[1], full[0]) if plain.sideways else full
     if plain.note:
         facts = replace(facts, attributes={**facts.attributes, "icc_damaged": plain.note})
-    if is_equirectangular(facts) and part is None:
+    if is_equirectangular(facts) and visible is None:
         facts = replace(facts, attributes={**facts.attributes, "panorama": "partial"})
-    header = _header(ask, facts, size)
-    header["panorama"] = [part.full_width_px, part.full_height_px] if part else None
+    header = _build_header(request, facts, size)
+    header["panorama"] = [visible.full_width_px, visible.full_height_px] if visible else None
     shapes, chunks = [], []
     for name, pixels in faces:
-        small = b"" if ask.query else thumbnail(pixels, ask.thumbnail_px)
+        small = b"" if request.query else thumbnail(pixels, request.thumbnail_px)
         shapes.append([name, pixels.shape[0], pixels.shape[1], len(small)])
         chunks += [pixels.tobytes(), small]
     header["faces"] = shapes
     return header, chunks
 
 
-def _header(ask: Ask, facts: Facts, size: tuple[int, int]) -> dict[str, object]:
-    """A query photo's own words stay in the child."""
-    told = Facts() if ask.query else facts
+def _build_header(request: Ask, facts: Facts, size: tuple[int, int]) -> dict[str, object]:
+    """Header of the message; the metadata of a query photo is not sent."""
+    sent_facts = Facts() if request.query else facts
     return {
-        "facts": to_wire(told),
+        "facts": to_wire(sent_facts),
         "width": size[0],
         "height": size[1],
         "panorama": None,
@@ -109,13 +109,13 @@ def _header(ask: Ask, facts: Facts, size: tuple[int, int]) -> dict[str, object]:
     }
 
 
-def _faces(
-    image: Image.Image, part: Window | None, ask: Ask
+def _render_faces(
+    image: Image.Image, part: Window | None, request: Ask
 ) -> tuple[Upright, list[tuple[str | None, Pixels]]]:
     """A whole photo, or the four faces of a panorama."""
     width, height = image.size
-    size = rendition_size(width, height, ask.rendition_px)
-    side = face_side(width, ask.rendition_px)
+    size = rendition_size(width, height, request.rendition_px)
+    side = face_side(width, request.rendition_px)
     if part is not None:
         scale = min(1.0, side * OVERSAMPLING / width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -124,7 +124,7 @@ def _faces(
     except MemoryError:
         raise
     except Exception as error:
-        raise _damage(error) from error
+        raise _to_refusal(error) from error
     pixels = np.asarray(plain.image, dtype=np.uint8)
     if part is None:
         return plain, [(None, pixels)]
@@ -132,10 +132,10 @@ def _faces(
 
 
 def _complete_jpeg(image: Image.Image) -> bool:
-    """Give an opened JPEG the end marker that it lacks; False where it has one.
+    """Add a missing end marker to an opened JPEG; False if it has one.
 
     Raises:
-        Refused: `undecodable`, where pixels are missing.
+        Refused: `undecodable`; pixels are missing.
     """
     stream = getattr(image, "fp", None)
     if not isinstance(stream, BytesIO):
@@ -144,31 +144,31 @@ def _complete_jpeg(image: Image.Image) -> bool:
     header_bytes = sum(len(segment) for _, segment in getattr(image, "applist", ()))
     if not jpeg_end.may_lack_end(data, header_bytes):
         return False
-    whole, cut_short = jpeg_end.complete(data)
+    completed, cut_short = jpeg_end.complete(data)
     if cut_short:
         raise Refused("undecodable", "the JPEG is cut short: it has no end, and pixels are missing")
-    if whole is None:
+    if completed is None:
         return False
-    for name in ("fp", "_fp"):  # `_fp`: of files with several pictures
+    for name in ("fp", "_fp"):  # `_fp`: of files with several images
         if hasattr(image, name):
-            setattr(image, name, BytesIO(whole))
+            setattr(image, name, BytesIO(completed))
     return True
 
 
-def _load(image: Image.Image) -> None:
+def _load_pixels(image: Image.Image) -> None:
     try:
         image.load()
     except MemoryError:
         raise
     except Exception as error:
-        raise _damage(error) from error
+        raise _to_refusal(error) from error
 
 
-def _damage(error: Exception) -> Refused:
-    """What a decoder raised, as a verdict. Decoders raise nearly anything on hostile bytes."""
+def _to_refusal(error: Exception) -> Refused:
+    """Convert a decoder's error to a refusal; decoders raise many types on malformed bytes."""
     if isinstance(error, UnidentifiedImageError):
         return Refused("undecodable", "the header makes no sense")
-    # The decoder's own words are only looked at: they are no message for the file's owner.
+    # The text of the decoder's error is only classified, not shown to the user.
     lowered = f"{type(error).__name__}: {error}".lower()
     if "decompressed data too large" in lowered or "text chunk" in lowered:
         return Refused(
@@ -179,23 +179,23 @@ def _damage(error: Exception) -> Refused:
     return Refused("undecodable", "the picture's data are damaged or cut short")
 
 
-def _check_pixels(size: tuple[int, int], ask: Ask) -> None:
+def _check_pixels(size: tuple[int, int], request: Ask) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise Refused("undecodable", f"the picture is {width} x {height} pixels")
-    if width * height > ask.max_pixels:
+    if width * height > request.max_pixels:
         raise Refused(
             "too_many_pixels",
-            f"{width} x {height} pixels; at most {ask.max_pixels} (PINPOINT_MEDIA_MAX_PIXELS)",
+            f"{width} x {height} pixels; at most {request.max_pixels} (PINPOINT_MEDIA_MAX_PIXELS)",
         )
 
 
-def _check_frames(image: Image.Image, ask: Ask) -> None:
-    if ask.format == "tiff":
-        # Counting a TIFF's frames walks its directories; go no further than the limit.
+def _check_frames(image: Image.Image, request: Ask) -> None:
+    if request.format == "tiff":
+        # Counting a TIFF's frames walks its directories, so it stops at the limit.
         try:
-            image.seek(ask.max_frames)
-            frames = ask.max_frames + 1
+            image.seek(request.max_frames)
+            frames = request.max_frames + 1
         except MemoryError:
             raise
         except Exception:  # the chain of directories ends or breaks before the limit
@@ -203,30 +203,30 @@ def _check_frames(image: Image.Image, ask: Ask) -> None:
         image.seek(0)
     else:
         frames = int(getattr(image, "n_frames", 1))
-    if frames > ask.max_frames:
+    if frames > request.max_frames:
         raise Refused(
             "too_many_frames",
-            f"more than {ask.max_frames} frames (PINPOINT_MEDIA_MAX_FRAMES)",
+            f"more than {request.max_frames} frames (PINPOINT_MEDIA_MAX_FRAMES)",
         )
 
 
-def _check_metadata(image: Image.Image, ask: Ask) -> None:
+def _check_metadata(image: Image.Image, request: Ask) -> None:
     blocks = {name: image.info.get(name) for name in ("exif", "xmp", "icc_profile")}
-    if ask.format == "tiff":
+    if request.format == "tiff":
         tags = getattr(image, "tag_v2", {})
         blocks |= {"icc_profile": tags.get(_ICC_TAG), "xmp": tags.get(_XMP_TAG)}
     for name, block in blocks.items():
         size = len(block) if isinstance(block, bytes | str | tuple) else 0
-        if size > ask.max_metadata_bytes:
+        if size > request.max_metadata_bytes:
             raise Refused(
                 "metadata_too_large",
-                f"{name} has {size} bytes; at most {ask.max_metadata_bytes} "
+                f"{name} has {size} bytes; at most {request.max_metadata_bytes} "
                 "(PINPOINT_MEDIA_MAX_METADATA_BYTES)",
             )
 
 
 def _is_raw(image: Image.Image) -> bool:
-    """DNG, NEF, ARW …: the first directory is a preview, the picture is for raw converters."""
+    """Whether a TIFF is DNG, NEF, ARW …; their first directory is only a preview."""
     tags = getattr(image, "tag_v2", {})
     if _DNG_VERSION in tags:
         return True

@@ -1,7 +1,7 @@
-"""Positions as files write them, and the one that is taken: see docs/metadata.md for the reasons.
+"""Parses the positions in files and chooses one; docs/metadata.md has the reasons.
 
-Nothing is guessed: a coordinate without a hemisphere, with two that contradict each other, or
-with a part that cannot be read is refused, and the refusal has its reason.
+Nothing is guessed. A coordinate without a hemisphere, with two contradicting hemispheres, or with
+an unreadable part is refused with a reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinpoint.media.facts import clean_text, finite, read_ratio
 from pinpoint.records import Point
 
 APART_M: Final = 100.0
-"""Two positions of one file farther apart than this are reported."""
+"""Distance above which two positions of one file are reported."""
 
 _SIDES: Final = re.compile(r"([NSEW])(?:(?<=N)orth|(?<=S)outh|(?<=E)ast|(?<=W)est)?\b", re.I)
 _NO_SIDE: Final = "has no hemisphere"
@@ -28,12 +28,12 @@ _AXES: Final = (("latitude", "NS"), ("longitude", "EW"))
 
 Tags = Mapping[Any, Any]
 Reading = tuple[float | None, str, bool]
-"""A coordinate, or None and why, and whether something of it is there."""
+"""A coordinate or None, the reason, and whether a part of it exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A position as one metadata block has it."""
+    """A position from one metadata block."""
 
     source: str = "none"
     """`exif` or `xmp`."""
@@ -45,11 +45,11 @@ class Position:
     partial: bool = False
     """One coordinate is missing, or a hemisphere is missing or contradicted."""
     coarse: str = ""
-    """A warning where the position is less precise than it looks."""
+    """A warning if the position is less precise than it appears."""
 
     @property
     def whole(self) -> bool:
-        """Both coordinates can be read."""
+        """Whether both coordinates can be read."""
         return self.lat is not None and self.lon is not None
 
 
@@ -57,10 +57,10 @@ NO_POSITION: Final = Position()
 
 
 def choose_position(candidates: Sequence[Position]) -> tuple[Position, tuple[str, ...]]:
-    """The first usable position, and warnings about those that were passed over.
+    """The first usable position, and warnings about skipped positions.
 
-    A position is usable where it is whole, on Earth and not 0/0. Without a usable one, the first
-    whole one or else the first part is returned, so that the refusal can give its reason.
+    A position is usable if it is complete, in range and not 0/0. Without a usable one, the result
+    is the first complete one, otherwise the first part, so that the refusal has its reason.
 
     Args:
         candidates: In order of precedence.
@@ -90,7 +90,7 @@ def choose_position(candidates: Sequence[Position]) -> tuple[Position, tuple[str
 
 
 def _find_fault(position: Position) -> str | None:
-    """None for a usable position, an empty text where there is none, else why not."""
+    """None for a usable position, an empty text without a position, otherwise the problem."""
     if position.lat is None and position.lon is None and not position.note:
         return ""
     try:
@@ -115,7 +115,7 @@ def _make_point(position: Position) -> Point:
 
 
 def gps_position(gps: Tags, name: str = "EXIF") -> Position:
-    """Position from a GPS directory; a hemisphere that is missing is not guessed."""
+    """Position from a GPS directory; a missing hemisphere is not guessed."""
     readings = [
         _read_exif_degrees(gps.get(tag), clean_text(gps.get(tag - 1)), *axis)
         for tag, axis in zip((2, 4), _AXES, strict=True)
@@ -132,22 +132,22 @@ def gps_position(gps: Tags, name: str = "EXIF") -> Position:
     return position
 
 
-def xmp_position(found: Mapping[str, str]) -> Position:
-    """Position from the properties of EXIF for XMP, hemispheres in them or beside them."""
+def xmp_position(properties: Mapping[str, str]) -> Position:
+    """Position from the properties of EXIF for XMP; hemispheres are in them or separate."""
     readings = [
-        _read_xmp_degrees(found.get(f"exif:GPS{axis[0].title()}"), side, *axis)
+        _read_xmp_degrees(properties.get(f"exif:GPS{axis[0].title()}"), side, *axis)
         for axis in _AXES
-        for side in [found.get(f"exif:GPS{axis[0].title()}Ref")]
+        for side in [properties.get(f"exif:GPS{axis[0].title()}Ref")]
     ]
     return _join_readings(readings, "xmp", "XMP")
 
 
-def drone_position(found: Mapping[str, str]) -> Position:
+def drone_position(properties: Mapping[str, str]) -> Position:
     """Position from the properties of a drone's maker, names in lower case below `drone:`."""
     readings = []
     for axis, names in zip(_AXES, (("gpslatitude", "latitude"), _DRONE_LON), strict=True):
-        text = next((found[f"drone:{n}"] for n in names if found.get(f"drone:{n}")), None)
-        side = found.get(f"drone:gps{axis[0]}ref")
+        text = next((properties[f"drone:{n}"] for n in names if properties.get(f"drone:{n}")), None)
+        side = properties.get(f"drone:gps{axis[0]}ref")
         readings.append(_read_xmp_degrees(text, side, *axis))
     return _join_readings(readings, "xmp", "drone's XMP")
 
@@ -169,16 +169,16 @@ def _join_readings(readings: Sequence[Reading], source: str, name: str) -> Posit
 
 
 def _split_parts(raw: object) -> list[object]:
-    """Degrees, minutes and seconds as written, without those at the end that say nothing (0/0).
+    """Degrees, minutes and seconds as written, without undefined parts (0/0) at the end.
 
-    Programs that do not know seconds write 0/0 for them; the part before then has a fraction, or
-    it is a whole number of minutes.
+    Some programs write 0/0 for unknown seconds; the part before then has a fraction, or it is an
+    integral number of minutes.
     """
     parts = list(raw) if isinstance(raw, tuple | list) else [raw]
     while len(parts) > 1 and _is_empty(parts[-1]):
         before = finite(parts[-2])
         if len(parts) == 2 and before is not None and before.is_integer():
-            break  # whole degrees only: up to 111 km off
+            break  # integral degrees only: an error of up to 111 km
         parts.pop()
     return parts
 
@@ -197,10 +197,10 @@ def _read_exif_degrees(raw: object, side: str | None, name: str, sides: str) -> 
     if raw is None:
         return None, "", False
     numbers = [finite(part) for part in _split_parts(raw)]
-    known = [number for number in numbers if number is not None]
-    if not known or len(known) != len(numbers) or len(known) > 3:
+    finite_numbers = [number for number in numbers if number is not None]
+    if not finite_numbers or len(finite_numbers) != len(numbers) or len(finite_numbers) > 3:
         return None, f"the {name} cannot be read", False
-    return _apply_sign(known, side, name, sides)
+    return _apply_sign(finite_numbers, side, name, sides)
 
 
 def _read_xmp_degrees(text: str | None, side: str | None, name: str, sides: str) -> Reading:
@@ -210,16 +210,16 @@ def _read_xmp_degrees(text: str | None, side: str | None, name: str, sides: str)
     letters, numbers = _split_text(text[:64])
     if not numbers or len(numbers) > 3:
         return None, f"the XMP {name} cannot be read", False
-    wanted = {*letters, *([_read_side(side)] if side else [])}
-    if len(wanted) > 1:
+    hemispheres = {*letters, *([_read_side(side)] if side else [])}
+    if len(hemispheres) > 1:
         return None, f"the XMP {name} has two hemispheres that contradict each other", True
-    if not wanted and len(numbers) == 1:
+    if not hemispheres and len(numbers) == 1:
         return numbers[0], "", False  # signed decimal degrees
-    return _apply_sign(numbers, next(iter(wanted), None), f"XMP {name}", sides)
+    return _apply_sign(numbers, next(iter(hemispheres), None), f"XMP {name}", sides)
 
 
 def _split_text(text: str) -> tuple[list[str], list[float]]:
-    """Hemispheres and numbers of a coordinate in text; no numbers where a part is none."""
+    """Hemispheres and numbers of a coordinate in text; no numbers if a part is not a number."""
     body, letters = text.strip().upper(), []
     if body[:1] in tuple("NSEW"):
         letters.append(body[0])
@@ -228,8 +228,8 @@ def _split_text(text: str) -> tuple[list[str], list[float]]:
         letters.append(body[-1])
         body = body[:-1]
     numbers = [read_ratio(part) for part in _SEPARATORS.split(body.strip()) if part]
-    known = [number for number in numbers if number is not None]
-    return letters, known if len(known) == len(numbers) else []
+    finite_numbers = [number for number in numbers if number is not None]
+    return letters, finite_numbers if len(finite_numbers) == len(numbers) else []
 
 
 def _read_side(text: str | None) -> str:
@@ -239,9 +239,9 @@ def _read_side(text: str | None) -> str:
 
 
 def _apply_sign(numbers: list[float], side: str | None, name: str, sides: str) -> Reading:
-    """One signed number from parts that may have signs of their own, and a hemisphere.
+    """One signed number from parts that may have signs, and a hemisphere.
 
-    Some programs write the sign into the numbers and the hemisphere beside them: it counts once.
+    Some programs write both a sign and a hemisphere; the sign is then applied once.
     """
     letter = _read_side(side)
     if letter not in sides:
@@ -251,7 +251,7 @@ def _apply_sign(numbers: list[float], side: str | None, name: str, sides: str) -
         return None, f"the {name} has parts with different signs", True
     if negative and letter == sides[0]:
         return None, f"the {name} is negative, and its hemisphere is {letter}", True
-    # Programs that round write 60 seconds; more than that is no angle.
+    # Programs that round write 60 seconds; a larger value is not an angle.
     if any(abs(n) >= 60 for n in numbers[1:2]) or any(abs(n) > 60 for n in numbers[2:]):
         return None, f"the {name} has 60 or more minutes or seconds", False
     value = sum(abs(part) / 60**i for i, part in enumerate(numbers))

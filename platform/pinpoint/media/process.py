@@ -1,4 +1,4 @@
-"""One decoding child as its parent sees it: started when needed, ended without mercy."""
+"""One decoding child, from the parent's side: started on demand, killed on any fault."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from pinpoint.settings import MediaSettings
 CHILD_MODULE: Final = "pinpoint.media.child"
 _START_S: Final = 30.0
 _FILES_PER_CHILD: Final = 2_000
-"""After so many files a child is replaced: what libraries leak stays bounded."""
+"""Number of files after which a child is replaced; this bounds leaks of libraries."""
 _PIPE_BYTES: Final = 1 << 20
 _F_SETPIPE_SZ: Final = 1031
 _MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-"""The C library keeps up to 64 MB between files. Its own rule gave buffers back after each file or
-kept them, by chance of the heap's layout: 640 x 480 JPEGs took 10.4 or 6.9 ms of CPU time."""
+"""Lets the C library keep up to 64 MB between files. By default it frees buffers after each file or
+not, depending on the heap layout: 640 x 480 JPEGs took 10.4 or 6.9 ms of CPU time."""
 
 T = TypeVar("T")
 
 
 class ChildProcess:
-    """A child that reads one file at a time; not thread-safe, the pool lends it to one thread.
+    """A child that decodes one file at a time; not thread-safe, used by one thread at a time.
 
     Args:
         settings: Limits, and whether the sandbox is required.
-        module: What the child runs. Tests run modules that attack from inside.
+        module: Module that the child runs. Tests run modules that attack from inside.
     """
 
     def __init__(self, settings: MediaSettings, module: str = CHILD_MODULE) -> None:
@@ -50,75 +50,75 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id while a child runs."""
+        """Process id of the running child, or None."""
         return self._process.pid if self._process else None
 
     def start(self) -> tuple[Measure, ...]:
-        """Start the child unless it runs; what holds of its sandbox.
+        """Start the child unless it runs; returns the measures of its sandbox.
 
         Raises:
             Unavailable: No child can be started, or the sandbox is required and incomplete.
         """
-        self._ready()
+        self._ensure_started()
         return self._measures
 
     def exchange(
-        self, header: Header, body: bytes, take: Callable[[Header, TimedPipes, float], T]
+        self, header: Header, body: bytes, read_answer: Callable[[Header, TimedPipes, float], T]
     ) -> T:
-        """Send one file and take the answer.
+        """Send one file and read the answer.
 
         Args:
             header: The request.
             body: The file.
-            take: Checks the answering header and reads what follows it; `BrokenWire` from it
-                means that the child cannot be believed.
+            read_answer: Checks the header of the answer and reads its body. It raises
+                `BrokenWire` if the answer is invalid.
 
         Raises:
-            Refused: `timeout`, `out_of_memory` or `decoder_crashed`; the child is gone then.
+            Refused: `timeout`, `out_of_memory` or `decoder_crashed`; the child has ended then.
             Unavailable: No child can be started.
         """
-        pipes = self._ready()
+        pipes = self._ensure_started()
         deadline = time.monotonic() + self._settings.timeout_s
         try:
             pipes.send(header, body, deadline)
-            result = take(pipes.header(deadline), pipes, deadline)
+            result = read_answer(pipes.header(deadline), pipes, deadline)
         except Refused as refused:
-            # The child found a fault in the file; only memory may have left it damaged.
-            self._count(replace=refused.reason == "out_of_memory")
+            # The child refused the file; it may be damaged only after a lack of memory.
+            self._count_file(replace=refused.reason == "out_of_memory")
             raise
         except LateWire as error:
             self.kill()
             limit = f"{self._settings.timeout_s:g} s (PINPOINT_MEDIA_TIMEOUT_S)"
             raise Refused("timeout", f"not read within {limit}") from error
         except BrokenWire as error:
-            raise _verdict(self._end(patience_s=1.0), error) from error
+            raise _classify_exit(self._end_child(patience_s=1.0), error) from error
         except BaseException:
             self.kill()
             raise
-        self._count()
+        self._count_file()
         return result
 
-    def _count(self, *, replace: bool = False) -> None:
+    def _count_file(self, *, replace: bool = False) -> None:
         self._files += 1
         if replace or self._files >= _FILES_PER_CHILD:
             self.kill()
 
     def kill(self) -> None:
-        """End the child at once; the next file starts another."""
-        self._end()
+        """Kill the child immediately; the next file starts another."""
+        self._end_child()
 
-    def _ready(self) -> TimedPipes:
-        """Pipes to a child that waits for work."""
+    def _ensure_started(self) -> TimedPipes:
+        """Pipes to a child that is ready for work."""
         if self._owner != os.getpid():
-            # A fork took our pipes along: the child belongs to the other process.
+            # After a fork, the child belongs to the other process.
             self._process = self._pipes = None
         if self._process is not None and self._pipes is not None:
             if self._process.poll() is None and self._pipes.quiet():
                 return self._pipes
-            self._end()
-        return self._start()
+            self._end_child()
+        return self._start_child()
 
-    def _start(self) -> TimedPipes:
+    def _start_child(self) -> TimedPipes:
         limits = {
             "parent": os.getpid(),
             "memory_mb": self._settings.memory_mb,
@@ -130,30 +130,31 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=_environment(),
-            # Its own session: no terminal to write to, no signals of our process group.
+            env=_build_environment(),
+            # A new session: no terminal, and no signals of the parent's process group.
             start_new_session=True,
         )
         if process.stdin is None or process.stdout is None:
             raise Unavailable("the decoding child has no pipes", reason="decoder_unavailable")
         self._process, self._owner, self._files = process, os.getpid(), 0
         for pipe in (process.stdin, process.stdout):
-            _widen(pipe.fileno())
+            _enlarge_pipe(pipe.fileno())
         self._pipes = TimedPipes(process.stdout.fileno(), process.stdin.fileno())
         try:
             ready = self._pipes.header(time.monotonic() + _START_S)
             self._measures = _read_measures(ready.get("sandbox"))
         except (BrokenWire, LateWire) as error:
             process.kill()
-            said = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
-            self._end()
-            last = said.strip().splitlines()[-1:] or ["it says nothing"]
+            stderr_text = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
+            self._end_child()
+            last_line = stderr_text.strip().splitlines()[-1:] or ["it says nothing"]
             raise Unavailable(
-                f"the decoding child does not start: {last[0][:300]}", reason="decoder_unavailable"
+                f"the decoding child does not start: {last_line[0][:300]}",
+                reason="decoder_unavailable",
             ) from error
         missing = missing_measures(self._measures)
         if missing and self._settings.sandbox == "required":
-            self._end()
+            self._end_child()
             raise Unavailable(
                 f"the decoder's sandbox is incomplete: {'; '.join(missing)}. Use a system that has "
                 "it (docs/hostile-files.md), or accept this with PINPOINT_MEDIA_SANDBOX=auto",
@@ -161,11 +162,11 @@ class ChildProcess:
             )
         return self._pipes
 
-    def _end(self, patience_s: float = 0.0) -> int | None:
+    def _end_child(self, patience_s: float = 0.0) -> int | None:
         """Reap the child and close its pipes.
 
         Returns:
-            Its own exit status; None where it had to be killed after `patience_s`.
+            The exit status; None if the child was killed after `patience_s` seconds.
         """
         process, self._process, self._pipes = self._process, None, None
         if process is None or self._owner != os.getpid():
@@ -184,9 +185,9 @@ class ChildProcess:
 
 
 def describe_sandbox(settings: MediaSettings) -> tuple[Measure, ...]:
-    """What holds of the sandbox on this machine, as a child started for this reports it.
+    """Measures of the sandbox on this machine, as reported by a child started for this call.
 
-    Takes as long as a child's start, about 0.2 s.
+    Takes about 0.2 s, the time to start a child.
 
     Raises:
         Unavailable: No child can be started, or the sandbox is required and incomplete.
@@ -206,8 +207,8 @@ def _read_measures(value: object) -> tuple[Measure, ...]:
         raise BrokenWire(f"an unreadable report of the sandbox: {error}") from error
 
 
-def _verdict(status: int | None, error: BrokenWire) -> Refused:
-    """Why a child went away in the middle of a file."""
+def _classify_exit(status: int | None, error: BrokenWire) -> Refused:
+    """Classify why a child ended while decoding a file."""
     if status == -signal.SIGXCPU:
         return Refused("timeout", "the file used up its CPU time")
     if status == -signal.SIGKILL:
@@ -220,20 +221,22 @@ def _verdict(status: int | None, error: BrokenWire) -> Refused:
     return Refused("decoder_crashed", f"the decoding child ended with {how}: {error}")
 
 
-def _environment() -> dict[str, str]:
-    """What the child may know of ours: where Python finds it, and nothing secret."""
+def _build_environment() -> dict[str, str]:
+    """Environment of the child: the paths that Python needs, without secrets."""
     root = str(Path(pinpoint.__file__).resolve().parents[1])
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    base_variables = {
+        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
+    }
     inherited = os.environ.get("PYTHONPATH")
     one_thread = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1"
     )
     path = os.pathsep.join(part for part in (root, inherited) if part)
-    return kept | one_thread | _MALLOC | {"PYTHONPATH": path, "LC_ALL": "C.UTF-8"}
+    return base_variables | one_thread | _MALLOC | {"PYTHONPATH": path, "LC_ALL": "C.UTF-8"}
 
 
-def _widen(fd: int) -> None:
-    """Larger pipes mean fewer switches; a system that forbids it keeps its small ones."""
+def _enlarge_pipe(fd: int) -> None:
+    """Enlarge a pipe for fewer context switches, if the system permits it."""
     if sys.platform == "linux":
         import fcntl
 

@@ -1,4 +1,4 @@
-"""What the parent asks of its decoding child for one file."""
+"""Request from the parent to its decoding child for one file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 THREADS: Final = 4
-"""HEIC and AVIF decode on at most so many threads, each of which counts as CPU time."""
+"""Maximum threads that decode HEIC and AVIF; the CPU time of all threads counts."""
 
 LONGEST_SIDES: Final = 8
-"""A rendition's longer side is at most this many `rendition_px`: strips stay small too."""
+"""Maximum longer side of a rendition in `rendition_px`, which bounds long strips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What the parent wants of one file, and within which limits."""
+    """Request for one file, with its limits."""
 
     size: int
     format: str
     need_position: bool
-    """Without a position in the file nobody will want its pixels."""
+    """Whether the pixels are needed only if the file has a position."""
     query: bool
     max_pixels: int
     max_frames: int
@@ -31,9 +31,9 @@ class Ask:
 
     @classmethod
     def from_wire(cls, header: Mapping[str, Any]) -> Ask:
-        """The request as it arrived; the parent is trusted."""
+        """Request from a message header; the parent is trusted."""
         return cls(**{f.name: header[f.name] for f in fields(cls)})
 
     def to_wire(self) -> dict[str, object]:
-        """The request as it travels."""
+        """The request as a message header."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

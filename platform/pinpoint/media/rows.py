@@ -1,4 +1,4 @@
-"""One manifest row: from cells to a file and a hint."""
+"""Parses one manifest row: from cells to a file and a hint."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "altitude_m": ("altitude",),
     "external_id": ("id",),
 }
-"""Column of a table of labels → other names it may have. Manifests: `columns.COLUMN_NAMES`."""
+"""Column of a label table → its aliases. For manifests see `columns.COLUMN_NAMES`."""
 
 _ALIASES: Final = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cells:
-    """One row as it stands in a manifest, by the meaning of its columns."""
+    """Raw cells of one manifest row, by the meaning of their columns."""
 
     values: Mapping[str, Any]
     """Column → cell."""
@@ -58,19 +58,19 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRow:
-    """A file of a manifest and what the manifest says of it."""
+    """A file of a manifest with its metadata from the manifest."""
 
     external_id: str
-    """Its own column, else the file's path relative to the manifest's folder."""
+    """From its column, otherwise the file's path relative to the manifest's folder."""
     file: Path
-    """Absolute, below the manifest's folder, there when the row was read."""
+    """Absolute path below the manifest's folder; the file existed when the row was read."""
     name: str
-    """The file's path relative to the manifest's folder, as shown to people."""
+    """The file's path relative to the manifest's folder, as shown to users."""
     hint: Hint
 
 
 def canonical(name: str) -> str:
-    """The column that a name means in a table of labels; unknown ones stay as they are."""
+    """The column of a name in a label table; unknown names are returned unchanged."""
     plain = name.strip()
     lowered = plain.casefold().replace(" ", "_")
     return _ALIASES.get(lowered, lowered if lowered in COLUMNS else plain)
@@ -79,13 +79,13 @@ def canonical(name: str) -> str:
 def read_row(
     row: Cells, root: Path, find_file: Callable[[str], str | None], zone: str | None = None
 ) -> ManifestRow:
-    """A row as a record.
+    """Convert the cells of a row to a record.
 
     Args:
-        row: Its cells.
+        row: The cells.
         root: The manifest's folder, resolved.
         find_file: See `name_finder`.
-        zone: What a time without an offset means, unless the row says it; without both UTC.
+        zone: Time zone of times without an offset, unless the row has one; default UTC.
 
     Raises:
         Refused: `bad_row`, `half_position`, `out_of_range`, `null_island`, `outside_root`,
@@ -101,43 +101,43 @@ def read_row(
 
 
 def name_finder(root: Path) -> Callable[[str], str | None]:
-    """A look-up from a relative name in any Unicode form to the name on the disk.
+    """A function from a relative name in any Unicode form to the name on disk.
 
-    macOS writes `é` as two characters, most other systems as one; both are the same name. None
-    where no file has the name.
+    macOS writes `é` as two characters, most other systems as one; both are the same name. The
+    function returns None if no file has the name.
 
     Raises:
-        Refused: `missing_file`, from the look-up, where several files have names that only differ
-            in their form and none is exactly the one that is asked for.
+        Refused: `missing_file`, from the function, if several names differ only in their form
+            and none is an exact match.
     """
 
     @lru_cache(maxsize=1024)
     def list_names(folder: Path) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        names_by_form: dict[str, list[str]] = {}
         try:
             names = os.listdir(folder)
         except OSError:
-            return found
+            return names_by_form
         for name in names:
-            found.setdefault(unicodedata.normalize("NFC", name), []).append(name)
-        return found
+            names_by_form.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+        return names_by_form
 
     def find(name: str) -> str | None:
         folder, parts = root, []
         for part in PurePosixPath(name).parts:
-            alike = list_names(folder).get(unicodedata.normalize("NFC", part), [])
-            if part == ".." or part in alike:
-                own = part
-            elif len(alike) > 1:
+            same_names = list_names(folder).get(unicodedata.normalize("NFC", part), [])
+            if part == ".." or part in same_names:
+                actual = part
+            elif len(same_names) > 1:
                 raise Refused(
                     "missing_file", f"several files have the name {name} in other Unicode forms"
                 )
-            elif alike:
-                own = alike[0]
+            elif same_names:
+                actual = same_names[0]
             else:
                 return None
-            parts.append(own)
-            folder = folder / own
+            parts.append(actual)
+            folder = folder / actual
         return str(PurePosixPath(*parts))
 
     return find
@@ -158,16 +158,16 @@ def _read_hint(row: Cells, zone: str | None) -> Hint:
         if name.strip() and not is_empty(value)
     }
     text = _read_time_text(cells)
-    taken = None
+    capture_time = None
     if text is not None:
-        taken = read_time(text, read_text(cells.get("time_zone"), "time_zone") or zone)
-        if taken.zone is not None:
-            attributes["time_zone"] = taken.zone
+        capture_time = read_time(text, read_text(cells.get("time_zone"), "time_zone") or zone)
+        if capture_time.zone is not None:
+            attributes["time_zone"] = capture_time.zone
     heading = read_number(cells.get("heading_deg"), "heading_deg", decimal_comma=comma)
     return Hint(
         lat=lat,
         lon=lon,
-        captured_at=None if taken is None else taken.moment,
+        captured_at=None if capture_time is None else capture_time.moment,
         heading_deg=wrap_heading(heading),
         altitude_m=read_altitude(cells.get("altitude_m"), decimal_comma=comma),
         creator=read_text(cells.get("creator"), "creator"),
@@ -180,7 +180,7 @@ def _read_hint(row: Cells, zone: str | None) -> Hint:
 
 
 def _read_time_text(cells: Mapping[str, Any]) -> str | None:
-    """The cell of the time, with that of the time of day where they are apart."""
+    """The text of the time, joined with the time of day if that has a separate column."""
     text = read_text(cells.get("captured_at"), "captured_at")
     clock = cells.get(TIME_OF_DAY)
     if text is None or is_missing(clock):
@@ -189,7 +189,7 @@ def _read_time_text(cells: Mapping[str, Any]) -> str | None:
 
 
 def _locate_file(name: str, root: Path, find_file: Callable[[str], str | None]) -> tuple[Path, str]:
-    """Absolute path and relative name; the file is there and nowhere else."""
+    """Absolute path and relative name of an existing file below the root."""
     if "\x00" in name:
         raise Refused("bad_row", "the file's name holds a zero byte")
     check_name(name)
@@ -198,15 +198,15 @@ def _locate_file(name: str, root: Path, find_file: Callable[[str], str | None]) 
     if not is_below(path, root):
         raise Refused("outside_root", f"{name} does not lie below the manifest's folder")
     if not _is_file(path):
-        own = None if path.is_absolute() and plain.startswith("/") else find_file(plain)
-        if own is None or not _is_file(root / own) or not is_below(root / own, root):
+        actual = None if path.is_absolute() and plain.startswith("/") else find_file(plain)
+        if actual is None or not _is_file(root / actual) or not is_below(root / actual, root):
             raise Refused("missing_file", f"there is no file {name}")
-        path = root / own
+        path = root / actual
     # Without `..` and `.`, so that one file has one name.
-    short = Path(*(part for part in path.relative_to(root).parts if part != "."))
-    if ".." in short.parts:
-        short = path.resolve().relative_to(root)
-    return root / short, short.as_posix()
+    relative = Path(*(part for part in path.relative_to(root).parts if part != "."))
+    if ".." in relative.parts:
+        relative = path.resolve().relative_to(root)
+    return root / relative, relative.as_posix()
 
 
 def _is_file(path: Path) -> bool:

@@ -1,7 +1,7 @@
-"""What the decoding child gives up before it sees the first hostile byte.
+"""Sandbox of the decoding child: the rights that it drops before the first untrusted byte.
 
-`confine` runs once, after all imports. Each measure reports whether it holds; one that this system
-lacks does not keep the others from being taken. `docs/hostile-files.md` states what each is for.
+`confine` runs once, after all imports. Each measure reports its state. If this system lacks a
+measure, the others are still applied. `docs/hostile-files.md` describes the purpose of each one.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _STATES: Final[Mapping[str, State]] = {one: one for one in get_args(State)}
 CHILD_UID: Final = 65_533
 """User and group of children started as root.
 
-A number that no distribution and no systemd gives to anybody (systemd keeps 65,520 to 65,533 free,
-Debian 65,000 to 65,533), so that a child shares its user with other children only; `nobody` owns
-processes and files of other services. Below 65,536: user namespaces often map no higher ids.
+No distribution and no systemd assigns this number (systemd reserves 65,520 to 65,533, Debian 65,000
+to 65,533), so only decoding children have this user; `nobody` owns processes and files of other
+services. It is below 65,536, because user namespaces often map no higher ids.
 """
 MAX_TASKS: Final = 4_096
-"""Threads that all children of `CHILD_UID` on a machine may have together: some 450 children that
-decode HEIC at once."""
+"""Maximum number of threads of all children of `CHILD_UID` on a machine: about 450 children that
+decode HEIC concurrently."""
 
 _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 5, 6, 7
 _NEEDED_TO_SWITCH: Final = {
     "CAP_SETUID": _CAP_SETUID,
     "CAP_SETGID": _CAP_SETGID,
-    "CAP_KILL": _CAP_KILL,  # without it the parent could not end its child any more
+    "CAP_KILL": _CAP_KILL,  # required by the parent to end its child
 }
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _CAPABILITY_VERSION_3: Final = 0x20080522
@@ -49,8 +49,8 @@ class Measure:
 
     Args:
         name: `limits`, `user`, `capabilities`, `no_new_privs`, `landlock` or `seccomp`.
-        state: `not_applicable` where there is nothing to give up.
-        detail: What holds, or why it does not.
+        state: `not_applicable` if there is nothing to drop.
+        detail: The effect, or why the measure is not active.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Measure:
     detail: str
 
     def to_wire(self) -> dict[str, str]:
-        """The measure as the child reports it."""
+        """The measure as a value for the child's message."""
         return asdict(self)
 
     @classmethod
     def from_wire(cls, value: Mapping[str, Any]) -> Measure:
-        """A measure as the parent reads it; raises `ValueError` for what is none."""
+        """Parse a measure from the child's message; raises `ValueError` if it is invalid."""
         name, detail = value.get("name"), value.get("detail")
         state: State | None = _STATES.get(str(value.get("state")))
         if not isinstance(name, str) or not isinstance(detail, str) or state is None:
@@ -77,25 +77,27 @@ def missing_measures(measures: Iterable[Measure]) -> list[str]:
 
 
 def summarize_measures(measures: Iterable[Measure]) -> str:
-    """One line for people: what holds, then what this system lacks and why."""
-    known = list(measures)
-    held = [
-        one.detail if one.name == "user" else one.name for one in known if one.state == "active"
+    """One line for users: the active measures, then the unavailable ones with reasons."""
+    all_measures = list(measures)
+    active = [
+        measure.detail if measure.name == "user" else measure.name
+        for measure in all_measures
+        if measure.state == "active"
     ]
-    missing = missing_measures(known)
+    missing = missing_measures(all_measures)
     lacking = f"; not available: {', '.join(missing)}" if missing else ""
-    return ", ".join(held) + lacking
+    return ", ".join(active) + lacking
 
 
 def confine(memory_bytes: int, after_switch: Callable[[], None]) -> tuple[Measure, ...]:
-    """Give up, for good: memory, files, users, privileges, then system calls.
+    """Permanently restrict memory, files, users, privileges, then system calls.
 
     Everything that is read from files must be loaded, and no second thread may run.
 
     Args:
-        memory_bytes: Address space that is left.
-        after_switch: Called once the user is changed: the kernel then forgets the signal that it
-            sends when the parent ends.
+        memory_bytes: Remaining address space.
+        after_switch: Called after the change of the user, because the kernel then resets the
+            signal that it sends when the parent ends.
     """
     os.chdir("/")
     _forget_modules()
@@ -106,7 +108,7 @@ def confine(memory_bytes: int, after_switch: Callable[[], None]) -> tuple[Measur
         _try_measure("landlock", sandbox_landlock.restrict_self),
     ]
     after_switch()
-    # Landlock needs a descriptor, hence the limits after it; `seccomp` forbids to set them.
+    # Landlock needs a descriptor, so the limits follow it; seccomp forbids setting limits.
     switched = measures[0].state == "active"
     measures.insert(0, _try_measure("limits", lambda: _set_limits(memory_bytes, switched)))
     measures.append(_try_measure("seccomp", sandbox_seccomp.load_filter))
@@ -114,7 +116,7 @@ def confine(memory_bytes: int, after_switch: Callable[[], None]) -> tuple[Measur
 
 
 class _NotApplicable(Exception):
-    """There is nothing to give up."""
+    """Raised if there is nothing to drop."""
 
 
 def _try_measure(name: str, take: Callable[[], str]) -> Measure:
@@ -129,7 +131,7 @@ def _try_measure(name: str, take: Callable[[], str]) -> Measure:
 
 
 def _forget_modules() -> None:
-    """From now on an import fails plainly instead of looking for files it cannot open."""
+    """Make later imports fail immediately instead of searching for files."""
     sys.meta_path[:] = [one for one in sys.meta_path if getattr(one, "__name__", "") in _BUILT_IN]
     sys.path_importer_cache.clear()
 
@@ -138,10 +140,10 @@ _BUILT_IN: Final = frozenset({"BuiltinImporter", "FrozenImporter"})
 
 
 def _set_limits(memory_bytes: int, switched: bool) -> str:
-    """Limits that this process cannot lift again.
+    """Set limits that this process cannot raise again.
 
-    Open descriptors stay usable with a limit of 0, new ones (files, sockets, pipes) are refused.
-    The task limit counts all processes of a user, so it is set for the children's own user only.
+    Open descriptors stay usable with a limit of 0, but new ones (files, sockets, pipes) are
+    refused. The task limit counts all processes of a user, so it is set only for `CHILD_UID`.
     """
     limits = {
         resource.RLIMIT_AS: memory_bytes,
@@ -160,11 +162,11 @@ def _set_limits(memory_bytes: int, switched: bool) -> str:
 
 
 def _switch_user() -> str:
-    """Root becomes `CHILD_UID`, without supplementary groups."""
+    """Switch from root to `CHILD_UID`, without supplementary groups."""
     if os.geteuid() != 0:
         raise _NotApplicable(f"not started as root, uid {os.geteuid()}")
-    held = _effective_capabilities()
-    lacking = [name for name, bit in _NEEDED_TO_SWITCH.items() if not held >> bit & 1]
+    capabilities = _effective_capabilities()
+    lacking = [name for name, bit in _NEEDED_TO_SWITCH.items() if not capabilities >> bit & 1]
     if lacking:
         raise OSError(errno.EPERM, f"root without {', '.join(lacking)}")
     try:
@@ -190,7 +192,7 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 def _drop_capabilities() -> str:
-    """No capability stays, whichever user this is."""
+    """Drop all capabilities of any user."""
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -200,7 +202,7 @@ def _drop_capabilities() -> str:
 
 
 def _forbid_privileges() -> str:
-    """No program that is executed gains privileges; Landlock and seccomp need it."""
+    """Prevent executed programs from gaining privileges; required by Landlock and seccomp."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "the kernel does not know it")

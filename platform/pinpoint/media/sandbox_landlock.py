@@ -1,7 +1,7 @@
-"""Landlock for the decoder: no file, TCP port, foreign signal or abstract socket from now on.
+"""Landlock for the decoder: denies files, TCP ports, foreign signals and abstract sockets.
 
-The rule set handles every right that the running kernel knows and grants none. Descriptors that
-are open already stay usable.
+The rule set handles every right of the running kernel and grants none. Open descriptors stay
+usable.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ def pack_ruleset(abi: int) -> bytes:
 
 
 def restrict_self() -> str:
-    """Take every right that Landlock knows from this thread and those it starts, for good.
+    """Permanently drop all rights of Landlock in this thread and the threads that it starts.
 
     `no_new_privs` must be set, and no other thread may run.
 
     Returns:
-        What holds now, in words.
+        The effect, as text.
 
     Raises:
-        OSError: The kernel has no Landlock; `strerror` says why.
+        OSError: The kernel has no Landlock; `strerror` has the reason.
     """
-    abi = _call("landlock_create_ruleset", None, 0, _GET_VERSION)
+    abi = _call_kernel("landlock_create_ruleset", None, 0, _GET_VERSION)
     attributes = pack_ruleset(abi)
-    ruleset = _call("landlock_create_ruleset", attributes, len(attributes), 0)
+    ruleset = _call_kernel("landlock_create_ruleset", attributes, len(attributes), 0)
     try:
-        _call("landlock_restrict_self", ruleset, 0)
+        _call_kernel("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)
-    kept = "files" + ", TCP" * (abi >= _NET_ABI) + ", signals" * (abi >= _SCOPE_ABI)
-    return f"ABI {abi}: {kept}"
+    denied = "files" + ", TCP" * (abi >= _NET_ABI) + ", signals" * (abi >= _SCOPE_ABI)
+    return f"ABI {abi}: {denied}"
 
 
-def _call(name: str, *arguments: bytes | int | None) -> int:
+def _call_kernel(name: str, *arguments: bytes | int | None) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     packed = [
         ctypes.c_ulong(value) if isinstance(value, int) else ctypes.c_char_p(value)

@@ -1,11 +1,11 @@
 """The decoder's seccomp filter: an allow-list of system calls as a classic BPF program.
 
-Four outcomes, chosen by what an honest decoder may do:
-- allowed: memory, threads, clocks, and reading and writing descriptors that are open already;
-- `EPERM`, `EACCES`: what a library may try and live without (open a file, a socket, a process);
-- `ENOSYS`: calls newer than the tables, and `clone3`, whose flags a filter cannot see; the C
-  library then takes an older call;
-- the process is killed (SIGSYS): what no decoder does and an exploit needs (exec, ptrace, mount …).
+Four outcomes, by the needs of a benign decoder:
+- allowed: memory, threads, clocks, and reading and writing open descriptors;
+- `EPERM`, `EACCES`: optional calls of libraries (open a file, a socket, a process);
+- `ENOSYS`: calls newer than the tables, and `clone3`, because a filter cannot read its flags; the C
+  library then uses an older call;
+- the process is killed (SIGSYS): calls that only an exploit needs (exec, ptrace, mount …).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _KILLED: Final = (
 _NO_FILES: Final = ("open", "openat", "openat2", "creat")
 
 _THREAD_FLAGS: Final = 0x3D0F00
-"""Exactly what `pthread_create` passes to clone: a thread of this process, never a process."""
+"""The flags that `pthread_create` passes to clone: a thread of this process, never a process."""
 _DETACHED: Final = 0x400000
 """CLONE_DETACHED, which musl adds and the kernel ignores."""
 _PROT_EXEC: Final = 4
@@ -66,19 +66,19 @@ _SET_MODE_FILTER: Final = 1
 _ALL_THREADS_AND_NO_SLOWDOWN: Final = 1 | 4
 """SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW.
 
-Kernels before 5.16 turn speculation off for filtered processes unless a flag keeps it, which slows
-decoding. runc sets the flag by default, too: the child holds one file and no secret."""
+Kernels before 5.16 disable speculation for filtered processes without this flag, which slows
+decoding. runc sets the flag by default too; the child has one file and no secrets."""
 
 Instruction = tuple[int, int, int, int]
 """`(code, jump if true, jump if false, k)` of `struct sock_filter`."""
 
 
 def build_filter(architecture: Architecture, pid: int) -> tuple[Instruction, ...]:
-    """The filter's program.
+    """Build the program of the filter.
 
     Args:
-        architecture: Whose numbers are used; calls of any other architecture kill the process.
-        pid: Process id of the child: it may signal (abort) itself only.
+        architecture: Calls of any other architecture kill the process.
+        pid: Process id of the child, which may signal (abort) only itself.
     """
     numbers = architecture.numbers
     program: list[Instruction] = [
@@ -108,7 +108,7 @@ def build_filter(architecture: Architecture, pid: int) -> tuple[Instruction, ...
 
 
 def _argument_checks(architecture: Architecture, pid: int) -> Iterable[Instruction]:
-    """Calls that are allowed with some arguments only."""
+    """Rules for calls that are allowed only with certain arguments."""
     cpu = _allow_if(1, 0)
     checks: dict[str, list[Instruction]] = {
         "clone": _allow_if(0, _THREAD_FLAGS, mask=0xFFFFFFFF ^ _DETACHED),
@@ -116,7 +116,7 @@ def _argument_checks(architecture: Architecture, pid: int) -> Iterable[Instructi
         "mprotect": _allow_if(2, 0, mask=_PROT_EXEC),
         "prctl": _allow_if(0, _PR_SET_NAME),
         "tgkill": _allow_if(0, pid),
-        # CPU time of this process, which grows by the allowance of each file.
+        # CPU time limit of this process, which grows by the allowance of each file.
         "prlimit64": [(_LOAD, 0, 0, _ARGUMENTS_AT), (_IF_EQUAL, 0, len(cpu), 0), *cpu],
         "getrlimit": _allow_if(0, 0),
         "setrlimit": _allow_if(0, 0),
@@ -129,7 +129,7 @@ def _argument_checks(architecture: Architecture, pid: int) -> Iterable[Instructi
 
 
 def _allow_if(argument: int, value: int, mask: int | None = None) -> list[Instruction]:
-    """Allow where the lower half of an argument, under a mask, has this value; else go on."""
+    """Allow if the masked lower half of an argument has this value; otherwise continue."""
     load = (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument)
     masked = [] if mask is None else [(_AND, 0, 0, mask)]
     return [load, *masked, (_IF_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
@@ -142,15 +142,15 @@ class _Program(ctypes.Structure):
 
 
 def load_filter() -> str:
-    """Confine this process and all its threads to the allow-list, for good.
+    """Permanently confine this process and all its threads to the allow-list.
 
     `no_new_privs` must be set.
 
     Returns:
-        What holds now, in words.
+        The effect, as text.
 
     Raises:
-        OSError: The kernel or its architecture has no such filters; `strerror` says why.
+        OSError: The kernel or the architecture has no such filters; `strerror` has the reason.
     """
     architecture = running_architecture()
     install_program(architecture, build_filter(architecture, os.getpid()))
@@ -158,7 +158,7 @@ def load_filter() -> str:
 
 
 def running_architecture() -> Architecture:
-    """The architecture of this process; raises `OSError` where there is no table for it."""
+    """The architecture of this process; raises `OSError` if it has no table."""
     name = os.uname().machine
     architecture = ARCHITECTURES.get(name)
     if architecture is None or sys.maxsize < 2**32 or sys.byteorder != "little":
@@ -167,10 +167,10 @@ def running_architecture() -> Architecture:
 
 
 def install_program(architecture: Architecture, program: Sequence[Instruction]) -> None:
-    """Have the kernel ask `program` about every system call of this process from now on.
+    """Install `program` as the filter of all system calls of this process.
 
     Raises:
-        OSError: The kernel does not take it.
+        OSError: The kernel rejects it.
     """
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))

@@ -1,8 +1,7 @@
 """System call numbers of the decoder's seccomp filter, for x86_64 and aarch64.
 
-Source: `asm/unistd_64.h` and `asm-generic/unistd.h` of Linux 6.1. Numbers never change once a
-kernel was released with them. A name that an architecture lacks (`time`, `fork`, `open` on aarch64)
-is absent from its table.
+Source: `asm/unistd_64.h` and `asm-generic/unistd.h` of Linux 6.1. Released numbers never change. A
+name that an architecture lacks (`time`, `fork`, `open` on aarch64) is absent from its table.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ SHARED_NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
 """Calls added since Linux 5.1 have one number everywhere."""
 
 NEWEST_KNOWN: Final = 450
-"""Higher numbers are newer than these tables: libraries expect that a kernel may lack them."""
+"""Higher numbers are newer than these tables; libraries accept that a kernel lacks them."""
 
 
 def _read_table(text: str) -> Mapping[str, int]:
@@ -84,14 +83,13 @@ _AARCH64: Final[Mapping[str, int]] = _read_table(
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a filter must know of one processor architecture.
+    """Properties of one processor architecture that a filter needs.
 
     Args:
-        name: As `uname -m` prints it.
+        name: As printed by `uname -m`.
         audit_arch: `AUDIT_ARCH_*` of `linux/audit.h`, which the kernel passes to the filter.
         numbers: System call number by name.
-        foreign_from: Numbers from here on belong to another calling convention (x32); None where
-            there is none.
+        foreign_from: First number of another calling convention (x32); None without one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What else a folder holds beside photos: tracks, manifests, and sidecars that are not read yet."""
+"""Classifies the files of a folder that are not photos: tracks, manifests, unread sidecars."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pinpoint.media.manifests import is_manifest, names_files
 OtherKind = Literal[
     "track", "manifest", "xmp", "takeout", "mapillary", "json", "other_track", "other"
 ]
-"""`xmp`: Adobe's and exiftool's sidecars; `takeout`: Google Photos; `mapillary`: the descriptions
-of mapillary_tools; `json`: any other JSON that is named after a photo, or exiftool's;
-`other_track`: tracks in formats other than GPX."""
+"""`xmp`: sidecars of Adobe and exiftool; `takeout`: Google Photos; `mapillary`: descriptions of
+mapillary_tools; `json`: other JSON named after a photo, or of exiftool; `other_track`: tracks in
+formats other than GPX."""
 
 SIDECAR_KINDS: Final[tuple[OtherKind, ...]] = (
     "xmp",
@@ -26,7 +26,7 @@ SIDECAR_KINDS: Final[tuple[OtherKind, ...]] = (
     "json",
     "other_track",
 )
-"""Kinds that may say where and when photos were taken, and are not read."""
+"""Kinds that may contain positions and times of photos, and are not read."""
 LABELS: Final = {
     "xmp": "XMP",
     "takeout": "Google Takeout",
@@ -35,7 +35,7 @@ LABELS: Final = {
     "other_track": "track that is not GPX",
 }
 MAX_SIDECAR_BYTES: Final = 16_000_000
-"""Larger JSON files are not opened to find out what they are."""
+"""Maximum size of JSON files that are opened for classification."""
 
 _PHOTO_NAME = re.compile(
     r".+\.(?:jpe?g|jpe|hei[cf]|avif|webp|png|tiff?|dng|gif|mp4|mov|insp|360|cr2|cr3|nef|arw|rw2|orf"
@@ -59,10 +59,10 @@ class OtherFile:
 
 
 def find_other_files(root: Path) -> Iterator[OtherFile]:
-    """Files that are not tried as photos, sorted, each with what it is.
+    """Files that are not tried as photos, sorted, with their kinds.
 
-    JSON files are opened, up to `MAX_SIDECAR_BYTES`, where their names do not say enough. Folders
-    that cannot be opened are left out: whoever reads the photos reports them.
+    JSON files up to `MAX_SIDECAR_BYTES` are opened if their names are not sufficient. Folders that
+    cannot be opened are skipped; the reader of the photos reports them.
 
     Raises:
         NotADirectoryError: `root` is not a folder.
@@ -74,7 +74,7 @@ def find_other_files(root: Path) -> Iterator[OtherFile]:
 
 
 def classify_file(path: Path) -> OtherKind:
-    """What a file is that is not tried as a photo."""
+    """The kind of a file that is not tried as a photo."""
     suffix = path.suffix.lower()
     if suffix == ".gpx":
         return "track"
@@ -88,9 +88,9 @@ def classify_file(path: Path) -> OtherKind:
 
 
 def is_takeout_name(name: str) -> bool:
-    """Whether Google Takeout names sidecars so: `a.jpg.json`, `a.jpg.supplemental-metadata.json`.
+    """Whether a name has a form of Google Takeout: `a.jpg[.supplemental-metadata].json`.
 
-    The second part is cut at any place where the whole name would be too long, and a number in
+    The second part is truncated at any character if the name is too long, and a number in
     parentheses may follow: `a.jpg.supplemental-me(1).json`.
     """
     stem = re.sub(r"\(\d+\)$", "", name.removesuffix(".json"))
@@ -99,7 +99,7 @@ def is_takeout_name(name: str) -> bool:
 
 
 def _classify_json(path: Path) -> OtherKind:
-    """What a JSON document is: by its name where that is certain, else by its keys."""
+    """Kind of a JSON document, by its name if that is certain, otherwise by its keys."""
     if path.name.lower().startswith("mapillary_image_description"):
         return "mapillary"
     if is_takeout_name(path.name):
@@ -115,7 +115,7 @@ def _classify_json(path: Path) -> OtherKind:
 
 
 def _read_keys(path: Path) -> set[str]:
-    """Keys of an object, or of the first objects of a list; empty where it cannot be read."""
+    """Keys of an object, or of the first objects of a list; empty if it cannot be read."""
     try:
         if path.stat().st_size > MAX_SIDECAR_BYTES:
             return set()

@@ -1,22 +1,22 @@
-"""What a file is, by its first bytes and never by its name."""
+"""Detects the format of a file by its first bytes, never by its name."""
 
 from __future__ import annotations
 
 from typing import Final
 
 HEAD_BYTES: Final = 256
-"""How much of a file `sniff` looks at."""
+"""Number of bytes that `sniff` needs."""
 
 FORMATS: Final[tuple[str, ...]] = ("avif", "heic", "jpeg", "png", "tiff", "webp")
-"""Formats that are read; everything else is `unsupported_format`."""
+"""Supported formats; all others are `unsupported_format`."""
 
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 _HEIF_PROFILES: Final = frozenset({b"miaf", b"mif2", b"mif3", b"MiHB", b"MiHE", b"MiHA", b"heif"})
-"""Structure and profiles of still images: such files have a picture, whatever codec it has."""
-_OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
+"""Structure and profiles of still images: such files contain an image of any codec."""
+_OTHER_FORMATS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
     (b"8BPS", "PSD"),
@@ -35,7 +35,7 @@ _OTHERS: Final[tuple[tuple[bytes, str], ...]] = (
 
 
 def sniff(head: bytes) -> str | None:
-    """Format of a file from its first `HEAD_BYTES` bytes; None where it is not one we read."""
+    """Format of a file from its first `HEAD_BYTES` bytes; None if it is not supported."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -43,15 +43,15 @@ def sniff(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
-        # Canon's raw files are TIFFs whose mark stands behind the header.
+        # Raw files of Canon are TIFFs with a mark after the header.
         return None if head[8:10] == b"CR" else "tiff"
     if head[4:8] == b"ftyp":
-        return _isobmff(head)
+        return _sniff_isobmff(head)
     return None
 
 
-def _isobmff(head: bytes) -> str | None:
-    """AVIF or HEIC, by major and compatible brands."""
+def _sniff_isobmff(head: bytes) -> str | None:
+    """AVIF or HEIC, by the major and compatible brands."""
     brands = _list_brands(head)
     if _AVIF_BRANDS.intersection(brands):
         return "avif"
@@ -65,26 +65,26 @@ def _list_brands(head: bytes) -> list[bytes]:
 
 
 def with_known_brand(data: bytes, kind: str) -> bytes:
-    """The same HEIC or AVIF file under a major brand that its decoder knows.
+    """The same HEIC or AVIF file with a major brand that its decoder supports.
 
-    Decoders look at the major brand only; writers may put any brand there and the one that counts
-    among the compatible ones.
+    Decoders check only the major brand. Writers may put the relevant brand among the compatible
+    ones.
 
     Args:
         data: The file.
-        kind: `heic` or `avif`, as `sniff` has it.
+        kind: `heic` or `avif`, as returned by `sniff`.
     """
-    known = _AVIF_BRANDS if kind == "avif" else _HEIF_BRANDS
+    known_brands = _AVIF_BRANDS if kind == "avif" else _HEIF_BRANDS
     brands = _list_brands(data[:HEAD_BYTES])
-    if brands[0] in known:
+    if brands[0] in known_brands:
         return data
-    brand = next((brand for brand in brands if brand in known), min(known))
+    brand = next((brand for brand in brands if brand in known_brands), min(known_brands))
     return data[:8] + brand + data[12:]
 
 
 def guess(head: bytes) -> str:
-    """A word for people on what an unsupported file seems to be."""
-    for mark, name in _OTHERS:
+    """Probable format of an unsupported file, for messages."""
+    for mark, name in _OTHER_FORMATS:
         if head.startswith(mark):
             return name
     if head[4:8] == b"ftyp":
@@ -93,7 +93,7 @@ def guess(head: bytes) -> str:
 
 
 def webp_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP from its header, before its decoder reserves a canvas."""
+    """Width and height of a WebP from its header, before its decoder allocates a canvas."""
     kind = head[12:16]
     if kind == b"VP8X" and len(head) >= 30:
         width = int.from_bytes(head[24:27], "little") + 1

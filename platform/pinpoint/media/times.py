@@ -1,7 +1,7 @@
-"""Times as files write them, and the one that is taken: see docs/metadata.md for the reasons.
+"""Parses the times in files and chooses one; docs/metadata.md has the reasons.
 
-A wall clock without an offset is an instant only together with an offset. Offsets of other tags
-count only where their wall clock agrees with the chosen one.
+A wall clock is an instant only with an offset. Offsets of other tags are used only if their wall
+clock agrees with the chosen one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 from pinpoint.records import TimeSource
 
 MAX_TIME_TEXT: Final = 64
-"""A time is at most this many characters long; longer text is not searched."""
+"""Maximum characters of a time; longer text is not searched."""
 
 FIRST_YEAR: Final = 1826
-"""The oldest photograph that is kept; earlier times are what clocks without a date write."""
+"""Year of the oldest surviving photograph; clocks without a date write earlier times."""
 
 _TIME: Final = re.compile(
     r"\s*(?P<year>\d{4})(?:\s?[:/.-]\s?(?P<month>\d{1,2})\s?[:/.-]\s?(?P<day>\d{1,2})|"
@@ -35,39 +35,39 @@ _OFFSET: Final = re.compile(
 )
 _HALF_DAY: Final = re.compile(r"([ap])\.?m\.?", re.ASCII | re.IGNORECASE)
 _MAX_OFFSET: Final = timedelta(hours=14)
-_WESTMOST: Final = timedelta(hours=-12)
-_QUARTER: Final = timedelta(minutes=15)
-_SAME: Final = timedelta(seconds=1.5)
-"""Two tags of one press of the button: sub-seconds may be missing in one."""
-_NOTICED: Final = timedelta(minutes=1)
-"""Times closer together than this are not reported as different."""
-_FIX_AGE: Final = timedelta(minutes=5)
-"""How far a satellite clock may be from a camera clock that nobody set to the second."""
-_FIRST_RECEIVERS: Final = datetime(1994, 1, 1)
-"""Before this no camera had a satellite receiver; receivers without a fix start at 1970 or 1980."""
-_WEEKS: Final = timedelta(weeks=1024)
-"""The week counter of GPS starts again after so many weeks."""
+_MIN_OFFSET: Final = timedelta(hours=-12)
+_QUARTER_HOUR: Final = timedelta(minutes=15)
+_SAME_EXPOSURE: Final = timedelta(seconds=1.5)
+"""Tolerance between two tags of one exposure: sub-seconds may be missing in one."""
+_REPORTED_DIFFERENCE: Final = timedelta(minutes=1)
+"""Smaller differences between times are not reported."""
+_MAX_FIX_DIFFERENCE: Final = timedelta(minutes=5)
+"""Maximum difference between a satellite clock and a camera clock, which is rarely set exactly."""
+_FIRST_FIX_TIME: Final = datetime(1994, 1, 1)
+"""Earliest time of a satellite fix in a camera; receivers without a fix start at 1970 or 1980."""
+_GPS_WEEK_ROLLOVER: Final = timedelta(weeks=1024)
+"""Number of weeks after which the week counter of GPS restarts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """One time of a file: a wall clock, with its own offset where one is written."""
+    """One time of a file: a wall clock, with its offset if it has one."""
 
     source: TimeSource | None
-    """None for a time that is never taken; its offset may be."""
+    """None for a time that is never chosen; its offset may be used."""
     tag: str
     """The tag or property, for messages."""
     wall: datetime
     """Without time zone."""
     offset: timezone | None = None
     note: str = ""
-    """What is unusual about how it is written."""
+    """Note on an unusual format."""
     void: bool = False
-    """The receiver itself states that it has no fix (GPSStatus V)."""
+    """Whether the receiver reports that it has no fix (GPSStatus V)."""
 
     @property
     def is_change(self) -> bool:
-        """It is the time of the last change of the file, or of no use but for its offset."""
+        """Whether it is the time of the last change, or only its offset is usable."""
         return self.source in (None, "exif_modified")
 
     @property
@@ -93,13 +93,13 @@ class ChosenTime:
     """Aware UTC."""
     source: TimeSource | None = None
     assumed_utc: bool = False
-    """No offset was found; the wall clock was read as UTC."""
+    """Whether no offset was found and the wall clock was read as UTC."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Notes:
-    """Warnings while a time is chosen."""
+    """Warnings collected during the choice of a time."""
 
     texts: list[str] = field(default_factory=list)
 
@@ -111,7 +111,7 @@ class _Notes:
 def parse_offset(text: str | None) -> timezone | None:
     """`Z`, `UTC`, `+02:00`, `+2:00`, `+0200`, `+02`, `+2`, `UTC+2`, `+5.5`; None for other text.
 
-    Offsets beyond 14 hours are no offsets.
+    Offsets beyond 14 hours are invalid.
     """
     text = (text or "").strip()
     if text.upper() in ("Z", "UTC", "GMT"):
@@ -137,13 +137,13 @@ def write_offset(offset: timezone) -> str:
 
 
 def parse_time(text: str | None, source: TimeSource | None, tag: str) -> Clock | None:
-    """A time as EXIF, XMP or IPTC write it, with a fraction and an offset where they are there.
+    """Parse a time of EXIF, XMP or IPTC, with an optional fraction and offset.
 
-    Hour 24 is the next day's hour 0 and second 60 the next minute; both are noted. A date alone
-    is no time.
+    Hour 24 is the next day's hour 0, and second 60 is the next minute; both are noted. A date
+    without a time of day is not a time.
 
     Returns:
-        None where the text is no time, or one before the first photographs.
+        None if the text is not a time, or a time before the first photographs.
     """
     if not text or len(text) > MAX_TIME_TEXT:
         return None
@@ -186,12 +186,12 @@ def parse_time(text: str | None, source: TimeSource | None, tag: str) -> Clock |
 
 
 def is_blank_time(text: str | None) -> bool:
-    """The text says that no time is known: empty, or only zeros and separators."""
+    """Whether a text stands for an unknown time: empty, or only zeros and separators."""
     return not text or not text.strip(" 0:-/.TZ+")
 
 
 def choose_time(clocks: Sequence[Clock], satellites: Sequence[Clock] = ()) -> ChosenTime:
-    """One time out of all that a file has.
+    """Choose one of the times of a file.
 
     Args:
         clocks: Times of the camera and of programs, in order of precedence.
@@ -199,21 +199,21 @@ def choose_time(clocks: Sequence[Clock], satellites: Sequence[Clock] = ()) -> Ch
     """
     notes = _Notes()
     clocks = [clock for clock in clocks if _is_usable(clock, notes)]
-    taken = next((clock for clock in clocks if not clock.is_change), None)
-    if taken is None:
+    capture_clock = next((clock for clock in clocks if not clock.is_change), None)
+    if capture_clock is None:
         modified = next((clock for clock in clocks if clock.source is not None), None)
         fix = next((s for s in satellites if _is_alone_credible(s, modified, notes)), None)
         if fix is not None:
             notes.add(fix.note)
             return _make_result(fix.wall, fix.source, notes)
-        taken, satellites = modified, ()
-    if taken is None:
+        capture_clock, satellites = modified, ()
+    if capture_clock is None:
         return ChosenTime(warnings=tuple(notes.texts))
-    notes.add(taken.note)
-    others = [clock for clock in clocks if clock is not taken]
-    chosen = _place_clock(taken, others, satellites, notes)
+    notes.add(capture_clock.note)
+    others = [clock for clock in clocks if clock is not capture_clock]
+    chosen = _place_clock(capture_clock, others, satellites, notes)
     for other in others:
-        _report_difference(taken, other, chosen, notes)
+        _report_difference(capture_clock, other, chosen, notes)
     return replace(chosen, warnings=tuple(notes.texts))
 
 
@@ -225,43 +225,46 @@ def _is_usable(clock: Clock, notes: _Notes) -> bool:
 
 
 def _place_clock(
-    taken: Clock, others: Sequence[Clock], satellites: Sequence[Clock], notes: _Notes
+    capture_clock: Clock, others: Sequence[Clock], satellites: Sequence[Clock], notes: _Notes
 ) -> ChosenTime:
-    """The chosen wall clock as an instant: by its own offset, or by one that agrees with it."""
-    if taken.instant is not None:
+    """The chosen wall clock as an instant: by its offset, or by one that agrees with it."""
+    if capture_clock.instant is not None:
         for fix in satellites:
-            if abs(fix.wall - taken.instant) > _QUARTER:
-                notes.add(f"the satellite clock differs: {fix} UTC; {taken} comes first")
-        return _make_result(taken.instant, taken.source, notes)
-    same = [o for o in others if o.offset and abs(o.wall - taken.wall) <= _SAME]
+            if abs(fix.wall - capture_clock.instant) > _QUARTER_HOUR:
+                notes.add(f"the satellite clock differs: {fix} UTC; {capture_clock} comes first")
+        return _make_result(capture_clock.instant, capture_clock.source, notes)
+    same = [o for o in others if o.offset and abs(o.wall - capture_clock.wall) <= _SAME_EXPOSURE]
     for other in same:
         if (other.source or "").startswith("exif"):
-            placed = _borrow_offset(taken, other, notes)
+            placed = _borrow_offset(capture_clock, other, notes)
             return _place_clock(placed, others, satellites, notes)
     for fix in satellites:
-        zone = _find_zone(taken.wall, fix.wall, _FIX_AGE)
+        zone = _find_zone(capture_clock.wall, fix.wall, _MAX_FIX_DIFFERENCE)
         if zone is None or _is_midnight(fix):
-            notes.add(_reject_fix(taken, fix))
+            notes.add(_reject_fix(capture_clock, fix))
             continue
         notes.add(fix.note)
-        if abs(taken.wall - zone - fix.wall) <= _SAME:
-            return _make_result(taken.wall - zone, taken.source, notes)
+        if abs(capture_clock.wall - zone - fix.wall) <= _SAME_EXPOSURE:
+            return _make_result(capture_clock.wall - zone, capture_clock.source, notes)
         return _make_result(fix.wall, fix.source, notes)
     if same:
-        return _place_clock(_borrow_offset(taken, same[0], notes), (), (), notes)
+        return _place_clock(_borrow_offset(capture_clock, same[0], notes), (), (), notes)
     for other in others:
         moment = other.instant
-        if moment is not None and _find_zone(taken.wall, moment, _SAME) is not None:
-            notes.add(f"{taken.tag} has no time zone; {other} is the same instant")
-            return _make_result(moment, taken.source, notes)
-    return replace(_make_result(taken.wall, taken.source, notes), assumed_utc=True)
+        if (
+            moment is not None
+            and _find_zone(capture_clock.wall, moment, _SAME_EXPOSURE) is not None
+        ):
+            notes.add(f"{capture_clock.tag} has no time zone; {other} is the same instant")
+            return _make_result(moment, capture_clock.source, notes)
+    return replace(_make_result(capture_clock.wall, capture_clock.source, notes), assumed_utc=True)
 
 
-def _borrow_offset(taken: Clock, other: Clock, notes: _Notes) -> Clock:
-    """The chosen wall clock with the offset of another tag that has the same one."""
-    notes.add(f"{taken.tag} has no time zone; that of {other.tag} fits")
+def _borrow_offset(capture_clock: Clock, other: Clock, notes: _Notes) -> Clock:
+    """The chosen wall clock with the offset of another tag that has the same wall clock."""
+    notes.add(f"{capture_clock.tag} has no time zone; that of {other.tag} fits")
     # Its own wall clock may be a second beyond the calendar in that zone; the other one is not.
-    placed = replace(taken, offset=other.offset)
+    placed = replace(capture_clock, offset=other.offset)
     return placed if placed.instant is not None else replace(placed, wall=other.wall)
 
 
@@ -279,56 +282,60 @@ def _subtract_offset(wall: datetime, offset: timedelta) -> datetime | None:
 
 
 def _find_zone(wall: datetime, utc: datetime, tolerance: timedelta) -> timedelta | None:
-    """The time zone in which both are one instant; None where no zone of Earth does that."""
-    zone = round((wall - utc) / _QUARTER) * _QUARTER
-    if not _WESTMOST <= zone <= _MAX_OFFSET or abs(wall - utc - zone) > tolerance:
+    """The time zone in which both are the same instant; None if there is no such zone."""
+    zone = round((wall - utc) / _QUARTER_HOUR) * _QUARTER_HOUR
+    if not _MIN_OFFSET <= zone <= _MAX_OFFSET or abs(wall - utc - zone) > tolerance:
         return None
     # Beyond the calendar's ends there is no instant to give.
     return zone if _subtract_offset(wall, zone) is not None else None
 
 
 def _is_midnight(fix: Clock) -> bool:
-    """A receiver that knows only the day writes midnight."""
+    """Whether a fix has only a date: such receivers write midnight."""
     return (fix.wall.hour, fix.wall.minute, fix.wall.second) == (0, 0, 0)
 
 
-def _reject_fix(taken: Clock, fix: Clock) -> str:
-    fits = _find_zone(taken.wall, fix.wall, _FIX_AGE) is not None
+def _reject_fix(capture_clock: Clock, fix: Clock) -> str:
+    fits = _find_zone(capture_clock.wall, fix.wall, _MAX_FIX_DIFFERENCE) is not None
     why = "has only a date" if fits else "does not fit any time zone"
-    for weeks in (_WEEKS, 2 * _WEEKS):
-        if abs(abs(taken.wall - fix.wall) - weeks) <= _MAX_OFFSET:
+    for weeks in (_GPS_WEEK_ROLLOVER, 2 * _GPS_WEEK_ROLLOVER):
+        if abs(abs(capture_clock.wall - fix.wall) - weeks) <= _MAX_OFFSET:
             why = f"is {weeks.days // 7} weeks off"
-    return f"the satellite clock {why}: {fix} UTC; {taken} comes first"
+    return f"the satellite clock {why}: {fix} UTC; {capture_clock} comes first"
 
 
 def _is_alone_credible(fix: Clock, modified: Clock | None, notes: _Notes) -> bool:
-    """A satellite clock without a camera's time beside it."""
-    if fix.wall < _FIRST_RECEIVERS or fix.void:
+    """Choose a satellite clock if there is no camera time."""
+    if fix.wall < _FIRST_FIX_TIME or fix.void:
         notes.add(f"the satellite clock had no fix: {fix} UTC; not used")
         return False
     if modified is None:
         return True
     ahead = fix.wall - modified.wall
-    rolled = any(abs(ahead + weeks) <= _MAX_OFFSET for weeks in (_WEEKS, 2 * _WEEKS))
+    rolled = any(
+        abs(ahead + weeks) <= _MAX_OFFSET for weeks in (_GPS_WEEK_ROLLOVER, 2 * _GPS_WEEK_ROLLOVER)
+    )
     if ahead > _MAX_OFFSET or rolled:
         notes.add(_reject_fix(modified, fix))
         return False
     return True
 
 
-def _report_difference(taken: Clock, other: Clock, chosen: ChosenTime, notes: _Notes) -> None:
-    """A note where another time of the file says something else."""
+def _report_difference(
+    capture_clock: Clock, other: Clock, chosen: ChosenTime, notes: _Notes
+) -> None:
+    """Add a note if another time of the file differs."""
     if other.is_change:
-        # Files are changed after they are taken; only an offset left aside is worth a word.
-        if other.offset is not None and taken.offset is None and chosen.assumed_utc:
+        # Files are changed after the exposure, so only an unused offset is reported.
+        if other.offset is not None and capture_clock.offset is None and chosen.assumed_utc:
             notes.add(f"the time zone of {other} belongs to another time; not used")
         return
-    if abs(other.wall - taken.wall) <= _NOTICED:
-        if taken.offset is not None and other.offset not in (None, taken.offset):
-            notes.add(f"the time zone differs: {other}; {taken} comes first")
+    if abs(other.wall - capture_clock.wall) <= _REPORTED_DIFFERENCE:
+        if capture_clock.offset is not None and other.offset not in (None, capture_clock.offset):
+            notes.add(f"the time zone differs: {other}; {capture_clock} comes first")
         return
     if other.instant is not None and chosen.captured_at is not None and not chosen.assumed_utc:
-        apart = abs(other.instant - chosen.captured_at.replace(tzinfo=None))
-        if apart <= _NOTICED:
+        difference = abs(other.instant - chosen.captured_at.replace(tzinfo=None))
+        if difference <= _REPORTED_DIFFERENCE:
             return
-    notes.add(f"another time is {other}; {taken} comes first")
+    notes.add(f"another time is {other}; {capture_clock} comes first")

@@ -1,4 +1,4 @@
-"""Where the photographer was at a moment, from GPX tracks (docs/manifests.md).
+"""Positions of the photographer by time, from GPX tracks (docs/manifests.md).
 
 A position is interpolated between two neighboring points of one segment, never across segments.
 """
@@ -23,38 +23,38 @@ from pinpoint.media.gpx import MAX_TRACK_BYTES, GpxFile, Segment, Track, read_gp
 from pinpoint.records import Hint, ReadOptions
 
 MAX_GAP_S: Final = 300.0
-"""Between track points further apart than this nobody knows where the photographer was."""
+"""Maximum time between two track points for an interpolation."""
 MAX_SPEED_M_S: Final = 1_000.0
-"""Faster than any aircraft: two such points are not of one traveler."""
+"""Maximum speed between two points, above that of any aircraft."""
 MAX_APART_M: Final = 100.0
-"""Two segments of one track that overlap in time may differ by this."""
+"""Maximum distance between two segments of one track that overlap in time."""
 _MAX_SHOWN: Final = 5
 
 LatLon = tuple[float, float]
 
 
 def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path | None]:
-    """A look-up from a photo below `root` to its GPX file, or its folder with several.
+    """A function from a photo below `root` to its GPX file, or to a folder with several.
 
     Args:
         root: The folder that is read.
-        chosen: What `--track` says. A GPX file of that name beside the photo, else in `root`, else
-            at that path, holds for every photo; any other text is the name of a track.
+        chosen: Value of `--track`. A GPX file of that name next to the photo, otherwise in
+            `root`, otherwise at that path, is used. Any other text is the name of a track.
     """
-    beside = find_beside(root)
+    find_nearby = find_beside(root)
     file = (chosen or "").partition("#")[0]
     is_file = file.lower().endswith(".gpx")
-    shared = next((p for p in (root / file, Path(file)) if is_file and p.is_file()), None)
+    shared = next((path for path in (root / file, Path(file)) if is_file and path.is_file()), None)
 
-    def track_of(photo: Path) -> Path | None:
-        own = photo.parent / Path(file).name
-        return own if is_file and own.is_file() else shared or beside(photo)
+    def find_track(photo: Path) -> Path | None:
+        chosen_file = photo.parent / Path(file).name
+        return chosen_file if is_file and chosen_file.is_file() else shared or find_nearby(photo)
 
-    return track_of
+    return find_track
 
 
 def add_options(hint: Hint | None, track: Path | None, options: ReadOptions) -> Hint | None:
-    """The hint with a photo's track and what a person said about clock and zone; None for none."""
+    """The hint with a photo's track and the options for clock and zone; None without any."""
     if track is None and options.time_zone is None and options.camera_clock_offset_s is None:
         return hint
     return replace(
@@ -71,19 +71,19 @@ def position_at(
 ) -> tuple[float, float, str] | None:
     """Latitude, longitude and the track's label at a moment; None outside every track and in gaps.
 
-    A gap is the time between two segments, between points over `MAX_GAP_S` apart, and between
-    points that only something faster than `MAX_SPEED_M_S` can connect.
+    Gaps are the times between two segments, between points more than `MAX_GAP_S` apart, and
+    between points that require a speed above `MAX_SPEED_M_S`.
 
     Args:
-        path: A GPX file, or a folder whose GPX files are read.
-        moment: Aware.
-        name: Of one track: its name, its file's name, or `FILE#2` for the second of a file.
+        path: A GPX file, or a folder with GPX files.
+        moment: Time-zone aware.
+        name: Selects a track: its name, its file's name, or `FILE#2` for the second of a file.
 
     Raises:
-        Refused: `no_position` for files that cannot be read and a name that no track has;
-            `ambiguous_track` where two tracks, or two segments that differ, overlap in time.
+        Refused: `no_position` for unreadable files and for a name without a track;
+            `ambiguous_track` if two tracks, or two contradicting segments, overlap in time.
     """
-    tracks = _choose(_read_tracks(path, name), name, path)
+    tracks = _choose_tracks(_read_tracks(path, name), name, path)
     time_s = moment.timestamp()
     covering = [track for track in tracks if any(covers(s, time_s) for s in track.segments)]
     if not covering:
@@ -91,28 +91,28 @@ def position_at(
     track = covering[0]
     rivals = [other for other in tracks if other is not track and overlap(track, other)]
     if rivals:
-        labels = ", ".join(one.label for one in [track, *rivals][:_MAX_SHOWN])
+        labels = ", ".join(rival.label for rival in [track, *rivals][:_MAX_SHOWN])
         raise Refused(
             "ambiguous_track",
             f"{len(rivals) + 1} tracks overlap in time ({labels}): choose one by its name or "
             f"number, for example --track '{track.file}#{track.number}'",
         )
-    found = _position_in(track, time_s)
-    return None if found is None else (*found, track.label)
+    position = _position_in(track, time_s)
+    return None if position is None else (*position, track.label)
 
 
 def explain_gap(path: Path, moment: datetime, name: str | None = None) -> str:
-    """Why `position_at` gave None, and what to do.
+    """Explain to users why `position_at` returned None, and the remedy.
 
     Raises:
         Refused: As `position_at`.
     """
-    tracks = _choose(_read_tracks(path, name), name, path)
+    tracks = _choose_tracks(_read_tracks(path, name), name, path)
     times_s = [
         time_s
-        for one in tracks
-        for s in one.segments
-        for time_s in s.times_s[:: len(s.times_s) - 1 or 1]
+        for track in tracks
+        for segment in track.segments
+        for time_s in segment.times_s[:: len(segment.times_s) - 1 or 1]
     ]
     when = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if not times_s:
@@ -144,7 +144,7 @@ def interpolate(segment: Segment, time_s: float) -> LatLon | None:
     before = after - 1
     gap_s = times_s[after] - times_s[before]
     start, end = (lats[before], lons[before]), (lats[after], lons[after])
-    if gap_s > MAX_GAP_S or _apart_m(start, end) > MAX_SPEED_M_S * gap_s:
+    if gap_s > MAX_GAP_S or _distance_m(start, end) > MAX_SPEED_M_S * gap_s:
         return None
     share = (time_s - times_s[before]) / gap_s
     east = (end[1] - start[1] + 180.0) % 360.0 - 180.0
@@ -158,11 +158,11 @@ def covers(segment: Segment, time_s: float) -> bool:
 
 
 def overlap(track: Track, other: Track) -> bool:
-    """Whether two tracks overlap in time; a moment that ends one and begins the other does not."""
-    return any(_share_time(a, b) for a in track.segments for b in other.segments)
+    """Whether two tracks overlap in time; a common end and start is not an overlap."""
+    return any(_overlap_in_time(a, b) for a in track.segments for b in other.segments)
 
 
-def _share_time(a: Segment, b: Segment) -> bool:
+def _overlap_in_time(a: Segment, b: Segment) -> bool:
     start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
     if start < end:
         return True
@@ -174,11 +174,11 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
     """Position in the segment that covers a time.
 
     Raises:
-        Refused: `ambiguous_track`; the segments of this track contradict each other.
+        Refused: `ambiguous_track`; segments of the track contradict each other.
     """
-    segment = next(one for one in track.segments if covers(one, time_s))
+    segment = next(segment for segment in track.segments if covers(segment, time_s))
     unclear = segment.mixed or any(
-        _share_time(segment, other) and not _agree(segment, other)
+        _overlap_in_time(segment, other) and not _segments_agree(segment, other)
         for other in track.segments
         if other is not segment
     )
@@ -188,41 +188,43 @@ def _position_in(track: Track, time_s: float) -> LatLon | None:
             f"the track {track.label} holds the ways of several travelers at one time, or of a "
             "clock that was set back: put them into files of their own",
         )
-    positions = (interpolate(one, time_s) for one in track.segments if covers(one, time_s))
+    positions = (
+        interpolate(segment, time_s) for segment in track.segments if covers(segment, time_s)
+    )
     return next((position for position in positions if position is not None), None)
 
 
-def _agree(a: Segment, b: Segment) -> bool:
-    """Whether two segments give the same way where they overlap."""
+def _segments_agree(a: Segment, b: Segment) -> bool:
+    """Whether two segments have the same positions while they overlap."""
     start, end = max(a.times_s[0], b.times_s[0]), min(a.times_s[-1], b.times_s[-1])
     for time_s in (start, (start + end) / 2, end):
         first, second = interpolate(a, time_s), interpolate(b, time_s)
-        if first is None or second is None or _apart_m(first, second) > MAX_APART_M:
+        if first is None or second is None or _distance_m(first, second) > MAX_APART_M:
             return False
     return True
 
 
-def _apart_m(a: LatLon, b: LatLon) -> float:
+def _distance_m(a: LatLon, b: LatLon) -> float:
     return float(haversine_m(np.array([a]), np.array([b]))[0])
 
 
-def _choose(tracks: Sequence[Track], name: str | None, path: Path) -> list[Track]:
-    """The tracks that a name means, each way once: a copy of a file overlaps nobody."""
+def _choose_tracks(tracks: Sequence[Track], name: str | None, path: Path) -> list[Track]:
+    """The tracks with a name, without duplicates: a copy of a file is not an overlap."""
     if name is None:
         chosen = list(tracks)
     else:
         file, _, number = name.rpartition("/")[2].partition("#")
         chosen = [
-            one
-            for one in tracks
-            if one.name == name or (one.file == file and number in ("", str(one.number)))
+            track
+            for track in tracks
+            if track.name == name or (track.file == file and number in ("", str(track.number)))
         ]
         if not chosen:
-            there = ", ".join(one.label for one in tracks[:_MAX_SHOWN]) or "no track"
-            raise Refused("no_position", f"there is no track {name[:60]!r}; there is {there}")
-    # By the hash alone: comparing every point for every photo would take too long.
-    unlike = {one.fingerprint: one for one in reversed(chosen) if one.segments}
-    return sorted(unlike.values(), key=lambda one: (one.file, one.number))
+            available = ", ".join(track.label for track in tracks[:_MAX_SHOWN]) or "no track"
+            raise Refused("no_position", f"there is no track {name[:60]!r}; there is {available}")
+    # By the hash only, because comparing every point for every photo would take too long.
+    distinct = {track.fingerprint: track for track in reversed(chosen) if track.segments}
+    return sorted(distinct.values(), key=lambda track: (track.file, track.number))
 
 
 def _read_tracks(path: Path, name: str | None) -> list[Track]:
@@ -235,40 +237,40 @@ def _read_tracks(path: Path, name: str | None) -> list[Track]:
 
 
 def _list_gpx(path: Path, name: str | None) -> list[Path]:
-    """The GPX files to read: the one that the name is of, else all of them."""
+    """The GPX files to read: the file with the name, otherwise all of them."""
     try:
         files = list_files(path) if path.is_dir() else [path]
     except OSError as error:
-        why = error.strerror or "it is gone"
+        reason = error.strerror or "it is gone"
         raise Refused(
-            "no_position", f"the tracks of {path.name} cannot be listed: {why}"
+            "no_position", f"the tracks of {path.name} cannot be listed: {reason}"
         ) from error
     if path.is_dir():
         files = [file for file in files if file.name.lower().endswith(".gpx")]
-    wanted = Path((name or "").partition("#")[0]).name
-    return [file for file in files if file.name == wanted] or files
+    file_name = Path((name or "").partition("#")[0]).name
+    return [file for file in files if file.name == file_name] or files
 
 
 def _read_file(file: Path) -> GpxFile:
     try:
         stat = file.stat()
     except OSError as error:
-        why = error.strerror or "it is gone"
-        raise Refused("no_position", f"the track {file.name} cannot be read: {why}") from error
-    found = _load(file, stat.st_mtime_ns, stat.st_size)
-    if isinstance(found, Refused):
-        raise Refused(found.reason, found.detail)
-    return found
+        reason = error.strerror or "it is gone"
+        raise Refused("no_position", f"the track {file.name} cannot be read: {reason}") from error
+    result = _load_track(file, stat.st_mtime_ns, stat.st_size)
+    if isinstance(result, Refused):
+        raise Refused(result.reason, result.detail)
+    return result
 
 
 @lru_cache(maxsize=16)
-def _load(file: Path, _mtime_ns: int, _size: int) -> GpxFile | Refused:
-    """A whole folder shares its tracks, so the last ones are kept while they do not change."""
+def _load_track(file: Path, _mtime_ns: int, _size: int) -> GpxFile | Refused:
+    """Load a track; cached while the file is unchanged, because a folder shares its tracks."""
     try:
         data = read_bytes(file, MAX_TRACK_BYTES)
     except Refused as refused:
-        why = f"the track {file.name} cannot be read: {refused.detail}"
-        return Refused("no_position", why)
+        detail = f"the track {file.name} cannot be read: {refused.detail}"
+        return Refused("no_position", detail)
     try:
         return read_gpx(file.name, data)
     except Refused as refused:

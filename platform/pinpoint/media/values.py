@@ -1,4 +1,4 @@
-"""Cells of a manifest as values: numbers, coordinates, and what stands for "no value"."""
+"""Parses cells of a manifest: numbers, coordinates, text, and marks of missing values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pinpoint.media.checks import Refused
 from pinpoint.media.facts import Scalar, clean_text, finite, storable
 
 MAX_TEXT: Final = 1_000
-"""Longest text taken from a cell, in characters."""
+"""Maximum characters of a text from a cell."""
 MAX_NAME: Final = 100
-"""Longest name of an attribute, in characters."""
+"""Maximum characters of the name of an attribute."""
 MISSING: Final = frozenset(
     {"", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "-", "--", "\u2013", "\\n"}
 )
-"""Cells that hold no value, in any case: what pandas, R, SQL and spreadsheets write."""
+"""Cells without a value, in any case, as written by pandas, R, SQL and spreadsheets."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
@@ -31,7 +31,7 @@ _DEGREES = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _UNCLEAR = re.compile(r"\d+,\d{1,2}\s*[a-z]+", re.ASCII | re.IGNORECASE)
-"""`48,51N`: XMP would mean minutes, a spreadsheet decimals."""
+"""`48,51N` is ambiguous: minutes in XMP, decimals in a spreadsheet."""
 _HEMISPHERES: Final = {
     "latitude": {"n": 1, "north": 1, "s": -1, "south": -1},
     "longitude": {"e": 1, "east": 1, "w": -1, "west": -1},
@@ -39,7 +39,7 @@ _HEMISPHERES: Final = {
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell holds no value: empty, `NaN`, `NA`, `null` and their like (`MISSING`)."""
+    """Whether a cell has no value: empty, `NaN`, `NA`, `null` and others (`MISSING`)."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return True
     return isinstance(value, str) and value.strip().casefold() in MISSING
@@ -51,7 +51,7 @@ def read_number(value: object, column: str, *, decimal_comma: bool = False) -> f
     Args:
         value: A number, or text of one.
         column: For messages.
-        decimal_comma: Whether `12,5` is twelve and a half; never where commas separate cells.
+        decimal_comma: Whether `12,5` is twelve and a half; False if commas separate cells.
 
     Raises:
         Refused: `bad_row`.
@@ -67,12 +67,12 @@ def read_number(value: object, column: str, *, decimal_comma: bool = False) -> f
             text = text.replace(",", ".")
         number = finite(text) if _NUMBER.fullmatch(text) else None
     if number is None:
-        raise Refused("bad_row", f"{column} is no number: {_shorten(value)}")
+        raise Refused("bad_row", f"{column} is no number: {_shorten_value(value)}")
     return number
 
 
 def read_altitude(value: object, *, decimal_comma: bool = False) -> float | None:
-    """Meters above sea level; also as exiftool prints it: `35 m Above Sea Level`.
+    """Meters above sea level; also in the format of exiftool: `35 m Above Sea Level`.
 
     Raises:
         Refused: `bad_row`.
@@ -91,28 +91,30 @@ def read_coordinate(value: object, reference: object, axis: str) -> float | None
     Args:
         value: A decimal number, with point or comma, or degrees, minutes and seconds (`48°51'24"N`,
             `48 deg 51' 24.00" N`, `48 51 24 N`).
-        reference: The cell of a column of its own for the hemisphere, or None.
+        reference: The cell of a separate hemisphere column, or None.
         axis: `latitude` or `longitude`.
 
     Raises:
-        Refused: `bad_row`; it cannot be read, or its sign and its hemisphere contradict each other.
+        Refused: `bad_row`; it cannot be read, or its sign and hemisphere contradict each other.
     """
     if is_missing(value):
         return None
-    side = _hemisphere(str(reference), axis) if not is_missing(reference) else 0
-    # A comma can only be decimal here: no coordinate has thousands.
+    side = _read_hemisphere(str(reference), axis) if not is_missing(reference) else 0
+    # A comma is always decimal here, because no coordinate has thousands.
     if not isinstance(value, str) or _NUMBER.fullmatch(value.strip().replace("\u2212", "-")):
         number = read_number(value, axis)
     else:
-        number, own = _read_degrees(value.strip().replace("\u2212", "-"), axis)
-        if side and own and side != own:
-            raise Refused("bad_row", f"{axis} {_shorten(value)} contradicts its hemisphere column")
-        side = side or own
+        number, named_side = _read_degrees(value.strip().replace("\u2212", "-"), axis)
+        if side and named_side and side != named_side:
+            raise Refused(
+                "bad_row", f"{axis} {_shorten_value(value)} contradicts its hemisphere column"
+            )
+        side = side or named_side
     if number is None or not side:
         return number
     if number < 0 < side:
         raise Refused(
-            "bad_row", f"{axis} {_shorten(value)} is negative, and so not in its hemisphere"
+            "bad_row", f"{axis} {_shorten_value(value)} is negative, and so not in its hemisphere"
         )
     return side * abs(number)
 
@@ -127,7 +129,7 @@ def read_text(value: object, column: str) -> str | None:
 
 
 def read_name(value: object, column: str) -> str | None:
-    """The name of a file as it stands, without spaces around it; None for an empty one.
+    """The name of a file, without surrounding spaces; None for an empty one.
 
     Raises:
         Refused: `bad_row`; it is longer than `MAX_TEXT`, or not text.
@@ -136,26 +138,26 @@ def read_name(value: object, column: str) -> str | None:
 
 
 def read_attribute(name: str, value: object) -> Scalar:
-    """The value of a column that is kept as an attribute; what is nested becomes JSON text.
+    """The value of an attribute; nested values become JSON text.
 
     Raises:
         Refused: `bad_row`; the name or the value is too long.
     """
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         value = str(value)
-    scalar = value if isinstance(value, str | int | float) else _nested(value)
+    scalar = value if isinstance(value, str | int | float) else _to_json(value)
     if len(name) > MAX_NAME or (isinstance(scalar, str) and len(scalar) > MAX_TEXT):
         raise Refused("bad_row", f"{name[:40]} is longer than {MAX_TEXT} characters")
     return storable(scalar) if isinstance(scalar, str) else scalar
 
 
 def is_empty(value: object) -> bool:
-    """Whether an attribute is left out: empty, null or not a number. `none` may mean something."""
+    """Whether an attribute is omitted: empty, null or NaN, but not `none`, which may be a value."""
     words = ("none", "na", "-", "--")
     return is_missing(value) and not (isinstance(value, str) and value.strip().casefold() in words)
 
 
-def _nested(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -167,33 +169,33 @@ def _as_text(value: object, column: str) -> str:
     return value
 
 
-def _hemisphere(text: str, axis: str) -> int:
+def _read_hemisphere(text: str, axis: str) -> int:
     """1 for north and east, -1 for south and west."""
     side = _HEMISPHERES[axis].get(text.strip().casefold())
     if side is None:
-        raise Refused("bad_row", f"{axis} has the hemisphere {_shorten(text)}")
+        raise Refused("bad_row", f"{axis} has the hemisphere {_shorten_value(text)}")
     return side
 
 
 def _read_degrees(text: str, axis: str) -> tuple[float, int]:
-    """Signed degrees and the hemisphere that the text names: 1, -1, or 0 for none."""
+    """Signed degrees and the hemisphere in the text: 1, -1, or 0 for none."""
     match = _DEGREES.fullmatch(text)
     if match is None or _UNCLEAR.fullmatch(text):
-        raise Refused("bad_row", f"{axis} is no number: {_shorten(text)}")
+        raise Refused("bad_row", f"{axis} is no number: {_shorten_value(text)}")
     parts = [float((match[part] or "0").replace(",", ".")) for part in ("deg", "min", "sec")]
-    whole = [
+    is_whole = [
         match[part] is None or parts[i] == int(parts[i]) for i, part in enumerate(("deg", "min"))
     ]
     smaller = [match["min"] is not None, match["sec"] is not None]
-    if max(parts[1:]) >= 60 or any(s and not w for s, w in zip(smaller, whole, strict=True)):
-        raise Refused("bad_row", f"{axis} cannot be read as degrees: {_shorten(text)}")
+    if max(parts[1:]) >= 60 or any(s and not w for s, w in zip(smaller, is_whole, strict=True)):
+        raise Refused("bad_row", f"{axis} cannot be read as degrees: {_shorten_value(text)}")
     letters = [match[where] for where in ("before", "after") if match[where]]
     if len(letters) > 1:
-        raise Refused("bad_row", f"{axis} has two hemispheres: {_shorten(text)}")
-    side = _hemisphere(letters[0], axis) if letters else 0
+        raise Refused("bad_row", f"{axis} has two hemispheres: {_shorten_value(text)}")
+    side = _read_hemisphere(letters[0], axis) if letters else 0
     number = parts[0] + parts[1] / 60 + parts[2] / 3600
     return (-number if match["sign"] == "-" else number), side
 
 
-def _shorten(value: object) -> str:
+def _shorten_value(value: object) -> str:
     return repr(str(value)[:40])

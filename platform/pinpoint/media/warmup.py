@@ -1,7 +1,7 @@
-"""Loads whatever decoding may want from files, before the child gives up opening files.
+"""Loads everything that decoding may need from files, before the child loses access to files.
 
-Decoders and Python load some parts when they are first needed. After `sandbox.confine` that would
-fail, so code that runs in the child imports nothing inside functions.
+Decoders and Python load some modules on first use. After `sandbox.confine` that would fail, so code
+that runs in the child imports nothing inside functions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CODECS: Final = (
     *("shift_jis", "cp932", "euc_jp", "iso2022_jp", "euc_kr", "cp949"),
     *("gb2312", "gbk", "gb18030", "big5", "big5hkscs"),
 )
-"""Encodings that XMP packets declare and EXIF comments are written in."""
+"""Encodings of XMP packets and EXIF comments."""
 
 _MODULES: Final = (
     "_strptime",
@@ -37,7 +37,7 @@ def load_everything() -> None:
     Image.init()
     for name in _CODECS:
         importlib.import_module(f"encodings.{name}")
-        # The codec registry keeps what it found under every spelling that was asked for.
+        # The codec registry caches the codec under each requested spelling.
         "".encode(name)
     for name in _MODULES:
         importlib.import_module(name)

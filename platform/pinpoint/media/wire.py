@@ -1,6 +1,6 @@
-"""Between parent and decoding child: a length, a msgpack header, then raw bytes. Never pickle.
+"""Messages between parent and decoding child: a length, a msgpack header, raw bytes; no pickle.
 
-Header sizes are bounded before they are read; msgpack yields plain values only.
+Header sizes are checked before headers are read; msgpack returns only plain values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Header = dict[str, object]
 
 
 class BrokenWire(Exception):
-    """The other side closed, or said something that cannot be."""
+    """The other side closed the pipe, or sent an invalid message."""
 
 
 class LateWire(Exception):
@@ -30,16 +30,16 @@ class LateWire(Exception):
 
 
 def pack(header: Header) -> bytes:
-    """A header as it travels."""
+    """Serialize a header."""
     body: bytes = msgpack.packb(header, use_bin_type=True)
     return _LENGTH.pack(len(body)) + body
 
 
 def unpack(body: bytes | bytearray) -> Header:
-    """A header as it arrived.
+    """Deserialize a header.
 
     Raises:
-        BrokenWire: It is no map of plain values.
+        BrokenWire: It is not a map of plain values.
     """
     try:
         header = msgpack.unpackb(body, raw=False, strict_map_key=True, max_ext_len=0)
@@ -51,7 +51,7 @@ def unpack(body: bytes | bytearray) -> Header:
 
 
 def write_all(stream: BinaryIO, header: Header, chunks: Iterable[bytes | memoryview]) -> None:
-    """The child's blocking side: one message."""
+    """Write one message; blocking, used by the child."""
     stream.write(pack(header))
     for chunk in chunks:
         stream.write(chunk)
@@ -59,7 +59,7 @@ def write_all(stream: BinaryIO, header: Header, chunks: Iterable[bytes | memoryv
 
 
 def read_header(stream: BinaryIO) -> Header | None:
-    """The child's blocking side: the next header, or None once the parent has closed."""
+    """Read the next header, or None after the parent closed; blocking, used by the child."""
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
         return None
@@ -67,11 +67,11 @@ def read_header(stream: BinaryIO) -> Header | None:
 
 
 class TimedPipes:
-    """The parent's side: both ends non-blocking, every wait bounded by a deadline.
+    """The parent's ends of the pipes: non-blocking, every wait has a deadline.
 
     Args:
-        read_fd: What the child writes.
-        write_fd: What the child reads.
+        read_fd: End of the pipe that the child writes.
+        write_fd: End of the pipe that the child reads.
     """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
@@ -80,20 +80,20 @@ class TimedPipes:
         os.set_blocking(write_fd, False)
 
     def quiet(self) -> bool:
-        """Nothing waits to be read: the child is neither gone nor talking out of turn."""
-        return not self._poll(self._read_fd, select.POLLIN, 0.0)
+        """Whether nothing can be read: the child runs and has sent no unexpected message."""
+        return not self._poll_fd(self._read_fd, select.POLLIN, 0.0)
 
     def send(self, header: Header, body: bytes | memoryview, deadline: float) -> None:
         """Write one message.
 
         Raises:
-            BrokenWire: The child is gone.
+            BrokenWire: The child closed the pipe.
             LateWire: `deadline` (of `time.monotonic`) passed.
         """
         for part in (pack(header), body):
             rest = memoryview(part)
             while rest:
-                self._wait(self._write_fd, select.POLLOUT, deadline)
+                self._wait_ready(self._write_fd, select.POLLOUT, deadline)
                 try:
                     rest = rest[os.write(self._write_fd, rest[:_CHUNK_BYTES]) :]
                 except BlockingIOError:
@@ -105,7 +105,7 @@ class TimedPipes:
         """Read the next header.
 
         Raises:
-            BrokenWire: The child is gone, or the header is oversized or unreadable.
+            BrokenWire: The child closed the pipe, or the header is oversized or unreadable.
             LateWire: `deadline` passed.
         """
         (length,) = _LENGTH.unpack(self.body(_LENGTH.size, deadline))
@@ -114,11 +114,11 @@ class TimedPipes:
         return unpack(self.body(length, deadline))
 
     def body(self, size: int, deadline: float) -> bytearray:
-        """Read exactly `size` raw bytes; raises as `header` does."""
+        """Read exactly `size` raw bytes; raises the same errors as `header`."""
         data = bytearray(size)
         rest = memoryview(data)
         while rest:
-            self._wait(self._read_fd, select.POLLIN, deadline)
+            self._wait_ready(self._read_fd, select.POLLIN, deadline)
             try:
                 count = os.readv(self._read_fd, [rest[:_CHUNK_BYTES]])
             except BlockingIOError:
@@ -128,13 +128,13 @@ class TimedPipes:
             rest = rest[count:]
         return data
 
-    def _wait(self, fd: int, event: int, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0 or not self._poll(fd, event, left):
+    def _wait_ready(self, fd: int, event: int, deadline: float) -> None:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0 or not self._poll_fd(fd, event, remaining_s):
             raise LateWire("the deadline passed")
 
     @staticmethod
-    def _poll(fd: int, event: int, seconds: float) -> bool:
+    def _poll_fd(fd: int, event: int, seconds: float) -> bool:
         poller = select.poll()
         poller.register(fd, event)
         return bool(poller.poll(seconds * 1000.0))

@@ -1,4 +1,4 @@
-"""XMP: the few properties that matter, from hostile XML (XMP part 1; GPano; EXIF for XMP)."""
+"""XMP: reads the required properties from untrusted XML (XMP part 1; GPano; EXIF for XMP)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinpoint.records import TimeSource
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 MAX_DEPTH: Final = 64
 MAX_ELEMENTS: Final = 20_000
-"""Real packets are about five deep; long edit histories hold some thousand elements."""
+"""Real packets have a depth of about five; long edit histories have some thousand elements."""
 
 _PREFIXES: Final[Mapping[str, str]] = {
     "http://ns.adobe.com/exif/1.0/": "exif",
@@ -39,10 +39,10 @@ _DRONES: Final = (
     "pix4d",
     "sensefly",
 )
-"""Name spaces of drone makers have one of these in their address; properties become `drone:name`,
-in lower case, because each maker spells them in its own way."""
+"""Parts of the namespace addresses of drone makers. Their properties become `drone:name`, in lower
+case, because the makers spell them differently."""
 _DRONE_HEADINGS: Final = ("gimbalyawdegree", "camerayawdegree", "camerayaw", "yaw")
-"""Where the camera looks; the direction of flight is another thing."""
+"""Headings of the camera, not of the flight."""
 _TIMES: Final[tuple[tuple[TimeSource | None, str, str], ...]] = (
     ("xmp_original", "exif:DateTimeOriginal", "exif:OffsetTimeOriginal"),
     ("xmp_created", "photoshop:DateCreated", ""),
@@ -50,8 +50,8 @@ _TIMES: Final[tuple[tuple[TimeSource | None, str, str], ...]] = (
     ("xmp_digitized", "exif:DateTimeDigitized", "exif:OffsetTimeDigitized"),
     (None, "xmp:ModifyDate", ""),
 )
-"""(source, property, property of its offset). No camera writes xmp:ModifyDate: only its offset
-counts."""
+"""(source, property, property of its offset). No camera writes xmp:ModifyDate, so only its offset
+is used."""
 _SPHERE: Final = (
     "FullPanoWidthPixels",
     "FullPanoHeightPixels",
@@ -64,14 +64,14 @@ _SPHERE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Xmp:
-    """What an XMP packet says; empty where there is none."""
+    """Values of an XMP packet; empty without a packet."""
 
     positions: tuple[Position, ...] = ()
-    """By the properties of EXIF, then by those of a drone's maker."""
+    """From the properties of EXIF, then from those of a drone's maker."""
     clocks: tuple[Clock, ...] = ()
     satellite: Clock | None = None
     notes: tuple[str, ...] = ()
-    """What cannot be read of the times."""
+    """Notes on times that cannot be read."""
     heading_deg: float | None = None
     gimbal_heading_deg: float | None = None
     """Direction of a drone's camera."""
@@ -85,43 +85,43 @@ class Xmp:
 
 
 def read_xmp(*packets: bytes | str | None) -> Xmp:
-    """The properties of one XMP packet, in one part or several; damage is told, never raised.
+    """Read one XMP packet, in one part or several; damage is reported and not raised.
 
     Args:
-        packets: The packet, then its extension where it has one. The first part to have a
-            property wins.
+        packets: The packet, then its extension if it has one. The first part with a property has
+            precedence.
     """
-    found: dict[str, str] = {}
+    properties: dict[str, str] = {}
     damaged = None
     for packet in packets:
         try:
             for name, value in _parse_properties(packet).items():
-                found.setdefault(name, value)
+                properties.setdefault(name, value)
         except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
             damaged = damaged or f"{type(error).__name__}: {error}"[:150]
-    if not found:
+    if not properties:
         return Xmp(damaged=damaged)
-    clocks, notes = _read_clocks(found)
-    altitudes = (_altitude(found), _read_drone_altitude(found))
+    clocks, notes = _read_clocks(properties)
+    altitudes = (_read_altitude(properties), _read_drone_altitude(properties))
     return Xmp(
-        positions=(xmp_position(found), drone_position(found)),
+        positions=(xmp_position(properties), drone_position(properties)),
         clocks=tuple(clocks),
-        satellite=_read_satellite(found),
+        satellite=_read_satellite(properties),
         notes=tuple(notes),
-        heading_deg=wrap_heading(read_ratio(found.get("exif:GPSImgDirection"))),
-        gimbal_heading_deg=_first_heading(found),
-        pose_heading_deg=wrap_heading(finite(found.get("GPano:PoseHeadingDegrees"))),
+        heading_deg=wrap_heading(read_ratio(properties.get("exif:GPSImgDirection"))),
+        gimbal_heading_deg=_first_heading(properties),
+        pose_heading_deg=wrap_heading(finite(properties.get("GPano:PoseHeadingDegrees"))),
         altitude_m=next((a for a in altitudes if a is not None), None),
-        creator=clean_text(found.get("dc:creator")),
-        equirectangular=found.get("GPano:ProjectionType", "").lower() == "equirectangular",
-        sphere=_sphere(found),
+        creator=clean_text(properties.get("dc:creator")),
+        equirectangular=properties.get("GPano:ProjectionType", "").lower() == "equirectangular",
+        sphere=_read_sphere(properties),
         damaged=damaged,
-        properties=found,
+        properties=properties,
     )
 
 
 class _SmallTree(TreeBuilder):
-    """A tree that stops growing: a packet of 3 MB can hold a million elements, 3 s of work."""
+    """A tree of limited size: a packet of 3 MB can have a million elements, 3 s of work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class _SmallTree(TreeBuilder):
         return super().end(tag)
 
 
-def _parse(packet: bytes) -> Element:
+def _parse_xml(packet: bytes) -> Element:
     parser = DefusedXMLParser(target=_SmallTree(), forbid_dtd=True)
     parser.feed(packet)
     root: Element = parser.close()
@@ -149,98 +149,98 @@ def _parse(packet: bytes) -> Element:
 def _parse_properties(packet: bytes | str | None) -> dict[str, str]:
     """`prefix:Name` → text, from attributes and elements of every rdf:Description.
 
-    Descriptions inside properties speak of other pictures (ingredients, history), not of this one.
+    Descriptions inside properties describe other images (ingredients, history) and are skipped.
 
     Raises:
-        ParseError, DefusedXmlException, ValueError, LookupError, RecursionError: It is no XMP.
+        ParseError, DefusedXmlException, ValueError, LookupError, RecursionError: Invalid XMP.
     """
     if not packet:
         return {}
     if isinstance(packet, str):
         packet = packet.encode("utf-8", "replace")
-    root = _parse(packet.strip(b"\x00 \t\r\n"))
-    found: dict[str, str] = {}
+    root = _parse_xml(packet.strip(b"\x00 \t\r\n"))
+    properties: dict[str, str] = {}
     where = "" if root.tag == f"{_RDF}RDF" else f".//{_RDF}RDF/"
     for description in root.iterfind(f"{where}{_RDF}Description"):
         for key, value in description.attrib.items():
-            _put(found, key, value)
+            _add_property(properties, key, value)
         for child in description:
             items = [item.text or "" for item in child.iter() if (item.text or "").strip()]
-            _put(found, child.tag, items[0] if items else "")
-    return found
+            _add_property(properties, child.tag, items[0] if items else "")
+    return properties
 
 
-def _put(found: dict[str, str], tag: str, value: str) -> None:
+def _add_property(properties: dict[str, str], tag: str, value: str) -> None:
     space, _, name = tag.removeprefix("{").partition("}")
     prefix = _PREFIXES.get(space)
     if prefix is None and any(maker in space.lower() for maker in _DRONES):
         prefix, name = "drone", name.lower()
     if prefix and len(value) <= 1_000:
-        found.setdefault(f"{prefix}:{name}", value.strip())
+        properties.setdefault(f"{prefix}:{name}", value.strip())
 
 
-def _altitude(found: Mapping[str, str]) -> float | None:
-    value = read_ratio(found.get("exif:GPSAltitude"))
+def _read_altitude(properties: Mapping[str, str]) -> float | None:
+    value = read_ratio(properties.get("exif:GPSAltitude"))
     if value is None or not -12_000 <= value <= 100_000:
         return None
-    ref = found.get("exif:GPSAltitudeRef", "").lower()
+    ref = properties.get("exif:GPSAltitudeRef", "").lower()
     return -abs(value) if ref in ("1", "3") or ref.startswith("below") else value
 
 
-def _read_drone_altitude(found: Mapping[str, str]) -> float | None:
-    """Metres above sea level by a drone's maker; heights above the take-off are another thing."""
-    value = finite(found.get("drone:absolutealtitude"))
+def _read_drone_altitude(properties: Mapping[str, str]) -> float | None:
+    """Meters above sea level by a drone's maker; heights above the take-off are not used."""
+    value = finite(properties.get("drone:absolutealtitude"))
     return value if value is not None and -12_000 <= value <= 100_000 else None
 
 
-def _first_heading(found: Mapping[str, str]) -> float | None:
-    headings = (wrap_heading(found.get(f"drone:{name}")) for name in _DRONE_HEADINGS)
+def _first_heading(properties: Mapping[str, str]) -> float | None:
+    headings = (wrap_heading(properties.get(f"drone:{name}")) for name in _DRONE_HEADINGS)
     return next((heading for heading in headings if heading is not None), None)
 
 
-def _read_clocks(found: Mapping[str, str]) -> tuple[list[Clock], list[str]]:
-    """Times with the offset that belongs to each, and notes."""
+def _read_clocks(properties: Mapping[str, str]) -> tuple[list[Clock], list[str]]:
+    """Times, each with its offset, and notes."""
     clocks: list[Clock] = []
     notes: list[str] = []
     for source, name, offset_name in _TIMES:
-        text = found.get(name)
+        text = properties.get(name)
         clock = parse_time(text, source, name)
         if clock is None:
             if not is_blank_time(text):
                 notes.append(f"{name} {clean_text(text, 40)!r} is no time; not used")
             continue
         if clock.offset is None:
-            clock = replace(clock, offset=parse_offset(found.get(offset_name)))
+            clock = replace(clock, offset=parse_offset(properties.get(offset_name)))
         clocks.append(clock)
     return clocks, notes
 
 
-def _read_satellite(found: Mapping[str, str]) -> Clock | None:
-    """exif:GPSTimeStamp: date and time in one, UTC where it does not say."""
-    clock = parse_time(found.get("exif:GPSTimeStamp"), "xmp_gps", "exif:GPSTimeStamp")
+def _read_satellite(properties: Mapping[str, str]) -> Clock | None:
+    """exif:GPSTimeStamp: date and time in one value, UTC without an offset."""
+    clock = parse_time(properties.get("exif:GPSTimeStamp"), "xmp_gps", "exif:GPSTimeStamp")
     if clock is None:
         return None
     moment = clock.wall if clock.offset is None else clock.instant
-    void = found.get("exif:GPSStatus") == "V"
+    void = properties.get("exif:GPSStatus") == "V"
     return None if moment is None else replace(clock, wall=moment, offset=None, void=void)
 
 
-def _sphere(found: Mapping[str, str]) -> Sphere | None:
-    """GPano's window; None where a size is missing or makes no sense."""
+def _read_sphere(properties: Mapping[str, str]) -> Sphere | None:
+    """GPano's window; None if a size is missing or invalid."""
     sizes: list[int] = []
     for name in _SPHERE:
-        value = finite(found.get(f"GPano:{name}"))
+        value = finite(properties.get(f"GPano:{name}"))
         if value is None or not 0 <= value < 2**31:
             return None
         sizes.append(int(value))
-    full_w, full_h, left, top, width, height = sizes
+    full_w, full_h, left_column, top_row, width, height = sizes
     if min(full_w, full_h, width, height) < 1 or width > full_w or height > full_h:
         return None
     return Sphere(
         full_width_px=full_w,
         full_height_px=full_h,
-        left_px=left,
-        top_px=top,
+        left_px=left_column,
+        top_px=top_row,
         width_px=width,
         height_px=height,
     )

@@ -1,4 +1,4 @@
-"""The search flow: photo → query → candidates → evidence → ranked → answer.
+"""The search flow: photo → query → candidates → evidence → ranking → answer.
 
-`pipeline` is the recipe; the other files are its stages and do not know each other.
+`pipeline` calls the stages in order. The other modules are stages and do not import each other.
 """

@@ -1,4 +1,4 @@
-"""The decision: a point, the discs that hold the mass, and the photos that speak for it."""
+"""The decision: a point, the discs that contain given shares of the mass, and cited photos."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from pinpoint.records import (
 
 SHARES: Final = (0.5, 0.9)
 PLACE_M: Final = 1_000.0
-"""What counts as one place when the mass of places is compared."""
+"""Candidates within this distance count as one location when masses are compared."""
 REFINE_M: Final = 50.0
-"""Candidates this near to the winner move the answer towards their mean."""
+"""The answer moves to the mean of the candidates within this distance of the best one."""
 POSITION_ERROR_M: Final = 10.0
-"""No region is smaller: positions in a gallery are not better than this."""
+"""Minimum radius of a region, because gallery positions are not more precise."""
 
 Role = Literal["candidate", "evidence"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the ranked candidates, or the places, come to."""
+    """Result computed from ranked candidates or ranked coordinates."""
 
     point: Point | None
     regions: tuple[Region, ...]
     citations: tuple[Citation, ...] = ()
     ranked: tuple[Ranked, ...] = ()
-    places: tuple[RankedPlace, ...] = ()
+    ranked_coordinates: tuple[RankedPlace, ...] = ()
     considered: int
     believed: Believed = field(default_factory=Believed)
 
@@ -57,32 +57,32 @@ class Decision:
 def decide(
     ranked: Sequence[Ranked], believed: Believed, *, reader: CatalogueReader, cited: int
 ) -> Decision:
-    """Decide where the photo was taken and who says so.
+    """Decide where the photo was taken and which photos to cite.
 
     Args:
         ranked: `[K]`, best first, masses sum to 1.
-        believed: Calibrated probabilities, where there are any, have point and regions already.
-        reader: The organisation's rows; read once, for names and licences.
-        cited: Citations per role and kind.
+        believed: Calibrated result. If it has a posterior, that gives the point and the regions.
+        reader: Catalog rows of the organization; read once, for names and licenses.
+        cited: Maximum number of citations per role and kind.
 
     Returns:
-        Point None and nothing else where there are no candidates.
+        The decision; without candidates its point is None and it is otherwise empty.
     """
     if not ranked:
         return Decision(point=None, regions=(), considered=0, believed=believed)
-    # Where each says that the photo was taken: a reranker moves that by kilometres. Who says where
-    # the answer is must be cited, so the answer and the citations are made of the same places.
-    positions = lat_lon([each.refined or each.candidate.point for each in ranked])
-    mass = np.array([each.mass for each in ranked])
+    # A reranker may move the position of a candidate by kilometers. The answer and the citations
+    # use the same positions, so that the cited photos support the answer.
+    positions = lat_lon([entry.refined or entry.candidate.point for entry in ranked])
+    mass = np.array([entry.mass for entry in ranked])
     if believed.belief is None:
-        point, regions = _settled(positions, mass, seats=len(ranked))
+        point, regions = _select_mode_and_regions(positions, mass, num_modes=len(ranked))
     else:
         point, regions = believed.belief.point, believed.belief.regions
-    away_m = haversine_m(positions, lat_lon([point])[0])
+    distances_m = haversine_m(positions, lat_lon([point])[0])
     return Decision(
         point=point,
         regions=regions,
-        citations=_citations(ranked, away_m, point, reader, cited),
+        citations=_collect_citations(ranked, distances_m, point, reader, cited),
         ranked=tuple(ranked),
         considered=len(ranked),
         believed=believed,
@@ -92,19 +92,21 @@ def decide(
 def decide_places(
     best: Sequence[RankedPlace], positions: LatLon, mass: NDArray[np.float64]
 ) -> Decision:
-    """Decide among places that no image stands for: nothing is cited.
+    """Decide among coordinates without images; nothing is cited.
 
     Args:
-        best: `[K]` of them, best first: where the point may be. Each is compared with each.
-        positions: `[N, 2]` degrees of all, best first; the point is None where there are none.
-        mass: `[N]`, sums to 1; the regions hold shares of all of it.
+        best: `[K]` coordinates, best first. The point is chosen among them, by comparing all pairs.
+        positions: `[N, 2]` degrees of all coordinates, best first. If empty, the point is None.
+        mass: `[N]`, sums to 1. The regions contain shares of the total.
     """
     if not best:
         return Decision(
             point=None, regions=(), considered=0, believed=Believed(abstained="no_candidates")
         )
-    point, regions = _settled(positions, mass, seats=len(best))
-    return Decision(point=point, regions=regions, places=tuple(best), considered=len(mass))
+    point, regions = _select_mode_and_regions(positions, mass, num_modes=len(best))
+    return Decision(
+        point=point, regions=regions, ranked_coordinates=tuple(best), considered=len(mass)
+    )
 
 
 def composed(
@@ -118,17 +120,17 @@ def composed(
     reason: str | None = None,
     note: str | None = None,
 ) -> Answer:
-    """The decision, with all that stands behind it.
+    """Build the answer record from a decision and its provenance.
 
     Args:
-        decision: What is answered.
-        contract: Of the bundle that looked at the photo.
-        timings_ms: By stage.
-        ranker: Who gave the masses.
-        engine: What was searched.
-        build: Which state of it.
-        reason: Why no reranker ran, where one would have.
-        note: What the answer lacks.
+        decision: The decision.
+        contract: Contract of the bundle that encoded the photo.
+        timings_ms: Milliseconds by stage.
+        ranker: Name of the ranker that computed the masses.
+        engine: Name of the index engine.
+        build: Build of the index that was searched.
+        reason: Reason why no reranker ran, if one was expected.
+        note: Limitation of the answer, for the user.
     """
     return Answer(
         point=decision.point,
@@ -145,17 +147,17 @@ def composed(
         index_build=build,
         candidates_considered=decision.considered,
         timings_ms=timings_ms,
-        places=decision.places,
+        places=decision.ranked_coordinates,
         note=note,
         believed=decision.believed,
     )
 
 
-def _settled(
-    positions: LatLon, mass: NDArray[np.float64], *, seats: int
+def _select_mode_and_regions(
+    positions: LatLon, mass: NDArray[np.float64], *, num_modes: int
 ) -> tuple[Point, tuple[Region, ...]]:
-    """The densest place among the first, and the discs around it that hold the mass of all."""
-    answer = mode(positions[:seats], mass[:seats], place_m=PLACE_M, refine_m=REFINE_M)
+    """The mode of the first `num_modes` positions, and discs around it for shares of the mass."""
+    answer = mode(positions[:num_modes], mass[:num_modes], place_m=PLACE_M, refine_m=REFINE_M)
     away_m = haversine_m(positions, answer)
     regions = tuple(
         Region(mass=share, radius_m=max(radius_for_mass_m(away_m, mass, share), POSITION_ERROR_M))
@@ -164,65 +166,77 @@ def _settled(
     return Point(lat=float(answer[0]), lon=float(answer[1])), regions
 
 
-def _citations(
+def _collect_citations(
     ranked: Sequence[Ranked],
-    away_m: NDArray[np.float64],
+    distances_m: NDArray[np.float64],
     answer: Point,
     reader: CatalogueReader,
     cited: int,
 ) -> tuple[Citation, ...]:
-    """The best candidates of the place and the best evidence around them, for each kind.
+    """The best candidates at the answer and the best evidence near them, for each kind.
 
-    `away_m` is how far from the answer each candidate says that the photo was taken, `[K]`. Photos
-    that have gone from the catalogue since the index was asked are not cited.
+    `distances_m` is the distance from the answer to the position of each candidate, `[K]`. Photos
+    deleted from the catalog since the index query are not cited.
     """
-    here = [each for each, distance_m in zip(ranked, away_m, strict=True) if distance_m <= PLACE_M]
-    candidates = {each.candidate.id: each.candidate.score for each in here}
+    near_entries = [
+        entry
+        for entry, distance_m in zip(ranked, distances_m, strict=True)
+        if distance_m <= PLACE_M
+    ]
+    candidates = {entry.candidate.id: entry.candidate.score for entry in near_entries}
     evidence: dict[UUID, float] = {}
-    kinds: dict[UUID, SourceKind] = {each.candidate.id: each.candidate.kind for each in here}
-    named: dict[str, UUID] = {}
-    for each in here:
-        for photo, similarity in zip(each.evidence, each.similarities, strict=True):
-            # Candidates may keep different copies of one photo; it is cited once.
-            first = named.setdefault(photo.content_key or str(photo.id), photo.id)
+    kinds: dict[UUID, SourceKind] = {
+        entry.candidate.id: entry.candidate.kind for entry in near_entries
+    }
+    first_copies: dict[str, UUID] = {}
+    for entry in near_entries:
+        for photo, similarity in zip(entry.evidence, entry.similarities, strict=True):
+            # Candidates may have different copies of one photo; it is cited once.
+            first = first_copies.setdefault(photo.content_key or str(photo.id), photo.id)
             if photo.id not in candidates and photo.id == first:
                 evidence[photo.id] = similarity
                 kinds[photo.id] = photo.kind
     by_similarity = dict(sorted(evidence.items(), key=lambda item: (-item[1], item[0].int)))
 
-    # Twice as many are read as are shown, so that what has gone leaves no gap.
-    wanted = [
-        *_best(candidates, kinds, 2 * cited),
-        *_best(by_similarity, kinds, 2 * cited),
+    # Reads twice as many images as are cited, to replace images that were deleted.
+    image_ids = [
+        *_first_per_kind(candidates, kinds, 2 * cited),
+        *_first_per_kind(by_similarity, kinds, 2 * cited),
     ]
-    images = reader.images(wanted)
+    images = reader.images(image_ids)
     chosen: list[tuple[Image, Role, float]] = []
     roles: tuple[tuple[Role, Mapping[UUID, float]], ...] = (
         ("candidate", candidates),
         ("evidence", by_similarity),
     )
-    for role, found in roles:
-        present = {id_: value for id_, value in found.items() if id_ in images}
-        chosen += [(images[id_], role, present[id_]) for id_ in _best(present, kinds, cited)]
+    for role, similarities in roles:
+        existing = {id_: value for id_, value in similarities.items() if id_ in images}
+        chosen += [
+            (images[id_], role, existing[id_]) for id_ in _first_per_kind(existing, kinds, cited)
+        ]
     copies = reader.copies([image for image, _, _ in chosen])
     return tuple(
-        _cite(image, role, similarity, answer, copies.get(image.id, ()))
+        _build_citation(image, role, similarity, answer, copies.get(image.id, ()))
         for image, role, similarity in chosen
     )
 
 
-def _best(found: Mapping[UUID, float], kinds: Mapping[UUID, SourceKind], limit: int) -> list[UUID]:
-    """The first `limit` of each kind, kinds in their usual order."""
+def _first_per_kind(
+    similarities: Mapping[UUID, float], kinds: Mapping[UUID, SourceKind], limit: int
+) -> list[UUID]:
+    """The first `limit` ids of each kind, in the order of `KINDS`."""
     order = (*KINDS, *sorted(set(kinds.values()) - set(KINDS)))
     return [
-        id_ for kind in order for id_ in islice((id_ for id_ in found if kinds[id_] == kind), limit)
+        id_
+        for kind in order
+        for id_ in islice((id_ for id_ in similarities if kinds[id_] == kind), limit)
     ]
 
 
-def _cite(
+def _build_citation(
     image: Image, role: Role, similarity: float, answer: Point, copies: Sequence[Image]
 ) -> Citation:
-    """A gallery image as a citation; its distance is the geodesic one."""
+    """The citation of a gallery image; its distance is geodesic."""
     return Citation(
         image_id=image.id,
         file_name=image.file_name,

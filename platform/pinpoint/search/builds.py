@@ -1,4 +1,4 @@
-"""Which build of the index answers, and whether its vectors are those of the encoder."""
+"""Checks that the index matches the encoder, and that one build answers a whole read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
-    """What the index says of itself, once it is known to hold vectors of this bundle.
+    """Description of the index, after checking that its vectors are from this bundle.
 
     Raises:
-        IndexUnavailable: It is still loading.
-        OtherContract: Its vectors are another bundle's, and similarity to them means nothing.
+        IndexUnavailable: The index is still loading.
+        OtherContract: The vectors are from another bundle, so similarities have no meaning.
     """
     info = index.info()
     if not info.ready:
         raise IndexUnavailable(
-            f"the index is loading ({info.loading or 'no progress known'}); try again shortly"
+            f"the index is loading ({info.loading or 'progress unknown'}); try again shortly"
         )
     if info.contract is not None and info.contract != contract.digest:
         raise OtherContract(
@@ -33,20 +33,21 @@ def fitting(index: VectorIndex, contract: Contract) -> IndexInfo:
 
 
 def of_one_build(
-    index: VectorIndex, contract: Contract, ask: Callable[[IndexInfo], T]
+    index: VectorIndex, contract: Contract, read: Callable[[IndexInfo], T]
 ) -> tuple[IndexInfo, T]:
-    """What the index finds, and the build that it was found in.
+    """Result of a read, and the description of the one build that answered it.
 
-    A rebuild may be swapped in between asking for the build's name and asking for hits: an answer
-    would then name one build and show hits of another. So the name is asked for again afterwards.
+    A rebuild may be swapped in between reading the build name and searching. The answer would then
+    name one build and contain hits of another, so the name is checked again after the read.
 
     Raises:
-        IndexUnavailable: As `fitting`, and so `OtherContract`.
+        IndexUnavailable: As `fitting`.
+        OtherContract: As `fitting`.
     """
     info = fitting(index, contract)
     while True:
-        found = ask(info)
-        after = fitting(index, contract)
-        if after.build == info.build:
-            return info, found
-        info = after
+        result = read(info)
+        info_after = fitting(index, contract)
+        if info_after.build == info.build:
+            return info, result
+        info = info_after

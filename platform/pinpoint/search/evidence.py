@@ -1,7 +1,7 @@
-"""Evidence: what else the gallery holds near each candidate, in one read.
+"""Evidence: other gallery images near each candidate, in one read.
 
-Identical bytes are one photo, however many sources hold them: a copy of the candidate says nothing
-of it, and a copy of other evidence says nothing twice.
+Identical bytes are one photo, regardless of how many sources contain them. Copies of a candidate
+are not evidence for it, and copies of other evidence are not counted twice.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from pinpoint.geo.points import lat_lon
 from pinpoint.ports import CatalogueReader
 from pinpoint.records import Candidate, Evidence, Exclusions, Limits, Vector
 
-_ROUNDING: Final = 5e-7
-"""Scores of candidates are rounded to six digits; what is the same there is the same here."""
+_COSINE_TOLERANCE: Final = 5e-7
+"""Candidate scores are rounded to six digits; this tolerance gives the same decisions here."""
 
-
-_MOST_TIMES: Final = 32
-"""As many copies of each photo as are looked through."""
+_MAX_ENLARGEMENT: Final = 32
+"""Maximum factor by which a read is enlarged to skip copies."""
 
 
 def gather(
@@ -40,28 +39,28 @@ def gather(
 ) -> Mapping[UUID, tuple[Evidence, ...]]:
     """Evidence of every candidate, nearest first, ties by id.
 
-    Images of identical bytes come once for each candidate, and not at all where a candidate has
-    these bytes: it has its own vote. Both kinds are kept: the other kind speaks louder in the vote,
-    the own kind still speaks.
-    Of the caller's limits those on kind, source and time hold for evidence too, for it is cited;
-    those in space are about the answer, and a photo across their border may still speak for it.
+    Each candidate gets images of identical bytes once, or not at all if a candidate has these
+    bytes, because it votes itself. Both kinds are included: the vote gives the other kind more
+    weight than the candidate's kind.
+    The filter's kinds, sources and times apply to evidence too, because evidence is cited. The
+    spatial filter restricts only the answer: a photo outside it may still support the answer.
 
     Args:
-        candidates: Whom to look around.
-        vector: Query `[D]`; tells which rows are near-duplicates.
-        reader: The organisation's rows.
-        contract: Digest of the bundle whose vectors are wanted.
-        limits: What the caller narrowed the question to.
-        radius_m: How far evidence may stand.
-        per_kind: Evidence per candidate and kind; 0 asks for none.
-        exclusions: What is no evidence and takes no other's place; by ids and cosine.
+        candidates: Candidates to find evidence for.
+        vector: Query `[D]`; identifies near-duplicate rows.
+        reader: Catalog rows of the organization.
+        contract: Digest of the bundle that made the vectors.
+        limits: The caller's search filter.
+        radius_m: Maximum distance of evidence from its candidate.
+        per_kind: Evidence per candidate and kind; 0 requests none.
+        exclusions: Rows that are neither evidence nor use its slots; by ids and cosine.
 
     Returns:
-        One entry for every candidate, empty where nothing stands near.
+        One entry for every candidate, empty if there are no images near it.
     """
-    found: dict[UUID, list[Evidence]] = defaultdict(list)
+    evidence_by_candidate: dict[UUID, list[Evidence]] = defaultdict(list)
     if candidates and per_kind > 0:
-        ask = partial(
+        read = partial(
             _read_distinct,
             reader,
             candidates,
@@ -70,10 +69,10 @@ def gather(
             radius_m=radius_m,
             per_kind=per_kind,
         )
-        for row in ask() if exclusions is None else _without(exclusions, vector, ask):
-            if row.id != row.candidate_id and _allowed(row, limits):
-                found[row.candidate_id].append(row)
-    return {each.id: tuple(found[each.id]) for each in candidates}
+        for row in read() if exclusions is None else _read_without(exclusions, vector, read):
+            if row.id != row.candidate_id and _passes_filter(row, limits):
+                evidence_by_candidate[row.candidate_id].append(row)
+    return {candidate.id: tuple(evidence_by_candidate[candidate.id]) for candidate in candidates}
 
 
 def _read_distinct(
@@ -86,123 +85,137 @@ def _read_distinct(
     per_kind: int,
     excluded: Collection[UUID] = (),
 ) -> list[Evidence]:
-    """Evidence in which images of identical bytes come once for each candidate.
+    """Evidence that contains images of identical bytes once for each candidate.
 
-    A copy takes another photo's place, so the read is repeated with more places until every
-    candidate has what it would have without copies. Usually that is one read.
+    A copy uses the slot of another photo. The read is therefore repeated with more slots until
+    every candidate has the same evidence as without copies. Usually one read is enough.
     """
-    places = per_kind
+    slots = per_kind
     while True:
         rows = reader.evidence(
-            candidates, contract=contract, radius_m=radius_m, per_kind=places, excluded=excluded
+            candidates, contract=contract, radius_m=radius_m, per_kind=slots, excluded=excluded
         )
-        copies = _identical(rows, candidates, limits)
-        if not copies and places == per_kind:
+        copies = _find_copies(rows, candidates, limits)
+        if not copies and slots == per_kind:
             return rows
-        kept = [row for row in rows if (row.candidate_id, row.id) not in copies]
-        read = Counter((row.candidate_id, row.kind) for row in rows)
-        left = Counter((row.candidate_id, row.kind) for row in kept)
-        cut_short = any(count >= places and left[set_] < per_kind for set_, count in read.items())
-        if not cut_short or places >= _MOST_TIMES * per_kind:
-            return _nearest(kept, candidates, per_kind)
-        places *= 2
+        distinct_rows = [row for row in rows if (row.candidate_id, row.id) not in copies]
+        num_read = Counter((row.candidate_id, row.kind) for row in rows)
+        num_distinct = Counter((row.candidate_id, row.kind) for row in distinct_rows)
+        cut_short = any(
+            count >= slots and num_distinct[key] < per_kind for key, count in num_read.items()
+        )
+        if not cut_short or slots >= _MAX_ENLARGEMENT * per_kind:
+            return _nearest_per_kind(distinct_rows, candidates, per_kind)
+        slots *= 2
 
 
-def _identical(
+def _find_copies(
     rows: Sequence[Evidence], candidates: Sequence[Candidate], limits: Limits
 ) -> set[tuple[UUID, UUID]]:
-    """Copies, as pairs of a candidate and an image.
+    """Copies to drop, as pairs of a candidate and an image.
 
-    Of several images of the same bytes the one stays that the caller asked for, then one of the
-    candidate's own source and kind, so that a copy elsewhere never counts as another source's.
+    Among images of the same bytes, one that passes the filter is preferred, then one of the
+    candidate's source and kind. A copy therefore never counts as evidence from another source.
     """
-    of_key = {each.content_key: each.id for each in candidates if each.content_key}
-    by_id = {each.id: each for each in candidates}
-    alike: dict[tuple[UUID, str], list[Evidence]] = defaultdict(list)
+    id_by_content = {
+        candidate.content_key: candidate.id for candidate in candidates if candidate.content_key
+    }
+    candidates_by_id = {candidate.id: candidate for candidate in candidates}
+    rows_by_content: dict[tuple[UUID, str], list[Evidence]] = defaultdict(list)
     for row in rows:
         if row.content_key:
-            alike[(row.candidate_id, row.content_key)].append(row)
+            rows_by_content[(row.candidate_id, row.content_key)].append(row)
     copies: set[tuple[UUID, UUID]] = set()
-    for (candidate_id, key), same in alike.items():
-        stays = of_key.get(key)
-        if stays is None and len(same) > 1:
-            near = by_id[candidate_id]
-            stays = min(same, key=lambda row: _preference(row, near, limits)).id
-        if stays is not None:
-            copies |= {(candidate_id, row.id) for row in same if row.id != stays}
+    for (candidate_id, key), same_rows in rows_by_content.items():
+        preferred_id = id_by_content.get(key)
+        if preferred_id is None and len(same_rows) > 1:
+            candidate = candidates_by_id[candidate_id]
+            preferred_id = min(
+                same_rows, key=lambda row: _copy_preference(row, candidate, limits)
+            ).id
+        if preferred_id is not None:
+            copies |= {(candidate_id, row.id) for row in same_rows if row.id != preferred_id}
     return copies
 
 
-def _preference(
-    row: Evidence, near: Candidate, limits: Limits
+def _copy_preference(
+    row: Evidence, candidate: Candidate, limits: Limits
 ) -> tuple[bool, bool, bool, float, int]:
-    """Of images of the same bytes the one with the lowest value stays."""
+    """Sort key; the image with the lowest value represents images of the same bytes."""
     return (
-        not _allowed(row, limits),
-        row.source_id != near.source_id,
-        row.kind != near.kind,
+        not _passes_filter(row, limits),
+        row.source_id != candidate.source_id,
+        row.kind != candidate.kind,
         row.distance_m,
         row.id.int,
     )
 
 
-def _nearest(
+def _nearest_per_kind(
     rows: Sequence[Evidence], candidates: Sequence[Candidate], per_kind: int
 ) -> list[Evidence]:
-    """The nearest of each candidate and kind; rows keep their order.
+    """The nearest rows of each candidate and kind, in the order of the input.
 
-    On the sphere to the micrometer, ties by id: as the database chooses, which would have cut the
-    same rows without copies.
+    Distances are spherical, rounded to the micrometer, ties by id. The database selects rows by
+    the same rule, so the result equals a read without copies.
     """
     if not rows:
         return []
-    points = {each.id: each.point for each in candidates}
-    sphere_m = haversine_m(
+    points = {candidate.id: candidate.point for candidate in candidates}
+    distances_m = haversine_m(
         lat_lon([points[row.candidate_id] for row in rows]), lat_lon([row.point for row in rows])
     ).tolist()
-    order = sorted(range(len(rows)), key=lambda at: (round(sphere_m[at], 6), rows[at].id.int))
-    taken: Counter[tuple[UUID, str]] = Counter()
-    stays: set[int] = set()
-    for at in order:
-        set_ = (rows[at].candidate_id, rows[at].kind)
-        if taken[set_] < per_kind:
-            taken[set_] += 1
-            stays.add(at)
-    return [row for at, row in enumerate(rows) if at in stays]
+    order = sorted(
+        range(len(rows)), key=lambda index: (round(distances_m[index], 6), rows[index].id.int)
+    )
+    counts: Counter[tuple[UUID, str]] = Counter()
+    selected: set[int] = set()
+    for index in order:
+        key = (rows[index].candidate_id, rows[index].kind)
+        if counts[key] < per_kind:
+            counts[key] += 1
+            selected.add(index)
+    return [row for index, row in enumerate(rows) if index in selected]
 
 
-def _without(
-    exclusions: Exclusions, vector: Vector, ask: Callable[..., list[Evidence]]
+def _read_without(
+    exclusions: Exclusions, vector: Vector, read: Callable[..., list[Evidence]]
 ) -> list[Evidence]:
-    """What the read brings once nothing excluded is in it.
+    """Rows of a read that contains nothing excluded.
 
-    Near-duplicates are known only when they are seen, and each took another's place: so the read
-    is repeated without them until it brings none. Usually that is one read.
+    Near-duplicates are known only after a read, and each used the slot of another row. The read is
+    repeated without them until it returns none. Usually one read is enough.
     """
     excluded = set(exclusions.ids)
     while True:
-        rows = ask(excluded=excluded)
-        copies = _copies(rows, vector, exclusions.near_duplicate_cosine)
-        if not copies:
+        rows = read(excluded=excluded)
+        near_duplicates = _find_near_duplicates(rows, vector, exclusions.near_duplicate_cosine)
+        if not near_duplicates:
             return rows
-        excluded |= copies
+        excluded |= near_duplicates
 
 
-def _copies(rows: Sequence[Evidence], vector: Vector, cosine: float | None) -> set[UUID]:
+def _find_near_duplicates(
+    rows: Sequence[Evidence], vector: Vector, cosine: float | None
+) -> set[UUID]:
     """Ids of rows at least this similar to the query, of every kind."""
     if cosine is None or not rows:
         return set()
-    photos = {row.id: row.vector for row in rows}
-    rows64 = np.stack(list(photos.values())).astype(np.float64)
+    vectors = {row.id: row.vector for row in rows}
+    matrix = np.stack(list(vectors.values())).astype(np.float64)
     query = vector.astype(np.float64)
-    lengths = np.sqrt(np.vecdot(rows64, rows64) * np.vecdot(query, query))
-    # Not divided: a vector of length 0 is like nothing, and no copy of anything.
-    found = np.vecdot(rows64, query) >= (cosine - _ROUNDING) * lengths
-    return {id_ for id_, copy in zip(photos, (found & (lengths > 0)).tolist(), strict=True) if copy}
+    norms = np.sqrt(np.vecdot(matrix, matrix) * np.vecdot(query, query))
+    # Multiplied, not divided: a vector of length 0 is never a near-duplicate.
+    is_similar = np.vecdot(matrix, query) >= (cosine - _COSINE_TOLERANCE) * norms
+    return {
+        id_
+        for id_, is_duplicate in zip(vectors, (is_similar & (norms > 0)).tolist(), strict=True)
+        if is_duplicate
+    }
 
 
-def _allowed(row: Evidence, limits: Limits) -> bool:
-    """Whether a photo is of the kinds, sources and times the caller asked for."""
+def _passes_filter(row: Evidence, limits: Limits) -> bool:
+    """Whether a photo passes the filter's kinds, sources and times."""
     if limits.kinds and row.kind not in limits.kinds:
         return False
     if limits.source_ids and row.source_id not in limits.source_ids:
@@ -211,6 +224,6 @@ def _allowed(row: Evidence, limits: Limits) -> bool:
         return True
     if row.captured_at is None:
         return False
-    early = limits.since is not None and row.captured_at < limits.since
-    late = limits.until is not None and row.captured_at >= limits.until
-    return not (early or late)
+    is_early = limits.since is not None and row.captured_at < limits.since
+    is_late = limits.until is not None and row.captured_at >= limits.until
+    return not (is_early or is_late)

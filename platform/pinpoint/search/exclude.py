@@ -1,4 +1,4 @@
-"""Exclusions: what stands in the gallery and must not help with this question."""
+"""Exclusions: gallery images that must not be used for a query."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pinpoint.records import Exclusions
 
 
 def resolve(exclusions: Exclusions, *, organization_id: UUID, database: Database) -> Exclusions:
-    """The same exclusions with every row that can be named beforehand named by its id.
+    """Replace hashes, creators and sequences in exclusions by the ids of their rows.
 
-    One read finds the photo's own rows, its creator's and its sequence's, within the organisation.
-    Near-duplicates are left: only retrieval and evidence see them.
+    One read finds the rows of the photo, of its creator and of its sequence in the organization.
+    Near-duplicates are not resolved, because only retrieval and evidence can detect them.
 
     Args:
-        exclusions: What is to be kept out.
-        organization_id: Whose gallery.
-        database: Holds its rows; asked only where there is something to find.
+        exclusions: The exclusions to resolve.
+        organization_id: Organization of the gallery.
+        database: Catalog; read only if there is something to resolve.
     """
-    asked = (exclusions.hashes, exclusions.creators, exclusions.sequences)
-    if not any(asked):
+    unresolved = (exclusions.hashes, exclusions.creators, exclusions.sequences)
+    if not any(unresolved):
         return exclusions
     with database.read(organization_id) as reader:
-        found = reader.ids_by(
+        matching_ids = reader.ids_by(
             hashes=exclusions.hashes, creators=exclusions.creators, sequences=exclusions.sequences
         )
-    ids = tuple(sorted({*exclusions.ids, *found}))
+    ids = tuple(sorted({*exclusions.ids, *matching_ids}))
     return replace(exclusions, ids=ids, hashes=(), creators=(), sequences=())

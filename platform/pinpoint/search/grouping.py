@@ -1,4 +1,4 @@
-"""The page of `similar`: the nearest images by group, so that one street does not fill it."""
+"""The page of `similar`: the nearest images by group, so that one street cannot fill it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pinpoint.records import (
 from pinpoint.settings import SearchSettings
 
 _MAX_ROUNDS: Final = 8
-"""Requests made at most to fill the page with different groups."""
+"""Maximum number of requests to fill the page with different groups."""
 
 
 def groups(
@@ -37,50 +37,57 @@ def groups(
 ) -> tuple[SimilarGroup, ...]:
     """The nearest images by group, best group first.
 
-    Neither engine groups alike, so it is done here: groups that are full are left out of the next
-    request until the page is full or nothing is left. Usually that is one request.
+    The two engines group differently, so grouping is done here. Full groups are excluded from the
+    next request until the page is full or no hits remain. Usually one request is enough.
 
     Args:
         vector: Query `[D]`.
-        index: Where to look.
-        where: What may be found.
-        settings: How much more to ask for than is shown.
-        info: What the index says of itself.
-        limit: Groups wanted.
-        per_group: Images of one group at most.
+        index: Index to search.
+        where: Index filter.
+        settings: Gives the overfetch factor.
+        info: Description of the index.
+        limit: Maximum number of groups.
+        per_group: Maximum number of images per group.
     """
     if info.points == 0:
         return ()
     order = attrgetter("order")
-    wanted = limit * per_group * settings.overfetch
-    found: dict[str, dict[UUID, Hit]] = defaultdict(dict)
+    num_hits = limit * per_group * settings.overfetch
+    hits_by_group: dict[str, dict[UUID, Hit]] = defaultdict(dict)
     narrowed = where
     for _ in range(_MAX_ROUNDS):
         query = IndexQuery(
             channel=IMAGE_CHANNEL,
             vector=vector,
             filter=narrowed,
-            limit=wanted,
+            limit=num_hits,
             contract=info.contract,
         )
         (hits,) = index.search([query])
         for hit in hits:
-            found[hit.group][hit.id] = hit
-        if len(found) >= limit or len(hits) < wanted:
+            hits_by_group[hit.group][hit.id] = hit
+        if len(hits_by_group) >= limit or len(hits) < num_hits:
             break
-        full = sorted(group for group, own in found.items() if len(own) >= per_group)
-        narrowed = replace(where, exclude_groups=(*where.exclude_groups, *full))
-    best = [sorted(own.values(), key=order)[:per_group] for own in found.values()]
-    best.sort(key=lambda own: order(own[0]))
-    return tuple(SimilarGroup(group=own[0].group, hits=tuple(own)) for own in best[:limit])
+        full_groups = sorted(
+            group for group, group_hits in hits_by_group.items() if len(group_hits) >= per_group
+        )
+        narrowed = replace(where, exclude_groups=(*where.exclude_groups, *full_groups))
+    pages = [
+        sorted(group_hits.values(), key=order)[:per_group] for group_hits in hits_by_group.values()
+    ]
+    pages.sort(key=lambda group_hits: order(group_hits[0]))
+    return tuple(
+        SimilarGroup(group=group_hits[0].group, hits=tuple(group_hits))
+        for group_hits in pages[:limit]
+    )
 
 
 def beside(
-    where: IndexFilter, own: IndexPoint, *, include_self: bool, exclude_group: bool
+    where: IndexFilter, image: IndexPoint, *, include_self: bool, exclude_group: bool
 ) -> IndexFilter:
-    """What may be found beside an image of the gallery: not itself, and perhaps not its group."""
+    """Exclude a gallery image from a filter unless `include_self`, and its group if requested."""
     if not include_self:
-        where = replace(where, exclude_ids=(*where.exclude_ids, own.id))
+        where = replace(where, exclude_ids=(*where.exclude_ids, image.id))
     if exclude_group:
-        where = replace(where, exclude_groups=(*where.exclude_groups, own.group))
+        where = replace(where, exclude_groups=(*where.exclude_groups, image.group))
     return where

@@ -1,8 +1,8 @@
-"""Locate and similar, as recipes.
+"""The flows `locate` and `similar`.
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
-         ─rank→ [Ranked] ─believe→ probabilities, where calibrated ─decide→ Answer
-similar: photo, or an image of the gallery ─→ vector ─retrieve→ [SimilarGroup]
+         ─rank→ [Ranked] ─calibrate→ posterior, if calibrated ─decide→ Answer
+similar: photo or gallery image ─→ vector ─retrieve→ [SimilarGroup]
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Ranker = Callable[
     [Vector, Sequence[Candidate], Mapping[UUID, Sequence[Evidence]]], tuple[Ranked, ...]
 ]
 RANKERS: Final[Mapping[str, Ranker]] = {vote.NAME: vote.rank, vote.TOP1: vote.top1}
-"""Rankers that need no weights, by the name that an answer gives."""
+"""Rankers that need no weights, by the name used in answers."""
 RERANK: Final = rerank.NAME
 RANKER_NAMES: Final = (*RANKERS, RERANK)
 
@@ -68,27 +68,27 @@ def locate(
     reranker: Reranker | None = None,
     exclusions: Exclusions | None = None,
 ) -> Answer:
-    """Say where a photo was taken, and what speaks for it.
+    """Locate a photo and return the answer with its evidence.
 
     Args:
-        data: The photo's bytes, hostile until decoded.
-        file: Its name, for messages.
-        limits: Where, when and in which sources to look.
-        organization_id: Whose gallery.
-        kind: What sort of picture it is, where known; chooses the encoder's adapter.
-        decoder: Reads the bytes.
-        encoder: Looks at the picture.
-        index: Finds candidates.
-        database: Finds evidence, names and licences; one read.
-        settings: How much of each.
-        reranker: Judges the candidates, where the bundle has one; else they vote.
-        exclusions: What is as if it were not in the gallery; None in serving.
+        data: The photo's bytes, untrusted until decoded.
+        file: File name, for messages.
+        limits: Search filter: area, time and sources.
+        organization_id: Organization of the gallery.
+        kind: Source kind of the query, if known; selects the encoder's adapter.
+        decoder: Decodes the bytes.
+        encoder: Encodes the image.
+        index: Returns candidates.
+        database: Returns evidence, names and licenses; one read.
+        settings: Search settings.
+        reranker: Ranks the candidates, if the bundle has one; otherwise they vote.
+        exclusions: Images treated as absent from the gallery; None in production.
 
     Raises:
-        BadPhoto: The bytes are no picture we accept.
-        TooLarge: The picture is over a limit.
-        OtherContract: The index holds vectors of another bundle.
-        Unavailable: The index or the database does not answer.
+        BadPhoto: The bytes are not an accepted image.
+        TooLarge: The image exceeds a limit.
+        OtherContract: The index contains vectors of another bundle.
+        Unavailable: The index or the database does not respond.
     """
     watch = Stopwatch()
     vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
@@ -122,49 +122,57 @@ def locate_encoded(
     ranker: str | None = None,
     watch: Stopwatch | None = None,
 ) -> Answer:
-    """Locate from the vector `[D]` on: all of `locate` but decoding and encoding.
+    """Locate from the vector `[D]`: all of `locate` except decoding and encoding.
 
-    The contract is of the bundle that made the vector. The ranker is one of `RANKER_NAMES`; None
-    takes the reranker where there is one, else the vote. Without a stopwatch that runs already,
-    timings start here. Everything else is as for `locate`.
+    The contract is that of the bundle that made the vector. The ranker is one of `RANKER_NAMES`;
+    None selects the reranker if there is one, otherwise the vote. Without a running stopwatch,
+    timings start here. All other arguments are as in `locate`.
 
     Raises:
-        BadRequest: The reranker is asked for by name, and there is none.
-        OtherContract: As `locate`, and so `Unavailable`.
+        BadRequest: The reranker is requested by name, but there is none.
+        OtherContract: As `locate`.
+        Unavailable: As `locate`.
     """
-    judge = _judge(ranker, reranker, contract)
+    active_reranker = _select_reranker(ranker, reranker, contract)
     watch = watch or Stopwatch()
-    resolved = _resolved(exclusions, organization_id, database, watch)
+    resolved = _resolve_exclusions(exclusions, organization_id, database, watch)
     find = partial(retrieve.candidates, vector, index=index, limits=limits, settings=settings)
     with watch.stage("retrieve"):
         gps = GPS_CHANNEL in contract.dims
-        ask = partial(find, organization_id=organization_id, exclusions=resolved, gps=gps)
+        find = partial(find, organization_id=organization_id, exclusions=resolved, gps=gps)
+        fetch_from = index if active_reranker else None
         info, ((candidates, exclusions), points) = builds.of_one_build(
-            index, contract, lambda info: rerank.seen(ask(info=info), index if judge else None)
+            index, contract, lambda info: rerank.seen(find(info=info), fetch_from)
         )
     with database.read(organization_id) as reader:
         with watch.stage("evidence"):
-            near = evidence.gather(
+            nearby = evidence.gather(
                 candidates,
                 vector=vector,
                 reader=reader,
                 contract=contract.digest,
                 limits=limits,
-                radius_m=(judge or settings).evidence_radius_m,
-                per_kind=(judge or settings).evidence_per_kind,
+                radius_m=(active_reranker or settings).evidence_radius_m,
+                per_kind=(active_reranker or settings).evidence_per_kind,
                 exclusions=exclusions,
             )
         with watch.stage("rank"):
-            ranking = _ranking(ranker if judge is None else vote.TOP1, vector, candidates, near)
-            if judge is not None:
-                said = judge.judge(vector, kind, candidates, near, points)
-                ranking = rerank.ranking(ranking.ranked, candidates, said)
+            first_ranker = ranker if active_reranker is None else vote.TOP1
+            ranking = _rank_without_weights(first_ranker, vector, candidates, nearby)
+            if active_reranker is not None:
+                judgement = active_reranker.judge(vector, kind, candidates, nearby, points)
+                ranking = rerank.ranking(ranking.ranked, candidates, judgement)
         with watch.stage("decide"):
             believed = posterior.believed(ranking, contract, limits, settings, kind=kind)
             decision = answer.decide(ranking.ranked, believed, reader=reader, cited=settings.cited)
-    by, why, ms = ranking.ranker, ranking.reason, watch.read()
     return answer.composed(
-        decision, contract, ms, ranker=by, reason=why, engine=info.engine, build=info.build
+        decision,
+        contract,
+        watch.read(),
+        ranker=ranking.ranker,
+        reason=ranking.reason,
+        engine=info.engine,
+        build=info.build,
     )
 
 
@@ -186,54 +194,59 @@ def similar(
     database: Database,
     settings: SearchSettings,
 ) -> Similar:
-    """Find the images that look most like a photo, or like an image of the gallery.
+    """Find the images most similar to a photo or to a gallery image.
 
     Args:
-        data: The photo's bytes; None where `image_id` is given.
-        image_id: An image of the gallery instead of a photo.
-        file: The photo's name, for messages.
-        limits: What may be found.
-        organization_id: Whose gallery.
-        limit: Groups (panoramas, sequences, else single images) on the page.
-        per_group: Images of one group on the page.
-        kind: What sort of picture the photo is, where known.
-        include_self: Leave the gallery image itself among the hits.
-        exclude_group: Leave out the gallery image's whole panorama or sequence.
+        data: The photo's bytes; None if `image_id` is given.
+        image_id: A gallery image instead of a photo.
+        file: File name of the photo, for messages.
+        limits: Search filter.
+        organization_id: Organization of the gallery.
+        limit: Number of groups (panoramas, sequences, otherwise single images) on the page.
+        per_group: Number of images per group on the page.
+        kind: Source kind of the photo, if known.
+        include_self: Include the gallery image among the hits.
+        exclude_group: Exclude the panorama or sequence of the gallery image.
         decoder: As `locate`.
         encoder: As `locate`.
         index: As `locate`.
-        database: As `locate`; asked only for `image_id`.
+        database: As `locate`; read only for `image_id`.
         settings: As `locate`.
 
     Raises:
-        BadRequest: Neither or both of photo and image, or nothing is to be shown.
-        NotFound: This organisation has no such image.
+        BadRequest: Photo and image are both given or both missing, or a limit is below 1.
+        NotFound: The organization has no such image.
         Conflict: The image is not in the index yet.
-        BadPhoto: As `locate`, and so `TooLarge`, `OtherContract` and `Unavailable`.
+        BadPhoto: As `locate`.
+        TooLarge: As `locate`.
+        OtherContract: As `locate`.
+        Unavailable: As `locate`.
     """
     if limit < 1 or per_group < 1:
         raise BadRequest(f"limit ({limit}) and per_group ({per_group}) must be at least 1")
     watch = Stopwatch()
-    before = builds.fitting(index, encoder.contract)
+    info_before = builds.fitting(index, encoder.contract)
     where = retrieve.where(organization_id, limits)
     if image_id is not None and data is None:
         with watch.stage("fetch"):
-            own = query.of_image(image_id, organization_id, index=index, database=database)
-        vector = own.vectors[IMAGE_CHANNEL]
-        where = grouping.beside(where, own, include_self=include_self, exclude_group=exclude_group)
+            image = query.of_image(image_id, organization_id, index=index, database=database)
+        vector = image.vectors[IMAGE_CHANNEL]
+        where = grouping.beside(
+            where, image, include_self=include_self, exclude_group=exclude_group
+        )
     elif data is not None and image_id is None:
         vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     else:
         raise BadRequest("give either a photo or the id of an image in the gallery")
-    find = partial(grouping.groups, vector, index=index, where=where, settings=settings)
+    find_groups = partial(grouping.groups, vector, index=index, where=where, settings=settings)
     with watch.stage("retrieve"):
         info, groups = builds.of_one_build(
             index,
             encoder.contract,
-            lambda info: find(info=info, limit=limit, per_group=per_group),
+            lambda info: find_groups(info=info, limit=limit, per_group=per_group),
         )
-    if image_id is not None and info.build != before.build:
-        raise OtherContract("the index was switched under the question; ask again")
+    if image_id is not None and info.build != info_before.build:
+        raise OtherContract("the index changed during the query; retry")
     return Similar(
         groups=groups,
         bundle=encoder.contract.name,
@@ -251,7 +264,7 @@ def encoded(
     encoder: Encoder,
     watch: Stopwatch,
 ) -> Vector:
-    """The first two stages of both flows: bytes to vector `[D]`; arguments as `locate`.
+    """Run the first two stages of both flows: bytes to vector `[D]`; arguments as `locate`.
 
     Raises:
         BadPhoto: As `locate`.
@@ -263,33 +276,35 @@ def encoded(
         return encoder.encode_query(pixels, kind)
 
 
-def _judge(ranker: str | None, reranker: Reranker | None, contract: Contract) -> Reranker | None:
-    """The reranker, unless another ranker is asked for or there is none."""
+def _select_reranker(
+    ranker: str | None, reranker: Reranker | None, contract: Contract
+) -> Reranker | None:
+    """The reranker, unless another ranker is requested or there is none."""
     if ranker == rerank.NAME and reranker is None:
         raise BadRequest(f"{contract.name}: {rerank.MISSING}")
     return reranker if ranker in (None, rerank.NAME) else None
 
 
-def _resolved(
+def _resolve_exclusions(
     exclusions: Exclusions | None, organization_id: UUID, database: Database, watch: Stopwatch
 ) -> Exclusions | None:
-    """The exclusions with every row that can be named beforehand named by its id."""
+    """The exclusions with hashes, creators and sequences replaced by ids."""
     if exclusions is None:
         return None
     with watch.stage("exclude"):
         return exclude.resolve(exclusions, organization_id=organization_id, database=database)
 
 
-def _ranking(
+def _rank_without_weights(
     ranker: str | None,
     vector: Vector,
     candidates: Sequence[Candidate],
-    near: Mapping[UUID, Sequence[Evidence]],
+    evidence_by_candidate: Mapping[UUID, Sequence[Evidence]],
 ) -> Ranking:
-    """By a ranker that needs no weights: the one asked for, else the vote.
+    """Rank with a ranker that needs no weights: the requested one, otherwise the vote.
 
-    Before a reranker it is `top1`, the cheapest: the reranker gives all masses itself.
+    Before a reranker it is `top1`, the cheapest, because the reranker computes all masses.
     """
     name = ranker or vote.NAME
-    ranked = RANKERS[name](vector, candidates, near)
+    ranked = RANKERS[name](vector, candidates, evidence_by_candidate)
     return Ranking(ranked=ranked, ranker=name, reason=None if ranker else rerank.MISSING)

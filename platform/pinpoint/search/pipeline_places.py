@@ -1,6 +1,6 @@
-"""Locate without a gallery, as a recipe.
+"""The flow `locate` without a gallery.
 
-photo ─decode→ pixels ─encode→ vector ─compare→ [place that the bundle knows] ─decide→ Answer
+photo ─decode→ pixels ─encode→ vector ─compare→ [coordinate of the bundle] ─decide→ Answer
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ def locate_by_places(
     encoder: Encoder,
     settings: SearchSettings,
 ) -> Answer:
-    """Locate without a gallery, over the places that the bundle knows; arguments as `locate`.
+    """Locate over the bundle's coordinate list, without a gallery; arguments as `locate`.
 
     Raises:
-        BadRequest: The limits speak of what places have not.
-        Conflict: The bundle knows no places.
-        BadPhoto: As `locate`, and so `TooLarge`.
+        BadRequest: The filter uses attributes that coordinates do not have.
+        Conflict: The bundle has no coordinate list.
+        BadPhoto: As `locate`.
+        TooLarge: As `locate`.
     """
     places.check(limits)
     watch, contract = Stopwatch(), encoder.contract
     with watch.stage("retrieve"):
-        known = encoder.listed_places()
+        coordinates = encoder.listed_places()
     vector = encoded(data, file=file, kind=kind, decoder=decoder, encoder=encoder, watch=watch)
     with watch.stage("rank"):
-        compared = places.compare(vector, known, limits)
+        compared = places.compare(vector, coordinates, limits)
     with watch.stage("decide"):
-        best = places.best(compared, settings.candidates)
-        decision = answer.decide_places(best, compared.positions, compared.mass)
+        ranked = places.best(compared, settings.candidates)
+        decision = answer.decide_places(ranked, compared.positions, compared.mass)
     return answer.composed(
         decision,
         contract,
         watch.read(),
         ranker=places.NAME,
         engine=places.NAME,
-        build=known.digest[:16],
+        build=coordinates.digest[:16],
         note=places.NOTE,
     )

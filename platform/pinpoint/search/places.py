@@ -1,10 +1,10 @@
-"""Places in place of a gallery: how well a photo fits each place that the bundle itself knows.
+"""Search over the bundle's coordinate list instead of a gallery.
 
-With the cosine s of the photo and a place, and the temperature t that the bundle was trained with,
-a place has the mass softmax(t s) over all places that the caller's limits let through. It says how
-one place compares with the others of the list, so it depends on how densely they stand and is no
-calibrated probability; a place that the list has twice counts twice, as in the published GeoCLIP.
-Letters: N places of the list, M of them within the limits, D width of a vector.
+With the cosine s of a photo and a coordinate, and the temperature t of the bundle's training, a
+coordinate has the mass softmax(t s) over all coordinates that pass the filter. The mass compares
+coordinates of the list, so it depends on their density and is not a calibrated probability. A
+coordinate listed twice counts twice, as in the published GeoCLIP.
+Symbols: N coordinates in the list, M of them inside the filter, D dimensions of a vector.
 """
 
 from __future__ import annotations
@@ -23,65 +23,66 @@ from pinpoint.records import SCORE_DIGITS, Limits, PlaceList, Point, RankedPlace
 
 NAME: Final = "places"
 NOTE: Final = (
-    "Answered from the list of places of the bundle, without any photo of the gallery and so "
-    "without evidence. Masses compare the places of that list with each other; they depend on how "
-    "densely its places stand."
+    "Answered from the coordinate list of the bundle, without gallery photos and therefore "
+    "without evidence. Masses compare the coordinates of that list; they depend on its density."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Places `[M]`, best first, ties in the order of the list."""
+    """Coordinates `[M]`, best first, ties in the order of the list."""
 
     positions: LatLon
     score: NDArray[np.float64]
-    """Cosine similarity to six digits."""
+    """Cosine similarity, rounded to six digits."""
     mass: NDArray[np.float64]
     """Sums to 1."""
 
 
 def check(limits: Limits) -> None:
-    """Whether these limits mean anything to a list of places.
+    """Check that a filter applies to a coordinate list.
 
     Raises:
-        BadRequest: They speak of source kinds, sources or times, which only images have.
+        BadRequest: The filter uses source kinds, sources or times, which only images have.
     """
-    said = {
+    unsupported = {
         "kinds": limits.kinds,
         "sources": limits.source_ids,
         "since": limits.since,
         "until": limits.until,
     }
-    given = [name for name, value in said.items() if value]
-    if given:
+    used_names = [name for name, value in unsupported.items() if value]
+    if used_names:
         raise BadRequest(
-            f"places have neither source kind nor source nor time: leave out {', '.join(given)}, "
-            "or ask over the gallery"
+            f"coordinates have no source kind, source or time: omit {', '.join(used_names)}, "
+            "or search the gallery"
         )
 
 
-def compare(vector: Vector, known: PlaceList, limits: Limits) -> Compared:
-    """Give every place within the limits its mass.
+def compare(vector: Vector, coordinates: PlaceList, limits: Limits) -> Compared:
+    """Compute the mass of every coordinate inside the filter.
 
     Args:
         vector: Query `[D]`.
-        known: The list.
-        limits: Only circle, box and polygon; a place must lie in each that is given.
+        coordinates: The coordinate list.
+        limits: Only circle, box and polygon; a coordinate must be inside all that are given.
     """
-    # Exact, and the same product whatever the limits: they never change a score.
-    cosines = (known.vectors @ vector).astype(np.float64)
-    inside = np.flatnonzero(_within(known.positions, limits))
+    # Exact, and computed before filtering, so that the filter never changes a score.
+    cosines = (coordinates.vectors @ vector).astype(np.float64)
+    inside = np.flatnonzero(_is_inside(coordinates.positions, limits))
     score = np.round(cosines[inside], SCORE_DIGITS)
     order = np.argsort(-score, kind="stable")
     score = score[order]
-    weight = np.exp(known.temperature * (score - score[:1]))
+    exponentials = np.exp(coordinates.temperature * (score - score[:1]))
     return Compared(
-        positions=known.positions[inside[order]], score=score, mass=weight / (weight.sum() or 1.0)
+        positions=coordinates.positions[inside[order]],
+        score=score,
+        mass=exponentials / (exponentials.sum() or 1.0),
     )
 
 
 def best(compared: Compared, limit: int) -> tuple[RankedPlace, ...]:
-    """The first `limit` places as records."""
+    """The first `limit` coordinates as records."""
     rows = zip(
         compared.positions.tolist(), compared.score.tolist(), compared.mass.tolist(), strict=True
     )
@@ -91,7 +92,7 @@ def best(compared: Compared, limit: int) -> tuple[RankedPlace, ...]:
     )
 
 
-def _within(positions: LatLon, limits: Limits) -> Mask:
+def _is_inside(positions: LatLon, limits: Limits) -> Mask:
     inside = np.ones(len(positions), dtype=np.bool_)
     if limits.circle is not None:
         inside &= in_circle(positions, limits.circle)

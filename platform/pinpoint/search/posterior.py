@@ -1,7 +1,7 @@
-"""From scores to calibrated probabilities: where the photo was taken, and how sure that is.
+"""From scores to calibrated probabilities: the posterior of the position of the photo.
 
-The mathematics is `geo.posteriors`; here it meets the question: what is known of it, whether a
-calibration fits it, and what is said in the answer. Letters: K candidates, Q nodes.
+The mathematics is in `geo.posteriors`. This module computes the features of a query, selects its
+calibration and builds the posterior of the answer. Symbols: K candidates, Q nodes.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from pinpoint.settings import SearchSettings
 
 SHARES: Final = ("0.5", "0.9")
 NODES: Final = 1_024
-_LEAST_REACH_M: Final = 500.0
-"""Evidence nearer than this says no more of the density: it may be the same panorama."""
-_LEAST_MASS: Final = 1e-12
+_MIN_REACH_M: Final = 500.0
+"""Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
+_MIN_MASS: Final = 1e-12
 _DIGITS: Final = 6
 
 Floats = NDArray[np.float64]
 Nodes = tuple[Floats, Floats]
-"""Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.nodes`)."""
+"""Positions `[Q, 2]` and weights `[Q]` of a posterior (`geo.kernels.quadrature_nodes`)."""
 
 
 def believed(
@@ -52,151 +52,162 @@ def believed(
     *,
     kind: str | None = None,
 ) -> Believed:
-    """Probabilities, where a calibration fits the question; and what they promise, or why not.
+    """The posterior, if a calibration applies to the query, and a note on the calibration.
 
     Args:
-        ranking: `[K]` candidates, and who ranked them; a reranker's null beside them.
-        contract: Of the bundle; has the calibrations.
-        limits: How the question was narrowed.
-        search: How it was searched.
-        kind: What sort of picture the caller says it is.
+        ranking: `[K]` candidates, the name of their ranker, and a reranker's no-match logit.
+        contract: Contract of the bundle; contains the calibrations.
+        limits: The search filter.
+        search: The search settings.
+        kind: Source kind of the query, as given by the caller.
     """
     calibration, note = usable(contract, ranking.ranker, limits, search.model_dump(mode="json"))
     if not ranking.ranked:
         return Believed(note=note, abstained="no_candidates")
-    question = asked(ranking.ranked, kind=kind, null_logit=ranking.null_score)
+    features = asked(ranking.ranked, kind=kind, null_logit=ranking.null_score)
     if calibration is None:
-        return Believed(asked=question, note=note)
-    belief = believe(question, calibration, search.objective_km)
-    return Believed(asked=question, belief=belief, note=note, abstained=belief.abstained)
+        return Believed(asked=features, note=note)
+    belief = believe(features, calibration, search.objective_km)
+    return Believed(asked=features, belief=belief, note=note, abstained=belief.abstained)
 
 
 def asked(ranked: Sequence[Ranked], *, kind: str | None, null_logit: float | None = None) -> Asked:
-    """What the decision is made from.
+    """Features from which the posterior is computed.
 
     Args:
         ranked: `[K]`, in any order, at least one.
-        kind: What sort of picture the caller says it is.
-        null_logit: Of a reranker's null candidate.
+        kind: Source kind of the query, as given by the caller.
+        null_logit: Logit of a reranker's no-match candidate.
     """
-    places = [each.refined or each.candidate.point for each in ranked]
-    scored = all(each.score is not None for each in ranked)
+    points = [entry.refined or entry.candidate.point for entry in ranked]
+    scored = all(entry.score is not None for entry in ranked)
     return Asked(
         kind=kind,
-        points=tuple((place.lat, place.lon) for place in places),
+        points=tuple((point.lat, point.lon) for point in points),
         logits=tuple(
-            float(each.score if scored and each.score is not None else _log(each.mass))
-            for each in ranked
+            float(entry.score if scored and entry.score is not None else _log_mass(entry.mass))
+            for entry in ranked
         ),
         null_logit=null_logit,
-        similarity=max(each.candidate.score for each in ranked),
-        surroundings=_surroundings(ranked),
-        density=_density(ranked),
+        similarity=max(entry.candidate.score for entry in ranked),
+        surroundings=_neighborhood_similarity(ranked),
+        density=_gallery_density(ranked),
     )
 
 
 def usable(
     contract: Contract, ranker: str, limits: Limits, search: Mapping[str, Any]
 ) -> tuple[Calibration | None, str]:
-    """The calibration that fits a question, or None and why there is none, in words.
+    """The calibration that applies to a query, or None, and a note that explains it.
 
-    A question that is narrowed in space or time has other chances than those that were asked; so
-    has one that is searched otherwise. Narrowing to sources only makes the gallery smaller.
+    A filter in space or time changes the probabilities, and so do other search settings. Then the
+    calibration does not apply. A filter on sources only makes the gallery smaller.
     """
-    found = contract.calibrations.get(ranker)
-    if found is None:
+    calibration = contract.calibrations.get(ranker)
+    if calibration is None:
         return None, f"bundle {contract.name} has no calibration for the ranker {ranker}"
-    other = [name for name, value in found.search.items() if search.get(name) != value]
-    if other:
-        return None, f"it was fitted with other settings of the search: {', '.join(other)}"
+    changed_settings = [
+        name for name, value in calibration.search.items() if search.get(name) != value
+    ]
+    if changed_settings:
+        return None, f"it was fitted with other search settings: {', '.join(changed_settings)}"
     if limits.circle or limits.box or limits.polygon or limits.since or limits.until:
-        return None, "questions narrowed in space or time are not calibrated"
-    if set(limits.kinds) != set(found.kinds):
-        return None, "it was fitted on other source kinds than were asked for"
-    return found, found.note
+        return None, "queries with a filter in space or time are not calibrated"
+    if set(limits.kinds) != set(calibration.kinds):
+        return None, "it was fitted on other source kinds than those of the filter"
+    return calibration, calibration.note
 
 
 def best_point(
-    of: Asked, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
+    features: Asked, belief: kernels.Mixture, nodes: Nodes, objective_km: float | None
 ) -> Floats:
-    """The candidate's place `[2]` of the greatest expected GeoScore; of equal ones the first.
+    """The candidate position `[2]` with the highest expected GeoScore; the first of equal ones.
 
     Args:
-        of: The question; its places are what is chosen among.
-        belief: Its posterior.
-        nodes: Of the posterior.
-        objective_km: Choose for accuracy within so many kilometres instead.
+        features: Features of the query; its points are the possible answers.
+        belief: Posterior of the query.
+        nodes: Quadrature nodes of the posterior.
+        objective_km: Maximize accuracy within this radius instead, in kilometers.
     """
     if objective_km is not None:
-        return best_within(of, belief, objective_km)
-    points = np.array(of.points)
-    worth = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
-    return np.asarray(points[np.argmax(worth)])
+        return best_within(features, belief, objective_km)
+    points = np.array(features.points)
+    expected_scores = kernels.expected_scores(*nodes, points, GEOSCORE_SCALE_KM)
+    return np.asarray(points[np.argmax(expected_scores)])
 
 
-def best_within(of: Asked, belief: kernels.Mixture, km: float) -> Floats:
-    """The candidate's place `[2]` with the most mass within some km; of equal ones the first."""
-    points = np.array(of.points)
+def best_within(features: Asked, belief: kernels.Mixture, km: float) -> Floats:
+    """The candidate position `[2]` with the most mass within `km`; the first of equal ones."""
+    points = np.array(features.points)
     return np.asarray(points[np.argmax(kernels.masses_within(belief, points, km))])
 
 
-def believe(of: Asked, calibration: Calibration, objective_km: float | None = None) -> Belief:
-    """Decide from probabilities: a point, how sure it is, and where else it may be.
+def believe(features: Asked, calibration: Calibration, objective_km: float | None = None) -> Belief:
+    """Compute the posterior, its point, its probabilities and its credible regions.
 
     Args:
-        of: The question.
-        calibration: Of the bundle and ranker.
-        objective_km: As `best_point`.
+        features: Features of the query.
+        calibration: Calibration of the bundle and ranker.
+        objective_km: As in `best_point`.
     """
-    name, fit = posteriors.select_fit(of, calibration.strata, calibration.density_cuts)
-    belief = posteriors.mixture(of, fit, calibration.kernels_km, calibration.elsewhere_km)
+    stratum, fit = posteriors.select_fit(features, calibration.strata, calibration.density_cuts)
+    belief = posteriors.mixture(features, fit, calibration.kernels_km, calibration.elsewhere_km)
     nodes = kernels.quadrature_nodes(belief, NODES)
-    answer = best_point(of, belief, nodes, objective_km)
+    answer = best_point(features, belief, nodes, objective_km)
     abstention = calibration.abstention
-    mass, elsewhere = posteriors.masses(of, fit)
-    fitted = abstention.unsupported
-    unsupported = None if fitted is None else posteriors.probability(fitted, of)
-    doubt = elsewhere if abstention.signal == "elsewhere" else unsupported
+    mass, elsewhere = posteriors.masses(features, fit)
+    unsupported_fit = abstention.unsupported
+    unsupported = (
+        None if unsupported_fit is None else posteriors.probability(unsupported_fit, features)
+    )
+    abstention_probability = elsewhere if abstention.signal == "elsewhere" else unsupported
     return Belief(
-        stratum=name,
+        stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
-        within=_within(belief, answer, fit),
+        within=_probability_within(belief, answer, fit),
         elsewhere=elsewhere,
         unsupported=unsupported,
-        regions=_regions(belief, answer, fit.radius_levels),
-        areas=_areas(belief, nodes, fit.region_levels),
-        names=_names(of, mass),
-        abstained=abstention.signal if doubt is not None and doubt > abstention.above else None,
+        regions=_credible_discs(belief, answer, fit.radius_levels),
+        areas=_credible_regions(belief, nodes, fit.region_levels),
+        names=_place_names(features, mass),
+        abstained=abstention.signal
+        if abstention_probability is not None and abstention_probability > abstention.above
+        else None,
     )
 
 
-def _within(belief: kernels.Mixture, answer: Floats, fit: StratumFit) -> dict[float, float]:
-    """Probability by kilometres: the mass there, with its log-odds moved, and never falling."""
-    held = kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
-    moved = np.array([fit.within[f"{km:g}"] for km in THRESHOLDS_KM])
-    said = 1.0 / (1.0 + np.exp(-moved[:, 0] - moved[:, 1] * posteriors.log_odds(held)))
-    rising = np.round(np.maximum.accumulate(said), _DIGITS).tolist()
-    return dict(zip(THRESHOLDS_KM, rising, strict=True))
+def _probability_within(
+    belief: kernels.Mixture, answer: Floats, fit: StratumFit
+) -> dict[float, float]:
+    """Probability by kilometers: the mass inside, recalibrated in log-odds, non-decreasing."""
+    masses = kernels.masses_within(belief, answer[None], np.array(THRESHOLDS_KM))
+    coefficients = np.array([fit.within[f"{km:g}"] for km in THRESHOLDS_KM])
+    log_odds = posteriors.log_odds(masses)
+    recalibrated = 1.0 / (1.0 + np.exp(-coefficients[:, 0] - coefficients[:, 1] * log_odds))
+    monotonic = np.round(np.maximum.accumulate(recalibrated), _DIGITS).tolist()
+    return dict(zip(THRESHOLDS_KM, monotonic, strict=True))
 
 
-def _regions(
+def _credible_discs(
     belief: kernels.Mixture, answer: Floats, levels: Mapping[str, float]
 ) -> tuple[Region, ...]:
-    claimed = np.minimum(np.array(list(levels.values())), 1.0)
-    radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, claimed)).tolist()
+    masses = np.minimum(np.array(list(levels.values())), 1.0)
+    radii_m = (1_000.0 * kernels.radius_for_mass_km(belief, answer, masses)).tolist()
     return tuple(
         Region(mass=float(share), radius_m=radius_m)
         for share, radius_m in zip(levels, radii_m, strict=True)
     )
 
 
-def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -> tuple[Area, ...]:
+def _credible_regions(
+    belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]
+) -> tuple[Area, ...]:
     positions, weights = nodes
-    dense = kernels.log_density(belief, positions)
-    found = []
+    log_densities = kernels.log_density(belief, positions)
+    regions = []
     for share, level in levels.items():
-        boxes = areas.hdr_boxes(belief, kernels.hdr_log_density(dense, weights, level))
-        found.append(
+        boxes = areas.hdr_boxes(belief, kernels.hdr_log_density(log_densities, weights, level))
+        regions.append(
             Area(
                 share=float(share),
                 level=min(level, 1.0),
@@ -204,36 +215,38 @@ def _areas(belief: kernels.Mixture, nodes: Nodes, levels: Mapping[str, float]) -
                 boxes=tuple((s, w, n, e) for s, w, n, e in boxes.tolist()),
             )
         )
-    return tuple(found)
+    return tuple(regions)
 
 
-def _names(of: Asked, mass: Floats) -> tuple[PlaceName, ...]:
-    """The likeliest country, region and city: those of the candidates, by their mass."""
+def _place_names(features: Asked, mass: Floats) -> tuple[PlaceName, ...]:
+    """The most probable country, region and city, by the mass of the candidates in them."""
     return tuple(
         PlaceName(level=level, name=name, probability=round(probability, _DIGITS))
-        for level, (name, probability) in most_probable_places(np.array(of.points), mass).items()
+        for level, (name, probability) in most_probable_places(
+            np.array(features.points), mass
+        ).items()
     )
 
 
-def _surroundings(ranked: Sequence[Ranked]) -> float:
-    """How alike the places as a whole are: one picture may be alike by chance, a place is not."""
-    means = [float(np.mean([each.candidate.score, *each.similarities])) for each in ranked]
-    mass = [each.mass for each in ranked]
+def _neighborhood_similarity(ranked: Sequence[Ranked]) -> float:
+    """Mean similarity of candidates and their evidence: one similar image may be by chance."""
+    means = [float(np.mean([entry.candidate.score, *entry.similarities])) for entry in ranked]
+    mass = [entry.mass for entry in ranked]
     return round(float(np.average(means, weights=mass)), _DIGITS)
 
 
-def _density(ranked: Sequence[Ranked]) -> float:
-    """Gallery images per km² around the candidates, by their mass.
+def _gallery_density(ranked: Sequence[Ranked]) -> float:
+    """Mass-weighted number of gallery images per km² around the candidates.
 
-    Of each candidate: how many photos of evidence were read, over the disc that they stand in. That
-    is right for a sparse gallery, where all are read, and for a dense one, where they are near.
+    For each candidate it is the number of evidence photos over the area of the disc that contains
+    them. In a sparse gallery all photos are read; in a dense gallery the disc is small.
     """
-    found = 0.0
-    for each in ranked:
-        reach_m = max([_LEAST_REACH_M, *(one.distance_m for one in each.evidence)])
-        found += each.mass * len(each.evidence) / (np.pi * (reach_m / 1_000.0) ** 2)
-    return round(float(found), _DIGITS)
+    density = 0.0
+    for entry in ranked:
+        reach_m = max([_MIN_REACH_M, *(photo.distance_m for photo in entry.evidence)])
+        density += entry.mass * len(entry.evidence) / (np.pi * (reach_m / 1_000.0) ** 2)
+    return round(float(density), _DIGITS)
 
 
-def _log(mass: float) -> float:
-    return float(np.log(max(mass, _LEAST_MASS)))
+def _log_mass(mass: float) -> float:
+    return float(np.log(max(mass, _MIN_MASS)))

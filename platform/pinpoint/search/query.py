@@ -1,4 +1,4 @@
-"""The question: what a caller gave, as a picture to encode or a vector the index holds already."""
+"""The query: a photo to encode, or a gallery image whose vector is in the index."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from pinpoint.errors import BadPhoto, Conflict, TooLarge
 from pinpoint.ports import Database, Decoder, VectorIndex
 from pinpoint.records import IndexPoint, Pixels, Rejected
 
-_OVER_A_LIMIT: Final = ("too_large", "too_many")
-"""How the decoder's reasons begin where a limit was passed."""
+_LIMIT_REASON_PREFIXES: Final = ("too_large", "too_many")
+"""Prefixes of the decoder's reasons that state an exceeded limit."""
 
 
 def pixels(data: bytes, *, file: str, decoder: Decoder) -> Pixels:
-    """The picture in hostile bytes, `[H, W, 3]`; of a panorama its first face.
+    """Decode untrusted bytes to pixels `[H, W, 3]`; of a panorama, the first face.
 
     Args:
         data: The bytes.
-        file: Their name, for messages.
-        decoder: Reads them.
+        file: File name, for messages.
+        decoder: Decodes the bytes.
 
     Raises:
-        BadPhoto: The decoder rejects them; the reason is the decoder's.
-        TooLarge: The decoder rejects them for a limit.
+        BadPhoto: The decoder rejects the bytes; the error has the decoder's reason.
+        TooLarge: The decoder rejects the bytes because of a limit.
     """
     reading = decoder.read(file, data, query=True)
     if isinstance(reading, Rejected):
-        error = TooLarge if reading.reason.startswith(_OVER_A_LIMIT) else BadPhoto
-        raise error(f"{reading.file}: {reading.detail}", reason=reading.reason)
+        error_class = TooLarge if reading.reason.startswith(_LIMIT_REASON_PREFIXES) else BadPhoto
+        raise error_class(f"{reading.file}: {reading.detail}", reason=reading.reason)
     return reading.faces[0].pixels
 
 
 def of_image(
     image_id: UUID, organization_id: UUID, *, index: VectorIndex, database: Database
 ) -> IndexPoint:
-    """An organisation's image as the index holds it, vectors included.
+    """Fetch the index point of an organization's image, with its vectors.
 
-    The catalogue is asked first: it knows whose an id is, and who may know that it exists.
+    The catalog is read first, because it decides whether the organization may see the image.
 
     Args:
-        image_id: Which image.
-        organization_id: Whose.
-        index: Holds the vectors.
-        database: Holds the truth.
+        image_id: Id of the image.
+        organization_id: Organization of the image.
+        index: Index with the vectors.
+        database: The catalog.
 
     Raises:
-        NotFound: This organisation has no such image.
-        Conflict: It has, but the index has not.
+        NotFound: The organization has no such image.
+        Conflict: The image exists, but it is not in the index.
     """
     with database.read(organization_id) as reader:
         image = reader.image(image_id)

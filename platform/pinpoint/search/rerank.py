@@ -1,7 +1,7 @@
-"""The `rerank` ranker: what a trained network says of the candidates, put in order.
+"""The `rerank` ranker: orders candidates by the logits of a trained network.
 
-Scores are logits of one question, its null's beside them; here only candidates share the mass, as
-they do in every ranker, and the null is handed on to whoever decides.
+The logits of a query include a no-match logit. As in every ranker, only candidates share the mass;
+the no-match logit is passed on to the decision.
 """
 
 from __future__ import annotations
@@ -18,48 +18,50 @@ from pinpoint.records import Candidate, Exclusions, IndexPoint, Judgement, Ranke
 
 NAME: Final = "rerank"
 MISSING: Final = "the bundle has no reranker"
-"""Why an answer comes from the vote."""
+"""Reason why the vote ranked an answer."""
 
 Retrieved = tuple[tuple[Candidate, ...], Exclusions | None]
-"""What retrieval brings."""
+"""Result of retrieval."""
 
 
-def seen(found: Retrieved, index: VectorIndex | None) -> tuple[Retrieved, list[IndexPoint]]:
-    """What was found, and its candidates as the index holds them; nothing without an index."""
-    ids = [each.id for each in found[0]]
-    return found, index.fetch(ids, vectors=True) if index is not None and ids else []
+def seen(retrieved: Retrieved, index: VectorIndex | None) -> tuple[Retrieved, list[IndexPoint]]:
+    """The retrieval result, and the index points of its candidates; none without an index."""
+    ids = [candidate.id for candidate in retrieved[0]]
+    return retrieved, index.fetch(ids, vectors=True) if index is not None and ids else []
 
 
-def ranking(voted: Sequence[Ranked], candidates: Sequence[Candidate], said: Judgement) -> Ranking:
-    """Candidates in the order of a reranker.
+def ranking(
+    voted: Sequence[Ranked], candidates: Sequence[Candidate], judgement: Judgement
+) -> Ranking:
+    """Order candidates by the output of a reranker.
 
     Args:
-        voted: The candidates with their evidence, as another ranker has them, in any order.
-        candidates: `[K]`, in the order in which they were judged.
-        said: What the reranker says of them.
+        voted: The candidates with their evidence, from another ranker, in any order.
+        candidates: `[K]`, in the order of the reranker's input.
+        judgement: Output of the reranker.
 
     Returns:
         `[K]` by score, ties by id; masses are the softmax of the scores and sum to 1.
     """
-    seats: dict[UUID, int] = {each.id: seat for seat, each in enumerate(candidates)}
-    scores = np.array(said.scores, dtype=np.float64)
-    worth = np.exp(scores - scores.max(initial=-np.inf))
-    masses = (worth / worth.sum()).tolist()
+    index_by_id: dict[UUID, int] = {entry.id: index for index, entry in enumerate(candidates)}
+    scores = np.array(judgement.scores, dtype=np.float64)
+    exponentials = np.exp(scores - scores.max(initial=-np.inf))
+    masses = (exponentials / exponentials.sum()).tolist()
     order = sorted(
-        voted, key=lambda each: (-scores[seats[each.candidate.id]], each.candidate.id.int)
+        voted, key=lambda entry: (-scores[index_by_id[entry.candidate.id]], entry.candidate.id.int)
     )
-    judged = []
-    for each in order:
-        seat = seats[each.candidate.id]
-        attention = tuple(said.heard[seat].get(photo.id, 0.0) for photo in each.evidence)
-        judged.append(
+    reranked = []
+    for entry in order:
+        index = index_by_id[entry.candidate.id]
+        attention = tuple(judgement.heard[index].get(photo.id, 0.0) for photo in entry.evidence)
+        reranked.append(
             replace(
-                each,
-                mass=masses[seat],
+                entry,
+                mass=masses[index],
                 support=min(1.0, sum(attention)),
-                score=said.scores[seat],
-                refined=said.refined[seat],
+                score=judgement.scores[index],
+                refined=judgement.refined[index],
                 attention=attention,
             )
         )
-    return Ranking(ranked=tuple(judged), ranker=NAME, null_score=said.null)
+    return Ranking(ranked=tuple(reranked), ranker=NAME, null_score=judgement.null)

@@ -1,6 +1,6 @@
-"""Retrieval: one request to the index, then candidates of which no street or place is a flood.
+"""Retrieval: one index query, then de-duplication so that no street dominates the candidates.
 
-Letters: K candidates kept, N hits that came back.
+Symbols: K candidates, N hits.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from pinpoint.records import (
 )
 from pinpoint.settings import SearchSettings
 
-_MOST_HITS: Final = 4_096
-"""Hits asked for at most, for each kind, in search of what is no near-duplicate."""
+_MAX_HITS: Final = 4_096
+"""Maximum number of hits requested per kind to find hits that are not near-duplicates."""
 
 
 def candidates(
@@ -50,27 +50,27 @@ def candidates(
     exclusions: Exclusions | None = None,
     gps: bool = False,
 ) -> tuple[tuple[Candidate, ...], Exclusions | None]:
-    """The gallery images that may show the place, over all channels and kinds, best first.
+    """Gallery images that may show the location, over all channels and kinds, best first.
 
     Args:
         vector: Query `[D]`.
-        index: Where to look.
-        organization_id: Whose images.
-        limits: What the caller narrowed the question to.
-        settings: How many, and how far apart within a group.
-        info: What the index says of itself.
-        exclusions: What is no candidate and takes no other's place; by ids and cosine.
+        index: Index to search.
+        organization_id: Organization of the gallery.
+        limits: The caller's search filter.
+        settings: Number of candidates and their minimum distance within a group.
+        info: Description of the index.
+        exclusions: Images that are neither candidates nor use a slot; by ids and cosine.
         gps: Whether the index has the channel `gps`, in the space of the query.
 
     Returns:
-        Up to `settings.candidates`, ranks from 0 in order of score, ties by id; and the exclusions
-        with the near-duplicates that were seen among their ids.
+        Up to `settings.candidates`, ranks from 0 in order of score, ties by id. Also the
+        exclusions, extended by the ids of the near-duplicates in the hits.
     """
     if info.points == 0:
         return (), exclusions
     kinds = tuple(dict.fromkeys(limits.kinds or KINDS))
-    share = gps_seats(settings, settings.candidates) if gps else 0
-    channels = (IMAGE_CHANNEL, GPS_CHANNEL) if share else (IMAGE_CHANNEL,)
+    num_gps = gps_seats(settings, settings.candidates) if gps else 0
+    channels = (IMAGE_CHANNEL, GPS_CHANNEL) if num_gps else (IMAGE_CHANNEL,)
     queries = [
         IndexQuery(
             channel=channel,
@@ -82,38 +82,42 @@ def candidates(
         for channel in channels
         for kind in kinds
     ]
-    answers, exclusions = _answers(queries, exclusions, index)
-    found: dict[str, list[Hit]] = {channel: [] for channel in channels}
+    answers, exclusions = _search_excluding(queries, exclusions, index)
+    hits_by_channel: dict[str, list[Hit]] = {channel: [] for channel in channels}
     for query, hits in zip(queries, answers, strict=True):
-        found[query.channel] += hits
-    found = {channel: ordered(hits) for channel, hits in found.items()}
+        hits_by_channel[query.channel] += hits
+    hits_by_channel = {channel: ordered(hits) for channel, hits in hits_by_channel.items()}
     by_kind = [
-        [[hit for hit in own if hit.kind == kind] for kind in kinds] for own in found.values()
+        [[hit for hit in channel_hits if hit.kind == kind] for kind in kinds]
+        for channel_hits in hits_by_channel.values()
     ]
-    seats = seated(
+    slots = seated(
         *by_kind,
         limit=settings.candidates,
-        share=share,
+        share=num_gps,
         dedupe_m=settings.dedupe_m,
     )
-    return _candidates(seats, found, vector, index), exclusions
+    return _to_candidates(slots, hits_by_channel, vector, index), exclusions
 
 
-def _candidates(
-    seats: Sequence[Hit], found: Mapping[str, Sequence[Hit]], vector: Vector, index: VectorIndex
+def _to_candidates(
+    slots: Sequence[Hit],
+    hits_by_channel: Mapping[str, Sequence[Hit]],
+    vector: Vector,
+    index: VectorIndex,
 ) -> tuple[Candidate, ...]:
-    """Hits as candidates with what each channel says of them; one that has gone is left out."""
-    said: dict[UUID, dict[str, Found]] = {hit.id: {} for hit in seats}
-    for channel, hits in found.items():
+    """Hits as candidates with the scores of each channel, without images deleted since."""
+    scores: dict[UUID, dict[str, Found]] = {hit.id: {} for hit in slots}
+    for channel, hits in hits_by_channel.items():
         for rank, hit in enumerate(hits):
-            if hit.id in said:
-                said[hit.id][channel] = Found(score=hit.similarity, rank=rank)
-    # A few that the channel `gps` alone has found: fetched by id, where a search would look at all.
-    unseen = [hit.id for hit in seats if IMAGE_CHANNEL not in said[hit.id]]
-    for image_id, score in _similarities(unseen, vector, index).items():
-        said[image_id][IMAGE_CHANNEL] = Found(score=score, rank=None)
-    kept = [hit for hit in seats if IMAGE_CHANNEL in said[hit.id]]
-    kept.sort(key=lambda hit: (-said[hit.id][IMAGE_CHANNEL].score, hit.id.int))
+            if hit.id in scores:
+                scores[hit.id][channel] = Found(score=hit.similarity, rank=rank)
+    # The few hits of the channel `gps` only are fetched by id; a search would scan all points.
+    unscored = [hit.id for hit in slots if IMAGE_CHANNEL not in scores[hit.id]]
+    for image_id, score in _fetch_similarities(unscored, vector, index).items():
+        scores[image_id][IMAGE_CHANNEL] = Found(score=score, rank=None)
+    scored_hits = [hit for hit in slots if IMAGE_CHANNEL in scores[hit.id]]
+    scored_hits.sort(key=lambda hit: (-scores[hit.id][IMAGE_CHANNEL].score, hit.id.int))
     return tuple(
         Candidate(
             id=hit.id,
@@ -123,61 +127,65 @@ def _candidates(
             captured_at=hit.captured_at,
             group=hit.group,
             content_key=hit.content_key,
-            score=said[hit.id][IMAGE_CHANNEL].score,
+            score=scores[hit.id][IMAGE_CHANNEL].score,
             rank=rank,
-            channels=said[hit.id],
+            channels=scores[hit.id],
         )
-        for rank, hit in enumerate(kept)
+        for rank, hit in enumerate(scored_hits)
     )
 
 
-def _similarities(ids: Sequence[UUID], vector: Vector, index: VectorIndex) -> dict[UUID, float]:
-    """Cosine of the query to these images' pictures; those that are gone have none."""
+def _fetch_similarities(
+    ids: Sequence[UUID], vector: Vector, index: VectorIndex
+) -> dict[UUID, float]:
+    """Cosine of the query to the image vectors of these images; deleted images are omitted."""
     points = index.fetch(ids, vectors=True) if ids else []
     if not points:
         return {}
-    rows = np.stack([each.vectors[IMAGE_CHANNEL] for each in points]).astype(np.float64)
+    rows = np.stack([point.vectors[IMAGE_CHANNEL] for point in points]).astype(np.float64)
     query = vector.astype(np.float64)
-    lengths = np.sqrt(np.vecdot(rows, rows) * np.vecdot(query, query))
-    cosines = np.vecdot(rows, query) / np.where(lengths > 0, lengths, 1.0)
+    norms = np.sqrt(np.vecdot(rows, rows) * np.vecdot(query, query))
+    cosines = np.vecdot(rows, query) / np.where(norms > 0, norms, 1.0)
     scores = np.round(cosines, SCORE_DIGITS).tolist()
-    return dict(zip([each.id for each in points], scores, strict=True))
+    return dict(zip([point.id for point in points], scores, strict=True))
 
 
-def _answers(
+def _search_excluding(
     queries: Sequence[IndexQuery], exclusions: Exclusions | None, index: VectorIndex
 ) -> tuple[list[list[Hit]], Exclusions | None]:
-    """Answers in which nothing excluded took a place, and the exclusions with every copy seen.
+    """Hits without excluded images, and the exclusions with every near-duplicate in the hits.
 
-    Near-duplicates are known only when they are seen: so the request is repeated without them
-    until it brings none, and deeper where a kind brings nothing else. Usually that is one request.
+    Near-duplicates are known only after a search, so the request is repeated without them until it
+    returns none. The limit grows if a kind returns nothing else. Usually one request is enough.
     """
     if exclusions is None:
         return _search_distinct(queries, index), None
-    deeper = 1
+    factor = 1
     while True:
-        asked = [_deeper(each, deeper, exclusions) for each in queries]
-        answers = _search_distinct(asked, index)
-        copies = _copies(queries, answers, exclusions.near_duplicate_cosine)
-        if not copies:
-            cut = [hits[: each.limit] for hits, each in zip(answers, queries, strict=True)]
-            return cut, exclusions
-        if any(hits and {hit.id for hit in hits} <= copies for hits in answers):
-            deeper *= 4
-        exclusions = replace(exclusions, ids=tuple(sorted({*exclusions.ids, *copies})))
+        larger_queries = [_with_larger_limit(query, factor, exclusions) for query in queries]
+        answers = _search_distinct(larger_queries, index)
+        near_duplicates = _find_near_duplicates(queries, answers, exclusions.near_duplicate_cosine)
+        if not near_duplicates:
+            cut_answers = [
+                hits[: query.limit] for hits, query in zip(answers, queries, strict=True)
+            ]
+            return cut_answers, exclusions
+        if any(hits and {hit.id for hit in hits} <= near_duplicates for hits in answers):
+            factor *= 4
+        exclusions = replace(exclusions, ids=tuple(sorted({*exclusions.ids, *near_duplicates})))
 
 
-def _deeper(query: IndexQuery, times: int, exclusions: Exclusions) -> IndexQuery:
-    limit = max(query.limit, min(query.limit * times, _MOST_HITS))
+def _with_larger_limit(query: IndexQuery, factor: int, exclusions: Exclusions) -> IndexQuery:
+    limit = max(query.limit, min(query.limit * factor, _MAX_HITS))
     return replace(query, limit=limit, filter=replace(query.filter, exclude_ids=exclusions.ids))
 
 
-def _copies(
+def _find_near_duplicates(
     queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]], cosine: float | None
 ) -> set[UUID]:
-    """Ids of hits whose picture is at least this similar.
+    """Ids of hits with an image vector at least this similar to the query.
 
-    Only the channel of pictures can tell, and it has them all: they stand before its other hits.
+    Only the channel `image` decides, and it contains all of them, because they are its best hits.
     """
     if cosine is None:
         return set()
@@ -190,34 +198,36 @@ def _copies(
 
 
 def _search_distinct(queries: Sequence[IndexQuery], index: VectorIndex) -> list[list[Hit]]:
-    """Answers in which images of identical bytes come once, whatever their sources and kinds.
+    """Hits that contain images of identical bytes once, for any sources and kinds.
 
-    A copy takes another image's place in a full answer: then the index is asked for more, until
-    what is left is as long as without copies. Usually that is one request.
+    In a full result a copy uses the slot of another image. The limit then grows until the
+    remaining hits are as many as without copies. Usually one request is enough.
     """
-    times = 1
+    factor = 1
     while True:
-        asked = [
-            replace(each, limit=max(each.limit, min(each.limit * times, _MOST_HITS)))
-            for each in queries
+        larger_queries = [
+            replace(query, limit=max(query.limit, min(query.limit * factor, _MAX_HITS)))
+            for query in queries
         ]
-        answers = index.search(asked)
-        dropped = _identical(asked, answers)
-        kept = [
-            [hit for hit in hits if hit.id not in dropped][: each.limit]
-            for each, hits in zip(queries, answers, strict=True)
+        answers = index.search(larger_queries)
+        dropped = _find_identical(larger_queries, answers)
+        distinct = [
+            [hit for hit in hits if hit.id not in dropped][: query.limit]
+            for query, hits in zip(queries, answers, strict=True)
         ]
         cut_short = any(
-            len(hits) >= deep.limit and len(left) < each.limit and deep.limit < _MOST_HITS
-            for each, deep, hits, left in zip(queries, asked, answers, kept, strict=True)
+            len(hits) >= larger.limit and len(remaining) < query.limit and larger.limit < _MAX_HITS
+            for query, larger, hits, remaining in zip(
+                queries, larger_queries, answers, distinct, strict=True
+            )
         )
         if not cut_short:
-            return kept
-        times *= 2
+            return distinct
+        factor *= 2
 
 
-def _identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]]) -> set[UUID]:
-    """Ids of hits whose bytes another hit has too, which looks more like the photo; ties by id."""
+def _find_identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]]) -> set[UUID]:
+    """Ids of hits with the same bytes as a more similar hit; ties by id."""
     best: dict[str, tuple[bool, float, int]] = {}
     ranks: dict[UUID, tuple[str, tuple[bool, float, int]]] = {}
     for query, hits in zip(queries, answers, strict=True):
@@ -225,8 +235,8 @@ def _identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]]) 
             if hit.content_key:
                 rank = (query.channel != IMAGE_CHANNEL, *hit.order)
                 best[hit.content_key] = min(rank, best.get(hit.content_key, rank))
-                known = ranks.get(hit.id, (hit.content_key, rank))
-                ranks[hit.id] = min(known, (hit.content_key, rank))
+                previous = ranks.get(hit.id, (hit.content_key, rank))
+                ranks[hit.id] = min(previous, (hit.content_key, rank))
     return {id_ for id_, (key, rank) in ranks.items() if rank[2] != best[key][2]}
 
 
@@ -238,7 +248,7 @@ def where(
     exclude_ids: Sequence[UUID] = (),
     exclude_groups: Sequence[str] = (),
 ) -> IndexFilter:
-    """A caller's limits as the index takes them, inside one organisation."""
+    """Convert a caller's search filter to an index filter for one organization."""
     return IndexFilter(
         organization_id=organization_id,
         kinds=tuple(limits.kinds if kinds is None else kinds),
@@ -254,7 +264,7 @@ def where(
 
 
 def ordered(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits best first, ties by id, whatever order the engine gave them in."""
+    """Hits best first, ties by id, independent of the engine's order."""
     return sorted(hits, key=attrgetter("order"))
 
 
@@ -266,78 +276,83 @@ def seated(
     share: int,
     dedupe_m: float,
 ) -> list[Hit]:
-    """Who becomes a candidate.
+    """Merge the hits of both channels into the candidate slots.
 
-    The channel `image` fills all seats but the share of `gps`. That share goes to the best of `gps`
-    without a seat, so what both have found costs one seat only; what `gps` leaves, `image` fills.
+    The channel `image` fills all slots except the quota of `gps`. The quota goes to the best hits
+    of `gps` without a slot, so a hit of both channels uses one slot. `image` fills the rest.
 
     Args:
-        image: For each kind what the channel `image` has found, best first.
-        gps: The same for the channel `gps`, kinds in the same order; None where it was not asked.
-        limit: Seats in all.
-        share: Seats of `gps`.
-        dedupe_m: As `spread_out`; held between the channels too.
+        image: Hits of the channel `image` for each kind, best first.
+        gps: Hits of the channel `gps`, kinds in the same order; None if it was not searched.
+        limit: Total number of slots.
+        share: Number of slots of `gps`.
+        dedupe_m: As in `spread_out`; also applied between the channels.
     """
     rounds = [(image, limit)]
     if gps is not None:
         rounds = [(image, limit - share), (gps, limit), (image, limit)]
-    seats: list[list[Hit]] = [[] for _ in image]
-    for answers, until in rounds:
-        if (free := until - sum(map(len, seats))) == 0:
+    slots: list[list[Hit]] = [[] for _ in image]
+    for answers, num_slots in rounds:
+        if (num_free := num_slots - sum(map(len, slots))) == 0:
             continue
-        fresh = [_beyond(own, hits, dedupe_m) for own, hits in zip(seats, answers, strict=True)]
-        taken = {hit.id for hit in fair_share(fresh, free)}
-        for own, hits in zip(seats, fresh, strict=True):
-            own += [hit for hit in hits if hit.id in taken]
-    return [hit for own in seats for hit in own]
+        new_hits = [
+            _not_near(kind_slots, hits, dedupe_m)
+            for kind_slots, hits in zip(slots, answers, strict=True)
+        ]
+        selected_ids = {hit.id for hit in fair_share(new_hits, num_free)}
+        for kind_slots, hits in zip(slots, new_hits, strict=True):
+            kind_slots += [hit for hit in hits if hit.id in selected_ids]
+    return [hit for kind_slots in slots for hit in kind_slots]
 
 
-def _beyond(seats: Sequence[Hit], hits: Sequence[Hit], dedupe_m: float) -> list[Hit]:
-    """Of one kind's hits, best first, those that say something its seats do not say yet."""
-    held = {hit.id for hit in seats}
-    fresh = [hit for hit in hits if hit.id not in held]
-    # Seats stand apart already, so they all stay and come first.
-    return spread_out([*seats, *fresh], dedupe_m)[len(seats) :]
+def _not_near(slots: Sequence[Hit], hits: Sequence[Hit], dedupe_m: float) -> list[Hit]:
+    """Hits of one kind, best first, that are not near its hits in slots."""
+    slot_ids = {hit.id for hit in slots}
+    new_hits = [hit for hit in hits if hit.id not in slot_ids]
+    # Hits in slots already have the minimum distance, so all of them stay and are first.
+    return spread_out([*slots, *new_hits], dedupe_m)[len(slots) :]
 
 
 def gps_seats(settings: SearchSettings, candidates: int) -> int:
-    """Of so many candidates, how many seats are kept for what the channel `gps` finds."""
+    """Number of slots reserved for the channel `gps`, for this number of candidates."""
     return int(candidates * settings.gps_share)
 
 
 def spread_out(hits: Sequence[Hit], nearer_than_m: float) -> list[Hit]:
-    """Of hits of one group that stand nearer to each other than this, the best stays.
+    """Drop hits that are near a better hit of the same group.
 
     Args:
         hits: `[N]`, best first.
-        nearer_than_m: Distance below which two images of one group say the same; 0 keeps all.
+        nearer_than_m: Distance below which two images of one group are redundant; 0 keeps all.
     """
     chord = 2.0 * math.sin(min(nearer_than_m / EARTH_RADIUS_M, math.pi) / 2.0)
-    kept: dict[str, list[list[float]]] = defaultdict(list)
-    stay = []
-    # Pair by pair: groups are many and small, and every call of numpy costs as much as 50 pairs.
-    for hit, place in zip(hits, unit_xyz(lat_lon([h.point for h in hits])).tolist(), strict=True):
-        own = kept[hit.group]
-        if all(math.dist(place, other) >= chord for other in own):
-            own.append(place)
-            stay.append(hit)
-    return stay
+    positions_by_group: dict[str, list[list[float]]] = defaultdict(list)
+    selected = []
+    # In pure Python: groups are many and small, and one NumPy call costs as much as 50 pairs.
+    for hit, position in zip(
+        hits, unit_xyz(lat_lon([hit.point for hit in hits])).tolist(), strict=True
+    ):
+        group_positions = positions_by_group[hit.group]
+        if all(math.dist(position, other) >= chord for other in group_positions):
+            group_positions.append(position)
+            selected.append(hit)
+    return selected
 
 
 def fair_share(answers: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
-    """Merge kinds best first, with half of an equal share kept for each kind.
+    """Merge kinds best first, with half of an equal share reserved for each kind.
 
-    Cosines of a photo to photos and to street views are not quite on one scale; without a share of
-    its own, the kind that scores lower as a whole would never be heard.
+    Cosines of a photo to photos and to street views are not on the same scale. Without a reserved
+    share, the kind with lower scores would never have a candidate.
 
     Args:
-        answers: For each kind its hits, best first.
-        limit: Hits kept in all.
+        answers: Hits of each kind, best first.
+        limit: Maximum number of hits in the result.
 
     Returns:
         Best first, ties by id.
     """
     share = limit // (2 * len(answers))
-    taken = [hit for hits in answers for hit in hits[:share]]
+    reserved = [hit for hits in answers for hit in hits[:share]]
     rest = ordered(hit for hits in answers for hit in hits[share:])
-    return ordered([*taken, *rest[: limit - len(taken)]])
+    return ordered([*reserved, *rest[: limit - len(reserved)]])

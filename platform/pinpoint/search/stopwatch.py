@@ -8,25 +8,27 @@ from time import perf_counter
 
 
 class Stopwatch:
-    """Milliseconds per stage, since it was made."""
+    """Milliseconds per stage since its construction."""
 
-    __slots__ = ("_started", "_taken")
+    __slots__ = ("_started", "_stages_ms")
 
     def __init__(self) -> None:
-        """Start."""
+        """Start the clock."""
         self._started = perf_counter()
-        self._taken: dict[str, float] = {}
+        self._stages_ms: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside under this name; twice the same name adds up."""
-        begun = perf_counter()
+        """Measure a block under this name; blocks of the same name add up."""
+        started = perf_counter()
         try:
             yield
         finally:
-            self._taken[name] = self._taken.get(name, 0.0) + (perf_counter() - begun) * 1e3
+            self._stages_ms[name] = (
+                self._stages_ms.get(name, 0.0) + (perf_counter() - started) * 1e3
+            )
 
     def read(self) -> dict[str, float]:
-        """Stages so far, and `total` since the start; milliseconds to the microsecond."""
+        """Stages so far, and `total` since the start; in milliseconds, three decimals."""
         total = {"total": (perf_counter() - self._started) * 1e3}
-        return {name: round(ms, 3) for name, ms in {**self._taken, **total}.items()}
+        return {name: round(ms, 3) for name, ms in {**self._stages_ms, **total}.items()}
