@@ -78,7 +78,7 @@ def outline_boxes(boxes: Floats) -> Floats:
         boxes: `[B, 4]` from `hdr_boxes`: they do not overlap.
 
     Returns:
-        `[S, 2, 2]` both ends of each segment, latitude and longitude; collinear segments are joined.
+        `[S, 2, 2]` both ends of each segment, latitude and longitude; collinear ones are joined.
     """
     south, west, north, east = boxes.T
     side = np.repeat((1.0, -1.0), len(boxes))

@@ -44,7 +44,7 @@ class KernelSum:
         Args:
             centres: `[M, 2]`.
             k: `[M]` concentrations κ.
-            peak: `[M]`.
+            amplitude: `[M]`.
         """
         nonzero = np.flatnonzero(amplitude)
         # One complex number per center: sorting rows takes several times as long.

@@ -175,7 +175,7 @@ def hdr_level_of(dense: Floats, weights: Floats, log_density_here: float) -> flo
     Args:
         dense: `[Q]` log densities of a mixture's nodes.
         weights: `[Q]` weights of the nodes.
-        here: Log density of the position.
+        log_density_here: Log density of the position.
     """
     return float(weights[dense > log_density_here].sum())
 
