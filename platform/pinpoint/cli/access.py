@@ -27,11 +27,11 @@ def create_org(context: typer.Context, name: Name, as_json: Json = False) -> Non
     """Create an organisation."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        made = services.access.create_organization(name)
+        organization = services.access.create_organization(name)
     if session.as_json:
-        output.show_json(made)
+        output.show_json(organization)
     else:
-        output.say(f"organisation {made.name} ({made.id})")
+        output.say(f"organisation {organization.name} ({organization.id})")
 
 
 @orgs.command("list")
@@ -39,11 +39,14 @@ def list_orgs(context: typer.Context, as_json: Json = False) -> None:
     """List all organisations."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        found = services.access.organizations()
+        organizations = services.access.organizations()
     if session.as_json:
-        output.show_json({"organizations": found})
+        output.show_json({"organizations": organizations})
     else:
-        rows = [(one.name, one.id, one.created_at) for one in found]
+        rows = [
+            (organization.name, organization.id, organization.created_at)
+            for organization in organizations
+        ]
         output.table(None, ("name", "id", "created"), rows)
 
 
@@ -73,14 +76,14 @@ def erase_org(
             raise BadRequest("erasing with --json needs --yes: there is nobody to ask")
         typer.confirm(f"Erase organisation {output.plain(name)} and all it has?", abort=True)
     with session.services() as services:
-        organization_id, images = _erase(services, name)
+        organization_id, images = _erase_organization(services, name)
     if session.as_json:
         output.show_json({"organization": name, "id": organization_id, "images": images})
     else:
         output.say(f"organisation {name} ({organization_id}): {images} images erased")
 
 
-def _erase(services: Services, name: str) -> tuple[UUID, int]:
+def _erase_organization(services: Services, name: str) -> tuple[UUID, int]:
     """Rows and bytes first, then the files that still hold their remains."""
     from pinpoint.ingest.erase import erase_organization
     from pinpoint.stack.places import StackPlaces
@@ -98,13 +101,16 @@ def _erase(services: Services, name: str) -> tuple[UUID, int]:
         blobs=services.blobs,
         say=output.note,
     )
-    mark = new_build()
-    while (rebuild_index(services).build or mark) < mark:
+    first_build = new_build()
+    while (rebuild_index(services).build or first_build) < first_build:
         output.note("that rebuild had begun before the erasure; once more")
     output.note("compacting the tables")
-    where = services.settings.places
-    private = StackPlaces(where.home).superuser_url()
-    scrub(where.database_url or private, private=where.database_url is None)
+    service_settings = services.settings.places
+    superuser_url = StackPlaces(service_settings.home).superuser_url()
+    scrub(
+        service_settings.database_url or superuser_url,
+        private=service_settings.database_url is None,
+    )
     return organization_id, images
 
 
@@ -120,7 +126,7 @@ def create_key(
 ) -> None:
     """Create an API key and print its secret, this once."""
     session = Session.of(context, org=org, as_json=as_json)
-    scopes = _scopes(scope)
+    scopes = _parse_scopes(scope)
     with session.services() as services:
         key, secret = services.access.create_key(session.own(services).name, name, scopes)
     if session.as_json:
@@ -138,13 +144,13 @@ def list_keys(context: typer.Context, org: Org = None, as_json: Json = False) ->
     """List an organisation's keys, without their secrets."""
     session = Session.of(context, org=org, as_json=as_json)
     with session.services() as services:
-        found = services.access.keys(session.own(services).name)
+        api_keys = services.access.keys(session.own(services).name)
     if session.as_json:
-        output.show_json({"keys": found})
+        output.show_json({"keys": api_keys})
         return
     rows = [
-        (one.name, one.id, one.scopes, one.created_at, one.last_used_at, one.revoked_at)
-        for one in found
+        (key.name, key.id, key.scopes, key.created_at, key.last_used_at, key.revoked_at)
+        for key in api_keys
     ]
     output.table(None, ("name", "id", "scopes", "created", "last used", "revoked"), rows)
 
@@ -165,9 +171,9 @@ def revoke_key(
         output.say(f"key {key_id} is revoked")
 
 
-def _scopes(wanted: list[str]) -> tuple[Scope, ...]:
-    asked = [piece for one in wanted for piece in one.replace(",", " ").split()]
-    unknown = sorted(set(asked) - set(SCOPES))
-    if unknown or not asked:
+def _parse_scopes(values: list[str]) -> tuple[Scope, ...]:
+    names = [name for value in values for name in value.replace(",", " ").split()]
+    unknown = sorted(set(names) - set(SCOPES))
+    if unknown or not names:
         raise BadRequest(f"unknown scope {unknown}; scopes are {', '.join(SCOPES)}")
-    return tuple(scope for scope in SCOPES if scope in asked)
+    return tuple(scope for scope in SCOPES if scope in names)

@@ -31,7 +31,7 @@ def backup(
     """Write database, blobs and bundles to one file or folder; the stack may go on working."""
     from pinpoint.stack.backup import backup as run
 
-    session = _here(context, as_json=as_json)
+    session = _require_local_session(context, as_json=as_json)
     manifest = run(Settings.from_environment(), target, output.note)
     if session.as_json:
         output.show_json(manifest)
@@ -53,22 +53,22 @@ def restore(
     """Put a backup in the place of the stack's data, build the index and start the stack."""
     from pinpoint.stack.restore import restore as run
 
-    session = _here(context, as_json=as_json)
-    done = run(Settings.from_environment(), path, replace=replace, say=output.note)
-    drift = _finish(session, rebuild=not done.index_built)
+    session = _require_local_session(context, as_json=as_json)
+    restored = run(Settings.from_environment(), path, replace=replace, say=output.note)
+    drift = _compare_with_index(session, rebuild=not restored.index_built)
     if session.as_json:
-        output.show_json({"counts": done.counts, "drift": drift, "manifest": done.manifest})
+        output.show_json({"counts": restored.counts, "drift": drift, "manifest": restored.manifest})
     else:
-        output.table(None, ("table", ">rows"), list(done.counts.items()))
+        output.table(None, ("table", ">rows"), list(restored.counts.items()))
         output.say(
-            f"restored from {done.manifest.made_at}; {drift.checked} rows checked against the "
+            f"restored from {restored.manifest.made_at}; {drift.checked} rows checked against the "
             f"index, drift {drift.total}"
         )
     if drift.total:
         raise typer.Exit(1)
 
 
-def _finish(session: Session, *, rebuild: bool) -> Drift:
+def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
     """Compare what was restored with the index; report only."""
     from pinpoint.ingest.reconcile import reconcile
 
@@ -86,7 +86,7 @@ def _finish(session: Session, *, rebuild: bool) -> Drift:
         )
 
 
-def _here(context: typer.Context, *, as_json: bool) -> Session:
+def _require_local_session(context: typer.Context, *, as_json: bool) -> Session:
     session = Session.of(context, as_json=as_json)
     if session.server is not None or session.key is not None:
         raise BadRequest(

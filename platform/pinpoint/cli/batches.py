@@ -110,13 +110,13 @@ def cancel(
     """Give up the files that no worker has begun; those under work finish."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        done = client.cancel(ids.find_batch(client, batch_id))
+        result = client.cancel(ids.find_batch(client, batch_id))
     if session.as_json:
-        output.show_json(done)
+        output.show_json(result)
         return
-    left = done["batch"]["received"] + done["batch"]["stored"]
-    under_work = f"; {left} are under work and finish" if left else ""
-    output.say(f"{done['canceled']} files canceled{under_work}")
+    in_progress = result["batch"]["received"] + result["batch"]["stored"]
+    suffix = f"; {in_progress} are under work and finish" if in_progress else ""
+    output.say(f"{result['canceled']} files canceled{suffix}")
 
 
 def show_counts(batches: list[dict[str, Any]]) -> None:
@@ -150,5 +150,5 @@ def standing(batch: dict[str, Any]) -> str:
     """Where a batch's files stand, in words: `open: 3 waiting, 61 indexed`."""
     counts = {"waiting": batch["received"] + batch["stored"]}
     counts |= {name: batch[name] for name in VERDICTS}
-    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
-    return said if batch["state"] == "closed" else f"open: {said}"
+    text = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
+    return text if batch["state"] == "closed" else f"open: {text}"

@@ -44,16 +44,16 @@ def list_bundles(context: typer.Context, as_json: Json = False) -> None:
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    rows = [_said(descriptor_bundle(), settings)]
+    rows = [_describe_bundle(descriptor_bundle(), settings)]
     for folder in bundle_folders(settings.places.home):
         try:
-            rows.append({**_said(read_bundle(folder), settings), "name": folder.name})
+            rows.append({**_describe_bundle(read_bundle(folder), settings), "name": folder.name})
         except BadBundle as error:
             rows.append({"name": folder.name, "problem": error.message, "used": False})
     if session.as_json:
         output.show_json({"bundles": rows})
         return
-    output.table(None, _COLUMNS, [_row(each) for each in rows])
+    output.table(None, _COLUMNS, [_table_row(row) for row in rows])
 
 
 @app.command("show")
@@ -63,13 +63,13 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    found = _said(find_bundle(name, settings.places.home), settings)
+    description = _describe_bundle(find_bundle(name, settings.places.home), settings)
     if session.as_json:
-        output.show_json(found)
+        output.show_json(description)
         return
-    for key, value in found.items():
+    for key, value in description.items():
         if isinstance(value, dict):
-            parts = [f"{name} {output.cell(each)}" for name, each in value.items()]
+            parts = [f"{name} {output.cell(item)}" for name, item in value.items()]
             value = ", ".join(parts) or None
         output.say(f"{key:15} {output.cell(value)}")
 
@@ -88,17 +88,19 @@ def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
     bundle = find_bundle(name, settings.places.home)
     for load in (load_tower, load_heads, load_location, load_places, load_reranker):
         load(bundle)
-    found = _said(bundle, settings)
+    description = _describe_bundle(bundle, settings)
     if session.as_json:
-        output.show_json({**found, "verified": True})
+        output.show_json({**description, "verified": True})
         return
-    output.say(f"{found['name']}: whole; {found['tower']} gives vectors of {found['width']}")
+    output.say(
+        f"{description['name']}: whole; {description['tower']} gives vectors of {description['width']}"
+    )
 
 
 @app.command("import")
 def import_(
     context: typer.Context,
-    what: Annotated[
+    location: Annotated[
         str, typer.Argument(help="A bundle's folder, a safetensors file, or the word `geoclip`.")
     ],
     name: Annotated[
@@ -110,10 +112,10 @@ def import_(
     tower_arguments: TowerArguments = [],  # noqa: B006
     licence: Licence = "",
     note: Note = None,
-    behind: Annotated[
+    clip_bundle: Annotated[
         str | None, typer.Option("--behind", help="Of `geoclip`: the bundle of its CLIP tower.")
     ] = None,
-    source: Annotated[
+    wheel: Annotated[
         Path | None,
         typer.Option("--from", help="Of `geoclip`: a wheel of it; else the installed package."),
     ] = None,
@@ -122,20 +124,22 @@ def import_(
     """Bring a bundle's folder, or weights from a file, below PINPOINT_HOME/bundles."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    path = Path(what)
+    path = Path(location)
     if tower_arguments and not path.is_file():
         raise BadRequest("--tower-arg goes with a file of weights; a bundle has its own arguments")
-    if what == GEOCLIP:
-        made = _geoclip(name or GEOCLIP, behind, source, settings)
+    if location == GEOCLIP:
+        bundle = _import_geoclip(name or GEOCLIP, clip_bundle, wheel, settings)
     elif path.is_dir():
-        made = _copied(path, name, settings)
+        bundle = _import_folder(path, name, settings)
     elif not path.is_file():
         raise BadRequest(f"nothing at {path}: give a bundle's folder or a safetensors file")
     elif tower is None or name is None:
         raise BadRequest("a file of weights needs --tower, --name and --licence")
     else:
-        made = _made(name, tower, None, tower_arguments, licence, note, settings, weights=path)
-    _tell(session, made, settings)
+        bundle = _write_bundle(
+            name, tower, None, tower_arguments, licence, note, settings, weights=path
+        )
+    _print_bundle(session, bundle, settings)
 
 
 @app.command("pull")
@@ -152,11 +156,11 @@ def pull(
     """Download published weights by the library of their tower, as a bundle."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    made = _made(name, tower, tag, tower_arguments, licence, note, settings)
-    _tell(session, made, settings)
+    bundle = _write_bundle(name, tower, tag, tower_arguments, licence, note, settings)
+    _print_bundle(session, bundle, settings)
 
 
-def _made(
+def _write_bundle(
     name: str,
     tower: str,
     tag: str | None,
@@ -173,7 +177,7 @@ def _made(
 
     spec = TowerSpec.parse(tower, pretrained=tag)
     folder = write_bundle(
-        _place(name, settings),
+        _bundle_folder(name, settings),
         name=name,
         tower=replace(spec, arguments=parse_arguments(arguments)),
         licence=licence,
@@ -183,30 +187,34 @@ def _made(
     return read_bundle(folder)
 
 
-def _geoclip(name: str, behind: str | None, source: Path | None, settings: Settings) -> Bundle:
+def _import_geoclip(
+    name: str, clip_bundle: str | None, source: Path | None, settings: Settings
+) -> Bundle:
     from pinpoint.nets.bundles import find_bundle, read_bundle
     from pinpoint.nets.spaces import write_geoclip
 
-    if behind is None:
+    if clip_bundle is None:
         raise BadRequest(
             "GeoCLIP needs the tower it was trained behind: `pinpoint bundles pull "
             "open_clip:ViT-L-14-quickgelu --tag openai --name clip --licence MIT`, then `pinpoint "
             "bundles import geoclip --behind clip`"
         )
-    tower = find_bundle(behind, settings.places.home)
-    return read_bundle(write_geoclip(_place(name, settings), name=name, tower=tower, source=source))
+    tower = find_bundle(clip_bundle, settings.places.home)
+    return read_bundle(
+        write_geoclip(_bundle_folder(name, settings), name=name, tower=tower, source=source)
+    )
 
 
-def _copied(folder: Path, name: str | None, settings: Settings) -> Bundle:
+def _import_folder(folder: Path, name: str | None, settings: Settings) -> Bundle:
     from pinpoint.nets.bundles import copy_bundle, read_bundle
 
-    found = read_bundle(folder).contract.name
-    if name not in (None, found):
-        raise BadRequest(f"the bundle in {folder} is called {found}; leave --name out")
-    return copy_bundle(folder, _place(found, settings))
+    bundle_name = read_bundle(folder).contract.name
+    if name not in (None, bundle_name):
+        raise BadRequest(f"the bundle in {folder} is called {bundle_name}; leave --name out")
+    return copy_bundle(folder, _bundle_folder(bundle_name, settings))
 
 
-def _place(name: str, settings: Settings) -> Path:
+def _bundle_folder(name: str, settings: Settings) -> Path:
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.nets.contract import DESCRIPTOR_NAME
 
@@ -215,7 +223,7 @@ def _place(name: str, settings: Settings) -> Path:
     return settings.places.home / BUNDLES_FOLDER / name
 
 
-def _used(name: str, contract: str, settings: Settings) -> bool:
+def _is_used(name: str, contract: str, settings: Settings) -> bool:
     """Whether the embedded index holds this bundle's vectors; before there is one, whether it will.
 
     A Qdrant server is not asked: there the settings must say it.
@@ -226,12 +234,16 @@ def _used(name: str, contract: str, settings: Settings) -> bool:
     return name == settings.encoder.bundle if live is None else contract == live
 
 
-def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     from pinpoint.nets.digests import digest
 
     contract = bundle.contract
-    parts = (contract.heads, contract.reranker)
-    held = [each for each in (contract.weights, *(part and part.weights for part in parts)) if each]
+    networks = (contract.heads, contract.reranker)
+    weight_files = [
+        weights
+        for weights in (contract.weights, *(network and network.weights for network in networks))
+        if weights
+    ]
     training = contract.heads.training if contract.heads else None
     contract_digest = digest(contract, settings.media.rendition_px)
     return {
@@ -242,9 +254,9 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "width": contract.dims["image"],
         "input_px": contract.preprocess.size_px,
         "preprocess": asdict(contract.preprocess),
-        "weights_sha256": {each.file: each.sha256 for each in held} or None,
+        "weights_sha256": {weights.file: weights.sha256 for weights in weight_files} or None,
         "weights_mb": round(sum(file.stat().st_size for file in bundle.files) / 1e6, 1),
-        "licence": " + ".join(dict.fromkeys(each.licence for each in held)) or None,
+        "licence": " + ".join(dict.fromkeys(weights.licence for weights in weight_files)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
@@ -255,22 +267,24 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "note": contract.note,
         "code_version": contract.code_version,
         "problem": None,
-        "used": _used(contract.name, contract_digest, settings),
+        "used": _is_used(contract.name, contract_digest, settings),
     }
 
 
-def _row(said: dict[str, Any]) -> list[object]:
+def _table_row(description: dict[str, Any]) -> list[object]:
     keys = ("name", "tower", "width", "input_px", "weights_mb", "licence", "problem")
-    return [*(said.get(key) for key in keys), "yes" if said["used"] else ""]
+    return [*(description.get(key) for key in keys), "yes" if description["used"] else ""]
 
 
-def _tell(session: Session, bundle: Bundle, settings: Settings) -> None:
-    found = _said(bundle, settings)
+def _print_bundle(session: Session, bundle: Bundle, settings: Settings) -> None:
+    description = _describe_bundle(bundle, settings)
     if session.as_json:
-        output.show_json(found)
+        output.show_json(description)
         return
-    output.say(f"bundle {found['name']}: {found['tower']}, {found['weights_mb']:g} MB")
     output.say(
-        f"use it from the first ingest on: export PINPOINT_BUNDLE={found['name']}; pinpoint up; "
-        f"where there are images already: pinpoint bundles use {found['name']}"
+        f"bundle {description['name']}: {description['tower']}, {description['weights_mb']:g} MB"
+    )
+    output.say(
+        f"use it from the first ingest on: export PINPOINT_BUNDLE={description['name']}; pinpoint up; "
+        f"where there are images already: pinpoint bundles use {description['name']}"
     )

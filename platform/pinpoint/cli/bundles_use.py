@@ -48,11 +48,11 @@ def use(
         f"on with: pinpoint bundles use {name}"
     ]
     with session.services() as services, explain_interrupt(lambda: resumption):
-        used = _use(services, name, accept_missing, images_per_second)
+        report = _switch_bundle(services, name, accept_missing, images_per_second)
     if session.as_json:
-        output.show_json(used)
+        output.show_json(report)
     else:
-        _show(used, name)
+        _print_report(report, name)
 
 
 def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
@@ -70,14 +70,16 @@ def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
             )
         if services.backlog is None:
             raise Misconfigured("these services cannot forget: they are those of the API")
-        gone = services.backlog.forget(contract.digest)
+        num_deleted = services.backlog.forget(contract.digest)
     if session.as_json:
-        output.show_json({"bundle": contract.name, "vectors": gone})
+        output.show_json({"bundle": contract.name, "vectors": num_deleted})
     else:
-        output.say(f"{gone} vectors of bundle {contract.name} deleted")
+        output.say(f"{num_deleted} vectors of bundle {contract.name} deleted")
 
 
-def _use(services: Services, name: str, accept_missing: int, images_per_s: float | None) -> Used:
+def _switch_bundle(
+    services: Services, name: str, accept_missing: int, images_per_s: float | None
+) -> Used:
     from pinpoint.bootstrap import LazyEncoder
     from pinpoint.nets.bundles import bundle_of
     from pinpoint.nets.contract import DESCRIPTOR_NAME
@@ -88,9 +90,9 @@ def _use(services: Services, name: str, accept_missing: int, images_per_s: float
     logs.configure(settings.log.model_copy(update={"level": "warning"}))
     # Found again by its contract, as API and workers will: whatever their settings name, they look
     # below the home.
-    wanted = LazyEncoder(settings, name).contract.digest
+    contract_digest = LazyEncoder(settings, name).contract.digest
     home, rendition_px = settings.places.home, settings.media.rendition_px
-    encoder = LazyEncoder(settings, bundle_of(wanted, home, rendition_px, DESCRIPTOR_NAME))
+    encoder = LazyEncoder(settings, bundle_of(contract_digest, home, rendition_px, DESCRIPTOR_NAME))
     encoder.warm()
     if services.backlog is None:
         raise Misconfigured("these services cannot change the bundle: they are those of the API")
@@ -102,7 +104,7 @@ def _use(services: Services, name: str, accept_missing: int, images_per_s: float
             dataclasses.replace(services.ingest_parts(), encoder=encoder),
             services.backlog,
             images_per_s=images_per_s,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
         def build(meanwhile: Callable[[], None]) -> None:
@@ -111,16 +113,16 @@ def _use(services: Services, name: str, accept_missing: int, images_per_s: float
         return switching.use(build, accept_missing=accept_missing)
 
 
-def _show(used: Used, name: str) -> None:
-    lost = sum(used.unreachable.values())
+def _print_report(report: Used, name: str) -> None:
+    num_unreachable = sum(report.unreachable.values())
     rows = [
-        ("images", used.live),
-        ("had their vectors", used.already),
-        ("encoded now", used.reembedded),
-        ("unreachable", lost),
-        *((f"  {reason}", images) for reason, images in used.unreachable.items()),
-        ("left for reconcile", used.drift.total),
+        ("images", report.live),
+        ("had their vectors", report.already),
+        ("encoded now", report.reembedded),
+        ("unreachable", num_unreachable),
+        *((f"  {reason}", images) for reason, images in report.unreachable.items()),
+        ("left for reconcile", report.drift.total),
     ]
     output.table(None, ("what", ">images"), rows)
-    output.say(f"bundle {used.bundle} serves, index build {used.build}")
+    output.say(f"bundle {report.bundle} serves, index build {report.build}")
     output.say(f"for an index that is made afresh: pinpoint config set bundle {name}")

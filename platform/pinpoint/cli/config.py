@@ -26,7 +26,9 @@ _NOT_SETTINGS = {"PINPOINT_HOME", "PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_O
 @app.command("list")
 def list_settings(
     context: typer.Context,
-    every: Annotated[bool, typer.Option("--all", help="Also those at their defaults.")] = False,
+    include_defaults: Annotated[
+        bool, typer.Option("--all", help="Also those at their defaults.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the settings that are set, with the place each value comes from; secrets are hidden."""
@@ -34,13 +36,13 @@ def list_settings(
     values = settings_file.list_values(settings)
     path = settings_file.settings_path(settings.places.home)
     if session.as_json:
-        output.show_json({"file": str(path), "settings": [_as_dict(one) for one in values]})
+        output.show_json({"file": str(path), "settings": [_as_dict(entry) for entry in values]})
         return
-    shown = [one for one in values if every or one.origin != "default"]
-    if shown:
+    selected = [entry for entry in values if include_defaults or entry.origin != "default"]
+    if selected:
         rows = [
-            (one.setting.name, settings_file.show_value(one.setting, one.value), one.origin)
-            for one in shown
+            (entry.setting.name, settings_file.show_value(entry.setting, entry.value), entry.origin)
+            for entry in selected
         ]
         output.table(None, ("setting", "value", "from"), rows)
     else:
@@ -55,11 +57,11 @@ def get(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Print the value of one setting, also a secret one; an empty line where it is not set."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     values = settings_file.list_values(Settings.from_environment())
-    found = next(one for one in values if one.setting == setting)
+    entry = next(candidate for candidate in values if candidate.setting == setting)
     if session.as_json:
-        output.show_json({**_as_dict(found), "value": found.value})
+        output.show_json({**_as_dict(entry), "value": entry.value})
     else:
-        output.say("" if found.value is None else output.cell(found.value))
+        output.say("" if entry.value is None else output.cell(entry.value))
 
 
 @app.command("set")
@@ -72,13 +74,15 @@ def set_one(
     """Write a setting into the home's file (mode 0600)."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     home = Places().home
-    understood = settings_file.set_value(home, setting, value)
-    shown = settings_file.show_value(setting, understood)
+    parsed_value = settings_file.set_value(home, setting, value)
+    display_value = settings_file.show_value(setting, parsed_value)
     overridden = setting.variable in os.environ
     if session.as_json:
-        output.show_json({"name": setting.name, "value": shown, "overridden": overridden})
+        output.show_json({"name": setting.name, "value": display_value, "overridden": overridden})
         return
-    output.say(f"{setting.name} = {output.cell(shown)}  ({settings_file.settings_path(home)})")
+    output.say(
+        f"{setting.name} = {output.cell(display_value)}  ({settings_file.settings_path(home)})"
+    )
     if overridden:
         output.note(f"pinpoint: {setting.variable} in the environment goes before the file")
     output.note("`pinpoint up` brings it to a stack that runs")
@@ -108,10 +112,10 @@ def show_path(context: typer.Context, as_json: Json = False) -> None:
         output.say(str(path))
 
 
-def _as_dict(found: settings_file.SettingValue) -> dict[str, object]:
+def _as_dict(entry: settings_file.SettingValue) -> dict[str, object]:
     return {
-        "name": found.setting.name,
-        "variable": found.setting.variable,
-        "value": settings_file.show_value(found.setting, found.value),
-        "from": found.origin,
+        "name": entry.setting.name,
+        "variable": entry.setting.variable,
+        "value": settings_file.show_value(entry.setting, entry.value),
+        "from": entry.origin,
     }

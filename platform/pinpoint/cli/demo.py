@@ -26,7 +26,7 @@ Json = dict[str, Any]
 LICENCE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.world, seed {seed}"
 SOURCES: Final = (("demo street", "street"), ("demo photos", "photo"))
-_MARK: Final = "ingested.json"
+_MARK_FILE: Final = "ingested.json"
 MAP: Final = "map.png"
 
 
@@ -63,15 +63,15 @@ def run_demo(
     lifecycle.up(settings, say=output.note)
     home = settings.places.home
     folder = home / "demo" / f"planet-{preset}-{seed}"
-    planet = _planet(folder, preset, seed)
-    asked = _asked(planet, queries)
+    planet = _draw_planet(folder, preset, seed)
+    query_photos = _choose_queries(planet, queries)
     with Client.open(organization=organization, home=home) as client:
-        ingested = _ingest(client, planet)
-        answers = [client.locate(one.path, kind=one.kind) for one in asked]
-        report = demo_report.summed_up(client.server, ingested, asked, answers)
+        ingested = _ingest_galleries(client, planet)
+        answers = [client.locate(query.path, kind=query.kind) for query in query_photos]
+        report = demo_report.summed_up(client.server, ingested, query_photos, answers)
     out.mkdir(parents=True, exist_ok=True)
     demo_report.draw_map(report, out / MAP)
-    report |= {"map": str(out / MAP), "home": str(home), "try": _lines_to_try(report, home)}
+    report |= {"map": str(out / MAP), "home": str(home), "try": _next_commands(report, home)}
     report["remove"] = f"pinpoint destroy --home {shlex.quote(str(home))}"
     if as_json:
         output.show_json(report)
@@ -115,90 +115,96 @@ def _with_bundle(settings: Settings) -> Settings:
     return Settings(**groups)
 
 
-def _planet(folder: Path, preset: str, seed: int) -> Planet:
+def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
     bar, task = output.progress(f"drawing planet {seed}")
     with bar:
         return make_planet(
             folder,
             preset=preset,
             seed=seed,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
 
-def _asked(planet: Planet, queries: int) -> list[Unseen]:
+def _choose_queries(planet: Planet, queries: int) -> list[Unseen]:
     """Street views and photos in turn, each from another city while there are cities."""
     chosen: list[Unseen] = []
     for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
-        own = [one for one in planet.unseen if one.kind == kind and one.role == "test"]
-        cities = list({one.city.number: one for one in reversed(own)}.values())[::-1]
+        unseen = [query for query in planet.unseen if query.kind == kind and query.role == "test"]
+        cities = list({query.city.number: query for query in reversed(unseen)}.values())[::-1]
         chosen += cities[(kind == "photo") :: 2][:share]
     return chosen
 
 
-def _ingest(client: Client, planet: Planet) -> list[Json]:
+def _ingest_galleries(client: Client, planet: Planet) -> list[Json]:
     """Both galleries, each into its own source, unless that is what was sent last."""
-    known = {source["name"] for source in client.sources()}
-    mark = planet.folder / _MARK
-    marks: dict[str, Json] = json.loads(mark.read_text()) if mark.exists() else {}
+    source_names = {source["name"] for source in client.sources()}
+    mark_path = planet.folder / _MARK_FILE
+    marks: dict[str, Json] = json.loads(mark_path.read_text()) if mark_path.exists() else {}
     batches = []
     for name, kind in SOURCES:
         manifest = planet.manifests()[f"test-{kind}"]
-        if name not in known:
+        if name not in source_names:
             client.add_source(
                 name, kind, licence=LICENCE, attribution=ATTRIBUTION.format(seed=planet.seed)
             )
-        files = _digest(manifest.parent)
-        done = _sent_before(client, name, files, marks.get(name))
-        if done is None:
-            done = _upload(client, manifest, name)
+        files = _folder_digest(manifest.parent)
+        batch = _find_sent_batch(client, name, files, marks.get(name))
+        if batch is None:
+            batch = _upload_gallery(client, manifest, name)
             images = client.source(name)["images"]
-            marks[name] = {"batch": done["batch"], "files": files, "images": images}
-            mark.write_text(json.dumps(marks))
-        batches.append(done)
+            marks[name] = {"batch": batch["batch"], "files": files, "images": images}
+            mark_path.write_text(json.dumps(marks))
+        batches.append(batch)
     return batches
 
 
-def _digest(folder: Path) -> str:
+def _folder_digest(folder: Path) -> str:
     """Names the files of a folder: their paths and sizes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     text = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sent_before(client: Client, source: str, files: str, mark: Json | None) -> Json | None:
+def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None) -> Json | None:
     """The batch that brought these files, if it was the source's last one and all is there."""
     if mark is None or mark["files"] != files:
         return None
-    own = [one for one in client.batches(500)["batches"] if one["source"] == source]
-    if not own or own[0]["id"] != mark["batch"] or not own[0]["complete"]:
+    source_batches = [
+        batch for batch in client.batches(500)["batches"] if batch["source"] == source
+    ]
+    if (
+        not source_batches
+        or source_batches[0]["id"] != mark["batch"]
+        or not source_batches[0]["complete"]
+    ):
         return None
-    lost = sum(own[0][name] for name in LOST)
+    lost = sum(source_batches[0][name] for name in LOST)
     if lost or client.source(source)["images"] != mark["images"]:
         return None
-    nothing = dict.fromkeys((*NEW, *LOST), 0)
-    items = own[0]["items"]
-    known = {"items": items, "duplicate": items}
-    return {"source": source, "batch": mark["batch"], **nothing, **known}
+    zeros = dict.fromkeys((*NEW, *LOST), 0)
+    items = source_batches[0]["items"]
+    counts = {"items": items, "duplicate": items}
+    return {"source": source, "batch": mark["batch"], **zeros, **counts}
 
 
-def _upload(client: Client, manifest: Path, source: str) -> Json:
+def _upload_gallery(client: Client, manifest: Path, source: str) -> Json:
     bar, task = output.progress(source)
 
-    def moved(batch: Json) -> None:
-        bar.update(task, total=batch["items"], completed=_settled(batch))
+    def show_progress(batch: Json) -> None:
+        bar.update(task, total=batch["items"], completed=_count_processed(batch))
 
     with bar:
-        batch = client.ingest_folder(manifest, source=source, wait=True, on_progress=moved)
+        batch = client.ingest_folder(manifest, source=source, wait=True, on_progress=show_progress)
     counts = {name: batch[name] for name in ("items", *NEW, "duplicate", *LOST)}
     return {"source": source, "batch": batch["id"], **counts}
 
 
-def _settled(batch: Json) -> int:
+def _count_processed(batch: Json) -> int:
     return sum(batch[name] for name in ("indexed", "updated", "duplicate", "rejected", "failed"))
 
 
-def _lines_to_try(report: Json, home: Path) -> list[str]:
+def _next_commands(report: Json, home: Path) -> list[str]:
     """Commands that work as they are; each asks for the operator's key of this machine itself."""
     pinpoint = f"pinpoint --home {shlex.quote(str(home))}"
     server, photos = report["server"], report["photos"]
@@ -208,7 +214,7 @@ def _lines_to_try(report: Json, home: Path) -> list[str]:
         lines.append(f"{pinpoint} locate {shlex.quote(str(Path(photos[0]['photo']).resolve()))}")
         photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
         lines.append(f"{curl} -F {photo} {server}/v1/locate")
-    cited = [one["image_id"] for line in photos for one in line["cited"]]
+    cited = [citation["image_id"] for entry in photos for citation in entry["cited"]]
     if cited:
         lines.append(f"{curl} -o cited.jpg {server}/v1/images/{cited[0]}/thumbnail")
     return lines

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pinpoint.evaluation.run import Parts, Plan
     from pinpoint.settings import Settings
 
-_NOTHING = "none"
+_NO_EXCLUSIONS = "none"
 
 Protocol = Annotated[str, typer.Argument(help="world, im2gps, im2gps3k, yfcc4k, osv5m or custom.")]
 Images = Annotated[
@@ -107,27 +107,29 @@ def evaluate(
     session = Session.of(context, org=org, as_json=as_json)
     if convention is not None:
         convention_named(convention)  # a wrong word is said before the work, not after it
-    labelled, places = _labelled(protocol, labels, images, columns)
+    queries, paths = _load_queries(protocol, labels, images, columns)
     if describe:
-        _describe(session, labelled, images and places.images)
+        _describe_labels(session, queries, images and paths.images)
         return
-    with session.services("api", _settings(bundle)) as services:
-        parts = _parts(services, fixed=bundle is not None)
+    with session.services("api", _settings_with_bundle(bundle)) as services:
+        parts = _build_components(services, fixed=bundle is not None)
         ranker = ranker or ("vote" if parts.reranker is None else "rerank")
         folder = out or Path(f"evaluation-{protocol}-{parts.encoder.contract.name}-{ranker}")
-        wanted = {
-            "images": places.images,
+        options = {
+            "images": paths.images,
             "ranker": ranker,
-            "exclude": () if exclude == _NOTHING else tuple(exclude.replace(" ", "").split(",")),
+            "exclude": ()
+            if exclude == _NO_EXCLUSIONS
+            else tuple(exclude.replace(" ", "").split(",")),
             "served": served,
             "near_duplicate_cosine": cosine,
-            "only": tuple(_stratum(each) for each in only),
+            "only": tuple(_parse_filter(text) for text in only),
             "first": limit,
         }
-        plan = _plan(session, services, source, kind, wanted)
-        run = _ask(labelled, places, folder, plan, parts, at_once)
-        report = _report(folder, run, plan, parts, convention)
-    _show(session, folder, report)
+        plan = _build_run_config(session, services, source, kind, options)
+        run = _evaluate_queries(queries, paths, folder, plan, parts, at_once)
+        report = _write_report(folder, run, plan, parts, convention)
+    _print_report(session, folder, report)
 
 
 def compare(
@@ -141,28 +143,28 @@ def compare(
     from pinpoint.evaluation.compare import compare_runs
 
     session = Session.of(context, as_json=as_json)
-    found = compare_runs(a, b, convention)
+    comparison = compare_runs(a, b, convention)
     if session.as_json:
-        output.show_json(found)
+        output.show_json(comparison)
     else:
-        reports.show_comparison(found)
+        reports.show_comparison(comparison)
 
 
-def _describe(session: Session, labelled: Labelled, images: Path | None) -> None:
+def _describe_labels(session: Session, queries: Labelled, images: Path | None) -> None:
     """Say what the labels are made of; `images` is where to look for missing ones, if anywhere."""
     from pinpoint.evaluation.describe import describe
     from pinpoint.evaluation.labels import missing
 
-    said = describe(labelled)
+    description = describe(queries)
     if images is not None:
-        said["images_missing"] = len(missing(labelled, images))
+        description["images_missing"] = len(missing(queries, images))
     if session.as_json:
-        output.show_json(said)
+        output.show_json(description)
     else:
-        reports.show_description(said)
+        reports.show_description(description)
 
 
-def _labelled(
+def _load_queries(
     protocol: str, labels: Path | None, images: Path | None, columns: Path | None
 ) -> tuple[Labelled, Places]:
     """The questions, and where their photos lie."""
@@ -173,12 +175,12 @@ def _labelled(
 
     if protocol not in PROTOCOLS:
         raise BadRequest(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
-    places = asked.find(labels, images, PROTOCOLS[protocol].labels_at)
+    paths = asked.find(labels, images, PROTOCOLS[protocol].labels_at)
     mapping = None if columns is None else load_columns(columns)
-    return read_labels(PROTOCOLS[protocol], places.labels, mapping), places
+    return read_labels(PROTOCOLS[protocol], paths.labels, mapping), paths
 
 
-def _parts(services: Services, *, fixed: bool) -> Parts:
+def _build_components(services: Services, *, fixed: bool) -> Parts:
     """The parts of a run; `fixed` keeps to the settings' bundle, whatever the index holds."""
     from pinpoint.evaluation.run import Parts
 
@@ -194,8 +196,8 @@ def _parts(services: Services, *, fixed: bool) -> Parts:
     )
 
 
-def _plan(
-    session: Session, services: Services, sources: list[str], kinds: list[str], wanted: Any
+def _build_run_config(
+    session: Session, services: Services, sources: list[str], kinds: list[str], options: Any
 ) -> Plan:
     """The plan, inside the organisation that the operator acts as."""
     from pinpoint.evaluation.run import Plan
@@ -204,31 +206,31 @@ def _plan(
     with services.database.read(organization_id) as catalogue:
         source_ids = tuple(catalogue.source(name).id for name in sources)
     limits = Limits(kinds=tuple(kinds), source_ids=source_ids)
-    return Plan(organization_id=organization_id, limits=limits, **wanted)
+    return Plan(organization_id=organization_id, limits=limits, **options)
 
 
-def _ask(
-    labelled: Labelled, places: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
+def _evaluate_queries(
+    queries: Labelled, paths: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
 ) -> dict[str, Any]:
     """Ask what has no row yet."""
     from pinpoint.evaluation.asked import read_planet
     from pinpoint.evaluation.run import evaluate as evaluate_run
 
-    planet = read_planet(places.planet)
+    planet = read_planet(paths.planet)
     bar, task = output.progress("evaluating")
     with bar:
         return evaluate_run(
-            labelled,
+            queries,
             folder,
             plan=plan,
             parts=parts,
             planet=planet,
             at_once=at_once,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
 
-def _report(
+def _write_report(
     folder: Path, run: Mapping[str, Any], plan: Plan, parts: Parts, convention: str | None
 ) -> dict[str, Any]:
     """Results, report and figures of a run whose rows are all there."""
@@ -242,24 +244,24 @@ def _report(
     return make_report(folder, look, convention)
 
 
-def _show(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
+def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
     if session.as_json:
         output.show_json({"out": str(folder), **report})
     else:
         reports.show_report(report, folder)
 
 
-def _settings(bundle: str | None) -> Settings:
+def _settings_with_bundle(bundle: str | None) -> Settings:
     """The environment's settings, with other weights where they are asked for."""
     from pinpoint.settings import Settings
 
-    found = Settings.from_environment()
+    settings = Settings.from_environment()
     if bundle is not None:
-        found.encoder = found.encoder.model_copy(update={"bundle": bundle})
-    return found
+        settings.encoder = settings.encoder.model_copy(update={"bundle": bundle})
+    return settings
 
 
-def _stratum(text: str) -> tuple[str, str]:
+def _parse_filter(text: str) -> tuple[str, str]:
     """`NAME=VALUE` of `--only`."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):

@@ -75,8 +75,8 @@ def list_images(
     columns = ("file", "source", "nearest place", "lat, lon (°)", "taken (UTC)", "state", "id")
     output.table(None, columns, rows)
     if page["next"] is not None:
-        (behind,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
-        output.note(f"more: the same command with --cursor {behind}")
+        (next_cursor,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
+        output.note(f"more: the same command with --cursor {next_cursor}")
 
 
 @app.command("show")
@@ -92,7 +92,7 @@ def show(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         image = client.image(ids.find_image(client, image_id))
-    _show(session, image)
+    _print_image(session, image)
 
 
 @app.command("fix")
@@ -138,17 +138,17 @@ def fix(
         "sequence": sequence,
         "licence": licence,
     }
-    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))
     if unknown:
         raise BadRequest(f"--clear {unknown[0]}: it takes {', '.join(MANUAL_FIELDS)}")
     if clear:
-        given["clear"] = list(dict.fromkeys(clear))
-    if not given:
+        changes["clear"] = list(dict.fromkeys(clear))
+    if not changes:
         raise BadRequest("nothing to correct; give at least one of the options")
     with session.client() as client:
-        image = client.fix(ids.find_image(client, image_id), **given)
-    _show(session, image)
+        image = client.fix(ids.find_image(client, image_id), **changes)
+    _print_image(session, image)
 
 
 @app.command("delete")
@@ -171,7 +171,7 @@ def delete(
         output.say(f"image {image_id} is deleted")
 
 
-def _show(session: Session, image: dict[str, Any]) -> None:
+def _print_image(session: Session, image: dict[str, Any]) -> None:
     if session.as_json:
         output.show_json(image)
         return

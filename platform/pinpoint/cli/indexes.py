@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The index: look, rebuild, compare.", no_args_is_help=True)
 
 _PAUSE_S: Final = 0.2
-_MEANWHILE_S: Final = 2.0
+_ON_WAIT_INTERVAL_S: Final = 2.0
 """Rest between two pieces of other work: they ask PostgreSQL, and so does the build."""
 
 
@@ -29,19 +29,19 @@ def info(context: typer.Context, as_json: Json = False) -> None:
     """Say what the index holds and which build it is."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        found = services.index.info()
+        index_info = services.index.info()
     if session.as_json:
-        output.show_json(found)
+        output.show_json(index_info)
         return
     rows = [
-        ("engine", found.engine),
-        ("ready", found.ready),
-        ("contract", found.contract),
-        ("build", found.build),
-        ("points", found.points),
-        ("indexed vectors", found.indexed_vectors),
-        ("loading", found.loading),
-        ("installation", found.installation),
+        ("engine", index_info.engine),
+        ("ready", index_info.ready),
+        ("contract", index_info.contract),
+        ("build", index_info.build),
+        ("points", index_info.points),
+        ("indexed vectors", index_info.indexed_vectors),
+        ("loading", index_info.loading),
+        ("installation", index_info.installation),
     ]
     output.table(None, ("index", "value"), rows)
 
@@ -65,11 +65,11 @@ def rebuild(
     session = Session.of(context, as_json=as_json)
     resumption = ["pinpoint: stopped waiting; the rebuild goes on by itself: pinpoint index info"]
     with session.services() as services, explain_interrupt(lambda: resumption):
-        done = rebuild_index(services, wait=wait, take_over=take_over)
+        progress = rebuild_index(services, wait=wait, take_over=take_over)
     if session.as_json:
-        output.show_json(done)
+        output.show_json(progress)
     else:
-        output.say(_line(done))
+        output.say(_progress_line(progress))
 
 
 @app.command("reconcile")
@@ -128,10 +128,10 @@ def rebuild_index(
     from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
 
     if isinstance(services.index, RemoteIndex):
-        _start(services.index, contract, take_over=take_over)
+        _start_rebuild(services.index, contract, take_over=take_over)
         if not wait:
             return services.index.progress()
-        return _wait_for(services.index, meanwhile)
+        return _wait_for_rebuild(services.index, meanwhile)
     if isinstance(services.index, QdrantIndex) and services.points is not None:
         source = services.points if contract is None else open_point_source(contract)
         services.index.rebuild(source, take_over=take_over)
@@ -142,7 +142,7 @@ def rebuild_index(
     raise Misconfigured("this index cannot be rebuilt from here")
 
 
-def _start(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None:
+def _start_rebuild(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None:
     """Start a rebuild, after one for another contract that runs."""
     while True:
         try:
@@ -154,30 +154,32 @@ def _start(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None
             return
 
 
-def _wait_for(index: RemoteIndex, meanwhile: Callable[[], None] | None = None) -> RebuildProgress:
+def _wait_for_rebuild(
+    index: RemoteIndex, meanwhile: Callable[[], None] | None = None
+) -> RebuildProgress:
     """Follow the owner's rebuild to its end.
 
     Raises:
         IndexUnavailable: The rebuild failed; the index that was there goes on.
     """
-    shown, rested = None, time.monotonic()
+    last_line, last_call = None, time.monotonic()
     while True:
-        now = index.progress()
-        line = _line(now)
-        if line != shown:
+        progress = index.progress()
+        line = _progress_line(progress)
+        if line != last_line:
             output.note(line)
-            shown = line
-        if now.state == "failed":
-            raise IndexUnavailable(f"the rebuild failed, the old index goes on: {now.error}")
-        if now.state == "idle":
+            last_line = line
+        if progress.state == "failed":
+            raise IndexUnavailable(f"the rebuild failed, the old index goes on: {progress.error}")
+        if progress.state == "idle":
             raise IndexUnavailable("the index owner was restarted under the rebuild; run it again")
-        if now.state == "done":
-            return now
-        if meanwhile is not None and time.monotonic() - rested >= _MEANWHILE_S:
+        if progress.state == "done":
+            return progress
+        if meanwhile is not None and time.monotonic() - last_call >= _ON_WAIT_INTERVAL_S:
             meanwhile()
-            rested = time.monotonic()
+            last_call = time.monotonic()
         time.sleep(_PAUSE_S)
 
 
-def _line(now: RebuildProgress) -> str:
-    return f"rebuild {now.state}: {now.points} points, build {now.build or '–'}"
+def _progress_line(progress: RebuildProgress) -> str:
+    return f"rebuild {progress.state}: {progress.points} points, build {progress.build or '–'}"

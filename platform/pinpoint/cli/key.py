@@ -33,19 +33,19 @@ def show_key(context: typer.Context, as_json: Json = False) -> None:
         output.say(key)
 
 
-def read_operator_key(places: StackPlaces) -> str:
+def read_operator_key(paths: StackPlaces) -> str:
     """The operator's key below a home.
 
     Raises:
         StackError: `pinpoint up` was never run there.
         NotAllowed: The key is another user's, or others can read it, so the API ignores it.
     """
-    path = places.operator_key_file
+    path = paths.operator_key_file
     try:
         readable_by_others = path.stat().st_mode & 0o077
         key = path.read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
-        raise missing_stack(places.home) from error
+        raise missing_stack(paths.home) from error
     except PermissionError as error:
         raise NotAllowed(f"{path} belongs to another user; ask for a key of your own") from error
     if readable_by_others:

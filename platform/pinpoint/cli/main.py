@@ -70,8 +70,8 @@ app.add_typer(world.app, name="world")
 examples.add_to(app)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         output.say(__version__)
         raise typer.Exit
 
@@ -85,7 +85,7 @@ def options(
     as_json: Json = False,
     home: stack.Home = None,
     version: bool = typer.Option(
-        False, "--version", help="Print the version.", callback=_version, is_eager=True
+        False, "--version", help="Print the version.", callback=_print_version, is_eager=True
     ),
 ) -> None:
     """Where was this photo taken, and what is the evidence?"""
@@ -122,9 +122,13 @@ def describe_unforeseen(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"pinpoint: {os.fsdecode(error.filename)}: {describe_cause(error)}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "pinpoint" in Path(frame.filename).parts]
-    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    package_frames = [frame for frame in frames if "pinpoint" in Path(frame.filename).parts]
+    location = (
+        f" at {Path(package_frames[-1].filename).name}:{package_frames[-1].lineno}"
+        if package_frames
+        else ""
+    )
     return (
-        f"pinpoint: this is a bug ({type(error).__name__}{place}); repeat the command with "
+        f"pinpoint: this is a bug ({type(error).__name__}{location}); repeat the command with "
         "PINPOINT_LOG_LEVEL=debug for the details that a report needs"
     )

@@ -79,29 +79,29 @@ def find_beside(path: Path) -> list[OtherFile]:
     if is_manifest(path):
         return list(find_other_files(path.parent))
     stem = f"{path.stem}."
-    return [one for one in find_other_files(path.parent) if one.name.startswith(stem)]
+    return [file for file in find_other_files(path.parent) if file.name.startswith(stem)]
 
 
 def as_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
     """Counts and names, by what the files are."""
-    sidecars = [one for one in others if one.kind in SIDECAR_KINDS]
+    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
     groups = {
-        "tracks": [one for one in others if one.kind == "track"],
-        "manifests": [one for one in others if one.kind == "manifest"],
+        "tracks": [file for file in others if file.kind == "track"],
+        "manifests": [file for file in others if file.kind == "manifest"],
         "sidecars_not_read": sidecars,
-        "other": [one for one in others if one.kind == "other"],
+        "other": [file for file in others if file.kind == "other"],
     }
     fields: dict[str, Any] = {
-        name: {"count": len(group), "names": [one.name for one in group[:_MAX_NAMES]]}
+        name: {"count": len(group), "names": [file.name for file in group[:_MAX_NAMES]]}
         for name, group in groups.items()
     }
-    fields["sidecars_not_read"]["kinds"] = dict(Counter(one.kind for one in sidecars))
+    fields["sidecars_not_read"]["kinds"] = dict(Counter(file.kind for file in sidecars))
     return fields
 
 
 def describe_others(others: Sequence[OtherFile]) -> list[str]:
     """Lines about files beside photos: how many of each kind, and which sidecars are not read."""
-    counts: Counter[str] = Counter(one.kind for one in others)
+    counts: Counter[str] = Counter(file.kind for file in others)
     parts = [
         f"{counts[kind]} {word if counts[kind] == 1 else word + 's'}"
         for kind, word in (("track", "GPX file"), ("manifest", "manifest"), ("other", "other file"))
@@ -113,14 +113,14 @@ def describe_others(others: Sequence[OtherFile]) -> list[str]:
 
 def describe_sidecars(others: Sequence[OtherFile]) -> list[str]:
     """A line about sidecars that may say where photos were taken and are not read, if any."""
-    sidecars = [one for one in others if one.kind in SIDECAR_KINDS]
+    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
     if not sidecars:
         return []
-    counts: Counter[str] = Counter(one.kind for one in sidecars)
+    counts: Counter[str] = Counter(file.kind for file in sidecars)
     kinds = ", ".join(f"{counts[kind]} {LABELS[kind]}" for kind in SIDECAR_KINDS if counts[kind])
     noun = "sidecar is" if len(sidecars) == 1 else "sidecars are"
     return [
-        f"{len(sidecars)} {noun} not read ({kinds}): {_list_names(o.name for o in sidecars)}; "
+        f"{len(sidecars)} {noun} not read ({kinds}): {_list_names(file.name for file in sidecars)}; "
         "positions and times in them are not used, a manifest can give them"
     ]
 

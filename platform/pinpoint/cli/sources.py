@@ -41,13 +41,13 @@ def add(
     check_kinds("--kind", [kind])
     check_choice("--originals", originals, ORIGINALS)
     with session.client() as client:
-        made = client.add_source(
+        source = client.add_source(
             name, kind, licence=licence, attribution=attribution, originals=originals
         )
     if session.as_json:
-        output.show_json(made)
+        output.show_json(source)
     else:
-        output.say(f"source {made['name']} ({made['kind']}, {made['id']})")
+        output.say(f"source {source['name']} ({source['kind']}, {source['id']})")
 
 
 @app.command("list")
@@ -61,12 +61,14 @@ def list_sources(
     """List all sources."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        found = client.sources()
+        sources = client.sources()
     if session.as_json:
-        output.show_json({"sources": found})
+        output.show_json({"sources": sources})
         return
     columns = ("name", "kind", ">images", "originals", "id", "roots", "licence", "attribution")
-    output.table(None, columns, [[one[name.lstrip(">")] for name in columns] for one in found])
+    output.table(
+        None, columns, [[source[name.lstrip(">")] for name in columns] for source in sources]
+    )
 
 
 @app.command("roots")
@@ -86,7 +88,7 @@ def list_roots(
     if session.as_json:
         output.show_json({"source": source.name, "roots": source.roots})
     else:
-        output.table(None, ("root", "path"), [[one.name, one.path] for one in source.roots])
+        output.table(None, ("root", "path"), [[root.name, root.path] for root in source.roots])
 
 
 @app.command("move-root")
@@ -108,11 +110,15 @@ def move_root(
         services.database.write(session.own(services).id) as catalogue,
     ):
         source = catalogue.source(name)
-        moved = catalogue.move_root(source.id, root, str(folder))
+        num_images = catalogue.move_root(source.id, root, str(folder))
     if session.as_json:
-        output.show_json({"source": source.name, "root": root, "path": folder, "images": moved})
+        output.show_json(
+            {"source": source.name, "root": root, "path": folder, "images": num_images}
+        )
     else:
-        output.say(f"root {root} of source {source.name} is {folder} ({moved} images kept there)")
+        output.say(
+            f"root {root} of source {source.name} is {folder} ({num_images} images kept there)"
+        )
 
 
 @app.command("missing")
@@ -126,8 +132,8 @@ def list_missing(
     from pinpoint.media.missing_files import find_missing_files, has_visible_entries
 
     session = Session.of(context, org=org, as_json=as_json)
-    gone: list[tuple[str, str]] = []
-    unread: list[str] = []
+    missing_files: list[tuple[str, str]] = []
+    unread_roots: list[str] = []
     with (
         session.services() as services,
         services.database.read(session.own(services).id) as catalogue,
@@ -136,16 +142,18 @@ def list_missing(
         for root in source.roots:
             folder = Path(root.path)
             if not has_visible_entries(folder):
-                unread.append(root.name)
+                unread_roots.append(root.name)
                 continue
             missing = find_missing_files(catalogue, source, root, folder)
-            gone += [(root.name, external_id) for external_id in missing.external_ids]
+            missing_files += [(root.name, external_id) for external_id in missing.external_ids]
     if session.as_json:
-        shown = [{"root": root, "external_id": external_id} for root, external_id in gone]
-        output.show_json({"source": source.name, "missing": shown, "unread_roots": unread})
+        entries = [
+            {"root": root, "external_id": external_id} for root, external_id in missing_files
+        ]
+        output.show_json({"source": source.name, "missing": entries, "unread_roots": unread_roots})
         return
-    output.table(None, ("root", "id of the file"), gone)
-    for root_name in unread:
+    output.table(None, ("root", "id of the file"), missing_files)
+    for root_name in unread_roots:
         output.note(f"root {root_name} is empty or cannot be opened; none of its files is counted")
 
 

@@ -45,11 +45,11 @@ def up(context: typer.Context, as_json: Json = False) -> None:
     home = settings.places.home
     if homes.is_home(home) and home.parent in homes.current_folder().parents:
         output.note(f"using the home of a folder above: {home}")
-    found = lifecycle.up(settings, output.note)
-    _show(session, found)
-    if not session.as_json and found.api_url is not None:
+    stack_status = lifecycle.up(settings, output.note)
+    _print_status(session, stack_status)
+    if not session.as_json and stack_status.api_url is not None:
         # Not in the document of --json, which is kept in logs: a token signs whoever has it in.
-        _show_access(settings, found.api_url)
+        _show_access(settings, stack_status.api_url)
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:
@@ -60,7 +60,7 @@ def down(context: typer.Context, as_json: Json = False) -> None:
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     if not homes.is_home(settings.places.home):
         output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
-    _show(session, lifecycle.down(settings, output.note))
+    _print_status(session, lifecycle.down(settings, output.note))
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
@@ -70,25 +70,33 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     from pinpoint.stack.missing import missing_stack
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
-    found = lifecycle.status(settings)
-    work = None if found.state == "down" and not found.external else standing.ask(settings)
+    stack_status = lifecycle.status(settings)
+    work = (
+        None
+        if stack_status.state == "down" and not stack_status.external
+        else standing.ask(settings)
+    )
     sandbox = standing.ask_sandbox(settings)
-    held = overview.read_overview(settings)
+    home_overview = overview.read_overview(settings)
     if session.as_json:
         work_shown = None if work is None else standing.as_json(work)
-        shown = {**output.wire(found), **overview.as_json(held), "work": work_shown}
-        output.show_json({**shown, "decoder_sandbox": sandbox})
+        document = {
+            **output.wire(stack_status),
+            **overview.as_json(home_overview),
+            "work": work_shown,
+        }
+        output.show_json({**document, "decoder_sandbox": sandbox})
     else:
-        _show(session, found)
-        overview.show_orphans(found)
+        _print_status(session, stack_status)
+        overview.show_orphans(stack_status)
         if homes.is_home(settings.places.home):
-            overview.show_overview(held, work)
+            overview.show_overview(home_overview, work)
         output.say(f"decoder sandbox: {sandbox['summary']}")
         if work is not None:
             standing.show(work)
-        if found.state == "down":
+        if stack_status.state == "down":
             output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
-    if found.state != "up":
+    if stack_status.state != "up":
         raise typer.Exit(NOT_UP)
 
 
@@ -141,17 +149,22 @@ def demo(
     run_demo(settings, as_json=session.as_json, organization=session.org, out=out)
 
 
-def _show(session: Session, found: StackStatus) -> None:
+def _print_status(session: Session, stack_status: StackStatus) -> None:
     if session.as_json:
-        output.show_json(found)
+        output.show_json(stack_status)
         return
-    url = found.api_url if found.api_url and found.state != "down" else ""
-    output.say("  ".join(word for word in (found.state, url, f"home {found.home}") if word))
-    if found.processes:
-        rows = [(one.name, one.state, one.pid, one.restarts) for one in found.processes]
+    url = stack_status.api_url if stack_status.api_url and stack_status.state != "down" else ""
+    output.say(
+        "  ".join(word for word in (stack_status.state, url, f"home {stack_status.home}") if word)
+    )
+    if stack_status.processes:
+        rows = [
+            (process.name, process.state, process.pid, process.restarts)
+            for process in stack_status.processes
+        ]
         output.table(None, ("process", "state", ">pid", ">restarts"), rows)
-    if found.external:
-        output.say(f"not embedded: {', '.join(found.external)}")
+    if stack_status.external:
+        output.say(f"not embedded: {', '.join(stack_status.external)}")
 
 
 def _show_access(settings: Settings, api_url: str) -> None:
@@ -189,9 +202,9 @@ def _confirm_destroy(plan: DestroyPlan) -> None:
     Raises:
         BadRequest: Nobody is there to type, or something else was typed; nothing was removed.
     """
-    wanted = Path(plan.home).name
+    home_name = Path(plan.home).name
     if not sys.stdin.isatty():
         raise BadRequest("nothing was removed: nobody is there to confirm; repeat it with --yes")
-    typed = typer.prompt(f"this cannot be undone; type {wanted} to go on", default="", err=True)
-    if typed.strip() != wanted:
+    typed = typer.prompt(f"this cannot be undone; type {home_name} to go on", default="", err=True)
+    if typed.strip() != home_name:
         raise BadRequest("nothing was removed: that was another name")

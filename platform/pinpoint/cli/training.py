@@ -26,8 +26,8 @@ app = typer.Typer(help="Training: weights from your own geotagged images.", no_a
 
 training_runs.add_to(app)
 
-_CHILDREN: Final = 2
-_NAMES: Final = {
+_DECODER_PROCESSES: Final = 2
+_STAGE_LABELS: Final = {
     "features": "reading and encoding",
     "examples": "asking the gallery",
     "steps": "training",
@@ -59,51 +59,53 @@ def embedder(
     settings = Settings.from_environment()
     if job == (out is not None):
         raise typer.BadParameter("give --out FOLDER, or --job, which makes its own")
-    asked = read_config(config).of(session.organization)
+    run_config = read_config(config).of(session.organization)
     if out is None:
-        training_runs.send(session, settings, asked)
+        training_runs.send(session, settings, run_config)
     else:
-        _train(session, settings, asked, out)
+        _train_embedder(session, settings, run_config, out)
 
 
-def _train(session: Session, settings: Settings, asked: EmbedderConfig, out: Path) -> None:
+def _train_embedder(
+    session: Session, settings: Settings, run_config: EmbedderConfig, out: Path
+) -> None:
     from pinpoint.media.decoder import ChildDecoder
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.training.embedder import train_embedder
     from pinpoint.training.processes import joined
 
-    decoder = ChildDecoder(settings.media, children=_CHILDREN)
-    bar, moved = _bars("features")
+    decoder = ChildDecoder(settings.media, children=_DECODER_PROCESSES)
+    bar, show_progress = _progress_bars("features")
     try:
         with (
-            _gallery(session, asked) as gallery,
+            _open_gallery(session, run_config) as gallery,
             joined() as processes,
             bar if processes.first else nullcontext(),
         ):
-            made = train_embedder(
-                asked,
+            result = train_embedder(
+                run_config,
                 out,
                 settings=settings,
                 decoder=decoder,
-                into=settings.places.home / BUNDLES_FOLDER / asked.name,
+                into=settings.places.home / BUNDLES_FOLDER / run_config.name,
                 gallery=gallery,
                 processes=processes,
-                on_progress=moved,
+                on_progress=show_progress,
             )
     finally:
         decoder.close()
     if not processes.first:
         return
     if session.as_json:
-        output.show_json({"bundle": str(made.bundle), **made.report})
+        output.show_json({"bundle": str(result.bundle), **result.report})
     else:
-        _show(made.bundle, made.report)
+        _print_embedder_report(result.bundle, result.report)
 
 
 @contextmanager
-def _gallery(session: Session, asked: EmbedderConfig) -> Iterator[Gallery | None]:
+def _open_gallery(session: Session, run_config: EmbedderConfig) -> Iterator[Gallery | None]:
     """The catalogue, where the config names sources of it: manifests need no stack."""
-    if not asked.of_catalogue:
+    if not run_config.of_catalogue:
         yield None
         return
     with session.services() as services:
@@ -127,92 +129,98 @@ def reranker(
     from pinpoint.training.reranker_config import read_reranker_config
 
     session = Session.of(context, org=org, as_json=as_json)
-    asked = read_reranker_config(config)
+    run_config = read_reranker_config(config)
     settings = Settings.from_environment()
-    bar, moved = _bars("examples")
+    bar, show_progress = _progress_bars("examples")
     with session.services("api", settings) as services, bar:
-        made = train_reranker(
-            asked,
+        result = train_reranker(
+            run_config,
             out,
-            gallery=replace(_asked_gallery(session, services, asked), at_once=at_once),
+            gallery=replace(_example_gallery(session, services, run_config), at_once=at_once),
             bundle=services.encoder.bundle,
-            into=settings.places.home / BUNDLES_FOLDER / asked.name,
-            on_progress=moved,
+            into=settings.places.home / BUNDLES_FOLDER / run_config.name,
+            on_progress=show_progress,
         )
     if session.as_json:
-        output.show_json({"bundle": str(made.bundle), **made.report})
+        output.show_json({"bundle": str(result.bundle), **result.report})
     else:
-        _show_reranker(made.bundle, made.report)
+        _print_reranker_report(result.bundle, result.report)
 
 
-def _asked_gallery(session: Session, services: Services, asked: RerankerConfig) -> examples.Gallery:
+def _example_gallery(
+    session: Session, services: Services, run_config: RerankerConfig
+) -> examples.Gallery:
     """What the operator's organisation has, searched as the config says."""
     from pinpoint.evaluation.run import Parts, Plan
     from pinpoint.training.examples import Gallery
 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
-        source_ids = tuple(catalogue.source(name).id for name in asked.gallery.sources)
+        source_ids = tuple(catalogue.source(name).id for name in run_config.gallery.sources)
     return Gallery(
         plan=Plan(
             organization_id=organization_id,
             images=Path(),
-            limits=Limits(kinds=asked.gallery.kinds, source_ids=source_ids),
+            limits=Limits(kinds=run_config.gallery.kinds, source_ids=source_ids),
         ),
         parts=Parts(
             decoder=services.decoder,
             encoder=services.encoder,
             index=services.index,
             database=services.database,
-            search=asked.gallery.searched(services.settings.search),
+            search=run_config.gallery.searched(services.settings.search),
             max_bytes=services.settings.media.max_bytes,
         ),
-        evidence_radius_m=asked.gallery.evidence_radius_m,
-        evidence_per_kind=asked.gallery.evidence_per_kind,
+        evidence_radius_m=run_config.gallery.evidence_radius_m,
+        evidence_per_kind=run_config.gallery.evidence_per_kind,
         evened=True,
     )
 
 
-def _bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
+def _progress_bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
     """A bar for each thing that a run does, shown from when it begins."""
-    bar, task = output.progress(_NAMES[first])
+    bar, task = output.progress(_STAGE_LABELS[first])
     tasks = {first: task}
 
-    def moved(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bar.add_task(_NAMES[what])
-        bar.update(tasks[what], completed=done, total=total)
+    def show_progress(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(_STAGE_LABELS[stage])
+        bar.update(tasks[stage], completed=done, total=total)
 
-    return bar, moved
+    return bar, show_progress
 
 
-def _show_reranker(bundle: Path, report: Any) -> None:
+def _print_reranker_report(bundle: Path, report: Any) -> None:
     from pinpoint.training.short_evidence import warning
 
-    said = report["validation"]
-    ways = ("top1", "vote", "rerank", "oracle")
+    metrics = report["validation"]
+    rankers = ("top1", "vote", "rerank", "oracle")
     output.table(
         f"{report['questions']['validation']} validation questions answered within, %",
-        ("questions, distance", *(f">{way}" for way in ways), ">gap closed"),
+        ("questions, distance", *(f">{ranker}" for ranker in rankers), ">gap closed"),
         [
             (
-                at,
-                *(f"{100 * said[f'{way} {at}']:.1f}" for way in ways),
-                f"{100 * said[f'gap {at}']:.0f}" if f"gap {at}" in said else None,
+                threshold,
+                *(f"{100 * metrics[f'{ranker} {threshold}']:.1f}" for ranker in rankers),
+                f"{100 * metrics[f'gap {threshold}']:.0f}"
+                if f"gap {threshold}" in metrics
+                else None,
             )
-            for at in (name.removeprefix("rerank ") for name in said if name.startswith("rerank "))
+            for threshold in (
+                name.removeprefix("rerank ") for name in metrics if name.startswith("rerank ")
+            )
         ],
     )
     output.say(f"questions left out: {report['dropped'] or 'none'}; split: {report['split']}")
-    if told := warning(report["short_evidence"]):
-        output.note(told)
+    if leak_warning := warning(report["short_evidence"]):
+        output.note(leak_warning)
     output.say(
         f"bundle in {bundle}; the index stays as it is: export PINPOINT_BUNDLE={bundle.name}, and "
         "start the API again"
     )
 
 
-def _show(bundle: Path, report: Any) -> None:
+def _print_embedder_report(bundle: Path, report: Any) -> None:
     output.table(
         "validation pictures among themselves: share with a right one among the first K, %",
         ("questions, depth, distance", ">trained", ">bare tower"),

@@ -37,19 +37,19 @@ def status(
 
     session, home = Session.of(context, as_json=as_json), Settings.from_environment().places.home
     if run_id is not None:
-        one = find_run(home, run_id)
+        run = find_run(home, run_id)
         if session.as_json:
-            output.show_json(one)
+            output.show_json(run)
         else:
-            _show([one])
-            if one.detail:
-                output.say(f"{one.reason}: {one.detail}")
+            _print_runs([run])
+            if run.detail:
+                output.say(f"{run.reason}: {run.detail}")
         return
     runs = all_runs(home)
     if session.as_json:
         output.show_json({"runs": runs})
     else:
-        _show(runs)
+        _print_runs(runs)
 
 
 def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
@@ -60,8 +60,8 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     start_learner(settings)
     run = queue_again(settings.places.home, run_id)
-    _send(session, run)
-    _say(session, run)
+    _send_job(session, run)
+    _print_run(session, run)
 
 
 def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
@@ -71,31 +71,31 @@ def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
 
     start_learner(settings)
     run = open_run(settings.places.home, config)
-    _send(session, run)
-    _say(session, run)
+    _send_job(session, run)
+    _print_run(session, run)
 
 
-def _send(session: Session, run: Run) -> None:
+def _send_job(session: Session, run: Run) -> None:
     with session.services() as services:
         services.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
 
 
-def _say(session: Session, run: Run) -> None:
+def _print_run(session: Session, run: Run) -> None:
     if session.as_json:
         output.show_json(run)
     else:
         output.say(f"training run {run.id} is {run.state}; see: pinpoint train status {run.id}")
 
 
-def _show(runs: list[Run]) -> None:
+def _print_runs(runs: list[Run]) -> None:
     output.table(
         None,
         ("run", "bundle", "state", "stage", ">done", ">of", ">ETA, s", "why", "since"),
-        [_row(run) for run in runs],
+        [_table_row(run) for run in runs],
     )
 
 
-def _row(run: Run) -> tuple[object, ...]:
+def _table_row(run: Run) -> tuple[object, ...]:
     eta_s = run.eta_s if run.state == "running" else None
-    so_far = (run.state, run.stage, run.done, run.total, eta_s)
-    return (run.id, run.name, *so_far, run.reason, run.changed_at)
+    progress = (run.state, run.stage, run.done, run.total, eta_s)
+    return (run.id, run.name, *progress, run.reason, run.changed_at)

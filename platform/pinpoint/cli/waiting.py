@@ -38,8 +38,8 @@ def wait(
             output.note(f"batch {batch_id} is still open: more files may be sent to it")
         bar, task = output.progress("batch")
 
-        def show_progress(now: dict[str, Any]) -> None:
-            bar.update(task, completed=count_settled(now), total=max(now["items"], 1))
+        def show_progress(current: dict[str, Any]) -> None:
+            bar.update(task, completed=count_settled(current), total=max(current["items"], 1))
 
         with name_continuation(lambda: batch), bar:
             batch = settle(client, batch, show_progress, Patience())
@@ -92,21 +92,21 @@ def explain_interrupt(explain: Callable[[], list[str]]) -> Iterator[None]:
 
 def describe_continuation(batch: dict[str, Any]) -> list[str]:
     """What happens to a batch whose command was interrupted, and the commands to go on with."""
-    identity, done, files = batch["id"], count_settled(batch), batch["items"]
+    batch_id, processed, files = batch["id"], count_settled(batch), batch["items"]
     if batch["state"] != "closed":
         head = (
-            f"pinpoint: interrupted while sending batch {identity}; {files} files were sent. Run "
+            f"pinpoint: interrupted while sending batch {batch_id}; {files} files were sent. Run "
             "the same command again to send the rest: what is there already is not taken twice"
         )
     else:
         head = (
-            f"pinpoint: stopped waiting; batch {identity} goes on by itself ({done} of {files} "
+            f"pinpoint: stopped waiting; batch {batch_id} goes on by itself ({processed} of {files} "
             "files have their verdict)"
         )
     return [
         head,
-        f"  wait again: pinpoint batches wait {identity}",
-        f"  look:       pinpoint batches show {identity}",
+        f"  wait again: pinpoint batches wait {batch_id}",
+        f"  look:       pinpoint batches show {batch_id}",
     ]
 
 

@@ -46,11 +46,11 @@ def make(
             folder,
             preset=preset,
             seed=seed,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
-    commands = _lines_to_try(planet)
+    commands = _next_commands(planet)
     if session.as_json:
-        output.show_json({**_said(planet), "note": NOTE, "try": commands})
+        output.show_json({**_to_dict(planet), "note": NOTE, "try": commands})
         return
     output.say(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
     output.say(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
@@ -62,7 +62,7 @@ def make(
         output.say(f"  {line}")
 
 
-def _said(planet: Planet) -> dict[str, Any]:
+def _to_dict(planet: Planet) -> dict[str, Any]:
     return {
         "folder": str(planet.folder),
         "preset": planet.preset.name,
@@ -74,7 +74,7 @@ def _said(planet: Planet) -> dict[str, Any]:
     }
 
 
-def _lines_to_try(planet: Planet) -> list[str]:
+def _next_commands(planet: Planet) -> list[str]:
     """What brings the open gallery in and asks about it."""
     lines = [
         f"pinpoint ingest {shlex.quote(str(manifest))} --source {name}"
