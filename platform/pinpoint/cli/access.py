@@ -1,4 +1,4 @@
-"""`pinpoint orgs` and `pinpoint keys`: who may come in. Only on the machine of the stack."""
+"""`pinpoint orgs` and `pinpoint keys`: organizations and API keys, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from pinpoint.records import SCOPES, Scope
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-orgs = typer.Typer(help="Organisations; walls stand between them.", no_args_is_help=True)
-keys = typer.Typer(help="API keys of an organisation.", no_args_is_help=True)
+orgs = typer.Typer(help="Organizations; each one sees only its own data.", no_args_is_help=True)
+keys = typer.Typer(help="API keys of an organization.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Name of the organisation.")]
+Name = Annotated[str, typer.Argument(help="Name of the organization.")]
 
 
 @orgs.command("create")
 def create_org(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Create an organisation."""
+    """Create an organization."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         organization = services.access.create_organization(name)
     if session.as_json:
         output.show_json(organization)
     else:
-        output.say(f"organisation {organization.name} ({organization.id})")
+        output.say(f"organization {organization.name} ({organization.id})")
 
 
 @orgs.command("list")
 def list_orgs(context: typer.Context, as_json: Json = False) -> None:
-    """List all organisations."""
+    """List all organizations."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         organizations = services.access.organizations()
@@ -52,46 +52,49 @@ def list_orgs(context: typer.Context, as_json: Json = False) -> None:
 
 @orgs.command("revoke")
 def revoke_org(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Close an organisation: none of its keys opens anything any more."""
+    """Disable an organization: all its API keys stop working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         services.access.revoke_organization(name)
     if session.as_json:
         output.show_json({"revoked": name})
     else:
-        output.say(f"organisation {name} is revoked")
+        output.say(f"organization {name} is revoked")
 
 
 @orgs.command("erase")
 def erase_org(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name or id of the organisation.")],
+    name: Annotated[str, typer.Argument(help="Name or id of the organization.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase an organisation: rows, keys, audit, index points and stored bytes."""
+    """Erase an organization: its rows, keys, audit log, index points and stored files."""
     session = Session.of(context, as_json=as_json)
     if not yes:
         if session.as_json:
             raise BadRequest("erasing with --json needs --yes: there is nobody to ask")
-        typer.confirm(f"Erase organisation {output.plain(name)} and all it has?", abort=True)
+        typer.confirm(f"Erase organization {output.plain(name)} and all it has?", abort=True)
     with session.services() as services:
         organization_id, images = _erase_organization(services, name)
     if session.as_json:
         output.show_json({"organization": name, "id": organization_id, "images": images})
     else:
-        output.say(f"organisation {name} ({organization_id}): {images} images erased")
+        output.say(f"organization {name} ({organization_id}): {images} images erased")
 
 
 def _erase_organization(services: Services, name: str) -> tuple[UUID, int]:
-    """Rows and bytes first, then the files that still hold their remains."""
+    """Erase the rows and blobs, then rebuild the index and compact the tables.
+
+    The index files and table files still contain erased data until then.
+    """
     from pinpoint.ingest.erase import erase_organization
     from pinpoint.stack.places import StackPlaces
     from pinpoint.stack.scrub import scrub
     from pinpoint.store.vectors_payload import new_build
 
     if services.closing is None or services.ledger is None:
-        raise Misconfigured("these services cannot erase: they are those of the API")
+        raise Misconfigured("the API's services cannot erase; use those of the operator")
     organization_id = services.closing.find(name)
     images = erase_organization(
         organization_id,
@@ -103,7 +106,7 @@ def _erase_organization(services: Services, name: str) -> tuple[UUID, int]:
     )
     first_build = new_build()
     while (rebuild_index(services).build or first_build) < first_build:
-        output.note("that rebuild had begun before the erasure; once more")
+        output.note("that rebuild began before the erasure; rebuilding again")
     output.note("compacting the tables")
     service_settings = services.settings.places
     superuser_url = StackPlaces(service_settings.home).superuser_url()
@@ -117,14 +120,14 @@ def _erase_organization(services: Services, name: str) -> tuple[UUID, int]:
 @keys.command("create")
 def create_key(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What the key is for; shown in lists.")],
+    name: Annotated[str, typer.Argument(help="Name of the key, shown in lists.")],
     scope: Annotated[
         list[str], typer.Option("--scope", help=f"One or more of: {', '.join(SCOPES)}.")
     ] = ["locate", "read"],  # noqa: B006
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Create an API key and print its secret, this once."""
+    """Create an API key and print its secret, which cannot be shown again."""
     session = Session.of(context, org=org, as_json=as_json)
     scopes = _parse_scopes(scope)
     with session.services() as services:
@@ -141,7 +144,7 @@ def create_key(
 
 @keys.command("list")
 def list_keys(context: typer.Context, org: Org = None, as_json: Json = False) -> None:
-    """List an organisation's keys, without their secrets."""
+    """List the keys of an organization, without their secrets."""
     session = Session.of(context, org=org, as_json=as_json)
     with session.services() as services:
         api_keys = services.access.keys(session.own(services).name)
@@ -161,7 +164,7 @@ def revoke_key(
     key_id: Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")],
     as_json: Json = False,
 ) -> None:
-    """Revoke a key; it opens nothing any more."""
+    """Revoke an API key: it stops working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         services.access.revoke_key(key_id)

@@ -1,4 +1,7 @@
-"""`pinpoint backup | restore`: the whole stack in one file or folder. Only on its machine."""
+"""`pinpoint backup` and `pinpoint restore`: the whole stack as one file or folder.
+
+Both commands run on the machine of the stack.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from pinpoint.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     for command in (backup, restore):
         app.command()(command)
 
@@ -24,11 +27,11 @@ def add_to(app: typer.Typer) -> None:
 def backup(
     context: typer.Context,
     target: Annotated[
-        Path, typer.Argument(help="A file that ends in .tar, or else a folder; not there yet.")
+        Path, typer.Argument(help="A new file that ends in .tar, or a new folder.")
     ],
     as_json: Json = False,
 ) -> None:
-    """Write database, blobs and bundles to one file or folder; the stack may go on working."""
+    """Write the database, blobs and bundles to a file or folder; the stack keeps running."""
     from pinpoint.stack.backup import backup as run
 
     session = _require_local_session(context, as_json=as_json)
@@ -44,13 +47,13 @@ def backup(
 
 def restore(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="What `pinpoint backup` wrote.")],
+    path: Annotated[Path, typer.Argument(help="A file or folder that `pinpoint backup` wrote.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Also if the stack holds something, which is lost.")
+        bool, typer.Option("--replace", help="Restore even if the stack holds data, which is lost.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup in the place of the stack's data, build the index and start the stack."""
+    """Replace the data of the stack with a backup, build the index and start the stack."""
     from pinpoint.stack.restore import restore as run
 
     session = _require_local_session(context, as_json=as_json)
@@ -69,12 +72,12 @@ def restore(
 
 
 def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
-    """Compare what was restored with the index; report only."""
+    """Compare the restored rows with the index, without repairs."""
     from pinpoint.ingest.reconcile import reconcile
 
     with session.services() as services:
         if services.ledger is None:
-            raise Misconfigured("these services cannot compare: they are those of the API")
+            raise Misconfigured("the API's services cannot compare; use those of the operator")
         if rebuild:
             rebuild_index(services)
         return reconcile(

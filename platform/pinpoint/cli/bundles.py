@@ -1,4 +1,4 @@
-"""`pinpoint bundles`: weights that can take the descriptor's place, on the machine of the stack."""
+"""`pinpoint bundles`: weights that can replace the descriptor, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from pinpoint.settings import Settings
 if TYPE_CHECKING:
     from pinpoint.nets.bundles import Bundle
 
-app = typer.Typer(help="Bundles: weights and what they expect.", no_args_is_help=True)
+app = typer.Typer(help="Bundles: weights with their preprocessing and metadata.", no_args_is_help=True)
 
 _COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "licence", "problem", "used")
 
 GEOCLIP: Final = "geoclip"
-"""The published bundle that `import` knows by name; a folder called so is `./geoclip`."""
+"""The published bundle that `import` accepts by name; write `./geoclip` for a folder."""
 
 Name = Annotated[str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")]
-Licence = Annotated[str, typer.Option("--licence", help="Licence of the weights.")]
+Licence = Annotated[str, typer.Option("--licence", help="License of the weights.")]
 TowerArguments = Annotated[
     list[str],
     typer.Option(
         "--tower-arg",
-        help="NAME=VALUE of the tower's library, such as `pad_type=same`; may be repeated.",
+        help="Argument NAME=VALUE for the tower's library, such as `pad_type=same`; may be "
+        "repeated.",
     ),
 ]
 Note = Annotated[
-    str | None, typer.Option("--note", help="What they can and cannot do, said in every answer.")
+    str | None, typer.Option("--note", help="Limits of the weights, shown with every answer.")
 ]
 
 
 @app.command("list")
 def list_bundles(context: typer.Context, as_json: Json = False) -> None:
-    """List the bundles of this home and of the package, and what is wrong with them."""
+    """List the bundles of this home and of the package, with their problems."""
     from pinpoint.nets.bundles import bundle_folders, descriptor_bundle, read_bundle
 
     session = Session.of(context, as_json=as_json)
@@ -58,7 +59,7 @@ def list_bundles(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command("show")
 def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Show what a bundle expects and produces."""
+    """Show the inputs, outputs and metadata of a bundle."""
     from pinpoint.nets.bundles import find_bundle
 
     session = Session.of(context, as_json=as_json)
@@ -76,7 +77,7 @@ def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
 
 @app.command("verify")
 def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Check a bundle's digests, load its networks, and put one picture through the tower."""
+    """Check a bundle's digests, load its networks and encode one image with the tower."""
     from pinpoint.nets.bundles import find_bundle
     from pinpoint.nets.checkpoint import load_tower
     from pinpoint.nets.place_lists import load_places
@@ -93,7 +94,8 @@ def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
         output.show_json({**description, "verified": True})
         return
     output.say(
-        f"{description['name']}: whole; {description['tower']} gives vectors of {description['width']}"
+        f"{description['name']}: whole; {description['tower']} gives vectors of "
+        f"{description['width']}"
     )
 
 
@@ -104,24 +106,24 @@ def import_(
         str, typer.Argument(help="A bundle's folder, a safetensors file, or the word `geoclip`.")
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Its name here; a folder has one already.")
+        str | None, typer.Option("--name", help="Name of the bundle; a folder already has one.")
     ] = None,
     tower: Annotated[
-        str | None, typer.Option("--tower", help="Of a file: `open_clip:NAME` or `timm:NAME`.")
+        str | None, typer.Option("--tower", help="Tower of a file: `open_clip:NAME` or `timm:NAME`.")
     ] = None,
     tower_arguments: TowerArguments = [],  # noqa: B006
     licence: Licence = "",
     note: Note = None,
     clip_bundle: Annotated[
-        str | None, typer.Option("--behind", help="Of `geoclip`: the bundle of its CLIP tower.")
+        str | None, typer.Option("--behind", help="For `geoclip`: the bundle of its CLIP tower.")
     ] = None,
     wheel: Annotated[
         Path | None,
-        typer.Option("--from", help="Of `geoclip`: a wheel of it; else the installed package."),
+        typer.Option("--from", help="For `geoclip`: its wheel; by default the installed package."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring a bundle's folder, or weights from a file, below PINPOINT_HOME/bundles."""
+    """Import a bundle folder or a file of weights into PINPOINT_HOME/bundles."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     path = Path(location)
@@ -146,14 +148,14 @@ def import_(
 def pull(
     context: typer.Context,
     tower: Annotated[str, typer.Argument(help="`open_clip:NAME` or `timm:NAME`.")],
-    tag: Annotated[str, typer.Option("--tag", help="Which published weights of that tower.")],
-    name: Annotated[str, typer.Option("--name", help="Its name here.")],
+    tag: Annotated[str, typer.Option("--tag", help="Tag of the published weights of that tower.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
     licence: Licence,
     tower_arguments: TowerArguments = [],  # noqa: B006
     note: Note = None,
     as_json: Json = False,
 ) -> None:
-    """Download published weights by the library of their tower, as a bundle."""
+    """Download published weights with the library of their tower and store them as a bundle."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     bundle = _write_bundle(name, tower, tag, tower_arguments, licence, note, settings)
@@ -224,9 +226,9 @@ def _bundle_folder(name: str, settings: Settings) -> Path:
 
 
 def _is_used(name: str, contract: str, settings: Settings) -> bool:
-    """Whether the embedded index holds this bundle's vectors; before there is one, whether it will.
+    """Whether the embedded index holds this bundle's vectors, or will hold them once it exists.
 
-    A Qdrant server is not asked: there the settings must say it.
+    A Qdrant server is not queried; for a server the settings decide.
     """
     from pinpoint.stack.places import StackPlaces
 
@@ -285,6 +287,7 @@ def _print_bundle(session: Session, bundle: Bundle, settings: Settings) -> None:
         f"bundle {description['name']}: {description['tower']}, {description['weights_mb']:g} MB"
     )
     output.say(
-        f"use it from the first ingest on: export PINPOINT_BUNDLE={description['name']}; pinpoint up; "
+        "use it from the first ingest on: export "
+        f"PINPOINT_BUNDLE={description['name']}; pinpoint up; "
         f"where there are images already: pinpoint bundles use {description['name']}"
     )

@@ -1,4 +1,4 @@
-"""`pinpoint bundles use` and `forget`: another bundle under a gallery that goes on serving."""
+"""`pinpoint bundles use` and `forget`: change the bundle of a gallery while it serves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang the commands beside the other ones of bundles."""
+    """Register these commands."""
     app.command("use")(use)
     app.command("forget")(forget)
 
@@ -33,19 +33,19 @@ def use(
     name: Name,
     accept_missing: Annotated[
         int,
-        typer.Option("--accept-missing", min=0, help="Images that may be lost to searches."),
+        typer.Option("--accept-missing", min=0, help="Number of unreadable images that searches may lose."),
     ] = 0,
     images_per_second: Annotated[
         float | None,
-        typer.Option("--images-per-second", min=0.01, help="Encode no more than this."),
+        typer.Option("--images-per-second", min=0.01, help="Maximum encoding rate."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Encode the gallery with another bundle, build its index beside the old one, and switch."""
+    """Encode the gallery with another bundle, build a second index and switch to it."""
     session = Session.of(context, as_json=as_json)
     resumption = [
-        "pinpoint: interrupted; the index that serves is unchanged, what was encoded is kept. Go "
-        f"on with: pinpoint bundles use {name}"
+        "pinpoint: interrupted; the serving index is unchanged and encoded vectors are kept. "
+        f"Continue with: pinpoint bundles use {name}"
     ]
     with session.services() as services, explain_interrupt(lambda: resumption):
         report = _switch_bundle(services, name, accept_missing, images_per_second)
@@ -56,7 +56,7 @@ def use(
 
 
 def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Delete a bundle's vectors from PostgreSQL; the index must hold another's."""
+    """Delete a bundle's vectors from PostgreSQL; the index must use another bundle."""
     from pinpoint.bootstrap import LazyEncoder
 
     session = Session.of(context, as_json=as_json)
@@ -69,7 +69,7 @@ def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
                 f"({info.loading or 'it is ready'}): `pinpoint bundles use` another bundle first"
             )
         if services.backlog is None:
-            raise Misconfigured("these services cannot forget: they are those of the API")
+            raise Misconfigured("the API's services cannot delete vectors; use those of the operator")
         num_deleted = services.backlog.forget(contract.digest)
     if session.as_json:
         output.show_json({"bundle": contract.name, "vectors": num_deleted})
@@ -86,16 +86,16 @@ def _switch_bundle(
     from pinpoint.switching import Switching
 
     settings = Settings.from_environment()
-    # The bar tells how it goes; lines of the flow would stand between the results.
+    # The bar shows the progress; log lines would mix with the results.
     logs.configure(settings.log.model_copy(update={"level": "warning"}))
-    # Found again by its contract, as API and workers will: whatever their settings name, they look
-    # below the home.
+    # The bundle is looked up by its contract below the home, as the API and the workers do it,
+    # whatever bundle their settings name.
     contract_digest = LazyEncoder(settings, name).contract.digest
     home, rendition_px = settings.places.home, settings.media.rendition_px
     encoder = LazyEncoder(settings, bundle_of(contract_digest, home, rendition_px, DESCRIPTOR_NAME))
     encoder.warm()
     if services.backlog is None:
-        raise Misconfigured("these services cannot change the bundle: they are those of the API")
+        raise Misconfigured("the API's services cannot change the bundle; use those of the operator")
     services.ensure_index()
     bar, task = output.progress("encoding")
     bar.update(task, total=0)
@@ -125,4 +125,4 @@ def _print_report(report: Used, name: str) -> None:
     ]
     output.table(None, ("what", ">images"), rows)
     output.say(f"bundle {report.bundle} serves, index build {report.build}")
-    output.say(f"for an index that is made afresh: pinpoint config set bundle {name}")
+    output.say(f"to use it for a new index: pinpoint config set bundle {name}")

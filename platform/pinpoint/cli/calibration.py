@@ -1,4 +1,4 @@
-"""`pinpoint calibrate`: from a run on held-out photos to probabilities in every answer."""
+"""`pinpoint calibrate`: fits answer probabilities on a run with held-out photos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang the command into the tree."""
+    """Register this command."""
     app.command()(calibrate)
 
 
@@ -25,19 +25,19 @@ def calibrate(
     bundle: Annotated[
         Path | None,
         typer.Option(
-            "--bundle", help="Folder of the bundle; by default found by the run's digest."
+            "--bundle", help="Folder of the bundle; by default found by the digest of the run."
         ),
     ] = None,
     withheld: Annotated[
         float,
-        typer.Option("--withhold", help="Share of the right answers that may be withheld."),
+        typer.Option("--withhold", help="Share of the correct answers that may be withheld."),
     ] = 0.1,
     licence: Annotated[
-        str | None, typer.Option("--licence", help="Of the questions; the protocol's by default.")
+        str | None, typer.Option("--licence", help="License of the queries; by default that of the protocol.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit probabilities, regions and abstention on held-out photos, into the bundle."""
+    """Fit probabilities, regions and abstention on held-out photos and store them in the bundle."""
     from pinpoint.evaluation.calibrating import calibrate as fit
     from pinpoint.nets.bundles import read_bundle
     from pinpoint.nets.calibrations import write_calibration
@@ -51,10 +51,10 @@ def calibrate(
     contract = read_bundle(folder).contract
     if digest(contract, rendition_px) != calibration.contract:
         raise BadRequest(
-            f"the run was asked with the bundle {calibration.bundle} ({calibration.contract[:16]}…), {folder} "
-            "is another"
+            f"the run used the bundle {calibration.bundle} ({calibration.contract[:16]}…), "
+            f"{folder} is another one"
         )
-    # Before it is written: a bundle with a calibration that does not fit is refused whole.
+    # Checked before it is written: a bundle with an invalid calibration cannot be loaded at all.
     public_contract(contract, rendition_px, {calibration.ranker: calibration})
     path = write_calibration(folder, calibration)
     if session.as_json:
@@ -64,7 +64,7 @@ def calibrate(
 
 
 def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
-    """Where the bundle of a contract lies; one that came with the package is copied home first."""
+    """Folder of the bundle with a contract; a bundle of the package is first copied to the home."""
     from pinpoint.nets.bundles import BUNDLES_FOLDER, SHIPPED, bundle_of, copy_bundle
     from pinpoint.nets.contract import DESCRIPTOR_NAME
 
@@ -73,7 +73,7 @@ def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) 
     home = settings.places.home
     name = bundle_of(contract, home, settings.media.rendition_px, settings.encoder.bundle)
     if name == DESCRIPTOR_NAME:
-        raise BadRequest("the descriptor is no bundle on disk, so nothing can be kept beside it")
+        raise BadRequest("the descriptor has no folder on disk, so it cannot store a calibration")
     folder = Path(name)
     if folder.parent == SHIPPED:
         copy_bundle(folder, home / BUNDLES_FOLDER / folder.name)
@@ -122,14 +122,14 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
         )
         for name, fit in calibration.strata.items()
     ]
-    head = ("stratum", ">questions", ">authors", ">temperature")
+    head = ("stratum", ">queries", ">authors", ">temperature")
     levels = (">area 50 %", ">area 90 %", ">disc 50 %", ">disc 90 %")
     output.table(None, (*head, *levels), rows)
     abstention = calibration.abstention
     output.say(
         f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
-        f"{abstention.right_share:.1%} of the right answers, "
-        f"{abstention.supported_share:.1%} of covered questions"
+        f"{abstention.right_share:.1%} of the correct answers, "
+        f"{abstention.supported_share:.1%} of covered queries"
         + (
             ""
             if abstention.unsupported_share is None
@@ -137,4 +137,4 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
         )
     )
     output.say(calibration.note)
-    output.say("a stack that is up reads it at its next start: pinpoint down, pinpoint up")
+    output.say("restart a running stack to use it: pinpoint down, pinpoint up")

@@ -1,8 +1,8 @@
-"""The demo: a small synthetic gallery goes in, unseen photos are located, table and map come out.
+"""The demo: ingests a small synthetic gallery, locates unseen photos, prints a table and a map.
 
-It has a home and a stack of its own, so that its images can never answer for real photos.
-Running it again changes nothing: stack and gallery are found, and where the last batch of a source
-was that gallery, nothing is sent; otherwise what is known is recognised as such.
+The demo has its own home and stack, so its images never appear in answers about real photos.
+A second run changes nothing: it uses the existing stack and gallery. It sends no files if the last
+batch of a source was that gallery; otherwise the server recognizes known files as duplicates.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ def run_demo(
     seed: int = 7,
     out: Path = Path("demo-out"),
 ) -> Json:
-    """Bring the stack up, ingest the gallery, locate unseen photos, print and draw what was found.
+    """Start the stack, ingest the gallery, locate unseen photos, and print and draw the results.
 
     Args:
-        settings: Where the stack lives; by default `demo_settings()`. The gallery lies in `demo`
-            below its home.
+        settings: Settings of the stack; `demo_settings()` by default. The gallery is stored in the
+            folder `demo` of its home.
         as_json: Print one JSON document instead of a table.
-        organization: Organisation to act as; without it, the default one.
-        preset: Which planet; `tiny` is enough for tests.
-        queries: Unseen pictures to locate, every second one a street view.
-        seed: Names the planet.
+        organization: Organization to act as; the default organization if None.
+        preset: Size of the planet; `tiny` is enough for tests.
+        queries: Number of unseen photos to locate; every second one is a street view.
+        seed: Seed of the planet.
         out: Folder of the map, `map.png`.
 
     Returns:
-        What `--json` prints: `server`, `home`, `ingest`, `photos`, `summary`, `bundle`, `notes`,
-        `map`, `try`, `remove`.
+        The document that `--json` prints: `server`, `home`, `ingest`, `photos`, `summary`,
+        `bundle`, `notes`, `map`, `try`, `remove`.
 
     Raises:
-        StackError: The embedded stack cannot be brought up.
+        StackError: The embedded stack cannot be started.
     """
     settings = _with_bundle(settings or demo_settings())
     lifecycle.up(settings, say=output.note)
@@ -81,12 +81,12 @@ def run_demo(
 
 
 def demo_settings(home: Path | None = None) -> Settings:
-    """The settings of the demo's own stack: all parts embedded, a free port on this machine.
+    """Settings of the demo's own stack: all components embedded, a free port on this machine.
 
-    Services that the environment names are those of real photos, so the demo leaves them alone.
+    The environment may name services with real photos, so the demo does not use them.
 
     Args:
-        home: Its home; by default `.pinpoint-demo` beside the home of real photos.
+        home: Home of the demo; by default `.pinpoint-demo` next to the home of real photos.
 
     Raises:
         Misconfigured: A setting has no usable value.
@@ -101,13 +101,13 @@ def demo_settings(home: Path | None = None) -> Settings:
         broker_url=None,
     )
     settings.api = settings.api.model_copy(update={"host": "127.0.0.1", "port": 0})
-    # Likewise the bundle: one for real photos need not be in this home.
+    # The bundle is fixed too: a bundle for real photos may be missing in this home.
     settings.encoder = settings.encoder.model_copy(update={"bundle": BUNDLE})
     return settings
 
 
 def _with_bundle(settings: Settings) -> Settings:
-    """For a new stack where nobody has chosen one, the bundle that was trained on such a planet."""
+    """Select the bundle trained on such a planet, unless the settings name a bundle."""
     if "bundle" in settings.encoder.model_fields_set:
         return settings
     groups = {name: getattr(settings, name) for name in Settings.__slots__}
@@ -127,7 +127,7 @@ def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
 
 
 def _choose_queries(planet: Planet, queries: int) -> list[Unseen]:
-    """Street views and photos in turn, each from another city while there are cities."""
+    """Choose street views and photos, each from a different city while cities remain."""
     chosen: list[Unseen] = []
     for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
         unseen = [query for query in planet.unseen if query.kind == kind and query.role == "test"]
@@ -137,7 +137,7 @@ def _choose_queries(planet: Planet, queries: int) -> list[Unseen]:
 
 
 def _ingest_galleries(client: Client, planet: Planet) -> list[Json]:
-    """Both galleries, each into its own source, unless that is what was sent last."""
+    """Ingest both galleries, each into its own source, unless it was the last batch sent."""
     source_names = {source["name"] for source in client.sources()}
     mark_path = planet.folder / _MARK_FILE
     marks: dict[str, Json] = json.loads(mark_path.read_text()) if mark_path.exists() else {}
@@ -160,14 +160,14 @@ def _ingest_galleries(client: Client, planet: Planet) -> list[Json]:
 
 
 def _folder_digest(folder: Path) -> str:
-    """Names the files of a folder: their paths and sizes."""
+    """Digest of the paths and sizes of the files in a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     text = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None) -> Json | None:
-    """The batch that brought these files, if it was the source's last one and all is there."""
+    """Counts of the batch with these files, if it is the source's last and no image is missing."""
     if mark is None or mark["files"] != files:
         return None
     source_batches = [
@@ -205,7 +205,7 @@ def _count_processed(batch: Json) -> int:
 
 
 def _next_commands(report: Json, home: Path) -> list[str]:
-    """Commands that work as they are; each asks for the operator's key of this machine itself."""
+    """Commands to run next, unchanged; each one gets the operator's key of this machine itself."""
     pinpoint = f"pinpoint --home {shlex.quote(str(home))}"
     server, photos = report["server"], report["photos"]
     curl = f'curl -s -H "Authorization: Bearer $({pinpoint} key)"'

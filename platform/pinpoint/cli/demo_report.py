@@ -1,4 +1,4 @@
-"""What the demo says of its photos: what was answered, what is true, a line and a mark for each."""
+"""The demo's report: answer and ground truth of each photo, as a table and a map."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ _ID_DIGITS: Final = 8
 def summed_up(
     server: str, ingested: list[Json], queries: list[Unseen], answers: list[Json]
 ) -> Json:
-    """What `--json` prints, but for the map and what to try next.
+    """Build the `--json` document, without the map and the commands to run next.
 
     Args:
-        server: Where the API is.
+        server: URL of the API.
         ingested: Counts of both sources.
-        asked: The photos, with their truth.
-        answers: What the API said of each.
+        queries: The photos with their ground truth.
+        answers: The API's answer to each photo.
     """
     photos = [line(query, answer) for query, answer in zip(queries, answers, strict=True)]
     errors_km = sorted(photo["error_km"] for photo in photos if photo["error_km"] is not None)
@@ -77,7 +77,7 @@ def summed_up(
 
 
 def line(query: Unseen, answer: Json) -> Json:
-    """One photo: what was said, what is true, and how far apart they are."""
+    """Describe one photo: answer, ground truth and the distance between them."""
     point, city, error_km, inside = None, None, None, None
     radii = {f"{region['mass']:.0%}": region["radius_m"] / 1_000 for region in answer["regions"]}
     if answer["point"] is not None:
@@ -111,7 +111,7 @@ def _city_label(city: City) -> str:
 
 
 def show(report: Json) -> None:
-    """Print the table, what its columns mean, and where to go on."""
+    """Print the table, an explanation of its columns, and commands to run next."""
     photos, summary = report["photos"], report["summary"]
     output.table(None, COLUMNS, [row(place, one) for place, one in enumerate(photos, start=1)])
     calibrated = any(one["probability_within_km"] for one in photos)
@@ -154,7 +154,7 @@ def show(report: Json) -> None:
 
 
 def row(number: int, line: Json) -> tuple[str, ...]:
-    """One photo's cells."""
+    """Table cells of one photo."""
     answer, error_km = line["answer"], line["error_km"]
     guess = ", a guess" if answer and line["abstained"] else ""
     radius_km, probabilities = line["radius_km"].get(_RADIUS_SHARE), line["probability_within_km"]
@@ -190,7 +190,7 @@ def row(number: int, line: Json) -> tuple[str, ...]:
 
 
 def draw_map(report: Json, path: Path) -> None:
-    """Write the map of all photos, answers and truths, as PNG."""
+    """Write a PNG map of all photos with their answers and ground truths."""
     from pinpoint.evaluation.canvas import NOT_THE_EARTH
     from pinpoint.evaluation.maps import Placed, draw_answers
 

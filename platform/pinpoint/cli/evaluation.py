@@ -1,4 +1,4 @@
-"""`pinpoint evaluate` and `pinpoint compare`: labelled photos through the real search flow."""
+"""`pinpoint evaluate` and `pinpoint compare`: evaluate the search on labeled photos."""
 
 from __future__ import annotations
 
@@ -24,57 +24,57 @@ _NO_EXCLUSIONS = "none"
 
 Protocol = Annotated[str, typer.Argument(help="world, im2gps, im2gps3k, yfcc4k, osv5m or custom.")]
 Images = Annotated[
-    Path | None, typer.Option("--images", help="Folder of the photos, or of photos and labels.")
+    Path | None, typer.Option("--images", help="Folder of the photos, or of the photos and labels.")
 ]
 Labels = Annotated[Path | None, typer.Option("--labels", help="The label file.")]
 Columns = Annotated[
-    Path | None, typer.Option("--columns", help="Column mapping of the labels, TOML or JSON.")
+    Path | None, typer.Option("--columns", help="Column mapping of the labels, as TOML or JSON.")
 ]
 Bundle = Annotated[
     str | None,
-    typer.Option("--bundle", help="Weights, the configured ones by default; the index's, too."),
+    typer.Option("--bundle", help="Bundle to evaluate; by default the bundle of the index."),
 ]
 Ranker = Annotated[
     str | None,
     typer.Option(
         "--ranker",
-        help="vote, top1 or rerank; without it what `locate` would take.",
+        help="vote, top1 or rerank; by default the ranker of `locate`.",
         show_default=False,
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the run; the same one goes on with it.")
+    Path | None, typer.Option("--out", help="Folder of the run; an existing run is resumed.")
 ]
-Describe = Annotated[bool, typer.Option("--describe", help="Only say what the labels are made of.")]
+Describe = Annotated[bool, typer.Option("--describe", help="Only describe the labels.")]
 Exclude = Annotated[
-    str, typer.Option("--exclude", help="What the arm `excluded` leaves out; or none.")
+    str, typer.Option("--exclude", help="Images that the arm `excluded` leaves out; or none.")
 ]
 Served = Annotated[
     bool,
-    typer.Option("--served/--no-served", help="Whether there is an arm `served`."),
+    typer.Option("--served/--no-served", help="Also evaluate without exclusions, as arm `served`."),
 ]
-Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="What is a near-duplicate.")]
+Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="Minimum cosine of a near-duplicate.")]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
 Kinds = Annotated[list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")]
 Only = Annotated[
     list[str],
-    typer.Option("--only", help="Only questions of a stratum, NAME=VALUE; may be repeated."),
+    typer.Option("--only", help="Only queries of a stratum, NAME=VALUE; may be repeated."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first so many questions.")
+    int | None, typer.Option("--limit", min=1, help="Only the first LIMIT queries.")
 ]
 AtOnce = Annotated[
     int,
-    typer.Option("--at-once", help="Questions asked at a time; timings then hold waiting."),
+    typer.Option("--at-once", help="Number of concurrent queries; latencies then include queueing."),
 ]
 Convention = Annotated[
     str | None,
-    typer.Option("--convention", help="How distances are judged; the protocol's own by default."),
+    typer.Option("--convention", help="Distance convention; by default that of the protocol."),
 ]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     app.command()(evaluate)
     app.command()(compare)
 
@@ -101,12 +101,12 @@ def evaluate(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Ask labelled photos, with and without what knows them, and report every denominator."""
+    """Evaluate on labeled photos, with and without images that leak the answer."""
     from pinpoint.evaluation.report import convention_named
 
     session = Session.of(context, org=org, as_json=as_json)
     if convention is not None:
-        convention_named(convention)  # a wrong word is said before the work, not after it
+        convention_named(convention)  # reports a wrong name before the work starts
     queries, paths = _load_queries(protocol, labels, images, columns)
     if describe:
         _describe_labels(session, queries, images and paths.images)
@@ -139,7 +139,7 @@ def compare(
     convention: Convention = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs on the same photos: A less B, with interval and p-value."""
+    """Compare two runs on the same photos: A minus B, with interval and p-value."""
     from pinpoint.evaluation.compare import compare_runs
 
     session = Session.of(context, as_json=as_json)
@@ -151,7 +151,7 @@ def compare(
 
 
 def _describe_labels(session: Session, queries: Labelled, images: Path | None) -> None:
-    """Say what the labels are made of; `images` is where to look for missing ones, if anywhere."""
+    """Describe the labels; count missing photos if `images` names their folder."""
     from pinpoint.evaluation.describe import describe
     from pinpoint.evaluation.labels import missing
 
@@ -167,21 +167,21 @@ def _describe_labels(session: Session, queries: Labelled, images: Path | None) -
 def _load_queries(
     protocol: str, labels: Path | None, images: Path | None, columns: Path | None
 ) -> tuple[Labelled, Places]:
-    """The questions, and where their photos lie."""
+    """Read the queries and the paths of their labels and photos."""
     from pinpoint.evaluation import asked
     from pinpoint.evaluation.columns import load_columns
     from pinpoint.evaluation.labels import read_labels
     from pinpoint.evaluation.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
-        raise BadRequest(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+        raise BadRequest(f"no protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
     paths = asked.find(labels, images, PROTOCOLS[protocol].labels_at)
     mapping = None if columns is None else load_columns(columns)
     return read_labels(PROTOCOLS[protocol], paths.labels, mapping), paths
 
 
 def _build_components(services: Services, *, fixed: bool) -> Parts:
-    """The parts of a run; `fixed` keeps to the settings' bundle, whatever the index holds."""
+    """Components of a run; `fixed` takes the bundle of the settings, whatever the index holds."""
     from pinpoint.evaluation.run import Parts
 
     encoder = services.encoders.configured if fixed else services.encoder
@@ -199,7 +199,7 @@ def _build_components(services: Services, *, fixed: bool) -> Parts:
 def _build_run_config(
     session: Session, services: Services, sources: list[str], kinds: list[str], options: Any
 ) -> Plan:
-    """The plan, inside the organisation that the operator acts as."""
+    """Configuration of a run within the organization that the operator acts as."""
     from pinpoint.evaluation.run import Plan
 
     organization_id = services.access.caller_for(session.organization).organization_id
@@ -212,7 +212,7 @@ def _build_run_config(
 def _evaluate_queries(
     queries: Labelled, paths: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
 ) -> dict[str, Any]:
-    """Ask what has no row yet."""
+    """Evaluate the queries that have no result row."""
     from pinpoint.evaluation.asked import read_planet
     from pinpoint.evaluation.run import evaluate as evaluate_run
 
@@ -233,7 +233,7 @@ def _evaluate_queries(
 def _write_report(
     folder: Path, run: Mapping[str, Any], plan: Plan, parts: Parts, convention: str | None
 ) -> dict[str, Any]:
-    """Results, report and figures of a run whose rows are all there."""
+    """Write results, report and figures of a run with all its rows."""
     from pinpoint.evaluation.figures import looking
     from pinpoint.evaluation.report import make_report
     from pinpoint.evaluation.results import write_results
@@ -252,7 +252,7 @@ def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> 
 
 
 def _settings_with_bundle(bundle: str | None) -> Settings:
-    """The environment's settings, with other weights where they are asked for."""
+    """Settings of the environment, with another bundle if one is given."""
     from pinpoint.settings import Settings
 
     settings = Settings.from_environment()
@@ -262,8 +262,8 @@ def _settings_with_bundle(bundle: str | None) -> Settings:
 
 
 def _parse_filter(text: str) -> tuple[str, str]:
-    """`NAME=VALUE` of `--only`."""
+    """Parse `NAME=VALUE` of `--only`."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise BadRequest(f"--only wants NAME=VALUE, not {text!r}")
+        raise BadRequest(f"--only must be NAME=VALUE, not {text!r}")
     return name.strip(), value.strip()

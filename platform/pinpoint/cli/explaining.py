@@ -1,4 +1,4 @@
-"""What `pinpoint locate --explain` prints: whom the ranker moved, and what it looked at."""
+"""Output of `pinpoint locate --explain`: rank changes by the ranker and its attention."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point
 
 _MAX_EVIDENCE_SHOWN: Final = 3
-"""Photos of evidence shown of a candidate."""
+"""Evidence images shown per candidate."""
 _MIN_ATTENTION: Final = 0.01
 
 
 def show_explanation(answer: dict[str, Any]) -> None:
-    """Print where retrieval had each candidate, where the ranker has it, and what it attended to.
+    """Print each candidate's rank by retrieval and by the ranker, and the attention on evidence.
 
     Args:
-        answer: As the API gives it.
+        answer: Answer of the API.
     """
     candidates = answer["candidates"]
     if not candidates:
@@ -81,7 +81,7 @@ def _format_move(change: int) -> str:
 
 
 def _format_refinement(candidate: dict[str, Any]) -> str:
-    """How far the better place lies from the candidate's own."""
+    """Format the distance between the candidate and its refined position."""
     refined = candidate["refined"]
     distance_m = geodesic_m(
         Point(candidate["lat"], candidate["lon"]), Point(refined["lat"], refined["lon"])

@@ -1,4 +1,4 @@
-"""`pinpoint images`: look at a gallery row, correct it, delete it."""
+"""`pinpoint images`: show, correct and delete images of the gallery."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.records import MANUAL_FIELDS
 app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
 
 ImageId = Annotated[
-    str, typer.Argument(help="Id of the image, or its first hex digits, six or more.")
+    str, typer.Argument(help="Id of the image, or at least its first six hex digits.")
 ]
 
 
@@ -31,15 +31,15 @@ def list_images(
     ] = [],  # noqa: B006
     file_name: Annotated[
         str | None,
-        typer.Option("--file-name", help="Only this file name; `*` and `?` as in a shell, quoted."),
+        typer.Option("--file-name", help="Only this file name; quote the wildcards `*` and `?`."),
     ] = None,
     state: Annotated[
         list[str],
         typer.Option("--state", help="Only `pending`, `indexed` or `failed`; may be repeated."),
     ] = [],  # noqa: B006
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Images of a page.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of images.")] = 50,
     cursor: Annotated[
-        str | None, typer.Option("--cursor", help="Where the page before ended, as it said.")
+        str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
     ] = None,
     server: Server = None,
     key: Key = None,
@@ -88,7 +88,7 @@ def show(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Show an image's row."""
+    """Show the metadata of an image."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         image = client.image(ids.find_image(client, image_id))
@@ -111,15 +111,15 @@ def fix(
     heading_deg: Annotated[
         float | None, typer.Option("--heading-deg", help="Compass direction, 0 to 360.")
     ] = None,
-    creator: Annotated[str | None, typer.Option("--creator", help="Who took it.")] = None,
-    sequence: Annotated[str | None, typer.Option("--sequence", help="Sequence it is of.")] = None,
-    licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
+    creator: Annotated[str | None, typer.Option("--creator", help="Photographer.")] = None,
+    sequence: Annotated[str | None, typer.Option("--sequence", help="Sequence of the image.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="License of the image.")] = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(
             "--clear",
-            help="Remove the value set by hand of `position`, `captured_at`, `heading_deg`, "
-            "`creator`, `sequence` or `licence`; repeat for several.",
+            help="Remove the manual value of `position`, `captured_at`, `heading_deg`, "
+            "`creator`, `sequence` or `licence`; may be repeated.",
         ),
     ] = None,
     server: Server = None,
@@ -127,7 +127,7 @@ def fix(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Set or clear an image's values by hand; what is not given stays as it is."""
+    """Set or clear metadata of an image manually; other fields do not change."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     fields = {
         "lat": lat,
@@ -160,7 +160,7 @@ def delete(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Delete an image: row, index point and stored bytes."""
+    """Delete an image: its row, index point and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         image_id = ids.find_image(client, image_id)

@@ -1,4 +1,4 @@
-"""`pinpoint ingest`: a folder or a manifest becomes a batch, with a progress bar."""
+"""`pinpoint ingest`: ingest a folder or a manifest as a batch."""
 
 from __future__ import annotations
 
@@ -47,38 +47,38 @@ IntakePath = Annotated[
 SourceOption = Annotated[str, typer.Option("--source", help="Name of the source.")]
 KindOption = Annotated[
     str | None,
-    typer.Option("--kind", help="`photo` or `street`; makes the source if it is new."),
+    typer.Option("--kind", help="`photo` or `street`; creates the source if it is new."),
 ]
 OriginalsOption = Annotated[
     str | None,
-    typer.Option("--originals", help="`reference`, `copy` or `rendition`, for a new source."),
+    typer.Option("--originals", help="Originals of a new source: `reference`, `copy` or `rendition`."),
 ]
 ManifestOption = Annotated[
     Path | None,
-    typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files it names are read."),
+    typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
 ]
 NoManifestOption = Annotated[
-    bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
+    bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")
 ]
 RootOption = Annotated[
     str | None,
     typer.Option(
         "--root",
-        help="Name of a new root, the first part of its files' ids; without it the folder's name. "
-        "With --server names have no root unless one is given.",
+        help="Name of a new root, the first part of its files' ids; by default the folder's name. "
+        "With --server there is no root by default.",
     ),
 ]
 RemoveMissingOption = Annotated[
-    bool, typer.Option("--remove-missing", help="Remove images whose file below PATH is gone.")
+    bool, typer.Option("--remove-missing", help="Remove images whose file below PATH no longer exists.")
 ]
 YesOption = Annotated[
-    bool, typer.Option("--yes", help="Do not ask before many images are removed.")
+    bool, typer.Option("--yes", help="Remove many images without confirmation.")
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Return when every file has its verdict.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every file is processed.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang this command into the tree."""
+    """Register this command."""
     app.command()(ingest)
 
 
@@ -103,7 +103,7 @@ def ingest(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Ingest a folder: registered in place on the embedded stack, uploaded to a server."""
+    """Ingest a folder: the embedded stack registers files in place, a server receives uploads."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_exists(path)
     check_kinds("--kind", [kind])
@@ -139,7 +139,7 @@ def ingest(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _IngestRequest:
-    """What the options say."""
+    """Options of one ingest."""
 
     path: Path
     source: str
@@ -156,7 +156,7 @@ class _IngestRequest:
 
 def _print_batch(batch: dict[str, Any]) -> None:
     if batch["manifest"]:
-        output.say(f"manifest {batch['manifest']} is used (--no-manifest reads without it)")
+        output.say(f"using manifest {batch['manifest']} (--no-manifest ignores it)")
     if batch.get("root_is_new"):
         output.say(f"new root {batch['root']} of source {batch['source']}")
     show_counts([batch])
@@ -164,11 +164,11 @@ def _print_batch(batch: dict[str, Any]) -> None:
     _show_missing(batch)
     _show_not_sent(batch["not_sent"])
     if batch["repeated"]:
-        output.note(f"{batch['repeated']} requests were sent again: the server was away")
+        output.note(f"{batch['repeated']} requests were repeated: the server was unavailable")
 
 
 def _show_missing(batch: dict[str, Any]) -> None:
-    """Files that were ingested before and are gone."""
+    """Print how many ingested files no longer exist."""
     if not batch.get("missing"):
         return
     if batch["removed"]:
@@ -185,7 +185,7 @@ def _show_missing(batch: dict[str, Any]) -> None:
 
 
 def _show_not_sent(rejected: list[dict[str, str]]) -> None:
-    """Rows and files that never left this machine; they are in no batch."""
+    """Print the rows and files that were rejected on this machine; they are in no batch."""
     if rejected:
         output.say(f"{len(rejected)} more rejected here and not sent:")
         names = ("file", "stage", "reason", "detail")
@@ -195,7 +195,7 @@ def _show_not_sent(rejected: list[dict[str, str]]) -> None:
 def _upload_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
     if request.remove_missing:
         raise BadRequest(
-            "--remove-missing works on the machine of the stack, which knows the folders of a "
+            "--remove-missing works only on the machine of the stack, which has the folders of the "
             "source; over a server delete images one by one"
         )
     if request.options.track is not None:
@@ -205,9 +205,9 @@ def _upload_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
     num_tracked = 0 if request.manifest else with_tracks(request.path)
     if num_tracked:
         output.note(
-            f"GPX tracks are not sent: {num_tracked} photos lie beside one, and those without a "
-            "position of their own will be rejected (no_position); ingest them on the machine of "
-            "the stack, or give their positions in a manifest"
+            f"GPX tracks are not sent: {num_tracked} photos are in a folder with a track, and "
+            "those without their own position will be rejected (no_position); ingest them on the "
+            "machine of the stack, or give their positions in a manifest"
         )
     with session.client() as client:
         try:
@@ -277,13 +277,13 @@ def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]
 
 
 def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> bool:
-    """Whether images of files that are gone may be removed; many only if somebody says so."""
+    """Whether images of missing files may be removed; many need --yes or a confirmation."""
     if yes or not missing.many:
         return True
     summary = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
     if session.as_json or not sys.stdin.isatty():
         raise BadRequest(
-            f"{summary} are gone; give --yes to remove their images, or look whether the folder is "
+            f"{summary} are gone; give --yes to remove their images, or check that the folder is "
             "the right one"
         )
     typer.confirm(f"{summary} are gone. Remove their images?", abort=True)
@@ -291,7 +291,7 @@ def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> b
 
 
 def _note_columns(request: _IngestRequest) -> None:
-    """Name the columns of the manifest that are not understood, before anything is registered."""
+    """Print the unknown columns of the manifest, before any file is registered."""
     from pinpoint.media.manifests import describe_manifest
     from pinpoint.settings import Settings
 
@@ -302,7 +302,11 @@ def _note_columns(request: _IngestRequest) -> None:
 
 
 def _check_manifest(folder: Path, manifest: Path) -> Path:
-    """The manifest, which must lie in the folder that its rows are relative to."""
+    """Return the path of the manifest, which must be in the folder with its files.
+
+    Raises:
+        BadRequest: The manifest is in another folder.
+    """
     manifest_path = manifest if manifest.exists() else folder / manifest
     if manifest_path.resolve().parent != folder.resolve():
         raise BadRequest(
@@ -313,7 +317,7 @@ def _check_manifest(folder: Path, manifest: Path) -> Path:
 
 
 def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> Batch:
-    """Show a bar until every file has its verdict."""
+    """Show a progress bar until every file is processed."""
     bar, task = output.progress("ingest")
     pause_s = _MIN_WAIT_S
     with bar:
@@ -328,7 +332,7 @@ def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> B
 
 
 def as_dict(batch: Batch) -> dict[str, Any]:
-    """A batch in the form that an upload gives; here nothing has to be sent."""
+    """Convert a batch to the form of an upload's result; no files are sent."""
     fields: dict[str, Any] = dataclasses.asdict(batch)
     as_text: Callable[[Any], Any] = output.wire
     fields = {

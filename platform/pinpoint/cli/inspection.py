@@ -1,4 +1,4 @@
-"""`pinpoint inspect`: what would be read, file by file. Needs no stack."""
+"""`pinpoint inspect`: metadata that an ingest would read from each file. Needs no stack."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 _MAX_DETAILS_SHOWN: Final = 20
-"""Details of rejections that are printed below the table."""
+"""Maximum number of rejection details printed below the table."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang this command into the tree."""
+    """Register this command."""
     app.command(name="inspect")(inspect)
 
 
@@ -47,10 +47,10 @@ def inspect(
     paths: Annotated[list[Path], typer.Argument(help="Files, folders or manifests.")],
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", help="CSV or GeoJSON in PATH whose rows name files."),
+        typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
     ] = None,
     no_manifest: Annotated[
-        bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
+        bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")
     ] = False,
     track: TrackOption = None,
     time_zone: TimeZoneOption = None,
@@ -58,7 +58,7 @@ def inspect(
     column: ColumnOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say of every photo what would be read of it, or why it would be rejected."""
+    """Show the metadata that an ingest would read from each photo, or why it would be rejected."""
     from pinpoint.media.manifests import describe_manifest
 
     session = Session.of(context, as_json=as_json)
@@ -68,7 +68,7 @@ def inspect(
     options = read_options(track, time_zone, camera_clock_offset, column)
     inputs = [(path, _choose_manifest(path, manifest, no_manifest)) for path in paths]
     if manifest is not None:
-        # As `ingest` does: of a manifest that is named only the rows are read.
+        # As in `ingest`: with an explicit manifest only its rows are read.
         inputs = [(chosen or path, chosen) for path, chosen in inputs]
     summaries = [
         describe_manifest(chosen, settings.media, options) for _, chosen in inputs if chosen
@@ -82,10 +82,10 @@ def inspect(
 
 
 def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Path | None:
-    """The manifest that holds for a path.
+    """Choose the manifest for a path.
 
     Raises:
-        BadRequest: There is no such manifest, the folder holds several, or both options were
+        BadRequest: The manifest does not exist, the folder has several, or both options were
             given.
     """
     from pinpoint.ingest.inspect import used_manifest

@@ -13,7 +13,7 @@ from pinpoint.stack.places import StackPlaces
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
+    """Register this command."""
     app.command("key")(show_key)
 
 
@@ -22,8 +22,8 @@ def show_key(context: typer.Context, as_json: Json = False) -> None:
 
     curl -H "Authorization: Bearer $(pinpoint key)" URL
 
-    It has every right in every organization, on this machine only. Give others a key of their own:
-    `pinpoint keys create NAME`.
+    The key has all rights in all organizations, on this machine only. Create separate keys for
+    other users: `pinpoint keys create NAME`.
     """
     session = Session.of(context, as_json=as_json)
     key = read_operator_key(StackPlaces(Places().home))
@@ -34,11 +34,11 @@ def show_key(context: typer.Context, as_json: Json = False) -> None:
 
 
 def read_operator_key(paths: StackPlaces) -> str:
-    """The operator's key below a home.
+    """Read the operator's key of a home.
 
     Raises:
-        StackError: `pinpoint up` was never run there.
-        NotAllowed: The key is another user's, or others can read it, so the API ignores it.
+        StackError: `pinpoint up` never ran with this home.
+        NotAllowed: The key belongs to another user, or others can read it, so the API ignores it.
     """
     path = paths.operator_key_file
     try:

@@ -1,4 +1,4 @@
-"""`pinpoint`: puts the commands together and turns every error into one line and an exit code."""
+"""`pinpoint`: registers the commands and reports every error as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -90,17 +90,17 @@ def options(
 ) -> None:
     """Where was this photo taken, and what is the evidence?"""
     if home is not None:
-        # All that looks for the home does so in the environment, child processes too.
+        # All code reads the home from the environment, including child processes.
         os.environ["PINPOINT_HOME"] = str(home.resolve())
     context.obj = Session(server=server, key=key, org=org, as_json=as_json)
 
 
 def main() -> None:
-    """Run the command line; leaves with an exit code."""
-    # Young objects are looked through every 700 by default, and the half million that libraries
-    # leave again and again with them: a quarter of the CPU of a question that is asked from here.
+    """Run the command line and exit with an exit code."""
+    # By default the collector runs after every 700 new objects and often scans the half million
+    # objects of libraries. That costs a quarter of the CPU time of a query from the command line.
     gc.set_threshold(50_000, 20, 50)
-    # Commands speak in results and one-line errors; the libraries below them stay quiet.
+    # Commands print results and one-line errors only, no log lines of libraries.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         app()
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def describe_unforeseen(error: Exception) -> str:
-    """A line about an error that nobody foresaw: a file's trouble in words, else a bug's place."""
+    """Describe an unexpected error in one line: the problem with a file, or the place of a bug."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"pinpoint: {os.fsdecode(error.filename)}: {describe_cause(error)}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""Tables, JSON and progress bars. Results go to stdout, everything else to stderr."""
+"""Tables, JSON and progress bars. Results go to stdout, all other output to stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.text import Text
 
 _MAX_WIDTH: Final = 100_000
 _LINE_INTERVAL_S: Final = 30.0
-"""Between two lines about the same work, where there is no terminal for a bar."""
+"""Seconds between two progress lines of one task if stderr is not a terminal."""
 
 
 def show_json(value: object) -> None:
@@ -29,7 +29,7 @@ def show_json(value: object) -> None:
 
 
 def wire(value: object) -> Any:
-    """What JSON has no word for: records, ids, times, paths."""
+    """Convert records, ids, times, paths and NumPy scalars to JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, datetime):
@@ -44,17 +44,17 @@ def wire(value: object) -> Any:
 
 
 def say(text: str) -> None:
-    """One line on stdout."""
+    """Print one line on stdout."""
     sys.stdout.write(plain(text) + "\n")
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     sys.stderr.write(plain(text) + "\n")
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; columns whose name begins with `>` are numbers and stand right."""
+    """Print a table; columns whose name starts with `>` are numbers, aligned right."""
     view = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
         is_numeric = column.startswith(">")
@@ -64,17 +64,17 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     for row in rows:
         view.add_row(*(plain(cell(value)) for value in row))
     console = Console(markup=False, highlight=False, emoji=False)
-    # Ids are to be copied: a line that is too long may wrap, but nothing in it is cut.
+    # Users copy ids, so a long line may wrap, but no cell is truncated.
     unbounded = console.options.update(max_width=_MAX_WIDTH)
     console.width = max(console.width, console.measure(view, options=unbounded).maximum)
     if title:
-        # By itself: as the table's own it would wrap where the table happens to end.
+        # Printed separately: as part of the table it would wrap at the width of the table.
         console.print(title, style="italic", soft_wrap=True)
     console.print(view)
 
 
 def cell(value: object) -> str:
-    """A value as a person reads it."""
+    """Format a value for people."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -87,14 +87,14 @@ def cell(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that cannot command the terminal: names in a gallery come from anywhere."""
+    """Replace unprintable characters: untrusted names could contain terminal control sequences."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
 
 
 def length(meters: float) -> str:
-    """A length with its unit: `85 m`, `1.2 km`, `340 km`."""
+    """Format a length with its unit: `85 m`, `1.2 km`, `340 km`."""
     if meters < 1_000:
         return f"{meters:.0f} m"
     length_km = meters / 1_000
@@ -102,20 +102,20 @@ def length(meters: float) -> str:
 
 
 def place(nearest: Mapping[str, Any] | None) -> str | None:
-    """The nearest place with its distance: `Paris, FR (2.3 km)`."""
+    """Format the nearest place with its distance: `Paris, FR (2.3 km)`."""
     if nearest is None:
         return None
     return f"{nearest['name']}, {nearest['country']} ({length(nearest['distance_m'])})"
 
 
 def kilometres(meters: float) -> str:
-    """A length in km for a column whose head names the unit: `0.012`, `8.4`, `8591`."""
+    """Format a length in km without the unit, for table columns: `0.012`, `8.4`, `8591`."""
     length_km = meters / 1_000
     return f"{length_km:.{3 if length_km < 1 else 1 if length_km < 100 else 0}f}"
 
 
 class _RateColumn(ProgressColumn):
-    """Files per second, once something is known."""
+    """Files per second, as soon as the speed is known."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -123,14 +123,14 @@ class _RateColumn(ProgressColumn):
 
 
 class _PlainProgress(Progress):
-    """Where nobody sees a bar: now and then a line, so that a log of hours says how far it is."""
+    """Progress without a terminal: prints a line every 30 s, so that logs show the progress."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(disable=True, get_time=now)
         self._last_line_at: dict[Any, float] = {}
 
     def update(self, task_id: Any, **changes: Any) -> None:
-        """As `Progress.update`."""
+        """Update a task as `Progress.update` does, and print a line if one is due."""
         super().update(task_id, **changes)
         now, task = self.get_time(), self.tasks[self.task_ids.index(task_id)]
         if now - self._last_line_at.setdefault(task_id, now) < _LINE_INTERVAL_S:
@@ -144,7 +144,7 @@ class _PlainProgress(Progress):
 
 
 def progress(description: str) -> tuple[Progress, Any]:
-    """A progress bar on stderr with rate and ETA, and its task; lines where that is a file."""
+    """Create a progress bar on stderr with rate and ETA, and its task; lines if not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         plain_progress = _PlainProgress()

@@ -1,4 +1,4 @@
-"""What a stack holds, for `pinpoint status`: bundle, images, disk use, processes left behind."""
+"""Contents of a stack for `pinpoint status`: bundle, images, disk use, orphaned processes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from pinpoint.stack.sizes import PartSize
 
 _TIME_LIMIT_S: Final = 0.8
-"""How long disk use may be counted: a glance, also with millions of blobs."""
+"""Time limit for measuring disk use, so that `status` is fast even with millions of blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What a home holds.
+    """Contents of a home.
 
     Args:
-        bundle: Of the index; None where there is no index yet, or it cannot be told from here.
-        next_bundle: That of an index that is made afresh.
-        disk: Its parts.
+        bundle: Bundle of the index; None if there is no index yet, or its bundle is unknown.
+        next_bundle: Bundle of a new index.
+        disk: Disk use of each part of the home.
     """
 
     bundle: str | None
@@ -35,12 +35,12 @@ class Overview:
 
     @property
     def disk_bytes(self) -> int:
-        """Over all parts."""
+        """Sum over all parts, in bytes."""
         return sum(part.bytes for part in self.disk)
 
 
 def read_overview(settings: Settings) -> Overview:
-    """Read bundle and disk use from the files of the home; needs no running stack."""
+    """Read the bundle and disk use from the files of the home; needs no running stack."""
     from pinpoint.stack.places import StackPlaces
     from pinpoint.stack.sizes import measure_home
 
@@ -53,7 +53,7 @@ def read_overview(settings: Settings) -> Overview:
 
 
 def as_json(overview: Overview) -> dict[str, Any]:
-    """The same as plain values."""
+    """Convert an overview to plain values."""
     return {
         "bundle": {"index": overview.bundle, "new_index": overview.next_bundle},
         "disk": {"bytes": overview.disk_bytes, "parts": overview.disk},
@@ -61,7 +61,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
 
 
 def show_overview(overview: Overview, work: Standing | None) -> None:
-    """Print it for people."""
+    """Print an overview for people."""
     no_index_text = f"none yet; a new index is made with {overview.next_bundle}"
     rows = [("bundle", overview.bundle or no_index_text)]
     if work is not None and work.images is not None:
@@ -73,7 +73,7 @@ def show_overview(overview: Overview, work: Standing | None) -> None:
 
 
 def show_orphans(status: StackStatus) -> None:
-    """Name the processes that no supervisor watches, and the command that ends them."""
+    """Print the processes without a supervisor and the command that ends them."""
     if not status.orphans:
         return
     processes = ", ".join(
@@ -85,7 +85,7 @@ def show_orphans(status: StackStatus) -> None:
 
 
 def describe_disk(parts: tuple[PartSize, ...]) -> str:
-    """`1.2 GB: postgres 0.9 GB, blobs 300 MB`; `more than` where not everything was counted."""
+    """Format disk use: `1.2 GB: postgres 0.9 GB, blobs 300 MB`; `more than` if incomplete."""
     total = sum(part.bytes for part in parts)
     prefix = "" if all(part.whole for part in parts) else "more than "
     sizes = [f"{part.part} {format_bytes(part.bytes)}" for part in parts if part.bytes]
@@ -93,7 +93,7 @@ def describe_disk(parts: tuple[PartSize, ...]) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """A size with its decimal unit: `940 B`, `12.3 kB`, `4.1 GB`."""
+    """Format a size with its decimal unit: `940 B`, `12.3 kB`, `4.1 GB`."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1_000:

@@ -1,4 +1,4 @@
-"""What people see of labels, evaluations and comparisons."""
+"""Output for people of labels, evaluations and comparisons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pinpoint.cli import output
 
 
 def show_description(description: Mapping[str, Any]) -> None:
-    """What a labelled set is made of."""
+    """Print the description of a labeled dataset."""
     facts = [(name, _format_value(value)) for name, value in description.items() if name != "notes"]
     output.table(None, ("labels", "value"), facts)
     for note in description["notes"]:
@@ -18,7 +18,7 @@ def show_description(description: Mapping[str, Any]) -> None:
 
 
 def show_report(report: Mapping[str, Any], folder: Path) -> None:
-    """The figures that people look for first; the rest is in the files."""
+    """Print the main metrics; the report files contain all of them."""
     counts = report["counts"]
     unreadable = sum(counts["unreadable_image"].values())
     output.say(
@@ -45,7 +45,7 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def show_comparison(comparison: Mapping[str, Any]) -> None:
-    """Both values, difference, interval and p-value of every figure, arm by arm."""
+    """Print both values, difference, interval and p-value of every metric, per arm."""
     for line in comparison["differ"] or ["the runs were asked the same"]:
         output.say(line)
     for note in comparison["notes"]:

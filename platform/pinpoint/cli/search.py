@@ -34,7 +34,7 @@ _ABSTENTION_TEXTS: Final = {
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     app.command()(locate)
     app.command()(similar)
 

@@ -37,7 +37,7 @@ Org = Annotated[
     typer.Option(
         "--org",
         envvar="PINPOINT_ORG",
-        help="Organisation to act as; on the embedded stack, without a key.",
+        help="Organization to act as; on the embedded stack, without a key.",
         show_default=False,
     ),
 ]
@@ -75,7 +75,7 @@ class Session:
 
     @property
     def organization(self) -> str:
-        """The organisation that the operator of this machine acts as."""
+        """The organization that the operator of this machine acts as."""
         return self.org or DEFAULT_ORGANIZATION
 
     def client(self) -> Client:
@@ -93,7 +93,7 @@ class Session:
         """The parts themselves, for commands that only the operator of this machine has.
 
         Args:
-            role: `api` sees one organisation's views only, as the API does.
+            role: `api` sees one organization's views only, as the API does.
             settings: Other ones than the environment's.
 
         Raises:
@@ -120,7 +120,7 @@ class Session:
             services.close()
 
     def own(self, services: Services) -> Organization:
-        """The organisation the operator acts as.
+        """The organization the operator acts as.
 
         Raises:
             NotFound: There is none of that name.

@@ -20,7 +20,7 @@ SourceName = Annotated[str, typer.Argument(help="Name or id of the source.")]
 @app.command("add")
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name, unique in the organisation.")],
+    name: Annotated[str, typer.Argument(help="Name, unique in the organization.")],
     kind: Annotated[str, typer.Option("--kind", help="`photo` or `street`.")] = "photo",
     licence: Annotated[
         str | None, typer.Option("--licence", help="Licence of its images, shown with citations.")

@@ -32,7 +32,7 @@ Home = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     for command in (up, down, status, destroy, demo):
         app.command()(command)
 

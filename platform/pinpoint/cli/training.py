@@ -150,7 +150,7 @@ def reranker(
 def _example_gallery(
     session: Session, services: Services, run_config: RerankerConfig
 ) -> examples.Gallery:
-    """What the operator's organisation has, searched as the config says."""
+    """What the operator's organization has, searched as the config says."""
     from pinpoint.evaluation.run import Parts, Plan
     from pinpoint.training.examples import Gallery
 

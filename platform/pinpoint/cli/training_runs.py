@@ -20,7 +20,7 @@ RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Of the run.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang the commands beside `embedder`."""
+    """Register these commands."""
     app.command("status")(status)
     app.command("resume")(resume)
 

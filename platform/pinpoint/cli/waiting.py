@@ -15,7 +15,7 @@ from pinpoint.cli.session import Json, Key, Org, Server, Session
 
 
 def add_to(batches: typer.Typer) -> None:
-    """Hang the command beside the other ones of batches."""
+    """Register this command."""
     batches.command("wait")(wait)
 
 
