@@ -66,15 +66,15 @@ def revoke_org(context: typer.Context, name: Name, as_json: Json = False) -> Non
 def erase_org(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or id of the organization.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Erase an organization: its rows, keys, audit log, index points and stored files."""
     session = Session.of(context, as_json=as_json)
     if not yes:
         if session.as_json:
-            raise BadRequest("erasing with --json needs --yes: there is nobody to ask")
-        typer.confirm(f"Erase organization {output.plain(name)} and all it has?", abort=True)
+            raise BadRequest("erasing with --json needs --yes: it cannot ask for confirmation")
+        typer.confirm(f"Erase organization {output.plain(name)} and all its data?", abort=True)
     with session.services() as services:
         organization_id, images = _erase_organization(services, name)
     if session.as_json:

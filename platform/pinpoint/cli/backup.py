@@ -26,9 +26,7 @@ def add_to(app: typer.Typer) -> None:
 
 def backup(
     context: typer.Context,
-    target: Annotated[
-        Path, typer.Argument(help="A new file that ends in .tar, or a new folder.")
-    ],
+    target: Annotated[Path, typer.Argument(help="A new file that ends in .tar, or a new folder.")],
     as_json: Json = False,
 ) -> None:
     """Write the database, blobs and bundles to a file or folder; the stack keeps running."""

@@ -20,7 +20,9 @@ BatchId = Annotated[
 @app.command("list")
 def list_batches(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="Maximum number of batches.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=500, help="Maximum number of batches.")
+    ] = 20,
     server: Server = None,
     key: Key = None,
     org: Org = None,
@@ -43,8 +45,12 @@ def show(
     state: Annotated[
         str | None, typer.Option("--state", help="Only files in this state, such as `rejected`.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of files.")] = 200,
-    after: Annotated[int, typer.Option("--after", min=0, help="The value `next` of the previous page.")] = 0,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of files.")
+    ] = 200,
+    after: Annotated[
+        int, typer.Option("--after", min=0, help="The value `next` of the previous page.")
+    ] = 0,
     server: Server = None,
     key: Key = None,
     org: Org = None,

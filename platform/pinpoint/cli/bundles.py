@@ -16,7 +16,9 @@ from pinpoint.settings import Settings
 if TYPE_CHECKING:
     from pinpoint.nets.bundles import Bundle
 
-app = typer.Typer(help="Bundles: weights with their preprocessing and metadata.", no_args_is_help=True)
+app = typer.Typer(
+    help="Bundles: weights with their preprocessing and metadata.", no_args_is_help=True
+)
 
 _COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "licence", "problem", "used")
 
@@ -109,7 +111,8 @@ def import_(
         str | None, typer.Option("--name", help="Name of the bundle; a folder already has one.")
     ] = None,
     tower: Annotated[
-        str | None, typer.Option("--tower", help="Tower of a file: `open_clip:NAME` or `timm:NAME`.")
+        str | None,
+        typer.Option("--tower", help="Tower of a file: `open_clip:NAME` or `timm:NAME`."),
     ] = None,
     tower_arguments: TowerArguments = [],  # noqa: B006
     licence: Licence = "",
@@ -197,7 +200,7 @@ def _import_geoclip(
 
     if clip_bundle is None:
         raise BadRequest(
-            "GeoCLIP needs the tower it was trained behind: `pinpoint bundles pull "
+            "GeoCLIP needs its CLIP tower: `pinpoint bundles pull "
             "open_clip:ViT-L-14-quickgelu --tag openai --name clip --licence MIT`, then `pinpoint "
             "bundles import geoclip --behind clip`"
         )

@@ -33,7 +33,9 @@ def use(
     name: Name,
     accept_missing: Annotated[
         int,
-        typer.Option("--accept-missing", min=0, help="Number of unreadable images that searches may lose."),
+        typer.Option(
+            "--accept-missing", min=0, help="Number of unreadable images that searches may lose."
+        ),
     ] = 0,
     images_per_second: Annotated[
         float | None,
@@ -65,11 +67,13 @@ def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
         info = services.index.info()
         if info.contract in (None, contract.digest):
             raise Conflict(
-                f"the index holds the vectors of {name}, or does not say what it holds "
-                f"({info.loading or 'it is ready'}): `pinpoint bundles use` another bundle first"
+                f"the index holds the vectors of {name}, or its contents are unknown "
+                f"({info.loading or 'it is ready'}); switch with `pinpoint bundles use` first"
             )
         if services.backlog is None:
-            raise Misconfigured("the API's services cannot delete vectors; use those of the operator")
+            raise Misconfigured(
+                "the API's services cannot delete vectors; use those of the operator"
+            )
         num_deleted = services.backlog.forget(contract.digest)
     if session.as_json:
         output.show_json({"bundle": contract.name, "vectors": num_deleted})
@@ -95,7 +99,9 @@ def _switch_bundle(
     encoder = LazyEncoder(settings, bundle_of(contract_digest, home, rendition_px, DESCRIPTOR_NAME))
     encoder.warm()
     if services.backlog is None:
-        raise Misconfigured("the API's services cannot change the bundle; use those of the operator")
+        raise Misconfigured(
+            "the API's services cannot change the bundle; use those of the operator"
+        )
     services.ensure_index()
     bar, task = output.progress("encoding")
     bar.update(task, total=0)
@@ -107,8 +113,8 @@ def _switch_bundle(
             progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
-        def build(meanwhile: Callable[[], None]) -> None:
-            rebuild_index(services, contract=encoder.contract.digest, meanwhile=meanwhile)
+        def build(while_waiting: Callable[[], None]) -> None:
+            rebuild_index(services, contract=encoder.contract.digest, while_waiting=while_waiting)
 
         return switching.use(build, accept_missing=accept_missing)
 
@@ -123,6 +129,6 @@ def _print_report(report: Used, name: str) -> None:
         *((f"  {reason}", images) for reason, images in report.unreachable.items()),
         ("left for reconcile", report.drift.total),
     ]
-    output.table(None, ("what", ">images"), rows)
+    output.table(None, ("status", ">images"), rows)
     output.say(f"bundle {report.bundle} serves, index build {report.build}")
     output.say(f"to use it for a new index: pinpoint config set bundle {name}")

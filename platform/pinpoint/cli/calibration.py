@@ -33,7 +33,8 @@ def calibrate(
         typer.Option("--withhold", help="Share of the correct answers that may be withheld."),
     ] = 0.1,
     licence: Annotated[
-        str | None, typer.Option("--licence", help="License of the queries; by default that of the protocol.")
+        str | None,
+        typer.Option("--licence", help="License of the queries; by default that of the protocol."),
     ] = None,
     as_json: Json = False,
 ) -> None:

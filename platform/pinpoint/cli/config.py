@@ -46,8 +46,8 @@ def list_settings(
         ]
         output.table(None, ("setting", "value", "from"), rows)
     else:
-        output.say("every setting has its default; `pinpoint config list --all` shows them")
-    output.say(f"file: {path}{'' if path.exists() else ' (not there yet)'}")
+        output.say("all settings have their defaults; `pinpoint config list --all` shows them")
+    output.say(f"file: {path}{'' if path.exists() else ' (does not exist yet)'}")
     for name in settings_file.unknown_variables(set(os.environ) - _NOT_SETTINGS):
         output.note(f"pinpoint: {name} is set in the environment but is not a setting")
 

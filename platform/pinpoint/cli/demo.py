@@ -170,21 +170,15 @@ def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None)
     """Counts of the batch with these files, if it is the source's last and no image is missing."""
     if mark is None or mark["files"] != files:
         return None
-    source_batches = [
-        batch for batch in client.batches(500)["batches"] if batch["source"] == source
-    ]
-    if (
-        not source_batches
-        or source_batches[0]["id"] != mark["batch"]
-        or not source_batches[0]["complete"]
-    ):
+    batches = client.batches(500)["batches"]
+    last = next((batch for batch in batches if batch["source"] == source), None)
+    if last is None or last["id"] != mark["batch"] or not last["complete"]:
         return None
-    lost = sum(source_batches[0][name] for name in LOST)
+    lost = sum(last[name] for name in LOST)
     if lost or client.source(source)["images"] != mark["images"]:
         return None
     zeros = dict.fromkeys((*NEW, *LOST), 0)
-    items = source_batches[0]["items"]
-    counts = {"items": items, "duplicate": items}
+    counts = {"items": last["items"], "duplicate": last["items"]}
     return {"source": source, "batch": mark["batch"], **zeros, **counts}
 
 

@@ -23,7 +23,7 @@ NEW: Final = ("indexed", "updated")
 LOST: Final = ("rejected", "failed")
 COLUMNS: Final = (
     ">photo",
-    "asked",
+    "kind",
     "taken near",
     "answer (lat, lon °)",
     "near",
@@ -78,15 +78,15 @@ def summed_up(
 
 def line(query: Unseen, answer: Json) -> Json:
     """Describe one photo: answer, ground truth and the distance between them."""
-    point, city, error_km, inside = None, None, None, None
+    point, city, error_km, is_inside = None, None, None, None
     radii = {f"{region['mass']:.0%}": region["radius_m"] / 1_000 for region in answer["regions"]}
     if answer["point"] is not None:
         point = Point(lat=answer["point"]["lat"], lon=answer["point"]["lon"])
         city = _city_label(nearest_city(point))
         error_km = geodesic_m(point, query.point) / 1_000
-        inside = error_km <= radii[_RADIUS_SHARE]
+        is_inside = error_km <= radii[_RADIUS_SHARE]
     belief = answer["belief"]
-    cited = [one for kind in answer["citations"].values() for one in kind]
+    cited = [image for images in answer["citations"].values() for image in images]
     return {
         "photo": str(query.path),
         "kind": query.kind,
@@ -95,12 +95,12 @@ def line(query: Unseen, answer: Json) -> Json:
         "abstained": answer["abstained"],
         "error_km": error_km,
         "radius_km": radii,
-        "inside": inside,
+        "inside": is_inside,
         "probability_within_km": belief
-        and {f"{one['radius_km']:g}": one["probability"] for one in belief["within"]},
+        and {f"{disc['radius_km']:g}": disc["probability"] for disc in belief["within"]},
         "cited": [
-            {name: one[name] for name in ("image_id", "kind", "source", "licence", "distance_m")}
-            for one in cited
+            {name: image[name] for name in ("image_id", "kind", "source", "licence", "distance_m")}
+            for image in cited
         ],
         "ms": answer["timings_ms"].get("total", sum(answer["timings_ms"].values())),
     }
@@ -113,23 +113,24 @@ def _city_label(city: City) -> str:
 def show(report: Json) -> None:
     """Print the table, an explanation of its columns, and commands to run next."""
     photos, summary = report["photos"], report["summary"]
-    output.table(None, COLUMNS, [row(place, one) for place, one in enumerate(photos, start=1)])
-    calibrated = any(one["probability_within_km"] for one in photos)
+    rows = [row(number, photo) for number, photo in enumerate(photos, start=1)]
+    output.table(None, COLUMNS, rows)
+    calibrated = any(photo["probability_within_km"] for photo in photos)
     weight_name = "probability" if calibrated else "ranker's mass"
     output.say(
-        f"radius: of the disc around the answer that holds {_RADIUS_SHARE} of the {weight_name}; "
-        "truth: whether it lies in that disc"
+        f"radius: of the disc around the answer with {_RADIUS_SHARE} of the {weight_name}; "
+        "truth: whether the true position is inside that disc"
     )
     output.say(
         f"P({_NEAR_KM} km): probability of a place within {_NEAR_KM} km of the answer, "
-        f"{UNCALIBRATED} where the bundle has no calibration"
+        f"{UNCALIBRATED} if the bundle has no calibration"
     )
-    if any(one["answer"] and one["abstained"] for one in photos):
-        output.say("a guess: the answer is withheld for want of support; the point is what is left")
-    output.say(f"ids: of the cited images, {_ID_DIGITS} digits of each; whole ones by --json")
+    if any(photo["answer"] and photo["abstained"] for photo in photos):
+        output.say("a guess: the answer is withheld for lack of evidence; only a point is given")
+    output.say(f"ids: the first {_ID_DIGITS} digits of the cited image ids; --json prints full ids")
     output.say("")
     new, duplicates, lost = (
-        sum(one[name] for one in report["ingest"] for name in names)
+        sum(counts[name] for counts in report["ingest"] for name in names)
         for names in (NEW, ("duplicate",), LOST)
     )
     output.say(f"ingested: {new} new, {duplicates} known, {lost} rejected or failed")
@@ -143,12 +144,12 @@ def show(report: Json) -> None:
     output.say(f"map: {report['map']}")
     output.say("")
     output.say(f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:")
-    for one in report["try"]:
-        output.say(f"  {one}")
+    for command in report["try"]:
+        output.say(f"  {command}")
     if "remove" in report:
         output.say("")
         output.say(
-            "the demo has a home and a stack of its own; this removes it, with all its data:"
+            "the demo has its own home and stack; this command removes them with all their data:"
         )
         output.say(f"  {report['remove']}")
 

@@ -53,19 +53,21 @@ Served = Annotated[
     bool,
     typer.Option("--served/--no-served", help="Also evaluate without exclusions, as arm `served`."),
 ]
-Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="Minimum cosine of a near-duplicate.")]
+Cosine = Annotated[
+    float, typer.Option("--near-duplicate-cosine", help="Minimum cosine of a near-duplicate.")
+]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
 Kinds = Annotated[list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")]
 Only = Annotated[
     list[str],
     typer.Option("--only", help="Only queries of a stratum, NAME=VALUE; may be repeated."),
 ]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first LIMIT queries.")
-]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first LIMIT queries.")]
 AtOnce = Annotated[
     int,
-    typer.Option("--at-once", help="Number of concurrent queries; latencies then include queueing."),
+    typer.Option(
+        "--at-once", help="Number of concurrent queries; latencies then include queueing."
+    ),
 ]
 Convention = Annotated[
     str | None,
@@ -101,7 +103,7 @@ def evaluate(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate on labeled photos, with and without images that leak the answer."""
+    """Evaluate labeled photos, with and without images that leak the answer; report all counts."""
     from pinpoint.evaluation.report import convention_named
 
     session = Session.of(context, org=org, as_json=as_json)

@@ -46,9 +46,9 @@ def show_explanation(answer: dict[str, Any]) -> None:
         )
         for rank, candidate in enumerate(candidates)
     ]
-    output.table(f"by {answer['ranker']}, before by retrieval", columns, rows)
+    output.table(f"ranked by {answer['ranker']}, before by retrieval", columns, rows)
     if reranked:
-        output.say(f"score of none of these: {answer['null_score']:.2f}")
+        output.say(f"score of no match: {answer['null_score']:.2f}")
         _show_attention(candidates)
 
 
@@ -72,7 +72,7 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
         if evidence["attention"] >= _MIN_ATTENTION
     ]
     columns = (">rank", ">attention", "kind", "file", "source", "nearest place", "evidence")
-    title = "what each candidate's evidence was attended to"
+    title = "attention on the evidence of each candidate"
     output.table(title, (*columns, ">distance m", ">similarity"), rows)
 
 

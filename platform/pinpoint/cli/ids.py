@@ -91,7 +91,9 @@ def _single_match(noun: str, text: str, matches: Sequence[tuple[str, str]]) -> s
     if not matches:
         raise NotFound(f"no {noun} {text}")
     if len(matches) > 1:
-        listed = "; ".join(f"{id_} ({label})" for id_, label in matches[:_MAX_MATCHES_SHOWN])
+        listed = "; ".join(
+            f"{match_id} ({label})" for match_id, label in matches[:_MAX_MATCHES_SHOWN]
+        )
         more = " and more" if len(matches) > _MAX_MATCHES_SHOWN else ""
         raise BadRequest(
             f"{text} begins the ids of several: {listed}{more}; give more digits",

@@ -37,7 +37,9 @@ def list_images(
         list[str],
         typer.Option("--state", help="Only `pending`, `indexed` or `failed`; may be repeated."),
     ] = [],  # noqa: B006
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of images.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of images.")
+    ] = 50,
     cursor: Annotated[
         str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
     ] = None,
@@ -50,7 +52,7 @@ def list_images(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         page = client.images(
-            source=[ids.find_source(client, one) for one in source],
+            source=[ids.find_source(client, name) for name in source],
             source_kind=source_kind,
             file_name=file_name,
             state=state,
@@ -62,15 +64,15 @@ def list_images(
         return
     rows = [
         (
-            one["file_name"],
-            one["source"],
-            output.place(one["nearest_place"]),
-            f"{one['lat']:.5f}, {one['lon']:.5f}",
-            str(one["captured_at"] or "")[:16].replace("T", " ") or None,
-            one["state"],
-            one["id"],
+            image["file_name"],
+            image["source"],
+            output.place(image["nearest_place"]),
+            f"{image['lat']:.5f}, {image['lon']:.5f}",
+            str(image["captured_at"] or "")[:16].replace("T", " ") or None,
+            image["state"],
+            image["id"],
         )
-        for one in page["images"]
+        for image in page["images"]
     ]
     columns = ("file", "source", "nearest place", "lat, lon (°)", "taken (UTC)", "state", "id")
     output.table(None, columns, rows)
@@ -112,7 +114,9 @@ def fix(
         float | None, typer.Option("--heading-deg", help="Compass direction, 0 to 360.")
     ] = None,
     creator: Annotated[str | None, typer.Option("--creator", help="Photographer.")] = None,
-    sequence: Annotated[str | None, typer.Option("--sequence", help="Sequence of the image.")] = None,
+    sequence: Annotated[
+        str | None, typer.Option("--sequence", help="Sequence of the image.")
+    ] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="License of the image.")] = None,
     clear: Annotated[
         list[str] | None,
@@ -141,11 +145,11 @@ def fix(
     changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))
     if unknown:
-        raise BadRequest(f"--clear {unknown[0]}: it takes {', '.join(MANUAL_FIELDS)}")
+        raise BadRequest(f"--clear must be one of {', '.join(MANUAL_FIELDS)}, not {unknown[0]!r}")
     if clear:
         changes["clear"] = list(dict.fromkeys(clear))
     if not changes:
-        raise BadRequest("nothing to correct; give at least one of the options")
+        raise BadRequest("no changes given; use at least one of the options")
     with session.client() as client:
         image = client.fix(ids.find_image(client, image_id), **changes)
     _print_image(session, image)

@@ -21,7 +21,7 @@ app = typer.Typer(help="The index: inspect, rebuild and compare it.", no_args_is
 
 _PAUSE_S: Final = 0.2
 _ON_WAIT_INTERVAL_S: Final = 2.0
-"""Pause between two calls of `meanwhile`, because the calls and the build load PostgreSQL."""
+"""Pause between two calls of `while_waiting`, because the calls and the build load PostgreSQL."""
 
 
 @app.command("info")
@@ -75,7 +75,9 @@ def rebuild(
 @app.command("reconcile")
 def reconcile(
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report differences without repairing them.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report differences without repairing them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare PostgreSQL with the index, and report and repair the drift."""
@@ -107,7 +109,7 @@ def rebuild_index(
     *,
     wait: bool = True,
     contract: str | None = None,
-    meanwhile: Callable[[], None] | None = None,
+    while_waiting: Callable[[], None] | None = None,
     take_over: bool = False,
 ) -> RebuildProgress:
     """Build a new index from PostgreSQL and switch to it.
@@ -116,7 +118,7 @@ def rebuild_index(
         services: Services of the operator.
         wait: Return when the build is done; otherwise when it has started.
         contract: Digest of the contract to serve; None keeps the current one.
-        meanwhile: Called repeatedly while the index owner builds.
+        while_waiting: Called repeatedly while the index owner builds.
         take_over: Rebuild even if the index belongs to another installation.
 
     Raises:
@@ -131,7 +133,7 @@ def rebuild_index(
         _start_rebuild(services.index, contract, take_over=take_over)
         if not wait:
             return services.index.progress()
-        return _wait_for_rebuild(services.index, meanwhile)
+        return _wait_for_rebuild(services.index, while_waiting)
     if isinstance(services.index, QdrantIndex) and services.points is not None:
         source = services.points if contract is None else open_point_source(contract)
         services.index.rebuild(source, take_over=take_over)
@@ -155,7 +157,7 @@ def _start_rebuild(index: RemoteIndex, contract: str | None, *, take_over: bool)
 
 
 def _wait_for_rebuild(
-    index: RemoteIndex, meanwhile: Callable[[], None] | None = None
+    index: RemoteIndex, while_waiting: Callable[[], None] | None = None
 ) -> RebuildProgress:
     """Wait for the owner's rebuild to end and print its progress.
 
@@ -170,13 +172,15 @@ def _wait_for_rebuild(
             output.note(line)
             last_line = line
         if progress.state == "failed":
-            raise IndexUnavailable(f"the rebuild failed, the old index stays active: {progress.error}")
+            raise IndexUnavailable(
+                f"the rebuild failed, the old index stays active: {progress.error}"
+            )
         if progress.state == "idle":
             raise IndexUnavailable("the index owner restarted during the rebuild; run it again")
         if progress.state == "done":
             return progress
-        if meanwhile is not None and time.monotonic() - last_call >= _ON_WAIT_INTERVAL_S:
-            meanwhile()
+        if while_waiting is not None and time.monotonic() - last_call >= _ON_WAIT_INTERVAL_S:
+            while_waiting()
             last_call = time.monotonic()
         time.sleep(_PAUSE_S)
 

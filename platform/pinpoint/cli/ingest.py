@@ -51,15 +51,15 @@ KindOption = Annotated[
 ]
 OriginalsOption = Annotated[
     str | None,
-    typer.Option("--originals", help="Originals of a new source: `reference`, `copy` or `rendition`."),
+    typer.Option(
+        "--originals", help="Originals of a new source: `reference`, `copy` or `rendition`."
+    ),
 ]
 ManifestOption = Annotated[
     Path | None,
     typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
 ]
-NoManifestOption = Annotated[
-    bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")
-]
+NoManifestOption = Annotated[bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")]
 RootOption = Annotated[
     str | None,
     typer.Option(
@@ -69,11 +69,10 @@ RootOption = Annotated[
     ),
 ]
 RemoveMissingOption = Annotated[
-    bool, typer.Option("--remove-missing", help="Remove images whose file below PATH no longer exists.")
+    bool,
+    typer.Option("--remove-missing", help="Remove images whose file below PATH no longer exists."),
 ]
-YesOption = Annotated[
-    bool, typer.Option("--yes", help="Remove many images without confirmation.")
-]
+YesOption = Annotated[bool, typer.Option("--yes", help="Remove many images without confirmation.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every file is processed.")]
 
 
@@ -156,7 +155,7 @@ class _IngestRequest:
 
 def _print_batch(batch: dict[str, Any]) -> None:
     if batch["manifest"]:
-        output.say(f"using manifest {batch['manifest']} (--no-manifest ignores it)")
+        output.say(f"manifest {batch['manifest']} is used (--no-manifest reads without it)")
     if batch.get("root_is_new"):
         output.say(f"new root {batch['root']} of source {batch['source']}")
     show_counts([batch])

@@ -62,7 +62,7 @@ def as_json(overview: Overview) -> dict[str, Any]:
 
 def show_overview(overview: Overview, work: Standing | None) -> None:
     """Print an overview for people."""
-    no_index_text = f"none yet; a new index is made with {overview.next_bundle}"
+    no_index_text = f"none yet; a new index uses {overview.next_bundle}"
     rows = [("bundle", overview.bundle or no_index_text)]
     if work is not None and work.images is not None:
         rows.append(("images", _describe_images(work)))
@@ -122,4 +122,4 @@ def _name_bundle(settings: Settings, contract: str | None) -> str | None:
     try:
         return bundle_of(contract, home, rendition_px, settings.encoder.bundle).rsplit("/", 1)[-1]
     except BadBundle:
-        return f"one that is not here (contract {contract[:16]})"
+        return f"not found in this home (contract {contract[:16]})"

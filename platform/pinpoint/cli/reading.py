@@ -120,7 +120,8 @@ def describe_sidecars(others: Sequence[OtherFile]) -> list[str]:
     kinds = ", ".join(f"{counts[kind]} {LABELS[kind]}" for kind in SIDECAR_KINDS if counts[kind])
     noun = "sidecar is" if len(sidecars) == 1 else "sidecars are"
     return [
-        f"{len(sidecars)} {noun} not read ({kinds}): {_list_names(file.name for file in sidecars)}; "
+        f"{len(sidecars)} {noun} not read ({kinds}): "
+        f"{_list_names(file.name for file in sidecars)}; "
         "positions and times in them are not used, a manifest can give them"
     ]
 

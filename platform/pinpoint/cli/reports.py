@@ -22,7 +22,7 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
     counts = report["counts"]
     unreadable = sum(counts["unreadable_image"].values())
     output.say(
-        f"{counts['rows']} rows, {counts['questions']} labelled, {counts['asked']} asked: "
+        f"{counts['rows']} rows, {counts['questions']} labeled, {counts['asked']} queried: "
         f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
     )
     first = next(iter(report["arms"].values()))
@@ -46,7 +46,7 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
 
 def show_comparison(comparison: Mapping[str, Any]) -> None:
     """Print both values, difference, interval and p-value of every metric, per arm."""
-    for line in comparison["differ"] or ["the runs were asked the same"]:
+    for line in comparison["differ"] or ["both runs used the same queries"]:
         output.say(line)
     for note in comparison["notes"]:
         output.say(note)

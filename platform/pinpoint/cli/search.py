@@ -20,15 +20,21 @@ Kinds = Annotated[
 ]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
 Near = Annotated[
-    str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in metres.")
+    str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in meters.")
 ]
-Box = Annotated[str | None, typer.Option("--bbox", help="Only within west,south,east,north.")]
-Since = Annotated[str | None, typer.Option("--since", help="Only taken at or after, ISO 8601.")]
-Until = Annotated[str | None, typer.Option("--until", help="Only taken before, ISO 8601.")]
+Box = Annotated[
+    str | None, typer.Option("--bbox", help="Only within a box: west,south,east,north.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only taken at or after this time, ISO 8601.")
+]
+Until = Annotated[
+    str | None, typer.Option("--until", help="Only taken before this time, ISO 8601.")
+]
 
 
 _ABSTENTION_TEXTS: Final = {
-    "unsupported": "the gallery probably has nothing near it",
+    "unsupported": "the gallery probably has no image near it",
     "elsewhere": "probably near none of the candidates",
 }
 
@@ -43,16 +49,20 @@ def locate(
     context: typer.Context,
     photos: Annotated[list[Path], typer.Argument(help="Photos to locate.")],
     kind: Annotated[
-        str | None, typer.Option("--kind", help="What the photos are: `photo` or `street`.")
+        str | None, typer.Option("--kind", help="Kind of the photos: `photo` or `street`.")
     ] = None,
     top: Annotated[
-        int, typer.Option("--top", min=1, max=100, help="Candidates, or places, shown.")
+        int,
+        typer.Option("--top", min=1, max=100, help="Maximum number of candidates or coordinates."),
     ] = 10,
-    places: Annotated[
-        bool, typer.Option("--places", help="Without the gallery: over the bundle's own places.")
+    search_coordinates: Annotated[
+        bool,
+        typer.Option(
+            "--places", help="Search the coordinates of the bundle instead of the gallery."
+        ),
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show whom the ranker moved, and what it looked at.")
+        bool, typer.Option("--explain", help="Show rank changes by the ranker and its attention.")
     ] = False,
     kinds: Kinds = [],  # noqa: B006
     source: Sources = [],  # noqa: B006
@@ -65,13 +75,13 @@ def locate(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Say where photos were taken, and what speaks for it. The photos are not kept."""
+    """Estimate where photos were taken, with evidence. The photos are not stored."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     filters = read_filters(kinds, [], near, bbox, since, until)
     check_kinds("--kind", [kind])
-    over = "places" if places else None
+    over = "places" if search_coordinates else None
     answers: list[dict[str, Any]] = []
-    failed: PinpointFailure = None
+    failed: BadRequest | None = None
     with session.client() as client:
         filters["sources"] = [ids.find_source(client, name) for name in source]
         for photo in photos:
@@ -94,9 +104,11 @@ def similar(
     image: Annotated[
         str | None, typer.Option("--image", help="Id of a gallery image instead of a photo.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="Groups shown.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=200, help="Maximum number of groups.")
+    ] = 20,
     per_group: Annotated[
-        int, typer.Option("--per-group", min=1, max=20, help="Images shown of one group.")
+        int, typer.Option("--per-group", min=1, max=20, help="Maximum number of images per group.")
     ] = 3,
     kinds: Kinds = [],  # noqa: B006
     source: Sources = [],  # noqa: B006
@@ -109,7 +121,7 @@ def similar(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Find gallery images that look like a photo, one panorama or sequence being one group."""
+    """Find gallery images similar to a photo; each panorama or sequence forms one group."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequest("give either a photo or --image ID")
@@ -140,11 +152,13 @@ def similar(
 
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
-    """Print one answer with its evidence."""
+    """Print an answer with its evidence."""
     point, listed = answer["point"], answer["ranker"] == "places"
     if point is None:
         reason = (
-            "no place of the list is within the limits" if listed else "the gallery holds nothing"
+            "no coordinate of the list matches the filters"
+            if listed
+            else "the gallery holds no image"
         )
         output.say(f"{photo}: {reason} to answer with")
         return
@@ -190,7 +204,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
 
 
 def _print_coordinates(coordinates: list[dict[str, Any]]) -> None:
-    """Print the places of the bundle that fit best, where they were asked."""
+    """Print the best matching coordinates of the bundle."""
     rows = [
         (rank, f"{row['mass']:.3f}", f"{row['score']:.3f}", f"{row['lat']:.5f}, {row['lon']:.5f}")
         for rank, row in enumerate(coordinates)
@@ -199,7 +213,7 @@ def _print_coordinates(coordinates: list[dict[str, Any]]) -> None:
 
 
 def _print_posterior(answer: dict[str, Any]) -> None:
-    """Print probabilities, and whether the point is only a guess."""
+    """Print the probabilities, and whether the point is only a guess."""
     if answer["abstained"] is not None:
         output.say(
             f"no answer ({_ABSTENTION_TEXTS[answer['abstained']]}); the point is the best guess"
@@ -207,18 +221,18 @@ def _print_posterior(answer: dict[str, Any]) -> None:
     belief = answer["belief"]
     if belief is not None:
         radii = " · ".join(
-            f"{one['radius_km']:g} km {one['probability']:.0%}" for one in belief["within"]
+            f"{disc['radius_km']:g} km {disc['probability']:.0%}" for disc in belief["within"]
         )
         areas = " · ".join(
-            f"{one['probability']:.0%} in {one['area_km2']:,.0f} km²" for one in belief["areas"]
+            f"{area['probability']:.0%} in {area['area_km2']:,.0f} km²" for area in belief["areas"]
         )
         output.say(f"probability within {radii}; {areas}")
-        names = [f"{one['name']} {one['probability']:.0%}" for one in belief["names"]]
+        names = [f"{place['name']} {place['probability']:.0%}" for place in belief["names"]]
         output.say(" · ".join(names))
 
 
 def _print_channels(candidates: list[dict[str, Any]]) -> None:
-    """Print which channel found which candidate, where more than one was asked."""
+    """Print the channels of each candidate, if more than one channel was searched."""
     if not any("gps" in candidate["channels"] for candidate in candidates):
         return
     rows = [
@@ -234,12 +248,12 @@ def _print_channels(candidates: list[dict[str, Any]]) -> None:
         )
         for candidate in candidates
     ]
-    columns = (">rank", "kind", "file", "source", "nearest place", ">mass", ">by picture")
-    output.table(None, (*columns, ">by place", "image"), rows)
+    columns = (">rank", "kind", "file", "source", "nearest place", ">mass", ">by image")
+    output.table(None, (*columns, ">by position", "image"), rows)
 
 
 def _format_score(score: dict[str, Any] | None) -> str | None:
-    """Similarity and place among what the channel found."""
+    """Format the similarity and rank of a candidate within one channel."""
     if score is None:
         return None
     rank = "not found" if score["rank"] is None else f"#{score['rank']}"
@@ -248,19 +262,16 @@ def _format_score(score: dict[str, Any] | None) -> str | None:
 
 def _locate_photo(
     client: Client, photo: Path, **filters: Any
-) -> tuple[dict[str, Any] | None, PinpointFailure]:
-    """One photo's answer, or what was wrong with it; a dead stack ends the command."""
+) -> tuple[dict[str, Any] | None, BadRequest | None]:
+    """Locate one photo; returns the answer or the error. Other errors end the command."""
     try:
         return client.locate(photo, **filters), None
     except BadRequest as error:
-        # Messages about a file name it themselves; here its whole path stands before them.
+        # The message may start with the file name; it is replaced by the full path.
         message = error.message.removeprefix(f"{photo.name}: ")
         output.note(f"pinpoint: {message if str(photo) in message else f'{photo}: {message}'}")
         return None, error
 
 
-def _error_summary(error: PinpointFailure) -> dict[str, str] | None:
+def _error_summary(error: BadRequest | None) -> dict[str, str] | None:
     return None if error is None else {"reason": error.reason, "detail": error.message}
-
-
-PinpointFailure = BadRequest | None

@@ -23,10 +23,11 @@ def add(
     name: Annotated[str, typer.Argument(help="Name, unique in the organization.")],
     kind: Annotated[str, typer.Option("--kind", help="`photo` or `street`.")] = "photo",
     licence: Annotated[
-        str | None, typer.Option("--licence", help="Licence of its images, shown with citations.")
+        str | None, typer.Option("--licence", help="License of its images, shown with citations.")
     ] = None,
     attribution: Annotated[
-        str | None, typer.Option("--attribution", help="Whom to name, shown with citations.")
+        str | None,
+        typer.Option("--attribution", help="Attribution of its images, shown with citations."),
     ] = None,
     originals: Annotated[
         str, typer.Option("--originals", help="`reference`, `copy` or `rendition`.")
@@ -78,7 +79,7 @@ def list_roots(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """List the folders of this machine whose files belong to a source."""
+    """List the folders of this machine that belong to a source."""
     session = Session.of(context, org=org, as_json=as_json)
     with (
         session.services() as services,
@@ -95,12 +96,12 @@ def list_roots(
 def move_root(
     context: typer.Context,
     name: SourceName,
-    root: Annotated[str, typer.Argument(help="Name of the root, see `pinpoint sources roots`.")],
-    path: Annotated[Path, typer.Argument(help="Where its folder is now.")],
+    root: Annotated[str, typer.Argument(help="Name of the root; see `pinpoint sources roots`.")],
+    path: Annotated[Path, typer.Argument(help="New path of its folder.")],
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Say that a root's folder is somewhere else now; all ids stay."""
+    """Change the folder of a root that was moved; all ids stay the same."""
     session = Session.of(context, org=org, as_json=as_json)
     folder = path.expanduser().resolve()
     if not folder.is_dir():
@@ -128,7 +129,7 @@ def list_missing(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """List files of a source that are gone from its folders on this machine."""
+    """List files of a source that are missing from its folders on this machine."""
     from pinpoint.media.missing_files import find_missing_files, has_visible_entries
 
     session = Session.of(context, org=org, as_json=as_json)
@@ -161,19 +162,19 @@ def list_missing(
 def erase(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or id of the source.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without confirmation.")] = False,
     server: Server = None,
     key: Key = None,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Erase a source with all its images: rows, index points and stored bytes."""
+    """Erase a source and all its images: rows, index points and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         name = ids.find_source(client, name)
         if not yes:
             if session.as_json:
-                raise BadRequest("erasing with --json needs --yes: there is nobody to ask")
+                raise BadRequest("erasing with --json needs --yes: it cannot ask for confirmation")
             images = client.source(name)["images"]
             typer.confirm(f"Erase source {output.plain(name)} with {images} images?", abort=True)
         erased = client.erase_source(name)

@@ -1,4 +1,4 @@
-"""`pinpoint up | down | status | destroy | demo`: the embedded stack."""
+"""`pinpoint up`, `down`, `status`, `destroy` and `demo`: the embedded stack."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pinpoint.stack.lifecycle import StackStatus
 
 NOT_UP = 3
-"""Exit code of `status` where the stack is not up, as of `systemctl status`."""
+"""Exit code of `status` if the stack is not up, as in `systemctl status`."""
 
 Home = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="Folder of the stack, instead of the one of PINPOINT_HOME or found from here.",
+        help="Folder of the stack; by default PINPOINT_HOME or a home in this or a parent folder.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(context: typer.Context, as_json: Json = False) -> None:
-    """Start the embedded stack, or leave it as it is if it runs."""
+    """Start the embedded stack, unless it is already running."""
     from pinpoint.stack import lifecycle
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
@@ -48,12 +48,12 @@ def up(context: typer.Context, as_json: Json = False) -> None:
     stack_status = lifecycle.up(settings, output.note)
     _print_status(session, stack_status)
     if not session.as_json and stack_status.api_url is not None:
-        # Not in the document of --json, which is kept in logs: a token signs whoever has it in.
+        # Not part of --json, which may end up in logs: anyone with the token can sign in.
         _show_access(settings, stack_status.api_url)
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:
-    """Stop the embedded stack; its data stay."""
+    """Stop the embedded stack; its data is kept."""
     from pinpoint.stack import lifecycle
     from pinpoint.stack.missing import missing_stack
 
@@ -64,7 +64,7 @@ def down(context: typer.Context, as_json: Json = False) -> None:
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Say how the stack is, what it holds and how the work stands; exit code 0 if up, else 3."""
+    """Show the state, contents and work of the stack; exit code 0 if it is up, else 3."""
     from pinpoint.cli import overview, standing
     from pinpoint.stack import lifecycle
     from pinpoint.stack.missing import missing_stack
@@ -103,13 +103,14 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 def destroy(
     context: typer.Context,
     home: Home = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without confirmation.")] = False,
     keep_bundles: Annotated[
-        bool, typer.Option("--keep-bundles", help="Leave the folder of bundles, also trained ones.")
+        bool,
+        typer.Option("--keep-bundles", help="Keep the folder of bundles, including trained ones."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove a stack for good: its processes, its database, index, copies of photos and logs."""
+    """Remove a stack permanently: its processes, database, index, copies of photos and logs."""
     from pinpoint.cli.overview import format_bytes
     from pinpoint.stack.destroy import destroy_home, plan_destroy
 
@@ -134,14 +135,14 @@ def demo(
         Path | None,
         typer.Option(
             "--home",
-            help="Home of the demo's stack; by default `.pinpoint-demo` beside `.pinpoint`.",
+            help="Home of the demo's stack; by default `.pinpoint-demo` next to `.pinpoint`.",
             show_default=False,
         ),
     ] = None,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Start a stack of its own, ingest a small seeded gallery, locate photos it has not seen."""
+    """Start a separate stack, ingest a small synthetic gallery and locate unseen photos."""
     from pinpoint.cli.demo import demo_settings, run_demo
 
     session = Session.of(context, org=org, as_json=as_json)
@@ -168,7 +169,7 @@ def _print_status(session: Session, stack_status: StackStatus) -> None:
 
 
 def _show_access(settings: Settings, api_url: str) -> None:
-    """How a browser and other programs on this machine get in, and what is open to everybody."""
+    """Print how a browser and other programs sign in, and warn about access without a key."""
     from pinpoint.stack.places import StackPlaces
     from pinpoint.stack.sign_in import LASTS_S, keyless_warning, make_sign_in_url
 
@@ -191,20 +192,22 @@ def _show_plan(plan: DestroyPlan) -> None:
         output.say(f"kept: {folder}")
     if plan.external:
         output.say(
-            f"not touched: {', '.join(plan.external)} elsewhere, which may hold data of this stack"
+            f"not removed: {', '.join(plan.external)}; these services may hold data of this stack"
         )
-    output.say("photos that were registered where they are are not touched")
+    output.say("photos registered in place are not removed")
 
 
 def _confirm_destroy(plan: DestroyPlan) -> None:
-    """Have the name of the home typed.
+    """Ask the user to type the name of the home.
 
     Raises:
-        BadRequest: Nobody is there to type, or something else was typed; nothing was removed.
+        BadRequest: There is no terminal, or another name was typed; no data was removed.
     """
     home_name = Path(plan.home).name
     if not sys.stdin.isatty():
-        raise BadRequest("nothing was removed: nobody is there to confirm; repeat it with --yes")
-    typed = typer.prompt(f"this cannot be undone; type {home_name} to go on", default="", err=True)
+        raise BadRequest("nothing was removed: confirming needs a terminal; repeat it with --yes")
+    typed = typer.prompt(
+        f"this cannot be undone; type {home_name} to continue", default="", err=True
+    )
     if typed.strip() != home_name:
-        raise BadRequest("nothing was removed: that was another name")
+        raise BadRequest("nothing was removed: the name does not match")

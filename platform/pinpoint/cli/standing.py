@@ -1,6 +1,6 @@
-"""How the work stands, for `pinpoint status`: the figures of `/metrics`, asked without the API.
+"""Work in progress for `pinpoint status`: the metrics of `/metrics`, collected without the API.
 
-Every part is asked at once and given a moment; one that does not answer is named, not waited for.
+All components are queried concurrently with a short timeout; those without an answer are listed.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from pinpoint.settings import Settings
 
 WAIT_S: Final = 0.6
-"""How long a part may take to answer."""
+"""Timeout of each component."""
 MOST: Final = 10_000
-"""Counts stop here: measured, 100,000 take 0.4 s on a busy machine, too long for a glance."""
+"""Limit of counts; counting 100,000 rows took 0.4 s on a busy machine, too long for `status`."""
 _MAX_REASONS_SHOWN: Final = 8
-"""Reasons shown to people; `--json` has them all."""
+"""Maximum number of reasons shown to people; `--json` has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What database and broker say of the work.
+    """Work in progress according to the database and the broker.
 
     Args:
-        totals: None where PostgreSQL does not answer.
-        jobs_waiting: Jobs that no worker has taken; None where the broker does not answer.
-        silent: Parts that did not answer, and what was wrong.
-        images: Indexed images; None where PostgreSQL does not answer, or not in time.
+        totals: None if PostgreSQL does not answer.
+        jobs_waiting: Jobs that no worker has taken; None if the broker does not answer.
+        silent: Components that did not answer, with the reason.
+        images: Indexed images; None if PostgreSQL does not answer in time.
     """
 
     totals: Totals | None
@@ -56,9 +56,9 @@ class ImageCount:
 
 
 def ask(settings: Settings) -> Standing:
-    """Ask database, broker and index; what is down is in `silent`."""
-    # Not `bootstrap.build`, which takes a second to import what is not asked here; and before the
-    # clock starts.
+    """Query database, broker and index; components that are down are listed in `silent`."""
+    # `bootstrap.build` is not used: it spends a second on imports that are not needed. The imports
+    # run before the timeout starts.
     from pinpoint.stack.broker import CeleryQueue
     from pinpoint.stack.places import StackPlaces
     from pinpoint.store.database import Transactions, owner_engine
@@ -84,7 +84,7 @@ def ask(settings: Settings) -> Standing:
         queue.close()
     image_counts = answers.get("images")
     if "database" in silent:
-        silent.pop("images", None)  # once is enough
+        silent.pop("images", None)  # the same database is already listed
     return Standing(
         totals=answers.get("database"),
         jobs_waiting=answers.get("broker"),
@@ -99,7 +99,7 @@ def ask(settings: Settings) -> Standing:
 
 
 def _check_index(index: VectorIndex) -> bool:
-    """Ask the index, which says so where it belongs to another installation."""
+    """Query the index, which raises an error if it belongs to another installation."""
     info = index.info()
     if not info.ready:
         raise IndexUnavailable(info.loading or "it is not ready")
@@ -107,10 +107,10 @@ def _check_index(index: VectorIndex) -> bool:
 
 
 def ask_sandbox(settings: Settings) -> dict[str, Any]:
-    """What holds of the decoder's sandbox on this machine, as plain values.
+    """Describe the decoder's sandbox on this machine as plain values.
 
     Returns:
-        `summary` for people, `measures` (name, state, detail).
+        `summary` for people, and `measures` (name, state, detail).
     """
     from pinpoint.media.process import describe_sandbox
     from pinpoint.media.sandbox import summarize_measures
@@ -128,7 +128,7 @@ def ask_sandbox(settings: Settings) -> dict[str, Any]:
 def _query_components(
     calls: dict[str, Callable[[], object]],
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """What each part says, and what is wrong with those that say nothing in time."""
+    """Collect the answers of all components, and the errors of those that failed or timed out."""
     answers: dict[str, Any] = {}
     failures: dict[str, str] = {}
 
@@ -137,12 +137,12 @@ def _query_components(
             answers[part] = call()
         except PinpointError as error:
             failures[part] = error.message
-        except Exception as error:  # a database of another revision, for one: say it, go on
+        except Exception as error:  # for example another schema revision: report it and continue
             failures[part] = (
                 f"it cannot be read ({type(error).__name__}); `pinpoint up` migrates it"
             )
 
-    # Daemons: a part that hangs must not keep the command from ending.
+    # Daemon threads: a component that hangs must not keep the command from ending.
     threads = [Thread(target=run, args=item, daemon=True) for item in calls.items()]
     deadline = time.monotonic() + WAIT_S
     for thread in threads:
@@ -155,12 +155,12 @@ def _query_components(
 
 
 def as_json(report: Standing) -> dict[str, Any]:
-    """The same as plain values."""
+    """Convert a status report to plain values."""
     return dataclasses.asdict(report)
 
 
 def show(report: Standing) -> None:
-    """Print it for people."""
+    """Print a status report for people."""
     rows: list[tuple[str, str]] = []
     if report.jobs_waiting is not None:
         rows.append(("jobs waiting", str(report.jobs_waiting)))

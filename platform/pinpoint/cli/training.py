@@ -29,7 +29,7 @@ training_runs.add_to(app)
 _DECODER_PROCESSES: Final = 2
 _STAGE_LABELS: Final = {
     "features": "reading and encoding",
-    "examples": "asking the gallery",
+    "examples": "searching the gallery",
     "steps": "training",
 }
 
@@ -42,23 +42,23 @@ def room() -> None:
 @app.command("embedder")
 def embedder(
     context: typer.Context,
-    config: Annotated[Path, typer.Option("--config", help="TOML of the run.")],
+    config: Annotated[Path, typer.Option("--config", help="TOML file of the run.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the run; one that was broken off goes on."),
+        typer.Option("--out", help="Folder of the run; an interrupted run is resumed."),
     ] = None,
     job: Annotated[
-        bool, typer.Option("--job", help="Leave it to a worker; `train status` says how it goes.")
+        bool, typer.Option("--job", help="Run it in a worker; `train status` shows its progress.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train heads per source kind and a location tower, with or behind a tower, into a bundle."""
+    """Train heads per source kind and a location tower, on a frozen or trained tower."""
     from pinpoint.training.configs import read_config
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     if job == (out is not None):
-        raise typer.BadParameter("give --out FOLDER, or --job, which makes its own")
+        raise typer.BadParameter("give either --out FOLDER or --job, which creates its own folder")
     run_config = read_config(config).of(session.organization)
     if out is None:
         training_runs.send(session, settings, run_config)
@@ -104,7 +104,7 @@ def _train_embedder(
 
 @contextmanager
 def _open_gallery(session: Session, run_config: EmbedderConfig) -> Iterator[Gallery | None]:
-    """The catalogue, where the config names sources of it: manifests need no stack."""
+    """Open the catalog if the configuration names its sources; manifests need no stack."""
     if not run_config.of_catalogue:
         yield None
         return
@@ -115,15 +115,15 @@ def _open_gallery(session: Session, run_config: EmbedderConfig) -> Iterator[Gall
 @app.command("reranker")
 def reranker(
     context: typer.Context,
-    config: Annotated[Path, typer.Option("--config", help="TOML of the run.")],
+    config: Annotated[Path, typer.Option("--config", help="TOML file of the run.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Folder of the run; one that was broken off goes on.")
+        Path, typer.Option("--out", help="Folder of the run; an interrupted run is resumed.")
     ],
-    at_once: Annotated[int, typer.Option("--at-once", help="Questions asked at a time.")] = 1,
+    at_once: Annotated[int, typer.Option("--at-once", help="Number of concurrent queries.")] = 1,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Train a reranker on questions that the gallery is asked, into a bundle like the index's."""
+    """Train a reranker on queries to the gallery and add it to a copy of the index's bundle."""
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.training.reranker import train_reranker
     from pinpoint.training.reranker_config import read_reranker_config
@@ -150,7 +150,7 @@ def reranker(
 def _example_gallery(
     session: Session, services: Services, run_config: RerankerConfig
 ) -> examples.Gallery:
-    """What the operator's organization has, searched as the config says."""
+    """Gallery of the operator's organization, searched as configured."""
     from pinpoint.evaluation.run import Parts, Plan
     from pinpoint.training.examples import Gallery
 
@@ -178,14 +178,14 @@ def _example_gallery(
 
 
 def _progress_bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
-    """A bar for each thing that a run does, shown from when it begins."""
+    """Create a progress bar for each stage of a run, shown when the stage starts."""
     bar, task = output.progress(_STAGE_LABELS[first])
     tasks = {first: task}
 
-    def show_progress(stage: str, done: int, total: int) -> None:
+    def show_progress(stage: str, completed: int, total: int) -> None:
         if stage not in tasks:
             tasks[stage] = bar.add_task(_STAGE_LABELS[stage])
-        bar.update(tasks[stage], completed=done, total=total)
+        bar.update(tasks[stage], completed=completed, total=total)
 
     return bar, show_progress
 
@@ -196,8 +196,8 @@ def _print_reranker_report(bundle: Path, report: Any) -> None:
     metrics = report["validation"]
     rankers = ("top1", "vote", "rerank", "oracle")
     output.table(
-        f"{report['questions']['validation']} validation questions answered within, %",
-        ("questions, distance", *(f">{ranker}" for ranker in rankers), ">gap closed"),
+        f"{report['questions']['validation']} validation queries located within, %",
+        ("queries, distance", *(f">{ranker}" for ranker in rankers), ">gap closed"),
         [
             (
                 threshold,
@@ -211,26 +211,26 @@ def _print_reranker_report(bundle: Path, report: Any) -> None:
             )
         ],
     )
-    output.say(f"questions left out: {report['dropped'] or 'none'}; split: {report['split']}")
+    output.say(f"queries excluded: {report['dropped'] or 'none'}; split: {report['split']}")
     if leak_warning := warning(report["short_evidence"]):
         output.note(leak_warning)
     output.say(
-        f"bundle in {bundle}; the index stays as it is: export PINPOINT_BUNDLE={bundle.name}, and "
-        "start the API again"
+        f"bundle in {bundle}; the index does not change: export PINPOINT_BUNDLE={bundle.name}, and "
+        "restart the API"
     )
 
 
 def _print_embedder_report(bundle: Path, report: Any) -> None:
     output.table(
-        "validation pictures among themselves: share with a right one among the first K, %",
-        ("questions, depth, distance", ">trained", ">bare tower"),
+        "recall among the validation images: share with a correct image in the top K, %",
+        ("queries, depth, distance", ">trained", ">bare tower"),
         [
             (name, f"{100 * share:.1f}", f"{100 * report['bare_tower'][name]:.1f}")
             for name, share in report["validation"].items()
         ],
     )
-    output.say(f"rows left out: {report['dropped'] or 'none'}; split: {report['split']}")
+    output.say(f"rows excluded: {report['dropped'] or 'none'}; split: {report['split']}")
     if report["catalogue_read_at"]:
-        output.say(f"pictures of the catalogue as they were at {report['catalogue_read_at']}")
+        output.say(f"images of the catalog as of {report['catalogue_read_at']}")
     output.say(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")
-    output.say(f"for the gallery that is there: pinpoint bundles use {bundle.name}")
+    output.say(f"for the existing gallery: pinpoint bundles use {bundle.name}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pinpoint.training.configs import EmbedderConfig
     from pinpoint.training.runs import Run
 
-RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Of the run.")]
+RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,11 +28,11 @@ def add_to(app: typer.Typer) -> None:
 def status(
     context: typer.Context,
     run_id: Annotated[
-        UUID | None, typer.Argument(metavar="[RUN_ID]", help="One run; else all of them.")
+        UUID | None, typer.Argument(metavar="[RUN_ID]", help="Id of a run; by default all runs.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say how the training runs of workers stand."""
+    """Show the status of the training runs of workers."""
     from pinpoint.training.runs import all_runs, find_run
 
     session, home = Session.of(context, as_json=as_json), Settings.from_environment().places.home
@@ -53,7 +53,7 @@ def status(
 
 
 def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
-    """Let a training run that failed or was stopped go on from its last checkpoint."""
+    """Resume a failed or stopped training run from its last checkpoint."""
     from pinpoint.stack.learner import start_learner
     from pinpoint.training.runs import queue_again
 
@@ -65,7 +65,7 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
 
 
 def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
-    """Leave a run to a worker."""
+    """Create a run and send it to a worker."""
     from pinpoint.stack.learner import start_learner
     from pinpoint.training.runs import open_run
 
