@@ -101,7 +101,7 @@ def retry(
     if session.as_json:
         output.show_json({"retried": retried, "batch": batch})
     else:
-        output.say(f"{retried} files sent again")
+        output.say(f"{retried} files will be processed again")
 
 
 @app.command("cancel")

@@ -96,7 +96,7 @@ def _single_match(noun: str, text: str, matches: Sequence[tuple[str, str]]) -> s
         )
         more = " and more" if len(matches) > _MAX_MATCHES_SHOWN else ""
         raise BadRequest(
-            f"{text} begins the ids of several: {listed}{more}; give more digits",
+            f"{text} matches several ids: {listed}{more}; give more digits",
             reason="ambiguous_id",
         )
     return matches[0][0]

@@ -108,7 +108,7 @@ def ingest(
     check_kinds("--kind", [kind])
     check_choice("--originals", originals, ORIGINALS)
     if manifest is not None and no_manifest:
-        raise BadRequest("--manifest and --no-manifest exclude each other")
+        raise BadRequest("--manifest and --no-manifest cannot be combined")
     request = _IngestRequest(
         path=path,
         source=source,

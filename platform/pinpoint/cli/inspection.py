@@ -93,7 +93,7 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     if manifest is None:
         return None if no_manifest and path.is_dir() else used_manifest(path)
     if no_manifest:
-        raise BadRequest("--manifest and --no-manifest exclude each other")
+        raise BadRequest("--manifest and --no-manifest cannot be combined")
     chosen = manifest if manifest.exists() else path / manifest
     if not path.is_dir() or chosen.resolve().parent != path.resolve():
         raise BadRequest(

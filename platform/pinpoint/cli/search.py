@@ -158,9 +158,9 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         reason = (
             "no coordinate of the list matches the filters"
             if listed
-            else "the gallery holds no image"
+            else "the gallery has no matching image"
         )
-        output.say(f"{photo}: {reason} to answer with")
+        output.say(f"{photo}: no answer: {reason}")
         return
     unit = " of the vote" if answer["ranker"] == "vote" else " of the mass"
     unit, calibrated = ("", "calibrated") if answer["calibrated"] else (unit, "not calibrated")

@@ -37,7 +37,7 @@ Org = Annotated[
     typer.Option(
         "--org",
         envvar="PINPOINT_ORG",
-        help="Organization to act as, on the embedded stack without a key.",
+        help="Organization to act as; only on the embedded stack without a key.",
         show_default=False,
     ),
 ]

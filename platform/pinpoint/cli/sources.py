@@ -27,7 +27,7 @@ def add(
     ] = None,
     attribution: Annotated[
         str | None,
-        typer.Option("--attribution", help="Attribution of its images, shown with citations."),
+        typer.Option("--attribution", help="Creator to credit, shown with citations."),
     ] = None,
     originals: Annotated[
         str, typer.Option("--originals", help="`reference`, `copy` or `rendition`.")

@@ -52,7 +52,7 @@ def embedder(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train heads per source kind and a location tower, on a frozen or trained tower."""
+    """Train a bundle: heads per source kind and a location tower, on a frozen or trained tower."""
     from pinpoint.training.configs import read_config
 
     session = Session.of(context, as_json=as_json)
