@@ -192,7 +192,7 @@ def test_describing_needs_labels_and_no_stack(pinpoint, im2gps3k, tmp_path, monk
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("mp16",), 64, "no protocol 'mp16'; there are world, im2gps"),
+        (("mp16",), 64, "no protocol 'mp16'; the protocols are world, im2gps"),
         (("custom",), 64, "give --labels FILE and --images DIR"),
         (("custom", "--labels", "{labels}", "--convention", "flat"), 64, "no convention 'flat'"),
         (("custom", "--labels", "{labels}", "--ranker", "oracle"), 64, "no ranker 'oracle'"),
