@@ -126,7 +126,7 @@ def exits_table() -> str:
         "question was answered with no",
         USAGE: "the command line itself was wrong",
         INTERNAL: "a bug; `PINPOINT_LOG_LEVEL=debug` shows where",
-        INTERRUPTED: "Ctrl-C; the command says what goes on by itself and how to come back to it",
+        INTERRUPTED: "Ctrl-C; the command says what continues by itself and how to follow it",
     }
     for code in EXIT.values():
         if code not in (0, FAILED_ITEMS, USAGE, INTERNAL):

@@ -57,9 +57,9 @@ def test_a_shipped_bundle_is_copied_home_and_calibrated_there(pinpoint, tmp_path
 
 def test_what_has_no_place_or_is_of_another_bundle_is_refused(pinpoint, tmp_path):
     run = asked_of(tmp_path / "run", descriptor_contract())
-    assert "descriptor is no bundle on disk" in pinpoint("calibrate", run, code=64).err
+    assert "the descriptor has no folder on disk" in pinpoint("calibrate", run, code=64).err
     said = pinpoint("calibrate", run, "--bundle", SHIPPED / "world-tiny", code=64).err
-    assert "the run was asked with the bundle descriptor" in said
+    assert "the run used the bundle descriptor" in said
     assert "contains no run" in pinpoint("calibrate", tmp_path, code=64).err
 
 
@@ -79,7 +79,7 @@ def test_an_answer_says_how_sure_it_is_and_when_it_is_only_a_guess(capsys):
     show_answer("a.jpg", answer)
     said = capsys.readouterr().out
     assert "90% within 31" in said
-    assert "no answer (the gallery probably has nothing near it); the point is the best" in said
+    assert "no answer (the gallery probably has no image near it); the point is the best" in said
     assert "probability within 25 km 42%; 90% in 12,346 km²" in said
     assert "FR 60%" in said
     show_answer("a.jpg", {**answer, "abstained": None, "belief": None, "calibrated": False})

@@ -125,7 +125,7 @@ def test_the_commands_set_list_get_and_unset(home):
     assert ["search_candidates", "40", "file"] in lines
     assert ["api_port", "8080", "environment"] in lines
     assert "very-secret" not in listed.stdout
-    assert "PINPOINT_API_PROT is in the environment and is not a setting" in listed.stderr
+    assert "PINPOINT_API_PROT is set in the environment but is not a setting" in listed.stderr
     found = json.loads(run(home, "list", "--json").stdout)
     by_name = {one["name"]: one for one in found["settings"]}
     assert by_name["api_port"]["from"] == "default"
@@ -134,7 +134,7 @@ def test_the_commands_set_list_get_and_unset(home):
     }  # fmt: skip
     assert run(home, "get", "PINPOINT_SEARCH_CANDIDATES").stdout == "40\n"
     assert run(home, "get", "database_url").stdout.strip() == PASSWORD
-    assert "was taken out" in run(home, "unset", "database_url").stdout
+    assert "was removed from" in run(home, "unset", "database_url").stdout
     assert run(home, "get", "database_url").stdout == "\n"
 
 

@@ -159,7 +159,7 @@ def test_inspect_several_manifests_refused_by_name(pinpoint, tmp_path):
     (one,) = pinpoint("inspect", tmp_path, "--manifest", "two.csv", "--json")["files"]
     assert (one["lat"], one["lon"]) == (1.0, 2.0)
     both = pinpoint("inspect", tmp_path, "--manifest", "two.csv", "--no-manifest", code=64)
-    assert "exclude each other" in both.err
+    assert "cannot be combined" in both.err
 
 
 def test_inspect_one_photo_names_its_sidecars(pinpoint, tmp_path):

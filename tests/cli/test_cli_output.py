@@ -7,7 +7,7 @@ from pinpoint.cli import output
 
 def test_work_of_hours_says_now_and_then_how_far_it_is(capsys):
     now = [100.0]
-    bar = output._Told(lambda: now[0])
+    bar = output._PlainProgress(lambda: now[0])
     task = bar.add_task("asking", total=1)
     with bar:
         for done in range(101):

@@ -81,7 +81,7 @@ def test_tracks_are_not_sent_and_that_is_said(pinpoint, api, folder):  # noqa: F
     plain = ["ingest", folder, "--source", "walk", "--no-manifest"]
     said = pinpoint(*plain, "--json")
     assert (said["items"], said["not_sent"], said["manifest"]) == (4, [], None)
-    assert "GPX tracks are not sent: 2 photos lie beside one" in pinpoint(*plain).err
+    assert "GPX tracks are not sent: 2 photos are in a folder with a track" in pinpoint(*plain).err
     (folder / "a" / "walk.gpx").unlink()
     assert "GPX" not in pinpoint(*plain).err
 

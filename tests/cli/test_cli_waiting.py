@@ -71,7 +71,7 @@ def test_ctrl_c_while_ingest_waits_names_the_batch_and_the_commands(start, api, 
     out, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
-    assert f"batch {batch.id} goes on by itself (0 of 1 files" in told
+    assert f"batch {batch.id} continues by itself (0 of 1 files" in told
     assert f"pinpoint batches wait {batch.id}" in told
     assert f"pinpoint batches show {batch.id}" in told
     assert "Traceback" not in told

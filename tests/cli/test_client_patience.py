@@ -194,7 +194,7 @@ def test_the_command_says_that_requests_were_repeated(api, pinpoint, folder, pau
     api.rows().add_source("walk", "photo")
     with line(api.url, "cut") as proxy:
         said = pinpoint("ingest", folder, "--source", "walk", "--server", proxy.url)
-    assert "1 requests were sent again" in said.err
+    assert "1 requests were repeated" in said.err
     assert "5 waiting" in said.out
 
 

@@ -200,7 +200,7 @@ def test_evaluate_describe_needs_labels_only(pinpoint, im2gps3k, tmp_path, monke
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("mp16",), 64, "no protocol 'mp16'; there are world, im2gps"),
+        (("mp16",), 64, "no protocol 'mp16'; the protocols are world, im2gps"),
         (("custom",), 64, "give --labels FILE and --images DIR"),
         (("custom", "--labels", "{labels}", "--convention", "flat"), 64, "no convention 'flat'"),
         (("custom", "--labels", "{labels}", "--ranker", "oracle"), 64, "no ranker 'oracle'"),

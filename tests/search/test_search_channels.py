@@ -278,6 +278,6 @@ def test_answers_show_channels_where_there_are_several(index, points, capsys):
             assert said == {n: (c.score, c.rank) for n, c in found.items()}
         show_answer("q.jpg", wire)
         shown[name] = capsys.readouterr().out
-    assert "by place" in shown["both"]
+    assert "by position" in shown["both"]
     assert "not found" in shown["both"]
-    assert "by place" not in shown["one"]
+    assert "by position" not in shown["one"]

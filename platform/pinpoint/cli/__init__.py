@@ -1,1 +1,1 @@
-"""The command line: `pinpoint …`. The one room that prints."""
+"""The command line, `pinpoint …`. No other package prints."""

@@ -1,4 +1,4 @@
-"""`pinpoint orgs` and `pinpoint keys`: who may come in. Only on the machine of the stack."""
+"""`pinpoint orgs` and `pinpoint keys`: organizations and API keys, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -16,79 +16,85 @@ from pinpoint.records import SCOPES, Scope
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-orgs = typer.Typer(help="Organisations; walls stand between them.", no_args_is_help=True)
-keys = typer.Typer(help="API keys of an organisation.", no_args_is_help=True)
+orgs = typer.Typer(help="Organizations; each one sees only its own data.", no_args_is_help=True)
+keys = typer.Typer(help="API keys of an organization.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Name of the organisation.")]
+Name = Annotated[str, typer.Argument(help="Name of the organization.")]
 
 
 @orgs.command("create")
 def create_org(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Create an organisation."""
+    """Create an organization."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        made = services.access.create_organization(name)
+        organization = services.access.create_organization(name)
     if session.as_json:
-        output.show_json(made)
+        output.show_json(organization)
     else:
-        output.say(f"organisation {made.name} ({made.id})")
+        output.say(f"organization {organization.name} ({organization.id})")
 
 
 @orgs.command("list")
 def list_orgs(context: typer.Context, as_json: Json = False) -> None:
-    """List all organisations."""
+    """List all organizations."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        found = services.access.organizations()
+        organizations = services.access.organizations()
     if session.as_json:
-        output.show_json({"organizations": found})
+        output.show_json({"organizations": organizations})
     else:
-        rows = [(one.name, one.id, one.created_at) for one in found]
+        rows = [
+            (organization.name, organization.id, organization.created_at)
+            for organization in organizations
+        ]
         output.table(None, ("name", "id", "created"), rows)
 
 
 @orgs.command("revoke")
 def revoke_org(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Close an organisation: none of its keys opens anything any more."""
+    """Disable an organization: all its API keys stop working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         services.access.revoke_organization(name)
     if session.as_json:
         output.show_json({"revoked": name})
     else:
-        output.say(f"organisation {name} is revoked")
+        output.say(f"organization {name} is revoked")
 
 
 @orgs.command("erase")
 def erase_org(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name or id of the organisation.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    name: Annotated[str, typer.Argument(help="Name or id of the organization.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase an organisation: rows, keys, audit, index points and stored bytes."""
+    """Erase an organization: its rows, keys, audit log, index points and stored files."""
     session = Session.of(context, as_json=as_json)
     if not yes:
         if session.as_json:
-            raise BadRequest("erasing with --json needs --yes: there is nobody to ask")
-        typer.confirm(f"Erase organisation {output.plain(name)} and all it has?", abort=True)
+            raise BadRequest("erasing with --json needs --yes: it cannot ask for confirmation")
+        typer.confirm(f"Erase organization {output.plain(name)} and all its data?", abort=True)
     with session.services() as services:
-        organization_id, images = _erase(services, name)
+        organization_id, images = _erase_organization(services, name)
     if session.as_json:
         output.show_json({"organization": name, "id": organization_id, "images": images})
     else:
-        output.say(f"organisation {name} ({organization_id}): {images} images erased")
+        output.say(f"organization {name} ({organization_id}): {images} images erased")
 
 
-def _erase(services: Services, name: str) -> tuple[UUID, int]:
-    """Rows and bytes first, then the files that still hold their remains."""
+def _erase_organization(services: Services, name: str) -> tuple[UUID, int]:
+    """Erase the rows and blobs, then rebuild the index and compact the tables.
+
+    The index files and table files still contain erased data until then.
+    """
     from pinpoint.ingest.erase import erase_organization
     from pinpoint.stack.places import StackPlaces
     from pinpoint.stack.scrub import scrub
     from pinpoint.store.vectors_payload import new_build
 
     if services.closing is None or services.ledger is None:
-        raise Misconfigured("these services cannot erase: they are those of the API")
+        raise Misconfigured("the API's services cannot erase; use those of the operator")
     organization_id = services.closing.find(name)
     images = erase_organization(
         organization_id,
@@ -98,29 +104,32 @@ def _erase(services: Services, name: str) -> tuple[UUID, int]:
         blobs=services.blobs,
         say=output.note,
     )
-    mark = new_build()
-    while (rebuild_index(services).build or mark) < mark:
-        output.note("that rebuild had begun before the erasure; once more")
+    first_build = new_build()
+    while (rebuild_index(services).build or first_build) < first_build:
+        output.note("that rebuild began before the erasure; rebuilding again")
     output.note("compacting the tables")
-    where = services.settings.places
-    private = StackPlaces(where.home).superuser_url()
-    scrub(where.database_url or private, private=where.database_url is None)
+    service_settings = services.settings.places
+    superuser_url = StackPlaces(service_settings.home).superuser_url()
+    scrub(
+        service_settings.database_url or superuser_url,
+        private=service_settings.database_url is None,
+    )
     return organization_id, images
 
 
 @keys.command("create")
 def create_key(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What the key is for; shown in lists.")],
+    name: Annotated[str, typer.Argument(help="Name of the key, shown in lists.")],
     scope: Annotated[
         list[str], typer.Option("--scope", help=f"One or more of: {', '.join(SCOPES)}.")
     ] = ["locate", "read"],  # noqa: B006
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Create an API key and print its secret, this once."""
+    """Create an API key and print its secret, which cannot be shown again."""
     session = Session.of(context, org=org, as_json=as_json)
-    scopes = _scopes(scope)
+    scopes = _parse_scopes(scope)
     with session.services() as services:
         key, secret = services.access.create_key(session.own(services).name, name, scopes)
     if session.as_json:
@@ -135,16 +144,16 @@ def create_key(
 
 @keys.command("list")
 def list_keys(context: typer.Context, org: Org = None, as_json: Json = False) -> None:
-    """List an organisation's keys, without their secrets."""
+    """List the keys of an organization, without their secrets."""
     session = Session.of(context, org=org, as_json=as_json)
     with session.services() as services:
-        found = services.access.keys(session.own(services).name)
+        api_keys = services.access.keys(session.own(services).name)
     if session.as_json:
-        output.show_json({"keys": found})
+        output.show_json({"keys": api_keys})
         return
     rows = [
-        (one.name, one.id, one.scopes, one.created_at, one.last_used_at, one.revoked_at)
-        for one in found
+        (key.name, key.id, key.scopes, key.created_at, key.last_used_at, key.revoked_at)
+        for key in api_keys
     ]
     output.table(None, ("name", "id", "scopes", "created", "last used", "revoked"), rows)
 
@@ -155,7 +164,7 @@ def revoke_key(
     key_id: Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")],
     as_json: Json = False,
 ) -> None:
-    """Revoke a key; it opens nothing any more."""
+    """Revoke an API key: it stops working."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         services.access.revoke_key(key_id)
@@ -165,9 +174,9 @@ def revoke_key(
         output.say(f"key {key_id} is revoked")
 
 
-def _scopes(wanted: list[str]) -> tuple[Scope, ...]:
-    asked = [piece for one in wanted for piece in one.replace(",", " ").split()]
-    unknown = sorted(set(asked) - set(SCOPES))
-    if unknown or not asked:
+def _parse_scopes(values: list[str]) -> tuple[Scope, ...]:
+    names = [name for value in values for name in value.replace(",", " ").split()]
+    unknown = sorted(set(names) - set(SCOPES))
+    if unknown or not names:
         raise BadRequest(f"unknown scope {unknown}; scopes are {', '.join(SCOPES)}")
-    return tuple(scope for scope in SCOPES if scope in asked)
+    return tuple(scope for scope in SCOPES if scope in names)

@@ -1,4 +1,7 @@
-"""`pinpoint backup | restore`: the whole stack in one file or folder. Only on its machine."""
+"""`pinpoint backup` and `pinpoint restore`: the whole stack as one file or folder.
+
+Both commands run on the machine of the stack.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,20 @@ from pinpoint.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     for command in (backup, restore):
         app.command()(command)
 
 
 def backup(
     context: typer.Context,
-    target: Annotated[
-        Path, typer.Argument(help="A file that ends in .tar, or else a folder; not there yet.")
-    ],
+    target: Annotated[Path, typer.Argument(help="A new file that ends in .tar, or a new folder.")],
     as_json: Json = False,
 ) -> None:
-    """Write database, blobs and bundles to one file or folder; the stack may go on working."""
+    """Write the database, blobs and bundles to a file or folder; the stack keeps running."""
     from pinpoint.stack.backup import backup as run
 
-    session = _here(context, as_json=as_json)
+    session = _require_local_session(context, as_json=as_json)
     manifest = run(Settings.from_environment(), target, output.note)
     if session.as_json:
         output.show_json(manifest)
@@ -44,37 +45,37 @@ def backup(
 
 def restore(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="What `pinpoint backup` wrote.")],
+    path: Annotated[Path, typer.Argument(help="A file or folder that `pinpoint backup` wrote.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Also if the stack holds something, which is lost.")
+        bool, typer.Option("--replace", help="Restore even if the stack holds data, which is lost.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup in the place of the stack's data, build the index and start the stack."""
+    """Replace the data of the stack with a backup, build the index and start the stack."""
     from pinpoint.stack.restore import restore as run
 
-    session = _here(context, as_json=as_json)
-    done = run(Settings.from_environment(), path, replace=replace, say=output.note)
-    drift = _finish(session, rebuild=not done.index_built)
+    session = _require_local_session(context, as_json=as_json)
+    restored = run(Settings.from_environment(), path, replace=replace, say=output.note)
+    drift = _compare_with_index(session, rebuild=not restored.index_built)
     if session.as_json:
-        output.show_json({"counts": done.counts, "drift": drift, "manifest": done.manifest})
+        output.show_json({"counts": restored.counts, "drift": drift, "manifest": restored.manifest})
     else:
-        output.table(None, ("table", ">rows"), list(done.counts.items()))
+        output.table(None, ("table", ">rows"), list(restored.counts.items()))
         output.say(
-            f"restored from {done.manifest.made_at}; {drift.checked} rows checked against the "
+            f"restored from {restored.manifest.made_at}; {drift.checked} rows checked against the "
             f"index, drift {drift.total}"
         )
     if drift.total:
         raise typer.Exit(1)
 
 
-def _finish(session: Session, *, rebuild: bool) -> Drift:
-    """Compare what was restored with the index; report only."""
+def _compare_with_index(session: Session, *, rebuild: bool) -> Drift:
+    """Compare the restored rows with the index, without repairs."""
     from pinpoint.ingest.reconcile import reconcile
 
     with session.services() as services:
         if services.ledger is None:
-            raise Misconfigured("these services cannot compare: they are those of the API")
+            raise Misconfigured("the API's services cannot compare; use those of the operator")
         if rebuild:
             rebuild_index(services)
         return reconcile(
@@ -86,7 +87,7 @@ def _finish(session: Session, *, rebuild: bool) -> Drift:
         )
 
 
-def _here(context: typer.Context, *, as_json: bool) -> Session:
+def _require_local_session(context: typer.Context, *, as_json: bool) -> Session:
     session = Session.of(context, as_json=as_json)
     if session.server is not None or session.key is not None:
         raise BadRequest(

@@ -1,4 +1,4 @@
-"""`pinpoint batches`: upload sets and where their files stand."""
+"""`pinpoint batches`: sets of ingested files and their status."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from pinpoint.cli import ids, output
 from pinpoint.cli.session import Json, Key, Org, Server, Session
 from pinpoint.records import VERDICTS
 
-app = typer.Typer(help="Batches: upload sets and where they stand.", no_args_is_help=True)
+app = typer.Typer(help="Batches: sets of ingested files and their status.", no_args_is_help=True)
 
 BatchId = Annotated[
-    str, typer.Argument(help="Id of the batch, or its first hex digits, six or more.")
+    str, typer.Argument(help="Id of the batch, or at least its first six hex digits.")
 ]
 
 
 @app.command("list")
 def list_batches(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="How many.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=500, help="Maximum number of batches.")
+    ] = 20,
     server: Server = None,
     key: Key = None,
     org: Org = None,
@@ -41,16 +43,20 @@ def show(
     context: typer.Context,
     batch_id: BatchId,
     state: Annotated[
-        str | None, typer.Option("--state", help="Only files in this state: `rejected`, …")
+        str | None, typer.Option("--state", help="Only files in this state, such as `rejected`.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Files shown.")] = 200,
-    after: Annotated[int, typer.Option("--after", min=0, help="`next` of the page before.")] = 0,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of files.")
+    ] = 200,
+    after: Annotated[
+        int, typer.Option("--after", min=0, help="The value `next` of the previous page.")
+    ] = 0,
     server: Server = None,
     key: Key = None,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Show a batch and its files, with the reason where one was not taken."""
+    """Show a batch and its files, with the reason for each rejected or failed file."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
@@ -86,7 +92,7 @@ def retry(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Send failed and canceled files again, each once."""
+    """Process failed and canceled files again, each once."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
@@ -95,7 +101,7 @@ def retry(
     if session.as_json:
         output.show_json({"retried": retried, "batch": batch})
     else:
-        output.say(f"{retried} files sent again")
+        output.say(f"{retried} files will be processed again")
 
 
 @app.command("cancel")
@@ -107,20 +113,20 @@ def cancel(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Give up the files that no worker has begun; those under work finish."""
+    """Cancel the files that no worker has started; files in progress are finished."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        done = client.cancel(ids.find_batch(client, batch_id))
+        result = client.cancel(ids.find_batch(client, batch_id))
     if session.as_json:
-        output.show_json(done)
+        output.show_json(result)
         return
-    left = done["batch"]["received"] + done["batch"]["stored"]
-    under_work = f"; {left} are under work and finish" if left else ""
-    output.say(f"{done['canceled']} files canceled{under_work}")
+    in_progress = result["batch"]["received"] + result["batch"]["stored"]
+    suffix = f"; {in_progress} are in progress and will be finished" if in_progress else ""
+    output.say(f"{result['canceled']} files canceled{suffix}")
 
 
 def show_counts(batches: list[dict[str, Any]]) -> None:
-    """Print batches with their counts, one line each."""
+    """Print one line with counts for each batch."""
     rows = [
         [
             batch["id"],
@@ -147,8 +153,8 @@ def show_reasons(batch: dict[str, Any], *, how_to_list: bool = False) -> None:
 
 
 def standing(batch: dict[str, Any]) -> str:
-    """Where a batch's files stand, in words: `open: 3 waiting, 61 indexed`."""
+    """Describe the status of a batch's files, for example `open: 3 waiting, 61 indexed`."""
     counts = {"waiting": batch["received"] + batch["stored"]}
     counts |= {name: batch[name] for name in VERDICTS}
-    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
-    return said if batch["state"] == "closed" else f"open: {said}"
+    text = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
+    return text if batch["state"] == "closed" else f"open: {text}"

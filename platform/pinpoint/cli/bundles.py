@@ -1,4 +1,4 @@
-"""`pinpoint bundles`: weights that can take the descriptor's place, on the machine of the stack."""
+"""`pinpoint bundles`: weights that can replace the descriptor, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -16,67 +16,70 @@ from pinpoint.settings import Settings
 if TYPE_CHECKING:
     from pinpoint.nets.bundles import Bundle
 
-app = typer.Typer(help="Bundles: weights and what they expect.", no_args_is_help=True)
+app = typer.Typer(
+    help="Bundles: weights with their preprocessing and metadata.", no_args_is_help=True
+)
 
 _COLUMNS: Final = ("name", "tower", ">width", "input px", ">MB", "licence", "problem", "used")
 
 GEOCLIP: Final = "geoclip"
-"""The published bundle that `import` knows by name; a folder called so is `./geoclip`."""
+"""The published bundle that `import` accepts by name; write `./geoclip` for a folder."""
 
 Name = Annotated[str, typer.Argument(help="Name below PINPOINT_HOME/bundles, or a folder.")]
-Licence = Annotated[str, typer.Option("--licence", help="Licence of the weights.")]
+Licence = Annotated[str, typer.Option("--licence", help="License of the weights.")]
 TowerArguments = Annotated[
     list[str],
     typer.Option(
         "--tower-arg",
-        help="NAME=VALUE of the tower's library, such as `pad_type=same`; may be repeated.",
+        help="Argument NAME=VALUE for the tower's library, such as `pad_type=same`; may be "
+        "repeated.",
     ),
 ]
 Note = Annotated[
-    str | None, typer.Option("--note", help="What they can and cannot do, said in every answer.")
+    str | None, typer.Option("--note", help="Limits of the weights, shown with every answer.")
 ]
 
 
 @app.command("list")
 def list_bundles(context: typer.Context, as_json: Json = False) -> None:
-    """List the bundles of this home and of the package, and what is wrong with them."""
+    """List the bundles of this home and of the package, with their problems."""
     from pinpoint.nets.bundles import bundle_folders, descriptor_bundle, read_bundle
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    rows = [_said(descriptor_bundle(), settings)]
+    rows = [_describe_bundle(descriptor_bundle(), settings)]
     for folder in bundle_folders(settings.places.home):
         try:
-            rows.append({**_said(read_bundle(folder), settings), "name": folder.name})
+            rows.append({**_describe_bundle(read_bundle(folder), settings), "name": folder.name})
         except BadBundle as error:
             rows.append({"name": folder.name, "problem": error.message, "used": False})
     if session.as_json:
         output.show_json({"bundles": rows})
         return
-    output.table(None, _COLUMNS, [_row(each) for each in rows])
+    output.table(None, _COLUMNS, [_table_row(row) for row in rows])
 
 
 @app.command("show")
 def show(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Show what a bundle expects and produces."""
+    """Show the inputs, outputs and metadata of a bundle."""
     from pinpoint.nets.bundles import find_bundle
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    found = _said(find_bundle(name, settings.places.home), settings)
+    description = _describe_bundle(find_bundle(name, settings.places.home), settings)
     if session.as_json:
-        output.show_json(found)
+        output.show_json(description)
         return
-    for key, value in found.items():
+    for key, value in description.items():
         if isinstance(value, dict):
-            parts = [f"{name} {output.cell(each)}" for name, each in value.items()]
+            parts = [f"{name} {output.cell(item)}" for name, item in value.items()]
             value = ", ".join(parts) or None
         output.say(f"{key:15} {output.cell(value)}")
 
 
 @app.command("verify")
 def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Check a bundle's digests, load its networks, and put one picture through the tower."""
+    """Check a bundle's digests, load its networks and encode one image with the tower."""
     from pinpoint.nets.bundles import find_bundle
     from pinpoint.nets.checkpoint import load_tower
     from pinpoint.nets.place_lists import load_places
@@ -88,75 +91,81 @@ def verify(context: typer.Context, name: Name, as_json: Json = False) -> None:
     bundle = find_bundle(name, settings.places.home)
     for load in (load_tower, load_heads, load_location, load_places, load_reranker):
         load(bundle)
-    found = _said(bundle, settings)
+    description = _describe_bundle(bundle, settings)
     if session.as_json:
-        output.show_json({**found, "verified": True})
+        output.show_json({**description, "verified": True})
         return
-    output.say(f"{found['name']}: whole; {found['tower']} gives vectors of {found['width']}")
+    output.say(
+        f"{description['name']}: whole; {description['tower']} gives vectors of "
+        f"{description['width']}"
+    )
 
 
 @app.command("import")
 def import_(
     context: typer.Context,
-    what: Annotated[
+    location: Annotated[
         str, typer.Argument(help="A bundle's folder, a safetensors file, or the word `geoclip`.")
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Its name here; a folder has one already.")
+        str | None, typer.Option("--name", help="Name of the bundle; a folder already has one.")
     ] = None,
     tower: Annotated[
-        str | None, typer.Option("--tower", help="Of a file: `open_clip:NAME` or `timm:NAME`.")
+        str | None,
+        typer.Option("--tower", help="Tower of a file: `open_clip:NAME` or `timm:NAME`."),
     ] = None,
     tower_arguments: TowerArguments = [],  # noqa: B006
     licence: Licence = "",
     note: Note = None,
-    behind: Annotated[
-        str | None, typer.Option("--behind", help="Of `geoclip`: the bundle of its CLIP tower.")
+    clip_bundle: Annotated[
+        str | None, typer.Option("--behind", help="For `geoclip`: the bundle of its CLIP tower.")
     ] = None,
-    source: Annotated[
+    wheel: Annotated[
         Path | None,
-        typer.Option("--from", help="Of `geoclip`: a wheel of it; else the installed package."),
+        typer.Option("--from", help="For `geoclip`: its wheel; by default the installed package."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring a bundle's folder, or weights from a file, below PINPOINT_HOME/bundles."""
+    """Import a bundle folder or a file of weights into PINPOINT_HOME/bundles."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    path = Path(what)
+    path = Path(location)
     if tower_arguments and not path.is_file():
         raise BadRequest("--tower-arg goes with a file of weights; a bundle has its own arguments")
-    if what == GEOCLIP:
-        made = _geoclip(name or GEOCLIP, behind, source, settings)
+    if location == GEOCLIP:
+        bundle = _import_geoclip(name or GEOCLIP, clip_bundle, wheel, settings)
     elif path.is_dir():
-        made = _copied(path, name, settings)
+        bundle = _import_folder(path, name, settings)
     elif not path.is_file():
         raise BadRequest(f"nothing at {path}: give a bundle's folder or a safetensors file")
     elif tower is None or name is None:
         raise BadRequest("a file of weights needs --tower, --name and --licence")
     else:
-        made = _made(name, tower, None, tower_arguments, licence, note, settings, weights=path)
-    _tell(session, made, settings)
+        bundle = _write_bundle(
+            name, tower, None, tower_arguments, licence, note, settings, weights=path
+        )
+    _print_bundle(session, bundle, settings)
 
 
 @app.command("pull")
 def pull(
     context: typer.Context,
     tower: Annotated[str, typer.Argument(help="`open_clip:NAME` or `timm:NAME`.")],
-    tag: Annotated[str, typer.Option("--tag", help="Which published weights of that tower.")],
-    name: Annotated[str, typer.Option("--name", help="Its name here.")],
+    tag: Annotated[str, typer.Option("--tag", help="Tag of the published weights of that tower.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
     licence: Licence,
     tower_arguments: TowerArguments = [],  # noqa: B006
     note: Note = None,
     as_json: Json = False,
 ) -> None:
-    """Download published weights by the library of their tower, as a bundle."""
+    """Download published weights with the library of their tower and store them as a bundle."""
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
-    made = _made(name, tower, tag, tower_arguments, licence, note, settings)
-    _tell(session, made, settings)
+    bundle = _write_bundle(name, tower, tag, tower_arguments, licence, note, settings)
+    _print_bundle(session, bundle, settings)
 
 
-def _made(
+def _write_bundle(
     name: str,
     tower: str,
     tag: str | None,
@@ -173,7 +182,7 @@ def _made(
 
     spec = TowerSpec.parse(tower, pretrained=tag)
     folder = write_bundle(
-        _place(name, settings),
+        _bundle_folder(name, settings),
         name=name,
         tower=replace(spec, arguments=parse_arguments(arguments)),
         licence=licence,
@@ -183,30 +192,34 @@ def _made(
     return read_bundle(folder)
 
 
-def _geoclip(name: str, behind: str | None, source: Path | None, settings: Settings) -> Bundle:
+def _import_geoclip(
+    name: str, clip_bundle: str | None, source: Path | None, settings: Settings
+) -> Bundle:
     from pinpoint.nets.bundles import find_bundle, read_bundle
     from pinpoint.nets.spaces import write_geoclip
 
-    if behind is None:
+    if clip_bundle is None:
         raise BadRequest(
-            "GeoCLIP needs the tower it was trained behind: `pinpoint bundles pull "
+            "GeoCLIP needs its CLIP tower: `pinpoint bundles pull "
             "open_clip:ViT-L-14-quickgelu --tag openai --name clip --licence MIT`, then `pinpoint "
             "bundles import geoclip --behind clip`"
         )
-    tower = find_bundle(behind, settings.places.home)
-    return read_bundle(write_geoclip(_place(name, settings), name=name, tower=tower, source=source))
+    tower = find_bundle(clip_bundle, settings.places.home)
+    return read_bundle(
+        write_geoclip(_bundle_folder(name, settings), name=name, tower=tower, source=source)
+    )
 
 
-def _copied(folder: Path, name: str | None, settings: Settings) -> Bundle:
+def _import_folder(folder: Path, name: str | None, settings: Settings) -> Bundle:
     from pinpoint.nets.bundles import copy_bundle, read_bundle
 
-    found = read_bundle(folder).contract.name
-    if name not in (None, found):
-        raise BadRequest(f"the bundle in {folder} is called {found}; leave --name out")
-    return copy_bundle(folder, _place(found, settings))
+    bundle_name = read_bundle(folder).contract.name
+    if name not in (None, bundle_name):
+        raise BadRequest(f"the bundle in {folder} is called {bundle_name}; leave --name out")
+    return copy_bundle(folder, _bundle_folder(bundle_name, settings))
 
 
-def _place(name: str, settings: Settings) -> Path:
+def _bundle_folder(name: str, settings: Settings) -> Path:
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.nets.contract import DESCRIPTOR_NAME
 
@@ -215,10 +228,10 @@ def _place(name: str, settings: Settings) -> Path:
     return settings.places.home / BUNDLES_FOLDER / name
 
 
-def _used(name: str, contract: str, settings: Settings) -> bool:
-    """Whether the embedded index holds this bundle's vectors; before there is one, whether it will.
+def _is_used(name: str, contract: str, settings: Settings) -> bool:
+    """Whether the embedded index holds this bundle's vectors, or will hold them once it exists.
 
-    A Qdrant server is not asked: there the settings must say it.
+    A Qdrant server is not queried; for a server the settings decide.
     """
     from pinpoint.stack.places import StackPlaces
 
@@ -226,12 +239,16 @@ def _used(name: str, contract: str, settings: Settings) -> bool:
     return name == settings.encoder.bundle if live is None else contract == live
 
 
-def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     from pinpoint.nets.digests import digest
 
     contract = bundle.contract
-    parts = (contract.heads, contract.reranker)
-    held = [each for each in (contract.weights, *(part and part.weights for part in parts)) if each]
+    networks = (contract.heads, contract.reranker)
+    weight_files = [
+        weights
+        for weights in (contract.weights, *(network and network.weights for network in networks))
+        if weights
+    ]
     training = contract.heads.training if contract.heads else None
     contract_digest = digest(contract, settings.media.rendition_px)
     return {
@@ -242,9 +259,9 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "width": contract.dims["image"],
         "input_px": contract.preprocess.size_px,
         "preprocess": asdict(contract.preprocess),
-        "weights_sha256": {each.file: each.sha256 for each in held} or None,
+        "weights_sha256": {weights.file: weights.sha256 for weights in weight_files} or None,
         "weights_mb": round(sum(file.stat().st_size for file in bundle.files) / 1e6, 1),
-        "licence": " + ".join(dict.fromkeys(each.licence for each in held)) or None,
+        "licence": " + ".join(dict.fromkeys(weights.licence for weights in weight_files)) or None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "places": contract.heads.places.count if contract.heads and contract.heads.places else None,
@@ -255,22 +272,25 @@ def _said(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "note": contract.note,
         "code_version": contract.code_version,
         "problem": None,
-        "used": _used(contract.name, contract_digest, settings),
+        "used": _is_used(contract.name, contract_digest, settings),
     }
 
 
-def _row(said: dict[str, Any]) -> list[object]:
+def _table_row(description: dict[str, Any]) -> list[object]:
     keys = ("name", "tower", "width", "input_px", "weights_mb", "licence", "problem")
-    return [*(said.get(key) for key in keys), "yes" if said["used"] else ""]
+    return [*(description.get(key) for key in keys), "yes" if description["used"] else ""]
 
 
-def _tell(session: Session, bundle: Bundle, settings: Settings) -> None:
-    found = _said(bundle, settings)
+def _print_bundle(session: Session, bundle: Bundle, settings: Settings) -> None:
+    description = _describe_bundle(bundle, settings)
     if session.as_json:
-        output.show_json(found)
+        output.show_json(description)
         return
-    output.say(f"bundle {found['name']}: {found['tower']}, {found['weights_mb']:g} MB")
     output.say(
-        f"use it from the first ingest on: export PINPOINT_BUNDLE={found['name']}; pinpoint up; "
-        f"where there are images already: pinpoint bundles use {found['name']}"
+        f"bundle {description['name']}: {description['tower']}, {description['weights_mb']:g} MB"
+    )
+    output.say(
+        "use it from the first ingest on: export "
+        f"PINPOINT_BUNDLE={description['name']}; pinpoint up; "
+        f"where there are images already: pinpoint bundles use {description['name']}"
     )

@@ -1,4 +1,4 @@
-"""`pinpoint bundles use` and `forget`: another bundle under a gallery that goes on serving."""
+"""`pinpoint bundles use` and `forget`: change the bundle of a gallery while it serves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang the commands beside the other ones of bundles."""
+    """Register these commands."""
     app.command("use")(use)
     app.command("forget")(forget)
 
@@ -33,30 +33,32 @@ def use(
     name: Name,
     accept_missing: Annotated[
         int,
-        typer.Option("--accept-missing", min=0, help="Images that may be lost to searches."),
+        typer.Option(
+            "--accept-missing", min=0, help="Number of unreadable images that searches may lose."
+        ),
     ] = 0,
     images_per_second: Annotated[
         float | None,
-        typer.Option("--images-per-second", min=0.01, help="Encode no more than this."),
+        typer.Option("--images-per-second", min=0.01, help="Maximum encoding rate."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Encode the gallery with another bundle, build its index beside the old one, and switch."""
+    """Encode the gallery with another bundle, build a second index and switch to it."""
     session = Session.of(context, as_json=as_json)
     resumption = [
-        "pinpoint: interrupted; the index that serves is unchanged, what was encoded is kept. Go "
-        f"on with: pinpoint bundles use {name}"
+        "pinpoint: interrupted; the serving index is unchanged and encoded vectors are kept. "
+        f"Continue with: pinpoint bundles use {name}"
     ]
     with session.services() as services, explain_interrupt(lambda: resumption):
-        used = _use(services, name, accept_missing, images_per_second)
+        report = _switch_bundle(services, name, accept_missing, images_per_second)
     if session.as_json:
-        output.show_json(used)
+        output.show_json(report)
     else:
-        _show(used, name)
+        _print_report(report, name)
 
 
 def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Delete a bundle's vectors from PostgreSQL; the index must hold another's."""
+    """Delete a bundle's vectors from PostgreSQL; the index must use another bundle."""
     from pinpoint.bootstrap import LazyEncoder
 
     session = Session.of(context, as_json=as_json)
@@ -65,35 +67,41 @@ def forget(context: typer.Context, name: Name, as_json: Json = False) -> None:
         info = services.index.info()
         if info.contract in (None, contract.digest):
             raise Conflict(
-                f"the index holds the vectors of {name}, or does not say what it holds "
-                f"({info.loading or 'it is ready'}): `pinpoint bundles use` another bundle first"
+                f"the index holds the vectors of {name}, or its contents are unknown "
+                f"({info.loading or 'it is ready'}); switch with `pinpoint bundles use` first"
             )
         if services.backlog is None:
-            raise Misconfigured("these services cannot forget: they are those of the API")
-        gone = services.backlog.forget(contract.digest)
+            raise Misconfigured(
+                "the API's services cannot delete vectors; use those of the operator"
+            )
+        num_deleted = services.backlog.forget(contract.digest)
     if session.as_json:
-        output.show_json({"bundle": contract.name, "vectors": gone})
+        output.show_json({"bundle": contract.name, "vectors": num_deleted})
     else:
-        output.say(f"{gone} vectors of bundle {contract.name} deleted")
+        output.say(f"{num_deleted} vectors of bundle {contract.name} deleted")
 
 
-def _use(services: Services, name: str, accept_missing: int, images_per_s: float | None) -> Used:
+def _switch_bundle(
+    services: Services, name: str, accept_missing: int, images_per_s: float | None
+) -> Used:
     from pinpoint.bootstrap import LazyEncoder
     from pinpoint.nets.bundles import bundle_of
     from pinpoint.nets.contract import DESCRIPTOR_NAME
     from pinpoint.switching import Switching
 
     settings = Settings.from_environment()
-    # The bar tells how it goes; lines of the flow would stand between the results.
+    # The bar shows the progress; log lines would mix with the results.
     logs.configure(settings.log.model_copy(update={"level": "warning"}))
-    # Found again by its contract, as API and workers will: whatever their settings name, they look
-    # below the home.
-    wanted = LazyEncoder(settings, name).contract.digest
+    # The bundle is looked up by its contract below the home, as the API and the workers do it,
+    # whatever bundle their settings name.
+    contract_digest = LazyEncoder(settings, name).contract.digest
     home, rendition_px = settings.places.home, settings.media.rendition_px
-    encoder = LazyEncoder(settings, bundle_of(wanted, home, rendition_px, DESCRIPTOR_NAME))
+    encoder = LazyEncoder(settings, bundle_of(contract_digest, home, rendition_px, DESCRIPTOR_NAME))
     encoder.warm()
     if services.backlog is None:
-        raise Misconfigured("these services cannot change the bundle: they are those of the API")
+        raise Misconfigured(
+            "the API's services cannot change the bundle; use those of the operator"
+        )
     services.ensure_index()
     bar, task = output.progress("encoding")
     bar.update(task, total=0)
@@ -102,25 +110,25 @@ def _use(services: Services, name: str, accept_missing: int, images_per_s: float
             dataclasses.replace(services.ingest_parts(), encoder=encoder),
             services.backlog,
             images_per_s=images_per_s,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
-        def build(meanwhile: Callable[[], None]) -> None:
-            rebuild_index(services, contract=encoder.contract.digest, meanwhile=meanwhile)
+        def build(while_waiting: Callable[[], None]) -> None:
+            rebuild_index(services, contract=encoder.contract.digest, while_waiting=while_waiting)
 
         return switching.use(build, accept_missing=accept_missing)
 
 
-def _show(used: Used, name: str) -> None:
-    lost = sum(used.unreachable.values())
+def _print_report(report: Used, name: str) -> None:
+    num_unreachable = sum(report.unreachable.values())
     rows = [
-        ("images", used.live),
-        ("had their vectors", used.already),
-        ("encoded now", used.reembedded),
-        ("unreachable", lost),
-        *((f"  {reason}", images) for reason, images in used.unreachable.items()),
-        ("left for reconcile", used.drift.total),
+        ("images", report.live),
+        ("had their vectors", report.already),
+        ("encoded now", report.reembedded),
+        ("unreachable", num_unreachable),
+        *((f"  {reason}", images) for reason, images in report.unreachable.items()),
+        ("left for reconcile", report.drift.total),
     ]
-    output.table(None, ("what", ">images"), rows)
-    output.say(f"bundle {used.bundle} serves, index build {used.build}")
-    output.say(f"for an index that is made afresh: pinpoint config set bundle {name}")
+    output.table(None, ("status", ">images"), rows)
+    output.say(f"bundle {report.bundle} serves, index build {report.build}")
+    output.say(f"to use it for a new index: pinpoint config set bundle {name}")

@@ -1,4 +1,4 @@
-"""`pinpoint calibrate`: from a run on held-out photos to probabilities in every answer."""
+"""`pinpoint calibrate`: fits answer probabilities on a run with held-out photos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang the command into the tree."""
+    """Register this command."""
     app.command()(calibrate)
 
 
@@ -25,19 +25,20 @@ def calibrate(
     bundle: Annotated[
         Path | None,
         typer.Option(
-            "--bundle", help="Folder of the bundle; by default found by the run's digest."
+            "--bundle", help="Folder of the bundle; by default found by the digest of the run."
         ),
     ] = None,
     withheld: Annotated[
         float,
-        typer.Option("--withhold", help="Share of the right answers that may be withheld."),
+        typer.Option("--withhold", help="Share of the correct answers that may be withheld."),
     ] = 0.1,
     licence: Annotated[
-        str | None, typer.Option("--licence", help="Of the questions; the protocol's by default.")
+        str | None,
+        typer.Option("--licence", help="License of the queries; by default that of the protocol."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit probabilities, regions and abstention on held-out photos, into the bundle."""
+    """Fit probabilities, regions and abstention on held-out photos and store them in the bundle."""
     from pinpoint.evaluation.calibrating import calibrate as fit
     from pinpoint.nets.bundles import read_bundle
     from pinpoint.nets.calibrations import write_calibration
@@ -46,25 +47,25 @@ def calibrate(
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     rendition_px = settings.media.rendition_px
-    found = fit(run, licence=licence, withheld=withheld)
-    folder = _folder(found.contract, bundle, settings)
-    kept = read_bundle(folder).contract
-    if digest(kept, rendition_px) != found.contract:
+    calibration = fit(run, licence=licence, withheld=withheld)
+    folder = _find_bundle_folder(calibration.contract, bundle, settings)
+    contract = read_bundle(folder).contract
+    if digest(contract, rendition_px) != calibration.contract:
         raise BadRequest(
-            f"the run was asked with the bundle {found.bundle} ({found.contract[:16]}…), {folder} "
-            "is another"
+            f"the run used the bundle {calibration.bundle} ({calibration.contract[:16]}…), "
+            f"{folder} is another one"
         )
-    # Before it is written: a bundle with a calibration that does not fit is refused whole.
-    public_contract(kept, rendition_px, {found.ranker: found})
-    path = write_calibration(folder, found)
+    # Checked before it is written: a bundle with an invalid calibration cannot be loaded at all.
+    public_contract(contract, rendition_px, {calibration.ranker: calibration})
+    path = write_calibration(folder, calibration)
     if session.as_json:
-        output.show_json({"file": str(path), **_said(found)})
+        output.show_json({"file": str(path), **_to_dict(calibration)})
         return
-    _show(path, found)
+    _print_calibration(path, calibration)
 
 
-def _folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
-    """Where the bundle of a contract lies; one that came with the package is copied home first."""
+def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
+    """Folder of the bundle with a contract; a bundle of the package is first copied to the home."""
     from pinpoint.nets.bundles import BUNDLES_FOLDER, SHIPPED, bundle_of, copy_bundle
     from pinpoint.nets.contract import DESCRIPTOR_NAME
 
@@ -73,7 +74,7 @@ def _folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
     home = settings.places.home
     name = bundle_of(contract, home, settings.media.rendition_px, settings.encoder.bundle)
     if name == DESCRIPTOR_NAME:
-        raise BadRequest("the descriptor is no bundle on disk, so nothing can be kept beside it")
+        raise BadRequest("the descriptor has no folder on disk, so it cannot store a calibration")
     folder = Path(name)
     if folder.parent == SHIPPED:
         copy_bundle(folder, home / BUNDLES_FOLDER / folder.name)
@@ -81,13 +82,13 @@ def _folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
     return folder
 
 
-def _said(found: Calibration) -> dict[str, Any]:
+def _to_dict(calibration: Calibration) -> dict[str, Any]:
     return {
-        "ranker": found.ranker,
-        "bundle": found.bundle,
-        "authors": found.authors,
-        "data": found.data,
-        "licence": found.licence,
+        "ranker": calibration.ranker,
+        "bundle": calibration.bundle,
+        "authors": calibration.authors,
+        "data": calibration.data,
+        "licence": calibration.licence,
         "strata": {
             name: {
                 "rows": fit.rows,
@@ -96,21 +97,21 @@ def _said(found: Calibration) -> dict[str, Any]:
                 "region_levels": dict(fit.region_levels),
                 "radius_levels": dict(fit.radius_levels),
             }
-            for name, fit in found.strata.items()
+            for name, fit in calibration.strata.items()
         },
         "abstention": {
-            "signal": found.abstention.signal,
-            "above": found.abstention.above,
-            "right_share": found.abstention.right_share,
-            "supported_share": found.abstention.supported_share,
-            "unsupported_share": found.abstention.unsupported_share,
+            "signal": calibration.abstention.signal,
+            "above": calibration.abstention.above,
+            "right_share": calibration.abstention.right_share,
+            "supported_share": calibration.abstention.supported_share,
+            "unsupported_share": calibration.abstention.unsupported_share,
         },
-        "note": found.note,
+        "note": calibration.note,
     }
 
 
-def _show(path: Path, found: Calibration) -> None:
-    output.say(f"{path}: ranker {found.ranker} on bundle {found.bundle}")
+def _print_calibration(path: Path, calibration: Calibration) -> None:
+    output.say(f"{path}: ranker {calibration.ranker} on bundle {calibration.bundle}")
     rows = [
         (
             name,
@@ -120,21 +121,21 @@ def _show(path: Path, found: Calibration) -> None:
             *(f"{fit.region_levels[share]:.3f}" for share in ("0.5", "0.9")),
             *(f"{fit.radius_levels[share]:.3f}" for share in ("0.5", "0.9")),
         )
-        for name, fit in found.strata.items()
+        for name, fit in calibration.strata.items()
     ]
-    head = ("stratum", ">questions", ">authors", ">temperature")
+    head = ("stratum", ">queries", ">authors", ">temperature")
     levels = (">area 50 %", ">area 90 %", ">disc 50 %", ">disc 90 %")
     output.table(None, (*head, *levels), rows)
-    abstention = found.abstention
+    abstention = calibration.abstention
     output.say(
         f"withheld where {abstention.signal} is above {abstention.above:.3f}: "
-        f"{abstention.right_share:.1%} of the right answers, "
-        f"{abstention.supported_share:.1%} of covered questions"
+        f"{abstention.right_share:.1%} of the correct answers, "
+        f"{abstention.supported_share:.1%} of covered queries"
         + (
             ""
             if abstention.unsupported_share is None
             else f", {abstention.unsupported_share:.1%} of uncovered ones"
         )
     )
-    output.say(found.note)
-    output.say("a stack that is up reads it at its next start: pinpoint down, pinpoint up")
+    output.say(calibration.note)
+    output.say("restart a running stack to use it: pinpoint down, pinpoint up")

@@ -1,4 +1,4 @@
-"""`pinpoint config`: the settings file of the home, and where each value comes from."""
+"""`pinpoint config`: the settings file of the home, and the origin of each value."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pinpoint.cli.session import Json, Session
 from pinpoint.settings import Places, Settings
 
 app = typer.Typer(
-    help="Settings: the environment goes before the home's file, the file before the defaults.",
+    help="Settings: the environment overrides the file of the home, which overrides the defaults.",
     no_args_is_help=True,
 )
 
 Name = Annotated[
-    str, typer.Argument(help="`api_port`, or as a variable: `PINPOINT_API_PORT`; see `list`.")
+    str, typer.Argument(help="Name such as `api_port` or `PINPOINT_API_PORT`; see `list`.")
 ]
 _NOT_SETTINGS = {"PINPOINT_HOME", "PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_ORG"}
 
@@ -26,40 +26,42 @@ _NOT_SETTINGS = {"PINPOINT_HOME", "PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_O
 @app.command("list")
 def list_settings(
     context: typer.Context,
-    every: Annotated[bool, typer.Option("--all", help="Also those at their defaults.")] = False,
+    include_defaults: Annotated[
+        bool, typer.Option("--all", help="Include settings at their defaults.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the settings that are set, with the place each value comes from; secrets are hidden."""
+    """List the changed settings with the origin of each value; secrets are hidden."""
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     values = settings_file.list_values(settings)
     path = settings_file.settings_path(settings.places.home)
     if session.as_json:
-        output.show_json({"file": str(path), "settings": [_as_dict(one) for one in values]})
+        output.show_json({"file": str(path), "settings": [_as_dict(entry) for entry in values]})
         return
-    shown = [one for one in values if every or one.origin != "default"]
-    if shown:
+    selected = [entry for entry in values if include_defaults or entry.origin != "default"]
+    if selected:
         rows = [
-            (one.setting.name, settings_file.show_value(one.setting, one.value), one.origin)
-            for one in shown
+            (entry.setting.name, settings_file.show_value(entry.setting, entry.value), entry.origin)
+            for entry in selected
         ]
         output.table(None, ("setting", "value", "from"), rows)
     else:
-        output.say("every setting has its default; `pinpoint config list --all` shows them")
-    output.say(f"file: {path}{'' if path.exists() else ' (not there yet)'}")
+        output.say("all settings have their defaults; `pinpoint config list --all` shows them")
+    output.say(f"file: {path}{'' if path.exists() else ' (does not exist yet)'}")
     for name in settings_file.unknown_variables(set(os.environ) - _NOT_SETTINGS):
-        output.note(f"pinpoint: {name} is in the environment and is not a setting")
+        output.note(f"pinpoint: {name} is set in the environment but is not a setting")
 
 
 @app.command("get")
 def get(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Print the value of one setting, also a secret one; an empty line where it is not set."""
+    """Print the value of a setting, even a secret one; an empty line if it is not set."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     values = settings_file.list_values(Settings.from_environment())
-    found = next(one for one in values if one.setting == setting)
+    entry = next(candidate for candidate in values if candidate.setting == setting)
     if session.as_json:
-        output.show_json({**_as_dict(found), "value": found.value})
+        output.show_json({**_as_dict(entry), "value": entry.value})
     else:
-        output.say("" if found.value is None else output.cell(found.value))
+        output.say("" if entry.value is None else output.cell(entry.value))
 
 
 @app.command("set")
@@ -69,38 +71,40 @@ def set_one(
     value: Annotated[str, typer.Argument(help="The new value.")],
     as_json: Json = False,
 ) -> None:
-    """Write a setting into the home's file (mode 0600)."""
+    """Write a setting to the file of the home (mode 0600)."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     home = Places().home
-    understood = settings_file.set_value(home, setting, value)
-    shown = settings_file.show_value(setting, understood)
+    parsed_value = settings_file.set_value(home, setting, value)
+    display_value = settings_file.show_value(setting, parsed_value)
     overridden = setting.variable in os.environ
     if session.as_json:
-        output.show_json({"name": setting.name, "value": shown, "overridden": overridden})
+        output.show_json({"name": setting.name, "value": display_value, "overridden": overridden})
         return
-    output.say(f"{setting.name} = {output.cell(shown)}  ({settings_file.settings_path(home)})")
+    output.say(
+        f"{setting.name} = {output.cell(display_value)}  ({settings_file.settings_path(home)})"
+    )
     if overridden:
-        output.note(f"pinpoint: {setting.variable} in the environment goes before the file")
-    output.note("`pinpoint up` brings it to a stack that runs")
+        output.note(f"pinpoint: {setting.variable} in the environment overrides the file")
+    output.note("run `pinpoint up` to apply it to a running stack")
 
 
 @app.command("unset")
 def unset(context: typer.Context, name: Name, as_json: Json = False) -> None:
-    """Take a setting out of the home's file, so that its default holds again."""
+    """Remove a setting from the file of the home, which restores its default."""
     session, setting = Session.of(context, as_json=as_json), settings_file.find_setting(name)
     home = Places().home
     removed = settings_file.unset_value(home, setting)
     if session.as_json:
         output.show_json({"name": setting.name, "removed": removed})
     elif removed:
-        output.say(f"{setting.name} was taken out of {settings_file.settings_path(home)}")
+        output.say(f"{setting.name} was removed from {settings_file.settings_path(home)}")
     else:
         output.say(f"{setting.name} is not in {settings_file.settings_path(home)}")
 
 
 @app.command("path")
 def show_path(context: typer.Context, as_json: Json = False) -> None:
-    """Print where the settings file is, or would be."""
+    """Print the path of the settings file, even if it does not exist."""
     session, path = Session.of(context, as_json=as_json), settings_file.settings_path(Places().home)
     if session.as_json:
         output.show_json({"file": str(path), "exists": path.exists()})
@@ -108,10 +112,10 @@ def show_path(context: typer.Context, as_json: Json = False) -> None:
         output.say(str(path))
 
 
-def _as_dict(found: settings_file.SettingValue) -> dict[str, object]:
+def _as_dict(entry: settings_file.SettingValue) -> dict[str, object]:
     return {
-        "name": found.setting.name,
-        "variable": found.setting.variable,
-        "value": settings_file.show_value(found.setting, found.value),
-        "from": found.origin,
+        "name": entry.setting.name,
+        "variable": entry.setting.variable,
+        "value": settings_file.show_value(entry.setting, entry.value),
+        "from": entry.origin,
     }

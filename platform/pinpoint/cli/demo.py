@@ -1,8 +1,8 @@
-"""The demo: a small synthetic gallery goes in, unseen photos are located, table and map come out.
+"""The demo: ingests a small synthetic gallery, locates unseen photos, prints a table and a map.
 
-It has a home and a stack of its own, so that its images can never answer for real photos.
-Running it again changes nothing: stack and gallery are found, and where the last batch of a source
-was that gallery, nothing is sent; otherwise what is known is recognised as such.
+The demo has its own home and stack, so its images never appear in answers about real photos.
+A second run changes nothing: it uses the existing stack and gallery. It sends no files if the last
+batch of a source was that gallery; otherwise the server recognizes known files as duplicates.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 LICENCE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.world, seed {seed}"
 SOURCES: Final = (("demo street", "street"), ("demo photos", "photo"))
-_MARK: Final = "ingested.json"
+_MARK_FILE: Final = "ingested.json"
 MAP: Final = "map.png"
 
 
@@ -40,38 +40,38 @@ def run_demo(
     seed: int = 7,
     out: Path = Path("demo-out"),
 ) -> Json:
-    """Bring the stack up, ingest the gallery, locate unseen photos, print and draw what was found.
+    """Start the stack, ingest the gallery, locate unseen photos, and print and draw the results.
 
     Args:
-        settings: Where the stack lives; by default `demo_settings()`. The gallery lies in `demo`
-            below its home.
+        settings: Settings of the stack; `demo_settings()` by default. The gallery is stored in the
+            folder `demo` of its home.
         as_json: Print one JSON document instead of a table.
-        organization: Organisation to act as; without it, the default one.
-        preset: Which planet; `tiny` is enough for tests.
-        queries: Unseen pictures to locate, every second one a street view.
-        seed: Names the planet.
+        organization: Organization to act as; the default organization if None.
+        preset: Size of the planet; `tiny` is enough for tests.
+        queries: Number of unseen photos to locate; every second one is a street view.
+        seed: Seed of the planet.
         out: Folder of the map, `map.png`.
 
     Returns:
-        What `--json` prints: `server`, `home`, `ingest`, `photos`, `summary`, `bundle`, `notes`,
-        `map`, `try`, `remove`.
+        The document that `--json` prints: `server`, `home`, `ingest`, `photos`, `summary`,
+        `bundle`, `notes`, `map`, `try`, `remove`.
 
     Raises:
-        StackError: The embedded stack cannot be brought up.
+        StackError: The embedded stack cannot be started.
     """
     settings = _with_bundle(settings or demo_settings())
     lifecycle.up(settings, say=output.note)
     home = settings.places.home
     folder = home / "demo" / f"planet-{preset}-{seed}"
-    planet = _planet(folder, preset, seed)
-    asked = _asked(planet, queries)
+    planet = _draw_planet(folder, preset, seed)
+    query_photos = _choose_queries(planet, queries)
     with Client.open(organization=organization, home=home) as client:
-        ingested = _ingest(client, planet)
-        answers = [client.locate(one.path, kind=one.kind) for one in asked]
-        report = demo_report.summed_up(client.server, ingested, asked, answers)
+        ingested = _ingest_galleries(client, planet)
+        answers = [client.locate(query.path, kind=query.kind) for query in query_photos]
+        report = demo_report.summed_up(client.server, ingested, query_photos, answers)
     out.mkdir(parents=True, exist_ok=True)
     demo_report.draw_map(report, out / MAP)
-    report |= {"map": str(out / MAP), "home": str(home), "try": _lines_to_try(report, home)}
+    report |= {"map": str(out / MAP), "home": str(home), "try": _next_commands(report, home)}
     report["remove"] = f"pinpoint destroy --home {shlex.quote(str(home))}"
     if as_json:
         output.show_json(report)
@@ -81,12 +81,12 @@ def run_demo(
 
 
 def demo_settings(home: Path | None = None) -> Settings:
-    """The settings of the demo's own stack: all parts embedded, a free port on this machine.
+    """Settings of the demo's own stack: all components embedded, a free port on this machine.
 
-    Services that the environment names are those of real photos, so the demo leaves them alone.
+    The environment may name services with real photos, so the demo does not use them.
 
     Args:
-        home: Its home; by default `.pinpoint-demo` beside the home of real photos.
+        home: Home of the demo; by default `.pinpoint-demo` next to the home of real photos.
 
     Raises:
         Misconfigured: A setting has no usable value.
@@ -101,13 +101,13 @@ def demo_settings(home: Path | None = None) -> Settings:
         broker_url=None,
     )
     settings.api = settings.api.model_copy(update={"host": "127.0.0.1", "port": 0})
-    # Likewise the bundle: one for real photos need not be in this home.
+    # The bundle is fixed too: a bundle for real photos may be missing in this home.
     settings.encoder = settings.encoder.model_copy(update={"bundle": BUNDLE})
     return settings
 
 
 def _with_bundle(settings: Settings) -> Settings:
-    """For a new stack where nobody has chosen one, the bundle that was trained on such a planet."""
+    """Select the bundle trained on such a planet, unless the settings name a bundle."""
     if "bundle" in settings.encoder.model_fields_set:
         return settings
     groups = {name: getattr(settings, name) for name in Settings.__slots__}
@@ -115,91 +115,91 @@ def _with_bundle(settings: Settings) -> Settings:
     return Settings(**groups)
 
 
-def _planet(folder: Path, preset: str, seed: int) -> Planet:
+def _draw_planet(folder: Path, preset: str, seed: int) -> Planet:
     bar, task = output.progress(f"drawing planet {seed}")
     with bar:
         return make_planet(
             folder,
             preset=preset,
             seed=seed,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
 
-def _asked(planet: Planet, queries: int) -> list[Unseen]:
-    """Street views and photos in turn, each from another city while there are cities."""
+def _choose_queries(planet: Planet, queries: int) -> list[Unseen]:
+    """Choose street views and photos, each from a different city while cities remain."""
     chosen: list[Unseen] = []
     for kind, share in (("street", queries - queries // 2), ("photo", queries // 2)):
-        own = [one for one in planet.unseen if one.kind == kind and one.role == "test"]
-        cities = list({one.city.number: one for one in reversed(own)}.values())[::-1]
+        unseen = [query for query in planet.unseen if query.kind == kind and query.role == "test"]
+        cities = list({query.city.number: query for query in reversed(unseen)}.values())[::-1]
         chosen += cities[(kind == "photo") :: 2][:share]
     return chosen
 
 
-def _ingest(client: Client, planet: Planet) -> list[Json]:
-    """Both galleries, each into its own source, unless that is what was sent last."""
-    known = {source["name"] for source in client.sources()}
-    mark = planet.folder / _MARK
-    marks: dict[str, Json] = json.loads(mark.read_text()) if mark.exists() else {}
+def _ingest_galleries(client: Client, planet: Planet) -> list[Json]:
+    """Ingest both galleries, each into its own source, unless it was the last batch sent."""
+    source_names = {source["name"] for source in client.sources()}
+    mark_path = planet.folder / _MARK_FILE
+    marks: dict[str, Json] = json.loads(mark_path.read_text()) if mark_path.exists() else {}
     batches = []
     for name, kind in SOURCES:
         manifest = planet.manifests()[f"test-{kind}"]
-        if name not in known:
+        if name not in source_names:
             client.add_source(
                 name, kind, licence=LICENCE, attribution=ATTRIBUTION.format(seed=planet.seed)
             )
-        files = _digest(manifest.parent)
-        done = _sent_before(client, name, files, marks.get(name))
-        if done is None:
-            done = _upload(client, manifest, name)
+        files = _folder_digest(manifest.parent)
+        batch = _find_sent_batch(client, name, files, marks.get(name))
+        if batch is None:
+            batch = _upload_gallery(client, manifest, name)
             images = client.source(name)["images"]
-            marks[name] = {"batch": done["batch"], "files": files, "images": images}
-            mark.write_text(json.dumps(marks))
-        batches.append(done)
+            marks[name] = {"batch": batch["batch"], "files": files, "images": images}
+            mark_path.write_text(json.dumps(marks))
+        batches.append(batch)
     return batches
 
 
-def _digest(folder: Path) -> str:
-    """Names the files of a folder: their paths and sizes."""
+def _folder_digest(folder: Path) -> str:
+    """Digest of the paths and sizes of the files in a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     text = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sent_before(client: Client, source: str, files: str, mark: Json | None) -> Json | None:
-    """The batch that brought these files, if it was the source's last one and all is there."""
+def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None) -> Json | None:
+    """Counts of the batch with these files, if it is the source's last and no image is missing."""
     if mark is None or mark["files"] != files:
         return None
-    own = [one for one in client.batches(500)["batches"] if one["source"] == source]
-    if not own or own[0]["id"] != mark["batch"] or not own[0]["complete"]:
+    batches = client.batches(500)["batches"]
+    last = next((batch for batch in batches if batch["source"] == source), None)
+    if last is None or last["id"] != mark["batch"] or not last["complete"]:
         return None
-    lost = sum(own[0][name] for name in LOST)
+    lost = sum(last[name] for name in LOST)
     if lost or client.source(source)["images"] != mark["images"]:
         return None
-    nothing = dict.fromkeys((*NEW, *LOST), 0)
-    items = own[0]["items"]
-    known = {"items": items, "duplicate": items}
-    return {"source": source, "batch": mark["batch"], **nothing, **known}
+    zeros = dict.fromkeys((*NEW, *LOST), 0)
+    counts = {"items": last["items"], "duplicate": last["items"]}
+    return {"source": source, "batch": mark["batch"], **zeros, **counts}
 
 
-def _upload(client: Client, manifest: Path, source: str) -> Json:
+def _upload_gallery(client: Client, manifest: Path, source: str) -> Json:
     bar, task = output.progress(source)
 
-    def moved(batch: Json) -> None:
-        bar.update(task, total=batch["items"], completed=_settled(batch))
+    def show_progress(batch: Json) -> None:
+        bar.update(task, total=batch["items"], completed=_count_processed(batch))
 
     with bar:
-        batch = client.ingest_folder(manifest, source=source, wait=True, on_progress=moved)
+        batch = client.ingest_folder(manifest, source=source, wait=True, on_progress=show_progress)
     counts = {name: batch[name] for name in ("items", *NEW, "duplicate", *LOST)}
     return {"source": source, "batch": batch["id"], **counts}
 
 
-def _settled(batch: Json) -> int:
+def _count_processed(batch: Json) -> int:
     return sum(batch[name] for name in ("indexed", "updated", "duplicate", "rejected", "failed"))
 
 
-def _lines_to_try(report: Json, home: Path) -> list[str]:
-    """Commands that work as they are; each asks for the operator's key of this machine itself."""
+def _next_commands(report: Json, home: Path) -> list[str]:
+    """Commands to run next, unchanged; each one gets the operator's key of this machine itself."""
     pinpoint = f"pinpoint --home {shlex.quote(str(home))}"
     server, photos = report["server"], report["photos"]
     curl = f'curl -s -H "Authorization: Bearer $({pinpoint} key)"'
@@ -208,7 +208,7 @@ def _lines_to_try(report: Json, home: Path) -> list[str]:
         lines.append(f"{pinpoint} locate {shlex.quote(str(Path(photos[0]['photo']).resolve()))}")
         photo = shlex.quote(f"photo=@{Path(photos[0]['photo']).resolve()}")
         lines.append(f"{curl} -F {photo} {server}/v1/locate")
-    cited = [one["image_id"] for line in photos for one in line["cited"]]
+    cited = [citation["image_id"] for entry in photos for citation in entry["cited"]]
     if cited:
         lines.append(f"{curl} -o cited.jpg {server}/v1/images/{cited[0]}/thumbnail")
     return lines

@@ -1,4 +1,4 @@
-"""What the demo says of its photos: what was answered, what is true, a line and a mark for each."""
+"""The demo's report: answer and ground truth of each photo, as a table and a map."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEW: Final = ("indexed", "updated")
 LOST: Final = ("rejected", "failed")
 COLUMNS: Final = (
     ">photo",
-    "asked",
+    "kind",
     "taken near",
     "answer (lat, lon °)",
     "near",
@@ -36,23 +36,27 @@ COLUMNS: Final = (
     "ids",
 )
 UNCALIBRATED: Final = "uncalibrated"
-_RADIUS: Final = "90%"
+_RADIUS_SHARE: Final = "90%"
 _NEAR_KM: Final = "25"
 _ID_DIGITS: Final = 8
 
 
-def summed_up(server: str, ingested: list[Json], asked: list[Unseen], answers: list[Json]) -> Json:
-    """What `--json` prints, but for the map and what to try next.
+def summed_up(
+    server: str, ingested: list[Json], queries: list[Unseen], answers: list[Json]
+) -> Json:
+    """Build the `--json` document, without the map and the commands to run next.
 
     Args:
-        server: Where the API is.
+        server: URL of the API.
         ingested: Counts of both sources.
-        asked: The photos, with their truth.
-        answers: What the API said of each.
+        queries: The photos with their ground truth.
+        answers: The API's answer to each photo.
     """
-    photos = [line(query, answer) for query, answer in zip(asked, answers, strict=True)]
-    errors_km = sorted(one["error_km"] for one in photos if one["error_km"] is not None)
-    near, city = (sum(error_km <= within for error_km in errors_km) for within in (1.0, 25.0))
+    photos = [line(query, answer) for query, answer in zip(queries, answers, strict=True)]
+    errors_km = sorted(photo["error_km"] for photo in photos if photo["error_km"] is not None)
+    within_1_km, within_25_km = (
+        sum(error_km <= limit_km for error_km in errors_km) for limit_km in (1.0, 25.0)
+    )
     notes = [PLANET_NOTE]
     if answers:
         notes += [answers[0]["bundle"]["note"], answers[0]["calibration_note"]]
@@ -62,9 +66,9 @@ def summed_up(server: str, ingested: list[Json], asked: list[Unseen], answers: l
         "photos": photos,
         "summary": {
             "photos": len(photos),
-            "within_1_km": near,
-            "within_25_km": city,
-            "inside_radius": sum(one["inside"] is True for one in photos),
+            "within_1_km": within_1_km,
+            "within_25_km": within_25_km,
+            "inside_radius": sum(photo["inside"] is True for photo in photos),
         },
         "bundle": answers[0]["bundle"] if answers else None,
         "ranker": answers[0]["ranker"] if answers else None,
@@ -73,62 +77,63 @@ def summed_up(server: str, ingested: list[Json], asked: list[Unseen], answers: l
 
 
 def line(query: Unseen, answer: Json) -> Json:
-    """One photo: what was said, what is true, and how far apart they are."""
-    point, place, error_km, inside = None, None, None, None
+    """Describe one photo: answer, ground truth and the distance between them."""
+    point, city, error_km, is_inside = None, None, None, None
     radii = {f"{region['mass']:.0%}": region["radius_m"] / 1_000 for region in answer["regions"]}
     if answer["point"] is not None:
         point = Point(lat=answer["point"]["lat"], lon=answer["point"]["lon"])
-        place = _named(nearest_city(point))
+        city = _city_label(nearest_city(point))
         error_km = geodesic_m(point, query.point) / 1_000
-        inside = error_km <= radii[_RADIUS]
+        is_inside = error_km <= radii[_RADIUS_SHARE]
     belief = answer["belief"]
-    cited = [one for kind in answer["citations"].values() for one in kind]
+    cited = [image for images in answer["citations"].values() for image in images]
     return {
         "photo": str(query.path),
         "kind": query.kind,
-        "truth": {"lat": query.point.lat, "lon": query.point.lon, "place": _named(query.city)},
-        "answer": point and {"lat": point.lat, "lon": point.lon, "place": place},
+        "truth": {"lat": query.point.lat, "lon": query.point.lon, "place": _city_label(query.city)},
+        "answer": point and {"lat": point.lat, "lon": point.lon, "place": city},
         "abstained": answer["abstained"],
         "error_km": error_km,
         "radius_km": radii,
-        "inside": inside,
+        "inside": is_inside,
         "probability_within_km": belief
-        and {f"{one['radius_km']:g}": one["probability"] for one in belief["within"]},
+        and {f"{disc['radius_km']:g}": disc["probability"] for disc in belief["within"]},
         "cited": [
-            {name: one[name] for name in ("image_id", "kind", "source", "licence", "distance_m")}
-            for one in cited
+            {name: image[name] for name in ("image_id", "kind", "source", "licence", "distance_m")}
+            for image in cited
         ],
         "ms": answer["timings_ms"].get("total", sum(answer["timings_ms"].values())),
     }
 
 
-def _named(city: City) -> str:
+def _city_label(city: City) -> str:
     return f"{city.name}, {city.country}"
 
 
 def show(report: Json) -> None:
-    """Print the table, what its columns mean, and where to go on."""
+    """Print the table, an explanation of its columns, and commands to run next."""
     photos, summary = report["photos"], report["summary"]
-    output.table(None, COLUMNS, [row(place, one) for place, one in enumerate(photos, start=1)])
-    calibrated = any(one["probability_within_km"] for one in photos)
-    of = "probability" if calibrated else "ranker's mass"
+    rows = [row(number, photo) for number, photo in enumerate(photos, start=1)]
+    output.table(None, COLUMNS, rows)
+    calibrated = any(photo["probability_within_km"] for photo in photos)
+    weight_name = "probability" if calibrated else "ranker's mass"
     output.say(
-        f"radius: of the disc around the answer that holds {_RADIUS} of the {of}; "
-        "truth: whether it lies in that disc"
+        f"radius: of the disc around the answer with {_RADIUS_SHARE} of the {weight_name}; "
+        "truth: whether the true position is inside that disc"
     )
     output.say(
         f"P({_NEAR_KM} km): probability of a place within {_NEAR_KM} km of the answer, "
-        f"{UNCALIBRATED} where the bundle has no calibration"
+        f"{UNCALIBRATED} if the bundle has no calibration"
     )
-    if any(one["answer"] and one["abstained"] for one in photos):
-        output.say("a guess: the answer is withheld for want of support; the point is what is left")
-    output.say(f"ids: of the cited images, {_ID_DIGITS} digits of each; whole ones by --json")
+    if any(photo["answer"] and photo["abstained"] for photo in photos):
+        output.say("a guess: the answer is withheld for lack of evidence; only a point is given")
+    output.say(f"ids: the first {_ID_DIGITS} digits of the cited image ids; --json prints full ids")
     output.say("")
-    new, known, lost = (
-        sum(one[name] for one in report["ingest"] for name in names)
+    new, duplicates, lost = (
+        sum(counts[name] for counts in report["ingest"] for name in names)
         for names in (NEW, ("duplicate",), LOST)
     )
-    output.say(f"ingested: {new} new, {known} known, {lost} rejected or failed")
+    output.say(f"ingested: {new} new, {duplicates} known, {lost} rejected or failed")
     output.say(
         f"located within 1 km: {summary['within_1_km']} of {summary['photos']},"
         f" within 25 km: {summary['within_25_km']},"
@@ -139,26 +144,35 @@ def show(report: Json) -> None:
     output.say(f"map: {report['map']}")
     output.say("")
     output.say(f"go on at {report['server']} (all routes: {report['server']}/openapi.json); try:")
-    for one in report["try"]:
-        output.say(f"  {one}")
+    for command in report["try"]:
+        output.say(f"  {command}")
     if "remove" in report:
         output.say("")
         output.say(
-            "the demo has a home and a stack of its own; this removes it, with all its data:"
+            "the demo has its own home and stack; this command removes them with all their data:"
         )
         output.say(f"  {report['remove']}")
 
 
 def row(number: int, line: Json) -> tuple[str, ...]:
-    """One photo's cells."""
+    """Table cells of one photo."""
     answer, error_km = line["answer"], line["error_km"]
     guess = ", a guess" if answer and line["abstained"] else ""
-    radius_km, chances = line["radius_km"].get(_RADIUS), line["probability_within_km"]
-    likely = f"{chances[_NEAR_KM]:.0%}" if chances else UNCALIBRATED
+    radius_km, probabilities = line["radius_km"].get(_RADIUS_SHARE), line["probability_within_km"]
+    probability = f"{probabilities[_NEAR_KM]:.0%}" if probabilities else UNCALIBRATED
     cited = line["cited"]
     ids = [
-        " ".join([kind, *(one["image_id"][:_ID_DIGITS] for one in cited if one["kind"] == kind)])
-        for kind in sorted({one["kind"] for one in cited})
+        " ".join(
+            [
+                kind,
+                *(
+                    citation["image_id"][:_ID_DIGITS]
+                    for citation in cited
+                    if citation["kind"] == kind
+                ),
+            ]
+        )
+        for kind in sorted({citation["kind"] for citation in cited})
     ]
     return (
         str(number),
@@ -168,7 +182,7 @@ def row(number: int, line: Json) -> tuple[str, ...]:
         f"{answer['place']}{guess}" if answer else "–",
         "–" if error_km is None else output.kilometres(error_km * 1_000),
         "–" if radius_km is None else output.kilometres(radius_km * 1_000),
-        likely if answer else "–",
+        probability if answer else "–",
         {True: "inside", False: "outside", None: "–"}[line["inside"]],
         f"{line['ms']:.0f}",
         str(len(cited)),
@@ -177,29 +191,33 @@ def row(number: int, line: Json) -> tuple[str, ...]:
 
 
 def draw_map(report: Json, path: Path) -> None:
-    """Write the map of all photos, answers and truths, as PNG."""
+    """Write a PNG map of all photos with their answers and ground truths."""
     from pinpoint.evaluation.canvas import NOT_THE_EARTH
     from pinpoint.evaluation.maps import Placed, draw_answers
 
-    placed = [
+    map_answers = [
         Placed(
-            truth=_point(line["truth"]),
-            answer=line["answer"] and _point(line["answer"]),
-            inside=line["inside"] is True,
-            guess=line["abstained"] is not None,
+            truth=_to_point(photo["truth"]),
+            answer=photo["answer"] and _to_point(photo["answer"]),
+            inside=photo["inside"] is True,
+            guess=photo["abstained"] is not None,
         )
-        for line in report["photos"]
+        for photo in report["photos"]
     ]
     bundle, summary = report["bundle"], report["summary"]
     title = (
         f"pinpoint demo: {summary['within_25_km']} of {summary['photos']} photos located within "
         f"25 km ({NOT_THE_EARTH})"
     )
-    of = "probability" if any(one["probability_within_km"] for one in report["photos"]) else "mass"
-    said = f"radius: {_RADIUS} of the {of}"
-    asked = f"bundle {bundle['name']}, ranker {report['ranker']}; " if bundle else ""
-    draw_answers(path, placed, title, f"{asked}{said}")
+    weight_name = (
+        "probability"
+        if any(photo["probability_within_km"] for photo in report["photos"])
+        else "mass"
+    )
+    radius_text = f"radius: {_RADIUS_SHARE} of the {weight_name}"
+    bundle_text = f"bundle {bundle['name']}, ranker {report['ranker']}; " if bundle else ""
+    draw_answers(path, map_answers, title, f"{bundle_text}{radius_text}")
 
 
-def _point(said: Json) -> Point:
-    return Point(lat=said["lat"], lon=said["lon"])
+def _to_point(position: Json) -> Point:
+    return Point(lat=position["lat"], lon=position["lon"])

@@ -1,4 +1,4 @@
-"""`pinpoint evaluate` and `pinpoint compare`: labelled photos through the real search flow."""
+"""`pinpoint evaluate` and `pinpoint compare`: evaluate the search on labeled photos."""
 
 from __future__ import annotations
 
@@ -20,61 +20,63 @@ if TYPE_CHECKING:
     from pinpoint.evaluation.run import Parts, Plan
     from pinpoint.settings import Settings
 
-_NOTHING = "none"
+_NO_EXCLUSIONS = "none"
 
 Protocol = Annotated[str, typer.Argument(help="world, im2gps, im2gps3k, yfcc4k, osv5m or custom.")]
 Images = Annotated[
-    Path | None, typer.Option("--images", help="Folder of the photos, or of photos and labels.")
+    Path | None, typer.Option("--images", help="Folder of the photos, or of the photos and labels.")
 ]
 Labels = Annotated[Path | None, typer.Option("--labels", help="The label file.")]
 Columns = Annotated[
-    Path | None, typer.Option("--columns", help="Column mapping of the labels, TOML or JSON.")
+    Path | None, typer.Option("--columns", help="Column mapping of the labels, as TOML or JSON.")
 ]
 Bundle = Annotated[
     str | None,
-    typer.Option("--bundle", help="Weights, the configured ones by default; the index's, too."),
+    typer.Option("--bundle", help="Bundle to evaluate; by default the bundle of the index."),
 ]
 Ranker = Annotated[
     str | None,
     typer.Option(
         "--ranker",
-        help="vote, top1 or rerank; without it what `locate` would take.",
+        help="vote, top1 or rerank; by default the ranker of `locate`.",
         show_default=False,
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the run; the same one goes on with it.")
+    Path | None, typer.Option("--out", help="Folder of the run; an existing run is resumed.")
 ]
-Describe = Annotated[bool, typer.Option("--describe", help="Only say what the labels are made of.")]
+Describe = Annotated[bool, typer.Option("--describe", help="Only describe the labels.")]
 Exclude = Annotated[
-    str, typer.Option("--exclude", help="What the arm `excluded` leaves out; or none.")
+    str, typer.Option("--exclude", help="Images that the arm `excluded` leaves out; or none.")
 ]
 Served = Annotated[
     bool,
-    typer.Option("--served/--no-served", help="Whether there is an arm `served`."),
+    typer.Option("--served/--no-served", help="Also evaluate without exclusions, as arm `served`."),
 ]
-Cosine = Annotated[float, typer.Option("--near-duplicate-cosine", help="What is a near-duplicate.")]
+Cosine = Annotated[
+    float, typer.Option("--near-duplicate-cosine", help="Minimum cosine of a near-duplicate.")
+]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
 Kinds = Annotated[list[str], typer.Option("--kind", help="Only this source kind; may be repeated.")]
 Only = Annotated[
     list[str],
-    typer.Option("--only", help="Only questions of a stratum, NAME=VALUE; may be repeated."),
+    typer.Option("--only", help="Only queries of a stratum, NAME=VALUE; may be repeated."),
 ]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first so many questions.")
-]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first LIMIT queries.")]
 AtOnce = Annotated[
     int,
-    typer.Option("--at-once", help="Questions asked at a time; timings then hold waiting."),
+    typer.Option(
+        "--at-once", help="Number of concurrent queries; latencies then include queueing."
+    ),
 ]
 Convention = Annotated[
     str | None,
-    typer.Option("--convention", help="How distances are judged; the protocol's own by default."),
+    typer.Option("--convention", help="Distance convention; by default that of the protocol."),
 ]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     app.command()(evaluate)
     app.command()(compare)
 
@@ -101,33 +103,35 @@ def evaluate(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Ask labelled photos, with and without what knows them, and report every denominator."""
+    """Evaluate labeled photos, with and without images that leak the answer; report all counts."""
     from pinpoint.evaluation.report import convention_named
 
     session = Session.of(context, org=org, as_json=as_json)
     if convention is not None:
-        convention_named(convention)  # a wrong word is said before the work, not after it
-    labelled, places = _labelled(protocol, labels, images, columns)
+        convention_named(convention)  # reports a wrong name before the work starts
+    queries, paths = _load_queries(protocol, labels, images, columns)
     if describe:
-        _describe(session, labelled, images and places.images)
+        _describe_labels(session, queries, images and paths.images)
         return
-    with session.services("api", _settings(bundle)) as services:
-        parts = _parts(services, fixed=bundle is not None)
+    with session.services("api", _settings_with_bundle(bundle)) as services:
+        parts = _build_components(services, fixed=bundle is not None)
         ranker = ranker or ("vote" if parts.reranker is None else "rerank")
         folder = out or Path(f"evaluation-{protocol}-{parts.encoder.contract.name}-{ranker}")
-        wanted = {
-            "images": places.images,
+        options = {
+            "images": paths.images,
             "ranker": ranker,
-            "exclude": () if exclude == _NOTHING else tuple(exclude.replace(" ", "").split(",")),
+            "exclude": ()
+            if exclude == _NO_EXCLUSIONS
+            else tuple(exclude.replace(" ", "").split(",")),
             "served": served,
             "near_duplicate_cosine": cosine,
-            "only": tuple(_stratum(each) for each in only),
+            "only": tuple(_parse_filter(text) for text in only),
             "first": limit,
         }
-        plan = _plan(session, services, source, kind, wanted)
-        run = _ask(labelled, places, folder, plan, parts, at_once)
-        report = _report(folder, run, plan, parts, convention)
-    _show(session, folder, report)
+        plan = _build_run_config(session, services, source, kind, options)
+        run = _evaluate_queries(queries, paths, folder, plan, parts, at_once)
+        report = _write_report(folder, run, plan, parts, convention)
+    _print_report(session, folder, report)
 
 
 def compare(
@@ -137,49 +141,49 @@ def compare(
     convention: Convention = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs on the same photos: A less B, with interval and p-value."""
+    """Compare two runs on the same photos: A minus B, with interval and p-value."""
     from pinpoint.evaluation.compare import compare_runs
 
     session = Session.of(context, as_json=as_json)
-    found = compare_runs(a, b, convention)
+    comparison = compare_runs(a, b, convention)
     if session.as_json:
-        output.show_json(found)
+        output.show_json(comparison)
     else:
-        reports.show_comparison(found)
+        reports.show_comparison(comparison)
 
 
-def _describe(session: Session, labelled: Labelled, images: Path | None) -> None:
-    """Say what the labels are made of; `images` is where to look for missing ones, if anywhere."""
+def _describe_labels(session: Session, queries: Labelled, images: Path | None) -> None:
+    """Describe the labels; count missing photos if `images` names their folder."""
     from pinpoint.evaluation.describe import describe
     from pinpoint.evaluation.labels import missing
 
-    said = describe(labelled)
+    description = describe(queries)
     if images is not None:
-        said["images_missing"] = len(missing(labelled, images))
+        description["images_missing"] = len(missing(queries, images))
     if session.as_json:
-        output.show_json(said)
+        output.show_json(description)
     else:
-        reports.show_description(said)
+        reports.show_description(description)
 
 
-def _labelled(
+def _load_queries(
     protocol: str, labels: Path | None, images: Path | None, columns: Path | None
 ) -> tuple[Labelled, Places]:
-    """The questions, and where their photos lie."""
+    """Read the queries and the paths of their labels and photos."""
     from pinpoint.evaluation import asked
     from pinpoint.evaluation.columns import load_columns
     from pinpoint.evaluation.labels import read_labels
     from pinpoint.evaluation.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
-        raise BadRequest(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
-    places = asked.find(labels, images, PROTOCOLS[protocol].labels_at)
+        raise BadRequest(f"no protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
+    paths = asked.find(labels, images, PROTOCOLS[protocol].labels_at)
     mapping = None if columns is None else load_columns(columns)
-    return read_labels(PROTOCOLS[protocol], places.labels, mapping), places
+    return read_labels(PROTOCOLS[protocol], paths.labels, mapping), paths
 
 
-def _parts(services: Services, *, fixed: bool) -> Parts:
-    """The parts of a run; `fixed` keeps to the settings' bundle, whatever the index holds."""
+def _build_components(services: Services, *, fixed: bool) -> Parts:
+    """Components of a run; `fixed` takes the bundle of the settings, whatever the index holds."""
     from pinpoint.evaluation.run import Parts
 
     encoder = services.encoders.configured if fixed else services.encoder
@@ -194,44 +198,44 @@ def _parts(services: Services, *, fixed: bool) -> Parts:
     )
 
 
-def _plan(
-    session: Session, services: Services, sources: list[str], kinds: list[str], wanted: Any
+def _build_run_config(
+    session: Session, services: Services, sources: list[str], kinds: list[str], options: Any
 ) -> Plan:
-    """The plan, inside the organisation that the operator acts as."""
+    """Configuration of a run within the organization that the operator acts as."""
     from pinpoint.evaluation.run import Plan
 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
         source_ids = tuple(catalogue.source(name).id for name in sources)
     limits = Limits(kinds=tuple(kinds), source_ids=source_ids)
-    return Plan(organization_id=organization_id, limits=limits, **wanted)
+    return Plan(organization_id=organization_id, limits=limits, **options)
 
 
-def _ask(
-    labelled: Labelled, places: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
+def _evaluate_queries(
+    queries: Labelled, paths: Places, folder: Path, plan: Plan, parts: Parts, at_once: int
 ) -> dict[str, Any]:
-    """Ask what has no row yet."""
+    """Evaluate the queries that have no result row."""
     from pinpoint.evaluation.asked import read_planet
     from pinpoint.evaluation.run import evaluate as evaluate_run
 
-    planet = read_planet(places.planet)
+    planet = read_planet(paths.planet)
     bar, task = output.progress("evaluating")
     with bar:
         return evaluate_run(
-            labelled,
+            queries,
             folder,
             plan=plan,
             parts=parts,
             planet=planet,
             at_once=at_once,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
 
 
-def _report(
+def _write_report(
     folder: Path, run: Mapping[str, Any], plan: Plan, parts: Parts, convention: str | None
 ) -> dict[str, Any]:
-    """Results, report and figures of a run whose rows are all there."""
+    """Write results, report and figures of a run with all its rows."""
     from pinpoint.evaluation.figures import looking
     from pinpoint.evaluation.report import make_report
     from pinpoint.evaluation.results import write_results
@@ -242,26 +246,26 @@ def _report(
     return make_report(folder, look, convention)
 
 
-def _show(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
+def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
     if session.as_json:
         output.show_json({"out": str(folder), **report})
     else:
         reports.show_report(report, folder)
 
 
-def _settings(bundle: str | None) -> Settings:
-    """The environment's settings, with other weights where they are asked for."""
+def _settings_with_bundle(bundle: str | None) -> Settings:
+    """Settings of the environment, with another bundle if one is given."""
     from pinpoint.settings import Settings
 
-    found = Settings.from_environment()
+    settings = Settings.from_environment()
     if bundle is not None:
-        found.encoder = found.encoder.model_copy(update={"bundle": bundle})
-    return found
+        settings.encoder = settings.encoder.model_copy(update={"bundle": bundle})
+    return settings
 
 
-def _stratum(text: str) -> tuple[str, str]:
-    """`NAME=VALUE` of `--only`."""
+def _parse_filter(text: str) -> tuple[str, str]:
+    """Parse `NAME=VALUE` of `--only`."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise BadRequest(f"--only wants NAME=VALUE, not {text!r}")
+        raise BadRequest(f"--only must be NAME=VALUE, not {text!r}")
     return name.strip(), value.strip()

@@ -1,6 +1,6 @@
-"""Examples at the end of every help text; `tests/cli/test_cli_examples.py` keeps them complete.
+"""Examples at the end of every help text; `tests/cli/test_cli_examples.py` checks completeness.
 
-A command that brings an `epilog` of its own keeps it.
+A command with its own `epilog` keeps it.
 """
 
 from __future__ import annotations
@@ -126,18 +126,18 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "train resume": (f"pinpoint train resume {_RUN}",),
     "world make": ("pinpoint world make planet --preset tiny --seed 7",),
 }
-"""By command without `pinpoint`; the empty name is the whole program."""
+"""Keys are commands without `pinpoint`; the empty name is the program itself."""
 _PER_GROUP: Final = 3
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the examples below the help of every command and group of the tree."""
+    """Append the examples to the help of every command and group."""
     app.info.epilog = format_examples(EXAMPLES[""])
     _add_below(app, "")
 
 
 def format_examples(lines: tuple[str, ...]) -> str:
-    """An epilog that is printed as it is written."""
+    """Format an epilog whose line breaks are kept."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""The table from error class to exit code; the numbers are those of `sysexits.h`."""
+"""Exit codes by error class, with the numbers of `sysexits.h`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 from pinpoint import errors
 
 USAGE: Final = 2
-"""The command line itself was wrong; typer's own code."""
+"""Invalid command line; the code that typer uses."""
 FAILED_ITEMS: Final = 1
-"""The command worked, but some of the files or photos it was given did not."""
+"""The command worked, but some of its files or photos failed."""
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
-"""Ctrl-C, as shells count it: 128 and the number of the signal."""
+"""Ctrl-C, as in shells: 128 plus the number of the signal."""
 
 EXIT: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: INTERNAL,
@@ -33,4 +33,4 @@ EXIT: Final[dict[type[errors.PinpointError], int]] = {
     errors.Misconfigured: 78,
     errors.StackError: 75,
 }
-"""Exit code by exact class; `tests/cli/test_exits.py` keeps it complete."""
+"""Exit code by exact class."""

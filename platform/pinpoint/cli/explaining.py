@@ -1,4 +1,4 @@
-"""What `pinpoint locate --explain` prints: whom the ranker moved, and what it looked at."""
+"""Output of `pinpoint locate --explain`: rank changes by the ranker and its attention."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pinpoint.cli import output
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import Point
 
-_ATTENDED: Final = 3
-"""Photos of evidence shown of a candidate."""
-_LEAST_ATTENTION: Final = 0.01
+_MAX_EVIDENCE_SHOWN: Final = 3
+"""Evidence images shown per candidate."""
+_MIN_ATTENTION: Final = 0.01
 
 
 def show_explanation(answer: dict[str, Any]) -> None:
-    """Print where retrieval had each candidate, where the ranker has it, and what it attended to.
+    """Print each candidate's rank by retrieval and by the ranker, and the attention on evidence.
 
     Args:
-        answer: As the API gives it.
+        answer: Answer of the API.
     """
     candidates = answer["candidates"]
     if not candidates:
@@ -29,22 +29,26 @@ def show_explanation(answer: dict[str, Any]) -> None:
     rows = [
         (
             rank,
-            one["rank"],
-            _moved(one["rank"] - rank),
-            f"{one['mass']:.3f}",
-            f"{one['support']:.0%}",
-            one["kind"],
-            one["file_name"],
-            one["source"],
-            output.place(one["nearest_place"]),
-            one["image_id"],
-            *((f"{one['rerank_score']:.2f}", _refined(one)) if reranked else ()),
+            candidate["rank"],
+            _format_move(candidate["rank"] - rank),
+            f"{candidate['mass']:.3f}",
+            f"{candidate['support']:.0%}",
+            candidate["kind"],
+            candidate["file_name"],
+            candidate["source"],
+            output.place(candidate["nearest_place"]),
+            candidate["image_id"],
+            *(
+                (f"{candidate['rerank_score']:.2f}", _format_refinement(candidate))
+                if reranked
+                else ()
+            ),
         )
-        for rank, one in enumerate(candidates)
+        for rank, candidate in enumerate(candidates)
     ]
-    output.table(f"by {answer['ranker']}, before by retrieval", columns, rows)
+    output.table(f"ranked by {answer['ranker']}, before by retrieval", columns, rows)
     if reranked:
-        output.say(f"score of none of these: {answer['null_score']:.2f}")
+        output.say(f"score of no match: {answer['null_score']:.2f}")
         _show_attention(candidates)
 
 
@@ -52,30 +56,34 @@ def _show_attention(candidates: list[dict[str, Any]]) -> None:
     rows = [
         (
             rank,
-            f"{near['attention']:.0%}",
-            near["kind"],
-            near["file_name"],
-            near["source"],
-            output.place(near["nearest_place"]),
-            near["image_id"],
-            f"{near['distance_m']:.0f}",
-            f"{near['similarity']:.3f}",
+            f"{evidence['attention']:.0%}",
+            evidence["kind"],
+            evidence["file_name"],
+            evidence["source"],
+            output.place(evidence["nearest_place"]),
+            evidence["image_id"],
+            f"{evidence['distance_m']:.0f}",
+            f"{evidence['similarity']:.3f}",
         )
-        for rank, one in enumerate(candidates)
-        for near in sorted(one["evidence"], key=lambda near: -near["attention"])[:_ATTENDED]
-        if near["attention"] >= _LEAST_ATTENTION
+        for rank, candidate in enumerate(candidates)
+        for evidence in sorted(candidate["evidence"], key=lambda evidence: -evidence["attention"])[
+            :_MAX_EVIDENCE_SHOWN
+        ]
+        if evidence["attention"] >= _MIN_ATTENTION
     ]
     columns = (">rank", ">attention", "kind", "file", "source", "nearest place", "evidence")
-    title = "what each candidate's evidence was attended to"
+    title = "attention on the evidence of each candidate"
     output.table(title, (*columns, ">distance m", ">similarity"), rows)
 
 
-def _moved(places: int) -> str:
-    return f"{places:+d}" if places else "="
+def _format_move(change: int) -> str:
+    return f"{change:+d}" if change else "="
 
 
-def _refined(one: dict[str, Any]) -> str:
-    """How far the better place lies from the candidate's own."""
-    to = one["refined"]
-    away_m = geodesic_m(Point(one["lat"], one["lon"]), Point(to["lat"], to["lon"]))
-    return output.length(away_m)
+def _format_refinement(candidate: dict[str, Any]) -> str:
+    """Format the distance between the candidate and its refined position."""
+    refined = candidate["refined"]
+    distance_m = geodesic_m(
+        Point(candidate["lat"], candidate["lon"]), Point(refined["lat"], refined["lon"])
+    )
+    return output.length(distance_m)

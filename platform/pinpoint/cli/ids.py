@@ -1,4 +1,4 @@
-"""Ids on the command line: whole, or their first hex digits (at least six, as in git)."""
+"""Ids on the command line: complete, or at least their first six hex digits, as in git."""
 
 from __future__ import annotations
 
@@ -11,81 +11,92 @@ from pinpoint.errors import BadRequest, NotAllowed, NotFound
 
 LEAST_DIGITS: Final = 6
 _ID_DIGITS: Final = 32
-_SHOWN: Final = 10
-"""Matches listed of an ambiguous prefix."""
+_MAX_MATCHES_SHOWN: Final = 10
+"""Matches listed for an ambiguous prefix."""
 _HEX: Final = re.compile(r"[0-9a-fA-F-]+")
 
 
 def find_image(client: Client, text: str) -> str:
-    """The id of an image from its first digits; what is no prefix is returned as it is.
+    """Complete the id of an image from its first digits; other text is returned unchanged.
 
     Raises:
         NotFound: No image of the caller's organization has such an id.
-        BadRequest: Several have, or the prefix is too short.
+        BadRequest: Several images have such an id, or the prefix is too short.
     """
     if not _is_prefix(text):
         return text
-    found = client.images(id_prefix=text, limit=_SHOWN + 1)["images"]
-    matches = [(one["id"], f"{one['file_name']}, {one['source']}") for one in found]
-    return _only("image", text, matches)
+    images = client.images(id_prefix=text, limit=_MAX_MATCHES_SHOWN + 1)["images"]
+    matches = [(image["id"], f"{image['file_name']}, {image['source']}") for image in images]
+    return _single_match("image", text, matches)
 
 
 def find_batch(client: Client, text: str) -> str:
-    """The id of a batch, as `find_image`."""
+    """Complete the id of a batch, as `find_image` does for images."""
     if not _is_prefix(text):
         return text
-    found = client.batches(_SHOWN + 1, id_prefix=text)["batches"]
-    return _only("batch", text, [(one["id"], one["source"]) for one in found])
+    batches = client.batches(_MAX_MATCHES_SHOWN + 1, id_prefix=text)["batches"]
+    return _single_match("batch", text, [(batch["id"], batch["source"]) for batch in batches])
 
 
 def find_source(client: Client, text: str) -> str:
-    """A source's name or id, where the text is not its name but the first digits of its id.
+    """Complete the id of a source from its first digits; a name is returned unchanged.
 
     Raises:
-        BadRequest: Several ids begin so.
+        BadRequest: Several ids start with these digits.
     """
-    if not _HEX.fullmatch(text) or not LEAST_DIGITS <= len(_digits(text)) < _ID_DIGITS:
+    if not _HEX.fullmatch(text) or not LEAST_DIGITS <= len(_hex_digits(text)) < _ID_DIGITS:
         return text
     try:
         sources: list[dict[str, Any]] = client.sources()
     except NotAllowed:
-        return text  # a key for questions only: the text can be a name or a whole id, no prefix
-    if any(one["name"] == text for one in sources):
+        return text  # the key has no scope for listing; accept only a name or a complete id
+    if any(source["name"] == text for source in sources):
         return text
-    digits = _digits(text)
-    matches = [(one["id"], one["name"]) for one in sources if _digits(one["id"]).startswith(digits)]
-    # Without a match the text may be a name, and the API says that there is no such source.
-    return _only("source", text, matches) if matches else text
+    digits = _hex_digits(text)
+    matches = [
+        (source["id"], source["name"])
+        for source in sources
+        if _hex_digits(source["id"]).startswith(digits)
+    ]
+    # Without a match the text may be a name; the API reports an unknown source.
+    return _single_match("source", text, matches) if matches else text
 
 
 def _is_prefix(text: str) -> bool:
-    """Whether these are the first digits of an id, and not a whole one.
+    """Whether the text is the first digits of an id, but not a complete id.
 
     Raises:
-        BadRequest: There are too few.
+        BadRequest: The text has too few digits.
     """
-    if not _HEX.fullmatch(text) or len(_digits(text)) >= _ID_DIGITS:
+    if not _HEX.fullmatch(text) or len(_hex_digits(text)) >= _ID_DIGITS:
         return False
-    if len(_digits(text)) < LEAST_DIGITS:
+    if len(_hex_digits(text)) < LEAST_DIGITS:
         raise BadRequest(
             f"{text!r} is too short for an id: give at least {LEAST_DIGITS} hex digits"
         )
     return True
 
 
-def _digits(text: str) -> str:
+def _hex_digits(text: str) -> str:
     return text.replace("-", "").lower()
 
 
-def _only(what: str, text: str, matches: Sequence[tuple[str, str]]) -> str:
-    """The one id that matches."""
+def _single_match(noun: str, text: str, matches: Sequence[tuple[str, str]]) -> str:
+    """Return the only id that matches.
+
+    Raises:
+        NotFound: No id matches.
+        BadRequest: Several ids match.
+    """
     if not matches:
-        raise NotFound(f"no {what} {text}")
+        raise NotFound(f"no {noun} {text}")
     if len(matches) > 1:
-        listed = "; ".join(f"{id_} ({known_as})" for id_, known_as in matches[:_SHOWN])
-        more = " and more" if len(matches) > _SHOWN else ""
+        listed = "; ".join(
+            f"{match_id} ({label})" for match_id, label in matches[:_MAX_MATCHES_SHOWN]
+        )
+        more = " and more" if len(matches) > _MAX_MATCHES_SHOWN else ""
         raise BadRequest(
-            f"{text} begins the ids of several: {listed}{more}; give more digits",
+            f"{text} matches several ids: {listed}{more}; give more digits",
             reason="ambiguous_id",
         )
     return matches[0][0]

@@ -1,4 +1,4 @@
-"""`pinpoint images`: look at a gallery row, correct it, delete it."""
+"""`pinpoint images`: show, correct and delete images of the gallery."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.records import MANUAL_FIELDS
 app = typer.Typer(help="Images of the gallery.", no_args_is_help=True)
 
 ImageId = Annotated[
-    str, typer.Argument(help="Id of the image, or its first hex digits, six or more.")
+    str, typer.Argument(help="Id of the image, or at least its first six hex digits.")
 ]
 
 
@@ -31,15 +31,17 @@ def list_images(
     ] = [],  # noqa: B006
     file_name: Annotated[
         str | None,
-        typer.Option("--file-name", help="Only this file name; `*` and `?` as in a shell, quoted."),
+        typer.Option("--file-name", help="Only this file name; quote the wildcards `*` and `?`."),
     ] = None,
     state: Annotated[
         list[str],
         typer.Option("--state", help="Only `pending`, `indexed` or `failed`; may be repeated."),
     ] = [],  # noqa: B006
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Images of a page.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1000, help="Maximum number of images.")
+    ] = 50,
     cursor: Annotated[
-        str | None, typer.Option("--cursor", help="Where the page before ended, as it said.")
+        str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
     ] = None,
     server: Server = None,
     key: Key = None,
@@ -50,7 +52,7 @@ def list_images(
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         page = client.images(
-            source=[ids.find_source(client, one) for one in source],
+            source=[ids.find_source(client, name) for name in source],
             source_kind=source_kind,
             file_name=file_name,
             state=state,
@@ -62,21 +64,21 @@ def list_images(
         return
     rows = [
         (
-            one["file_name"],
-            one["source"],
-            output.place(one["nearest_place"]),
-            f"{one['lat']:.5f}, {one['lon']:.5f}",
-            str(one["captured_at"] or "")[:16].replace("T", " ") or None,
-            one["state"],
-            one["id"],
+            image["file_name"],
+            image["source"],
+            output.place(image["nearest_place"]),
+            f"{image['lat']:.5f}, {image['lon']:.5f}",
+            str(image["captured_at"] or "")[:16].replace("T", " ") or None,
+            image["state"],
+            image["id"],
         )
-        for one in page["images"]
+        for image in page["images"]
     ]
     columns = ("file", "source", "nearest place", "lat, lon (°)", "taken (UTC)", "state", "id")
     output.table(None, columns, rows)
     if page["next"] is not None:
-        (behind,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
-        output.note(f"more: the same command with --cursor {behind}")
+        (next_cursor,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
+        output.note(f"more: the same command with --cursor {next_cursor}")
 
 
 @app.command("show")
@@ -88,11 +90,11 @@ def show(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Show an image's row."""
+    """Show the metadata of an image."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         image = client.image(ids.find_image(client, image_id))
-    _show(session, image)
+    _print_image(session, image)
 
 
 @app.command("fix")
@@ -111,15 +113,17 @@ def fix(
     heading_deg: Annotated[
         float | None, typer.Option("--heading-deg", help="Compass direction, 0 to 360.")
     ] = None,
-    creator: Annotated[str | None, typer.Option("--creator", help="Who took it.")] = None,
-    sequence: Annotated[str | None, typer.Option("--sequence", help="Sequence it is of.")] = None,
-    licence: Annotated[str | None, typer.Option("--licence", help="Its licence.")] = None,
+    creator: Annotated[str | None, typer.Option("--creator", help="Photographer.")] = None,
+    sequence: Annotated[
+        str | None, typer.Option("--sequence", help="Sequence of the image.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="License of the image.")] = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(
             "--clear",
-            help="Remove the value set by hand of `position`, `captured_at`, `heading_deg`, "
-            "`creator`, `sequence` or `licence`; repeat for several.",
+            help="Remove the manual value of `position`, `captured_at`, `heading_deg`, "
+            "`creator`, `sequence` or `licence`; may be repeated.",
         ),
     ] = None,
     server: Server = None,
@@ -127,7 +131,7 @@ def fix(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Set or clear an image's values by hand; what is not given stays as it is."""
+    """Set or clear metadata of an image manually; other fields do not change."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     fields = {
         "lat": lat,
@@ -138,17 +142,17 @@ def fix(
         "sequence": sequence,
         "licence": licence,
     }
-    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     unknown = sorted(set(clear or ()) - set(MANUAL_FIELDS))
     if unknown:
-        raise BadRequest(f"--clear {unknown[0]}: it takes {', '.join(MANUAL_FIELDS)}")
+        raise BadRequest(f"--clear must be one of {', '.join(MANUAL_FIELDS)}, not {unknown[0]!r}")
     if clear:
-        given["clear"] = list(dict.fromkeys(clear))
-    if not given:
-        raise BadRequest("nothing to correct; give at least one of the options")
+        changes["clear"] = list(dict.fromkeys(clear))
+    if not changes:
+        raise BadRequest("no changes given; use at least one of the options")
     with session.client() as client:
-        image = client.fix(ids.find_image(client, image_id), **given)
-    _show(session, image)
+        image = client.fix(ids.find_image(client, image_id), **changes)
+    _print_image(session, image)
 
 
 @app.command("delete")
@@ -160,7 +164,7 @@ def delete(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Delete an image: row, index point and stored bytes."""
+    """Delete an image: its row, index point and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         image_id = ids.find_image(client, image_id)
@@ -171,7 +175,7 @@ def delete(
         output.say(f"image {image_id} is deleted")
 
 
-def _show(session: Session, image: dict[str, Any]) -> None:
+def _print_image(session: Session, image: dict[str, Any]) -> None:
     if session.as_json:
         output.show_json(image)
         return

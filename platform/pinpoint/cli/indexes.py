@@ -1,4 +1,4 @@
-"""`pinpoint index`: the index that is derived from PostgreSQL. Only on the machine of the stack."""
+"""`pinpoint index`: the index derived from PostgreSQL, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
     from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
 
-app = typer.Typer(help="The index: look, rebuild, compare.", no_args_is_help=True)
+app = typer.Typer(help="The index: inspect, rebuild and compare it.", no_args_is_help=True)
 
 _PAUSE_S: Final = 0.2
-_MEANWHILE_S: Final = 2.0
-"""Rest between two pieces of other work: they ask PostgreSQL, and so does the build."""
+_ON_WAIT_INTERVAL_S: Final = 2.0
+"""Pause between two calls of `while_waiting`, because the calls and the build load PostgreSQL."""
 
 
 @app.command("info")
 def info(context: typer.Context, as_json: Json = False) -> None:
-    """Say what the index holds and which build it is."""
+    """Show the state, build and contents of the index."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        found = services.index.info()
+        index_info = services.index.info()
     if session.as_json:
-        output.show_json(found)
+        output.show_json(index_info)
         return
     rows = [
-        ("engine", found.engine),
-        ("ready", found.ready),
-        ("contract", found.contract),
-        ("build", found.build),
-        ("points", found.points),
-        ("indexed vectors", found.indexed_vectors),
-        ("loading", found.loading),
-        ("installation", found.installation),
+        ("engine", index_info.engine),
+        ("ready", index_info.ready),
+        ("contract", index_info.contract),
+        ("build", index_info.build),
+        ("points", index_info.points),
+        ("indexed vectors", index_info.indexed_vectors),
+        ("loading", index_info.loading),
+        ("installation", index_info.installation),
     ]
     output.table(None, ("index", "value"), rows)
 
@@ -50,41 +50,43 @@ def info(context: typer.Context, as_json: Json = False) -> None:
 def rebuild(
     context: typer.Context,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait until the new index answers.")
+        bool, typer.Option("--wait/--no-wait", help="Wait until the new index serves.")
     ] = True,
     take_over: Annotated[
         bool,
         typer.Option(
             "--take-over",
-            help="Also if the index belongs to another installation, which then loses it.",
+            help="Rebuild even if the index belongs to another installation, which loses it.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the next index from PostgreSQL, without an encoder, and swap it in."""
+    """Build a new index from PostgreSQL, without encoding images again, and switch to it."""
     session = Session.of(context, as_json=as_json)
-    resumption = ["pinpoint: stopped waiting; the rebuild goes on by itself: pinpoint index info"]
+    resumption = ["pinpoint: stopped waiting; the rebuild continues; see: pinpoint index info"]
     with session.services() as services, explain_interrupt(lambda: resumption):
-        done = rebuild_index(services, wait=wait, take_over=take_over)
+        progress = rebuild_index(services, wait=wait, take_over=take_over)
     if session.as_json:
-        output.show_json(done)
+        output.show_json(progress)
     else:
-        output.say(_line(done))
+        output.say(_progress_line(progress))
 
 
 @app.command("reconcile")
 def reconcile(
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report only, mend nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report differences without repairing them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare PostgreSQL with the index, report the drift and mend it."""
+    """Compare PostgreSQL with the index, and report and repair the drift."""
     from pinpoint.ingest.reconcile import reconcile as compare
 
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
         if services.ledger is None:
-            raise Misconfigured("these services cannot compare: they are those of the API")
+            raise Misconfigured("the API's services cannot compare; use those of the operator")
         drift = compare(
             ledger=services.ledger,
             index=services.index,
@@ -98,7 +100,7 @@ def reconcile(
         return
     output.say(
         f"{drift.checked} rows checked: {drift.missing} missing, {drift.stale} stale, "
-        f"{drift.extra} too many in the index; {drift.mended} mended"
+        f"{drift.extra} extra in the index; {drift.mended} repaired"
     )
 
 
@@ -107,20 +109,20 @@ def rebuild_index(
     *,
     wait: bool = True,
     contract: str | None = None,
-    meanwhile: Callable[[], None] | None = None,
+    while_waiting: Callable[[], None] | None = None,
     take_over: bool = False,
 ) -> RebuildProgress:
-    """Build the next index from PostgreSQL and swap it in.
+    """Build a new index from PostgreSQL and switch to it.
 
     Args:
-        services: Of the operator.
-        wait: Return when it is done, not when it has begun.
-        contract: Digest of the contract that is to serve; None keeps that of today.
-        meanwhile: Called again and again while the owner builds.
-        take_over: Also where the index belongs to another installation.
+        services: Services of the operator.
+        wait: Return when the build is done; otherwise when it has started.
+        contract: Digest of the contract to serve; None keeps the current one.
+        while_waiting: Called repeatedly while the index owner builds.
+        take_over: Rebuild even if the index belongs to another installation.
 
     Raises:
-        IndexUnavailable: It failed; the index that was there goes on.
+        IndexUnavailable: The rebuild failed; the old index stays active.
         Misconfigured: The index belongs to another installation.
     """
     from pinpoint.bootstrap import open_point_source
@@ -128,10 +130,10 @@ def rebuild_index(
     from pinpoint.store.vectors_remote import RebuildProgress, RemoteIndex
 
     if isinstance(services.index, RemoteIndex):
-        _start(services.index, contract, take_over=take_over)
+        _start_rebuild(services.index, contract, take_over=take_over)
         if not wait:
             return services.index.progress()
-        return _wait_for(services.index, meanwhile)
+        return _wait_for_rebuild(services.index, while_waiting)
     if isinstance(services.index, QdrantIndex) and services.points is not None:
         source = services.points if contract is None else open_point_source(contract)
         services.index.rebuild(source, take_over=take_over)
@@ -142,8 +144,8 @@ def rebuild_index(
     raise Misconfigured("this index cannot be rebuilt from here")
 
 
-def _start(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None:
-    """Start a rebuild, after one for another contract that runs."""
+def _start_rebuild(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None:
+    """Start a rebuild; wait for a running rebuild for another contract."""
     while True:
         try:
             index.rebuild(contract, take_over=take_over)
@@ -154,30 +156,34 @@ def _start(index: RemoteIndex, contract: str | None, *, take_over: bool) -> None
             return
 
 
-def _wait_for(index: RemoteIndex, meanwhile: Callable[[], None] | None = None) -> RebuildProgress:
-    """Follow the owner's rebuild to its end.
+def _wait_for_rebuild(
+    index: RemoteIndex, while_waiting: Callable[[], None] | None = None
+) -> RebuildProgress:
+    """Wait for the owner's rebuild to end and print its progress.
 
     Raises:
-        IndexUnavailable: The rebuild failed; the index that was there goes on.
+        IndexUnavailable: The rebuild failed; the old index stays active.
     """
-    shown, rested = None, time.monotonic()
+    last_line, last_call = None, time.monotonic()
     while True:
-        now = index.progress()
-        line = _line(now)
-        if line != shown:
+        progress = index.progress()
+        line = _progress_line(progress)
+        if line != last_line:
             output.note(line)
-            shown = line
-        if now.state == "failed":
-            raise IndexUnavailable(f"the rebuild failed, the old index goes on: {now.error}")
-        if now.state == "idle":
-            raise IndexUnavailable("the index owner was restarted under the rebuild; run it again")
-        if now.state == "done":
-            return now
-        if meanwhile is not None and time.monotonic() - rested >= _MEANWHILE_S:
-            meanwhile()
-            rested = time.monotonic()
+            last_line = line
+        if progress.state == "failed":
+            raise IndexUnavailable(
+                f"the rebuild failed, the old index stays active: {progress.error}"
+            )
+        if progress.state == "idle":
+            raise IndexUnavailable("the index owner restarted during the rebuild; run it again")
+        if progress.state == "done":
+            return progress
+        if while_waiting is not None and time.monotonic() - last_call >= _ON_WAIT_INTERVAL_S:
+            while_waiting()
+            last_call = time.monotonic()
         time.sleep(_PAUSE_S)
 
 
-def _line(now: RebuildProgress) -> str:
-    return f"rebuild {now.state}: {now.points} points, build {now.build or '–'}"
+def _progress_line(progress: RebuildProgress) -> str:
+    return f"rebuild {progress.state}: {progress.points} points, build {progress.build or '–'}"

@@ -1,4 +1,4 @@
-"""`pinpoint ingest`: a folder or a manifest becomes a batch, with a progress bar."""
+"""`pinpoint ingest`: ingest a folder or a manifest as a batch."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
     from pinpoint.media.missing_files import MissingFiles
 
-_FIRST_WAIT_S: Final = 0.1
-_LONGEST_WAIT_S: Final = 1.0
+_MIN_WAIT_S: Final = 0.1
+_MAX_WAIT_S: Final = 1.0
 
 
 IntakePath = Annotated[
@@ -47,38 +47,37 @@ IntakePath = Annotated[
 SourceOption = Annotated[str, typer.Option("--source", help="Name of the source.")]
 KindOption = Annotated[
     str | None,
-    typer.Option("--kind", help="`photo` or `street`; makes the source if it is new."),
+    typer.Option("--kind", help="`photo` or `street`; creates the source if it is new."),
 ]
 OriginalsOption = Annotated[
     str | None,
-    typer.Option("--originals", help="`reference`, `copy` or `rendition`, for a new source."),
+    typer.Option(
+        "--originals", help="Originals of a new source: `reference`, `copy` or `rendition`."
+    ),
 ]
 ManifestOption = Annotated[
     Path | None,
-    typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files it names are read."),
+    typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
 ]
-NoManifestOption = Annotated[
-    bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
-]
+NoManifestOption = Annotated[bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")]
 RootOption = Annotated[
     str | None,
     typer.Option(
         "--root",
-        help="Name of a new root, the first part of its files' ids; without it the folder's name. "
-        "With --server names have no root unless one is given.",
+        help="Name of a new root, the first part of its files' ids; by default the folder's name. "
+        "With --server there is no root by default.",
     ),
 ]
 RemoveMissingOption = Annotated[
-    bool, typer.Option("--remove-missing", help="Remove images whose file below PATH is gone.")
+    bool,
+    typer.Option("--remove-missing", help="Remove images whose file below PATH no longer exists."),
 ]
-YesOption = Annotated[
-    bool, typer.Option("--yes", help="Do not ask before many images are removed.")
-]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Return when every file has its verdict.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Remove many images without confirmation.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until every file is processed.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang this command into the tree."""
+    """Register this command."""
     app.command()(ingest)
 
 
@@ -103,19 +102,19 @@ def ingest(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Ingest a folder: registered in place on the embedded stack, uploaded to a server."""
+    """Ingest a folder: the embedded stack registers files in place, a server receives uploads."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_exists(path)
     check_kinds("--kind", [kind])
     check_choice("--originals", originals, ORIGINALS)
     if manifest is not None and no_manifest:
-        raise BadRequest("--manifest and --no-manifest exclude each other")
-    what = _Intake(
+        raise BadRequest("--manifest and --no-manifest cannot be combined")
+    request = _IngestRequest(
         path=path,
         source=source,
         kind=kind,
         originals=originals,
-        manifest=None if manifest is None else _manifest(path, manifest),
+        manifest=None if manifest is None else _check_manifest(path, manifest),
         use_manifest=not no_manifest,
         root=root,
         remove_missing=remove_missing,
@@ -123,23 +122,23 @@ def ingest(
         options=read_options(track, time_zone, camera_clock_offset, column),
         wait=wait,
     )
-    _note_columns(what)
+    _note_columns(request)
     remote = session.server is not None or session.key is not None
-    batch = _upload(session, what) if remote else _register(session, what)
+    batch = _upload_files(session, request) if remote else _register_files(session, request)
     others = find_beside(path)
     batch["sidecars_not_read"] = others_as_dict(others)["sidecars_not_read"]
     if session.as_json:
         output.show_json(batch)
     else:
-        _show(batch)
+        _print_batch(batch)
         note_lines(describe_sidecars(others))
     if batch["failed"]:
         raise typer.Exit(FAILED_ITEMS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Intake:
-    """What the options say."""
+class _IngestRequest:
+    """Options of one ingest."""
 
     path: Path
     source: str
@@ -154,7 +153,7 @@ class _Intake:
     wait: bool
 
 
-def _show(batch: dict[str, Any]) -> None:
+def _print_batch(batch: dict[str, Any]) -> None:
     if batch["manifest"]:
         output.say(f"manifest {batch['manifest']} is used (--no-manifest reads without it)")
     if batch.get("root_is_new"):
@@ -164,11 +163,11 @@ def _show(batch: dict[str, Any]) -> None:
     _show_missing(batch)
     _show_not_sent(batch["not_sent"])
     if batch["repeated"]:
-        output.note(f"{batch['repeated']} requests were sent again: the server was away")
+        output.note(f"{batch['repeated']} requests were repeated: the server was unavailable")
 
 
 def _show_missing(batch: dict[str, Any]) -> None:
-    """Files that were ingested before and are gone."""
+    """Print how many ingested files no longer exist."""
     if not batch.get("missing"):
         return
     if batch["removed"]:
@@ -184,85 +183,85 @@ def _show_missing(batch: dict[str, Any]) -> None:
     )
 
 
-def _show_not_sent(refused: list[dict[str, str]]) -> None:
-    """Rows and files that never left this machine; they are in no batch."""
-    if refused:
-        output.say(f"{len(refused)} more rejected here and not sent:")
+def _show_not_sent(rejected: list[dict[str, str]]) -> None:
+    """Print the rows and files that were rejected on this machine; they are in no batch."""
+    if rejected:
+        output.say(f"{len(rejected)} more rejected here and not sent:")
         names = ("file", "stage", "reason", "detail")
-        output.table(None, names, [[one[name] for name in names] for one in refused])
+        output.table(None, names, [[row[name] for name in names] for row in rejected])
 
 
-def _upload(session: Session, what: _Intake) -> dict[str, Any]:
-    if what.remove_missing:
+def _upload_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
+    if request.remove_missing:
         raise BadRequest(
-            "--remove-missing works on the machine of the stack, which knows the folders of a "
+            "--remove-missing works only on the machine of the stack, which has the folders of the "
             "source; over a server delete images one by one"
         )
-    if what.options.track is not None:
+    if request.options.track is not None:
         raise BadRequest(
             "GPX tracks are not sent: --track works on the machine of the stack, without --server"
         )
-    tracked = 0 if what.manifest else with_tracks(what.path)
-    if tracked:
+    num_tracked = 0 if request.manifest else with_tracks(request.path)
+    if num_tracked:
         output.note(
-            f"GPX tracks are not sent: {tracked} photos lie beside one, and those without a "
-            "position of their own will be rejected (no_position); ingest them on the machine of "
-            "the stack, or give their positions in a manifest"
+            f"GPX tracks are not sent: {num_tracked} photos are in a folder with a track, and "
+            "those without their own position will be rejected (no_position); ingest them on the "
+            "machine of the stack, or give their positions in a manifest"
         )
     with session.client() as client:
         try:
-            client.source(what.source)
+            client.source(request.source)
         except NotFound:
-            if what.kind is None:
+            if request.kind is None:
                 raise
-            check_upload(what.path, manifest=what.manifest, use_manifest=what.use_manifest)
-            client.add_source(what.source, what.kind, originals=what.originals or "copy")
+            check_upload(request.path, manifest=request.manifest, use_manifest=request.use_manifest)
+            client.add_source(request.source, request.kind, originals=request.originals or "copy")
         bar, task = output.progress("ingest")
-        seen: list[dict[str, Any]] = []
+        latest: list[dict[str, Any]] = []
 
         def show_progress(batch: dict[str, Any]) -> None:
-            seen[:] = [batch]
+            latest[:] = [batch]
             bar.update(task, completed=count_settled(batch), total=max(batch["items"], 1))
 
-        with name_continuation(lambda: next(iter(seen), None)), bar:
+        with name_continuation(lambda: next(iter(latest), None)), bar:
             return client.ingest_folder(
-                what.path,
-                source=what.source,
-                manifest=what.manifest,
-                use_manifest=what.use_manifest,
-                root=what.root,
-                options=what.options,
-                wait=what.wait,
+                request.path,
+                source=request.source,
+                manifest=request.manifest,
+                use_manifest=request.use_manifest,
+                root=request.root,
+                options=request.options,
+                wait=request.wait,
                 on_progress=show_progress,
             )
 
 
-def _register(session: Session, what: _Intake) -> dict[str, Any]:
+def _register_files(session: Session, request: _IngestRequest) -> dict[str, Any]:
     from pinpoint.ingest import intake
 
     def confirm(missing: MissingFiles) -> bool:
-        return _confirm_removal(session, missing, yes=what.yes)
+        return _confirm_removal(session, missing, yes=request.yes)
 
     with session.services() as services:
         organization_id = session.own(services).id
         registered = intake.register(
-            what.path,
-            source=what.source,
-            kind=what.kind,
-            originals=ORIGINALS[what.originals or "reference"],
-            manifest=what.manifest,
-            use_manifest=what.use_manifest,
-            root_name=what.root,
-            confirm_removal=confirm if what.remove_missing else None,
+            request.path,
+            source=request.source,
+            kind=request.kind,
+            originals=ORIGINALS[request.originals or "reference"],
+            manifest=request.manifest,
+            use_manifest=request.use_manifest,
+            root_name=request.root,
+            confirm_removal=confirm if request.remove_missing else None,
             organization_id=organization_id,
             database=services.database,
             settings=services.settings,
-            options=what.options,
+            options=request.options,
         )
         batch = registered.batch
-        if what.wait:
+        if request.wait:
             with name_continuation(lambda: as_dict(batch)):
-                batch = _follow(services, organization_id, batch)
+                batch = _wait_for_batch(services, organization_id, batch)
         with services.database.read(organization_id) as catalogue:
             reasons = catalogue.refused_counts(batch.id)
     manifest, missing = registered.manifest, registered.missing
@@ -277,45 +276,49 @@ def _register(session: Session, what: _Intake) -> dict[str, Any]:
 
 
 def _confirm_removal(session: Session, missing: MissingFiles, *, yes: bool) -> bool:
-    """Whether images of files that are gone may be removed; many only if somebody says so."""
+    """Whether images of missing files may be removed; many need --yes or a confirmation."""
     if yes or not missing.many:
         return True
-    gone = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
+    summary = f"{len(missing.external_ids)} of the {missing.known} files known from this folder"
     if session.as_json or not sys.stdin.isatty():
         raise BadRequest(
-            f"{gone} are gone; give --yes to remove their images, or look whether the folder is "
+            f"{summary} are gone; give --yes to remove their images, or check that the folder is "
             "the right one"
         )
-    typer.confirm(f"{gone} are gone. Remove their images?", abort=True)
+    typer.confirm(f"{summary} are gone. Remove their images?", abort=True)
     return True
 
 
-def _note_columns(what: _Intake) -> None:
-    """Name the columns of the manifest that are not understood, before anything is registered."""
+def _note_columns(request: _IngestRequest) -> None:
+    """Print the unknown columns of the manifest, before any file is registered."""
     from pinpoint.media.manifests import describe_manifest
     from pinpoint.settings import Settings
 
-    listed = what.manifest or choose_manifest(what.path, use_manifest=what.use_manifest)
-    if listed is not None:
-        summary = describe_manifest(listed, Settings.from_environment().media, what.options)
+    manifest = request.manifest or choose_manifest(request.path, use_manifest=request.use_manifest)
+    if manifest is not None:
+        summary = describe_manifest(manifest, Settings.from_environment().media, request.options)
         note_lines(describe_columns(summary))
 
 
-def _manifest(folder: Path, manifest: Path) -> Path:
-    """The manifest, which must lie in the folder that its rows are relative to."""
-    found = manifest if manifest.exists() else folder / manifest
-    if found.resolve().parent != folder.resolve():
+def _check_manifest(folder: Path, manifest: Path) -> Path:
+    """Return the path of the manifest, which must be in the folder with its files.
+
+    Raises:
+        BadRequest: The manifest is in another folder.
+    """
+    manifest_path = manifest if manifest.exists() else folder / manifest
+    if manifest_path.resolve().parent != folder.resolve():
         raise BadRequest(
             f"a manifest's rows name files below its own folder: put {manifest} into {folder}, "
             "or give its folder as PATH"
         )
-    return found
+    return manifest_path
 
 
-def _follow(services: Services, organization_id: Any, batch: Batch) -> Batch:
-    """Show a bar until every file has its verdict."""
+def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> Batch:
+    """Show a progress bar until every file is processed."""
     bar, task = output.progress("ingest")
-    pause_s = _FIRST_WAIT_S
+    pause_s = _MIN_WAIT_S
     with bar:
         while True:
             with services.database.read(organization_id) as catalogue:
@@ -324,11 +327,11 @@ def _follow(services: Services, organization_id: Any, batch: Batch) -> Batch:
             if batch.complete:
                 return batch
             time.sleep(pause_s)
-            pause_s = min(pause_s * 1.3, _LONGEST_WAIT_S)
+            pause_s = min(pause_s * 1.3, _MAX_WAIT_S)
 
 
 def as_dict(batch: Batch) -> dict[str, Any]:
-    """A batch in the form that an upload gives; here nothing has to be sent."""
+    """Convert a batch to the form of an upload's result; no files are sent."""
     fields: dict[str, Any] = dataclasses.asdict(batch)
     as_text: Callable[[Any], Any] = output.wire
     fields = {

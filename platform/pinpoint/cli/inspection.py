@@ -1,4 +1,4 @@
-"""`pinpoint inspect`: what would be read, file by file. Needs no stack."""
+"""`pinpoint inspect`: metadata that an ingest would read from each file. Needs no stack."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from pinpoint.records import ReadOptions
 
 
-_MAX_DETAILS: Final = 20
-"""Details of rejections that are printed below the table."""
+_MAX_DETAILS_SHOWN: Final = 20
+"""Maximum number of rejection details printed below the table."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang this command into the tree."""
+    """Register this command."""
     app.command(name="inspect")(inspect)
 
 
@@ -47,10 +47,10 @@ def inspect(
     paths: Annotated[list[Path], typer.Argument(help="Files, folders or manifests.")],
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", help="CSV or GeoJSON in PATH whose rows name files."),
+        typer.Option("--manifest", help="CSV or GeoJSON in PATH; only files named in it are read."),
     ] = None,
     no_manifest: Annotated[
-        bool, typer.Option("--no-manifest", help="Do not use a manifest that is found in PATH.")
+        bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")
     ] = False,
     track: TrackOption = None,
     time_zone: TimeZoneOption = None,
@@ -58,7 +58,7 @@ def inspect(
     column: ColumnOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say of every photo what would be read of it, or why it would be rejected."""
+    """Show the metadata that an ingest would read from each photo, or why it would be rejected."""
     from pinpoint.media.manifests import describe_manifest
 
     session = Session.of(context, as_json=as_json)
@@ -66,26 +66,26 @@ def inspect(
     for path in paths:
         check_exists(path)
     options = read_options(track, time_zone, camera_clock_offset, column)
-    listed = [(path, _choose_manifest(path, manifest, no_manifest)) for path in paths]
+    inputs = [(path, _choose_manifest(path, manifest, no_manifest)) for path in paths]
     if manifest is not None:
-        # As `ingest` does: of a manifest that is named only the rows are read.
-        listed = [(chosen or path, chosen) for path, chosen in listed]
+        # As in `ingest`: with an explicit manifest only its rows are read.
+        inputs = [(chosen or path, chosen) for path, chosen in inputs]
     summaries = [
-        describe_manifest(chosen, settings.media, options) for _, chosen in listed if chosen
+        describe_manifest(chosen, settings.media, options) for _, chosen in inputs if chosen
     ]
-    found = _inspect_all(listed, settings, options)
+    results = _inspect_all(inputs, settings, options)
     others = [(path, find_beside(path)) for path in paths]
     if session.as_json:
-        output.show_json(_document(found, summaries, others))
+        output.show_json(_to_document(results, summaries, others))
     else:
-        _show(found, summaries, [other for _, files in others for other in files])
+        _print_results(results, summaries, [other for _, files in others for other in files])
 
 
 def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Path | None:
-    """The manifest that holds for a path.
+    """Choose the manifest for a path.
 
     Raises:
-        BadRequest: There is no such manifest, the folder holds several, or both options were
+        BadRequest: The manifest does not exist, the folder has several, or both options were
             given.
     """
     from pinpoint.ingest.inspect import used_manifest
@@ -93,7 +93,7 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     if manifest is None:
         return None if no_manifest and path.is_dir() else used_manifest(path)
     if no_manifest:
-        raise BadRequest("--manifest and --no-manifest exclude each other")
+        raise BadRequest("--manifest and --no-manifest cannot be combined")
     chosen = manifest if manifest.exists() else path / manifest
     if not path.is_dir() or chosen.resolve().parent != path.resolve():
         raise BadRequest(
@@ -104,19 +104,19 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
 
 
 def _inspect_all(
-    listed: list[tuple[Path, Path | None]], settings: Settings, options: ReadOptions
+    inputs: list[tuple[Path, Path | None]], settings: Settings, options: ReadOptions
 ) -> list[tuple[Path, Inspected]]:
     from pinpoint.ingest import inspect as inspection
     from pinpoint.media.decoder import ChildDecoder
 
-    found: list[tuple[Path, Inspected]] = []
+    results: list[tuple[Path, Inspected]] = []
     threads = min(2, os.cpu_count() or 1)
     decoder = ChildDecoder(settings.media, children=threads)
     bar, task = output.progress("inspecting")
     try:
         with bar:
-            for path, manifest in listed:
-                for one in inspection.inspect(
+            for path, manifest in inputs:
+                for result in inspection.inspect(
                     path,
                     decoder,
                     settings.media,
@@ -124,67 +124,73 @@ def _inspect_all(
                     options=options,
                     threads=threads,
                 ):
-                    found.append((path, one))
-                    bar.update(task, completed=len(found), total=len(found))
+                    results.append((path, result))
+                    bar.update(task, completed=len(results), total=len(results))
     finally:
         decoder.close()
-    return found
+    return results
 
 
-def _document(
-    found: list[tuple[Path, Inspected]],
+def _to_document(
+    results: list[tuple[Path, Inspected]],
     summaries: list[ManifestSummary],
     others: list[tuple[Path, list[OtherFile]]],
 ) -> dict[str, Any]:
-    accepted = sum(one.capture is not None for _, one in found)
+    accepted = sum(result.capture is not None for _, result in results)
     return {
-        "files": [_entry(path, one) for path, one in found],
+        "files": [_to_entry(path, result) for path, result in results],
         "accepted": accepted,
-        "rejected": len(found) - accepted,
+        "rejected": len(results) - accepted,
         "manifests": [
-            {"manifest": one.name, "columns": one.understood, "attributes": list(one.attributes)}
-            for one in summaries
+            {
+                "manifest": result.name,
+                "columns": result.understood,
+                "attributes": list(result.attributes),
+            }
+            for result in summaries
         ],
         "other_files": as_dict([other for _, files in others for other in files]),
     }
 
 
-def _show(
-    found: list[tuple[Path, Inspected]],
+def _print_results(
+    results: list[tuple[Path, Inspected]],
     summaries: list[ManifestSummary],
     others: list[OtherFile],
 ) -> None:
-    accepted = sum(one.capture is not None for _, one in found)
+    accepted = sum(result.capture is not None for _, result in results)
     output.table(
         None,
         (
             *("file", "lat, lon (°)", "position from", "taken (UTC)", "time from"),
             *(">heading °", ">s", "rejected"),
         ),
-        [_row(one) for _, one in found],
+        [_table_row(result) for _, result in results],
     )
-    for _, one in found:
-        for warning in one.capture.warnings if one.capture else ():
-            output.say(f"{one.file}: {warning}")
-    refused = [(one.file, one.rejected.detail) for _, one in found if one.rejected]
-    for file, detail in refused[:_MAX_DETAILS]:
+    for _, result in results:
+        for warning in result.capture.warnings if result.capture else ():
+            output.say(f"{result.file}: {warning}")
+    rejections = [(result.file, result.rejected.detail) for _, result in results if result.rejected]
+    for file, detail in rejections[:_MAX_DETAILS_SHOWN]:
         output.say(f"{file}: {detail}")
-    if len(refused) > _MAX_DETAILS:
-        output.say(f"{len(refused) - _MAX_DETAILS} more rejections: --json gives their details")
-    output.say(f"{len(found)} files: {accepted} accepted, {len(found) - accepted} rejected")
+    if len(rejections) > _MAX_DETAILS_SHOWN:
+        output.say(
+            f"{len(rejections) - _MAX_DETAILS_SHOWN} more rejections: --json gives their details"
+        )
+    output.say(f"{len(results)} files: {accepted} accepted, {len(results) - accepted} rejected")
     for summary in summaries:
         output.say(f"used the manifest {summary.name}")
     note_lines(line for summary in summaries for line in describe_columns(summary))
     note_lines(describe_others(others))
 
 
-def _entry(path: Path, one: Inspected) -> dict[str, Any]:
-    capture, rejected = one.capture, one.rejected
+def _to_entry(path: Path, result: Inspected) -> dict[str, Any]:
+    capture, rejected = result.capture, result.rejected
     entry: dict[str, Any] = {
         "root": str(path),
-        "file": one.file,
+        "file": result.file,
         "accepted": capture is not None,
-        "seconds": round(one.seconds, 3),
+        "seconds": round(result.seconds, 3),
     }
     if rejected is not None:
         entry |= {
@@ -199,16 +205,16 @@ def _entry(path: Path, one: Inspected) -> dict[str, Any]:
     return entry
 
 
-def _row(one: Inspected) -> tuple[object, ...]:
-    capture, rejected = one.capture, one.rejected
-    seconds = f"{one.seconds:.2f}"
+def _table_row(result: Inspected) -> tuple[object, ...]:
+    capture, rejected = result.capture, result.rejected
+    seconds = f"{result.seconds:.2f}"
     if capture is None:
-        why = "" if rejected is None else f"{rejected.stage}: {rejected.reason}"
-        return (one.file, None, None, None, None, None, seconds, why)
+        reason = "" if rejected is None else f"{rejected.stage}: {rejected.reason}"
+        return (result.file, None, None, None, None, None, seconds, reason)
     heading = None if capture.heading_deg is None else f"{capture.heading_deg:.0f}"
-    place = f"{capture.point.lat:.5f}, {capture.point.lon:.5f}"
+    position = f"{capture.point.lat:.5f}, {capture.point.lon:.5f}"
     time_source = capture.time_source
     if capture.attributes.get("time_zone") == "assumed_utc":
         time_source = f"{time_source}, no zone"
     sources = (capture.position_source, capture.captured_at, time_source)
-    return (one.file, place, *sources, heading, seconds, "")
+    return (result.file, position, *sources, heading, seconds, "")

@@ -13,7 +13,7 @@ from pinpoint.stack.places import StackPlaces
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
+    """Register this command."""
     app.command("key")(show_key)
 
 
@@ -22,8 +22,8 @@ def show_key(context: typer.Context, as_json: Json = False) -> None:
 
     curl -H "Authorization: Bearer $(pinpoint key)" URL
 
-    It has every right in every organization, on this machine only. Give others a key of their own:
-    `pinpoint keys create NAME`.
+    The key has all rights in all organizations, on this machine only. Create separate keys for
+    other users: `pinpoint keys create NAME`.
     """
     session = Session.of(context, as_json=as_json)
     key = read_operator_key(StackPlaces(Places().home))
@@ -33,19 +33,19 @@ def show_key(context: typer.Context, as_json: Json = False) -> None:
         output.say(key)
 
 
-def read_operator_key(places: StackPlaces) -> str:
-    """The operator's key below a home.
+def read_operator_key(paths: StackPlaces) -> str:
+    """Read the operator's key of a home.
 
     Raises:
-        StackError: `pinpoint up` was never run there.
-        NotAllowed: The key is another user's, or others can read it, so the API ignores it.
+        StackError: `pinpoint up` never ran with this home.
+        NotAllowed: The key belongs to another user, or others can read it, so the API ignores it.
     """
-    path = places.operator_key_file
+    path = paths.operator_key_file
     try:
         readable_by_others = path.stat().st_mode & 0o077
         key = path.read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
-        raise missing_stack(places.home) from error
+        raise missing_stack(paths.home) from error
     except PermissionError as error:
         raise NotAllowed(f"{path} belongs to another user; ask for a key of your own") from error
     if readable_by_others:

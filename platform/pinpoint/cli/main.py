@@ -1,4 +1,4 @@
-"""`pinpoint`: puts the commands together and turns every error into one line and an exit code."""
+"""`pinpoint`: registers the commands and reports every error as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ app.add_typer(world.app, name="world")
 examples.add_to(app)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         output.say(__version__)
         raise typer.Exit
 
@@ -85,22 +85,22 @@ def options(
     as_json: Json = False,
     home: stack.Home = None,
     version: bool = typer.Option(
-        False, "--version", help="Print the version.", callback=_version, is_eager=True
+        False, "--version", help="Print the version.", callback=_print_version, is_eager=True
     ),
 ) -> None:
     """Where was this photo taken, and what is the evidence?"""
     if home is not None:
-        # All that looks for the home does so in the environment, child processes too.
+        # All code reads the home from the environment, including child processes.
         os.environ["PINPOINT_HOME"] = str(home.resolve())
     context.obj = Session(server=server, key=key, org=org, as_json=as_json)
 
 
 def main() -> None:
-    """Run the command line; leaves with an exit code."""
-    # Young objects are looked through every 700 by default, and the half million that libraries
-    # leave again and again with them: a quarter of the CPU of a question that is asked from here.
+    """Run the command line and exit with an exit code."""
+    # By default the collector runs after every 700 new objects and often scans the half million
+    # objects of libraries. That costs a quarter of the CPU time of a query from the command line.
     gc.set_threshold(50_000, 20, 50)
-    # Commands speak in results and one-line errors; the libraries below them stay quiet.
+    # Commands print results and one-line errors only, no log lines of libraries.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         app()
@@ -118,13 +118,17 @@ def main() -> None:
 
 
 def describe_unforeseen(error: Exception) -> str:
-    """A line about an error that nobody foresaw: a file's trouble in words, else a bug's place."""
+    """Describe an unexpected error in one line: the problem with a file, or the place of a bug."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"pinpoint: {os.fsdecode(error.filename)}: {describe_cause(error)}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "pinpoint" in Path(frame.filename).parts]
-    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    package_frames = [frame for frame in frames if "pinpoint" in Path(frame.filename).parts]
+    location = (
+        f" at {Path(package_frames[-1].filename).name}:{package_frames[-1].lineno}"
+        if package_frames
+        else ""
+    )
     return (
-        f"pinpoint: this is a bug ({type(error).__name__}{place}); repeat the command with "
+        f"pinpoint: this is a bug ({type(error).__name__}{location}); repeat the command with "
         "PINPOINT_LOG_LEVEL=debug for the details that a report needs"
     )

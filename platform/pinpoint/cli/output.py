@@ -1,4 +1,4 @@
-"""Tables, JSON and progress bars. Results go to stdout, everything else to stderr."""
+"""Tables, JSON and progress bars. Results go to stdout, all other output to stderr."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-_UNBOUNDED: Final = 100_000
-_TELL_S: Final = 30.0
-"""Between two lines about the same work, where there is no terminal for a bar."""
+_MAX_WIDTH: Final = 100_000
+_LINE_INTERVAL_S: Final = 30.0
+"""Seconds between two progress lines of one task if stderr is not a terminal."""
 
 
 def show_json(value: object) -> None:
@@ -29,9 +29,9 @@ def show_json(value: object) -> None:
 
 
 def wire(value: object) -> Any:
-    """What JSON has no word for: records, ids, times, paths."""
+    """Convert records, ids, times, paths and NumPy scalars to JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID | Path):
@@ -44,37 +44,37 @@ def wire(value: object) -> Any:
 
 
 def say(text: str) -> None:
-    """One line on stdout."""
+    """Print one line on stdout."""
     sys.stdout.write(plain(text) + "\n")
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     sys.stderr.write(plain(text) + "\n")
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; columns whose name begins with `>` are numbers and stand right."""
-    drawn = Table(header_style="bold", box=None, pad_edge=False)
+    """Print a table; columns whose name starts with `>` are numbers, aligned right."""
+    view = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        right = column.startswith(">")
-        drawn.add_column(
-            column.removeprefix(">"), justify="right" if right else "left", no_wrap=True
+        is_numeric = column.startswith(">")
+        view.add_column(
+            column.removeprefix(">"), justify="right" if is_numeric else "left", no_wrap=True
         )
     for row in rows:
-        drawn.add_row(*(plain(cell(value)) for value in row))
+        view.add_row(*(plain(cell(value)) for value in row))
     console = Console(markup=False, highlight=False, emoji=False)
-    # Ids are to be copied: a line that is too long may wrap, but nothing in it is cut.
-    unbounded = console.options.update(max_width=_UNBOUNDED)
-    console.width = max(console.width, console.measure(drawn, options=unbounded).maximum)
+    # Users copy ids, so a long line may wrap, but no cell is truncated.
+    unbounded = console.options.update(max_width=_MAX_WIDTH)
+    console.width = max(console.width, console.measure(view, options=unbounded).maximum)
     if title:
-        # By itself: as the table's own it would wrap where the table happens to end.
+        # Printed separately: as part of the table it would wrap at the width of the table.
         console.print(title, style="italic", soft_wrap=True)
-    console.print(drawn)
+    console.print(view)
 
 
 def cell(value: object) -> str:
-    """A value as a person reads it."""
+    """Format a value for people."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -82,79 +82,81 @@ def cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, list | tuple):
-        return " ".join(cell(one) for one in value) or "–"
+        return " ".join(cell(item) for item in value) or "–"
     return str(value)
 
 
 def plain(text: str) -> str:
-    """Text that cannot command the terminal: names in a gallery come from anywhere."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    """Replace unprintable characters: untrusted names could contain terminal control sequences."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
 
 
-def length(metres: float) -> str:
-    """A length with its unit: `85 m`, `1.2 km`, `340 km`."""
-    if metres < 1_000:
-        return f"{metres:.0f} m"
-    kilometres = metres / 1_000
-    return f"{kilometres:.1f} km" if kilometres < 100 else f"{kilometres:.0f} km"
+def length(meters: float) -> str:
+    """Format a length with its unit: `85 m`, `1.2 km`, `340 km`."""
+    if meters < 1_000:
+        return f"{meters:.0f} m"
+    length_km = meters / 1_000
+    return f"{length_km:.1f} km" if length_km < 100 else f"{length_km:.0f} km"
 
 
 def place(nearest: Mapping[str, Any] | None) -> str | None:
-    """The nearest place with its distance: `Paris, FR (2.3 km)`."""
+    """Format the nearest place with its distance: `Paris, FR (2.3 km)`."""
     if nearest is None:
         return None
     return f"{nearest['name']}, {nearest['country']} ({length(nearest['distance_m'])})"
 
 
-def kilometres(metres: float) -> str:
-    """A length in km for a column whose head names the unit: `0.012`, `8.4`, `8591`."""
-    length_km = metres / 1_000
+def kilometres(meters: float) -> str:
+    """Format a length in km without the unit, for table columns: `0.012`, `8.4`, `8591`."""
+    length_km = meters / 1_000
     return f"{length_km:.{3 if length_km < 1 else 1 if length_km < 100 else 0}f}"
 
 
-class _Rate(ProgressColumn):
-    """Files per second, once something is known."""
+class _RateColumn(ProgressColumn):
+    """Files per second, as soon as the speed is known."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} files/s")
 
 
-class _Told(Progress):
-    """Where nobody sees a bar: now and then a line, so that a log of hours says how far it is."""
+class _PlainProgress(Progress):
+    """Progress without a terminal: prints a line every 30 s, so that logs show the progress."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(disable=True, get_time=now)
-        self._told_at: dict[Any, float] = {}
+        self._last_line_at: dict[Any, float] = {}
 
     def update(self, task_id: Any, **changes: Any) -> None:
-        """As `Progress.update`."""
+        """Update a task as `Progress.update` does, and print a line if one is due."""
         super().update(task_id, **changes)
         now, task = self.get_time(), self.tasks[self.task_ids.index(task_id)]
-        if now - self._told_at.setdefault(task_id, now) < _TELL_S:
+        if now - self._last_line_at.setdefault(task_id, now) < _LINE_INTERVAL_S:
             return
-        self._told_at[task_id] = now
-        rate, left_s = task.speed, task.time_remaining
-        told = [f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f}"]
-        told += [] if rate is None else [f"{rate:.1f} a second"]
-        told += [] if left_s is None else [f"about {left_s / 60:.0f} min left"]
-        note(", ".join(told))
+        self._last_line_at[task_id] = now
+        rate, remaining_s = task.speed, task.time_remaining
+        parts = [f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f}"]
+        parts += [] if rate is None else [f"{rate:.1f} a second"]
+        parts += [] if remaining_s is None else [f"about {remaining_s / 60:.0f} min left"]
+        note(", ".join(parts))
 
 
-def progress(what: str) -> tuple[Progress, Any]:
-    """A progress bar on stderr with rate and ETA, and its task; lines where that is a file."""
+def progress(description: str) -> tuple[Progress, Any]:
+    """Create a progress bar on stderr with rate and ETA, and its task; lines if not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        told = _Told()
-        return told, told.add_task(what, total=1)
+        plain_progress = _PlainProgress()
+        return plain_progress, plain_progress.add_task(description, total=1)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        _Rate(),
+        _RateColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
         console=console,
         transient=False,
     )
-    return bar, bar.add_task(what, total=1)
+    return bar, bar.add_task(description, total=1)

@@ -1,4 +1,4 @@
-"""What a stack holds, for `pinpoint status`: bundle, images, disk use, processes left behind."""
+"""Contents of a stack for `pinpoint status`: bundle, images, disk use, orphaned processes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from pinpoint.stack.lifecycle import StackStatus
     from pinpoint.stack.sizes import PartSize
 
-_LIMIT_S: Final = 0.8
-"""How long disk use may be counted: a glance, also with millions of blobs."""
+_TIME_LIMIT_S: Final = 0.8
+"""Time limit for measuring disk use, so that `status` is fast even with millions of blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What a home holds.
+    """Contents of a home.
 
     Args:
-        bundle: Of the index; None where there is no index yet, or it cannot be told from here.
-        next_bundle: That of an index that is made afresh.
-        disk: Its parts.
+        bundle: Bundle of the index; None if there is no index yet, or its bundle is unknown.
+        next_bundle: Bundle of a new index.
+        disk: Disk use of each part of the home.
     """
 
     bundle: str | None
@@ -35,63 +35,65 @@ class Overview:
 
     @property
     def disk_bytes(self) -> int:
-        """Over all parts."""
+        """Sum over all parts, in bytes."""
         return sum(part.bytes for part in self.disk)
 
 
 def read_overview(settings: Settings) -> Overview:
-    """Read bundle and disk use from the files of the home; needs no running stack."""
+    """Read the bundle and disk use from the files of the home; needs no running stack."""
     from pinpoint.stack.places import StackPlaces
     from pinpoint.stack.sizes import measure_home
 
-    places = StackPlaces(settings.places.home)
+    paths = StackPlaces(settings.places.home)
     return Overview(
-        bundle=_name_bundle(settings, places.live_contract()),
+        bundle=_name_bundle(settings, paths.live_contract()),
         next_bundle=settings.encoder.bundle,
-        disk=measure_home(places, _LIMIT_S) if is_home(places.home) else (),
+        disk=measure_home(paths, _TIME_LIMIT_S) if is_home(paths.home) else (),
     )
 
 
-def as_json(found: Overview) -> dict[str, Any]:
-    """The same as plain values."""
+def as_json(overview: Overview) -> dict[str, Any]:
+    """Convert an overview to plain values."""
     return {
-        "bundle": {"index": found.bundle, "new_index": found.next_bundle},
-        "disk": {"bytes": found.disk_bytes, "parts": found.disk},
+        "bundle": {"index": overview.bundle, "new_index": overview.next_bundle},
+        "disk": {"bytes": overview.disk_bytes, "parts": overview.disk},
     }
 
 
-def show_overview(found: Overview, work: Standing | None) -> None:
-    """Print it for people."""
-    fresh = f"none yet; a new index is made with {found.next_bundle}"
-    rows = [("bundle", found.bundle or fresh)]
+def show_overview(overview: Overview, work: Standing | None) -> None:
+    """Print an overview for people."""
+    no_index_text = f"none yet; a new index uses {overview.next_bundle}"
+    rows = [("bundle", overview.bundle or no_index_text)]
     if work is not None and work.images is not None:
         rows.append(("images", _describe_images(work)))
-    if found.disk:
-        rows.append(("disk", describe_disk(found.disk)))
+    if overview.disk:
+        rows.append(("disk", describe_disk(overview.disk)))
     output.say("")
     output.table(None, ("home", "holds"), rows)
 
 
 def show_orphans(status: StackStatus) -> None:
-    """Name the processes that no supervisor watches, and the command that ends them."""
+    """Print the processes without a supervisor and the command that ends them."""
     if not status.orphans:
         return
-    named = ", ".join(f"{one.name or 'process'} ({one.pid})" for one in status.orphans)
+    processes = ", ".join(
+        f"{process.name or 'process'} ({process.pid})" for process in status.orphans
+    )
     output.say("")
-    output.say(f"these processes run without their supervisor: {named}")
+    output.say(f"these processes run without their supervisor: {processes}")
     output.say("end them with `pinpoint down`, then start the stack with `pinpoint up`")
 
 
 def describe_disk(parts: tuple[PartSize, ...]) -> str:
-    """`1.2 GB: postgres 0.9 GB, blobs 300 MB`; `more than` where not everything was counted."""
+    """Format disk use: `1.2 GB: postgres 0.9 GB, blobs 300 MB`; `more than` if incomplete."""
     total = sum(part.bytes for part in parts)
-    more = "" if all(part.whole for part in parts) else "more than "
-    named = [f"{part.part} {format_bytes(part.bytes)}" for part in parts if part.bytes]
-    return f"{more}{format_bytes(total)}: {', '.join(named)}" if named else format_bytes(total)
+    prefix = "" if all(part.whole for part in parts) else "more than "
+    sizes = [f"{part.part} {format_bytes(part.bytes)}" for part in parts if part.bytes]
+    return f"{prefix}{format_bytes(total)}: {', '.join(sizes)}" if sizes else format_bytes(total)
 
 
 def format_bytes(count: int) -> str:
-    """A size with its decimal unit: `940 B`, `12.3 kB`, `4.1 GB`."""
+    """Format a size with its decimal unit: `940 B`, `12.3 kB`, `4.1 GB`."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1_000:
@@ -102,13 +104,13 @@ def format_bytes(count: int) -> str:
 
 def _describe_images(work: Standing) -> str:
     counts = work.images or []
-    total = sum(one.images for one in counts)
-    organizations = {one.organization for one in counts}
-    named = [
-        f"{one.images:,} {one.kind}" + (f" of {one.organization}" * (len(organizations) > 1))
-        for one in counts
+    total = sum(count.images for count in counts)
+    organizations = {count.organization for count in counts}
+    labels = [
+        f"{count.images:,} {count.kind}" + (f" of {count.organization}" * (len(organizations) > 1))
+        for count in counts
     ]
-    return f"{total:,} indexed: {', '.join(named)}" if named else "none indexed"
+    return f"{total:,} indexed: {', '.join(labels)}" if labels else "none indexed"
 
 
 def _name_bundle(settings: Settings, contract: str | None) -> str | None:
@@ -120,4 +122,4 @@ def _name_bundle(settings: Settings, contract: str | None) -> str | None:
     try:
         return bundle_of(contract, home, rendition_px, settings.encoder.bundle).rsplit("/", 1)[-1]
     except BadBundle:
-        return f"one that is not here (contract {contract[:16]})"
+        return f"not found in this home (contract {contract[:16]})"

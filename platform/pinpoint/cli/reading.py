@@ -1,4 +1,4 @@
-"""What `inspect` and `ingest` share: options of reading, and notes about files beside photos."""
+"""Shared by `inspect` and `ingest`: metadata options, and notes about files that are not photos."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TrackOption = Annotated[
     str | None,
     typer.Option(
         "--track",
-        help="Which GPX track places photos, where several overlap in time: its name, a GPX file, "
-        "or `FILE#2` for the second track of a file.",
+        help="GPX track to use if several overlap in time: its name, a GPX file, or `FILE#2` for "
+        "the second track of a file.",
         show_default=False,
     ),
 ]
@@ -29,7 +29,7 @@ TimeZoneOption = Annotated[
     str | None,
     typer.Option(
         "--time-zone",
-        help="What times without an offset mean: an IANA name (`Europe/Paris`) or an offset "
+        help="Time zone of times without an offset: an IANA name (`Europe/Paris`) or an offset "
         "(`+02:00`).",
         show_default=False,
     ),
@@ -38,8 +38,8 @@ ClockOption = Annotated[
     str | None,
     typer.Option(
         "--camera-clock-offset",
-        help="Added to times of the camera: `+HH:MM:SS`, `-HH:MM:SS` or seconds; positive for a "
-        "clock that is slow.",
+        help="Offset added to camera times: `+HH:MM:SS`, `-HH:MM:SS` or seconds; positive for a "
+        "slow clock.",
         show_default=False,
     ),
 ]
@@ -47,8 +47,8 @@ ColumnOption = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="What a manifest's column means, for example `x=longitude`; `=attribute` keeps it "
-        "without a meaning. May be given several times.",
+        help="Meaning of a manifest column, for example `x=longitude`; `=attribute` keeps it "
+        "as an attribute. May be repeated.",
         show_default=False,
     ),
 ]
@@ -59,10 +59,10 @@ _MAX_SHOWN: Final = 5
 def read_options(
     track: str | None, time_zone: str | None, clock: str | None, columns: Sequence[str] | None
 ) -> ReadOptions:
-    """The options as a record.
+    """Parse the options.
 
     Raises:
-        BadRequest: A zone, an offset or a column cannot be read.
+        BadRequest: A time zone, an offset or a column is invalid.
     """
     return ReadOptions(
         track=track,
@@ -73,35 +73,35 @@ def read_options(
 
 
 def find_beside(path: Path) -> list[OtherFile]:
-    """Files below a folder that are not tried as photos; of a single photo those of its name."""
+    """Find files below a folder that are not photos; for a photo, files with the same stem."""
     if path.is_dir():
         return list(find_other_files(path))
     if is_manifest(path):
         return list(find_other_files(path.parent))
     stem = f"{path.stem}."
-    return [one for one in find_other_files(path.parent) if one.name.startswith(stem)]
+    return [file for file in find_other_files(path.parent) if file.name.startswith(stem)]
 
 
 def as_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
-    """Counts and names, by what the files are."""
-    sidecars = [one for one in others if one.kind in SIDECAR_KINDS]
+    """Group the files by type, with counts and names."""
+    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
     groups = {
-        "tracks": [one for one in others if one.kind == "track"],
-        "manifests": [one for one in others if one.kind == "manifest"],
+        "tracks": [file for file in others if file.kind == "track"],
+        "manifests": [file for file in others if file.kind == "manifest"],
         "sidecars_not_read": sidecars,
-        "other": [one for one in others if one.kind == "other"],
+        "other": [file for file in others if file.kind == "other"],
     }
     fields: dict[str, Any] = {
-        name: {"count": len(group), "names": [one.name for one in group[:_MAX_NAMES]]}
+        name: {"count": len(group), "names": [file.name for file in group[:_MAX_NAMES]]}
         for name, group in groups.items()
     }
-    fields["sidecars_not_read"]["kinds"] = dict(Counter(one.kind for one in sidecars))
+    fields["sidecars_not_read"]["kinds"] = dict(Counter(file.kind for file in sidecars))
     return fields
 
 
 def describe_others(others: Sequence[OtherFile]) -> list[str]:
-    """Lines about files beside photos: how many of each kind, and which sidecars are not read."""
-    counts: Counter[str] = Counter(one.kind for one in others)
+    """Describe the files that are not photos: counts by type, and unread sidecars."""
+    counts: Counter[str] = Counter(file.kind for file in others)
     parts = [
         f"{counts[kind]} {word if counts[kind] == 1 else word + 's'}"
         for kind, word in (("track", "GPX file"), ("manifest", "manifest"), ("other", "other file"))
@@ -112,21 +112,22 @@ def describe_others(others: Sequence[OtherFile]) -> list[str]:
 
 
 def describe_sidecars(others: Sequence[OtherFile]) -> list[str]:
-    """A line about sidecars that may say where photos were taken and are not read, if any."""
-    sidecars = [one for one in others if one.kind in SIDECAR_KINDS]
+    """Describe the unread sidecars, which may contain positions of photos, if there are any."""
+    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
     if not sidecars:
         return []
-    counts: Counter[str] = Counter(one.kind for one in sidecars)
+    counts: Counter[str] = Counter(file.kind for file in sidecars)
     kinds = ", ".join(f"{counts[kind]} {LABELS[kind]}" for kind in SIDECAR_KINDS if counts[kind])
     noun = "sidecar is" if len(sidecars) == 1 else "sidecars are"
     return [
-        f"{len(sidecars)} {noun} not read ({kinds}): {_list_names(o.name for o in sidecars)}; "
+        f"{len(sidecars)} {noun} not read ({kinds}): "
+        f"{_list_names(file.name for file in sidecars)}; "
         "positions and times in them are not used, a manifest can give them"
     ]
 
 
 def describe_columns(summary: ManifestSummary) -> list[str]:
-    """A line about the names of a manifest that are not understood, if any."""
+    """Describe the unknown columns of a manifest, if there are any."""
     if not summary.attributes:
         return []
     names = _list_names(summary.attributes, limit=20)

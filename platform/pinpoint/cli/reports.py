@@ -1,4 +1,4 @@
-"""What people see of labels, evaluations and comparisons."""
+"""Output for people of labels, evaluations and comparisons."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from pinpoint.cli import output
 
 
-def show_description(said: Mapping[str, Any]) -> None:
-    """What a labelled set is made of."""
-    facts = [(name, _line(value)) for name, value in said.items() if name != "notes"]
+def show_description(description: Mapping[str, Any]) -> None:
+    """Print the description of a labeled dataset."""
+    facts = [(name, _format_value(value)) for name, value in description.items() if name != "notes"]
     output.table(None, ("labels", "value"), facts)
-    for note in said["notes"]:
+    for note in description["notes"]:
         output.say(note)
 
 
 def show_report(report: Mapping[str, Any], folder: Path) -> None:
-    """The figures that people look for first; the rest is in the files."""
+    """Print the main metrics; the report files contain all of them."""
     counts = report["counts"]
     unreadable = sum(counts["unreadable_image"].values())
     output.say(
-        f"{counts['rows']} rows, {counts['questions']} labelled, {counts['asked']} asked: "
+        f"{counts['rows']} rows, {counts['questions']} labeled, {counts['asked']} queried: "
         f"{counts['missing_image']} images missing, {unreadable} unreadable, {counts['read']} read"
     )
     first = next(iter(report["arms"].values()))
@@ -30,11 +30,11 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
     rows = [
         (
             arm,
-            found["all"]["answered"],
-            *(_range(found["all"]["accuracy"][km]) for km in thresholds),
-            _figure(found["all"]["median_error_km"]),
+            metrics["all"]["answered"],
+            *(_format_interval(metrics["all"]["accuracy"][km]) for km in thresholds),
+            _format_figure(metrics["all"]["median_error_km"]),
         )
-        for arm, found in report["arms"].items()
+        for arm, metrics in report["arms"].items()
     ]
     columns = ("arm", ">answered", *(f">@{km} km" for km in thresholds), ">median km")
     output.table(f"per cent of {counts['read']} photos read", columns, rows)
@@ -44,36 +44,44 @@ def show_report(report: Mapping[str, Any], folder: Path) -> None:
     output.say(f"report: {folder / 'report.md'}")
 
 
-def show_comparison(found: Mapping[str, Any]) -> None:
-    """Both values, difference, interval and p-value of every figure, arm by arm."""
-    for line in found["differ"] or ["the runs were asked the same"]:
+def show_comparison(comparison: Mapping[str, Any]) -> None:
+    """Print both values, difference, interval and p-value of every metric, per arm."""
+    for line in comparison["differ"] or ["both runs used the same queries"]:
         output.say(line)
-    for note in found["notes"]:
+    for note in comparison["notes"]:
         output.say(note)
-    for arm, figures in found["arms"].items():
-        title = f"{arm}: {found['photos'][arm]} photos; {found['convention']['words']}"
+    for arm, figures in comparison["arms"].items():
+        title = f"{arm}: {comparison['photos'][arm]} photos; {comparison['convention']['words']}"
         rows = [
-            (name, *(_figure(one[key]) for key in ("a", "b", "value", "low", "high", "p_value")))
-            for name, one in figures.items()
+            (
+                name,
+                *(
+                    _format_figure(figure[key])
+                    for key in ("a", "b", "value", "low", "high", "p_value")
+                ),
+            )
+            for name, figure in figures.items()
         ]
         output.table(title, ("figure", ">A", ">B", ">A − B", ">from", ">to", ">p"), rows)
 
 
-def _figure(value: float | None) -> str:
+def _format_figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _range(found: Mapping[str, float | None]) -> str:
-    value, low, high = (found[key] for key in ("value", "low", "high"))
+def _format_interval(interval: Mapping[str, float | None]) -> str:
+    value, low, high = (interval[key] for key in ("value", "low", "high"))
     if value is None:
         return "–"
-    shown = f"{100 * value:.1f}"
-    return shown if low is None or high is None else f"{shown} [{100 * low:.1f}, {100 * high:.1f}]"
+    percent = f"{100 * value:.1f}"
+    return (
+        percent if low is None or high is None else f"{percent} [{100 * low:.1f}, {100 * high:.1f}]"
+    )
 
 
-def _line(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_line(each)}" for key, each in value.items()) or "–"
+        return ", ".join(f"{key} {_format_value(item)}" for key, item in value.items()) or "–"
     if isinstance(value, float):
         return f"{value:.6g}"
     return output.cell(value)

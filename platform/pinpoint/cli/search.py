@@ -20,21 +20,27 @@ Kinds = Annotated[
 ]
 Sources = Annotated[list[str], typer.Option("--source", help="Only this source; may be repeated.")]
 Near = Annotated[
-    str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in metres.")
+    str | None, typer.Option("--near", help="Only within a circle: lat,lon,radius in meters.")
 ]
-Box = Annotated[str | None, typer.Option("--bbox", help="Only within west,south,east,north.")]
-Since = Annotated[str | None, typer.Option("--since", help="Only taken at or after, ISO 8601.")]
-Until = Annotated[str | None, typer.Option("--until", help="Only taken before, ISO 8601.")]
+Box = Annotated[
+    str | None, typer.Option("--bbox", help="Only within a box: west,south,east,north.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only taken at or after this time, ISO 8601.")
+]
+Until = Annotated[
+    str | None, typer.Option("--until", help="Only taken before this time, ISO 8601.")
+]
 
 
-_WITHHELD: Final = {
-    "unsupported": "the gallery probably has nothing near it",
+_ABSTENTION_TEXTS: Final = {
+    "unsupported": "the gallery probably has no image near it",
     "elsewhere": "probably near none of the candidates",
 }
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     app.command()(locate)
     app.command()(similar)
 
@@ -43,16 +49,20 @@ def locate(
     context: typer.Context,
     photos: Annotated[list[Path], typer.Argument(help="Photos to locate.")],
     kind: Annotated[
-        str | None, typer.Option("--kind", help="What the photos are: `photo` or `street`.")
+        str | None, typer.Option("--kind", help="Kind of the photos: `photo` or `street`.")
     ] = None,
     top: Annotated[
-        int, typer.Option("--top", min=1, max=100, help="Candidates, or places, shown.")
+        int,
+        typer.Option("--top", min=1, max=100, help="Maximum number of candidates or coordinates."),
     ] = 10,
-    places: Annotated[
-        bool, typer.Option("--places", help="Without the gallery: over the bundle's own places.")
+    search_coordinates: Annotated[
+        bool,
+        typer.Option(
+            "--places", help="Search the coordinates of the bundle instead of the gallery."
+        ),
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show whom the ranker moved, and what it looked at.")
+        bool, typer.Option("--explain", help="Show rank changes by the ranker and its attention.")
     ] = False,
     kinds: Kinds = [],  # noqa: B006
     source: Sources = [],  # noqa: B006
@@ -65,19 +75,19 @@ def locate(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Say where photos were taken, and what speaks for it. The photos are not kept."""
+    """Estimate where photos were taken, with evidence. The photos are not stored."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    limits = read_filters(kinds, [], near, bbox, since, until)
+    filters = read_filters(kinds, [], near, bbox, since, until)
     check_kinds("--kind", [kind])
-    over = "places" if places else None
+    over = "places" if search_coordinates else None
     answers: list[dict[str, Any]] = []
-    failed: PinpointFailure = None
+    failed: BadRequest | None = None
     with session.client() as client:
-        limits["sources"] = [ids.find_source(client, one) for one in source]
+        filters["sources"] = [ids.find_source(client, name) for name in source]
         for photo in photos:
-            answer, error = _one(client, photo, kind=kind, top=top, over=over, **limits)
+            answer, error = _locate_photo(client, photo, kind=kind, top=top, over=over, **filters)
             failed = failed or error
-            answers.append({"photo": str(photo), "answer": answer, "error": _brief(error)})
+            answers.append({"photo": str(photo), "answer": answer, "error": _error_summary(error)})
             if not session.as_json and answer is not None:
                 show_answer(str(photo), answer)
                 if explain:
@@ -94,9 +104,11 @@ def similar(
     image: Annotated[
         str | None, typer.Option("--image", help="Id of a gallery image instead of a photo.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="Groups shown.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=200, help="Maximum number of groups.")
+    ] = 20,
     per_group: Annotated[
-        int, typer.Option("--per-group", min=1, max=20, help="Images shown of one group.")
+        int, typer.Option("--per-group", min=1, max=20, help="Maximum number of images per group.")
     ] = 3,
     kinds: Kinds = [],  # noqa: B006
     source: Sources = [],  # noqa: B006
@@ -109,21 +121,21 @@ def similar(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Find gallery images that look like a photo, one panorama or sequence being one group."""
+    """Find gallery images similar to a photo; each panorama or sequence forms one group."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequest("give either a photo or --image ID")
-    limits = read_filters(kinds, [], near, bbox, since, until)
+    filters = read_filters(kinds, [], near, bbox, since, until)
     with session.client() as client:
-        limits["sources"] = [ids.find_source(client, one) for one in source]
+        filters["sources"] = [ids.find_source(client, name) for name in source]
         image = None if image is None else ids.find_image(client, image)
-        found = client.similar(photo, image_id=image, limit=limit, per_group=per_group, **limits)
+        result = client.similar(photo, image_id=image, limit=limit, per_group=per_group, **filters)
     if session.as_json:
-        output.show_json(found)
+        output.show_json(result)
         return
     rows = [
         (
-            number if place == 0 else "",
+            number if rank == 0 else "",
             f"{hit['score']:.3f}",
             hit["kind"],
             hit["file_name"],
@@ -132,133 +144,134 @@ def similar(
             f"{hit['lat']:.5f}, {hit['lon']:.5f}",
             hit["image_id"],
         )
-        for number, group in enumerate(found["groups"], start=1)
-        for place, hit in enumerate(group["hits"])
+        for number, group in enumerate(result["groups"], start=1)
+        for rank, hit in enumerate(group["hits"])
     ]
     columns = (">group", ">similarity", "kind", "file", "source", "nearest place", "lat, lon (°)")
     output.table(None, (*columns, "image"), rows)
 
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
-    """Print one answer with its evidence."""
+    """Print an answer with its evidence."""
     point, listed = answer["point"], answer["ranker"] == "places"
     if point is None:
-        held = (
-            "no place of the list is within the limits" if listed else "the gallery holds nothing"
+        reason = (
+            "no coordinate of the list matches the filters"
+            if listed
+            else "the gallery has no matching image"
         )
-        output.say(f"{photo}: {held} to answer with")
+        output.say(f"{photo}: no answer: {reason}")
         return
-    of = " of the vote" if answer["ranker"] == "vote" else " of the mass"
-    of, sure = ("", "calibrated") if answer["calibrated"] else (of, "not calibrated")
+    unit = " of the vote" if answer["ranker"] == "vote" else " of the mass"
+    unit, calibrated = ("", "calibrated") if answer["calibrated"] else (unit, "not calibrated")
     regions = " · ".join(
-        f"{one['mass']:.0%}{of} within {output.length(one['radius_m'])}"
-        for one in answer["regions"]
+        f"{region['mass']:.0%}{unit} within {output.length(region['radius_m'])}"
+        for region in answer["regions"]
     )
-    output.say(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({sure})")
-    _show_belief(answer)
+    output.say(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {regions} ({calibrated})")
+    _print_posterior(answer)
     rows = [
         (
             cited["role"],
             kind,
             cited["file_name"],
-            ", ".join(dict.fromkeys(each["source"] for each in (cited, *cited["copies"]))),
+            ", ".join(dict.fromkeys(image["source"] for image in (cited, *cited["copies"]))),
             output.place(cited["nearest_place"]),
             f"{cited['distance_m']:.0f}",
             f"{cited['similarity']:.3f}",
             cited["licence"],
-            [each["image_id"] for each in (cited, *cited["copies"])],
+            [image["image_id"] for image in (cited, *cited["copies"])],
         )
         for kind, citations in sorted(answer["citations"].items())
         for cited in citations
     ]
     columns = ("role", "kind", "file", "source", "nearest place", ">distance m", ">similarity")
     if listed:
-        _show_places(answer["places"])
+        _print_coordinates(answer["places"])
     else:
         output.table(None, (*columns, "licence", "image"), rows)
-    _show_channels(answer["candidates"])
+    _print_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
-    took = "" if total_ms is None else f"   {total_ms:.0f} ms"
-    why = f" ({answer['ranker_reason']})" if answer["ranker_reason"] else ""
+    duration = "" if total_ms is None else f"   {total_ms:.0f} ms"
+    fallback = f" ({answer['ranker_reason']})" if answer["ranker_reason"] else ""
     output.say(
-        f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}{why}, "
-        f"{'list' if listed else 'index'} {answer['index']['build']}{took}"
+        f"bundle {answer['bundle']['name']}, ranker {answer['ranker']}{fallback}, "
+        f"{'list' if listed else 'index'} {answer['index']['build']}{duration}"
     )
     output.say(answer["bundle"]["note"])
     if answer["note"] is not None:
         output.say(answer["note"])
 
 
-def _show_places(places: list[dict[str, Any]]) -> None:
-    """Print the places of the bundle that fit best, where they were asked."""
+def _print_coordinates(coordinates: list[dict[str, Any]]) -> None:
+    """Print the best matching coordinates of the bundle."""
     rows = [
-        (rank, f"{one['mass']:.3f}", f"{one['score']:.3f}", f"{one['lat']:.5f}, {one['lon']:.5f}")
-        for rank, one in enumerate(places)
+        (rank, f"{row['mass']:.3f}", f"{row['score']:.3f}", f"{row['lat']:.5f}, {row['lon']:.5f}")
+        for rank, row in enumerate(coordinates)
     ]
     output.table(None, (">rank", ">mass", ">similarity", "lat, lon (°)"), rows)
 
 
-def _show_belief(answer: dict[str, Any]) -> None:
-    """Print probabilities, and whether the point is only a guess."""
+def _print_posterior(answer: dict[str, Any]) -> None:
+    """Print the probabilities, and whether the point is only a guess."""
     if answer["abstained"] is not None:
-        output.say(f"no answer ({_WITHHELD[answer['abstained']]}); the point is the best guess")
+        output.say(
+            f"no answer ({_ABSTENTION_TEXTS[answer['abstained']]}); the point is the best guess"
+        )
     belief = answer["belief"]
     if belief is not None:
-        near = " · ".join(
-            f"{one['radius_km']:g} km {one['probability']:.0%}" for one in belief["within"]
+        radii = " · ".join(
+            f"{disc['radius_km']:g} km {disc['probability']:.0%}" for disc in belief["within"]
         )
         areas = " · ".join(
-            f"{one['probability']:.0%} in {one['area_km2']:,.0f} km²" for one in belief["areas"]
+            f"{area['probability']:.0%} in {area['area_km2']:,.0f} km²" for area in belief["areas"]
         )
-        output.say(f"probability within {near}; {areas}")
-        names = [f"{one['name']} {one['probability']:.0%}" for one in belief["names"]]
+        output.say(f"probability within {radii}; {areas}")
+        names = [f"{place['name']} {place['probability']:.0%}" for place in belief["names"]]
         output.say(" · ".join(names))
 
 
-def _show_channels(candidates: list[dict[str, Any]]) -> None:
-    """Print which channel found which candidate, where more than one was asked."""
-    if not any("gps" in one["channels"] for one in candidates):
+def _print_channels(candidates: list[dict[str, Any]]) -> None:
+    """Print the channels of each candidate, if more than one channel was searched."""
+    if not any("gps" in candidate["channels"] for candidate in candidates):
         return
     rows = [
         (
-            one["rank"],
-            one["kind"],
-            one["file_name"],
-            one["source"],
-            output.place(one["nearest_place"]),
-            f"{one['mass']:.3f}",
-            *(_said(one["channels"].get(channel)) for channel in ("image", "gps")),
-            one["image_id"],
+            candidate["rank"],
+            candidate["kind"],
+            candidate["file_name"],
+            candidate["source"],
+            output.place(candidate["nearest_place"]),
+            f"{candidate['mass']:.3f}",
+            *(_format_score(candidate["channels"].get(channel)) for channel in ("image", "gps")),
+            candidate["image_id"],
         )
-        for one in candidates
+        for candidate in candidates
     ]
-    columns = (">rank", "kind", "file", "source", "nearest place", ">mass", ">by picture")
-    output.table(None, (*columns, ">by place", "image"), rows)
+    columns = (">rank", "kind", "file", "source", "nearest place", ">mass", ">by image")
+    output.table(None, (*columns, ">by position", "image"), rows)
 
 
-def _said(found: dict[str, Any] | None) -> str | None:
-    """Similarity and place among what the channel found."""
-    if found is None:
+def _format_score(score: dict[str, Any] | None) -> str | None:
+    """Format the similarity and rank of a candidate within one channel."""
+    if score is None:
         return None
-    place = "not found" if found["rank"] is None else f"#{found['rank']}"
-    return f"{found['score']:.3f} {place}"
+    rank = "not found" if score["rank"] is None else f"#{score['rank']}"
+    return f"{score['score']:.3f} {rank}"
 
 
-def _one(
-    client: Client, photo: Path, **limits: Any
-) -> tuple[dict[str, Any] | None, PinpointFailure]:
-    """One photo's answer, or what was wrong with it; a dead stack ends the command."""
+def _locate_photo(
+    client: Client, photo: Path, **filters: Any
+) -> tuple[dict[str, Any] | None, BadRequest | None]:
+    """Locate one photo; returns the answer or the error. Other errors end the command."""
     try:
-        return client.locate(photo, **limits), None
+        return client.locate(photo, **filters), None
     except BadRequest as error:
-        # Messages about a file name it themselves; here its whole path stands before them.
-        said = error.message.removeprefix(f"{photo.name}: ")
-        output.note(f"pinpoint: {said if str(photo) in said else f'{photo}: {said}'}")
+        # The message may start with the file name; it is replaced by the full path.
+        message = error.message.removeprefix(f"{photo.name}: ")
+        output.note(f"pinpoint: {message if str(photo) in message else f'{photo}: {message}'}")
         return None, error
 
 
-def _brief(error: PinpointFailure) -> dict[str, str] | None:
+def _error_summary(error: BadRequest | None) -> dict[str, str] | None:
     return None if error is None else {"reason": error.reason, "detail": error.message}
-
-
-PinpointFailure = BadRequest | None

@@ -1,4 +1,4 @@
-"""What every command knows: which server, whose name, which form of output."""
+"""Options shared by all commands: server, API key, organization and output format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Server = Annotated[
     typer.Option(
         "--server",
         envvar="PINPOINT_SERVER",
-        help="Base URL of an API; without it, this machine's embedded stack.",
+        help="Base URL of an API; by default the embedded stack of this machine.",
         show_default=False,
     ),
 ]
@@ -37,16 +37,16 @@ Org = Annotated[
     typer.Option(
         "--org",
         envvar="PINPOINT_ORG",
-        help="Organisation to act as; on the embedded stack, without a key.",
+        help="Organization to act as; only on the embedded stack without a key.",
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The global options, as given before or after the command."""
+    """Global options, given before or after the command."""
 
     server: str | None = None
     key: str | None = None
@@ -63,7 +63,7 @@ class Session:
         org: str | None = None,
         as_json: bool = False,
     ) -> Session:
-        """Options after the command win over those before it."""
+        """Combine the options; those after the command override those before it."""
         before = context.find_root().obj
         outer = before if isinstance(before, Session) else cls()
         return cls(
@@ -75,11 +75,11 @@ class Session:
 
     @property
     def organization(self) -> str:
-        """The organisation that the operator of this machine acts as."""
+        """Name of the organization that the operator of this machine acts as."""
         return self.org or DEFAULT_ORGANIZATION
 
     def client(self) -> Client:
-        """A client of the server, or of the embedded stack.
+        """Open a client of the server, or of the embedded stack.
 
         Raises:
             StackError: No server was given and no embedded stack is running.
@@ -90,22 +90,22 @@ class Session:
     def services(
         self, role: Role = "operator", settings: Settings | None = None
     ) -> Iterator[Services]:
-        """The parts themselves, for commands that only the operator of this machine has.
+        """Open the components directly, for commands of the operator of this machine.
 
         Args:
-            role: `api` sees one organisation's views only, as the API does.
-            settings: Other ones than the environment's.
+            role: `api` reads only the views of one organization, as the API does.
+            settings: Settings to use; those of the environment if None.
 
         Raises:
-            BadRequest: A server or key was named: these commands do not go over the API.
-            StackError: They need the embedded stack, and it does not run.
+            BadRequest: A server or key was given; these commands do not use the API.
+            StackError: The components need the embedded stack, which is not running.
         """
         if self.server is not None or self.key is not None:
             raise BadRequest(
                 "this command works on the stack itself, not over the API; run it on the machine "
                 "of the stack, without --server and --key"
             )
-        # Imported here so that `pinpoint --help` opens and loads nothing.
+        # Imported here so that `pinpoint --help` starts without loading these modules.
         from pinpoint.settings import Settings
         from pinpoint.stack.missing import check_running
 
@@ -120,9 +120,9 @@ class Session:
             services.close()
 
     def own(self, services: Services) -> Organization:
-        """The organisation the operator acts as.
+        """Organization that the operator acts as.
 
         Raises:
-            NotFound: There is none of that name.
+            NotFound: No organization has this name.
         """
         return services.access.organization(self.organization)

@@ -20,13 +20,14 @@ SourceName = Annotated[str, typer.Argument(help="Name or id of the source.")]
 @app.command("add")
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name, unique in the organisation.")],
+    name: Annotated[str, typer.Argument(help="Name, unique in the organization.")],
     kind: Annotated[str, typer.Option("--kind", help="`photo` or `street`.")] = "photo",
     licence: Annotated[
-        str | None, typer.Option("--licence", help="Licence of its images, shown with citations.")
+        str | None, typer.Option("--licence", help="License of its images, shown with citations.")
     ] = None,
     attribution: Annotated[
-        str | None, typer.Option("--attribution", help="Whom to name, shown with citations.")
+        str | None,
+        typer.Option("--attribution", help="Creator to credit, shown with citations."),
     ] = None,
     originals: Annotated[
         str, typer.Option("--originals", help="`reference`, `copy` or `rendition`.")
@@ -41,13 +42,13 @@ def add(
     check_kinds("--kind", [kind])
     check_choice("--originals", originals, ORIGINALS)
     with session.client() as client:
-        made = client.add_source(
+        source = client.add_source(
             name, kind, licence=licence, attribution=attribution, originals=originals
         )
     if session.as_json:
-        output.show_json(made)
+        output.show_json(source)
     else:
-        output.say(f"source {made['name']} ({made['kind']}, {made['id']})")
+        output.say(f"source {source['name']} ({source['kind']}, {source['id']})")
 
 
 @app.command("list")
@@ -61,12 +62,14 @@ def list_sources(
     """List all sources."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        found = client.sources()
+        sources = client.sources()
     if session.as_json:
-        output.show_json({"sources": found})
+        output.show_json({"sources": sources})
         return
     columns = ("name", "kind", ">images", "originals", "id", "roots", "licence", "attribution")
-    output.table(None, columns, [[one[name.lstrip(">")] for name in columns] for one in found])
+    output.table(
+        None, columns, [[source[name.lstrip(">")] for name in columns] for source in sources]
+    )
 
 
 @app.command("roots")
@@ -76,7 +79,7 @@ def list_roots(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """List the folders of this machine whose files belong to a source."""
+    """List the folders of this machine that belong to a source."""
     session = Session.of(context, org=org, as_json=as_json)
     with (
         session.services() as services,
@@ -86,19 +89,19 @@ def list_roots(
     if session.as_json:
         output.show_json({"source": source.name, "roots": source.roots})
     else:
-        output.table(None, ("root", "path"), [[one.name, one.path] for one in source.roots])
+        output.table(None, ("root", "path"), [[root.name, root.path] for root in source.roots])
 
 
 @app.command("move-root")
 def move_root(
     context: typer.Context,
     name: SourceName,
-    root: Annotated[str, typer.Argument(help="Name of the root, see `pinpoint sources roots`.")],
-    path: Annotated[Path, typer.Argument(help="Where its folder is now.")],
+    root: Annotated[str, typer.Argument(help="Name of the root; see `pinpoint sources roots`.")],
+    path: Annotated[Path, typer.Argument(help="New path of its folder.")],
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Say that a root's folder is somewhere else now; all ids stay."""
+    """Change the folder of a root that was moved; all ids stay the same."""
     session = Session.of(context, org=org, as_json=as_json)
     folder = path.expanduser().resolve()
     if not folder.is_dir():
@@ -108,11 +111,15 @@ def move_root(
         services.database.write(session.own(services).id) as catalogue,
     ):
         source = catalogue.source(name)
-        moved = catalogue.move_root(source.id, root, str(folder))
+        num_images = catalogue.move_root(source.id, root, str(folder))
     if session.as_json:
-        output.show_json({"source": source.name, "root": root, "path": folder, "images": moved})
+        output.show_json(
+            {"source": source.name, "root": root, "path": folder, "images": num_images}
+        )
     else:
-        output.say(f"root {root} of source {source.name} is {folder} ({moved} images kept there)")
+        output.say(
+            f"root {root} of source {source.name} is {folder} ({num_images} images kept there)"
+        )
 
 
 @app.command("missing")
@@ -122,12 +129,12 @@ def list_missing(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """List files of a source that are gone from its folders on this machine."""
+    """List files of a source that are missing from its folders on this machine."""
     from pinpoint.media.missing_files import find_missing_files, has_visible_entries
 
     session = Session.of(context, org=org, as_json=as_json)
-    gone: list[tuple[str, str]] = []
-    unread: list[str] = []
+    missing_files: list[tuple[str, str]] = []
+    unread_roots: list[str] = []
     with (
         session.services() as services,
         services.database.read(session.own(services).id) as catalogue,
@@ -136,16 +143,18 @@ def list_missing(
         for root in source.roots:
             folder = Path(root.path)
             if not has_visible_entries(folder):
-                unread.append(root.name)
+                unread_roots.append(root.name)
                 continue
             missing = find_missing_files(catalogue, source, root, folder)
-            gone += [(root.name, external_id) for external_id in missing.external_ids]
+            missing_files += [(root.name, external_id) for external_id in missing.external_ids]
     if session.as_json:
-        shown = [{"root": root, "external_id": external_id} for root, external_id in gone]
-        output.show_json({"source": source.name, "missing": shown, "unread_roots": unread})
+        entries = [
+            {"root": root, "external_id": external_id} for root, external_id in missing_files
+        ]
+        output.show_json({"source": source.name, "missing": entries, "unread_roots": unread_roots})
         return
-    output.table(None, ("root", "id of the file"), gone)
-    for root_name in unread:
+    output.table(None, ("root", "id of the file"), missing_files)
+    for root_name in unread_roots:
         output.note(f"root {root_name} is empty or cannot be opened; none of its files is counted")
 
 
@@ -153,19 +162,19 @@ def list_missing(
 def erase(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name or id of the source.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without confirmation.")] = False,
     server: Server = None,
     key: Key = None,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Erase a source with all its images: rows, index points and stored bytes."""
+    """Erase a source and all its images: rows, index points and stored files."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         name = ids.find_source(client, name)
         if not yes:
             if session.as_json:
-                raise BadRequest("erasing with --json needs --yes: there is nobody to ask")
+                raise BadRequest("erasing with --json needs --yes: it cannot ask for confirmation")
             images = client.source(name)["images"]
             typer.confirm(f"Erase source {output.plain(name)} with {images} images?", abort=True)
         erased = client.erase_source(name)

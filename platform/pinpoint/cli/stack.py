@@ -1,4 +1,4 @@
-"""`pinpoint up | down | status | destroy | demo`: the embedded stack."""
+"""`pinpoint up`, `down`, `status`, `destroy` and `demo`: the embedded stack."""
 
 from __future__ import annotations
 
@@ -19,89 +19,98 @@ if TYPE_CHECKING:
     from pinpoint.stack.lifecycle import StackStatus
 
 NOT_UP = 3
-"""Exit code of `status` where the stack is not up, as of `systemctl status`."""
+"""Exit code of `status` if the stack is not up, as in `systemctl status`."""
 
 Home = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="Folder of the stack, instead of the one of PINPOINT_HOME or found from here.",
+        help="Folder of the stack; by default PINPOINT_HOME or a home in this or a parent folder.",
         show_default=False,
     ),
 ]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang these commands into the tree."""
+    """Register these commands."""
     for command in (up, down, status, destroy, demo):
         app.command()(command)
 
 
 def up(context: typer.Context, as_json: Json = False) -> None:
-    """Start the embedded stack, or leave it as it is if it runs."""
+    """Start the embedded stack, unless it is already running."""
     from pinpoint.stack import lifecycle
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     home = settings.places.home
     if homes.is_home(home) and home.parent in homes.current_folder().parents:
         output.note(f"using the home of a folder above: {home}")
-    found = lifecycle.up(settings, output.note)
-    _show(session, found)
-    if not session.as_json and found.api_url is not None:
-        # Not in the document of --json, which is kept in logs: a token signs whoever has it in.
-        _show_access(settings, found.api_url)
+    stack_status = lifecycle.up(settings, output.note)
+    _print_status(session, stack_status)
+    if not session.as_json and stack_status.api_url is not None:
+        # Not part of --json, which may end up in logs: anyone with the token can sign in.
+        _show_access(settings, stack_status.api_url)
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:
-    """Stop the embedded stack; its data stay."""
+    """Stop the embedded stack; its data is kept."""
     from pinpoint.stack import lifecycle
     from pinpoint.stack.missing import missing_stack
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     if not homes.is_home(settings.places.home):
         output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
-    _show(session, lifecycle.down(settings, output.note))
+    _print_status(session, lifecycle.down(settings, output.note))
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Say how the stack is, what it holds and how the work stands; exit code 0 if up, else 3."""
+    """Show the state, contents and work of the stack; exit code 0 if it is up, else 3."""
     from pinpoint.cli import overview, standing
     from pinpoint.stack import lifecycle
     from pinpoint.stack.missing import missing_stack
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
-    found = lifecycle.status(settings)
-    work = None if found.state == "down" and not found.external else standing.ask(settings)
+    stack_status = lifecycle.status(settings)
+    work = (
+        None
+        if stack_status.state == "down" and not stack_status.external
+        else standing.ask(settings)
+    )
     sandbox = standing.ask_sandbox(settings)
-    held = overview.read_overview(settings)
+    home_overview = overview.read_overview(settings)
     if session.as_json:
         work_shown = None if work is None else standing.as_json(work)
-        shown = {**output.wire(found), **overview.as_json(held), "work": work_shown}
-        output.show_json({**shown, "decoder_sandbox": sandbox})
+        document = {
+            **output.wire(stack_status),
+            **overview.as_json(home_overview),
+            "work": work_shown,
+        }
+        output.show_json({**document, "decoder_sandbox": sandbox})
     else:
-        _show(session, found)
-        overview.show_orphans(found)
+        _print_status(session, stack_status)
+        overview.show_orphans(stack_status)
         if homes.is_home(settings.places.home):
-            overview.show_overview(held, work)
+            overview.show_overview(home_overview, work)
         output.say(f"decoder sandbox: {sandbox['summary']}")
         if work is not None:
             standing.show(work)
-        if found.state == "down":
+        if stack_status.state == "down":
             output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
-    if found.state != "up":
+    if stack_status.state != "up":
         raise typer.Exit(NOT_UP)
 
 
 def destroy(
     context: typer.Context,
     home: Home = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without confirmation.")] = False,
     keep_bundles: Annotated[
-        bool, typer.Option("--keep-bundles", help="Leave the folder of bundles, also trained ones.")
+        bool,
+        typer.Option("--keep-bundles", help="Keep the folder of bundles, including trained ones."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove a stack for good: its processes, its database, index, copies of photos and logs."""
+    """Remove a stack permanently: its processes, database, index, copies of photos and logs."""
     from pinpoint.cli.overview import format_bytes
     from pinpoint.stack.destroy import destroy_home, plan_destroy
 
@@ -126,14 +135,14 @@ def demo(
         Path | None,
         typer.Option(
             "--home",
-            help="Home of the demo's stack; by default `.pinpoint-demo` beside `.pinpoint`.",
+            help="Home of the demo's stack; by default `.pinpoint-demo` next to `.pinpoint`.",
             show_default=False,
         ),
     ] = None,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Start a stack of its own, ingest a small seeded gallery, locate photos it has not seen."""
+    """Start a separate stack, ingest a small synthetic gallery and locate unseen photos."""
     from pinpoint.cli.demo import demo_settings, run_demo
 
     session = Session.of(context, org=org, as_json=as_json)
@@ -141,21 +150,26 @@ def demo(
     run_demo(settings, as_json=session.as_json, organization=session.org, out=out)
 
 
-def _show(session: Session, found: StackStatus) -> None:
+def _print_status(session: Session, stack_status: StackStatus) -> None:
     if session.as_json:
-        output.show_json(found)
+        output.show_json(stack_status)
         return
-    url = found.api_url if found.api_url and found.state != "down" else ""
-    output.say("  ".join(word for word in (found.state, url, f"home {found.home}") if word))
-    if found.processes:
-        rows = [(one.name, one.state, one.pid, one.restarts) for one in found.processes]
+    url = stack_status.api_url if stack_status.api_url and stack_status.state != "down" else ""
+    output.say(
+        "  ".join(word for word in (stack_status.state, url, f"home {stack_status.home}") if word)
+    )
+    if stack_status.processes:
+        rows = [
+            (process.name, process.state, process.pid, process.restarts)
+            for process in stack_status.processes
+        ]
         output.table(None, ("process", "state", ">pid", ">restarts"), rows)
-    if found.external:
-        output.say(f"not embedded: {', '.join(found.external)}")
+    if stack_status.external:
+        output.say(f"not embedded: {', '.join(stack_status.external)}")
 
 
 def _show_access(settings: Settings, api_url: str) -> None:
-    """How a browser and other programs on this machine get in, and what is open to everybody."""
+    """Print how a browser and other programs sign in, and warn about access without a key."""
     from pinpoint.stack.places import StackPlaces
     from pinpoint.stack.sign_in import LASTS_S, keyless_warning, make_sign_in_url
 
@@ -178,20 +192,22 @@ def _show_plan(plan: DestroyPlan) -> None:
         output.say(f"kept: {folder}")
     if plan.external:
         output.say(
-            f"not touched: {', '.join(plan.external)} elsewhere, which may hold data of this stack"
+            f"not removed: {', '.join(plan.external)}; these services may hold data of this stack"
         )
-    output.say("photos that were registered where they are are not touched")
+    output.say("photos registered in place are not removed")
 
 
 def _confirm_destroy(plan: DestroyPlan) -> None:
-    """Have the name of the home typed.
+    """Ask the user to type the name of the home.
 
     Raises:
-        BadRequest: Nobody is there to type, or something else was typed; nothing was removed.
+        BadRequest: There is no terminal, or another name was typed; no data was removed.
     """
-    wanted = Path(plan.home).name
+    home_name = Path(plan.home).name
     if not sys.stdin.isatty():
-        raise BadRequest("nothing was removed: nobody is there to confirm; repeat it with --yes")
-    typed = typer.prompt(f"this cannot be undone; type {wanted} to go on", default="", err=True)
-    if typed.strip() != wanted:
-        raise BadRequest("nothing was removed: that was another name")
+        raise BadRequest("nothing was removed: confirming needs a terminal; repeat it with --yes")
+    typed = typer.prompt(
+        f"this cannot be undone; type {home_name} to continue", default="", err=True
+    )
+    if typed.strip() != home_name:
+        raise BadRequest("nothing was removed: the name does not match")

@@ -1,6 +1,6 @@
-"""How the work stands, for `pinpoint status`: the figures of `/metrics`, asked without the API.
+"""Work in progress for `pinpoint status`: the metrics of `/metrics`, collected without the API.
 
-Every part is asked at once and given a moment; one that does not answer is named, not waited for.
+All components are queried concurrently with a short timeout; those without an answer are listed.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from pinpoint.settings import Settings
 
 WAIT_S: Final = 0.6
-"""How long a part may take to answer."""
+"""Timeout of each component."""
 MOST: Final = 10_000
-"""Counts stop here: measured, 100,000 take 0.4 s on a busy machine, too long for a glance."""
-_SHOWN: Final = 8
-"""Reasons shown to people; `--json` has them all."""
+"""Limit of counts; counting 100,000 rows took 0.4 s on a busy machine, too long for `status`."""
+_MAX_REASONS_SHOWN: Final = 8
+"""Maximum number of reasons shown to people; `--json` has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What database and broker say of the work.
+    """Work in progress according to the database and the broker.
 
     Args:
-        totals: None where PostgreSQL does not answer.
-        jobs_waiting: Jobs that no worker has taken; None where the broker does not answer.
-        silent: Parts that did not answer, and what was wrong.
-        images: Indexed images; None where PostgreSQL does not answer, or not in time.
+        totals: None if PostgreSQL does not answer.
+        jobs_waiting: Jobs that no worker has taken; None if the broker does not answer.
+        silent: Components that did not answer, with the reason.
+        images: Indexed images; None if PostgreSQL does not answer in time.
     """
 
     totals: Totals | None
@@ -56,9 +56,9 @@ class ImageCount:
 
 
 def ask(settings: Settings) -> Standing:
-    """Ask database, broker and index; what is down is in `silent`."""
-    # Not `bootstrap.build`, which takes a second to import what is not asked here; and before the
-    # clock starts.
+    """Query database, broker and index; components that are down are listed in `silent`."""
+    # `bootstrap.build` is not used: it spends a second on imports that are not needed. The imports
+    # run before the timeout starts.
     from pinpoint.stack.broker import CeleryQueue
     from pinpoint.stack.places import StackPlaces
     from pinpoint.store.database import Transactions, owner_engine
@@ -66,12 +66,12 @@ def ask(settings: Settings) -> Standing:
     from pinpoint.store.upkeep import Upkeep
     from pinpoint.store.vectors_open import open_index
 
-    places = StackPlaces(settings.places.home)
-    transactions = Transactions(owner_engine(settings.places.database_url or places.owner_url()))
-    queue = CeleryQueue(settings.places.broker_url or places.broker_url)
-    index = open_index(settings.places, places.index_socket, Installation(transactions))
+    paths = StackPlaces(settings.places.home)
+    transactions = Transactions(owner_engine(settings.places.database_url or paths.owner_url()))
+    queue = CeleryQueue(settings.places.broker_url or paths.broker_url)
+    index = open_index(settings.places, paths.index_socket, Installation(transactions))
     try:
-        answers, silent = _all(
+        answers, silent = _query_components(
             {
                 "database": lambda: Upkeep(transactions).totals(timeout_s=WAIT_S, most=MOST),
                 "broker": queue.waiting,
@@ -82,24 +82,24 @@ def ask(settings: Settings) -> Standing:
     finally:
         transactions.close()
         queue.close()
-    counted = answers.get("images")
+    image_counts = answers.get("images")
     if "database" in silent:
-        silent.pop("images", None)  # once is enough
+        silent.pop("images", None)  # the same database is already listed
     return Standing(
         totals=answers.get("database"),
         jobs_waiting=answers.get("broker"),
         silent=silent,
         images=None
-        if counted is None
+        if image_counts is None
         else [
             ImageCount(organization=name, kind=kind, images=images)
-            for name, kind, images in counted
+            for name, kind, images in image_counts
         ],
     )
 
 
 def _check_index(index: VectorIndex) -> bool:
-    """Ask the index, which says so where it belongs to another installation."""
+    """Query the index, which raises an error if it belongs to another installation."""
     info = index.info()
     if not info.ready:
         raise IndexUnavailable(info.loading or "it is not ready")
@@ -107,10 +107,10 @@ def _check_index(index: VectorIndex) -> bool:
 
 
 def ask_sandbox(settings: Settings) -> dict[str, Any]:
-    """What holds of the decoder's sandbox on this machine, as plain values.
+    """Describe the decoder's sandbox on this machine as plain values.
 
     Returns:
-        `summary` for people, `measures` (name, state, detail).
+        `summary` for people, and `measures` (name, state, detail).
     """
     from pinpoint.media.process import describe_sandbox
     from pinpoint.media.sandbox import summarize_measures
@@ -121,60 +121,66 @@ def ask_sandbox(settings: Settings) -> dict[str, Any]:
         return {"summary": error.message, "measures": []}
     return {
         "summary": summarize_measures(measures),
-        "measures": [dataclasses.asdict(one) for one in measures],
+        "measures": [dataclasses.asdict(measure) for measure in measures],
     }
 
 
-def _all(asks: dict[str, Callable[[], object]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What each part says, and what is wrong with those that say nothing in time."""
+def _query_components(
+    calls: dict[str, Callable[[], object]],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Collect the answers of all components, and the errors of those that failed or timed out."""
     answers: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
+    failures: dict[str, str] = {}
 
-    def run(part: str, one: Callable[[], object]) -> None:
+    def run(part: str, call: Callable[[], object]) -> None:
         try:
-            answers[part] = one()
+            answers[part] = call()
         except PinpointError as error:
-            wrong[part] = error.message
-        except Exception as error:  # a database of another revision, for one: say it, go on
-            wrong[part] = f"it cannot be read ({type(error).__name__}); `pinpoint up` migrates it"
+            failures[part] = error.message
+        except Exception as error:  # for example another schema revision: report it and continue
+            failures[part] = (
+                f"it cannot be read ({type(error).__name__}); `pinpoint up` migrates it"
+            )
 
-    # Daemons: a part that hangs must not keep the command from ending.
-    threads = [Thread(target=run, args=each, daemon=True) for each in asks.items()]
-    until = time.monotonic() + WAIT_S
+    # Daemon threads: a component that hangs must not keep the command from ending.
+    threads = [Thread(target=run, args=item, daemon=True) for item in calls.items()]
+    deadline = time.monotonic() + WAIT_S
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(max(until - time.monotonic(), 0.0))
-    told = dict(answers)
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    finished = dict(answers)
     late = f"no answer within {WAIT_S} s"
-    return told, {part: wrong.get(part, late) for part in asks if part not in told}
+    return finished, {part: failures.get(part, late) for part in calls if part not in finished}
 
 
-def as_json(found: Standing) -> dict[str, Any]:
-    """The same as plain values."""
-    return dataclasses.asdict(found)
+def as_json(report: Standing) -> dict[str, Any]:
+    """Convert a status report to plain values."""
+    return dataclasses.asdict(report)
 
 
-def show(found: Standing) -> None:
-    """Print it for people."""
+def show(report: Standing) -> None:
+    """Print a status report for people."""
     rows: list[tuple[str, str]] = []
-    if found.jobs_waiting is not None:
-        rows.append(("jobs waiting", str(found.jobs_waiting)))
-    if found.totals is not None:
-        rows += _lines(found.totals)
-    rows += [(part, f"does not answer: {detail}") for part, detail in found.silent.items()]
+    if report.jobs_waiting is not None:
+        rows.append(("jobs waiting", str(report.jobs_waiting)))
+    if report.totals is not None:
+        rows += _work_rows(report.totals)
+    rows += [(part, f"does not answer: {detail}") for part, detail in report.silent.items()]
     output.say("")
     output.table(None, ("work", "now"), rows)
 
 
-def _lines(totals: Totals) -> list[tuple[str, str]]:
+def _work_rows(totals: Totals) -> list[tuple[str, str]]:
     def at_least(count: int) -> str:
         return f"{count} or more" if count >= totals.most else str(count)
 
     waiting, stored = totals.open_items["received"], totals.open_items["stored"]
-    oldest = "" if totals.oldest_open_s is None else f", oldest {_age(totals.oldest_open_s)}"
-    refused = [f"{one.items} {one.reason}" for one in totals.refused_24h[:_SHOWN]]
-    more = len(totals.refused_24h) - len(refused)
+    oldest = "" if totals.oldest_open_s is None else f", oldest {_format_age(totals.oldest_open_s)}"
+    rejections = [
+        f"{count.items} {count.reason}" for count in totals.refused_24h[:_MAX_REASONS_SHOWN]
+    ]
+    more = len(totals.refused_24h) - len(rejections)
     return [
         ("files open", f"{at_least(waiting)} to read, {at_least(stored)} to index{oldest}"),
         ("leases", f"{totals.leases_held} held, {totals.leases_expired} expired"),
@@ -184,37 +190,40 @@ def _lines(totals: Totals) -> list[tuple[str, str]]:
             f"{at_least(totals.images_deleted)} for erasure; "
             f"{at_least(totals.tombstones)} tombstones",
         ),
-        ("last sweep", _swept(totals)),
-        ("last reconcile", _drift(totals)),
-        ("refused in 24 h", ", ".join(refused + [f"{more} more reasons"] * (more > 0)) or "none"),
+        ("last sweep", _describe_sweep(totals)),
+        ("last reconcile", _describe_drift(totals)),
+        (
+            "refused in 24 h",
+            ", ".join(rejections + [f"{more} more reasons"] * (more > 0)) or "none",
+        ),
     ]
 
 
-def _swept(totals: Totals) -> str:
+def _describe_sweep(totals: Totals) -> str:
     swept = totals.swept
     if swept is None or totals.swept_at is None:
         return "none yet"
     return (
-        f"{_ago(totals.swept_at)}: {swept.released} leases released, "
+        f"{_format_ago(totals.swept_at)}: {swept.released} leases released, "
         f"{swept.items} files and {swept.images} images sent again"
     )
 
 
-def _drift(totals: Totals) -> str:
+def _describe_drift(totals: Totals) -> str:
     drift = totals.drift
     if drift is None or totals.reconciled_at is None:
         return "none yet"
     return (
-        f"{_ago(totals.reconciled_at)}: drift {drift.total} of {drift.checked} "
+        f"{_format_ago(totals.reconciled_at)}: drift {drift.total} of {drift.checked} "
         f"({drift.missing} missing, {drift.stale} stale, {drift.extra} extra)"
     )
 
 
-def _ago(then: datetime) -> str:
-    return f"{_age((datetime.now(UTC) - then).total_seconds())} ago"
+def _format_ago(then: datetime) -> str:
+    return f"{_format_age((datetime.now(UTC) - then).total_seconds())} ago"
 
 
-def _age(seconds: float) -> str:
+def _format_age(seconds: float) -> str:
     if seconds < 120:
         return f"{max(seconds, 0):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"

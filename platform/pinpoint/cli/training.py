@@ -26,10 +26,10 @@ app = typer.Typer(help="Training: weights from your own geotagged images.", no_a
 
 training_runs.add_to(app)
 
-_CHILDREN: Final = 2
-_NAMES: Final = {
+_DECODER_PROCESSES: Final = 2
+_STAGE_LABELS: Final = {
     "features": "reading and encoding",
-    "examples": "asking the gallery",
+    "examples": "searching the gallery",
     "steps": "training",
 }
 
@@ -42,68 +42,70 @@ def room() -> None:
 @app.command("embedder")
 def embedder(
     context: typer.Context,
-    config: Annotated[Path, typer.Option("--config", help="TOML of the run.")],
+    config: Annotated[Path, typer.Option("--config", help="TOML file of the run.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the run; one that was broken off goes on."),
+        typer.Option("--out", help="Folder of the run; an interrupted run is resumed."),
     ] = None,
     job: Annotated[
-        bool, typer.Option("--job", help="Leave it to a worker; `train status` says how it goes.")
+        bool, typer.Option("--job", help="Run it in a worker; `train status` shows its progress.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train heads per source kind and a location tower, with or behind a tower, into a bundle."""
+    """Train a bundle: heads per source kind and a location tower, on a frozen or trained tower."""
     from pinpoint.training.configs import read_config
 
     session = Session.of(context, as_json=as_json)
     settings = Settings.from_environment()
     if job == (out is not None):
-        raise typer.BadParameter("give --out FOLDER, or --job, which makes its own")
-    asked = read_config(config).of(session.organization)
+        raise typer.BadParameter("give either --out FOLDER or --job, which creates its own folder")
+    run_config = read_config(config).of(session.organization)
     if out is None:
-        training_runs.send(session, settings, asked)
+        training_runs.send(session, settings, run_config)
     else:
-        _train(session, settings, asked, out)
+        _train_embedder(session, settings, run_config, out)
 
 
-def _train(session: Session, settings: Settings, asked: EmbedderConfig, out: Path) -> None:
+def _train_embedder(
+    session: Session, settings: Settings, run_config: EmbedderConfig, out: Path
+) -> None:
     from pinpoint.media.decoder import ChildDecoder
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.training.embedder import train_embedder
     from pinpoint.training.processes import joined
 
-    decoder = ChildDecoder(settings.media, children=_CHILDREN)
-    bar, moved = _bars("features")
+    decoder = ChildDecoder(settings.media, children=_DECODER_PROCESSES)
+    bar, show_progress = _progress_bars("features")
     try:
         with (
-            _gallery(session, asked) as gallery,
+            _open_gallery(session, run_config) as gallery,
             joined() as processes,
             bar if processes.first else nullcontext(),
         ):
-            made = train_embedder(
-                asked,
+            result = train_embedder(
+                run_config,
                 out,
                 settings=settings,
                 decoder=decoder,
-                into=settings.places.home / BUNDLES_FOLDER / asked.name,
+                into=settings.places.home / BUNDLES_FOLDER / run_config.name,
                 gallery=gallery,
                 processes=processes,
-                on_progress=moved,
+                on_progress=show_progress,
             )
     finally:
         decoder.close()
     if not processes.first:
         return
     if session.as_json:
-        output.show_json({"bundle": str(made.bundle), **made.report})
+        output.show_json({"bundle": str(result.bundle), **result.report})
     else:
-        _show(made.bundle, made.report)
+        _print_embedder_report(result.bundle, result.report)
 
 
 @contextmanager
-def _gallery(session: Session, asked: EmbedderConfig) -> Iterator[Gallery | None]:
-    """The catalogue, where the config names sources of it: manifests need no stack."""
-    if not asked.of_catalogue:
+def _open_gallery(session: Session, run_config: EmbedderConfig) -> Iterator[Gallery | None]:
+    """Open the catalog if the configuration names its sources; manifests need no stack."""
+    if not run_config.of_catalogue:
         yield None
         return
     with session.services() as services:
@@ -113,116 +115,122 @@ def _gallery(session: Session, asked: EmbedderConfig) -> Iterator[Gallery | None
 @app.command("reranker")
 def reranker(
     context: typer.Context,
-    config: Annotated[Path, typer.Option("--config", help="TOML of the run.")],
+    config: Annotated[Path, typer.Option("--config", help="TOML file of the run.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Folder of the run; one that was broken off goes on.")
+        Path, typer.Option("--out", help="Folder of the run; an interrupted run is resumed.")
     ],
-    at_once: Annotated[int, typer.Option("--at-once", help="Questions asked at a time.")] = 1,
+    at_once: Annotated[int, typer.Option("--at-once", help="Number of concurrent queries.")] = 1,
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Train a reranker on questions that the gallery is asked, into a bundle like the index's."""
+    """Train a reranker on queries to the gallery and add it to a copy of the index's bundle."""
     from pinpoint.nets.bundles import BUNDLES_FOLDER
     from pinpoint.training.reranker import train_reranker
     from pinpoint.training.reranker_config import read_reranker_config
 
     session = Session.of(context, org=org, as_json=as_json)
-    asked = read_reranker_config(config)
+    run_config = read_reranker_config(config)
     settings = Settings.from_environment()
-    bar, moved = _bars("examples")
+    bar, show_progress = _progress_bars("examples")
     with session.services("api", settings) as services, bar:
-        made = train_reranker(
-            asked,
+        result = train_reranker(
+            run_config,
             out,
-            gallery=replace(_asked_gallery(session, services, asked), at_once=at_once),
+            gallery=replace(_example_gallery(session, services, run_config), at_once=at_once),
             bundle=services.encoder.bundle,
-            into=settings.places.home / BUNDLES_FOLDER / asked.name,
-            on_progress=moved,
+            into=settings.places.home / BUNDLES_FOLDER / run_config.name,
+            on_progress=show_progress,
         )
     if session.as_json:
-        output.show_json({"bundle": str(made.bundle), **made.report})
+        output.show_json({"bundle": str(result.bundle), **result.report})
     else:
-        _show_reranker(made.bundle, made.report)
+        _print_reranker_report(result.bundle, result.report)
 
 
-def _asked_gallery(session: Session, services: Services, asked: RerankerConfig) -> examples.Gallery:
-    """What the operator's organisation has, searched as the config says."""
+def _example_gallery(
+    session: Session, services: Services, run_config: RerankerConfig
+) -> examples.Gallery:
+    """Gallery of the operator's organization, searched as configured."""
     from pinpoint.evaluation.run import Parts, Plan
     from pinpoint.training.examples import Gallery
 
     organization_id = services.access.caller_for(session.organization).organization_id
     with services.database.read(organization_id) as catalogue:
-        source_ids = tuple(catalogue.source(name).id for name in asked.gallery.sources)
+        source_ids = tuple(catalogue.source(name).id for name in run_config.gallery.sources)
     return Gallery(
         plan=Plan(
             organization_id=organization_id,
             images=Path(),
-            limits=Limits(kinds=asked.gallery.kinds, source_ids=source_ids),
+            limits=Limits(kinds=run_config.gallery.kinds, source_ids=source_ids),
         ),
         parts=Parts(
             decoder=services.decoder,
             encoder=services.encoder,
             index=services.index,
             database=services.database,
-            search=asked.gallery.searched(services.settings.search),
+            search=run_config.gallery.searched(services.settings.search),
             max_bytes=services.settings.media.max_bytes,
         ),
-        evidence_radius_m=asked.gallery.evidence_radius_m,
-        evidence_per_kind=asked.gallery.evidence_per_kind,
+        evidence_radius_m=run_config.gallery.evidence_radius_m,
+        evidence_per_kind=run_config.gallery.evidence_per_kind,
         evened=True,
     )
 
 
-def _bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
-    """A bar for each thing that a run does, shown from when it begins."""
-    bar, task = output.progress(_NAMES[first])
+def _progress_bars(first: str) -> tuple[Any, Callable[[str, int, int], None]]:
+    """Create a progress bar for each stage of a run, shown when the stage starts."""
+    bar, task = output.progress(_STAGE_LABELS[first])
     tasks = {first: task}
 
-    def moved(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bar.add_task(_NAMES[what])
-        bar.update(tasks[what], completed=done, total=total)
+    def show_progress(stage: str, completed: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(_STAGE_LABELS[stage])
+        bar.update(tasks[stage], completed=completed, total=total)
 
-    return bar, moved
+    return bar, show_progress
 
 
-def _show_reranker(bundle: Path, report: Any) -> None:
+def _print_reranker_report(bundle: Path, report: Any) -> None:
     from pinpoint.training.short_evidence import warning
 
-    said = report["validation"]
-    ways = ("top1", "vote", "rerank", "oracle")
+    metrics = report["validation"]
+    rankers = ("top1", "vote", "rerank", "oracle")
     output.table(
-        f"{report['questions']['validation']} validation questions answered within, %",
-        ("questions, distance", *(f">{way}" for way in ways), ">gap closed"),
+        f"{report['questions']['validation']} validation queries located within, %",
+        ("queries, distance", *(f">{ranker}" for ranker in rankers), ">gap closed"),
         [
             (
-                at,
-                *(f"{100 * said[f'{way} {at}']:.1f}" for way in ways),
-                f"{100 * said[f'gap {at}']:.0f}" if f"gap {at}" in said else None,
+                threshold,
+                *(f"{100 * metrics[f'{ranker} {threshold}']:.1f}" for ranker in rankers),
+                f"{100 * metrics[f'gap {threshold}']:.0f}"
+                if f"gap {threshold}" in metrics
+                else None,
             )
-            for at in (name.removeprefix("rerank ") for name in said if name.startswith("rerank "))
+            for threshold in (
+                name.removeprefix("rerank ") for name in metrics if name.startswith("rerank ")
+            )
         ],
     )
-    output.say(f"questions left out: {report['dropped'] or 'none'}; split: {report['split']}")
-    if told := warning(report["short_evidence"]):
-        output.note(told)
+    output.say(f"queries excluded: {report['dropped'] or 'none'}; split: {report['split']}")
+    if leak_warning := warning(report["short_evidence"]):
+        output.note(leak_warning)
     output.say(
-        f"bundle in {bundle}; the index stays as it is: export PINPOINT_BUNDLE={bundle.name}, and "
-        "start the API again"
+        f"bundle in {bundle}; the index does not change: export PINPOINT_BUNDLE={bundle.name}, and "
+        "restart the API"
     )
 
 
-def _show(bundle: Path, report: Any) -> None:
+def _print_embedder_report(bundle: Path, report: Any) -> None:
     output.table(
-        "validation pictures among themselves: share with a right one among the first K, %",
-        ("questions, depth, distance", ">trained", ">bare tower"),
+        "recall among the validation images: share with a correct image in the top K, %",
+        ("queries, depth, distance", ">trained", ">bare tower"),
         [
             (name, f"{100 * share:.1f}", f"{100 * report['bare_tower'][name]:.1f}")
             for name, share in report["validation"].items()
         ],
     )
-    output.say(f"rows left out: {report['dropped'] or 'none'}; split: {report['split']}")
+    output.say(f"rows excluded: {report['dropped'] or 'none'}; split: {report['split']}")
     if report["catalogue_read_at"]:
-        output.say(f"pictures of the catalogue as they were at {report['catalogue_read_at']}")
+        output.say(f"images of the catalog as of {report['catalogue_read_at']}")
     output.say(f"bundle in {bundle}; for a new index: export PINPOINT_BUNDLE={bundle.name}")
-    output.say(f"for the gallery that is there: pinpoint bundles use {bundle.name}")
+    output.say(f"for the existing gallery: pinpoint bundles use {bundle.name}")

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pinpoint.training.configs import EmbedderConfig
     from pinpoint.training.runs import Run
 
-RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Of the run.")]
+RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hang the commands beside `embedder`."""
+    """Register these commands."""
     app.command("status")(status)
     app.command("resume")(resume)
 
@@ -28,74 +28,74 @@ def add_to(app: typer.Typer) -> None:
 def status(
     context: typer.Context,
     run_id: Annotated[
-        UUID | None, typer.Argument(metavar="[RUN_ID]", help="One run; else all of them.")
+        UUID | None, typer.Argument(metavar="[RUN_ID]", help="Id of a run; by default all runs.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say how the training runs of workers stand."""
+    """Show the status of the training runs of workers."""
     from pinpoint.training.runs import all_runs, find_run
 
     session, home = Session.of(context, as_json=as_json), Settings.from_environment().places.home
     if run_id is not None:
-        one = find_run(home, run_id)
+        run = find_run(home, run_id)
         if session.as_json:
-            output.show_json(one)
+            output.show_json(run)
         else:
-            _show([one])
-            if one.detail:
-                output.say(f"{one.reason}: {one.detail}")
+            _print_runs([run])
+            if run.detail:
+                output.say(f"{run.reason}: {run.detail}")
         return
     runs = all_runs(home)
     if session.as_json:
         output.show_json({"runs": runs})
     else:
-        _show(runs)
+        _print_runs(runs)
 
 
 def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
-    """Let a training run that failed or was stopped go on from its last checkpoint."""
+    """Resume a failed or stopped training run from its last checkpoint."""
     from pinpoint.stack.learner import start_learner
     from pinpoint.training.runs import queue_again
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     start_learner(settings)
     run = queue_again(settings.places.home, run_id)
-    _send(session, run)
-    _say(session, run)
+    _send_job(session, run)
+    _print_run(session, run)
 
 
 def send(session: Session, settings: Settings, config: EmbedderConfig) -> None:
-    """Leave a run to a worker."""
+    """Create a run and send it to a worker."""
     from pinpoint.stack.learner import start_learner
     from pinpoint.training.runs import open_run
 
     start_learner(settings)
     run = open_run(settings.places.home, config)
-    _send(session, run)
-    _say(session, run)
+    _send_job(session, run)
+    _print_run(session, run)
 
 
-def _send(session: Session, run: Run) -> None:
+def _send_job(session: Session, run: Run) -> None:
     with session.services() as services:
         services.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
 
 
-def _say(session: Session, run: Run) -> None:
+def _print_run(session: Session, run: Run) -> None:
     if session.as_json:
         output.show_json(run)
     else:
         output.say(f"training run {run.id} is {run.state}; see: pinpoint train status {run.id}")
 
 
-def _show(runs: list[Run]) -> None:
+def _print_runs(runs: list[Run]) -> None:
     output.table(
         None,
         ("run", "bundle", "state", "stage", ">done", ">of", ">ETA, s", "why", "since"),
-        [_row(run) for run in runs],
+        [_table_row(run) for run in runs],
     )
 
 
-def _row(run: Run) -> tuple[object, ...]:
+def _table_row(run: Run) -> tuple[object, ...]:
     eta_s = run.eta_s if run.state == "running" else None
-    so_far = (run.state, run.stage, run.done, run.total, eta_s)
-    return (run.id, run.name, *so_far, run.reason, run.changed_at)
+    progress = (run.state, run.stage, run.done, run.total, eta_s)
+    return (run.id, run.name, *progress, run.reason, run.changed_at)

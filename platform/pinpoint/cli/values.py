@@ -1,4 +1,4 @@
-"""Checks of option values that several commands take: the same mistake, the same message."""
+"""Checks of option values shared by several commands, with the same error messages."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ ORIGINALS: Final[dict[str, OriginalsPolicy]] = {
 
 
 def check_choice(option: str, value: str | None, choices: Iterable[str]) -> None:
-    """Raise unless an option has one of its values, or none.
+    """Check that an option has one of its choices or no value.
 
     Raises:
-        BadRequest: It has another one.
+        BadRequest: The option has another value.
     """
     if value is not None and value not in choices:
         raise BadRequest(f"{option} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def check_kinds(option: str, values: Iterable[str | None]) -> None:
-    """Raise unless all are source kinds.
+    """Check that all values are source kinds.
 
     Raises:
-        BadRequest: One is not.
+        BadRequest: A value is not a source kind.
     """
     for value in values:
         check_choice(option, value, KINDS)
 
 
 def check_exists(path: Path) -> None:
-    """Raise unless there is a file or folder.
+    """Check that a file or folder exists.
 
     Raises:
-        BadRequest: There is none.
+        BadRequest: The path does not exist.
     """
     if not path.exists():
         raise BadRequest(f"there is no file or folder {path}", reason="no_files")
 
 
 def parse_numbers(option: str, text: str, names: str) -> list[float]:
-    """Numbers with commas between them.
+    """Parse numbers separated by commas.
 
     Args:
-        option: For the message.
-        text: As it was given.
-        names: What they are, with the same commas: `lat,lon,radius`.
+        option: Name of the option, for the message.
+        text: Value of the option.
+        names: Names of the numbers, separated by commas: `lat,lon,radius`.
 
     Raises:
-        BadRequest: There are more or fewer, or one is not a number.
+        BadRequest: The count is wrong, or a part is not a number.
     """
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -68,10 +68,10 @@ def parse_numbers(option: str, text: str, names: str) -> list[float]:
 
 
 def check_time(option: str, text: str | None) -> None:
-    """Raise unless an option is a time of ISO 8601, or not given.
+    """Check that an option is an ISO 8601 time or is not given.
 
     Raises:
-        BadRequest: It is something else.
+        BadRequest: The value is not an ISO 8601 time.
     """
     if text is None:
         return
@@ -92,10 +92,10 @@ def read_filters(
     since: str | None,
     until: str | None,
 ) -> dict[str, Any]:
-    """The filters of a question, checked before anything is sent.
+    """Check the filters of a query before it is sent.
 
     Raises:
-        BadRequest: One of them has no usable value.
+        BadRequest: A filter has an invalid value.
     """
     check_kinds("--kinds", kinds)
     check_time("--since", since)

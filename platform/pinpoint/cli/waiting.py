@@ -1,4 +1,4 @@
-"""Waiting for a batch: `pinpoint batches wait`, and what Ctrl-C says while a command waits."""
+"""Waiting for a batch: `pinpoint batches wait`, and the message of Ctrl-C in waiting commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.cli.session import Json, Key, Org, Server, Session
 
 
 def add_to(batches: typer.Typer) -> None:
-    """Hang the command beside the other ones of batches."""
+    """Register this command."""
     batches.command("wait")(wait)
 
 
@@ -27,7 +27,7 @@ def wait(
     org: Org = None,
     as_json: Json = False,
 ) -> None:
-    """Wait until every file of a batch has its verdict; Ctrl-C stops the waiting only."""
+    """Wait until every file of a batch is processed; Ctrl-C stops only the waiting."""
     from pinpoint.client.folders import settle
     from pinpoint.client.patience import Patience
 
@@ -35,11 +35,11 @@ def wait(
     with session.client() as client:
         batch = client.batch(batch_id)
         if batch["state"] != "closed":
-            output.note(f"batch {batch_id} is still open: more files may be sent to it")
+            output.note(f"batch {batch_id} is still open; more files may be added to it")
         bar, task = output.progress("batch")
 
-        def show_progress(now: dict[str, Any]) -> None:
-            bar.update(task, completed=count_settled(now), total=max(now["items"], 1))
+        def show_progress(current: dict[str, Any]) -> None:
+            bar.update(task, completed=count_settled(current), total=max(current["items"], 1))
 
         with name_continuation(lambda: batch), bar:
             batch = settle(client, batch, show_progress, Patience())
@@ -53,13 +53,13 @@ def wait(
 
 @contextmanager
 def name_continuation(last_seen: Callable[[], dict[str, Any] | None]) -> Iterator[None]:
-    """On Ctrl-C say which batch goes on by itself, and how to come back to it.
+    """On Ctrl-C print the id of the batch, which continues, and the commands to follow it.
 
     Args:
-        last_seen: The batch as it was last seen; None while there is none.
+        last_seen: Returns the last known state of the batch; None if there is no batch yet.
 
     Raises:
-        typer.Exit: With the exit code of an interrupted command.
+        typer.Exit: On Ctrl-C, with the exit code of an interrupted command.
     """
 
     def explain() -> list[str]:
@@ -74,13 +74,13 @@ def name_continuation(last_seen: Callable[[], dict[str, Any] | None]) -> Iterato
 
 @contextmanager
 def explain_interrupt(explain: Callable[[], list[str]]) -> Iterator[None]:
-    """On Ctrl-C print how to go on, and leave with the exit code of an interrupted command.
+    """On Ctrl-C print how to continue, and exit with the exit code of an interrupted command.
 
     Args:
-        explain: The lines; called after the interrupt.
+        explain: Returns the lines to print; called after the interrupt.
 
     Raises:
-        typer.Exit: After the lines.
+        typer.Exit: On Ctrl-C, after the lines.
     """
     try:
         yield
@@ -91,25 +91,25 @@ def explain_interrupt(explain: Callable[[], list[str]]) -> Iterator[None]:
 
 
 def describe_continuation(batch: dict[str, Any]) -> list[str]:
-    """What happens to a batch whose command was interrupted, and the commands to go on with."""
-    identity, done, files = batch["id"], count_settled(batch), batch["items"]
+    """Describe the state of a batch after an interrupt, and the commands to continue."""
+    batch_id, processed, files = batch["id"], count_settled(batch), batch["items"]
     if batch["state"] != "closed":
         head = (
-            f"pinpoint: interrupted while sending batch {identity}; {files} files were sent. Run "
-            "the same command again to send the rest: what is there already is not taken twice"
+            f"pinpoint: interrupted while sending batch {batch_id}; {files} files were sent. Run "
+            "the same command again to send the rest; files that were sent are not stored twice"
         )
     else:
         head = (
-            f"pinpoint: stopped waiting; batch {identity} goes on by itself ({done} of {files} "
-            "files have their verdict)"
+            f"pinpoint: stopped waiting; batch {batch_id} continues by itself ({processed} of "
+            f"{files} files are processed)"
         )
     return [
         head,
-        f"  wait again: pinpoint batches wait {identity}",
-        f"  look:       pinpoint batches show {identity}",
+        f"  wait again: pinpoint batches wait {batch_id}",
+        f"  look:       pinpoint batches show {batch_id}",
     ]
 
 
 def count_settled(batch: dict[str, Any]) -> int:
-    """Files of a batch that have their verdict."""
+    """Count the processed files of a batch."""
     return int(batch["items"] - batch["received"] - batch["stored"])

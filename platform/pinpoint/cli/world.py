@@ -1,4 +1,4 @@
-"""`pinpoint world`: makes a synthetic planet on disk, for trying and for measuring."""
+"""`pinpoint world`: creates a synthetic planet on disk, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ def room() -> None:
 @app.command()
 def make(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="New or empty folder, or one to go on with.")],
+    folder: Annotated[
+        Path, typer.Argument(help="New or empty folder, or the folder of an interrupted run.")
+    ],
     preset: Annotated[
-        str, typer.Option("--preset", help="`tiny`, `demo`, `small` or `bench`: how large it is.")
+        str,
+        typer.Option("--preset", help="Size of the planet: `tiny`, `demo`, `small` or `bench`."),
     ] = "tiny",
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Names the planet; the same seed, the same bytes.")
+        int, typer.Option("--seed", min=0, help="Seed of the planet; equal seeds give equal files.")
     ] = 7,
     as_json: Json = False,
 ) -> None:
-    """Draw a planet: galleries with manifests, unseen queries, their truth."""
+    """Draw a planet: galleries with manifests, and unseen queries with ground truth."""
     from pinpoint.world.planets import make_planet
 
     session = Session.of(context, as_json=as_json)
@@ -46,15 +49,15 @@ def make(
             folder,
             preset=preset,
             seed=seed,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            on_progress=lambda completed, total: bar.update(task, completed=completed, total=total),
         )
-    commands = _lines_to_try(planet)
+    commands = _next_commands(planet)
     if session.as_json:
-        output.show_json({**_said(planet), "note": NOTE, "try": commands})
+        output.show_json({**_to_dict(planet), "note": NOTE, "try": commands})
         return
     output.say(f"planet {preset} of seed {seed} ({planet.digest}) in {folder}")
     output.say(f"{planet.gallery} gallery images in {len(planet.manifests())} sources")
-    output.say(f"{len(planet.unseen)} unseen pictures; their truth: {planet.labels}")
+    output.say(f"{len(planet.unseen)} unseen photos; their ground truth: {planet.labels}")
     output.say(NOTE)
     output.say("")
     output.say("try:")
@@ -62,7 +65,7 @@ def make(
         output.say(f"  {line}")
 
 
-def _said(planet: Planet) -> dict[str, Any]:
+def _to_dict(planet: Planet) -> dict[str, Any]:
     return {
         "folder": str(planet.folder),
         "preset": planet.preset.name,
@@ -74,8 +77,8 @@ def _said(planet: Planet) -> dict[str, Any]:
     }
 
 
-def _lines_to_try(planet: Planet) -> list[str]:
-    """What brings the open gallery in and asks about it."""
+def _next_commands(planet: Planet) -> list[str]:
+    """Commands that ingest the test gallery and evaluate on it."""
     lines = [
         f"pinpoint ingest {shlex.quote(str(manifest))} --source {name}"
         f" --kind {name.rsplit('-', 1)[1]} --wait"
