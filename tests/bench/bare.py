@@ -200,7 +200,7 @@ def cast_votes(vector: np.ndarray, chosen: list, rows: list[tuple]) -> tuple[np.
     if not rows:
         return np.argsort(-worth * total), []
     photos = [row[0] for row in rows]
-    data = np.frombuffer(b"".join(row[10] for row in rows), dtype="<f2")
+    data = np.frombuffer(b"".join(row[-1] for row in rows), dtype="<f2")
     matrix = data.reshape(len(photos), -1).astype(np.float64)
     query = vector.astype(np.float64)
     cosine = np.vecdot(matrix, query) / np.sqrt(np.vecdot(matrix, matrix) * (query @ query))

@@ -122,7 +122,7 @@ def tensors(
     away, bearing, age = (np.zeros(shape, dtype=np.float32) for _ in range(3))
     there = np.zeros(shape, dtype=bool)
     if rows:
-        _, _, kinds, _, _, times, lats, lons, _, _, sent = zip(*rows, strict=True)
+        _, _, kinds, _, _, times, lats, lons, _, _, _, _, sent = zip(*rows, strict=True)
         owner, photo, away_m = pairs(rows)
         code = np.array([KINDS.index(kind) for kind in kinds])[photo]
         order = np.lexsort((away_m, code, owner))

@@ -31,7 +31,7 @@ def summary(rig, org, answer):
     ids = [each.candidate.id for each in answer.ranked]
     ids += [near.id for each in answer.ranked for near in each.evidence]
     with rig.database.read(org) as catalogue:
-        files = {id_: image.external_id for id_, image in catalogue.images(ids).items()}
+        files = {id_: image.file_name for id_, image in catalogue.images(ids).items()}
     return (
         answer.point,
         answer.regions,

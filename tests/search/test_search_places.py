@@ -69,8 +69,10 @@ def ingest(rig, org, folder, rows, kind="photo"):
 
 
 def everywhere(prefix="p", per_city=3):
+    # Other seeds for another prefix: the same bytes in two sources would count as one image.
+    first = 0 if prefix == "p" else 100
     return [
-        (f"{prefix}{city}-{n}.jpg", 10 * city + n, lat + 0.01 * n, lon)
+        (f"{prefix}{city}-{n}.jpg", first + 10 * city + n, lat + 0.01 * n, lon)
         for city, (lat, lon) in enumerate(CITIES)
         for n in range(per_city)
     ]

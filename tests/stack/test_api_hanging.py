@@ -238,7 +238,7 @@ def test_no_error_says_what_is_not_for_callers(api, stack, home):
     )
     check_words(nonsense(api.client, batch), *hidden)
     check_words(iter([api.client.get(f"/v1/sources/{theirs}")]), str(stranger.id))
-    assert source["root"] is None
+    assert source["roots"] == []
 
     # No room for blobs: a file is in the place of their folder.
     blobs = stack.places.blobs_dir

@@ -152,7 +152,7 @@ def test_a_backup_that_fails_leaves_nothing(filled, settings, tmp_path, monkeypa
 
     monkeypatch.setattr("pinpoint.stack.backup._add_blobs", full)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(StackError, match="No space"):
+    with pytest.raises(StackError, match="no space left"):
         backup(settings, tmp_path / "out.tar", quiet)
     assert sorted(tmp_path.iterdir()) == before
 

@@ -199,5 +199,5 @@ def test_list_questions_and_backup_go_by_what_the_index_holds(stack, tmp_path):
     out, error = back.communicate(timeout=100)
     assert back.returncode == 0, error
     assert "bundle descriptor serves, index build" in out
-    assert "export PINPOINT_BUNDLE=descriptor" in out
+    assert "pinpoint config set bundle descriptor" in out
     assert used() == ["descriptor"]

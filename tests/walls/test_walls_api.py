@@ -62,6 +62,7 @@ WITHOUT_ID = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
+    ("GET", "/sign-in"),
 }
 
 

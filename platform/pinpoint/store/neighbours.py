@@ -58,8 +58,8 @@ EVIDENCE = text(
     """
     WITH near AS (
         SELECT n.id, n.source_id, n.kind, n.panorama_id, n.sequence, n.captured_at, n.lat, n.lon,
-               n.sha256, n.face, array_agg(c.place) AS places,
-               array_agg(n.distance_m) AS distances_m
+               array_agg(c.place) AS places, array_agg(n.distance_m) AS distances_m,
+               n.sha256, n.face
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
                WITH ORDINALITY AS c(id, lat, lon, place)
           CROSS JOIN LATERAL ("""
@@ -138,7 +138,7 @@ def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> l
     ids, sources, kinds, panoramas, sequences, times, lats, lons, *remaining_columns = zip(
         *rows, strict=True
     )
-    hashes, faces, candidate_numbers, distances_m, vectors = remaining_columns
+    candidate_numbers, distances_m, hashes, faces, vectors = remaining_columns
     keys = list(map(content_key, hashes, faces))
     points = [Point(lat=lat, lon=lon) for lat, lon in zip(lats, lons, strict=True)]
     groups = list(map(group_of, ids, panoramas, sequences))
