@@ -48,15 +48,15 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
             app.state.services = services
             yield
             return
-        own = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
-        app.state.services = own
-        _prepare(own.settings)
+        built = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
+        app.state.services = built
+        _configure_process(built.settings)
         # Weights take seconds to load: in the background, so that the first question need not wait.
-        Thread(target=_warm, args=(own,), name="warm", daemon=True).start()
+        Thread(target=_preload_models, args=(built,), name="warm", daemon=True).start()
         try:
             yield
         finally:
-            await run_in_threadpool(own.close)
+            await run_in_threadpool(built.close)
 
     # Interactive pages would load scripts from elsewhere into this origin; /openapi.json is enough.
     app = FastAPI(
@@ -67,7 +67,7 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [room.router for room in ROOMS]
+    routers = [module.router for module in ROOMS]
     for router in routers:
         app.include_router(router)
     problems.install(app)
@@ -76,11 +76,11 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
     app.state.readiness = Readiness()
     app.add_middleware(Protection, rules=read_rules(routers))
     app.add_middleware(Tracing)
-    _describe_problems(app)
+    _describe_common_responses(app)
     return app
 
 
-def _prepare(settings: Settings) -> None:
+def _configure_process(settings: Settings) -> None:
     """Set up what depends on settings, on the event loop that serves, and say what is unsafe."""
     # Every request that is let in finds a thread; the rest is for what is not counted.
     anyio.to_thread.current_default_thread_limiter().total_tokens = (
@@ -91,7 +91,7 @@ def _prepare(settings: Settings) -> None:
         _log.warning("keyless access", detail=warning)
 
 
-def _warm(services: bootstrap.Services) -> None:
+def _preload_models(services: bootstrap.Services) -> None:
     try:
         services.encoder.warm()
         _ = services.encoder.reranker
@@ -106,7 +106,7 @@ def _warm(services: bootstrap.Services) -> None:
         _log.error("weights not loaded", reason=error.reason, detail=error.message)
 
 
-def _describe_problems(app: FastAPI) -> None:
+def _describe_common_responses(app: FastAPI) -> None:
     """Put the problem schema into OpenAPI and take out FastAPI's own validation error.
 
     What `protection` may answer on any route is declared here.

@@ -22,7 +22,7 @@ from pinpoint.settings import ApiSettings, Settings
 
 GRACE_S: Final = 10.0
 """A body is not asked for its rate before this, so that a slow start costs nobody a request."""
-_STEP: Final = 1_000_000
+_RESERVATION_STEP_BYTES: Final = 1_000_000
 """Bytes by which a body of unstated length takes room."""
 
 Dependency = TypeVar("Dependency", bound=Callable[..., Any])
@@ -40,13 +40,13 @@ class BodyRule:
     """
 
     lane: LaneName
-    most_bytes: Callable[[Settings], int]
+    max_bytes: Callable[[Settings], int]
     limit_name: str
     stated_bytes: Callable[[Settings], int]
 
     def check(self, size: int, settings: Settings) -> None:
         """Raise `TooLarge` for a body of more bytes than the route takes."""
-        if size > self.most_bytes(settings):
+        if size > self.max_bytes(settings):
             raise TooLarge(
                 f"the request is larger than {self.stated_bytes(settings)} bytes "
                 f"({self.limit_name}); send fewer or smaller files"
@@ -55,7 +55,7 @@ class BodyRule:
 
 JSON_RULE: Final = BodyRule(
     lane="rows",
-    most_bytes=lambda settings: settings.api.max_json_bytes,
+    max_bytes=lambda settings: settings.api.max_json_bytes,
     limit_name="PINPOINT_API_MAX_JSON_BYTES",
     stated_bytes=lambda settings: settings.api.max_json_bytes,
 )
@@ -108,7 +108,7 @@ class LimitedBody:
         self.size = announced_size(scope)
         self.complete = self.size == 0
         self.client_left = False
-        self._seen, self._reserved = 0, 0
+        self._received_bytes, self._reserved_bytes = 0, 0
         self._waited_s = 0.0
         self._rule = JSON_RULE
         self._queue: FairQueue | None = None
@@ -124,13 +124,13 @@ class LimitedBody:
         on_complete: Callable[[], Awaitable[None]],
     ) -> None:
         """Let the body in under a rule; `on_complete` is awaited before its end is handed on."""
-        self._rule, self._queue, self._reserved = rule, queue, reserved
+        self._rule, self._queue, self._reserved_bytes = rule, queue, reserved
         self._deadline, self._on_complete = deadline, on_complete
 
     @property
     def reserved(self) -> int:
         """Bytes of room that the body holds."""
-        return self._reserved
+        return self._reserved_bytes
 
     async def receive(self) -> Message:
         """The next piece.
@@ -141,18 +141,18 @@ class LimitedBody:
         if self.complete or self.client_left or self._deadline is None:
             return await self._receive()
         with self._deadline.pause():
-            message = await self._next()
+            message = await self._receive_message()
         if message["type"] == "http.disconnect":
             self.client_left = True
             return message
-        self._check(len(message.get("body", b"")))
+        self._check_limits(len(message.get("body", b"")))
         if not message.get("more_body", False):
             self.complete = True
-            await self._finish()
+            await self._finish_body()
         return message
 
-    async def _next(self) -> Message:
-        began = time.monotonic()
+    async def _receive_message(self) -> Message:
+        start_s = time.monotonic()
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
                 message = await self._receive()
@@ -160,27 +160,31 @@ class LimitedBody:
             raise BodyRefused(
                 408, f"nothing of the body came for {self._limits.body_timeout_s:g} s"
             ) from None
-        self._waited_s += time.monotonic() - began
+        self._waited_s += time.monotonic() - start_s
         return message
 
-    def _check(self, size: int) -> None:
-        self._seen += size
+    def _check_limits(self, size: int) -> None:
+        self._received_bytes += size
         try:
-            self._rule.check(self._seen, self._settings)
+            self._rule.check(self._received_bytes, self._settings)
         except TooLarge as error:
             raise BodyRefused(413, error.message, error) from error
-        if self._queue is not None and self.size is None and self._seen > self._reserved:
-            if not self._queue.grow(_STEP):
-                refusal = make_overloaded("no room for another body")
-                raise BodyRefused(503, refusal.message, refusal)
-            self._reserved += _STEP
-        due = self._limits.min_body_rate * self._waited_s
-        if self._waited_s > GRACE_S and self._seen < due:
+        if (
+            self._queue is not None
+            and self.size is None
+            and self._received_bytes > self._reserved_bytes
+        ):
+            if not self._queue.grow(_RESERVATION_STEP_BYTES):
+                overloaded = make_overloaded("no room for another body")
+                raise BodyRefused(503, overloaded.message, overloaded)
+            self._reserved_bytes += _RESERVATION_STEP_BYTES
+        min_bytes = self._limits.min_body_rate * self._waited_s
+        if self._waited_s > GRACE_S and self._received_bytes < min_bytes:
             raise BodyRefused(
                 408, f"the body came more slowly than {self._limits.min_body_rate} bytes a second"
             )
 
-    async def _finish(self) -> None:
+    async def _finish_body(self) -> None:
         if self._on_complete is None:
             return
         try:

@@ -37,73 +37,73 @@ class _Connection(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_timer: asyncio.TimerHandle | None = None
-        self._lingers, self._may_drop = False, 0
+        self._is_lingering, self._droppable_bytes = False, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
-        self._watch_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer."""
-        self._stop_watching()
+        self._cancel_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what came, or drop it where the answer was sent already."""
-        if self._lingers:
-            self._may_drop -= len(data)
-            if self._may_drop < 0:
+        if self._is_lingering:
+            self._droppable_bytes -= len(data)
+            if self._droppable_bytes < 0:
                 self.transport.pause_reading()
             return
         super().data_received(data)
-        if self._between_requests():
-            self._watch_head()
+        if self._is_between_requests():
+            self._start_head_timer()
         else:
-            self._stop_watching()
+            self._cancel_head_timer()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more: nothing to drop any longer."""
-        if self._lingers:
+        if self._is_lingering:
             self.transport.abort()
         return super().eof_received()
 
     def on_response_complete(self) -> None:
         """Go on with the next request of this connection."""
         super().on_response_complete()
-        if not self._between_requests():
-            self._stop_watching()
+        if not self._is_between_requests():
+            self._cancel_head_timer()
 
-    def linger(self, transport: asyncio.Transport) -> bool:
+    def start_linger(self, transport: asyncio.Transport) -> bool:
         """Whether closing waits a moment, because the request has not wholly arrived."""
-        if self._lingers:
+        if self._is_lingering:
             return True
         if self.conn.their_state is not h11.SEND_BODY or not transport.can_write_eof():
             return False
-        self._lingers = True
-        self._stop_watching()
-        known = self.scope["state"].get("caller") is not None
-        self._may_drop = KNOWN_LINGER_BYTES if known else LINGER_BYTES
+        self._is_lingering = True
+        self._cancel_head_timer()
+        is_authenticated = self.scope["state"].get("caller") is not None
+        self._droppable_bytes = KNOWN_LINGER_BYTES if is_authenticated else LINGER_BYTES
         transport.write_eof()
         transport.resume_reading()
-        self.loop.call_later(KNOWN_LINGER_S if known else LINGER_S, transport.abort)
+        self.loop.call_later(KNOWN_LINGER_S if is_authenticated else LINGER_S, transport.abort)
         return True
 
-    def _between_requests(self) -> bool:
+    def _is_between_requests(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _watch_head(self) -> None:
+    def _start_head_timer(self) -> None:
         if self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self.head_timeout_s, self._close_idle)
 
-    def _stop_watching(self) -> None:
+    def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
     def _close_idle(self) -> None:
         self._head_timer = None
-        if self._between_requests() and not self.transport.is_closing():
+        if self._is_between_requests() and not self.transport.is_closing():
             self.transport.abort()
 
 
@@ -117,7 +117,7 @@ class _Transport:
     def close(self) -> None:
         """Close, or begin to."""
         self._closing = True
-        if not self._connection.linger(self._transport):
+        if not self._connection.start_linger(self._transport):
             self._transport.close()
 
     def is_closing(self) -> bool:

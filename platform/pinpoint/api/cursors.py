@@ -18,7 +18,7 @@ from pinpoint.errors import BadRequest
 from pinpoint.records import Image, ImagePosition
 
 _VERSION: Final = 1
-_LEAST_DIGITS: Final = 6
+_MIN_DIGITS: Final = 6
 
 
 def encode(position: ImagePosition) -> str:
@@ -46,11 +46,11 @@ def decode(cursor: str) -> ImagePosition:
         ) from error
 
 
-def next_link(wanted: BaseModel, last: Image) -> str:
+def next_link(query: BaseModel, last: Image) -> str:
     """Path and query of the page behind an image, with the filters of this page."""
     position = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
-    given = wanted.model_dump(exclude_defaults=True, exclude={"cursor"})
-    return f"/v1/images?{urlencode({**given, 'cursor': encode(position)}, doseq=True)}"
+    parameters = query.model_dump(exclude_defaults=True, exclude={"cursor"})
+    return f"/v1/images?{urlencode({**parameters, 'cursor': encode(position)}, doseq=True)}"
 
 
 def hex_prefix(text: str | None) -> str | None:
@@ -62,6 +62,6 @@ def hex_prefix(text: str | None) -> str | None:
     if text is None:
         return None
     digits = text.replace("-", "").lower()
-    if not _LEAST_DIGITS <= len(digits) <= 32:
-        raise BadRequest(f"id_prefix needs {_LEAST_DIGITS} to 32 hex digits")
+    if not _MIN_DIGITS <= len(digits) <= 32:
+        raise BadRequest(f"id_prefix needs {_MIN_DIGITS} to 32 hex digits")
     return digits

@@ -46,7 +46,7 @@ async def read(
         TooLarge: Over a limit; nothing was kept.
         BadRequest: The body is no form.
     """
-    kind = _media_type(request.headers.get("content-type", ""))
+    kind = _parse_media_type(request.headers.get("content-type", ""))
     try:
         if kind == "multipart/form-data":
             parser = MultiPartParser(
@@ -66,11 +66,11 @@ async def read(
                 max_part_size=fields_bytes,
             ).parse()
     except MultiPartException as error:
-        raise _refused_form(error.message, max_files, fields_bytes) from error
+        raise _form_error(error.message, max_files, fields_bytes) from error
     raise HTTPException(415, "the body must be multipart/form-data")
 
 
-def _media_type(header: str) -> str:
+def _parse_media_type(header: str) -> str:
     """The media type of a body, whose text must be UTF-8."""
     kind, parameters = parse_options_header(header)
     charset = parameters.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
@@ -79,15 +79,15 @@ def _media_type(header: str) -> str:
     return kind.decode("latin-1").strip().lower()
 
 
-def _refused_form(said: str, max_files: int, fields_bytes: int) -> BadRequest:
+def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRequest:
     """The error for what the parser found wrong, without repeating what was sent."""
-    if "Too many files" in said:
+    if "Too many files" in parser_message:
         return TooLarge(f"more than {max_files} files in one request; send fewer")
-    if "Too many fields" in said:
+    if "Too many fields" in parser_message:
         return BadRequest(f"the form has more than {_MAX_FIELDS} fields")
-    if "exceeded maximum size" in said:
+    if "exceeded maximum size" in parser_message:
         return TooLarge(f"a field of the form is larger than {fields_bytes} bytes")
-    if "boundary" in said:
+    if "boundary" in parser_message:
         return BadRequest("the form cannot be read: its content type names no boundary")
     return BadRequest("the form cannot be read: it is no well-formed multipart/form-data")
 
@@ -98,17 +98,17 @@ def files(form: FormData, name: str) -> list[UploadFile]:
     Raises:
         BadRequest: A file came under another name.
     """
-    found = []
+    uploads = []
     for key, value in form.multi_items():
         if isinstance(value, UploadFile):
             if key != name:
                 raise BadRequest(f"a file came in the field {shorten(key)!r}; files go in {name!r}")
-            found.append(value)
-    return found
+            uploads.append(value)
+    return uploads
 
 
-def fields(form: FormData, shape: type[Shape]) -> Shape:
-    """The form's text fields as `shape`; a field sent several times becomes a list.
+def fields(form: FormData, model: type[Shape]) -> Shape:
+    """The form's text fields as `model`; a field sent several times becomes a list.
 
     Raises:
         RequestValidationError: A field is unknown or has no usable value.
@@ -122,10 +122,13 @@ def fields(form: FormData, shape: type[Shape]) -> Shape:
             texts[key] = [*texts[key], value] if key in texts else [value]
     flat = {key: values[0] if len(values) == 1 else values for key, values in texts.items()}
     try:
-        return shape.model_validate(flat)
+        return model.model_validate(flat)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", *one["loc"])} for one in first_errors(error)]
+            [
+                {**field_error, "loc": ("body", *field_error["loc"])}
+                for field_error in first_errors(error)
+            ]
         ) from error
 
 
@@ -138,21 +141,21 @@ def as_json(text: str, field: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"the field {field!r} is no JSON from {place} on") from error
+        position = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"the field {field!r} is no JSON from {position} on") from error
     except ValueError as error:
         raise BadRequest(f"the field {field!r} holds a number of too many digits") from error
     except RecursionError as error:
         raise BadRequest(f"the JSON in the field {field!r} is nested too deeply") from error
 
 
-def documented(shape: type[BaseModel], *, file: str, many: bool, required: bool) -> dict[str, Any]:
-    """OpenAPI's description of a form: the fields of `shape` and the file field."""
-    schema = shape.model_json_schema()
+def documented(model: type[BaseModel], *, file: str, many: bool, required: bool) -> dict[str, Any]:
+    """OpenAPI's description of a form: the fields of `model` and the file field."""
+    schema = model.model_json_schema()
     binary = {"type": "string", "format": "binary"}
-    own = {"type": "array", "items": binary} if many else binary
-    fields = {name: _without_null(field) for name, field in schema["properties"].items()}
-    schema["properties"] = {file: own, **fields}
+    file_schema = {"type": "array", "items": binary} if many else binary
+    properties = {name: _remove_null(field) for name, field in schema["properties"].items()}
+    schema["properties"] = {file: file_schema, **properties}
     if required:
         schema["required"] = [file, *schema.get("required", [])]
     return {
@@ -160,9 +163,9 @@ def documented(shape: type[BaseModel], *, file: str, many: bool, required: bool)
     }
 
 
-def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+def _remove_null(field: dict[str, Any]) -> dict[str, Any]:
     """A form has no null: what is not said is left out."""
-    choices = [one for one in field.get("anyOf", []) if one != {"type": "null"}]
+    choices = [choice for choice in field.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) != 1 or field.get("default", ...) is not None:
         return field
     rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from pinpoint.api import cursors, problems
-from pinpoint.api.callers import needs, sees_paths, services
+from pinpoint.api.callers import sees_paths
+from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
 from pinpoint.api.schemas_catalogue import (
     FixIn,
     ImageOut,
@@ -17,14 +18,10 @@ from pinpoint.api.schemas_catalogue import (
     NeighbourOut,
     NeighboursOut,
 )
-from pinpoint.bootstrap import Services
-from pinpoint.records import Caller, ImageFilter
+from pinpoint.records import ImageFilter
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
-Ingester = Annotated[Caller, Depends(needs("ingest"))]
-Reader = Annotated[Caller, Depends(needs("read"))]
-Parts = Annotated[Services, Depends(services)]
 
 ImageId = Annotated[
     UUID,
@@ -40,32 +37,34 @@ _PROBLEMS = problems.declared(401, 403, 404, 422, 503)
     summary="A page of images",
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
-def list_images(caller: Reader, parts: Parts, wanted: Annotated[ImageQuery, Query()]) -> ImagesOut:
+def list_images(
+    caller: ReadCaller, services: AppServices, query: Annotated[ImageQuery, Query()]
+) -> ImagesOut:
     """A page of images by source name, file name and id, with a link to the next page."""
-    with parts.database.read(caller.organization_id) as catalogue:
+    with services.database.read(caller.organization_id) as catalogue:
         page = catalogue.list_images(
             ImageFilter(
-                source_ids=tuple(catalogue.source(name).id for name in wanted.source),
-                source_kinds=tuple(wanted.source_kind),
-                file_name=wanted.file_name,
-                states=tuple(wanted.state),
-                id_prefix=cursors.hex_prefix(wanted.id_prefix),
+                source_ids=tuple(catalogue.source(name).id for name in query.source),
+                source_kinds=tuple(query.source_kind),
+                file_name=query.file_name,
+                states=tuple(query.state),
+                id_prefix=cursors.hex_prefix(query.id_prefix),
             ),
             # One more than is shown tells whether there is another page.
-            limit=wanted.limit + 1,
-            after=None if wanted.cursor is None else cursors.decode(wanted.cursor),
+            limit=query.limit + 1,
+            after=None if query.cursor is None else cursors.decode(query.cursor),
         )
-    images = page[: wanted.limit]
+    images = page[: query.limit]
     return ImagesOut(
         images=ImageOut.all_of(images),
-        next=cursors.next_link(wanted, images[-1]) if len(page) > wanted.limit else None,
+        next=cursors.next_link(query, images[-1]) if len(page) > query.limit else None,
     )
 
 
 @router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
-def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
+def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> ImageOut:
     """One gallery row; a deleted one is not found."""
-    with parts.database.read(caller.organization_id) as catalogue:
+    with services.database.read(caller.organization_id) as catalogue:
         return ImageOut.of(catalogue.image(image_id), paths=sees_paths(caller))
 
 
@@ -75,12 +74,14 @@ def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
     summary="Correct an image",
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
-def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) -> ImageOut:
+def fix_image(
+    image_id: ImageId, caller: IngestCaller, services: AppServices, body: FixIn
+) -> ImageOut:
     """Set or clear a position or another field by hand; such a value counts before every other.
 
     The version rises and the index follows.
     """
-    with parts.database.write(caller.organization_id) as catalogue:
+    with services.database.write(caller.organization_id) as catalogue:
         image = catalogue.fix_image(image_id, body.record())
     return ImageOut.of(image, paths=sees_paths(caller))
 
@@ -92,9 +93,9 @@ def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) ->
     summary="Delete an image",
     responses=_PROBLEMS,
 )
-def delete_image(image_id: ImageId, caller: Ingester, parts: Parts) -> None:
+def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices) -> None:
     """Delete an image: it is gone for readers at once, a worker erases index point and bytes."""
-    with parts.database.write(caller.organization_id) as catalogue:
+    with services.database.write(caller.organization_id) as catalogue:
         catalogue.delete_image(image_id)
 
 
@@ -108,9 +109,9 @@ def delete_image(image_id: ImageId, caller: Ingester, parts: Parts) -> None:
         **_PROBLEMS,
     },
 )
-def get_thumbnail(image_id: ImageId, caller: Reader, parts: Parts) -> Response:
+def get_thumbnail(image_id: ImageId, caller: ReadCaller, services: AppServices) -> Response:
     """JPEG without metadata."""
-    with parts.database.read(caller.organization_id) as catalogue:
+    with services.database.read(caller.organization_id) as catalogue:
         data = catalogue.thumbnail(image_id)
     return Response(
         data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"}
@@ -125,8 +126,8 @@ def get_thumbnail(image_id: ImageId, caller: Reader, parts: Parts) -> Response:
 )
 def list_neighbours(
     image_id: ImageId,
-    caller: Reader,
-    parts: Parts,
+    caller: ReadCaller,
+    services: AppServices,
     radius_m: Annotated[
         float, Query(gt=0, le=50_000, description="Metres.", examples=[250])
     ] = 250.0,
@@ -134,12 +135,12 @@ def list_neighbours(
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> NeighboursOut:
     """Images within `radius_m` along the ground, nearest first."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        near = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
-    shown = ImageOut.all_of([image for image, _ in near])
+    with services.database.read(caller.organization_id) as catalogue:
+        neighbors = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
+    images_out = ImageOut.all_of([image for image, _ in neighbors])
     return NeighboursOut(
         neighbours=[
             NeighbourOut(image=image, distance_m=distance_m)
-            for image, (_, distance_m) in zip(shown, near, strict=True)
+            for image, (_, distance_m) in zip(images_out, neighbors, strict=True)
         ]
     )

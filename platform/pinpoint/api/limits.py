@@ -20,13 +20,13 @@ MAX_RADIUS_M: Final = 20_100_000.0
 MAX_RING: Final = 1_000
 
 
-def _listed(value: Any) -> Any:
+def _split_list(value: Any) -> Any:
     """`a,b`, or the field sent several times."""
-    parts = value if isinstance(value, list) else [value]
-    return [piece.strip() for part in parts for piece in str(part).split(",") if piece.strip()]
+    items = value if isinstance(value, list) else [value]
+    return [piece.strip() for item in items for piece in str(item).split(",") if piece.strip()]
 
 
-Names = Annotated[list[str], BeforeValidator(_listed), Field(max_length=100)]
+Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)]
 Kind = Literal["photo", "street"]
 
 
@@ -37,7 +37,7 @@ class Where(BaseModel):
 
     kinds: Annotated[
         list[Kind],
-        BeforeValidator(_listed),
+        BeforeValidator(_split_list),
         Field(default_factory=list, max_length=2, description="Only these kinds: `photo,street`."),
     ]
     sources: Annotated[
@@ -93,23 +93,27 @@ class SimilarForm(Where):
     )
 
 
-def of(where: Where, catalogue: CatalogueReader) -> Limits:
+def of(parameters: Where, catalogue: CatalogueReader) -> Limits:
     """The limits a form asks for.
 
     Raises:
         BadRequest: Fields contradict each other, or a shape cannot be used.
         NotFound: A source is not there.
     """
-    if where.since is not None and where.until is not None and where.since >= where.until:
+    if (
+        parameters.since is not None
+        and parameters.until is not None
+        and parameters.since >= parameters.until
+    ):
         raise BadRequest("since must be before until")
     return Limits(
-        kinds=tuple(where.kinds),
-        source_ids=tuple(catalogue.source(_name_or_id(name)).id for name in where.sources),
-        circle=_circle(where),
-        box=None if where.bbox is None else _box(where.bbox),
-        polygon=() if where.polygon is None else _ring(where.polygon),
-        since=where.since,
-        until=where.until,
+        kinds=tuple(parameters.kinds),
+        source_ids=tuple(catalogue.source(_name_or_id(name)).id for name in parameters.sources),
+        circle=_parse_circle(parameters),
+        box=None if parameters.bbox is None else _parse_bbox(parameters.bbox),
+        polygon=() if parameters.polygon is None else _parse_polygon(parameters.polygon),
+        since=parameters.since,
+        until=parameters.until,
     )
 
 
@@ -120,16 +124,16 @@ def _name_or_id(text: str) -> str | UUID:
         return text
 
 
-def _circle(where: Where) -> Circle | None:
-    given = (where.lat, where.lon, where.radius_m)
-    if all(one is None for one in given):
+def _parse_circle(parameters: Where) -> Circle | None:
+    circle_fields = (parameters.lat, parameters.lon, parameters.radius_m)
+    if all(field is None for field in circle_fields):
         return None
-    if where.lat is None or where.lon is None or where.radius_m is None:
+    if parameters.lat is None or parameters.lon is None or parameters.radius_m is None:
         raise BadRequest("a circle needs lat, lon and radius_m together")
-    return Circle(center=Point(where.lat, where.lon), radius_m=where.radius_m)
+    return Circle(center=Point(parameters.lat, parameters.lon), radius_m=parameters.radius_m)
 
 
-def _box(text: str) -> Box:
+def _parse_bbox(text: str) -> Box:
     try:
         west, south, east, north = (float(part) for part in text.split(","))
         low, high = Point(south, west), Point(north, east)
@@ -143,12 +147,15 @@ def _box(text: str) -> Box:
     return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
 
 
-def _ring(text: str) -> tuple[Point, ...]:
+def _parse_polygon(text: str) -> tuple[Point, ...]:
     try:
         shape = Polygon.model_validate(as_json(text, "polygon"))
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", "polygon", *one["loc"])} for one in first_errors(error)]
+            [
+                {**field_error, "loc": ("body", "polygon", *field_error["loc"])}
+                for field_error in first_errors(error)
+            ]
         ) from error
     # Positions may carry an altitude; GeoJSON puts longitude first.
     ring = tuple(Point(position[1], position[0]) for position in shape.coordinates[0])
@@ -159,19 +166,19 @@ def _ring(text: str) -> tuple[Point, ...]:
     return ring
 
 
-def _position(value: Any) -> Any:
+def _check_position(value: Any) -> Any:
     if not (isinstance(value, list) and 2 <= len(value) <= 3):
         raise ValueError("a position is [lon, lat]")
     lon, lat = value[0], value[1]
-    if not all(type(one) in (int, float) for one in value):
+    if not all(type(number) in (int, float) for number in value):
         raise ValueError("a position is [lon, lat] in degrees")
     # Compared, not converted: a number of 400 digits is an integer here and no float holds it.
-    if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(one) < 1e9 for one in value)):
+    if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(number) < 1e9 for number in value)):
         raise ValueError("longitude is within ±180, latitude within ±90")
     return value
 
 
-Position = Annotated[list[float], BeforeValidator(_position)]
+Position = Annotated[list[float], BeforeValidator(_check_position)]
 
 
 class Polygon(BaseModel):

@@ -14,9 +14,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import operator_only, services
+from pinpoint.api.callers import operator_only
+from pinpoint.api.dependencies import AppServices
 from pinpoint.api.standing import Standing
-from pinpoint.bootstrap import Services
 
 router = APIRouter(tags=["health"])
 
@@ -109,10 +109,10 @@ class Meters:
         )
         for point in ("yes", "no"):
             self._answers.labels(point)
-        self.standing = Standing(__version__, help_of)
-        self.registry.register(self.standing)
+        self.status_collector = Standing(__version__, help_of)
+        self.registry.register(self.status_collector)
 
-    def requested(self, method: str, route: str | None, status: int) -> None:
+    def observe_request(self, method: str, route: str | None, status: int) -> None:
         """Count a request; `route` is its template, None where no route was found."""
         self._requests.labels(
             method if method in _METHODS else "other",
@@ -120,7 +120,7 @@ class Meters:
             f"{status // 100}xx" if status else "none",
         ).inc()
 
-    def searched(
+    def observe_search(
         self, flow: Literal["locate", "similar"], timings_ms: Mapping[str, float], *, point: bool
     ) -> None:
         """Count an answer and its stages."""
@@ -130,7 +130,7 @@ class Meters:
         if flow == "locate":
             self._answers.labels("yes" if point else "no").inc()
 
-    def uploaded(self, sizes: list[int]) -> None:
+    def observe_upload(self, sizes: list[int]) -> None:
         """Count files that were taken in, by their bytes."""
         self._files.inc(len(sizes))
         self._bytes.inc(sum(sizes))
@@ -138,13 +138,13 @@ class Meters:
 
 def help_of(name: str) -> str:
     """What a metric means, as the README has it."""
-    return next(one.meaning for one in METRICS if one.name == name).replace("`", "")
+    return next(metric.meaning for metric in METRICS if metric.name == name).replace("`", "")
 
 
 async def meters(request: Request) -> Meters:
     """The meters of this application."""
-    found: Meters = request.app.state.meters
-    return found
+    app_meters: Meters = request.app.state.meters
+    return app_meters
 
 
 @router.get(
@@ -158,9 +158,7 @@ async def meters(request: Request) -> Meters:
     },
     dependencies=[Depends(operator_only)],
 )
-def read(
-    parts: Annotated[Services, Depends(services)], meters: Annotated[Meters, Depends(meters)]
-) -> Response:
+def read(services: AppServices, meters: Annotated[Meters, Depends(meters)]) -> Response:
     """Figures in Prometheus' text form, over all organisations; for the operator only."""
-    meters.standing.ask(parts)
+    meters.status_collector.refresh(services)
     return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -73,7 +73,7 @@ TITLES: Final[dict[str, str]] = {
 }
 """Every problem type there is, by its last word; the README lists them."""
 
-_BY_STATUS: Final[dict[int, str]] = {
+_KIND_BY_STATUS: Final[dict[int, str]] = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
@@ -153,8 +153,8 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="pinpoint"'
     if status == 503:
-        wanted_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
-        headers["Retry-After"] = str(math.ceil(wanted_s))
+        retry_after_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
+        headers["Retry-After"] = str(math.ceil(retry_after_s))
     if isinstance(error, errors.Unavailable):
         # No traceback: where a part hangs there are hundreds of these, and they cost time.
         cause = error.__cause__
@@ -171,19 +171,21 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
     )
 
 
-def _of_fields(request: Request, error: RequestValidationError | ValidationError) -> JSONResponse:
-    found = error.errors()
+def _problem_from_fields(
+    request: Request, error: RequestValidationError | ValidationError
+) -> JSONResponse:
+    field_errors = error.errors()
     fields = [
         {
-            "where": shorten(".".join(shorten(str(part), 80) for part in one["loc"]), 300),
-            "message": shorten(str(one["msg"]), 300),
+            "where": shorten(".".join(shorten(str(part), 80) for part in field_error["loc"]), 300),
+            "message": shorten(str(field_error["msg"]), 300),
         }
-        for one in found[:MAX_FIELD_ERRORS]
+        for field_error in field_errors[:MAX_FIELD_ERRORS]
     ]
     first = fields[0] if fields else {"where": "request", "message": "not as documented"}
     where = first["where"] or "request"
-    left = len(found) - len(fields)
-    more = f" (and {left} more than the {len(fields)} errors shown)" if left else ""
+    num_omitted = len(field_errors) - len(fields)
+    more = f" (and {num_omitted} more than the {len(fields)} errors shown)" if num_omitted else ""
     return response(
         request,
         "invalid_request",
@@ -198,53 +200,55 @@ def first_errors(error: ValidationError) -> list[Any]:
     return list(error.errors(include_url=False, include_context=False, include_input=False))
 
 
-def shorten(text: str, most: int = 80) -> str:
-    """What a caller sent, for a message: at most `most` characters of it."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def shorten(text: str, max_length: int = 80) -> str:
+    """What a caller sent, for a message: at most `max_length` characters of it."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
-def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
     if isinstance(error, BodyRefused) and error.error is not None:
         return of_error(request, error.error)
-    kind = _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "error")
+    kind = _KIND_BY_STATUS.get(
+        error.status_code, "internal" if error.status_code >= 500 else "error"
+    )
     detail = {
         404: "there is nothing at this path; see /openapi.json for the paths there are",
         405: f"{request.method} is not offered at this path; see /openapi.json",
     }.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_methods(request))
+        headers["Allow"] = ", ".join(_allowed_methods(request))
     return response(request, kind, error.status_code, detail, headers=headers)
 
 
-def _methods(request: Request) -> list[str]:
+def _allowed_methods(request: Request) -> list[str]:
     """All methods of the request's path; the router only knows those of one function."""
-    found: set[str] = set()
+    allowed: set[str] = set()
     for template, methods in request.app.openapi()["paths"].items():
-        shape = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
-        if re.fullmatch(shape, request.url.path):
-            found.update(method.upper() for method in methods)
-    return sorted(found)
+        pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, request.url.path):
+            allowed.update(method.upper() for method in methods)
+    return sorted(allowed)
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of `app` with problem details; unforeseen ones are `tracing`'s work."""
 
-    def pinpoint_error(request: Request, error: Exception) -> JSONResponse:
+    def handle_pinpoint_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, errors.PinpointError):
             raise error
         return of_error(request, error)
 
-    def fields(request: Request, error: Exception) -> JSONResponse:
+    def handle_validation_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError | ValidationError):
             raise error
-        return _of_fields(request, error)
+        return _problem_from_fields(request, error)
 
-    def http(request: Request, error: Exception) -> JSONResponse:
+    def handle_http_exception(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             raise error
-        return _of_http(request, error)
+        return _problem_from_http(request, error)
 
-    app.add_exception_handler(errors.PinpointError, pinpoint_error)
-    app.add_exception_handler(RequestValidationError, fields)
-    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(errors.PinpointError, handle_pinpoint_error)
+    app.add_exception_handler(RequestValidationError, handle_validation_error)
+    app.add_exception_handler(HTTPException, handle_http_exception)

@@ -49,23 +49,23 @@ class Protection:
         self._app, self._rules = app, rules
         self._lanes: tuple[Settings, dict[admission.LaneName, admission.Lane]] | None = None
         self._authenticators: anyio.CapacityLimiter | None = None
-        self._threads: anyio.CapacityLimiter | None = None
-        self._late: set[asyncio.Task[None]] = set()
+        self._lookup_threads: anyio.CapacityLimiter | None = None
+        self._late_tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        parts: Services = scope["app"].state.services
-        body = LimitedBody(receive, scope, parts.settings)
+        services: Services = scope["app"].state.services
+        body = LimitedBody(receive, scope, services.settings)
         sender = _Sender(send, body)
         rule = find_rule(self._rules, scope)
         try:
             if rule is None:
                 await self._app(scope, body.receive, sender.send)
             else:
-                await self._serve(rule, scope, body, sender, parts)
+                await self._serve_request(rule, scope, body, sender, services)
         except PinpointError as error:
             if sender.started:
                 raise
@@ -74,42 +74,42 @@ class Protection:
             if body.client_left:
                 scope["state"]["client_left"] = True
 
-    async def _serve(
-        self, rule: RouteRule, scope: Scope, body: LimitedBody, sender: _Sender, parts: Services
+    async def _serve_request(
+        self, rule: RouteRule, scope: Scope, body: LimitedBody, sender: _Sender, services: Services
     ) -> None:
-        settings = parts.settings
+        settings = services.settings
         limit = deadline.Deadline(settings.api.request_budget_s)
         with deadline.until(limit):
-            caller = await self._authenticate(rule, Request(scope), parts)
-            lane, key = self._lanes_of(settings)[rule.lane], _key_of(caller)
-            ticket = _Ticket(lane, key, limit)
+            caller = await self._authenticate_caller(rule, Request(scope), services)
+            lane, key = self._get_lanes(settings)[rule.lane], _fairness_key(caller)
+            usage = _LaneUsage(lane, key, limit)
             try:
                 if rule.body is None or body.complete:
-                    await ticket.start_work()
+                    await usage.start_work()
                 else:
                     rule.body.check(body.size or 0, settings)
-                    reserved = await ticket.let_body_in(body.size or 0)
-                    body.limit(rule.body, lane.bodies, reserved, limit, ticket.start_work)
-                sender.on_start = ticket.end_work
+                    reserved = await usage.acquire_body(body.size or 0)
+                    body.limit(rule.body, lane.bodies, reserved, limit, usage.start_work)
+                sender.on_start = usage.end_work
             except BaseException:
-                ticket.close(body.reserved)
+                usage.close(body.reserved)
                 raise
             # From here on the place is the task's: it is given back when its thread has ended.
             task = asyncio.create_task(self._run(scope, body.receive, sender.send))
-            task.add_done_callback(lambda _: ticket.close(body.reserved))
-            await self._watch(task, limit, scope, sender)
+            task.add_done_callback(lambda _: usage.close(body.reserved))
+            await self._await_answer(task, limit, scope, sender)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
-    def _lanes_of(self, settings: Settings) -> dict[admission.LaneName, admission.Lane]:
+    def _get_lanes(self, settings: Settings) -> dict[admission.LaneName, admission.Lane]:
         """The lanes; made anew only where the application is given other settings."""
         if self._lanes is None or self._lanes[0] is not settings:
             self._lanes = (settings, admission.make_lanes(settings.api))
         return self._lanes[1]
 
-    async def _authenticate(
-        self, rule: RouteRule, request: Request, parts: Services
+    async def _authenticate_caller(
+        self, rule: RouteRule, request: Request, services: Services
     ) -> Caller | None:
         """Who asks, looked up in a thread of its own.
 
@@ -120,16 +120,16 @@ class Protection:
         """
         if self._authenticators is None:
             self._authenticators = anyio.CapacityLimiter(AUTHENTICATORS)
-            self._threads = anyio.CapacityLimiter(AUTHENTICATORS)
+            self._lookup_threads = anyio.CapacityLimiter(AUTHENTICATORS)
         try:
             # Waited for apart from the look-up, which ends by the request's deadline itself.
-            async with asyncio.timeout(parts.settings.api.request_budget_s / 2):
+            async with asyncio.timeout(services.settings.api.request_budget_s / 2):
                 await self._authenticators.acquire_on_behalf_of(request)
         except TimeoutError:
             raise admission.make_overloaded("callers are not looked up in time") from None
         try:
             caller = await anyio.to_thread.run_sync(
-                callers.admit, request, parts, rule.scope, limiter=self._threads
+                callers.admit, request, services, rule.scope, limiter=self._lookup_threads
             )
         finally:
             self._authenticators.release_on_behalf_of(request)
@@ -139,20 +139,20 @@ class Protection:
             structlog.contextvars.bind_contextvars(organization=caller.organization)
         return caller
 
-    async def _watch(
+    async def _await_answer(
         self, task: asyncio.Task[None], limit: deadline.Deadline, scope: Scope, sender: _Sender
     ) -> None:
         """Wait for the answer, at most as long as the budget lasts."""
         try:
             while not task.done():
-                left = limit.remaining_s() + _GRACE_S
+                wait_s = limit.remaining_s() + _GRACE_S
                 if sender.started:
-                    left += _SLOW_READER_S
-                await asyncio.wait({task}, timeout=max(left, 0.05))
+                    wait_s += _SLOW_READER_S
+                await asyncio.wait({task}, timeout=max(wait_s, 0.05))
                 if task.done() or limit.paused or limit.remaining_s() + _GRACE_S > 0:
                     continue
                 if not sender.started:
-                    self._let_go(task)
+                    self._detach_task(task)
                     await sender.answer_late(scope)
                     return
                 if limit.remaining_s() + _GRACE_S + _SLOW_READER_S <= 0:
@@ -163,40 +163,40 @@ class Protection:
             raise
         task.result()
 
-    def _let_go(self, task: asyncio.Task[None]) -> None:
+    def _detach_task(self, task: asyncio.Task[None]) -> None:
         """Let a task end by itself; what becomes of it is only logged."""
 
-        def note(ended: asyncio.Task[None]) -> None:
-            self._late.discard(ended)
+        def log_end(ended: asyncio.Task[None]) -> None:
+            self._late_tasks.discard(ended)
             error = None if ended.cancelled() else ended.exception()
             _log.warning("late request ended", error=None if error is None else repr(error))
 
-        self._late.add(task)
-        task.add_done_callback(note)
+        self._late_tasks.add(task)
+        task.add_done_callback(log_end)
 
 
-class _Ticket:
+class _LaneUsage:
     """What one request holds of its lane."""
 
     def __init__(self, lane: admission.Lane, key: str, limit: deadline.Deadline) -> None:
         self._lane, self._key, self._limit = lane, key, limit
-        self._has_body, self._works, self._closed = False, False, False
+        self._has_body, self._has_slot, self._is_closed = False, False, False
 
-    async def let_body_in(self, size: int) -> int:
+    async def acquire_body(self, size: int) -> int:
         """Wait for room; returns the bytes that are reserved."""
-        reserved = await self._lane.bodies.acquire(self._key, size, self._wait_s())
+        reserved = await self._lane.bodies.acquire(self._key, size, self._max_wait_s())
         self._has_body = True
         return reserved
 
     async def start_work(self) -> None:
         """Wait for a place to work."""
-        await self._lane.work.acquire(self._key, 0, self._wait_s())
-        self._works = True
+        await self._lane.work.acquire(self._key, 0, self._max_wait_s())
+        self._has_slot = True
 
     def end_work(self) -> None:
         """Give the place back: the answer is made and only has to be sent."""
-        if self._works:
-            self._works = False
+        if self._has_slot:
+            self._has_slot = False
             self._lane.work.release(self._key, 0)
 
     def close(self, reserved: int) -> None:
@@ -206,7 +206,7 @@ class _Ticket:
             self._has_body = False
             self._lane.bodies.release(self._key, reserved)
 
-    def _wait_s(self) -> float:
+    def _max_wait_s(self) -> float:
         # At most half the budget, so that the other half is left for the work.
         return max(0.0, min(self._limit.remaining_s(), self._limit.seconds / 2))
 
@@ -243,7 +243,7 @@ class _Sender:
         await answer(scope, self._body.receive, send)
 
 
-def _key_of(caller: Caller | None) -> str:
+def _fairness_key(caller: Caller | None) -> str:
     """By what requests are shared out: the key, or the organization of who has none."""
     if caller is None:
         return "operator"

@@ -25,28 +25,28 @@ class Readiness:
         self._running: dict[str, asyncio.Task[str | None]] = {}
         self._threads: anyio.CapacityLimiter | None = None
 
-    async def ask(self, checks: Mapping[str, Check]) -> dict[str, str | None]:
+    async def check_all(self, checks: Mapping[str, Check]) -> dict[str, str | None]:
         """What is wrong with each part, in words; None where it answers."""
-        tasks = {name: self._start(name, check) for name, check in checks.items()}
+        tasks = {name: self._start_check(name, check) for name, check in checks.items()}
         await asyncio.wait(tasks.values(), timeout=MOST_S)
         late = f"gave no answer within {MOST_S:g} s"
         return {name: task.result() if task.done() else late for name, task in tasks.items()}
 
-    def _start(self, name: str, check: Check) -> asyncio.Task[str | None]:
+    def _start_check(self, name: str, check: Check) -> asyncio.Task[str | None]:
         running = self._running.get(name)
         if running is None or running.done():
-            running = asyncio.create_task(self._run(check))
+            running = asyncio.create_task(self._run_check(check))
             self._running[name] = running
         return running
 
-    async def _run(self, check: Check) -> str | None:
+    async def _run_check(self, check: Check) -> str | None:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(_THREADS)
         with deadline.until(deadline.Deadline(MOST_S)):
-            return await anyio.to_thread.run_sync(_message_of, check, limiter=self._threads)
+            return await anyio.to_thread.run_sync(_failure_message, check, limiter=self._threads)
 
 
-def _message_of(check: Check) -> str | None:
+def _failure_message(check: Check) -> str | None:
     try:
         check()
     except PinpointError as error:

@@ -45,17 +45,17 @@ def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
         for route in router.routes:
             if not isinstance(route, APIRoute):
                 continue
-            calls = list(_calls_of(route.dependant))
-            marked = [call for call in calls if hasattr(call, "needed_scope")]
-            if not marked:
+            calls = list(_iterate_calls(route.dependant))
+            scoped_calls = [call for call in calls if hasattr(call, "needed_scope")]
+            if not scoped_calls:
                 continue
             bodies = [call.body_rule for call in calls if hasattr(call, "body_rule")]
-            json = [JSON_RULE] if route.body_field is not None else []
+            json_rules = [JSON_RULE] if route.body_field is not None else []
             rules.append(
                 RouteRule(
                     route=route,
-                    scope=marked[0].needed_scope,
-                    body=next(iter([*bodies, *json]), None),
+                    scope=scoped_calls[0].needed_scope,
+                    body=next(iter([*bodies, *json_rules]), None),
                 )
             )
     return rules
@@ -72,7 +72,7 @@ def find_rule(rules: Sequence[RouteRule], scope: RequestScope) -> RouteRule | No
     return None
 
 
-def _calls_of(dependant: Any) -> Iterator[Any]:
-    for below in dependant.dependencies:
-        yield below.call
-        yield from _calls_of(below)
+def _iterate_calls(dependant: Any) -> Iterator[Any]:
+    for dependency in dependant.dependencies:
+        yield dependency.call
+        yield from _iterate_calls(dependency)

@@ -33,8 +33,8 @@ class PlaceOut(BaseModel):
     @classmethod
     def of(cls, place: RankedPlace) -> PlaceOut:
         """One ranked place."""
-        at = place.point
-        return cls(lat=at.lat, lon=at.lon, mass=place.mass, score=place.score)
+        point = place.point
+        return cls(lat=point.lat, lon=point.lon, mass=place.mass, score=place.score)
 
 
 class BundleOut(BaseModel):
@@ -94,22 +94,22 @@ class AnswerOut(BaseModel):
         """An answer with its `top` candidates; `names` are those of `shown_ids`."""
         labels = Labels(names, _shown_points(answer, top))
         cited: dict[str, list[CitationOut]] = {}
-        places = name_places([citation.point for citation in answer.citations])
-        for citation, place in zip(answer.citations, places, strict=True):
-            cited.setdefault(citation.kind, []).append(CitationOut.of(citation, place))
-        point, belief, asked = answer.point, answer.believed.belief, answer.believed.asked
+        nearest_places = name_places([citation.point for citation in answer.citations])
+        for citation, nearest_place in zip(answer.citations, nearest_places, strict=True):
+            cited.setdefault(citation.kind, []).append(CitationOut.of(citation, nearest_place))
+        point, belief, query_features = answer.point, answer.believed.belief, answer.believed.asked
         return cls(
             point=None if point is None else Place(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
-            regions=[RegionOut(mass=one.mass, radius_m=one.radius_m) for one in answer.regions],
+            regions=[RegionOut(mass=disc.mass, radius_m=disc.radius_m) for disc in answer.regions],
             calibrated=answer.calibrated,
             abstained=answer.believed.abstained,
             calibration_note=calibration_note(answer),
             belief=belief and BeliefOut.of(belief),
             candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
-            null_score=asked and asked.null_logit,
+            null_score=query_features and query_features.null_logit,
             candidates_considered=answer.candidates_considered,
-            places=[PlaceOut.of(place) for place in answer.places[:top]],
+            places=[PlaceOut.of(nearest_place) for nearest_place in answer.places[:top]],
             note=answer.note,
             citations=cited,
             bundle=BundleOut(
@@ -129,9 +129,13 @@ def shown_ids(answer: Answer, top: int) -> list[UUID]:
 
 def _shown_points(answer: Answer, top: int) -> dict[UUID, Point]:
     """Candidates that are shown, and their evidence."""
-    shown = answer.ranked[:top]
-    near = {photo.id: photo.point for each in shown for photo in each.evidence}
-    return near | {each.candidate.id: each.candidate.point for each in shown}
+    ranked_candidates = answer.ranked[:top]
+    evidence_points = {
+        photo.id: photo.point for ranked in ranked_candidates for photo in ranked.evidence
+    }
+    return evidence_points | {
+        ranked.candidate.id: ranked.candidate.point for ranked in ranked_candidates
+    }
 
 
 class HitOut(LabeledOut):
@@ -179,17 +183,17 @@ class SimilarOut(BaseModel):
 
     @classmethod
     def of(
-        cls, found: Similar, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+        cls, result: Similar, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
     ) -> SimilarOut:
         """All groups, best first."""
-        points = {hit.id: hit.point for group in found.groups for hit in group.hits}
+        points = {hit.id: hit.point for group in result.groups for hit in group.hits}
         labels = Labels(names, points)
         return cls(
             groups=[
-                GroupOut(group=one.group, hits=[HitOut.of(hit, labels) for hit in one.hits])
-                for one in found.groups
+                GroupOut(group=group.group, hits=[HitOut.of(hit, labels) for hit in group.hits])
+                for group in result.groups
             ],
-            bundle=found.bundle,
-            index_build=found.index_build,
-            timings_ms=dict(found.timings_ms),
+            bundle=result.bundle,
+            index_build=result.index_build,
+            timings_ms=dict(result.timings_ms),
         )

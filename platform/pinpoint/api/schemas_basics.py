@@ -65,10 +65,10 @@ class Labels:
 
     def fields(self, image_id: UUID) -> dict[str, Any]:
         """Values of the fields that every image of an answer has."""
-        known = self._names.get(image_id)
+        label = self._names.get(image_id)
         return {
-            "file_name": None if known is None else known.file_name,
-            "source": None if known is None else known.source,
+            "file_name": None if label is None else label.file_name,
+            "source": None if label is None else label.source,
             "nearest_place": self._places.get(image_id),
         }
 

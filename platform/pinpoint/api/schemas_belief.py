@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from pinpoint.geo.areas import borders, holds
 from pinpoint.records import Answer, Area, Belief
 
-_DECIMALS: Final = 7
+_DEGREE_DECIMALS: Final = 7
 """Of degrees: about a centimetre."""
 
 
@@ -24,8 +24,8 @@ UNCALIBRATED: Final = (
 
 def calibration_note(answer: Answer) -> str:
     """What the probabilities promise, or why there are none."""
-    why = answer.believed.note
-    return why if answer.calibrated else f"{UNCALIBRATED}{why and f': {why}'}."
+    reason = answer.believed.note
+    return reason if answer.calibrated else f"{UNCALIBRATED}{reason and f': {reason}'}."
 
 
 class RegionOut(BaseModel):
@@ -107,9 +107,9 @@ class BeliefOut(BaseModel):
             areas=[AreaOut.of(area) for area in belief.areas],
             names=[
                 NameOut.model_validate(
-                    {"level": one.level, "name": one.name, "probability": one.probability}
+                    {"level": name.level, "name": name.name, "probability": name.probability}
                 )
-                for one in belief.names
+                for name in belief.names
             ],
             elsewhere=belief.elsewhere,
             unsupported=belief.unsupported,
@@ -122,14 +122,17 @@ def outlines(
 ) -> list[list[list[tuple[float, float]]]]:
     """Boxes joined to polygons: outer rings against the clock, holes with it (RFC 7946, 3.1.6)."""
     # From their borders alone: to unite hundreds of boxes takes longer than to find them.
-    ground = np.array(boxes).reshape(-1, 4)
-    lines = shapely.linestrings(borders(ground)[..., ::-1])
+    box_array = np.array(boxes).reshape(-1, 4)
+    lines = shapely.linestrings(borders(box_array)[..., ::-1])
     faces = shapely.get_parts(shapely.polygonize(lines))
-    inside = holds(ground, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1])
+    inside = holds(box_array, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1])
     polygons = shapely.orient_polygons(faces[inside], exterior_cw=False)
     return [
         [
-            [(round(lon, _DECIMALS), round(lat, _DECIMALS)) for lon, lat in ring.coords]
+            [
+                (round(lon, _DEGREE_DECIMALS), round(lat, _DEGREE_DECIMALS))
+                for lon, lat in ring.coords
+            ]
             for ring in (polygon.exterior, *polygon.interiors)
         ]
         for polygon in polygons.tolist()

@@ -72,42 +72,42 @@ class CandidateOut(LabeledOut):
     @classmethod
     def of(cls, ranked: Ranked, labels: Labels) -> CandidateOut:
         """One ranked candidate with all its evidence."""
-        one = ranked.candidate
+        candidate = ranked.candidate
         attention = ranked.attention or (None,) * len(ranked.evidence)
         evidence = zip(ranked.evidence, ranked.similarities, attention, strict=True)
         return cls(
-            rank=one.rank,
-            image_id=one.id,
-            **labels.fields(one.id),
-            source_id=one.source_id,
-            kind=one.kind,
-            lat=one.point.lat,
-            lon=one.point.lon,
-            captured_at=one.captured_at,
+            rank=candidate.rank,
+            image_id=candidate.id,
+            **labels.fields(candidate.id),
+            source_id=candidate.source_id,
+            kind=candidate.kind,
+            lat=candidate.point.lat,
+            lon=candidate.point.lon,
+            captured_at=candidate.captured_at,
             mass=ranked.mass,
             support=ranked.support,
-            score=one.score,
+            score=candidate.score,
             rerank_score=ranked.score,
             refined=ranked.refined and Place(lat=ranked.refined.lat, lon=ranked.refined.lon),
-            near_duplicate=one.near_duplicate,
+            near_duplicate=candidate.near_duplicate,
             channels={
-                name: ChannelOut(score=found.score, rank=found.rank)
-                for name, found in one.channels.items()
+                name: ChannelOut(score=channel.score, rank=channel.rank)
+                for name, channel in candidate.channels.items()
             },
-            thumbnail_url=thumbnail_url(one.id),
+            thumbnail_url=thumbnail_url(candidate.id),
             evidence=[
                 EvidenceOut(
-                    image_id=near.id,
-                    **labels.fields(near.id),
-                    kind=near.kind,
-                    lat=near.point.lat,
-                    lon=near.point.lon,
-                    distance_m=near.distance_m,
+                    image_id=photo.id,
+                    **labels.fields(photo.id),
+                    kind=photo.kind,
+                    lat=photo.point.lat,
+                    lon=photo.point.lon,
+                    distance_m=photo.distance_m,
                     similarity=similarity,
                     attention=share,
-                    thumbnail_url=thumbnail_url(near.id),
+                    thumbnail_url=thumbnail_url(photo.id),
                 )
-                for near, similarity, share in evidence
+                for photo, similarity, share in evidence
             ],
         )
 

@@ -45,29 +45,29 @@ Zone = Annotated[str, Field(max_length=64), AfterValidator(_check_zone)]
 ClockOffset = Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_S, le=MAX_CLOCK_OFFSET_S)]
 
 
-def _short_enough(text: str) -> str:
+def _check_column_bytes(text: str) -> str:
     # The columns of these texts have the same limit.
     limits.check_text("creator", text)
     return text
 
 
-Stored = Annotated[Cell, AfterValidator(_short_enough)]
+Stored = Annotated[Cell, AfterValidator(_check_column_bytes)]
 """A cell for a column with an index, so limited in bytes of UTF-8 as well."""
 
 
-class _Sent(BaseModel):
+class _RequestModel(BaseModel):
     """A body somebody sends: unknown fields are mistakes."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class _Row(BaseModel):
+class _ResponseModel(BaseModel):
     """A row as it is shown; filled from the record's fields of the same names."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class SourceIn(_Sent):
+class SourceIn(_RequestModel):
     """A new source."""
 
     name: Annotated[Text, Field(max_length=100, examples=["paris-walk"])]
@@ -81,7 +81,7 @@ class SourceIn(_Sent):
     )
 
 
-class SourceOut(_Row):
+class SourceOut(_ResponseModel):
     """A collection of images of one kind."""
 
     id: UUID
@@ -100,8 +100,8 @@ class SourceOut(_Row):
     @classmethod
     def of(cls, source: Source) -> SourceOut:
         """One source; paths of its roots are for the operator only."""
-        own = {name: getattr(source, name) for name in cls.model_fields if name != "roots"}
-        return cls(**own, roots=[root.name for root in source.roots if root.name])
+        values = {name: getattr(source, name) for name in cls.model_fields if name != "roots"}
+        return cls(**values, roots=[root.name for root in source.roots if root.name])
 
 
 class SourcesOut(BaseModel):
@@ -116,7 +116,7 @@ class ErasedOut(BaseModel):
     images: int
 
 
-class BatchIn(_Sent):
+class BatchIn(_RequestModel):
     """Opens an upload set."""
 
     source: Annotated[
@@ -125,7 +125,7 @@ class BatchIn(_Sent):
     ]
 
 
-class BatchOut(_Row):
+class BatchOut(_ResponseModel):
     """An upload set; `received + stored + indexed + … + canceled == items`."""
 
     id: UUID
@@ -154,8 +154,12 @@ class BatchOut(_Row):
     @classmethod
     def of(cls, batch: Batch, reasons: Mapping[str, int] | None = None) -> BatchOut:
         """One batch."""
-        shown = cls.model_validate(batch)
-        return shown if reasons is None else shown.model_copy(update={"reasons": dict(reasons)})
+        batch_out = cls.model_validate(batch)
+        return (
+            batch_out
+            if reasons is None
+            else batch_out.model_copy(update={"reasons": dict(reasons)})
+        )
 
 
 class BatchesOut(BaseModel):
@@ -165,7 +169,7 @@ class BatchesOut(BaseModel):
     next: UUID | None = Field(description="Give it as `before` for the next page; null at the end.")
 
 
-class ItemOut(_Row):
+class ItemOut(_ResponseModel):
     """One file of a batch."""
 
     nearest_place: NearestPlaceOut | None = Field(
@@ -191,9 +195,11 @@ class ItemOut(_Row):
         """Items in order; `names` are those of their images."""
         first = {item.id: names.get(item.image_ids[0]) for item in items if item.image_ids}
         points = {id_: label.point for id_, label in first.items() if label is not None}
-        places = dict(zip(points, name_places(list(points.values())), strict=True))
+        nearest_places = dict(zip(points, name_places(list(points.values())), strict=True))
         return [
-            cls.model_validate(item).model_copy(update={"nearest_place": places.get(item.id)})
+            cls.model_validate(item).model_copy(
+                update={"nearest_place": nearest_places.get(item.id)}
+            )
             for item in items
         ]
 
@@ -226,7 +232,7 @@ class CanceledOut(BaseModel):
     batch: BatchOut
 
 
-class HintIn(_Sent):
+class HintIn(_RequestModel):
     """What a caller knows of a file; counts as a manifest does, before the file itself."""
 
     lat: Finite | None = None
@@ -254,7 +260,7 @@ class HintIn(_Sent):
 
     @field_validator("attributes")
     @classmethod
-    def _small_enough(cls, value: dict[str, object]) -> dict[str, object]:
+    def _check_attributes(cls, value: dict[str, object]) -> dict[str, object]:
         limits.check_attributes(value)
         return value
 
@@ -264,7 +270,7 @@ class HintIn(_Sent):
         return Hint(position_source="caller", **fields)
 
 
-class FixIn(_Sent):
+class FixIn(_RequestModel):
     """A correction; what is left out stays as it is, and null clears the manual value."""
 
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
@@ -287,28 +293,28 @@ class FixIn(_Sent):
     )
 
     @model_validator(mode="after")
-    def _check_whole(self) -> Self:
+    def _check_fields(self) -> Self:
         if (self.lat is None) != (self.lon is None):
             raise ValueError("lat and lon go together")
         if self.lat == 0 and self.lon == 0:
             raise ValueError("0/0 is no position that a photo has")
-        given = self._list_given()
-        if not given and not self._list_cleared():
+        set_fields = self._list_set_fields()
+        if not set_fields and not self._list_cleared_fields():
             raise ValueError("nothing to correct; give at least one field")
-        if both := given & self._list_cleared():
+        if both := set_fields & self._list_cleared_fields():
             raise ValueError(f"{sorted(both)[0]} is given and cleared at once; do one of them")
         return self
 
-    def _list_given(self) -> set[ManualField]:
+    def _list_set_fields(self) -> set[ManualField]:
         values = {name: getattr(self, name) for name in MANUAL_FIELDS if name != "position"}
-        given: set[ManualField] = {name for name, value in values.items() if value is not None}
-        return given | ({"position"} if self.lat is not None else set())
+        set_fields: set[ManualField] = {name for name, value in values.items() if value is not None}
+        return set_fields | ({"position"} if self.lat is not None else set())
 
-    def _list_cleared(self) -> set[ManualField]:
+    def _list_cleared_fields(self) -> set[ManualField]:
         cleared: set[ManualField] = set(self.clear)
         for name in MANUAL_FIELDS:
-            sent = {"lat", "lon"} if name == "position" else {name}
-            if sent <= self.model_fields_set and name not in self._list_given():
+            request_names = {"lat", "lon"} if name == "position" else {name}
+            if request_names <= self.model_fields_set and name not in self._list_set_fields():
                 cleared.add(name)
         return cleared
 
@@ -318,7 +324,7 @@ class FixIn(_Sent):
         if self.lat is not None and self.lon is not None:
             point = Point(self.lat, self.lon)
         return ImageFix(
-            clear=frozenset(self._list_cleared()),
+            clear=frozenset(self._list_cleared_fields()),
             point=point,
             captured_at=self.captured_at,
             heading_deg=self.heading_deg,
@@ -384,20 +390,23 @@ class ImageOut(BaseModel):
     @classmethod
     def all_of(cls, images: Sequence[Image], *, paths: bool = False) -> list[ImageOut]:
         """Several images, in order; their nearest places are looked up at once."""
-        places = name_places([image.point for image in images])
+        nearest_places = name_places([image.point for image in images])
         return [
-            cls._of(image, place, paths=paths) for image, place in zip(images, places, strict=True)
+            cls._from_image(image, nearest_place, paths=paths)
+            for image, nearest_place in zip(images, nearest_places, strict=True)
         ]
 
     @classmethod
-    def _of(cls, image: Image, place: NearestPlaceOut, *, paths: bool) -> ImageOut:
-        own = {name: getattr(image, name) for name in _SAME if name not in _COPIED}
+    def _from_image(cls, image: Image, nearest_place: NearestPlaceOut, *, paths: bool) -> ImageOut:
+        values = {
+            name: getattr(image, name) for name in _IMAGE_FIELDS if name not in _CONTAINER_FIELDS
+        }
         if not paths and str(image.locator).startswith("file:"):
-            own["locator"] = None
+            values["locator"] = None
         return cls(
-            **own,
+            **values,
             file_name=image.file_name,
-            nearest_place=place,
+            nearest_place=nearest_place,
             lat=image.point.lat,
             lon=image.point.lon,
             geometry=GeoPoint.of(image.point),
@@ -408,8 +417,8 @@ class ImageOut(BaseModel):
         )
 
 
-_COPIED: Final = ("attributes", "field_sources", "warnings")
-_SAME = tuple(name for name in ImageOut.model_fields if name in Image.__dataclass_fields__)
+_CONTAINER_FIELDS: Final = ("attributes", "field_sources", "warnings")
+_IMAGE_FIELDS = tuple(name for name in ImageOut.model_fields if name in Image.__dataclass_fields__)
 
 
 class ImageQuery(BaseModel):

@@ -34,26 +34,26 @@ class Sessions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ends: dict[bytes, float] = {}
+        self._expires_at_s: dict[bytes, float] = {}
 
     def open(self) -> Session:
         """Begin a session with the operator's rights on this machine."""
         secret = PREFIX + secrets.token_urlsafe(32)
-        ends = time.time() + LASTS_S
+        expires_at_s = time.time() + LASTS_S
         with self._lock:
-            while len(self._ends) >= MOST:
-                self._ends.pop(next(iter(self._ends)))
-            self._ends[_digest(secret)] = ends
-        return Session(secret=secret, expires_at=datetime.fromtimestamp(ends, UTC))
+            while len(self._expires_at_s) >= MOST:
+                self._expires_at_s.pop(next(iter(self._expires_at_s)))
+            self._expires_at_s[_hash_secret(secret)] = expires_at_s
+        return Session(secret=secret, expires_at=datetime.fromtimestamp(expires_at_s, UTC))
 
-    def holds(self, secret: str) -> bool:
+    def is_valid(self, secret: str) -> bool:
         """Whether a secret is that of a session that has not ended."""
         if not secret.startswith(PREFIX):
             return False
         with self._lock:
-            return self._ends.get(_digest(secret), 0.0) > time.time()
+            return self._expires_at_s.get(_hash_secret(secret), 0.0) > time.time()
 
 
-def _digest(secret: str) -> bytes:
+def _hash_secret(secret: str) -> bytes:
     # Looked up by hash, so that how long a look-up takes says nothing of the secret.
     return hashlib.sha256(secret.encode()).digest()

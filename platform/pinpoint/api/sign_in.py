@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from pinpoint.api import problems
-from pinpoint.api.callers import is_own_page, services
+from pinpoint.api.callers import is_own_page
+from pinpoint.api.dependencies import AppServices
 from pinpoint.api.sessions import Sessions
-from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequest, NotAuthenticated
 from pinpoint.stack.sign_in import PATH, use_token
 
@@ -39,7 +39,7 @@ class SignedInOut(BaseModel):
 async def sign_in(
     request: Request,
     response: Response,
-    parts: Annotated[Services, Depends(services)],
+    services: AppServices,
     token: Annotated[
         str,
         Query(
@@ -52,21 +52,21 @@ async def sign_in(
     """Sign in on the machine of the stack; `pinpoint up` prints the URL."""
     if "prefetch" in (request.headers.get("sec-purpose") or request.headers.get("purpose") or ""):
         raise BadRequest("a sign-in URL is not fetched in advance; open it")
-    if not is_own_page(request, parts):
+    if not is_own_page(request, services):
         raise NotAuthenticated(
             "sign in with a browser on the machine of the stack, by the URL as it was printed"
         )
-    if not use_token(parts.settings.places.home, token):
+    if not use_token(services.settings.places.home, token):
         raise NotAuthenticated(
             "this sign-in URL was used, has expired or is of another stack; `pinpoint up` prints "
             "a new one"
         )
     sessions: Sessions = request.app.state.sessions
-    opened = sessions.open()
+    browser_session = sessions.open()
     response.headers["Referrer-Policy"] = "no-referrer"
     return SignedInOut(
-        session=opened.secret,
-        expires_at=opened.expires_at,
+        session=browser_session.secret,
+        expires_at=browser_session.expires_at,
         note="You are signed in as the operator of this machine. There is no page yet; programs "
         "send the session as `Authorization: Bearer <session>`. It ends when the API restarts.",
     )

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
-_ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+_ISO_PREFIX: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 
 
 def _check_text(value: Any) -> Any:
     """Let only text through: pydantic takes numbers, too, and text that is a number."""
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str) or not _ISO.match(value):
+    if not isinstance(value, str) or not _ISO_PREFIX.match(value):
         raise ValueError("a time is text as ISO 8601, such as 2026-05-01T12:00:00Z")
     return value
 

@@ -48,9 +48,13 @@ class Client:
         if server is None and key is None:
             return cls(Wire.to_embedded(organization, home))
         if server is None:
-            found = Wire.to_embedded(None, home)
-            found.close()
-            return cls(Wire(found.server, key, organization, embedded=True, home=found.home))
+            embedded_wire = Wire.to_embedded(None, home)
+            embedded_wire.close()
+            return cls(
+                Wire(
+                    embedded_wire.server, key, organization, embedded=True, home=embedded_wire.home
+                )
+            )
         return cls(Wire(server, key, organization, embedded=False))
 
     @property
@@ -93,7 +97,7 @@ class Client:
             BadPhoto: The bytes are no image that Pinpoint accepts.
         """
         answer: Json = self._wire.call(
-            "POST", "/v1/locate", form=form_of(limits), files=[("photo", _photo(photo))]
+            "POST", "/v1/locate", form=form_of(limits), files=[("photo", _read_photo(photo))]
         )
         return answer
 
@@ -109,21 +113,21 @@ class Client:
                 image `include_self`, `exclude_group`.
         """
         form = form_of({**limits, "image_id": image_id})
-        files = None if photo is None else [("photo", _photo(photo))]
-        found: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
-        return found
+        files = None if photo is None else [("photo", _read_photo(photo))]
+        result: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
+        return result
 
     # --- sources -----------------------------------------------------------------------------
 
     def sources(self) -> list[Json]:
         """All sources by name."""
-        found: list[Json] = self._wire.call("GET", "/v1/sources")["sources"]
-        return found
+        rows: list[Json] = self._wire.call("GET", "/v1/sources")["sources"]
+        return rows
 
     def source(self, name_or_id: Id) -> Json:
         """One source."""
-        found: Json = self._wire.call("GET", f"/v1/sources/{_segment(name_or_id)}")
-        return found
+        row: Json = self._wire.call("GET", f"/v1/sources/{_to_path_segment(name_or_id)}")
+        return row
 
     def add_source(
         self,
@@ -147,7 +151,9 @@ class Client:
 
     def erase_source(self, name_or_id: Id) -> int:
         """Erase a source with its images; returns how many go."""
-        return int(self._wire.call("DELETE", f"/v1/sources/{_segment(name_or_id)}")["images"])
+        return int(
+            self._wire.call("DELETE", f"/v1/sources/{_to_path_segment(name_or_id)}")["images"]
+        )
 
     # --- batches -----------------------------------------------------------------------------
 
@@ -169,24 +175,24 @@ class Client:
             files: Name in the source → path or bytes.
             hints: Name → what is known of the file (`lat`, `lon`, `captured_at`, …).
         """
-        opened = [
+        contents = [
             ("files", (name, item if isinstance(item, bytes) else Path(item).read_bytes()))
             for name, item in files.items()
         ]
         form = {"hints": json.dumps(hints, default=plain)} if hints else None
         added: Json = self._wire.call(
-            "POST", f"/v1/batches/{_segment(batch_id)}/images", form=form, files=opened
+            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
         )
         return added
 
     def complete(self, batch_id: Id) -> Json:
         """Say that no more files come."""
-        batch: Json = self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/complete")
+        batch: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/complete")
         return batch
 
     def batch(self, batch_id: Id) -> Json:
         """Where an upload set stands."""
-        batch: Json = self._wire.call("GET", f"/v1/batches/{_segment(batch_id)}")
+        batch: Json = self._wire.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
         return batch
 
     def batches(
@@ -206,17 +212,21 @@ class Client:
     ) -> Json:
         """A page of an upload set's files: `{"items": [...], "next": seq | None}`."""
         query = {"state": state, "after": after, "limit": limit}
-        page: Json = self._wire.call("GET", f"/v1/batches/{_segment(batch_id)}/items", query=query)
+        page: Json = self._wire.call(
+            "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query
+        )
         return page
 
     def retry(self, batch_id: Id) -> int:
         """Send failed files again, each once; returns how many."""
-        return int(self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/retry")["retried"])
+        return int(
+            self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/retry")["retried"]
+        )
 
     def cancel(self, batch_id: Id) -> Json:
         """Close a batch and give up the files that no worker has begun: `{canceled, batch}`."""
-        done: Json = self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/cancel")
-        return done
+        canceled: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel")
+        return canceled
 
     def ingest_folder(
         self,
@@ -278,7 +288,7 @@ class Client:
 
     def image(self, image_id: Id) -> Json:
         """One image."""
-        image: Json = self._wire.call("GET", f"/v1/images/{_segment(image_id)}")
+        image: Json = self._wire.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
         return image
 
     def fix(self, image_id: Id, **fields: Any) -> Json:
@@ -287,36 +297,38 @@ class Client:
         `clear` is a list of fields (`position`, `captured_at`, …) whose manual value is removed.
         """
         body = json.loads(json.dumps(fields, default=plain))
-        image: Json = self._wire.call("PATCH", f"/v1/images/{_segment(image_id)}", body=body)
+        image: Json = self._wire.call(
+            "PATCH", f"/v1/images/{_to_path_segment(image_id)}", body=body
+        )
         return image
 
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
-        self._wire.call("DELETE", f"/v1/images/{_segment(image_id)}")
+        self._wire.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")
 
     def thumbnail(self, image_id: Id) -> bytes:
         """A small JPEG."""
-        return self._wire.fetch(f"/v1/images/{_segment(image_id)}/thumbnail")
+        return self._wire.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
 
     def neighbours(
         self, image_id: Id, *, radius_m: float = 250.0, kinds: Sequence[str] = (), limit: int = 20
     ) -> list[Json]:
         """Images near an image with `distance_m`, nearest first."""
         query = {"radius_m": radius_m, "kinds": list(kinds) or None, "limit": limit}
-        found: list[Json] = self._wire.call(
-            "GET", f"/v1/images/{_segment(image_id)}/neighbours", query=query
+        neighbors: list[Json] = self._wire.call(
+            "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbours", query=query
         )["neighbours"]
-        return found
+        return neighbors
 
     # --- health ------------------------------------------------------------------------------
 
     def ready(self) -> Json:
         """The parts of the stack; `Unavailable` where one of them does not answer."""
-        found: Json = self._wire.call("GET", "/health/ready")
-        return found
+        status: Json = self._wire.call("GET", "/health/ready")
+        return status
 
 
-def _photo(photo: Photo) -> tuple[str, bytes]:
+def _read_photo(photo: Photo) -> tuple[str, bytes]:
     if isinstance(photo, bytes):
         return "photo", photo
     path = Path(photo)
@@ -330,7 +342,7 @@ def _photo(photo: Photo) -> tuple[str, bytes]:
         ) from error
 
 
-def _segment(identity: Id) -> str:
+def _to_path_segment(identity: Id) -> str:
     text = str(identity)
     if not text or "/" in text or text in (".", ".."):
         raise BadRequest(f"{text!r} is no name or id")

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 FILES: Final = 64
 BYTES: Final = 64_000_000
 MAX_NAME: Final = 512
-_FIRST_WAIT_S: Final = 0.1
-_LONGEST_WAIT_S: Final = 2.0
-_NOT_SENT: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
+_MIN_POLL_S: Final = 0.1
+_MAX_POLL_S: Final = 2.0
+_LOCAL_HINT_FIELDS: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
 
 Json = dict[str, Any]
 Progress = Callable[[Json], None] | None
@@ -72,23 +72,23 @@ def ingest(
         only_rows = manifest == path
     else:
         only_rows = True
-    found = find(path, manifest, only_rows=only_rows, root=root, options=options)
-    sendable, refused = _sorted_out(found)
-    if not sendable and not refused:
+    uploads = find(path, manifest, only_rows=only_rows, root=root, options=options)
+    sendable, rejections = _partition_uploads(uploads)
+    if not sendable and not rejections:
         raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
     # Not made again: if only its answer was lost, an empty batch would stay open.
     batch = client.open_batch(source)
     patience = Patience()
-    sender = _Sender(client, batch["id"], patience)
+    uploader = _BatchUploader(client, batch["id"], patience)
     for chunk in chunks(sendable):
-        refused += sender.send(chunk)
+        rejections += uploader.send(chunk)
         if on_progress is not None:
             on_progress(patience.call(lambda: client.batch(batch["id"])))
     batch = patience.call(lambda: client.complete(batch["id"]))
     batch = settle(client, batch, on_progress, patience) if wait else batch
     return {
         **batch,
-        "not_sent": [dataclasses.asdict(one) for one in refused],
+        "not_sent": [dataclasses.asdict(rejection) for rejection in rejections],
         "repeated": patience.repeated,
         "manifest": None if manifest is None else manifest.name,
     }
@@ -134,11 +134,11 @@ def find(
     options = options or ReadOptions()
     named: set[str] = set()
     if manifest is not None:
-        yield from _rows(manifest, root, options, named)
+        yield from _iterate_manifest(manifest, root, options, named)
         if only_rows:
             return
     if path.is_file():
-        yield Upload(name=_below_root(path.name, root), path=path, hint=_say_options(options))
+        yield Upload(name=_below_root(path.name, root), path=path, hint=_option_fields(options))
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
     else:
@@ -149,15 +149,15 @@ def _walk_folder(
     folder: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
     """Files below the folder but for those that a manifest has named."""
-    hint = _say_options(options)
+    hint = _option_fields(options)
     unreadable: list[Rejected] = []
 
-    def refuse(below: Path, error: OSError) -> None:
+    def record_unreadable(below: Path, error: OSError) -> None:
         name = f"{below.relative_to(folder).as_posix()}/"
         detail = f"the folder cannot be opened ({error.strerror}); nothing below it was read"
         unreadable.append(rejected(name, "unreadable_folder", detail))
 
-    for file in find_photos(folder, refuse):
+    for file in find_photos(folder, record_unreadable):
         yield from unreadable
         unreadable.clear()
         name = file.relative_to(folder).as_posix()
@@ -195,39 +195,39 @@ def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
     names: set[str] = set()
     size = 0
     for file in files:
-        own = file.path.stat().st_size
-        if chunk and (len(chunk) == FILES or size + own > BYTES or file.name in names):
+        file_bytes = file.path.stat().st_size
+        if chunk and (len(chunk) == FILES or size + file_bytes > BYTES or file.name in names):
             yield chunk
             chunk, names, size = [], set(), 0
         chunk.append(file)
         names.add(file.name)
-        size += own
+        size += file_bytes
     if chunk:
         yield chunk
 
 
 def settle(client: Client, batch: Json, on_progress: Progress, patience: Patience) -> Json:
     """Ask again and again, ever more slowly, until every file of a batch has its verdict."""
-    pause_s, batch_id = _FIRST_WAIT_S, batch["id"]
+    pause_s, batch_id = _MIN_POLL_S, batch["id"]
     while not batch["complete"]:
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, _LONGEST_WAIT_S)
+        pause_s = min(pause_s * 1.5, _MAX_POLL_S)
         batch = patience.call(lambda: client.batch(batch_id))
         if on_progress is not None:
             on_progress(batch)
     return batch
 
 
-class _Sender:
+class _BatchUploader:
     """Sends files to one batch, of which nobody else knows."""
 
     def __init__(self, client: Client, batch_id: str, patience: Patience) -> None:
         self._client = client
         self._batch_id = batch_id
         self._patience = patience
-        self._items = 0
+        self._num_items = 0
         """The batch has at least so many files; their places are 1 to this."""
-        self._before: set[str] = set()
+        self._earlier_names: set[str] = set()
         """Names of earlier requests: a manifest may send one again, with other metadata."""
 
     def send(self, chunk: list[Upload]) -> list[Rejected]:
@@ -237,7 +237,7 @@ class _Sender:
             Those that it never takes.
         """
         try:
-            self._deliver(chunk)
+            self._send_chunk(chunk)
         except TooLarge as error:
             if len(chunk) == 1:
                 return [rejected(chunk[0].name, "too_large", error.message)]
@@ -247,37 +247,37 @@ class _Sender:
             raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
         return []
 
-    def _deliver(self, chunk: list[Upload]) -> None:
+    def _send_chunk(self, chunk: list[Upload]) -> None:
         """One request, made again where its answer is lost, with what has not come in by then."""
-        tried = False
+        is_retry = False
 
-        def deliver() -> None:
-            nonlocal tried
-            there = self._come_in() - self._before if tried else set()
-            tried = True
-            left = [one for one in chunk if one.name not in there]
-            if not left:
+        def send_remaining() -> None:
+            nonlocal is_retry
+            uploaded = self._list_uploaded_names() - self._earlier_names if is_retry else set()
+            is_retry = True
+            remaining = [file for file in chunk if file.name not in uploaded]
+            if not remaining:
                 return
-            said = self._client.upload(
+            response = self._client.upload(
                 self._batch_id,
-                {one.name: one.path for one in left},
-                {one.name: one.hint for one in left if one.hint} or None,
+                {file.name: file.path for file in remaining},
+                {file.name: file.hint for file in remaining if file.hint} or None,
             )
-            self._items = int(said["batch"]["items"])
+            self._num_items = int(response["batch"]["items"])
 
-        self._patience.call(deliver)
-        self._before.update(one.name for one in chunk)
+        self._patience.call(send_remaining)
+        self._earlier_names.update(file.name for file in chunk)
 
-    def _come_in(self) -> set[str]:
+    def _list_uploaded_names(self) -> set[str]:
         """Names of files that the server has taken since it last answered."""
         try:
-            page = self._client.items(self._batch_id, after=self._items, limit=1_000)
+            page = self._client.items(self._batch_id, after=self._num_items, limit=1_000)
         except NotAllowed:  # a key that may only ingest: all are sent again, which changes nothing
             return set()
-        return {one["file"] for one in page["items"]}
+        return {item["file"] for item in page["items"]}
 
 
-def _rows(
+def _iterate_manifest(
     manifest: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
     """Rows of a manifest; adds to `named` the files that they name."""
@@ -287,51 +287,51 @@ def _rows(
             yield row
             continue
         named.add(row.file.relative_to(manifest.parent.resolve()).as_posix())
-        given = row.external_id != row.name
-        name = row.external_id if given else _below_root(row.name, root)
+        has_external_id = row.external_id != row.name
+        name = row.external_id if has_external_id else _below_root(row.name, root)
         hint = add_options(row.hint, None, options) or row.hint
-        yield Upload(name=name, path=row.file, hint=_hint(hint))
+        yield Upload(name=name, path=row.file, hint=_hint_fields(hint))
 
 
-def _say_options(options: ReadOptions) -> Json:
+def _option_fields(options: ReadOptions) -> Json:
     """What options say about a file that no manifest names."""
-    return _hint(add_options(None, None, options) or Hint())
+    return _hint_fields(add_options(None, None, options) or Hint())
 
 
-def _hint(hint: Hint) -> Json:
+def _hint_fields(hint: Hint) -> Json:
     """What the API takes of a hint; what is not known is left out."""
-    said = dataclasses.asdict(hint)
+    values = dataclasses.asdict(hint)
     return {
         name: value
-        for name, value in said.items()
-        if name not in _NOT_SENT and value is not None and value != {}
+        for name, value in values.items()
+        if name not in _LOCAL_HINT_FIELDS and value is not None and value != {}
     }
 
 
-def _sorted_out(found: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:
+def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:
     """What can be sent, and what cannot, with the reason."""
     sendable: list[Upload] = []
-    refused: list[Rejected] = []
-    for one in found:
-        bad = one if isinstance(one, Rejected) else _unsendable(one)
-        if bad is not None:
-            refused.append(bad)
-        elif isinstance(one, Upload):
-            sendable.append(one)
-    return sendable, refused
+    rejections: list[Rejected] = []
+    for upload in uploads:
+        rejection = upload if isinstance(upload, Rejected) else _reject_unsendable(upload)
+        if rejection is not None:
+            rejections.append(rejection)
+        elif isinstance(upload, Upload):
+            sendable.append(upload)
+    return sendable, rejections
 
 
-def _unsendable(file: Upload) -> Rejected | None:
-    shown = file.name.encode("utf-8", "replace").decode()[:300]
+def _reject_unsendable(file: Upload) -> Rejected | None:
+    display_name = file.name.encode("utf-8", "replace").decode()[:300]
     if not file.name.isprintable() or len(file.name) > MAX_NAME:
         detail = f"its name has control characters or is longer than {MAX_NAME}; rename it"
-        return rejected(shown, "missing_file", detail)
+        return rejected(display_name, "missing_file", detail)
     if "\\" in file.name or "%22" in file.name:
         # Over HTTP a backslash may stand for a slash, and %22 stands for a quotation mark.
         detail = "a name with a backslash or %22 would become another one; rename it"
-        return rejected(shown, "bad_name", detail)
+        return rejected(display_name, "bad_name", detail)
     try:
         with file.path.open("rb"):
             return None
     except OSError as error:
-        return rejected(shown, "missing_file", f"it cannot be opened: {error.strerror}")
+        return rejected(display_name, "missing_file", f"it cannot be opened: {error.strerror}")

@@ -27,7 +27,7 @@ class Patience:
         self.repeated = 0
         """Calls made again so far."""
 
-    def call(self, ask: Callable[[], T]) -> T:
+    def call(self, request: Callable[[], T]) -> T:
         """What a call returns, after as many tries as it takes.
 
         Args:
@@ -39,9 +39,9 @@ class Patience:
         """
         for pause_s in PAUSES_S:
             try:
-                return ask()
+                return request()
             except (Unavailable, StackError) as error:
-                wanted_s = getattr(error, "retry_after_s", None) or 0.0
-                time.sleep(min(max(pause_s, wanted_s), LONGEST_S))
+                retry_after_s = getattr(error, "retry_after_s", None) or 0.0
+                time.sleep(min(max(pause_s, retry_after_s), LONGEST_S))
                 self.repeated += 1
-        return ask()
+        return request()
