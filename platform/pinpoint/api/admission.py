@@ -1,9 +1,9 @@
-"""Which requests are worked on now, which wait, and which are put off with 503.
+"""Admission control: runs a request now, queues it, or rejects it with 503.
 
-A lane is for one kind of request and has places (requests worked on at once) and bytes (bodies held
-at once). Who waits is served by fairness, not by arrival: the key that holds the fewest places
-first. A key never holds all places of a lane, and where too many wait, the key that has the most
-waiting gives one up. Everything here runs on the event loop, so there are no locks.
+Each lane serves one kind of request and limits the running requests (slots) and the bytes of bodies
+in memory. Waiting requests are served by fairness instead of arrival order: the key with the fewest
+slots comes first. One key never holds all slots of a lane. If the queue is full, the key with the
+most waiting requests loses one. All code here runs on the event loop and needs no locks.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Final, Literal
 from pinpoint.errors import Unavailable
 from pinpoint.settings import ApiSettings
 
-LaneName = Literal["questions", "uploads", "rows", "operator"]
+LaneName = Literal["queries", "uploads", "rows", "operator"]
 
 OVERLOADED: Final = "overloaded"
 RETRY_AFTER_S: Final = 2.0
 READERS: Final = 128
-"""Bodies that are received at once in one lane; each may come slowly."""
+"""Maximum number of bodies that one lane receives at once; each may arrive slowly."""
 _OPERATOR_SLOTS: Final = 2
 _BYTE_SHARES: Final[dict[LaneName, float]] = {
-    "questions": 0.3,
+    "queries": 0.3,
     "uploads": 0.6,
     "rows": 0.08,
     "operator": 0.02,
 }
-"""Fixed shares, so that slow uploads never keep questions from being asked."""
+"""Fixed shares of the byte budget, so that slow uploads never block queries."""
 
 
 def make_overloaded(cause: str) -> Unavailable:
-    """The error of a request that is put off."""
+    """Create the error for a request that is rejected because of overload."""
     error = Unavailable(f"too many requests at once: {cause}; try again shortly", reason=OVERLOADED)
     error.retry_after_s = RETRY_AFTER_S
     return error
@@ -47,7 +47,7 @@ class _Waiter:
 
 @dataclass(slots=True)
 class _KeyUsage:
-    """What one key has of a queue."""
+    """Slots and waiting requests of one key in a queue."""
 
     slots: int = 0
     last_turn: int = 0
@@ -55,18 +55,18 @@ class _KeyUsage:
 
 
 class FairQueue:
-    """Places and bytes that keys share.
+    """Slots and bytes that API keys share fairly.
 
     Args:
-        places: Requests let in at once.
-        most_bytes: Bytes let in at once; a request that is larger by itself is let in alone.
-        most_waiting: Requests that wait; 0 lets none wait.
+        slots: Maximum number of admitted requests.
+        max_bytes: Maximum number of admitted bytes; a larger request is admitted only alone.
+        max_waiting: Maximum number of waiting requests; 0 disables waiting.
     """
 
     def __init__(self, slots: int, max_bytes: int, max_waiting: int) -> None:
         self._slots, self._bytes = slots, max_bytes
         self._max_waiting = max_waiting
-        # One place stays free for others, whatever a single key asks for.
+        # At least one slot stays free for other keys.
         self._max_per_key = max(1, slots - max(1, slots // 4))
         self._free_slots, self._free_bytes = slots, max_bytes
         self._usage_by_key: dict[str, _KeyUsage] = {}
@@ -74,22 +74,22 @@ class FairQueue:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait now."""
+        """Number of waiting requests."""
         return self._waiting
 
     async def acquire(self, key: str, cost: int, wait_s: float) -> int:
-        """Wait for a place, and for `cost` bytes of room.
+        """Wait for a slot and `cost` free bytes.
 
         Args:
-            key: Who asks.
-            cost: Bytes.
-            wait_s: Longest wait, seconds.
+            key: Fairness key of the caller.
+            cost: Bytes to reserve.
+            wait_s: Maximum wait, seconds.
 
         Returns:
-            The bytes that `release` has to be given back.
+            The reserved bytes, to be passed to `release`.
 
         Raises:
-            Unavailable: Overloaded: none came free in time, or too many wait.
+            Unavailable: Overloaded: no slot became free in time, or the queue is full.
         """
         cost = min(cost, self._bytes)
         usage = self._usage_by_key.setdefault(key, _KeyUsage())
@@ -120,14 +120,14 @@ class FairQueue:
         return cost
 
     def grow(self, cost: int) -> bool:
-        """Take `cost` more bytes at once, if they are free."""
+        """Reserve `cost` more bytes without waiting; return whether they were free."""
         if cost > self._free_bytes:
             return False
         self._free_bytes -= cost
         return True
 
     def release(self, key: str, cost: int) -> None:
-        """Give a place and its bytes back, and let in who waits."""
+        """Release a slot and its bytes, then admit waiting requests."""
         usage = self._usage_by_key[key]
         usage.slots -= 1
         self._free_slots += 1
@@ -159,19 +159,19 @@ class FairQueue:
             ]
             if not eligible:
                 return
-            # Of those with equally many places the one that was served longest ago.
+            # Ties go to the key that was served longest ago.
             usage = min(eligible, key=lambda candidate: (candidate.slots, candidate.last_turn))
             if not self._can_admit(usage, usage.waiting[0].cost):
-                return  # nobody overtakes it, or a large body would wait for ever
+                return  # no request may overtake it; otherwise a large body would wait forever
             waiter = usage.waiting.popleft()
             self._waiting -= 1
-            if waiter.granted.done():  # it gave up in this very moment
+            if waiter.granted.done():  # its wait has just ended
                 continue
             self._take_slot(usage, waiter.cost)
             waiter.granted.set_result(None)
 
     def _evict_waiter(self, usage: _KeyUsage) -> bool:
-        """Put off the last of the key that has the most waiting, if that is more than this one."""
+        """Reject the last request of the longest queue, if it is longer than that of `usage`."""
         longest = max(self._usage_by_key.values(), key=lambda candidate: len(candidate.waiting))
         if len(longest.waiting) <= len(usage.waiting) + 1:
             return False
@@ -187,23 +187,23 @@ class FairQueue:
 
 
 def _is_granted(waiter: _Waiter) -> bool:
-    """Whether a place was given to a request in the moment in which it stopped waiting."""
+    """Whether a request was granted a slot at the moment its wait ended."""
     granted = waiter.granted
     return granted.done() and not granted.cancelled() and granted.exception() is None
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One kind of requests: those whose bodies arrive, and those worked on."""
+    """Queues of one kind of request: one for receiving bodies, one for running."""
 
     bodies: FairQueue
     work: FairQueue
 
 
 def make_lanes(settings: ApiSettings) -> dict[LaneName, Lane]:
-    """The lanes of an API under these settings."""
+    """Create the lanes of an API."""
     slots: dict[LaneName, int] = {
-        "questions": settings.max_running // 2,
+        "queries": settings.max_running // 2,
         "uploads": settings.max_running // 4,
         "rows": settings.max_running // 2,
         "operator": _OPERATOR_SLOTS,
@@ -220,5 +220,5 @@ def make_lanes(settings: ApiSettings) -> dict[LaneName, Lane]:
 
 
 def count_threads(settings: ApiSettings) -> int:
-    """Threads that all lanes together can keep busy; each request uses one at a time."""
+    """Maximum number of threads that all lanes use; each request uses one at a time."""
     return 2 * settings.max_running + _OPERATOR_SLOTS

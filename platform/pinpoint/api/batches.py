@@ -1,4 +1,4 @@
-"""`/v1/batches`: upload sets, their files and where each of them stands."""
+"""`/v1/batches`: upload sets (batches), their files and the status of each file."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ IdPrefix = Annotated[
         pattern=r"^[0-9a-fA-F-]*$",
         min_length=6,
         max_length=36,
-        description="Only batches whose id begins so; at least 6 hex digits.",
+        description="Only batches whose id has this prefix; at least 6 hex digits.",
     ),
 ]
 
 
 class UploadForm(BaseModel):
-    """What may be said beside the files."""
+    """Form fields that may accompany the uploaded files."""
 
     model_config = ConfigDict(extra="forbid")
 
     hints: str | None = Field(
         default=None,
-        description="JSON object: file name → what is known of it (lat, lon, captured_at, "
+        description="JSON object: file name → known metadata of the file (lat, lon, captured_at, "
         "heading_deg, altitude_m, creator, sequence, licence, panorama_id, attributes).",
         examples=['{"a.jpg": {"lat": 48.8566, "lon": 2.3522}}'],
     )
@@ -80,7 +80,7 @@ _UPLOAD_RULE = BodyRule(
 
 @reads_body(_UPLOAD_RULE)
 async def upload_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
-    """The form; larger files wait on the disk."""
+    """Read the form; large files are spooled to disk."""
     form = await forms.read(
         request,
         max_files=services.settings.api.max_upload_files,
@@ -100,7 +100,7 @@ async def upload_form(request: Request, services: AppServices) -> AsyncIterator[
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
 def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
-    """Open an upload set; send it files, then complete it."""
+    """Open an upload set. Then upload files to it and complete it."""
     with services.database.write(caller.organization_id) as catalogue:
         batch = catalogue.open_batch(catalogue.source(body.source).id)
     return BatchOut.of(batch)
@@ -121,10 +121,10 @@ def upload_images(
     form: Annotated[FormData, Depends(upload_form)],
     request_meters: Annotated[Meters, Depends(meters)],
 ) -> UploadedOut:
-    """Keep the files and ask for their ingest; each file's name is its identity in the source.
+    """Store the files and queue them for ingest; a file's name is its identity in the source.
 
-    A name is a path with `/`. Names with a backslash or a leading `/` are refused, so that two
-    names never become one.
+    A name is a path with `/`. Names with a backslash or a leading `/` are rejected, so that two
+    names never become the same id.
     """
     files = forms.files(form, "files")
     names = [
@@ -135,12 +135,12 @@ def upload_images(
     if not files:
         raise BadRequest("the form has no file in the field 'files'")
     with services.database.read(caller.organization_id) as catalogue:
-        # Asked before the first byte is kept, so that a wrong id leaves nothing behind.
+        # Checked before the first byte is stored, so that a wrong id leaves no data behind.
         if catalogue.batch(batch_id).state == "closed":
             raise Conflict("this batch is complete and takes no more files; open another one")
     locators: list[str] = []
     try:
-        # Copying takes as long as the disk wants; no other process is waited for.
+        # Copying time depends on the disk alone and does not count against the deadline.
         with deadline.not_counted():
             for file in files:
                 locators.append(services.blobs.put_file(caller.organization_id, file.file))
@@ -156,11 +156,11 @@ def upload_images(
         with services.database.write(caller.organization_id) as catalogue:
             ids = catalogue.add_items(batch_id, items)
     except DatabaseUnavailable:
-        # A connection lost in the commit says nothing of its outcome: rows may name these bytes
-        # by now. If none does, `prune` removes them.
+        # After a connection loss during commit the outcome is unknown: rows may reference these
+        # bytes. `prune` removes unreferenced bytes.
         raise
     except Exception:
-        # No row knows these bytes, so nobody would ever remove them.
+        # No row references these bytes, so no later step would remove them.
         for locator in locators:
             services.blobs.delete(locator)
         raise
@@ -173,11 +173,11 @@ def upload_images(
 @router.post(
     "/{batch_id}/complete",
     operation_id="complete_batch",
-    summary="Say that no more files come",
+    summary="Close an upload set for uploads",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def complete_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
-    """Close an upload set; doing it twice changes nothing."""
+    """Close an upload set: it accepts no more files. Repeating the call has no effect."""
     with services.database.write(caller.organization_id) as catalogue:
         return BatchOut.of(catalogue.close_batch(batch_id))
 
@@ -192,10 +192,10 @@ def list_batches(
     caller: ReadCaller,
     services: AppServices,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    before: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
     id_prefix: IdPrefix = None,
 ) -> BatchesOut:
-    """A page of upload sets."""
+    """List upload sets, newest first, one page at a time."""
     with services.database.read(caller.organization_id) as catalogue:
         page = catalogue.batches(limit, before, cursors.hex_prefix(id_prefix))
     return BatchesOut(
@@ -207,11 +207,11 @@ def list_batches(
 @router.get(
     "/{batch_id}",
     operation_id="get_batch",
-    summary="Where an upload set stands",
+    summary="Status of an upload set",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> BatchOut:
-    """One upload set with its counts."""
+    """Return one upload set with its counts."""
     with services.database.read(caller.organization_id) as catalogue:
         batch = catalogue.batch(batch_id)
         refused = batch.rejected + batch.failed
@@ -229,10 +229,10 @@ def list_items(
     caller: ReadCaller,
     services: AppServices,
     state: Annotated[State | None, Query()] = None,
-    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the previous page.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ItemsOut:
-    """A page of files in order of arrival, with the reason where one was not taken."""
+    """List files in order of arrival, one page at a time, with a reason if rejected or failed."""
     with services.database.read(caller.organization_id) as catalogue:
         page = catalogue.batch_items(batch_id, state=state, after=after, limit=limit)
         names = catalogue.image_labels([item.image_ids[0] for item in page if item.image_ids])
@@ -245,11 +245,11 @@ def list_items(
 @router.post(
     "/{batch_id}/retry",
     operation_id="retry_batch",
-    summary="Send failed and canceled files again",
+    summary="Retry failed and canceled files",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> RetriedOut:
-    """Send every failed or canceled file again, once; files that wait or are worked on are left."""
+    """Queue each failed or canceled file once more; waiting and running files are unaffected."""
     with services.database.write(caller.organization_id) as catalogue:
         retried = catalogue.retry_batch(batch_id)
         batch = catalogue.batch(batch_id)
@@ -259,11 +259,11 @@ def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) 
 @router.post(
     "/{batch_id}/cancel",
     operation_id="cancel_batch",
-    summary="Give up the files that no worker has begun",
+    summary="Cancel files that no worker has started",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> CanceledOut:
-    """Close an upload set and cancel its waiting files; those under work finish."""
+    """Close an upload set and cancel its waiting files; files in progress finish."""
     with services.database.write(caller.organization_id) as catalogue:
         canceled = catalogue.cancel_batch(batch_id)
         batch = catalogue.batch(batch_id)
@@ -271,16 +271,16 @@ def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices)
 
 
 def _to_external_id(name: str | None, disposition: str) -> str:
-    """The id that a form's file name is, letter by letter: two names never become one id.
+    """Convert the file name of a form to an id; the mapping is injective.
 
     Args:
-        name: As the form's parser gives it.
-        disposition: The header that it was read from: the parser cuts a path of Windows to its end.
+        name: File name from the form parser.
+        disposition: Its Content-Disposition header; the parser drops the folders of Windows paths.
 
     Raises:
-        BadRequest: The name is empty, too long, or cannot be an id.
+        BadRequest: The name is empty, too long or not usable as an id.
     """
-    # Clients write a quotation mark in a form's file name as browsers do.
+    # Clients escape a quotation mark in a form's file name as browsers do.
     file_name = (name or "").replace("%22", '"')
     if not file_name or len(file_name) > MAX_NAME:
         raise BadRequest(f"every file needs a name of 1 to {MAX_NAME} characters")
@@ -300,7 +300,7 @@ def _parse_hints(text: str | None, names: list[str]) -> Mapping[str, HintIn]:
     if text is None:
         return {}
     value: Any = forms.as_json(text, "hints")
-    # Asked first: so no more hints are checked than there are files.
+    # Checked first, so that at most one hint per file is validated.
     unknown_names = sorted(set(value) - set(names)) if isinstance(value, dict) else []
     if unknown_names:
         unknown_name = problems.shorten(unknown_names[0])

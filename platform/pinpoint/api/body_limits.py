@@ -1,7 +1,7 @@
-"""Bodies under limits that hold while they arrive: bytes, pauses and rate.
+"""Enforces limits on a request body while it arrives: size, pauses and rate.
 
-What a route takes is said by its body rule; a route without one that reads a body takes a small
-JSON document. The time that a body takes is the client's and not counted against the request.
+The body rule of a route states its limits; a route that reads a body without a rule accepts a small
+JSON document. The time to receive a body does not count against the request's time budget.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pinpoint.errors import PinpointError, TooLarge
 from pinpoint.settings import ApiSettings, Settings
 
 GRACE_S: Final = 10.0
-"""A body is not asked for its rate before this, so that a slow start costs nobody a request."""
+"""Seconds before the minimum rate applies, so that a slow start does not fail a request."""
 _RESERVATION_STEP_BYTES: Final = 1_000_000
-"""Bytes by which a body of unstated length takes room."""
+"""Bytes that a body of unknown length reserves in each step."""
 
 Dependency = TypeVar("Dependency", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class BodyRule:
-    """What a route takes.
+    """Body limits of a route.
 
     Args:
-        lane: Where its requests wait.
-        most_bytes: Largest body, from the settings.
-        limit_name: The setting that a message names.
-        stated_bytes: The number that a message names, from the settings.
+        lane: Admission lane of the route's requests.
+        max_bytes: Returns the maximum body size from the settings.
+        limit_name: Setting to name in the error message.
+        stated_bytes: Returns the limit to name in the error message.
     """
 
     lane: LaneName
@@ -45,7 +45,7 @@ class BodyRule:
     stated_bytes: Callable[[Settings], int]
 
     def check(self, size: int, settings: Settings) -> None:
-        """Raise `TooLarge` for a body of more bytes than the route takes."""
+        """Raise `TooLarge` for a body that exceeds the route's limit."""
         if size > self.max_bytes(settings):
             raise TooLarge(
                 f"the request is larger than {self.stated_bytes(settings)} bytes "
@@ -62,7 +62,7 @@ JSON_RULE: Final = BodyRule(
 
 
 def reads_body(rule: BodyRule) -> Callable[[Dependency], Dependency]:
-    """Mark a dependency that reads the body: its routes follow `rule`."""
+    """Mark a dependency that reads the body; its routes follow `rule`."""
 
     def mark(dependency: Dependency) -> Dependency:
         dependency.body_rule = rule  # type: ignore[attr-defined]
@@ -72,9 +72,9 @@ def reads_body(rule: BodyRule) -> Callable[[Dependency], Dependency]:
 
 
 class BodyRefused(HTTPException):
-    """A body that broke a limit while it arrived, or whose request is put off after it.
+    """A body exceeded a limit while it arrived, or its request was rejected after it.
 
-    An `HTTPException`, for FastAPI lets only these through where it reads a body itself.
+    It derives from `HTTPException`, the only class that FastAPI passes on while it reads a body.
     """
 
     def __init__(self, status: int, detail: str, error: PinpointError | None = None) -> None:
@@ -83,7 +83,7 @@ class BodyRefused(HTTPException):
 
 
 def announced_size(scope: Scope) -> int | None:
-    """Bytes of the body by its header; 0 where there is none, None where only the end tells."""
+    """Body size from the headers; 0 without a body, None if the headers do not state it."""
     size: int | None = 0
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
@@ -97,9 +97,9 @@ class LimitedBody:
     """The receiving side of one request.
 
     Args:
-        receive: Of the server.
-        scope: Of the request.
-        settings: With the limits.
+        receive: ASGI receive callable of the server.
+        scope: ASGI scope of the request.
+        settings: Settings with the limits.
     """
 
     def __init__(self, receive: Receive, scope: Scope, settings: Settings) -> None:
@@ -123,20 +123,20 @@ class LimitedBody:
         deadline: Deadline,
         on_complete: Callable[[], Awaitable[None]],
     ) -> None:
-        """Let the body in under a rule; `on_complete` is awaited before its end is handed on."""
+        """Accept the body under a rule; await `on_complete` before returning its last part."""
         self._rule, self._queue, self._reserved_bytes = rule, queue, reserved
         self._deadline, self._on_complete = deadline, on_complete
 
     @property
     def reserved(self) -> int:
-        """Bytes of room that the body holds."""
+        """Bytes that are reserved for the body."""
         return self._reserved_bytes
 
     async def receive(self) -> Message:
-        """The next piece.
+        """Receive the next part of the body.
 
         Raises:
-            BodyRefused: It is over a limit, or the request is put off.
+            BodyRefused: The body exceeds a limit, or the request is rejected.
         """
         if self.complete or self.client_left or self._deadline is None:
             return await self._receive()

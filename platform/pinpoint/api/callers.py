@@ -1,9 +1,9 @@
-"""Who asks: an API key, or the operator of this machine by key or signed-in browser session.
+"""Authentication by API key, operator key or browser session of this machine's operator.
 
-Without credentials nobody is served, unless `PINPOINT_API_ALLOW_KEYLESS` says otherwise and there
-are no keys. A request without them is then believed only where a browser cannot have been tricked
-into sending it: peer and `Host` are loopback (DNS rebinding), nothing forwarded it (a proxy makes
-the whole world loopback), and it comes from no foreign page (`Origin`, `Sec-Fetch-Site`).
+Requests need credentials, unless `PINPOINT_API_ALLOW_KEYLESS` is set and no key exists. A keyless
+request is then accepted only if no web page can have tricked a browser into sending it:
+peer and `Host` are loopback (against DNS rebinding), no proxy forwarded it (its clients would all
+appear as loopback), and it has the same origin (`Origin`, `Sec-Fetch-Site`).
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: 
 
 
 async def services(request: Request) -> Services:
-    """The parts this application was built with."""
+    """Return the services of this application."""
     app_services: Services = request.app.state.services
     return app_services
 
 
 def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency that yields the caller, whom `protection` let in by this scope."""
+    """Return a dependency that yields the caller; `protection` has checked this scope."""
 
     async def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
         admitted: Caller = request.state.caller
@@ -61,9 +61,9 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
 
 
 def admit(request: Request, services: Services, scope: Scope | None) -> Caller | None:
-    """Decide who asks and whether they may; without a scope, only the operator is let in.
+    """Authenticate and authorize a caller; without a scope, only the operator is accepted.
 
-    Waits for the database, so it runs in a thread.
+    The function queries the database and must run in a thread.
 
     Raises:
         NotAuthenticated: No usable credentials.
@@ -81,11 +81,11 @@ def admit(request: Request, services: Services, scope: Scope | None) -> Caller |
 
 
 def identify(request: Request, services: Services) -> Caller:
-    """Decide who asks.
+    """Authenticate the caller of a request.
 
     Raises:
-        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from here.
-        NotAllowed: A key asks in the name of another organisation.
+        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from this peer.
+        NotAllowed: The request names another organization than that of its key.
     """
     secret = _read_bearer_secret(request)
     organization = request.headers.get(ORGANIZATION_HEADER)
@@ -105,24 +105,24 @@ def identify(request: Request, services: Services) -> Caller:
 
 
 async def operator_only(_: Annotated[object, Security(_bearer)] = None) -> None:
-    """A dependency of routes that only the operator may use; `protection` lets nobody else in."""
+    """Mark a route as operator-only; `protection` rejects all other callers."""
 
 
 operator_only.needed_scope = None  # type: ignore[attr-defined]
 
 
 def _admit_operator(request: Request, services: Services) -> Caller | None:
-    """Let in who looks after the whole; None for who needs no organization for that.
+    """Accept the operator of the stack; return None if no organization was resolved.
 
-    That is the operator's key, the token for metrics, or, where that is allowed, this machine. A
-    key is an organization's and opens nothing here, whatever its scopes.
+    Accepted credentials are the operator's key, the metrics token or, if allowed, a keyless
+    loopback request. Keys of organizations are rejected, whatever their scopes.
     """
     secret = _read_bearer_secret(request)
     token = services.settings.api.metrics_token
     if secret is not None:
         if token is not None and hmac.compare_digest(secret.encode(), token.encode()):
             return None
-        # Before the database is asked: figures are wanted most when it does not answer.
+        # Checked before any database query: metrics matter most while the database is down.
         if is_local(request) and _is_operator(request, services, secret):
             return None
     caller = identify(request, services)
@@ -135,7 +135,7 @@ def _admit_operator(request: Request, services: Services) -> Caller | None:
 
 
 def sees_paths(caller: Caller) -> bool:
-    """Whether a caller may see paths of this machine: its operator may, no key of others may."""
+    """Whether a caller may see paths of this machine: only its operator may, no API key."""
     return caller.key_id is None
 
 
@@ -148,7 +148,7 @@ def _is_operator(request: Request, services: Services, secret: str) -> bool:
 
 
 def operator_secret(home: Path) -> str | None:
-    """The local operator's secret below `home`, or None where there is none to be trusted."""
+    """Read the local operator's secret below `home`; None if it is missing or not private."""
     path = StackPlaces(home).operator_key_file
     try:
         mode = path.stat().st_mode
@@ -162,7 +162,7 @@ def operator_secret(home: Path) -> str | None:
 
 
 def is_local(request: Request) -> bool:
-    """Whether the peer is this machine and nothing forwarded the request."""
+    """Whether the peer is this machine and no proxy forwarded the request."""
     if request.client is None or not _is_loopback(request.client.host):
         return False
     return not any(
@@ -172,7 +172,7 @@ def is_local(request: Request) -> bool:
 
 
 def is_own_page(request: Request, services: Services) -> bool:
-    """Whether a browser on this machine can have sent this only for its user's own sake."""
+    """Whether the request is local and not triggered by a page of another origin."""
     is_known_host = _is_known_host(request, services.settings.api.host)
     return is_local(request) and is_known_host and not _is_cross_origin(request)
 

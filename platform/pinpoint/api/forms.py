@@ -1,7 +1,7 @@
-"""Reads form bodies; `body_limits` counts their bytes while they stream in.
+"""Reads form bodies; `body_limits` counts their bytes while they arrive.
 
-FastAPI's own parsing writes larger files to disk; here a query photo stays in memory. Text is
-UTF-8 and nothing else: some of Python's codecs need seconds for a megabyte.
+FastAPI's own parser writes larger files to disk; this one can keep a query photo in memory. Text
+must be UTF-8, because some of Python's codecs need seconds for a megabyte.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pinpoint.api.problems import first_errors, shorten
 from pinpoint.errors import BadRequest, TooLarge
 
 QUESTION_FIELDS_BYTES: Final = 300_000
-"""Room for everything in a question that is no file: the largest field is a polygon."""
+"""Maximum bytes of a query form without its photo; the largest field is a polygon."""
 UPLOAD_FIELDS_BYTES: Final = 4_000_000
-"""Room for the hints of an upload, and for part headers."""
+"""Maximum bytes of the hints and part headers of an upload form."""
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _SPOOL_BYTES: Final = 1_000_000
 _MAX_FIELDS: Final = 64
@@ -37,14 +37,14 @@ async def read(
     """Read a form.
 
     Args:
-        request: The request, its body not yet read.
-        max_files: Most files.
-        fields_bytes: Most bytes of one text field.
-        in_memory_bytes: A file larger than this goes to the disk while it is read.
+        request: The request with an unread body.
+        max_files: Maximum number of files.
+        fields_bytes: Maximum bytes of one text field.
+        in_memory_bytes: A larger file is spooled to disk.
 
     Raises:
-        TooLarge: Over a limit; nothing was kept.
-        BadRequest: The body is no form.
+        TooLarge: The form exceeds a limit; nothing was stored.
+        BadRequest: The body is not a valid form.
     """
     kind = _parse_media_type(request.headers.get("content-type", ""))
     try:
@@ -71,7 +71,7 @@ async def read(
 
 
 def _parse_media_type(header: str) -> str:
-    """The media type of a body, whose text must be UTF-8."""
+    """Return the media type of a body and require UTF-8 text."""
     kind, parameters = parse_options_header(header)
     charset = parameters.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
     if charset not in _UTF_8:
@@ -80,7 +80,7 @@ def _parse_media_type(header: str) -> str:
 
 
 def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRequest:
-    """The error for what the parser found wrong, without repeating what was sent."""
+    """Translate a parser message into an error that does not repeat the request's content."""
     if "Too many files" in parser_message:
         return TooLarge(f"more than {max_files} files in one request; send fewer")
     if "Too many fields" in parser_message:
@@ -93,10 +93,10 @@ def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRe
 
 
 def files(form: FormData, name: str) -> list[UploadFile]:
-    """The form's files under `name`, in order.
+    """Return the form's files in the field `name`, in order.
 
     Raises:
-        BadRequest: A file came under another name.
+        BadRequest: A file is in another field.
     """
     uploads = []
     for key, value in form.multi_items():
@@ -108,11 +108,11 @@ def files(form: FormData, name: str) -> list[UploadFile]:
 
 
 def fields(form: FormData, model: type[Shape]) -> Shape:
-    """The form's text fields as `model`; a field sent several times becomes a list.
+    """Parse the form's text fields as `model`; a repeated field becomes a list.
 
     Raises:
-        RequestValidationError: A field is unknown or has no usable value.
-        BadRequest: A field holds a zero byte, which no store can keep.
+        RequestValidationError: A field is unknown or has an invalid value.
+        BadRequest: A field contains a zero byte, which the database cannot store.
     """
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
@@ -133,10 +133,10 @@ def fields(form: FormData, model: type[Shape]) -> Shape:
 
 
 def as_json(text: str, field: str) -> Any:
-    """A JSON value that travelled in a form field.
+    """Parse the JSON value of a form field.
 
     Raises:
-        BadRequest: It is no JSON.
+        BadRequest: The text is not JSON.
     """
     try:
         return json.loads(text)
@@ -150,7 +150,7 @@ def as_json(text: str, field: str) -> Any:
 
 
 def documented(model: type[BaseModel], *, file: str, many: bool, required: bool) -> dict[str, Any]:
-    """OpenAPI's description of a form: the fields of `model` and the file field."""
+    """Build the OpenAPI request body of a form: the fields of `model` and the file field."""
     schema = model.model_json_schema()
     binary = {"type": "string", "format": "binary"}
     file_schema = {"type": "array", "items": binary} if many else binary
@@ -164,7 +164,7 @@ def documented(model: type[BaseModel], *, file: str, many: bool, required: bool)
 
 
 def _remove_null(field: dict[str, Any]) -> dict[str, Any]:
-    """A form has no null: what is not said is left out."""
+    """Remove null from a field's schema: forms omit a field instead."""
     choices = [choice for choice in field.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) != 1 or field.get("default", ...) is not None:
         return field

@@ -1,4 +1,4 @@
-"""`/health`: whether the process lives, and whether every part it needs answers."""
+"""`/health`: liveness of the process and readiness of the components behind it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEALTHY_DETAIL: Final = {
 
 
 class PartOut(BaseModel):
-    """How one part of the stack is."""
+    """State of one component of the stack."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,24 +37,24 @@ class PartOut(BaseModel):
 
 
 class LiveOut(BaseModel):
-    """The process answers."""
+    """Liveness of the process."""
 
     live: bool
     proof: str | None = Field(
-        default=None, description="Shows this machine's client that this is its own stack."
+        default=None, description="Proves to a client on this machine that this is its own stack."
     )
 
 
 class ReadyOut(BaseModel):
-    """Whether requests can be served, and by which parts."""
+    """Readiness of the API and of each component."""
 
     ready: bool
     parts: dict[str, PartOut]
 
 
-@router.get("/", operation_id="about", summary="What this is")
+@router.get("/", operation_id="about", summary="Name and version")
 async def about() -> dict[str, str]:
-    """Name, version and where to go on."""
+    """Return name, version and links to the OpenAPI document and the readiness check."""
     return {
         "name": "pinpoint",
         "version": __version__,
@@ -66,7 +66,7 @@ async def about() -> dict[str, str]:
 @router.get(
     "/health/live",
     operation_id="live",
-    summary="Does the process answer?",
+    summary="Liveness of the process",
     response_model_exclude_none=True,
     responses=problems.declared(422),
 )
@@ -77,12 +77,12 @@ async def live(
         str | None,
         Query(
             pattern=r"^[A-Za-z0-9_-]{16,64}$",
-            description="Asked by this machine's own client before it sends the operator's key.",
+            description="Sent by this machine's own client before it sends the operator's key.",
             examples=["q8mP0mJbQ2Wc7Yd3"],
         ),
     ] = None,
 ) -> LiveOut:
-    """Says nothing of the parts behind the API."""
+    """Report liveness of the process, not of the components behind it."""
     if nonce is None or not is_local(request):
         return LiveOut(live=True)
     secret = operator_secret(services.settings.places.home)
@@ -93,14 +93,14 @@ async def live(
 @router.get(
     "/health/ready",
     operation_id="ready",
-    summary="Can requests be served?",
+    summary="Readiness to serve requests",
     response_model=ReadyOut,
     responses=problems.declared(503),
 )
 async def ready(request: Request, services: AppServices) -> Any:
-    """Asks database (and its schema revision), broker and index; 503 says which is missing.
+    """Check database, schema revision, broker and index; 503 names the failed component.
 
-    All are asked at once, and the answer comes within 2 s whatever hangs.
+    The checks run concurrently, and the response takes at most 2 s.
     """
     readiness: Readiness = request.app.state.readiness
     checks: dict[str, Check] = {

@@ -1,4 +1,4 @@
-"""`/v1/images`: gallery rows, their thumbnails and neighbours, corrections and deletion."""
+"""`/v1/images`: gallery rows, their thumbnails and neighbors, corrections and deletion."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _PROBLEMS = problems.declared(401, 403, 404, 422, 503)
 @router.get(
     "",
     operation_id="list_images",
-    summary="A page of images",
+    summary="List images",
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
 def list_images(
     caller: ReadCaller, services: AppServices, query: Annotated[ImageQuery, Query()]
 ) -> ImagesOut:
-    """A page of images by source name, file name and id, with a link to the next page."""
+    """List images by source name, file name and id, with a link to the next page."""
     with services.database.read(caller.organization_id) as catalogue:
         page = catalogue.list_images(
             ImageFilter(
@@ -50,7 +50,7 @@ def list_images(
                 states=tuple(query.state),
                 id_prefix=cursors.hex_prefix(query.id_prefix),
             ),
-            # One more than is shown tells whether there is another page.
+            # One extra row shows whether there is another page.
             limit=query.limit + 1,
             after=None if query.cursor is None else cursors.decode(query.cursor),
         )
@@ -63,7 +63,7 @@ def list_images(
 
 @router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
 def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> ImageOut:
-    """One gallery row; a deleted one is not found."""
+    """Return one gallery row; a deleted image is not found."""
     with services.database.read(caller.organization_id) as catalogue:
         return ImageOut.of(catalogue.image(image_id), paths=sees_paths(caller))
 
@@ -77,9 +77,9 @@ def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> I
 def fix_image(
     image_id: ImageId, caller: IngestCaller, services: AppServices, body: FixIn
 ) -> ImageOut:
-    """Set or clear a position or another field by hand; such a value counts before every other.
+    """Set or clear manual values of an image; they take precedence over all other origins.
 
-    The version rises and the index follows.
+    The image's version is incremented and the index is updated.
     """
     with services.database.write(caller.organization_id) as catalogue:
         image = catalogue.fix_image(image_id, body.record())
@@ -94,7 +94,7 @@ def fix_image(
     responses=_PROBLEMS,
 )
 def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices) -> None:
-    """Delete an image: it is gone for readers at once, a worker erases index point and bytes."""
+    """Delete an image: readers lose it at once; a worker erases index point and bytes."""
     with services.database.write(caller.organization_id) as catalogue:
         catalogue.delete_image(image_id)
 
@@ -102,7 +102,7 @@ def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices)
 @router.get(
     "/{image_id}/thumbnail",
     operation_id="get_thumbnail",
-    summary="A small picture",
+    summary="Thumbnail of an image",
     response_class=Response,
     responses={
         200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
@@ -110,7 +110,7 @@ def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices)
     },
 )
 def get_thumbnail(image_id: ImageId, caller: ReadCaller, services: AppServices) -> Response:
-    """JPEG without metadata."""
+    """Return a small JPEG without metadata."""
     with services.database.read(caller.organization_id) as catalogue:
         data = catalogue.thumbnail(image_id)
     return Response(
@@ -129,12 +129,12 @@ def list_neighbours(
     caller: ReadCaller,
     services: AppServices,
     radius_m: Annotated[
-        float, Query(gt=0, le=50_000, description="Metres.", examples=[250])
+        float, Query(gt=0, le=50_000, description="Radius in meters.", examples=[250])
     ] = 250.0,
     kinds: Annotated[list[Literal["photo", "street"]], Query(max_length=2)] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> NeighboursOut:
-    """Images within `radius_m` along the ground, nearest first."""
+    """List images within `radius_m` of an image (great-circle distance), nearest first."""
     with services.database.read(caller.organization_id) as catalogue:
         neighbors = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
     images_out = ImageOut.all_of([image for image, _ in neighbors])

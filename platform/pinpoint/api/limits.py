@@ -1,4 +1,4 @@
-"""The form fields of `locate` and `similar`, and how they become limits of a search."""
+"""Form fields of `locate` and `similar`, and their conversion to a search filter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_RING: Final = 1_000
 
 
 def _split_list(value: Any) -> Any:
-    """`a,b`, or the field sent several times."""
+    """Split a comma-separated value or a repeated field into a list."""
     items = value if isinstance(value, list) else [value]
     return [piece.strip() for item in items for piece in str(item).split(",") if piece.strip()]
 
@@ -31,20 +31,28 @@ Kind = Literal["photo", "street"]
 
 
 class Where(BaseModel):
-    """What may be searched; all of it optional."""
+    """Search filter fields; all are optional."""
 
     model_config = ConfigDict(extra="forbid")
 
     kinds: Annotated[
         list[Kind],
         BeforeValidator(_split_list),
-        Field(default_factory=list, max_length=2, description="Only these kinds: `photo,street`."),
+        Field(
+            default_factory=list,
+            max_length=2,
+            description="Only these source kinds: `photo,street`.",
+        ),
     ]
     sources: Annotated[
         Names, Field(default_factory=list, description="Only these sources, by name or id.")
     ]
     lat: float | None = Field(
-        default=None, ge=-90, le=90, description="Centre of a circle.", examples=[48.8566]
+        default=None,
+        ge=-90,
+        le=90,
+        description="Latitude of a circle's center; needs `lon` and `radius_m`.",
+        examples=[48.8566],
     )
     lon: float | None = Field(default=None, ge=-180, le=180, examples=[2.3522])
     radius_m: float | None = Field(default=None, gt=0, le=MAX_RADIUS_M, examples=[5000])
@@ -61,44 +69,52 @@ class Where(BaseModel):
         examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
     since: Time | None = Field(
-        default=None, description="Taken at or after.", examples=["2020-01-01T00:00:00Z"]
+        default=None,
+        description="Captured at or after this time.",
+        examples=["2020-01-01T00:00:00Z"],
     )
-    until: Time | None = Field(default=None, description="Taken before.")
+    until: Time | None = Field(default=None, description="Captured before this time.")
 
 
 class LocateForm(Where):
-    """What may be said beside a photo to locate."""
+    """Form fields that may accompany a query photo to locate."""
 
-    kind: Kind | None = Field(default=None, description="What sort of picture the photo is.")
-    top: int = Field(default=10, ge=1, le=100, description="Candidates, or places, shown.")
+    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    top: int = Field(
+        default=10, ge=1, le=100, description="Maximum number of candidates or places."
+    )
     over: Literal["gallery", "places"] = Field(
         default="gallery",
-        description="`places` answers from the bundle's own list of places, without the gallery "
-        "and so without evidence; of the limits only circle, bbox and polygon may be given.",
+        description="Search space. `places` ranks the bundle's own list of places without the "
+        "gallery and without evidence; it supports only the filters circle, bbox and polygon.",
     )
 
 
 class SimilarForm(Where):
-    """What may be said beside, or instead of, a photo."""
+    """Form fields that may accompany or replace a query photo."""
 
-    image_id: UUID | None = Field(default=None, description="A gallery image instead of a photo.")
-    limit: int = Field(default=20, ge=1, le=200, description="Groups shown.")
-    per_group: int = Field(default=3, ge=1, le=20, description="Images shown of one group.")
-    kind: Kind | None = Field(default=None, description="What sort of picture the photo is.")
+    image_id: UUID | None = Field(
+        default=None, description="Use a gallery image as the query instead of a photo."
+    )
+    limit: int = Field(default=20, ge=1, le=200, description="Maximum number of groups.")
+    per_group: int = Field(
+        default=3, ge=1, le=20, description="Maximum number of images per group."
+    )
+    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
     include_self: bool = Field(
-        default=False, description="With image_id: leave the image itself among the hits."
+        default=False, description="With image_id: include the image itself in the hits."
     )
     exclude_group: bool = Field(
-        default=False, description="With image_id: leave out its whole panorama or sequence."
+        default=False, description="With image_id: exclude all images of its panorama or sequence."
     )
 
 
 def of(parameters: Where, catalogue: CatalogueReader) -> Limits:
-    """The limits a form asks for.
+    """Convert form fields to a search filter.
 
     Raises:
-        BadRequest: Fields contradict each other, or a shape cannot be used.
-        NotFound: A source is not there.
+        BadRequest: Fields contradict each other, or a shape is invalid.
+        NotFound: A source does not exist.
     """
     if (
         parameters.since is not None
@@ -172,7 +188,7 @@ def _check_position(value: Any) -> Any:
     lon, lat = value[0], value[1]
     if not all(type(number) in (int, float) for number in value):
         raise ValueError("a position is [lon, lat] in degrees")
-    # Compared, not converted: a number of 400 digits is an integer here and no float holds it.
+    # Compared without conversion, because an integer of 400 digits does not fit a float.
     if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(number) < 1e9 for number in value)):
         raise ValueError("longitude is within ±180, latitude within ±90")
     return value

@@ -1,4 +1,4 @@
-"""`POST /v1/locate` and `POST /v1/similar`: questions about a photo, which is not kept."""
+"""`POST /v1/locate` and `POST /v1/similar`: queries with a photo, which is not stored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROBLEMS = problems.declared(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
 _PHOTO_RULE = BodyRule(
-    lane="questions",
+    lane="queries",
     max_bytes=lambda settings: settings.media.max_bytes + forms.QUESTION_FIELDS_BYTES,
     limit_name="PINPOINT_MEDIA_MAX_BYTES",
     stated_bytes=lambda settings: settings.media.max_bytes,
@@ -35,7 +35,7 @@ _PHOTO_RULE = BodyRule(
 
 @reads_body(_PHOTO_RULE)
 async def photo_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
-    """The form; the photo stays in memory."""
+    """Read the form; the photo stays in memory."""
     form = await forms.read(
         request,
         max_files=1,
@@ -62,7 +62,7 @@ RequestMeters = Annotated[Meters, Depends(meters)]
 def locate(
     caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
 ) -> AnswerOut:
-    """Locate one photo. The photo is not kept; only its hash is noted."""
+    """Locate one photo. The photo is not stored; only its hash is logged."""
     photo = _get_photo(form)
     if photo is None:
         raise BadRequest("the form has no file in the field 'photo'")
@@ -76,7 +76,7 @@ def locate(
             limits=search_filter,
             kind=parameters.kind,
             decoder=services.decoder,
-            # No index is asked that would tell of a switch, so it is looked at first.
+            # This search reads no index that would report a model switch, so check for one first.
             encoder=services.encoders.follow(),
             settings=services.settings.search,
         )
@@ -111,7 +111,7 @@ def locate(
 def similar(
     caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
 ) -> SimilarOut:
-    """Nearest images to a photo, or to a gallery image, grouped by panorama or sequence."""
+    """List the images most similar to a photo or gallery image, by panorama or sequence."""
     photo = _get_photo(form)
     parameters = forms.fields(form, limits.SimilarForm)
     if (photo is None) == (parameters.image_id is None):
@@ -161,9 +161,9 @@ def _log_query(
     result: Answer | Similar,
     image_ids: Sequence[UUID],
 ) -> dict[UUID, ImageLabel]:
-    """Note who asked and by which weights and index it was answered; of the photo, its hash.
+    """Log the caller, bundle, index build and photo hash of a query.
 
-    In the same transaction the names of all images are read that the answer shows.
+    The same transaction reads the labels of all images in the response.
     """
     with services.database.write(caller.organization_id) as catalogue:
         catalogue.log_query(

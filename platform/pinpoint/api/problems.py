@@ -1,7 +1,7 @@
-"""RFC 9457 problem details for every error, and the table from error class to HTTP status.
+"""RFC 9457 problem details for each error, and the HTTP status of each error class.
 
-Every body is `application/problem+json` with `type`, `title`, `status`, `detail`, `reason` and
-`request_id`; a stack trace never leaves the process.
+Each body is `application/problem+json` with `type`, `title`, `status`, `detail`, `reason` and
+`request_id`; it never contains a stack trace.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 PREFIX: Final = "urn:pinpoint:problem:"
 RETRY_AFTER_S: Final = 5
 MAX_FIELD_ERRORS: Final = 20
-"""Field errors shown in one problem."""
+"""Maximum number of field errors in one problem."""
 
 STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: 500,
@@ -45,7 +45,7 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.Misconfigured: 500,
     errors.StackError: 503,
 }
-"""HTTP status by exact class; `tests/api/test_problems.py` keeps it complete."""
+"""HTTP status by exact class; `tests/api/test_api_problems.py` checks completeness."""
 
 TITLES: Final[dict[str, str]] = {
     "error": "Something went wrong",
@@ -71,7 +71,7 @@ TITLES: Final[dict[str, str]] = {
     "request_timeout": "The request came too slowly",
     "internal": "Something went wrong inside",
 }
-"""Every problem type there is, by its last word; the README lists them."""
+"""Title of each problem type, by the last word of its URN; the README lists them."""
 
 _KIND_BY_STATUS: Final[dict[int, str]] = {
     400: "bad_request",
@@ -86,7 +86,7 @@ _log = logs.get(__name__)
 
 
 class FieldProblem(BaseModel):
-    """One field that was not as documented; what was sent is not repeated."""
+    """One invalid field; its value is not repeated."""
 
     where: str = Field(examples=["body.radius_m"])
     message: str
@@ -98,20 +98,20 @@ class Problem(BaseModel):
     type: str = Field(examples=["urn:pinpoint:problem:not_found"])
     title: str
     status: int
-    detail: str = Field(description="What was wrong, where, and what to do.")
+    detail: str = Field(description="Cause, location and remedy of the error.")
     reason: str = Field(
-        description="A stable word, at least as precise as `type`.", examples=["not_found"]
+        description="A stable code, at least as specific as `type`.", examples=["not_found"]
     )
-    request_id: str | None = Field(description="Quote it when asking for help.")
+    request_id: str | None = Field(description="Id of the request in the server's log.")
     errors: list[FieldProblem] | None = Field(
         default=None,
-        description="The fields, where the request did not have the documented form; "
+        description="Invalid fields, if the request did not match the documented schema; "
         f"at most {MAX_FIELD_ERRORS}.",
     )
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the problem responses of a route."""
+    """Return OpenAPI entries for the problem responses of a route."""
     return {
         status: {
             "description": "Problem details",
@@ -131,7 +131,7 @@ def response(
     headers: Mapping[str, str] | None = None,
     extra: Mapping[str, object] | None = None,
 ) -> JSONResponse:
-    """A problem of type `kind`, with the request's id."""
+    """Create a problem response of type `kind` with the request's id."""
     body = {
         "type": PREFIX + kind,
         "title": TITLES[kind],
@@ -147,7 +147,7 @@ def response(
 
 
 def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
-    """The problem that says what a `PinpointError` says."""
+    """Convert a `PinpointError` to a problem response and log server-side errors."""
     status = STATUS[type(error)]
     headers: dict[str, str] = {}
     if status == 401:
@@ -156,7 +156,7 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
         retry_after_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
         headers["Retry-After"] = str(math.ceil(retry_after_s))
     if isinstance(error, errors.Unavailable):
-        # No traceback: where a part hangs there are hundreds of these, and they cost time.
+        # No traceback: a hanging component causes hundreds of these, and they are slow.
         cause = error.__cause__
         _log.warning(
             "request put off",
@@ -196,12 +196,12 @@ def _problem_from_fields(
 
 
 def first_errors(error: ValidationError) -> list[Any]:
-    """The field errors of a validation, without what was sent."""
+    """Return the field errors of a validation, without the input values."""
     return list(error.errors(include_url=False, include_context=False, include_input=False))
 
 
 def shorten(text: str, max_length: int = 80) -> str:
-    """What a caller sent, for a message: at most `max_length` characters of it."""
+    """Shorten text from a caller to at most `max_length` characters for a message."""
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
@@ -222,7 +222,7 @@ def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """All methods of the request's path; the router only knows those of one function."""
+    """Return all methods of the request's path; the router knows those of one function."""
     allowed: set[str] = set()
     for template, methods in request.app.openapi()["paths"].items():
         pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
@@ -232,7 +232,7 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` with problem details; unforeseen ones are `tracing`'s work."""
+    """Answer each error of `app` with problem details; `tracing` handles unexpected ones."""
 
     def handle_pinpoint_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, errors.PinpointError):
