@@ -35,7 +35,8 @@ class Metric(NamedTuple):
 
 
 METRICS: Final = (
-    Metric("pinpoint_info", "`version`", "Always 1; the label is the version of the code.", "absent: the API is down"),
+    Metric("pinpoint_info", "`version`", "Always 1; the label is the version of the code.",
+           "absent: the API is down"),
     Metric("pinpoint_http_requests_total", "`method`, `route`, `status`",
            "Requests by route template and status class (`2xx` … `5xx`).",
            "share of `5xx` above 1 % for 10 min"),
@@ -46,7 +47,8 @@ METRICS: Final = (
            "Answers with (`yes`) and without (`no`) a point."),
     Metric("pinpoint_upload_files_total", "", "Files accepted by upload."),
     Metric("pinpoint_upload_bytes_total", "", "Bytes of these files."),
-    Metric("pinpoint_part_up", "`part`", "1 if the component (`database`, `broker`, `index`) answers, else 0.",
+    Metric("pinpoint_part_up", "`part`",
+           "1 if the component (`database`, `broker`, `index`) answers, else 0.",
            "0 for 2 min"),
     Metric("pinpoint_jobs_waiting", "", "Jobs in the broker that no worker has taken."),
     Metric("pinpoint_items_open", "`state`",
@@ -62,7 +64,8 @@ METRICS: Final = (
     Metric("pinpoint_images_unsettled", "`state`",
            "Rows that wait for the index (`pending`) or for erasure (`deleted`). "
            "Capped at 100,000.", "above 0 for an hour while nothing is open"),
-    Metric("pinpoint_tombstones", "", "Tombstones of deleted images in the index. Capped at 100,000."),
+    Metric("pinpoint_tombstones", "",
+           "Tombstones of deleted images in the index. Capped at 100,000."),
     Metric("pinpoint_items_refused_24h", "`verdict`, `reason`",
            "Files `rejected` or `failed` in the last 24 hours, by reason; unknown reasons as "
            "`other`. Counts the latest 100,000.", "`failed` above 0"),

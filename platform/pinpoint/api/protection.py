@@ -1,9 +1,9 @@
-"""What happens to a request before anything of its body is read.
+"""Middleware that authenticates, limits and schedules a request before its body is read.
 
-In this order: who asks, and may they; is the announced body too large; is there room for it. Then
-the body arrives under its limits, a place to work is waited for, and the work has one time budget.
-A request that is still not answered after its budget gets 503 from here; its thread keeps its place
-until it ends. Pure ASGI, outside of FastAPI, which parses JSON before it asks any dependency.
+It authenticates and authorizes the caller, checks the announced body size and reserves memory. Then
+it receives the body under limits, waits for a work slot and runs the request within a time budget.
+A request without an answer after its budget gets 503; its thread keeps the slot until it ends. The
+middleware is pure ASGI, because FastAPI parses JSON before it calls any dependency.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pinpoint.settings import Settings
 
 AUTHENTICATORS: Final = 8
-"""Callers that are looked up at once, in threads of their own."""
+"""Maximum number of concurrent authentications, which use a thread pool of their own."""
 _GRACE_S: Final = 0.5
 _SLOW_READER_S: Final = 30.0
 
@@ -38,11 +38,11 @@ _log = logs.get(__name__)
 
 
 class Protection:
-    """Wraps the application; see the module's first lines.
+    """Middleware around the application; see the module docstring.
 
     Args:
         app: The application.
-        rules: What each route asks.
+        rules: Scope, body limits and lane of each route.
     """
 
     def __init__(self, app: ASGIApp, rules: Sequence[RouteRule]) -> None:
@@ -53,7 +53,7 @@ class Protection:
         self._late_tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP passes through."""
+        """Serve one request; other protocols than HTTP pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -94,7 +94,7 @@ class Protection:
             except BaseException:
                 usage.close(body.reserved)
                 raise
-            # From here on the place is the task's: it is given back when its thread has ended.
+            # The task owns the slot from here on and releases it when its thread ends.
             task = asyncio.create_task(self._run(scope, body.receive, sender.send))
             task.add_done_callback(lambda _: usage.close(body.reserved))
             await self._await_answer(task, limit, scope, sender)
@@ -103,7 +103,7 @@ class Protection:
         await self._app(scope, receive, send)
 
     def _get_lanes(self, settings: Settings) -> dict[admission.LaneName, admission.Lane]:
-        """The lanes; made anew only where the application is given other settings."""
+        """Return the lanes; they are recreated only if the application's settings change."""
         if self._lanes is None or self._lanes[0] is not settings:
             self._lanes = (settings, admission.make_lanes(settings.api))
         return self._lanes[1]
@@ -111,7 +111,7 @@ class Protection:
     async def _authenticate_caller(
         self, rule: RouteRule, request: Request, services: Services
     ) -> Caller | None:
-        """Who asks, looked up in a thread of its own.
+        """Authenticate and authorize the caller in a separate thread.
 
         Raises:
             NotAuthenticated: No usable credentials.
@@ -122,7 +122,7 @@ class Protection:
             self._authenticators = anyio.CapacityLimiter(AUTHENTICATORS)
             self._lookup_threads = anyio.CapacityLimiter(AUTHENTICATORS)
         try:
-            # Waited for apart from the look-up, which ends by the request's deadline itself.
+            # Only the wait for a thread; the request deadline limits the authentication itself.
             async with asyncio.timeout(services.settings.api.request_budget_s / 2):
                 await self._authenticators.acquire_on_behalf_of(request)
         except TimeoutError:
@@ -142,7 +142,7 @@ class Protection:
     async def _await_answer(
         self, task: asyncio.Task[None], limit: deadline.Deadline, scope: Scope, sender: _Sender
     ) -> None:
-        """Wait for the answer, at most as long as the budget lasts."""
+        """Wait for the answer within the time budget; otherwise answer 503 or disconnect."""
         try:
             while not task.done():
                 wait_s = limit.remaining_s() + _GRACE_S
@@ -164,7 +164,7 @@ class Protection:
         task.result()
 
     def _detach_task(self, task: asyncio.Task[None]) -> None:
-        """Let a task end by itself; what becomes of it is only logged."""
+        """Let a late task finish in the background and log its outcome."""
 
         def log_end(ended: asyncio.Task[None]) -> None:
             self._late_tasks.discard(ended)
@@ -176,38 +176,38 @@ class Protection:
 
 
 class _LaneUsage:
-    """What one request holds of its lane."""
+    """Resources of a lane that one request holds."""
 
     def __init__(self, lane: admission.Lane, key: str, limit: deadline.Deadline) -> None:
         self._lane, self._key, self._limit = lane, key, limit
         self._has_body, self._has_slot, self._is_closed = False, False, False
 
     async def acquire_body(self, size: int) -> int:
-        """Wait for room; returns the bytes that are reserved."""
+        """Wait for free memory; return the reserved bytes."""
         reserved = await self._lane.bodies.acquire(self._key, size, self._max_wait_s())
         self._has_body = True
         return reserved
 
     async def start_work(self) -> None:
-        """Wait for a place to work."""
+        """Wait for a work slot."""
         await self._lane.work.acquire(self._key, 0, self._max_wait_s())
         self._has_slot = True
 
     def end_work(self) -> None:
-        """Give the place back: the answer is made and only has to be sent."""
+        """Release the work slot, because the answer is ready and only has to be sent."""
         if self._has_slot:
             self._has_slot = False
             self._lane.work.release(self._key, 0)
 
     def close(self, reserved: int) -> None:
-        """Give everything back."""
+        """Release all resources."""
         self.end_work()
         if self._has_body:
             self._has_body = False
             self._lane.bodies.release(self._key, reserved)
 
     def _max_wait_s(self) -> float:
-        # At most half the budget, so that the other half is left for the work.
+        # At most half of the budget, so that the other half remains for the work.
         return max(0.0, min(self._limit.remaining_s(), self._limit.seconds / 2))
 
 
@@ -221,7 +221,7 @@ class _Sender:
         self.on_start: Callable[[], None] | None = None
 
     async def send(self, message: Message) -> None:
-        """Send on what the application says, unless the request was answered already."""
+        """Forward a message of the application, unless the request was already answered."""
         if self._answered_late:
             return
         if message["type"] == "http.response.start":
@@ -229,12 +229,12 @@ class _Sender:
             if self.on_start is not None:
                 self.on_start()
             if not self._body.complete:
-                # Nobody will read the rest, so the connection cannot be used again.
+                # The rest of the body is not read, so the connection cannot be reused.
                 MutableHeaders(scope=message)["Connection"] = "close"
         await self._send(message)
 
     async def answer_late(self, scope: Scope) -> None:
-        """Answer 503 in place of an application that is still at work."""
+        """Answer 503 while the application is still working."""
         error = Unavailable(
             "the request took longer than its time budget; try again", reason=deadline.REASON
         )
@@ -244,7 +244,7 @@ class _Sender:
 
 
 def _fairness_key(caller: Caller | None) -> str:
-    """By what requests are shared out: the key, or the organization of who has none."""
+    """Return the key for fair scheduling: the API key, or the operator's organization."""
     if caller is None:
         return "operator"
     return str(caller.key_id or f"operator of {caller.organization}")

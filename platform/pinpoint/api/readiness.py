@@ -1,4 +1,4 @@
-"""Whether every part of the stack answers, asked of all at once and never for long."""
+"""Concurrent readiness checks of all components, with a time limit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pinpoint import deadline
 from pinpoint.errors import PinpointError
 
 MOST_S: Final = 1.8
-"""Longest wait for all parts together, seconds."""
+"""Maximum duration of all checks together, seconds."""
 _THREADS: Final = 8
 
 Check = Callable[[], object]
 
 
 class Readiness:
-    """Asks parts in threads of its own; a part that is being asked already is not asked again."""
+    """Runs checks in separate threads; at most one check per component runs at a time."""
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Task[str | None]] = {}
         self._threads: anyio.CapacityLimiter | None = None
 
     async def check_all(self, checks: Mapping[str, Check]) -> dict[str, str | None]:
-        """What is wrong with each part, in words; None where it answers."""
+        """Run all checks; return an error message for each component, or None if it answers."""
         tasks = {name: self._start_check(name, check) for name, check in checks.items()}
         await asyncio.wait(tasks.values(), timeout=MOST_S)
         late = f"gave no answer within {MOST_S:g} s"

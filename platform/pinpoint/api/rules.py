@@ -1,4 +1,4 @@
-"""What each route asks of a request before it is read: scope, body and lane."""
+"""Requirements of each route that are checked before its body is read: scope, body, lane."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pinpoint.records import Scope
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """What one route asks.
+    """Requirements of one route.
 
     Args:
         route: The route.
-        scope: The scope that a caller needs; None where only the operator is let in.
-        body: What body it takes; None where it reads none.
+        scope: Required scope; None if only the operator is accepted.
+        body: Body limits; None if the route reads no body.
     """
 
     route: APIRoute
@@ -32,14 +32,14 @@ class RouteRule:
 
     @property
     def lane(self) -> LaneName:
-        """Where its requests wait."""
+        """Admission lane of the route's requests."""
         if self.scope is None:
             return "operator"
         return "rows" if self.body is None else self.body.lane
 
 
 def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
-    """The rules of all routes that need a caller, read from their dependencies."""
+    """Derive the rules of all routes that need a caller from their dependencies."""
     rules = []
     for router in routers:
         for route in router.routes:
@@ -62,7 +62,7 @@ def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
 
 
 def find_rule(rules: Sequence[RouteRule], scope: RequestScope) -> RouteRule | None:
-    """The rule of the route that will answer; also notes the route in `scope`, for the log."""
+    """Find the rule of the matching route and store the route in `scope` for the log."""
     for rule in rules:
         match, child = rule.route.matches(scope)
         if match is Match.FULL:

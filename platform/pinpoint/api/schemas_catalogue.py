@@ -1,4 +1,4 @@
-"""Wire forms of sources, batches, items and images."""
+"""Request and response schemas of sources, batches, items and images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
 Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
-"""As much as a manifest's cell may hold."""
+"""Text with the size limit of a manifest cell."""
 
 
 def _check_zone(text: str) -> str:
@@ -46,23 +46,23 @@ ClockOffset = Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_S, le=MAX_CLOCK_OFFSET
 
 
 def _check_column_bytes(text: str) -> str:
-    # The columns of these texts have the same limit.
+    # All columns of this type have the same limit.
     limits.check_text("creator", text)
     return text
 
 
 Stored = Annotated[Cell, AfterValidator(_check_column_bytes)]
-"""A cell for a column with an index, so limited in bytes of UTF-8 as well."""
+"""Text for an indexed column, which is also limited in UTF-8 bytes."""
 
 
 class _RequestModel(BaseModel):
-    """A body somebody sends: unknown fields are mistakes."""
+    """Base class of request bodies; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class _ResponseModel(BaseModel):
-    """A row as it is shown; filled from the record's fields of the same names."""
+    """Base class of response rows, filled from record fields of the same names."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -76,7 +76,7 @@ class SourceIn(_RequestModel):
     attribution: Text | None = Field(default=None, examples=["Jane Doe"])
     originals: OriginalsPolicy = Field(
         default="copy",
-        description="What is kept of a file: its bytes, a reduced picture, or only where it lies.",
+        description="Stored form of each file: its bytes, a reduced image, or only its path.",
         examples=["copy"],
     )
 
@@ -91,15 +91,15 @@ class SourceOut(_ResponseModel):
     attribution: str | None
     originals: OriginalsPolicy
     roots: list[str] = Field(
-        description="Names of the folders that were ingested on the stack's machine; ids of their "
-        "files begin with them."
+        description="Names of the folders that were ingested on the stack's machine; they are "
+        "prefixes of their files' ids."
     )
     created_at: datetime
     images: int
 
     @classmethod
     def of(cls, source: Source) -> SourceOut:
-        """One source; paths of its roots are for the operator only."""
+        """Convert one source, without the paths of its roots, which only the operator may see."""
         values = {name: getattr(source, name) for name in cls.model_fields if name != "roots"}
         return cls(**values, roots=[root.name for root in source.roots if root.name])
 
@@ -111,13 +111,13 @@ class SourcesOut(BaseModel):
 
 
 class ErasedOut(BaseModel):
-    """What an erasure will remove; a worker carries it out."""
+    """Number of images that a worker will erase."""
 
     images: int
 
 
 class BatchIn(_RequestModel):
-    """Opens an upload set."""
+    """Request to open an upload set."""
 
     source: Annotated[
         Text,
@@ -132,7 +132,9 @@ class BatchOut(_ResponseModel):
     source_id: UUID
     source: str
     state: Literal["open", "closed"]
-    complete: bool = Field(description="Closed, and every item has its verdict.")
+    complete: bool = Field(
+        description="Whether the batch is closed and each item has a final status."
+    )
     created_at: datetime
     closed_at: datetime | None
     items: int
@@ -146,14 +148,14 @@ class BatchOut(_ResponseModel):
     canceled: int
     reasons: dict[str, int] | None = Field(
         default=None,
-        description="Files that ended `rejected` or `failed`, by reason; only where one batch is "
-        "asked for.",
+        description="Number of files `rejected` or `failed`, by reason; only in responses for a "
+        "single batch.",
         examples=[{"no_position": 3}],
     )
 
     @classmethod
     def of(cls, batch: Batch, reasons: Mapping[str, int] | None = None) -> BatchOut:
-        """One batch."""
+        """Convert one batch; `reasons` are counts of rejected and failed files by reason."""
         batch_out = cls.model_validate(batch)
         return (
             batch_out
@@ -166,14 +168,16 @@ class BatchesOut(BaseModel):
     """A page of batches, newest first."""
 
     batches: list[BatchOut]
-    next: UUID | None = Field(description="Give it as `before` for the next page; null at the end.")
+    next: UUID | None = Field(
+        description="Value of `before` for the next page; null on the last page."
+    )
 
 
 class ItemOut(_ResponseModel):
     """One file of a batch."""
 
     nearest_place: NearestPlaceOut | None = Field(
-        default=None, description="Of its image; null where it has none."
+        default=None, description="City nearest to its first image; null without an image."
     )
 
     id: UUID
@@ -186,13 +190,13 @@ class ItemOut(_ResponseModel):
     image_ids: list[UUID]
     attempts: int
     notes: list[str] = Field(
-        description="What else there is to know about the file: bytes that were replaced, values "
-        "that were set manually and kept."
+        description="Remarks on the file: bytes that were replaced, manual values that were "
+        "preserved."
     )
 
     @classmethod
     def all_of(cls, items: Sequence[BatchItem], names: Mapping[UUID, ImageLabel]) -> list[ItemOut]:
-        """Items in order; `names` are those of their images."""
+        """Convert items in order; `names` are the labels of their images."""
         first = {item.id: names.get(item.image_ids[0]) for item in items if item.image_ids}
         points = {id_: label.point for id_, label in first.items() if label is not None}
         nearest_places = dict(zip(points, name_places(list(points.values())), strict=True))
@@ -208,32 +212,34 @@ class ItemsOut(BaseModel):
     """A page of items in order of arrival."""
 
     items: list[ItemOut]
-    next: int | None = Field(description="Give it as `after` for the next page; null at the end.")
+    next: int | None = Field(
+        description="Value of `after` for the next page; null on the last page."
+    )
 
 
 class UploadedOut(BaseModel):
-    """The items that an upload became, in the order of its files."""
+    """Ids of the created items, in the order of the uploaded files."""
 
     items: list[UUID]
     batch: BatchOut
 
 
 class RetriedOut(BaseModel):
-    """How many items were sent again."""
+    """Number of items that were queued again."""
 
     retried: int
     batch: BatchOut
 
 
 class CanceledOut(BaseModel):
-    """How many items were given up; those under work go on to their verdict."""
+    """Number of canceled items; items in progress continue to their final status."""
 
     canceled: int
     batch: BatchOut
 
 
 class HintIn(_RequestModel):
-    """What a caller knows of a file; counts as a manifest does, before the file itself."""
+    """Metadata from the caller; like manifest values, it overrides the file's own metadata."""
 
     lat: Finite | None = None
     lon: Finite | None = None
@@ -246,12 +252,12 @@ class HintIn(_RequestModel):
     panorama_id: Stored | None = None
     time_zone: Zone | None = Field(
         default=None,
-        description="What a time of the file without an offset means: an IANA name or an offset.",
+        description="Time zone of file times without an offset: an IANA name or an offset.",
         examples=["Europe/Paris"],
     )
     camera_clock_offset_s: ClockOffset | None = Field(
         default=None,
-        description="Seconds to add to times of the camera's clock.",
+        description="Seconds to add to times from the camera clock.",
         examples=[200.0],
     )
     attributes: dict[Text, Cell | Finite | Whole | bool | None] = Field(
@@ -265,19 +271,19 @@ class HintIn(_RequestModel):
         return value
 
     def record(self) -> Hint:
-        """The same as the flows know it."""
+        """Convert to the internal record."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return Hint(position_source="caller", **fields)
 
 
 class FixIn(_RequestModel):
-    """A correction; what is left out stays as it is, and null clears the manual value."""
+    """A correction; omitted fields remain unchanged, and null clears the manual value."""
 
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
-        default=None, description="Goes together with lon.", examples=[48.8566]
+        default=None, description="Latitude; requires lon.", examples=[48.8566]
     )
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
-        default=None, description="Goes together with lat.", examples=[2.3522]
+        default=None, description="Longitude; requires lat.", examples=[2.3522]
     )
     captured_at: Time | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
@@ -288,7 +294,7 @@ class FixIn(_RequestModel):
         default_factory=list,
         max_length=len(MANUAL_FIELDS),
         description="Fields whose manual value is removed; the value with the next precedence "
-        "comes back. A field given as null is cleared as well.",
+        "applies again. A null field is cleared as well.",
         examples=[["position"]],
     )
 
@@ -319,7 +325,7 @@ class FixIn(_RequestModel):
         return cleared
 
     def record(self) -> ImageFix:
-        """The same as the catalogue knows it."""
+        """Convert to the catalog's record."""
         point = None
         if self.lat is not None and self.lon is not None:
             point = Point(self.lat, self.lon)
@@ -379,17 +385,17 @@ class ImageOut(BaseModel):
         examples=[{"position": "manual", "captured_at": "exif", "creator": "manifest"}],
     )
     warnings: list[str] = Field(
-        description="One sentence for each value that was chosen over another one or ignored."
+        description="One sentence for each value that overrode another one or was ignored."
     )
 
     @classmethod
     def of(cls, image: Image, *, paths: bool = False) -> ImageOut:
-        """One image; where its file is only for who may see paths of this machine."""
+        """Convert one image; `paths` includes the path of a file on this machine."""
         return cls.all_of([image], paths=paths)[0]
 
     @classmethod
     def all_of(cls, images: Sequence[Image], *, paths: bool = False) -> list[ImageOut]:
-        """Several images, in order; their nearest places are looked up at once."""
+        """Convert several images in order, with one lookup of their nearest cities."""
         nearest_places = name_places([image.point for image in images])
         return [
             cls._from_image(image, nearest_place, paths=paths)
@@ -422,7 +428,7 @@ _IMAGE_FIELDS = tuple(name for name in ImageOut.model_fields if name in Image.__
 
 
 class ImageQuery(BaseModel):
-    """What a list of images may be narrowed to; unknown parameters are mistakes."""
+    """Query parameters of the image list; unknown parameters are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -435,7 +441,7 @@ class ImageQuery(BaseModel):
     file_name: Annotated[Text, Field(max_length=255)] | None = Field(
         default=None,
         description="Last part of the path: exact, or with `*` for any text and `?` for one "
-        "character. A name that begins with `*` makes the whole list be read.",
+        "character. A leading `*` requires a scan of all images.",
         examples=["IMG_20*.jpg"],
     )
     state: list[Literal["pending", "indexed", "failed"]] = Field(
@@ -446,12 +452,16 @@ class ImageQuery(BaseModel):
         pattern=r"^[0-9a-fA-F-]*$",
         min_length=6,
         max_length=36,
-        description="Only images whose id begins so; at least 6 hex digits, dashes as in the id.",
+        description="Only images whose id has this prefix; at least 6 hex digits, dashes allowed.",
         examples=["6a7997"],
     )
-    limit: int = Field(default=100, ge=1, le=1_000, description="Images of a page.")
+    limit: int = Field(
+        default=100, ge=1, le=1_000, description="Maximum number of images per page."
+    )
     cursor: str | None = Field(
-        default=None, max_length=4_000, description="Of the `next` link of the page before."
+        default=None,
+        max_length=4_000,
+        description="Cursor from the `next` link of the previous page.",
     )
 
 
@@ -460,13 +470,13 @@ class ImagesOut(BaseModel):
 
     images: list[ImageOut]
     next: str | None = Field(
-        description="Path and query of the next page; null at the end. Images that come or go "
-        "between two pages neither repeat nor hide others."
+        description="Path and query string of the next page; null on the last page. Concurrent "
+        "inserts and deletions neither repeat nor hide other images."
     )
 
 
 class NeighbourOut(BaseModel):
-    """An image near another."""
+    """An image near another image."""
 
     image: ImageOut
     distance_m: float

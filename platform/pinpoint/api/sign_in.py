@@ -1,7 +1,7 @@
-"""`GET /sign-in`: changes the one-time token of a sign-in URL into a session for a browser.
+"""`GET /sign-in`: exchanges the one-time token of a sign-in URL for a browser session.
 
-The session is no cookie: a page sends it as a bearer token, so no other page can make the browser
-send it. It has the operator's rights, on this machine only, and lives in this process's memory.
+The session is a bearer token instead of a cookie, so that no other page can make the browser send
+it. It has the operator's rights, on this machine only, and exists only in this process's memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ router = APIRouter(tags=["health"])
 
 
 class SignedInOut(BaseModel):
-    """A session, shown this once."""
+    """A new session; its secret is returned only once."""
 
     session: str = Field(description="Send it as `Authorization: Bearer <session>`.")
     expires_at: datetime
@@ -33,7 +33,7 @@ class SignedInOut(BaseModel):
 @router.get(
     PATH,
     operation_id="sign_in",
-    summary="Change a one-time token into a session",
+    summary="Exchange a one-time token for a session",
     responses=problems.declared(400, 401, 422),
 )
 async def sign_in(
@@ -44,12 +44,12 @@ async def sign_in(
         str,
         Query(
             max_length=100,
-            description="Of a sign-in URL; good once, for ten minutes.",
+            description="Token of a sign-in URL; valid once, for ten minutes.",
             examples=["Hk3…"],
         ),
     ],
 ) -> SignedInOut:
-    """Sign in on the machine of the stack; `pinpoint up` prints the URL."""
+    """Sign in on the machine of the stack, with the URL that `pinpoint up` prints."""
     if "prefetch" in (request.headers.get("sec-purpose") or request.headers.get("purpose") or ""):
         raise BadRequest("a sign-in URL is not fetched in advance; open it")
     if not is_own_page(request, services):

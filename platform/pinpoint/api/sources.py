@@ -1,4 +1,4 @@
-"""`/v1/sources`: collections of images of one kind, with licence and originals policy."""
+"""`/v1/sources`: collections of images of one kind, with license and originals policy."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ NameOrId = Annotated[
 @router.get(
     "",
     operation_id="list_sources",
-    summary="All sources",
+    summary="List sources",
     responses=problems.declared(401, 403, 404, 503),
 )
 def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
-    """All sources by name, with their number of images."""
+    """List all sources by name, with their number of images."""
     with services.database.read(caller.organization_id) as catalogue:
         rows = catalogue.sources()
     return SourcesOut(sources=[SourceOut.of(source) for source in rows])
@@ -44,7 +44,7 @@ def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
     responses=problems.declared(400, 401, 403, 404, 409, 422, 503),
 )
 def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> SourceOut:
-    """Add a source; its name is unique in the organisation."""
+    """Add a source; its name must be unique in the organization."""
     with services.database.write(caller.organization_id) as catalogue:
         source = catalogue.add_source(
             body.name,
@@ -63,7 +63,7 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -> SourceOut:
-    """One source, by name or id."""
+    """Return one source, by name or id."""
     with services.database.read(caller.organization_id) as catalogue:
         return SourceOut.of(catalogue.source(source_id))
 
@@ -76,6 +76,6 @@ def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -
     responses=problems.declared(401, 403, 404, 422, 503),
 )
 def erase_source(source_id: NameOrId, caller: AdminCaller, services: AppServices) -> ErasedOut:
-    """Leave tombstones on all its images; a worker erases them, then the source."""
+    """Mark all its images as deleted; a worker erases them, then the source."""
     with services.database.write(caller.organization_id) as catalogue:
         return ErasedOut(images=catalogue.erase_source(catalogue.source(source_id).id))

@@ -1,6 +1,6 @@
-"""How the work stands, asked of database, broker and index at most every few seconds.
+"""Status metrics from database, broker and index, cached for a few seconds.
 
-A part that does not answer is `pinpoint_part_up 0`, and its figures are absent rather than stale.
+A component that does not answer has `pinpoint_part_up 0`; its metrics are absent instead of stale.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORKER_REASONS: Final = (
     *("too_many_attempts", "not_encoded", "source_erased"),
     *("deleted_meanwhile", "changed_meanwhile", "internal_error", "not_indexed"),
 )
-"""Reasons that no file's reading gives; what is neither here nor in `REASONS` is `other`."""
+"""Reasons of workers in addition to `REASONS`; all other reasons are counted as `other`."""
 _KNOWN_REASONS: Final = frozenset({*REASONS, *WORKER_REASONS})
 
 T = TypeVar("T")
@@ -41,11 +41,11 @@ _log = logs.get(__name__)
 
 
 class Standing(Collector):
-    """The figures that are not this process's own.
+    """Collects the metrics of the whole stack, as opposed to those of this process.
 
     Args:
-        version: Of the code.
-        help_of: What a metric means, by its name.
+        version: Version of the code.
+        help_of: Returns the HELP text of a metric by name.
     """
 
     def __init__(self, version: str, help_of: Callable[[str], str]) -> None:
@@ -56,7 +56,7 @@ class Standing(Collector):
         self._families: list[Metric] = []
 
     def refresh(self, services: Services) -> None:
-        """Ask the parts, unless that was done a moment ago; others wait for the one who asks."""
+        """Query the components unless the cache is fresh; concurrent calls wait for one query."""
         with self._lock:
             now = time.monotonic()
             if self._services is services and now - self._refreshed_at < FRESH_S:
@@ -65,11 +65,11 @@ class Standing(Collector):
             self._services, self._refreshed_at = services, time.monotonic()
 
     def describe(self) -> list[Metric]:
-        """Nothing in advance, so that registering asks nobody."""
+        """Return no metrics in advance, so that registration queries no component."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """What was found when it was last asked."""
+        """Yield the metrics of the last refresh."""
         yield self._make_labeled_gauge("pinpoint_info", "version", {self._version: 1})
         yield from self._families
 
@@ -143,7 +143,7 @@ class Standing(Collector):
 
 
 def _query_component(part: str, query: Callable[[], T]) -> T | None:
-    """What a part says, or None and a line in the log."""
+    """Return the result of a query to a component; on failure log it and return None."""
     try:
         with deadline.within(ASK_S):
             return query()

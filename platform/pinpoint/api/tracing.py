@@ -1,7 +1,7 @@
-"""Request ids, the headers every response carries, one log line per request, and the last net.
+"""Request ids, common response headers, the request log and the catch-all exception handler.
 
-Pure ASGI, so that uploads stream through it. Neither bodies, nor query strings, nor credentials
-are logged.
+The middleware is pure ASGI, so that uploads stream through it. Bodies, query strings and
+credentials are not logged.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from pinpoint.api import problems
 REQUEST_ID: Final = "X-Request-ID"
 ACCESS: Final = "X-Pinpoint-Access"
 CLIENT_LEFT: Final = 499
-"""In the log and in metrics: the client went away before its request had arrived; no error."""
+"""Status in log and metrics for a client that disconnected before its request was complete."""
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 _log = logs.get(__name__)
 
 
 class Tracing:
-    """Wraps the application; see the module's first line."""
+    """Middleware around the application; see the module docstring."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP passes through."""
+        """Serve one request; other protocols than HTTP pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -56,11 +56,11 @@ class Tracing:
         try:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            pass  # nobody is there to be answered; the line below says so
+            pass  # The client is gone, so no answer is sent; the log line below records it.
         except Exception as error:
             _log.error("unforeseen error", exc_info=error)
             if status:
-                # The answer has begun; cutting the connection is the only honest end.
+                # The response has started, so the only way to signal the error is to abort.
                 raise
             answer = problems.response(
                 Request(scope),
@@ -93,7 +93,7 @@ def _choose_request_id(scope: Scope) -> str:
 
 
 def _batch_field(scope: Scope) -> dict[str, str]:
-    """The batch that the path names, under the word that workers use in their lines."""
+    """Return the batch id of the path under the log field that workers use."""
     batch_id = scope.get("path_params", {}).get("batch_id")
     return {"batch_id": str(batch_id)} if batch_id else {}
 
