@@ -1,8 +1,8 @@
-"""Uploads a folder or a manifest in requests that stay under the server's limits.
+"""Uploads a folder or a manifest in requests within the server's limits.
 
-What cannot be sent never stops the rest: it is handed back as rejected, with a reason. A request
-whose answer is lost is sent again without the files that had come in; a file that does come in
-twice changes nothing, since its name and bytes are its identity.
+A file that cannot be sent does not stop the others; it is returned as rejected, with a reason.
+After a lost response, the request is repeated without the files that the server has received. A
+second upload of the same file has no effect, because name and bytes are its identity.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pinpoint.client.patience import Patience
+from pinpoint.client.wire import Json
 from pinpoint.errors import BadRequest, NotAllowed, TooLarge
 from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, tracks
@@ -34,13 +35,12 @@ _MIN_POLL_S: Final = 0.1
 _MAX_POLL_S: Final = 2.0
 _LOCAL_HINT_FIELDS: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
 
-Json = dict[str, Any]
 Progress = Callable[[Json], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file to send and what is known of it; `name` is its identity in the source."""
+    """A file to send with known metadata; `name` is its identity in the source."""
 
     name: str
     path: Path
@@ -59,12 +59,12 @@ def ingest(
     root: str | None = None,
     options: ReadOptions | None = None,
 ) -> Json:
-    """See `Client.ingest_folder`.
+    """Upload a folder; see `Client.ingest_folder`.
 
     Raises:
         BadRequest: There is nothing to upload.
         BadManifest: The manifest cannot be read at all.
-        Unavailable: The server was away for longer than `Patience` has.
+        Unavailable: The server was unavailable for longer than the retry policy allows.
     """
     check_root_name(root)
     if manifest is None:
@@ -76,7 +76,7 @@ def ingest(
     sendable, rejections = _partition_uploads(uploads)
     if not sendable and not rejections:
         raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
-    # Not made again: if only its answer was lost, an empty batch would stay open.
+    # Not repeated: after a lost response, an empty batch would stay open.
     batch = client.open_batch(source)
     patience = Patience()
     uploader = _BatchUploader(client, batch["id"], patience)
@@ -95,10 +95,10 @@ def ingest(
 
 
 def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
-    """The manifest to read: `path` itself, or the one in the folder.
+    """Choose the manifest to read: `path` itself or the one in the folder.
 
     Raises:
-        BadRequest: The folder holds several.
+        BadRequest: The folder contains several manifests.
     """
     if path.is_file() and is_manifest(path):
         return path
@@ -106,7 +106,7 @@ def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
 
 
 def check_root_name(root: str | None) -> None:
-    """Raise `BadRequest` for a root's name that cannot be the first part of an id."""
+    """Raise `BadRequest` for a root name that cannot be the first part of an id."""
     if root is not None and (not root.strip() or "/" in root or root in (".", "..")):
         raise BadRequest(f"{root!r} cannot name a root: give one folder name without a /")
 
@@ -119,17 +119,17 @@ def find(
     root: str | None = None,
     options: ReadOptions | None = None,
 ) -> Iterator[Upload | Rejected]:
-    """Every file to upload, in a stable order; a bad row of a manifest is a `Rejected`.
+    """List all files to upload in a stable order; an invalid manifest row is a `Rejected`.
 
     Args:
         path: A folder, a file or a manifest; names are paths below the folder.
-        manifest: Names files below `path`, its own folder.
-        only_rows: Whether files that the manifest does not name are left out.
-        root: First part of the names, but for those that a manifest gives.
-        options: Clock, time zone and columns, as a person said; tracks are not sent.
+        manifest: A manifest of files below `path`.
+        only_rows: Whether to omit files that the manifest does not name.
+        root: Prefix of the names, except for names from a manifest.
+        options: Clock, time zone and columns from the user; tracks are not sent.
 
     Raises:
-        BadRequest: There is no such path.
+        BadRequest: The path does not exist.
     """
     options = options or ReadOptions()
     named: set[str] = set()
@@ -148,7 +148,7 @@ def find(
 def _walk_folder(
     folder: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
-    """Files below the folder but for those that a manifest has named."""
+    """List files below the folder, except those that a manifest has named."""
     hint = _option_fields(options)
     unreadable: list[Rejected] = []
 
@@ -171,7 +171,7 @@ def _below_root(name: str, root: str | None) -> str:
 
 
 def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> None:
-    """Raise `BadRequest` where there is nothing to upload, before anything is made for it."""
+    """Raise `BadRequest` if there is nothing to upload, before a source or batch is created."""
     only_rows = manifest is not None
     manifest = manifest or choose_manifest(path, use_manifest=use_manifest)
     if next(find(path, manifest, only_rows=only_rows or manifest == path), None) is None:
@@ -179,7 +179,7 @@ def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> No
 
 
 def with_tracks(path: Path) -> int:
-    """Photos below a folder that a GPX file could place; tracks are not uploaded."""
+    """Count photos below a folder that have a GPX track; tracks are not uploaded."""
     if not path.is_dir():
         return 0
     track_of = tracks(path)
@@ -187,9 +187,9 @@ def with_tracks(path: Path) -> int:
 
 
 def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
-    """Requests of at most `FILES` files and, where one file allows it, `BYTES` bytes.
+    """Split files into requests of at most `FILES` files and `BYTES` bytes.
 
-    A name comes only once in a request, as hints go by name.
+    A larger file is sent alone. A name occurs once per request, because hints are keyed by name.
     """
     chunk: list[Upload] = []
     names: set[str] = set()
@@ -207,7 +207,7 @@ def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
 
 
 def settle(client: Client, batch: Json, on_progress: Progress, patience: Patience) -> Json:
-    """Ask again and again, ever more slowly, until every file of a batch has its verdict."""
+    """Poll with increasing intervals until each file of a batch has a final status."""
     pause_s, batch_id = _MIN_POLL_S, batch["id"]
     while not batch["complete"]:
         time.sleep(pause_s)
@@ -219,22 +219,22 @@ def settle(client: Client, batch: Json, on_progress: Progress, patience: Patienc
 
 
 class _BatchUploader:
-    """Sends files to one batch, of which nobody else knows."""
+    """Sends files to one batch that no other client uses."""
 
     def __init__(self, client: Client, batch_id: str, patience: Patience) -> None:
         self._client = client
         self._batch_id = batch_id
         self._patience = patience
         self._num_items = 0
-        """The batch has at least so many files; their places are 1 to this."""
+        """Lower bound of the number of files in the batch; their `seq` values start at 1."""
         self._earlier_names: set[str] = set()
-        """Names of earlier requests: a manifest may send one again, with other metadata."""
+        """Names in earlier requests; a manifest may repeat a name with other metadata."""
 
     def send(self, chunk: list[Upload]) -> list[Rejected]:
-        """Send files in one request, or in halves where the server takes less.
+        """Send files in one request, or in halves if the request is too large.
 
         Returns:
-            Those that it never takes.
+            Files that the server rejects because of their size.
         """
         try:
             self._send_chunk(chunk)
@@ -248,7 +248,7 @@ class _BatchUploader:
         return []
 
     def _send_chunk(self, chunk: list[Upload]) -> None:
-        """One request, made again where its answer is lost, with what has not come in by then."""
+        """Send one request; after a lost response, repeat it with the files not yet received."""
         is_retry = False
 
         def send_remaining() -> None:
@@ -269,10 +269,10 @@ class _BatchUploader:
         self._earlier_names.update(file.name for file in chunk)
 
     def _list_uploaded_names(self) -> set[str]:
-        """Names of files that the server has taken since it last answered."""
+        """Names of files that the server has received since its last response."""
         try:
             page = self._client.items(self._batch_id, after=self._num_items, limit=1_000)
-        except NotAllowed:  # a key that may only ingest: all are sent again, which changes nothing
+        except NotAllowed:  # a key with the scope `ingest` only: repeat all files, which is safe
             return set()
         return {item["file"] for item in page["items"]}
 
@@ -280,7 +280,7 @@ class _BatchUploader:
 def _iterate_manifest(
     manifest: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
-    """Rows of a manifest; adds to `named` the files that they name."""
+    """List rows of a manifest and add the files that they name to `named`."""
     for row in read_manifest(manifest, Settings.from_environment().media, options):
         if isinstance(row, Rejected):
             named.add(row.file)
@@ -294,12 +294,12 @@ def _iterate_manifest(
 
 
 def _option_fields(options: ReadOptions) -> Json:
-    """What options say about a file that no manifest names."""
+    """Return the hint fields from the options for files without a manifest row."""
     return _hint_fields(add_options(None, None, options) or Hint())
 
 
 def _hint_fields(hint: Hint) -> Json:
-    """What the API takes of a hint; what is not known is left out."""
+    """Return the hint fields that the API accepts, without unknown values."""
     values = dataclasses.asdict(hint)
     return {
         name: value
@@ -309,7 +309,7 @@ def _hint_fields(hint: Hint) -> Json:
 
 
 def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:
-    """What can be sent, and what cannot, with the reason."""
+    """Split files into those that can be sent and rejections with reasons."""
     sendable: list[Upload] = []
     rejections: list[Rejected] = []
     for upload in uploads:
@@ -327,7 +327,7 @@ def _reject_unsendable(file: Upload) -> Rejected | None:
         detail = f"its name has control characters or is longer than {MAX_NAME}; rename it"
         return rejected(display_name, "missing_file", detail)
     if "\\" in file.name or "%22" in file.name:
-        # Over HTTP a backslash may stand for a slash, and %22 stands for a quotation mark.
+        # Over HTTP a backslash may mean a slash, and %22 means a quotation mark.
         detail = "a name with a backslash or %22 would become another one; rename it"
         return rejected(display_name, "bad_name", detail)
     try:

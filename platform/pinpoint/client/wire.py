@@ -1,4 +1,4 @@
-"""One HTTP exchange: who we are, and how a problem becomes the right class of error."""
+"""HTTP transport: authentication, and conversion of problem responses to error classes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from pinpoint.stack.missing import is_running, missing_stack
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.state import proof, read_state
 
+Json = dict[str, Any]
+
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 _PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
@@ -30,9 +32,9 @@ class Wire:
     Args:
         server: Base URL.
         key: API key, or the operator's secret of this machine.
-        organization: In whose name the operator asks.
-        embedded: The server is this machine's embedded stack.
-        home: That stack's home.
+        organization: Organization that the operator acts for.
+        embedded: Whether the server is this machine's embedded stack.
+        home: Home of the embedded stack.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Wire:
         self.server = server.rstrip("/")
         self.embedded, self.home = embedded, home
         try:
-            # Proxies of the environment are for the world outside, not for this machine.
+            # Proxies in the environment apply to remote servers, not to this machine.
             self._http = httpx.Client(
                 base_url=self.server, headers=headers, timeout=TIMEOUT, trust_env=not embedded
             )
@@ -57,14 +59,14 @@ class Wire:
 
     @classmethod
     def to_embedded(cls, organization: str | None, home: Path | None = None) -> Wire:
-        """Find the embedded stack of a home.
+        """Connect to the embedded stack of a home.
 
         Args:
-            organization: In whose name the operator asks.
-            home: The home; that of the environment by default.
+            organization: Organization that the operator acts for.
+            home: Home of the stack; default: the home in the environment.
 
         Raises:
-            StackError: None is running there.
+            StackError: No stack is running in this home.
         """
         home = home or Places().home
         paths = StackPlaces(home)
@@ -84,10 +86,10 @@ class Wire:
         return wire
 
     def _authenticate_operator(self, key: str, organization: str | None, port: int) -> None:
-        """Send the operator's key from now on, once the API has shown that it knows it.
+        """Verify that the API knows the operator's key, then send the key with each request.
 
         Raises:
-            StackError: Nobody answers, or somebody else listens on the stack's port.
+            StackError: The API does not answer, or another process listens on the stack's port.
         """
         nonce = secrets.token_urlsafe(24)
         liveness = self.call("GET", "/health/live", query={"nonce": nonce})
@@ -110,7 +112,7 @@ class Wire:
         files: list[tuple[str, tuple[str, Any]]] | None = None,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
-        """One request; the decoded JSON, or None where there is none."""
+        """Send one request; return the decoded JSON, or None for an empty response."""
         response = self.send(
             method, path, json=body, data=form, files=files, params=_drop_none(query)
         )
@@ -122,14 +124,14 @@ class Wire:
             ) from error
 
     def fetch(self, path: str) -> bytes:
-        """Bytes of a picture."""
+        """Download a file; return its bytes."""
         return self.send("GET", path).content
 
     def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
-        """One request; a response that is no error.
+        """Send one request; return its successful response.
 
         Raises:
-            PinpointError: What the server said was wrong, by class.
+            PinpointError: The server returned a problem; its type selects the class.
             StackError: The embedded stack does not answer.
             Unavailable: The server does not answer.
         """
@@ -169,7 +171,7 @@ def _invalid_server_error(server: str) -> errors.BadRequest:
 
 
 def from_response(response: httpx.Response) -> errors.PinpointError:
-    """The error that a problem response stands for."""
+    """Convert a problem response to an error."""
     error = _parse_problem(response)
     if isinstance(error, errors.Unavailable):
         error.retry_after_s = _parse_retry_after(response.headers.get("Retry-After", ""))
@@ -182,7 +184,7 @@ def _parse_problem(response: httpx.Response) -> errors.PinpointError:
     except ValueError:
         body = {}
     if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PROBLEM_PREFIX):
-        # A proxy before the API, most likely.
+        # Most likely a response of a proxy.
         return errors.Unavailable(
             f"{response.request.url} answered {response.status_code} and is not a Pinpoint API; "
             "check --server"
@@ -196,7 +198,7 @@ def _parse_problem(response: httpx.Response) -> errors.PinpointError:
 
 
 def _parse_retry_after(text: str) -> float | None:
-    """Retry-After in its form of whole seconds; its other form, a date, is not trusted."""
+    """Parse Retry-After as whole seconds; its other form, a date, is ignored."""
     return float(text) if text.isascii() and text.isdigit() else None
 
 
@@ -227,7 +229,7 @@ def _drop_none(query: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits as form fields; None is left out."""
+    """Convert parameters to form fields; None is omitted."""
     form: dict[str, Any] = {}
     for name, value in limits.items():
         if value is None or value == () or value == []:
@@ -244,5 +246,5 @@ def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: object) -> str:
-    """A value as text; times as ISO 8601."""
+    """Convert a value to text; times to ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
