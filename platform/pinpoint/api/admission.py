@@ -98,7 +98,7 @@ class FairQueue:
             return cost
         if self._waiting >= self._max_waiting and not self._evict_waiter(usage):
             self._remove_if_idle(key, usage)
-            raise make_overloaded("too many wait already")
+            raise make_overloaded("the queue is full")
         waiter = _Waiter(asyncio.get_running_loop().create_future(), cost)
         usage.waiting.append(waiter)
         self._waiting += 1
@@ -107,7 +107,7 @@ class FairQueue:
                 await waiter.granted
         except TimeoutError:
             if not _is_granted(waiter):
-                raise make_overloaded("no place came free in time") from None
+                raise make_overloaded("no slot became free in time") from None
         except asyncio.CancelledError:
             if _is_granted(waiter):
                 self.release(key, cost)
@@ -178,7 +178,7 @@ class FairQueue:
         evicted = longest.waiting.pop()
         self._waiting -= 1
         if not evicted.granted.done():
-            evicted.granted.set_exception(make_overloaded("others wait, too"))
+            evicted.granted.set_exception(make_overloaded("the queue is needed by other keys"))
         return True
 
     def _remove_if_idle(self, key: str, usage: _KeyUsage) -> None:

@@ -101,8 +101,8 @@ async def upload_form(request: Request, services: AppServices) -> AsyncIterator[
 )
 def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
     """Open an upload set. Then upload files to it and complete it."""
-    with services.database.write(caller.organization_id) as catalogue:
-        batch = catalogue.open_batch(catalogue.source(body.source).id)
+    with services.database.write(caller.organization_id) as catalog:
+        batch = catalog.open_batch(catalog.source(body.source).id)
     return BatchOut.of(batch)
 
 
@@ -134,10 +134,10 @@ def upload_images(
     hints = _parse_hints(forms.fields(form, UploadForm).hints, names)
     if not files:
         raise BadRequest("the form has no file in the field 'files'")
-    with services.database.read(caller.organization_id) as catalogue:
+    with services.database.read(caller.organization_id) as catalog:
         # Checked before the first byte is stored, so that a wrong id leaves no data behind.
-        if catalogue.batch(batch_id).state == "closed":
-            raise Conflict("this batch is complete and takes no more files; open another one")
+        if catalog.batch(batch_id).state == "closed":
+            raise Conflict("this batch is closed and accepts no more files; open another one")
     locators: list[str] = []
     try:
         # Copying time depends on the disk alone and does not count against the deadline.
@@ -153,8 +153,8 @@ def upload_images(
             )
             for name, locator in zip(names, locators, strict=True)
         ]
-        with services.database.write(caller.organization_id) as catalogue:
-            ids = catalogue.add_items(batch_id, items)
+        with services.database.write(caller.organization_id) as catalog:
+            ids = catalog.add_items(batch_id, items)
     except DatabaseUnavailable:
         # After a connection loss during commit the outcome is unknown: rows may reference these
         # bytes. `prune` removes unreferenced bytes.
@@ -165,8 +165,8 @@ def upload_images(
             services.blobs.delete(locator)
         raise
     request_meters.observe_upload([file.size or 0 for file in files])
-    with services.database.read(caller.organization_id) as catalogue:
-        batch = catalogue.batch(batch_id)
+    with services.database.read(caller.organization_id) as catalog:
+        batch = catalog.batch(batch_id)
     return UploadedOut(items=ids, batch=BatchOut.of(batch))
 
 
@@ -178,8 +178,8 @@ def upload_images(
 )
 def complete_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
     """Close an upload set: it accepts no more files. Repeating the call has no effect."""
-    with services.database.write(caller.organization_id) as catalogue:
-        return BatchOut.of(catalogue.close_batch(batch_id))
+    with services.database.write(caller.organization_id) as catalog:
+        return BatchOut.of(catalog.close_batch(batch_id))
 
 
 @router.get(
@@ -196,8 +196,8 @@ def list_batches(
     id_prefix: IdPrefix = None,
 ) -> BatchesOut:
     """List upload sets, newest first, one page at a time."""
-    with services.database.read(caller.organization_id) as catalogue:
-        page = catalogue.batches(limit, before, cursors.hex_prefix(id_prefix))
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.batches(limit, before, cursors.hex_prefix(id_prefix))
     return BatchesOut(
         batches=[BatchOut.of(batch) for batch in page],
         next=page[-1].id if len(page) == limit else None,
@@ -212,10 +212,10 @@ def list_batches(
 )
 def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> BatchOut:
     """Return one upload set with its counts."""
-    with services.database.read(caller.organization_id) as catalogue:
-        batch = catalogue.batch(batch_id)
+    with services.database.read(caller.organization_id) as catalog:
+        batch = catalog.batch(batch_id)
         refused = batch.rejected + batch.failed
-        return BatchOut.of(batch, catalogue.refused_counts(batch_id) if refused else None)
+        return BatchOut.of(batch, catalog.refused_counts(batch_id) if refused else None)
 
 
 @router.get(
@@ -233,9 +233,9 @@ def list_items(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ItemsOut:
     """List files in order of arrival, one page at a time, with a reason if rejected or failed."""
-    with services.database.read(caller.organization_id) as catalogue:
-        page = catalogue.batch_items(batch_id, state=state, after=after, limit=limit)
-        names = catalogue.image_labels([item.image_ids[0] for item in page if item.image_ids])
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.batch_items(batch_id, state=state, after=after, limit=limit)
+        names = catalog.image_labels([item.image_ids[0] for item in page if item.image_ids])
     return ItemsOut(
         items=ItemOut.all_of(page, names),
         next=page[-1].seq if len(page) == limit else None,
@@ -250,9 +250,9 @@ def list_items(
 )
 def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> RetriedOut:
     """Queue each failed or canceled file once more; waiting and running files are unaffected."""
-    with services.database.write(caller.organization_id) as catalogue:
-        retried = catalogue.retry_batch(batch_id)
-        batch = catalogue.batch(batch_id)
+    with services.database.write(caller.organization_id) as catalog:
+        retried = catalog.retry_batch(batch_id)
+        batch = catalog.batch(batch_id)
     return RetriedOut(retried=retried, batch=BatchOut.of(batch))
 
 
@@ -264,9 +264,9 @@ def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) 
 )
 def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> CanceledOut:
     """Close an upload set and cancel its waiting files; files in progress finish."""
-    with services.database.write(caller.organization_id) as catalogue:
-        canceled = catalogue.cancel_batch(batch_id)
-        batch = catalogue.batch(batch_id)
+    with services.database.write(caller.organization_id) as catalog:
+        canceled = catalog.cancel_batch(batch_id)
+        batch = catalog.batch(batch_id)
     return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
 
 
@@ -304,7 +304,7 @@ def _parse_hints(text: str | None, names: list[str]) -> Mapping[str, HintIn]:
     unknown_names = sorted(set(value) - set(names)) if isinstance(value, dict) else []
     if unknown_names:
         unknown_name = problems.shorten(unknown_names[0])
-        raise BadRequest(f"hints name {unknown_name!r}, but no such file is in this upload")
+        raise BadRequest(f"hints name {unknown_name!r}, but this upload has no such file")
     try:
         hints = _HINTS_ADAPTER.validate_python(value)
     except ValidationError as error:

@@ -158,7 +158,7 @@ class LimitedBody:
                 message = await self._receive()
         except TimeoutError:
             raise BodyRefused(
-                408, f"nothing of the body came for {self._limits.body_timeout_s:g} s"
+                408, f"no part of the body arrived for {self._limits.body_timeout_s:g} s"
             ) from None
         self._waited_s += time.monotonic() - start_s
         return message
@@ -175,13 +175,14 @@ class LimitedBody:
             and self._received_bytes > self._reserved_bytes
         ):
             if not self._queue.grow(_RESERVATION_STEP_BYTES):
-                overloaded = make_overloaded("no room for another body")
+                overloaded = make_overloaded("no memory for another request body")
                 raise BodyRefused(503, overloaded.message, overloaded)
             self._reserved_bytes += _RESERVATION_STEP_BYTES
         min_bytes = self._limits.min_body_rate * self._waited_s
         if self._waited_s > GRACE_S and self._received_bytes < min_bytes:
             raise BodyRefused(
-                408, f"the body came more slowly than {self._limits.min_body_rate} bytes a second"
+                408,
+                f"the body arrived more slowly than {self._limits.min_body_rate} bytes per second",
             )
 
     async def _finish_body(self) -> None:

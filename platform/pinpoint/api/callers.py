@@ -36,7 +36,7 @@ _FORWARDING_HEADERS: Final = frozenset(
 _FORWARDING_PREFIX: Final = "x-forwarded"
 _NO_KEY_MESSAGE: Final = (
     "send an API key: `Authorization: Bearer <key>`; on the machine itself `pinpoint key` prints "
-    "the operator's, `pinpoint keys create` makes one for others"
+    "the operator's key, and `pinpoint keys create` creates keys for others"
 )
 
 _log = logs.get(__name__)
@@ -74,8 +74,8 @@ def admit(request: Request, services: Services, scope: Scope | None) -> Caller |
     caller = identify(request, services)
     if scope not in caller.scopes:
         raise NotAllowed(
-            f"this key may not do that: it lacks the scope `{scope}`; "
-            "make one with `pinpoint keys create --scope`"
+            f"this key lacks the scope `{scope}`; "
+            "create a key with it by `pinpoint keys create --scope`"
         )
     return caller
 
@@ -98,8 +98,8 @@ def identify(request: Request, services: Services) -> Caller:
     caller: Caller = services.access.authenticate(secret)
     if organization is not None and organization != caller.organization:
         raise NotAllowed(
-            f"this key belongs to another organisation than {ORGANIZATION_HEADER} says; "
-            "leave the header out"
+            f"this key belongs to another organization than {ORGANIZATION_HEADER} states; "
+            "omit the header"
         )
     return caller
 
@@ -128,7 +128,7 @@ def _admit_operator(request: Request, services: Services) -> Caller | None:
     caller = identify(request, services)
     if caller.key_id is not None:
         raise NotAllowed(
-            "these figures are over all organisations, so no organisation's key opens them; "
+            "these metrics cover all organizations, so keys of organizations cannot read them; "
             "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN"
         )
     return caller
@@ -187,7 +187,7 @@ def _authenticate_loopback(request: Request, services: Services) -> Caller:
     if services.access.any_keys():
         raise NotAuthenticated(
             "send an API key: `Authorization: Bearer <key>`; this stack has keys, so requests "
-            "without one are not served, not even from this machine"
+            "without one are rejected, even from this machine"
         )
     request.state.access = LOOPBACK_DEFAULT
     return services.access.caller_for(DEFAULT_ORGANIZATION, SCOPES)

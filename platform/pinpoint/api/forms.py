@@ -88,8 +88,8 @@ def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRe
     if "exceeded maximum size" in parser_message:
         return TooLarge(f"a field of the form is larger than {fields_bytes} bytes")
     if "boundary" in parser_message:
-        return BadRequest("the form cannot be read: its content type names no boundary")
-    return BadRequest("the form cannot be read: it is no well-formed multipart/form-data")
+        return BadRequest("the form cannot be read: its content type has no boundary")
+    return BadRequest("the form cannot be read: it is not well-formed multipart/form-data")
 
 
 def files(form: FormData, name: str) -> list[UploadFile]:
@@ -102,7 +102,9 @@ def files(form: FormData, name: str) -> list[UploadFile]:
     for key, value in form.multi_items():
         if isinstance(value, UploadFile):
             if key != name:
-                raise BadRequest(f"a file came in the field {shorten(key)!r}; files go in {name!r}")
+                raise BadRequest(
+                    f"a file is in the field {shorten(key)!r}; files belong in {name!r}"
+                )
             uploads.append(value)
     return uploads
 
@@ -117,7 +119,7 @@ def fields(form: FormData, model: type[Shape]) -> Shape:
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
         if isinstance(value, str) and "\x00" in value:
-            raise BadRequest(f"the field {shorten(key)!r} holds a zero byte")
+            raise BadRequest(f"the field {shorten(key)!r} contains a zero byte")
         if isinstance(value, str) and value != "":
             texts[key] = [*texts[key], value] if key in texts else [value]
     flat = {key: values[0] if len(values) == 1 else values for key, values in texts.items()}
@@ -142,9 +144,9 @@ def as_json(text: str, field: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         position = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"the field {field!r} is no JSON from {position} on") from error
+        raise BadRequest(f"the field {field!r} is not valid JSON at {position}") from error
     except ValueError as error:
-        raise BadRequest(f"the field {field!r} holds a number of too many digits") from error
+        raise BadRequest(f"the field {field!r} contains a number with too many digits") from error
     except RecursionError as error:
         raise BadRequest(f"the JSON in the field {field!r} is nested too deeply") from error
 

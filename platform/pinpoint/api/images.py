@@ -41,10 +41,10 @@ def list_images(
     caller: ReadCaller, services: AppServices, query: Annotated[ImageQuery, Query()]
 ) -> ImagesOut:
     """List images by source name, file name and id, with a link to the next page."""
-    with services.database.read(caller.organization_id) as catalogue:
-        page = catalogue.list_images(
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.list_images(
             ImageFilter(
-                source_ids=tuple(catalogue.source(name).id for name in query.source),
+                source_ids=tuple(catalog.source(name).id for name in query.source),
                 source_kinds=tuple(query.source_kind),
                 file_name=query.file_name,
                 states=tuple(query.state),
@@ -64,8 +64,8 @@ def list_images(
 @router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
 def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> ImageOut:
     """Return one gallery row; a deleted image is not found."""
-    with services.database.read(caller.organization_id) as catalogue:
-        return ImageOut.of(catalogue.image(image_id), paths=sees_paths(caller))
+    with services.database.read(caller.organization_id) as catalog:
+        return ImageOut.of(catalog.image(image_id), paths=sees_paths(caller))
 
 
 @router.patch(
@@ -81,8 +81,8 @@ def fix_image(
 
     The image's version is incremented and the index is updated.
     """
-    with services.database.write(caller.organization_id) as catalogue:
-        image = catalogue.fix_image(image_id, body.record())
+    with services.database.write(caller.organization_id) as catalog:
+        image = catalog.fix_image(image_id, body.record())
     return ImageOut.of(image, paths=sees_paths(caller))
 
 
@@ -95,8 +95,8 @@ def fix_image(
 )
 def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices) -> None:
     """Delete an image: readers lose it at once; a worker erases index point and bytes."""
-    with services.database.write(caller.organization_id) as catalogue:
-        catalogue.delete_image(image_id)
+    with services.database.write(caller.organization_id) as catalog:
+        catalog.delete_image(image_id)
 
 
 @router.get(
@@ -111,8 +111,8 @@ def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices)
 )
 def get_thumbnail(image_id: ImageId, caller: ReadCaller, services: AppServices) -> Response:
     """Return a small JPEG without metadata."""
-    with services.database.read(caller.organization_id) as catalogue:
-        data = catalogue.thumbnail(image_id)
+    with services.database.read(caller.organization_id) as catalog:
+        data = catalog.thumbnail(image_id)
     return Response(
         data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"}
     )
@@ -135,8 +135,8 @@ def list_neighbours(
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> NeighboursOut:
     """List images within `radius_m` of an image (great-circle distance), nearest first."""
-    with services.database.read(caller.organization_id) as catalogue:
-        neighbors = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
+    with services.database.read(caller.organization_id) as catalog:
+        neighbors = catalog.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
     images_out = ImageOut.all_of([image for image, _ in neighbors])
     return NeighboursOut(
         neighbours=[

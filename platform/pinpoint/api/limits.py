@@ -109,7 +109,7 @@ class SimilarForm(Where):
     )
 
 
-def of(parameters: Where, catalogue: CatalogueReader) -> Limits:
+def of(parameters: Where, catalog: CatalogueReader) -> Limits:
     """Convert form fields to a search filter.
 
     Raises:
@@ -124,7 +124,7 @@ def of(parameters: Where, catalogue: CatalogueReader) -> Limits:
         raise BadRequest("since must be before until")
     return Limits(
         kinds=tuple(parameters.kinds),
-        source_ids=tuple(catalogue.source(_name_or_id(name)).id for name in parameters.sources),
+        source_ids=tuple(catalog.source(_name_or_id(name)).id for name in parameters.sources),
         circle=_parse_circle(parameters),
         box=None if parameters.bbox is None else _parse_bbox(parameters.bbox),
         polygon=() if parameters.polygon is None else _parse_polygon(parameters.polygon),
@@ -155,8 +155,8 @@ def _parse_bbox(text: str) -> Box:
         low, high = Point(south, west), Point(north, east)
     except ValueError as error:
         raise BadRequest(
-            "bbox must be four degrees west,south,east,north; longitude is within ±180, latitude "
-            "within ±90"
+            "bbox must be four degrees west,south,east,north; longitude must be within ±180, "
+            "latitude within ±90"
         ) from error
     if low.lat > high.lat:
         raise BadRequest("bbox must be west,south,east,north with south <= north")
@@ -190,7 +190,7 @@ def _check_position(value: Any) -> Any:
         raise ValueError("a position is [lon, lat] in degrees")
     # Compared without conversion, because an integer of 400 digits does not fit a float.
     if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(number) < 1e9 for number in value)):
-        raise ValueError("longitude is within ±180, latitude within ±90")
+        raise ValueError("longitude must be within ±180, latitude within ±90")
     return value
 
 

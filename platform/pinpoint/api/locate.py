@@ -149,8 +149,8 @@ def _get_photo(form: FormData) -> UploadFile | None:
 
 
 def _build_filter(parameters: limits.Where, caller: Caller, services: Services) -> Limits:
-    with services.database.read(caller.organization_id) as catalogue:
-        return limits.of(parameters, catalogue)
+    with services.database.read(caller.organization_id) as catalog:
+        return limits.of(parameters, catalog)
 
 
 def _log_query(
@@ -165,12 +165,12 @@ def _log_query(
 
     The same transaction reads the labels of all images in the response.
     """
-    with services.database.write(caller.organization_id) as catalogue:
-        catalogue.log_query(
+    with services.database.write(caller.organization_id) as catalog:
+        catalog.log_query(
             flow,
             key_id=caller.key_id,
             photo_sha256=None if data is None else hashlib.sha256(data).hexdigest(),
             bundle=result.bundle,
             index_build=result.index_build,
         )
-        return catalogue.image_labels(image_ids)
+        return catalog.image_labels(image_ids)

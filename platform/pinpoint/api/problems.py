@@ -48,28 +48,28 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
 """HTTP status by exact class; `tests/api/test_api_problems.py` checks completeness."""
 
 TITLES: Final[dict[str, str]] = {
-    "error": "Something went wrong",
-    "bad_request": "The request cannot be used as it is",
+    "error": "An error occurred",
+    "bad_request": "The request is not valid",
     "bad_photo": "The photo cannot be used",
     "bad_manifest": "The manifest cannot be read",
-    "too_large": "Over a stated limit",
+    "too_large": "A limit is exceeded",
     "not_authenticated": "Not authenticated",
     "not_allowed": "Not allowed",
     "not_found": "Not found",
-    "conflict": "Conflict with what is there",
-    "unavailable": "A part of the stack does not answer",
+    "conflict": "Conflict with the current state",
+    "unavailable": "A component of the stack does not answer",
     "database_unavailable": "The database does not answer",
     "index_unavailable": "The index does not answer",
     "broker_unavailable": "The broker does not answer",
-    "bad_bundle": "Weights and index do not fit together",
+    "bad_bundle": "Weights and index do not match",
     "other_contract": "The index holds vectors of another bundle",
     "misconfigured": "A setting is missing or wrong",
     "stack_error": "The embedded stack has a problem",
-    "invalid_request": "The request does not have the documented form",
-    "method_not_allowed": "The path does not take this method",
+    "invalid_request": "The request does not match the documented schema",
+    "method_not_allowed": "The path does not support this method",
     "unsupported_media_type": "The body has the wrong content type",
-    "request_timeout": "The request came too slowly",
-    "internal": "Something went wrong inside",
+    "request_timeout": "The request arrived too slowly",
+    "internal": "Internal error",
 }
 """Title of each problem type, by the last word of its URN; the README lists them."""
 
@@ -182,7 +182,11 @@ def _problem_from_fields(
         }
         for field_error in field_errors[:MAX_FIELD_ERRORS]
     ]
-    first = fields[0] if fields else {"where": "request", "message": "not as documented"}
+    first = (
+        fields[0]
+        if fields
+        else {"where": "request", "message": "does not match the documented schema"}
+    )
     where = first["where"] or "request"
     num_omitted = len(field_errors) - len(fields)
     more = f" (and {num_omitted} more than the {len(fields)} errors shown)" if num_omitted else ""
@@ -190,7 +194,7 @@ def _problem_from_fields(
         request,
         "invalid_request",
         422,
-        f"{where}: {first['message']}{more}; see /openapi.json for the documented form",
+        f"{where}: {first['message']}{more}; see /openapi.json for the schema",
         extra={"errors": fields},
     )
 
@@ -212,8 +216,8 @@ def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
         error.status_code, "internal" if error.status_code >= 500 else "error"
     )
     detail = {
-        404: "there is nothing at this path; see /openapi.json for the paths there are",
-        405: f"{request.method} is not offered at this path; see /openapi.json",
+        404: "this path does not exist; see /openapi.json for all paths",
+        405: f"this path does not support {request.method}; see /openapi.json",
     }.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:

@@ -126,7 +126,7 @@ class Protection:
             async with asyncio.timeout(services.settings.api.request_budget_s / 2):
                 await self._authenticators.acquire_on_behalf_of(request)
         except TimeoutError:
-            raise admission.make_overloaded("callers are not looked up in time") from None
+            raise admission.make_overloaded("authentication could not start in time") from None
         try:
             caller = await anyio.to_thread.run_sync(
                 callers.admit, request, services, rule.scope, limiter=self._lookup_threads

@@ -29,7 +29,7 @@ class Readiness:
         """Run all checks; return an error message for each component, or None if it answers."""
         tasks = {name: self._start_check(name, check) for name, check in checks.items()}
         await asyncio.wait(tasks.values(), timeout=MOST_S)
-        late = f"gave no answer within {MOST_S:g} s"
+        late = f"no answer within {MOST_S:g} s"
         return {name: task.result() if task.done() else late for name, task in tasks.items()}
 
     def _start_check(self, name: str, check: Check) -> asyncio.Task[str | None]:

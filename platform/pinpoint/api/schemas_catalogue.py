@@ -301,14 +301,14 @@ class FixIn(_RequestModel):
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
         if (self.lat is None) != (self.lon is None):
-            raise ValueError("lat and lon go together")
+            raise ValueError("lat and lon must be given together")
         if self.lat == 0 and self.lon == 0:
-            raise ValueError("0/0 is no position that a photo has")
+            raise ValueError("0/0 is not a valid photo position")
         set_fields = self._list_set_fields()
         if not set_fields and not self._list_cleared_fields():
             raise ValueError("nothing to correct; give at least one field")
         if both := set_fields & self._list_cleared_fields():
-            raise ValueError(f"{sorted(both)[0]} is given and cleared at once; do one of them")
+            raise ValueError(f"{sorted(both)[0]} is both set and cleared; do only one of these")
         return self
 
     def _list_set_fields(self) -> set[ManualField]:

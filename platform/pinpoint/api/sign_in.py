@@ -51,15 +51,15 @@ async def sign_in(
 ) -> SignedInOut:
     """Sign in on the machine of the stack, with the URL that `pinpoint up` prints."""
     if "prefetch" in (request.headers.get("sec-purpose") or request.headers.get("purpose") or ""):
-        raise BadRequest("a sign-in URL is not fetched in advance; open it")
+        raise BadRequest("a sign-in URL must not be prefetched; open it")
     if not is_own_page(request, services):
         raise NotAuthenticated(
-            "sign in with a browser on the machine of the stack, by the URL as it was printed"
+            "sign in with a browser on the machine of the stack, with the URL exactly as printed"
         )
     if not use_token(services.settings.places.home, token):
         raise NotAuthenticated(
-            "this sign-in URL was used, has expired or is of another stack; `pinpoint up` prints "
-            "a new one"
+            "this sign-in URL was used, has expired or belongs to another stack; `pinpoint up` "
+            "prints a new one"
         )
     sessions: Sessions = request.app.state.sessions
     browser_session = sessions.open()
@@ -67,6 +67,7 @@ async def sign_in(
     return SignedInOut(
         session=browser_session.secret,
         expires_at=browser_session.expires_at,
-        note="You are signed in as the operator of this machine. There is no page yet; programs "
-        "send the session as `Authorization: Bearer <session>`. It ends when the API restarts.",
+        note="You are signed in as the operator of this machine. There is no web page yet; "
+        "programs send the session as `Authorization: Bearer <session>`. It ends when "
+        "the API restarts.",
     )

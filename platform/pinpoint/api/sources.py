@@ -31,8 +31,8 @@ NameOrId = Annotated[
 )
 def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
     """List all sources by name, with their number of images."""
-    with services.database.read(caller.organization_id) as catalogue:
-        rows = catalogue.sources()
+    with services.database.read(caller.organization_id) as catalog:
+        rows = catalog.sources()
     return SourcesOut(sources=[SourceOut.of(source) for source in rows])
 
 
@@ -45,8 +45,8 @@ def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
 )
 def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> SourceOut:
     """Add a source; its name must be unique in the organization."""
-    with services.database.write(caller.organization_id) as catalogue:
-        source = catalogue.add_source(
+    with services.database.write(caller.organization_id) as catalog:
+        source = catalog.add_source(
             body.name,
             body.kind,
             licence=body.licence,
@@ -64,8 +64,8 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
 )
 def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -> SourceOut:
     """Return one source, by name or id."""
-    with services.database.read(caller.organization_id) as catalogue:
-        return SourceOut.of(catalogue.source(source_id))
+    with services.database.read(caller.organization_id) as catalog:
+        return SourceOut.of(catalog.source(source_id))
 
 
 @router.delete(
@@ -77,5 +77,5 @@ def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -
 )
 def erase_source(source_id: NameOrId, caller: AdminCaller, services: AppServices) -> ErasedOut:
     """Mark all its images as deleted; a worker erases them, then the source."""
-    with services.database.write(caller.organization_id) as catalogue:
-        return ErasedOut(images=catalogue.erase_source(catalogue.source(source_id).id))
+    with services.database.write(caller.organization_id) as catalog:
+        return ErasedOut(images=catalog.erase_source(catalog.source(source_id).id))

@@ -66,7 +66,7 @@ class Tracing:
                 Request(scope),
                 "internal",
                 500,
-                "an unforeseen error; it is in the server's log under this request id",
+                "an unexpected error; the server's log contains it under this request id",
             )
             await answer(scope, receive, send_with_headers)
         finally:

@@ -334,7 +334,7 @@ def _read_photo(photo: Photo) -> tuple[str, bytes]:
     try:
         return path.name, path.read_bytes()
     except FileNotFoundError as error:
-        raise BadRequest(f"there is no file or folder {path}", reason="unreadable") from error
+        raise BadRequest(f"no file or folder {path} exists", reason="unreadable") from error
     except OSError as error:
         raise BadRequest(
             f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
@@ -344,5 +344,5 @@ def _read_photo(photo: Photo) -> tuple[str, bytes]:
 def _to_path_segment(identity: Id) -> str:
     text = str(identity)
     if not text or "/" in text or text in (".", ".."):
-        raise BadRequest(f"{text!r} is no name or id")
+        raise BadRequest(f"{text!r} is not a valid name or id")
     return text

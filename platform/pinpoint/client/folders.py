@@ -142,7 +142,7 @@ def find(
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
     else:
-        raise BadRequest(f"there is no file or folder {path}", reason="no_files")
+        raise BadRequest(f"no file or folder {path} exists", reason="no_files")
 
 
 def _walk_folder(
@@ -324,11 +324,11 @@ def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Uploa
 def _reject_unsendable(file: Upload) -> Rejected | None:
     display_name = file.name.encode("utf-8", "replace").decode()[:300]
     if not file.name.isprintable() or len(file.name) > MAX_NAME:
-        detail = f"its name has control characters or is longer than {MAX_NAME}; rename it"
+        detail = f"its name has control characters or more than {MAX_NAME} characters; rename it"
         return rejected(display_name, "missing_file", detail)
     if "\\" in file.name or "%22" in file.name:
         # Over HTTP a backslash may mean a slash, and %22 means a quotation mark.
-        detail = "a name with a backslash or %22 would become another one; rename it"
+        detail = "a backslash or %22 would be changed during upload; rename it"
         return rejected(display_name, "bad_name", detail)
     try:
         with file.path.open("rb"):

@@ -97,7 +97,7 @@ class Wire:
         if not hmac.compare_digest(str(received_proof).encode(), proof(key, nonce, port).encode()):
             self.close()
             raise errors.StackError(
-                f"what answers at {self.server} does not show that it is this stack; nothing was "
+                f"the server at {self.server} does not prove that it is this stack; nothing was "
                 "sent to it; `pinpoint up` starts the stack, also after a change of its files"
             )
         self._http.headers.update(_auth_headers(key, organization))
@@ -166,7 +166,7 @@ class Wire:
 
 def _invalid_server_error(server: str) -> errors.BadRequest:
     return errors.BadRequest(
-        f"{server!r} is no URL of a server; give it as http://HOST:PORT or https://HOST"
+        f"{server!r} is not a server URL; give it as http://HOST:PORT or https://HOST"
     )
 
 
