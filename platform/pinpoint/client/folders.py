@@ -299,7 +299,7 @@ def _option_fields(options: ReadOptions) -> Json:
 
 
 def _hint_fields(hint: Hint) -> Json:
-    """Return the hint fields that the API accepts, without unknown values."""
+    """Return the hint fields that the API accepts, without empty values."""
     values = dataclasses.asdict(hint)
     return {
         name: value
