@@ -187,7 +187,7 @@ def with_tracks(path: Path) -> int:
 
 
 def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
-    """Split files into requests of at most `FILES` files and `BYTES` bytes.
+    """Split files into requests within `FILES` and `BYTES`.
 
     A larger file is sent alone. A name occurs once per request, because hints are keyed by name.
     """
@@ -272,7 +272,7 @@ class _BatchUploader:
         """Names of files that the server has received since its last response."""
         try:
             page = self._client.items(self._batch_id, after=self._num_items, limit=1_000)
-        except NotAllowed:  # a key with the scope `ingest` only: repeat all files, which is safe
+        except NotAllowed:  # an ingest-only key: repeat all files, which is safe
             return set()
         return {item["file"] for item in page["items"]}
 
