@@ -114,13 +114,13 @@ def test_sign_in_with_a_made_up_token_is_refused(closed, token):
 def test_sessions_are_bounded_and_end(monkeypatch):
     sessions = Sessions()
     first = sessions.open()
-    assert sessions.holds(first.secret)
-    assert not sessions.holds("ps_made-up")
+    assert sessions.is_valid(first.secret)
+    assert not sessions.is_valid("ps_made-up")
     for _ in range(64):
         last = sessions.open()
-    assert not sessions.holds(first.secret)
+    assert not sessions.is_valid(first.secret)
     monkeypatch.setattr("pinpoint.api.sessions.time.time", lambda: last.expires_at.timestamp() + 1)
-    assert not sessions.holds(last.secret)
+    assert not sessions.is_valid(last.secret)
 
 
 def test_operator_key_opens_a_stack_that_has_no_keys(closed):

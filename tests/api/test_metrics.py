@@ -261,7 +261,7 @@ def test_the_parts_are_asked_once_in_a_while(served, rig, monkeypatch):
         read(served)
     assert len(asked) == 1
     standing = Standing("1", lambda _: "")
-    standing.ask(served.parts)
+    standing.refresh(served.parts)
     assert len(asked) == 2
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 import numpy as np
@@ -194,7 +195,7 @@ def _row(gallery: Gallery, cells: np.ndarray, i: int, owners: tuple[UUID, ...]) 
         f"SRID=4326;POINT({lon!r} {lat!r})",
         gallery.captured_at[i],
         "manifest",
-        i.to_bytes(32, "big"),
+        sha256(i.to_bytes(8, "big")).digest(),
         50_000,
         "jpeg",
         640,

@@ -1,1 +1,1 @@
-"""The HTTP door: routes, wire schemas, problem details and who may ask. FastAPI lives here."""
+"""The HTTP API: routes, wire schemas, problem details and authentication, built on FastAPI."""

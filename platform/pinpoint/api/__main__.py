@@ -17,20 +17,20 @@ from pinpoint.stack.state import read_state
 
 
 def recorded_port(settings: Settings) -> int:
-    """The port that the embedded stack chose for its API; 0, any free one, where there is none."""
+    """The API port that the embedded stack has recorded, or 0 (any free port) without a stack."""
     state = read_state(StackPlaces(settings.places.home))
     return 0 if state is None else state.api_port
 
 
 def _raise_file_limit() -> None:
-    """Allow as many open connections as the system does; the usual 1,024 are soon used up."""
+    """Raise the file limit to the system's maximum; the usual 1,024 connections are too few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def main() -> int:
-    """Serve until told to stop; the exit code."""
+    """Serve until a stop signal arrives; return the exit code."""
     try:
         settings = Settings.from_environment()
     except PinpointError as error:
@@ -42,7 +42,7 @@ def main() -> int:
         create(),
         host=settings.api.host,
         port=settings.api.port or recorded_port(settings),
-        # Whoever forwards must not be able to say that a request came from this machine.
+        # A proxy header must not make a remote request look like a local one.
         proxy_headers=False,
         server_header=False,
         access_log=False,

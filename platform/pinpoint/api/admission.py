@@ -1,9 +1,9 @@
-"""Which requests are worked on now, which wait, and which are put off with 503.
+"""Admission control: runs a request now, queues it, or rejects it with 503.
 
-A lane is for one kind of request and has places (requests worked on at once) and bytes (bodies held
-at once). Who waits is served by fairness, not by arrival: the key that holds the fewest places
-first. A key never holds all places of a lane, and where too many wait, the key that has the most
-waiting gives one up. Everything here runs on the event loop, so there are no locks.
+Each lane serves one kind of request and limits the running requests (slots) and the bytes of bodies
+in memory. Waiting requests are served by fairness instead of arrival order: the key with the fewest
+slots comes first. One key never holds all slots of a lane. If the queue is full, the key with the
+most waiting requests loses one. All code here runs on the event loop and needs no locks.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Final, Literal
 from pinpoint.errors import Unavailable
 from pinpoint.settings import ApiSettings
 
-LaneName = Literal["questions", "uploads", "rows", "operator"]
+LaneName = Literal["queries", "uploads", "rows", "operator"]
 
 OVERLOADED: Final = "overloaded"
 RETRY_AFTER_S: Final = 2.0
 READERS: Final = 128
-"""Bodies that are received at once in one lane; each may come slowly."""
-_OPERATOR_PLACES: Final = 2
+"""Maximum number of bodies that one lane receives at once; each may arrive slowly."""
+_OPERATOR_SLOTS: Final = 2
 _BYTE_SHARES: Final[dict[LaneName, float]] = {
-    "questions": 0.3,
+    "queries": 0.3,
     "uploads": 0.6,
     "rows": 0.08,
     "operator": 0.02,
 }
-"""Fixed shares, so that slow uploads never keep questions from being asked."""
+"""Fixed shares of the byte budget, so that slow uploads never block queries."""
 
 
-def make_overloaded(what: str) -> Unavailable:
-    """The error of a request that is put off."""
-    error = Unavailable(f"too many requests at once: {what}; try again shortly", reason=OVERLOADED)
+def make_overloaded(cause: str) -> Unavailable:
+    """Create the error for a request that is rejected because of overload."""
+    error = Unavailable(f"too many requests at once: {cause}; try again shortly", reason=OVERLOADED)
     error.retry_after_s = RETRY_AFTER_S
     return error
 
@@ -46,167 +46,167 @@ class _Waiter:
 
 
 @dataclass(slots=True)
-class _Holder:
-    """What one key has of a queue."""
+class _KeyUsage:
+    """Slots and waiting requests of one key in a queue."""
 
-    places: int = 0
+    slots: int = 0
     last_turn: int = 0
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
 class FairQueue:
-    """Places and bytes that keys share.
+    """Slots and bytes that API keys share fairly.
 
     Args:
-        places: Requests let in at once.
-        most_bytes: Bytes let in at once; a request that is larger by itself is let in alone.
-        most_waiting: Requests that wait; 0 lets none wait.
+        slots: Maximum number of admitted requests.
+        max_bytes: Maximum number of admitted bytes; a larger request is admitted only alone.
+        max_waiting: Maximum number of waiting requests; 0 disables waiting.
     """
 
-    def __init__(self, places: int, most_bytes: int, most_waiting: int) -> None:
-        self._places, self._bytes = places, most_bytes
-        self._most_waiting = most_waiting
-        # One place stays free for others, whatever a single key asks for.
-        self._most_by_key = max(1, places - max(1, places // 4))
-        self._free_places, self._free_bytes = places, most_bytes
-        self._holders: dict[str, _Holder] = {}
+    def __init__(self, slots: int, max_bytes: int, max_waiting: int) -> None:
+        self._slots, self._bytes = slots, max_bytes
+        self._max_waiting = max_waiting
+        # At least one slot stays free for other keys.
+        self._max_per_key = max(1, slots - max(1, slots // 4))
+        self._free_slots, self._free_bytes = slots, max_bytes
+        self._usage_by_key: dict[str, _KeyUsage] = {}
         self._waiting, self._turn = 0, 0
 
     @property
     def waiting(self) -> int:
-        """Requests that wait now."""
+        """Number of waiting requests."""
         return self._waiting
 
     async def acquire(self, key: str, cost: int, wait_s: float) -> int:
-        """Wait for a place, and for `cost` bytes of room.
+        """Wait for a slot and `cost` free bytes.
 
         Args:
-            key: Who asks.
-            cost: Bytes.
-            wait_s: Longest wait, seconds.
+            key: Fairness key of the caller.
+            cost: Bytes to reserve.
+            wait_s: Maximum wait, seconds.
 
         Returns:
-            The bytes that `release` has to be given back.
+            The reserved bytes, to be passed to `release`.
 
         Raises:
-            Unavailable: Overloaded: none came free in time, or too many wait.
+            Unavailable: Overloaded: no slot became free in time, or the queue is full.
         """
         cost = min(cost, self._bytes)
-        holder = self._holders.setdefault(key, _Holder())
-        if not holder.waiting and self._fits(holder, cost):
-            self._take(holder, cost)
+        usage = self._usage_by_key.setdefault(key, _KeyUsage())
+        if not usage.waiting and self._can_admit(usage, cost):
+            self._take_slot(usage, cost)
             return cost
-        if self._waiting >= self._most_waiting and not self._drop_for(holder):
-            self._forget(key, holder)
-            raise make_overloaded("too many wait already")
+        if self._waiting >= self._max_waiting and not self._evict_waiter(usage):
+            self._remove_if_idle(key, usage)
+            raise make_overloaded("the queue is full")
         waiter = _Waiter(asyncio.get_running_loop().create_future(), cost)
-        holder.waiting.append(waiter)
+        usage.waiting.append(waiter)
         self._waiting += 1
         try:
             async with asyncio.timeout(wait_s):
                 await waiter.granted
         except TimeoutError:
             if not _is_granted(waiter):
-                raise make_overloaded("no place came free in time") from None
+                raise make_overloaded("no slot became free in time") from None
         except asyncio.CancelledError:
             if _is_granted(waiter):
                 self.release(key, cost)
             raise
         finally:
-            if waiter in holder.waiting:
-                holder.waiting.remove(waiter)
+            if waiter in usage.waiting:
+                usage.waiting.remove(waiter)
                 self._waiting -= 1
-            self._forget(key, holder)
+            self._remove_if_idle(key, usage)
         return cost
 
     def grow(self, cost: int) -> bool:
-        """Take `cost` more bytes at once, if they are free."""
+        """Reserve `cost` more bytes without waiting; return whether they were free."""
         if cost > self._free_bytes:
             return False
         self._free_bytes -= cost
         return True
 
     def release(self, key: str, cost: int) -> None:
-        """Give a place and its bytes back, and let in who waits."""
-        holder = self._holders[key]
-        holder.places -= 1
-        self._free_places += 1
+        """Release a slot and its bytes, then admit waiting requests."""
+        usage = self._usage_by_key[key]
+        usage.slots -= 1
+        self._free_slots += 1
         self._free_bytes += cost
-        self._forget(key, holder)
-        self._let_in()
+        self._remove_if_idle(key, usage)
+        self._admit_waiting()
 
-    def _fits(self, holder: _Holder, cost: int) -> bool:
-        alone = self._free_bytes == self._bytes
+    def _can_admit(self, usage: _KeyUsage, cost: int) -> bool:
+        is_idle = self._free_bytes == self._bytes
         return (
-            self._free_places > 0
-            and holder.places < self._most_by_key
-            and (cost <= self._free_bytes or alone)
+            self._free_slots > 0
+            and usage.slots < self._max_per_key
+            and (cost <= self._free_bytes or is_idle)
         )
 
-    def _take(self, holder: _Holder, cost: int) -> None:
+    def _take_slot(self, usage: _KeyUsage, cost: int) -> None:
         self._turn += 1
-        holder.last_turn = self._turn
-        holder.places += 1
-        self._free_places -= 1
+        usage.last_turn = self._turn
+        usage.slots += 1
+        self._free_slots -= 1
         self._free_bytes -= cost
 
-    def _let_in(self) -> None:
-        while self._free_places > 0:
-            able = [
-                holder
-                for holder in self._holders.values()
-                if holder.waiting and holder.places < self._most_by_key
+    def _admit_waiting(self) -> None:
+        while self._free_slots > 0:
+            eligible = [
+                usage
+                for usage in self._usage_by_key.values()
+                if usage.waiting and usage.slots < self._max_per_key
             ]
-            if not able:
+            if not eligible:
                 return
-            # Of those with equally many places the one that was served longest ago.
-            holder = min(able, key=lambda one: (one.places, one.last_turn))
-            if not self._fits(holder, holder.waiting[0].cost):
-                return  # nobody overtakes it, or a large body would wait for ever
-            waiter = holder.waiting.popleft()
+            # Ties go to the key that was served longest ago.
+            usage = min(eligible, key=lambda candidate: (candidate.slots, candidate.last_turn))
+            if not self._can_admit(usage, usage.waiting[0].cost):
+                return  # no request may overtake it; otherwise a large body would wait forever
+            waiter = usage.waiting.popleft()
             self._waiting -= 1
-            if waiter.granted.done():  # it gave up in this very moment
+            if waiter.granted.done():  # its wait has just ended
                 continue
-            self._take(holder, waiter.cost)
+            self._take_slot(usage, waiter.cost)
             waiter.granted.set_result(None)
 
-    def _drop_for(self, holder: _Holder) -> bool:
-        """Put off the last of the key that has the most waiting, if that is more than this one."""
-        longest = max(self._holders.values(), key=lambda one: len(one.waiting))
-        if len(longest.waiting) <= len(holder.waiting) + 1:
+    def _evict_waiter(self, usage: _KeyUsage) -> bool:
+        """Reject the last request of the longest queue, if it is longer than that of `usage`."""
+        longest = max(self._usage_by_key.values(), key=lambda candidate: len(candidate.waiting))
+        if len(longest.waiting) <= len(usage.waiting) + 1:
             return False
-        dropped = longest.waiting.pop()
+        evicted = longest.waiting.pop()
         self._waiting -= 1
-        if not dropped.granted.done():
-            dropped.granted.set_exception(make_overloaded("others wait, too"))
+        if not evicted.granted.done():
+            evicted.granted.set_exception(make_overloaded("the queue is needed by other keys"))
         return True
 
-    def _forget(self, key: str, holder: _Holder) -> None:
-        if holder.places == 0 and not holder.waiting:
-            self._holders.pop(key, None)
+    def _remove_if_idle(self, key: str, usage: _KeyUsage) -> None:
+        if usage.slots == 0 and not usage.waiting:
+            self._usage_by_key.pop(key, None)
 
 
 def _is_granted(waiter: _Waiter) -> bool:
-    """Whether a place was given to a request in the moment in which it stopped waiting."""
+    """Whether a request was granted a slot at the moment its wait ended."""
     granted = waiter.granted
     return granted.done() and not granted.cancelled() and granted.exception() is None
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One kind of requests: those whose bodies arrive, and those worked on."""
+    """Queues of one kind of request: one for receiving bodies, one for running."""
 
     bodies: FairQueue
     work: FairQueue
 
 
 def make_lanes(settings: ApiSettings) -> dict[LaneName, Lane]:
-    """The lanes of an API under these settings."""
-    places: dict[LaneName, int] = {
-        "questions": settings.max_running // 2,
+    """Create the lanes of an API."""
+    slots: dict[LaneName, int] = {
+        "queries": settings.max_running // 2,
         "uploads": settings.max_running // 4,
         "rows": settings.max_running // 2,
-        "operator": _OPERATOR_PLACES,
+        "operator": _OPERATOR_SLOTS,
     }
     return {
         name: Lane(
@@ -215,10 +215,10 @@ def make_lanes(settings: ApiSettings) -> dict[LaneName, Lane]:
             ),
             work=FairQueue(count, 1, settings.max_waiting),
         )
-        for name, count in places.items()
+        for name, count in slots.items()
     }
 
 
 def count_threads(settings: ApiSettings) -> int:
-    """Threads that all lanes together can keep busy; each request uses one at a time."""
-    return 2 * settings.max_running + _OPERATOR_PLACES
+    """Maximum number of threads that all lanes use; each request uses one at a time."""
+    return 2 * settings.max_running + _OPERATOR_SLOTS

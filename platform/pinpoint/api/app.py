@@ -1,4 +1,4 @@
-"""Builds the application; nothing is opened before it starts to serve."""
+"""Builds the application; connections are opened when it starts to serve."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ _SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (
     "Where was this photo taken, and what is the evidence? "
-    "Errors are RFC 9457 problem details. Photos asked about are not kept."
+    "Errors are RFC 9457 problem details. Query photos are not stored."
 )
 
 
 def create(services: bootstrap.Services | None = None) -> FastAPI:
-    """The API over `services`, or over what the environment says, built when it starts.
+    """Create the API application.
 
-    Services that were given stay open when the application stops; own ones are closed.
+    Args:
+        services: Services to use; they stay open when the application stops. By default, services
+            are built from the environment at startup and closed at shutdown.
     """
 
     @asynccontextmanager
@@ -48,17 +50,17 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
             app.state.services = services
             yield
             return
-        own = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
-        app.state.services = own
-        _prepare(own.settings)
-        # Weights take seconds to load: in the background, so that the first question need not wait.
-        Thread(target=_warm, args=(own,), name="warm", daemon=True).start()
+        built = await run_in_threadpool(bootstrap.build, Settings.from_environment(), "api")
+        app.state.services = built
+        _configure_process(built.settings)
+        # Weights take seconds to load; a background thread spares the first query this wait.
+        Thread(target=_preload_models, args=(built,), name="warm", daemon=True).start()
         try:
             yield
         finally:
-            await run_in_threadpool(own.close)
+            await run_in_threadpool(built.close)
 
-    # Interactive pages would load scripts from elsewhere into this origin; /openapi.json is enough.
+    # Interactive pages would load third-party scripts into this origin; /openapi.json is enough.
     app = FastAPI(
         title="Pinpoint",
         version=__version__,
@@ -67,7 +69,7 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [room.router for room in ROOMS]
+    routers = [module.router for module in ROOMS]
     for router in routers:
         app.include_router(router)
     problems.install(app)
@@ -76,13 +78,13 @@ def create(services: bootstrap.Services | None = None) -> FastAPI:
     app.state.readiness = Readiness()
     app.add_middleware(Protection, rules=read_rules(routers))
     app.add_middleware(Tracing)
-    _describe_problems(app)
+    _describe_common_responses(app)
     return app
 
 
-def _prepare(settings: Settings) -> None:
-    """Set up what depends on settings, on the event loop that serves, and say what is unsafe."""
-    # Every request that is let in finds a thread; the rest is for what is not counted.
+def _configure_process(settings: Settings) -> None:
+    """Size the thread pool of the serving event loop and log a warning about keyless access."""
+    # Each admitted request needs a thread; spare threads serve work outside admission control.
     anyio.to_thread.current_default_thread_limiter().total_tokens = (
         count_threads(settings.api) + _SPARE_THREADS
     )
@@ -91,25 +93,25 @@ def _prepare(settings: Settings) -> None:
         _log.warning("keyless access", detail=warning)
 
 
-def _warm(services: bootstrap.Services) -> None:
+def _preload_models(services: bootstrap.Services) -> None:
     try:
         services.encoder.warm()
         _ = services.encoder.reranker
-        # Every list and answer names the place that is nearest to an image.
+        # Each list and answer contains the nearest city of each image.
         gazetteer.load_cities()
-        # What is loaded now stays. Libraries and 145,000 cities are half a million objects: each
-        # full collection walked them, and held all questions up for 0.17 s (measured).
+        # Loaded objects are permanent. Libraries and 145,000 cities are half a million objects;
+        # each full collection scanned them and delayed all queries by 0.17 s (measured).
         gc.collect()
         gc.freeze()
     except PinpointError as error:
-        # Every question will say the same; here it is said before anybody asks.
+        # Each query will return this error; the log shows it before the first query.
         _log.error("weights not loaded", reason=error.reason, detail=error.message)
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem schema into OpenAPI and take out FastAPI's own validation error.
+def _describe_common_responses(app: FastAPI) -> None:
+    """Add the problem schema to OpenAPI and remove FastAPI's own validation error.
 
-    What `protection` may answer on any route is declared here.
+    Responses that `protection` may send on any route are declared here.
     """
     generated = app.openapi
 
@@ -123,7 +125,7 @@ def _describe_problems(app: FastAPI) -> None:
         for methods in document["paths"].values():
             for operation in methods.values():
                 if "security" in operation:
-                    # Without a key only where PINPOINT_API_ALLOW_KEYLESS is set.
+                    # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
                     operation["security"] = [{"HTTPBearer": []}, {}]
                 if "requestBody" in operation:
                     for status, declared in problems.declared(408, 413, 415).items():

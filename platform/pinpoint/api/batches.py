@@ -1,4 +1,4 @@
-"""`/v1/batches`: upload sets, their files and where each of them stands."""
+"""`/v1/batches`: upload sets (batches), their files and the status of each file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.datastructures import FormData
 from pinpoint import deadline
 from pinpoint.api import cursors, forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
-from pinpoint.api.callers import needs, services
+from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
 from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas_catalogue import (
     BatchesOut,
@@ -28,20 +28,15 @@ from pinpoint.api.schemas_catalogue import (
     RetriedOut,
     UploadedOut,
 )
-from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable
-from pinpoint.records import Caller, NewItem
+from pinpoint.records import NewItem
 
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
 
 MAX_NAME: Final = 512
-_DRIVE: Final = re.compile(r'filename="?[A-Za-z]:\\')
-_CAN_INGEST = needs("ingest")
-_HINTS: Final = TypeAdapter(dict[str, HintIn])
+_WINDOWS_DRIVE: Final = re.compile(r'filename="?[A-Za-z]:\\')
+_HINTS_ADAPTER: Final = TypeAdapter(dict[str, HintIn])
 
-Ingester = Annotated[Caller, Depends(_CAN_INGEST)]
-Reader = Annotated[Caller, Depends(needs("read"))]
-Parts = Annotated[Services, Depends(services)]
 BatchId = Annotated[
     UUID,
     Path(description="Id of the batch.", examples=["7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f"]),
@@ -57,19 +52,19 @@ IdPrefix = Annotated[
         pattern=r"^[0-9a-fA-F-]*$",
         min_length=6,
         max_length=36,
-        description="Only batches whose id begins so; at least 6 hex digits.",
+        description="Only batches whose id has this prefix; at least 6 hex digits.",
     ),
 ]
 
 
 class UploadForm(BaseModel):
-    """What may be said beside the files."""
+    """Form fields that may accompany the uploaded files."""
 
     model_config = ConfigDict(extra="forbid")
 
     hints: str | None = Field(
         default=None,
-        description="JSON object: file name → what is known of it (lat, lon, captured_at, "
+        description="JSON object: file name → known metadata of the file (lat, lon, captured_at, "
         "heading_deg, altitude_m, creator, sequence, licence, panorama_id, attributes).",
         examples=['{"a.jpg": {"lat": 48.8566, "lon": 2.3522}}'],
     )
@@ -77,20 +72,18 @@ class UploadForm(BaseModel):
 
 _UPLOAD_RULE = BodyRule(
     lane="uploads",
-    most_bytes=lambda settings: settings.api.max_upload_bytes + forms.UPLOAD_FIELDS_BYTES,
+    max_bytes=lambda settings: settings.api.max_upload_bytes + forms.UPLOAD_FIELDS_BYTES,
     limit_name="PINPOINT_API_MAX_UPLOAD_BYTES",
     stated_bytes=lambda settings: settings.api.max_upload_bytes,
 )
 
 
 @reads_body(_UPLOAD_RULE)
-async def upload_form(
-    request: Request, parts: Annotated[Services, Depends(services)]
-) -> AsyncIterator[FormData]:
-    """The form; larger files wait on the disk."""
+async def upload_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
+    """Read the form; large files are spooled to disk."""
     form = await forms.read(
         request,
-        max_files=parts.settings.api.max_upload_files,
+        max_files=services.settings.api.max_upload_files,
         fields_bytes=forms.UPLOAD_FIELDS_BYTES,
     )
     try:
@@ -106,10 +99,10 @@ async def upload_form(
     summary="Open an upload set for a source",
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
-def open_batch(caller: Ingester, parts: Parts, body: BatchIn) -> BatchOut:
-    """Open an upload set; send it files, then complete it."""
-    with parts.database.write(caller.organization_id) as catalogue:
-        batch = catalogue.open_batch(catalogue.source(body.source).id)
+def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
+    """Open an upload set. Then upload files to it and complete it."""
+    with services.database.write(caller.organization_id) as catalog:
+        batch = catalog.open_batch(catalog.source(body.source).id)
     return BatchOut.of(batch)
 
 
@@ -123,33 +116,34 @@ def open_batch(caller: Ingester, parts: Parts, body: BatchIn) -> BatchOut:
 )
 def upload_images(
     batch_id: BatchId,
-    caller: Ingester,
-    parts: Parts,
+    caller: IngestCaller,
+    services: AppServices,
     form: Annotated[FormData, Depends(upload_form)],
-    count: Annotated[Meters, Depends(meters)],
+    request_meters: Annotated[Meters, Depends(meters)],
 ) -> UploadedOut:
-    """Keep the files and ask for their ingest; each file's name is its identity in the source.
+    """Store the files and queue them for ingest; a file's name is its identity in the source.
 
-    A name is a path with `/`. Names with a backslash or a leading `/` are refused, so that two
-    names never become one.
+    A name is a path with `/`. Names with a backslash or a leading `/` are rejected, so that two
+    names never become the same id.
     """
     files = forms.files(form, "files")
     names = [
-        _external_id(file.filename, file.headers.get("content-disposition", "")) for file in files
+        _to_external_id(file.filename, file.headers.get("content-disposition", ""))
+        for file in files
     ]
-    hints = _hints(forms.fields(form, UploadForm).hints, names)
+    hints = _parse_hints(forms.fields(form, UploadForm).hints, names)
     if not files:
         raise BadRequest("the form has no file in the field 'files'")
-    with parts.database.read(caller.organization_id) as catalogue:
-        # Asked before the first byte is kept, so that a wrong id leaves nothing behind.
-        if catalogue.batch(batch_id).state == "closed":
-            raise Conflict("this batch is complete and takes no more files; open another one")
-    kept: list[str] = []
+    with services.database.read(caller.organization_id) as catalog:
+        # Checked before the first byte is stored, so that a wrong id leaves no data behind.
+        if catalog.batch(batch_id).state == "closed":
+            raise Conflict("this batch is closed and accepts no more files; open another one")
+    locators: list[str] = []
     try:
-        # Copying takes as long as the disk wants; no other process is waited for.
+        # Copying time depends on the disk alone and does not count against the deadline.
         with deadline.not_counted():
             for file in files:
-                kept.append(parts.blobs.put_file(caller.organization_id, file.file))
+                locators.append(services.blobs.put_file(caller.organization_id, file.file))
         items = [
             NewItem(
                 external_id=name,
@@ -157,35 +151,35 @@ def upload_images(
                 locator=locator,
                 hint=hints[name].record() if name in hints else None,
             )
-            for name, locator in zip(names, kept, strict=True)
+            for name, locator in zip(names, locators, strict=True)
         ]
-        with parts.database.write(caller.organization_id) as catalogue:
-            ids = catalogue.add_items(batch_id, items)
+        with services.database.write(caller.organization_id) as catalog:
+            ids = catalog.add_items(batch_id, items)
     except DatabaseUnavailable:
-        # A connection lost in the commit says nothing of its outcome: rows may name these bytes
-        # by now. If none does, `prune` removes them.
+        # After a connection loss during commit the outcome is unknown: rows may reference these
+        # bytes. `prune` removes unreferenced bytes.
         raise
     except Exception:
-        # No row knows these bytes, so nobody would ever remove them.
-        for locator in kept:
-            parts.blobs.delete(locator)
+        # No row references these bytes, so no later step would remove them.
+        for locator in locators:
+            services.blobs.delete(locator)
         raise
-    count.uploaded([file.size or 0 for file in files])
-    with parts.database.read(caller.organization_id) as catalogue:
-        batch = catalogue.batch(batch_id)
+    request_meters.observe_upload([file.size or 0 for file in files])
+    with services.database.read(caller.organization_id) as catalog:
+        batch = catalog.batch(batch_id)
     return UploadedOut(items=ids, batch=BatchOut.of(batch))
 
 
 @router.post(
     "/{batch_id}/complete",
     operation_id="complete_batch",
-    summary="Say that no more files come",
+    summary="Close an upload set for uploads",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def complete_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> BatchOut:
-    """Close an upload set; doing it twice changes nothing."""
-    with parts.database.write(caller.organization_id) as catalogue:
-        return BatchOut.of(catalogue.close_batch(batch_id))
+def complete_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> BatchOut:
+    """Close an upload set: it accepts no more files. Repeating the call has no effect."""
+    with services.database.write(caller.organization_id) as catalog:
+        return BatchOut.of(catalog.close_batch(batch_id))
 
 
 @router.get(
@@ -195,15 +189,15 @@ def complete_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> BatchOu
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
 def list_batches(
-    caller: Reader,
-    parts: Parts,
+    caller: ReadCaller,
+    services: AppServices,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
+    before: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
     id_prefix: IdPrefix = None,
 ) -> BatchesOut:
-    """A page of upload sets."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        page = catalogue.batches(limit, before, cursors.hex_prefix(id_prefix))
+    """List upload sets, newest first, one page at a time."""
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.batches(limit, before, cursors.hex_prefix(id_prefix))
     return BatchesOut(
         batches=[BatchOut.of(batch) for batch in page],
         next=page[-1].id if len(page) == limit else None,
@@ -213,15 +207,15 @@ def list_batches(
 @router.get(
     "/{batch_id}",
     operation_id="get_batch",
-    summary="Where an upload set stands",
+    summary="Status of an upload set",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def get_batch(batch_id: BatchId, caller: Reader, parts: Parts) -> BatchOut:
-    """One upload set with its counts."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        batch = catalogue.batch(batch_id)
+def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> BatchOut:
+    """Return one upload set with its counts."""
+    with services.database.read(caller.organization_id) as catalog:
+        batch = catalog.batch(batch_id)
         refused = batch.rejected + batch.failed
-        return BatchOut.of(batch, catalogue.refused_counts(batch_id) if refused else None)
+        return BatchOut.of(batch, catalog.refused_counts(batch_id) if refused else None)
 
 
 @router.get(
@@ -232,16 +226,16 @@ def get_batch(batch_id: BatchId, caller: Reader, parts: Parts) -> BatchOut:
 )
 def list_items(
     batch_id: BatchId,
-    caller: Reader,
-    parts: Parts,
+    caller: ReadCaller,
+    services: AppServices,
     state: Annotated[State | None, Query()] = None,
-    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the previous page.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ItemsOut:
-    """A page of files in order of arrival, with the reason where one was not taken."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        page = catalogue.batch_items(batch_id, state=state, after=after, limit=limit)
-        names = catalogue.image_labels([item.image_ids[0] for item in page if item.image_ids])
+    """List files in order of arrival, one page at a time, with a reason if rejected or failed."""
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.batch_items(batch_id, state=state, after=after, limit=limit)
+        names = catalog.image_labels([item.image_ids[0] for item in page if item.image_ids])
     return ItemsOut(
         items=ItemOut.all_of(page, names),
         next=page[-1].seq if len(page) == limit else None,
@@ -251,68 +245,73 @@ def list_items(
 @router.post(
     "/{batch_id}/retry",
     operation_id="retry_batch",
-    summary="Send failed and canceled files again",
+    summary="Retry failed and canceled files",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def retry_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> RetriedOut:
-    """Send every failed or canceled file again, once; files that wait or are worked on are left."""
-    with parts.database.write(caller.organization_id) as catalogue:
-        retried = catalogue.retry_batch(batch_id)
-        batch = catalogue.batch(batch_id)
+def retry_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> RetriedOut:
+    """Queue each failed or canceled file once more; waiting and running files are unaffected."""
+    with services.database.write(caller.organization_id) as catalog:
+        retried = catalog.retry_batch(batch_id)
+        batch = catalog.batch(batch_id)
     return RetriedOut(retried=retried, batch=BatchOut.of(batch))
 
 
 @router.post(
     "/{batch_id}/cancel",
     operation_id="cancel_batch",
-    summary="Give up the files that no worker has begun",
+    summary="Cancel files that no worker has started",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def cancel_batch(batch_id: BatchId, caller: Ingester, parts: Parts) -> CanceledOut:
-    """Close an upload set and cancel its waiting files; those under work finish."""
-    with parts.database.write(caller.organization_id) as catalogue:
-        canceled = catalogue.cancel_batch(batch_id)
-        batch = catalogue.batch(batch_id)
+def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) -> CanceledOut:
+    """Close an upload set and cancel its waiting files; files in progress finish."""
+    with services.database.write(caller.organization_id) as catalog:
+        canceled = catalog.cancel_batch(batch_id)
+        batch = catalog.batch(batch_id)
     return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
 
 
-def _external_id(name: str | None, disposition: str) -> str:
-    """The id that a form's file name is, letter by letter: two names never become one id.
+def _to_external_id(name: str | None, disposition: str) -> str:
+    """Convert the file name of a form to an id; the mapping is injective.
 
     Args:
-        name: As the form's parser gives it.
-        disposition: The header that it was read from: the parser cuts a path of Windows to its end.
+        name: File name from the form parser.
+        disposition: Its Content-Disposition header; the parser drops the folders of Windows paths.
 
     Raises:
-        BadRequest: The name is empty, too long, or cannot be an id.
+        BadRequest: The name is empty, too long or not usable as an id.
     """
-    # Clients write a quotation mark in a form's file name as browsers do.
-    cleaned = (name or "").replace("%22", '"')
-    if not cleaned or len(cleaned) > MAX_NAME:
+    # Clients escape a quotation mark in a form's file name as browsers do.
+    file_name = (name or "").replace("%22", '"')
+    if not file_name or len(file_name) > MAX_NAME:
         raise BadRequest(f"every file needs a name of 1 to {MAX_NAME} characters")
-    if "\\" in cleaned or cleaned.startswith("/") or _DRIVE.search(disposition):
+    if "\\" in file_name or file_name.startswith("/") or _WINDOWS_DRIVE.search(disposition):
         raise BadRequest(
-            f"the file name {cleaned[:80]!r} cannot be used: name the file by its path below its "
+            f"the file name {file_name[:80]!r} cannot be used: name the file by its path below its "
             "folder, with / between folders and no backslash"
         )
-    if not cleaned.isprintable() or ".." in cleaned.split("/"):
-        raise BadRequest(f"the file name {cleaned[:80]!r} cannot be used: control characters or ..")
-    return cleaned
+    if not file_name.isprintable() or ".." in file_name.split("/"):
+        raise BadRequest(
+            f"the file name {file_name[:80]!r} cannot be used: control characters or .."
+        )
+    return file_name
 
 
-def _hints(text: str | None, names: list[str]) -> Mapping[str, HintIn]:
+def _parse_hints(text: str | None, names: list[str]) -> Mapping[str, HintIn]:
     if text is None:
         return {}
     value: Any = forms.as_json(text, "hints")
-    # Asked first: so no more hints are checked than there are files.
-    strangers = sorted(set(value) - set(names)) if isinstance(value, dict) else []
-    if strangers:
-        stranger = problems.shorten(strangers[0])
-        raise BadRequest(f"hints name {stranger!r}, but no such file is in this upload")
+    # Checked first, so that at most one hint per file is validated.
+    unknown_names = sorted(set(value) - set(names)) if isinstance(value, dict) else []
+    if unknown_names:
+        unknown_name = problems.shorten(unknown_names[0])
+        raise BadRequest(f"hints name {unknown_name!r}, but this upload has no such file")
     try:
-        hints = _HINTS.validate_python(value)
+        hints = _HINTS_ADAPTER.validate_python(value)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", "hints", *one["loc"])} for one in problems.first_errors(error)]
+            [
+                {**field_error, "loc": ("body", "hints", *field_error["loc"])}
+                for field_error in problems.first_errors(error)
+            ]
         ) from error
     return hints

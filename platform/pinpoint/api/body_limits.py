@@ -1,7 +1,7 @@
-"""Bodies under limits that hold while they arrive: bytes, pauses and rate.
+"""Enforces limits on a request body while it arrives: size, pauses and rate.
 
-What a route takes is said by its body rule; a route without one that reads a body takes a small
-JSON document. The time that a body takes is the client's and not counted against the request.
+The body rule of a route states its limits; a route that reads a body without a rule accepts a small
+JSON document. The time to receive a body does not count against the request's time budget.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from pinpoint.errors import PinpointError, TooLarge
 from pinpoint.settings import ApiSettings, Settings
 
 GRACE_S: Final = 10.0
-"""A body is not asked for its rate before this, so that a slow start costs nobody a request."""
-_STEP: Final = 1_000_000
-"""Bytes by which a body of unstated length takes room."""
+"""Seconds before the minimum rate applies, so that a slow start does not fail a request."""
+_RESERVATION_STEP_BYTES: Final = 1_000_000
+"""Bytes that a body of unknown length reserves in each step."""
 
 Dependency = TypeVar("Dependency", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class BodyRule:
-    """What a route takes.
+    """Body limits of a route.
 
     Args:
-        lane: Where its requests wait.
-        most_bytes: Largest body, from the settings.
-        limit_name: The setting that a message names.
-        stated_bytes: The number that a message names, from the settings.
+        lane: Admission lane of the route's requests.
+        max_bytes: Returns the maximum body size from the settings.
+        limit_name: Setting to name in the error message.
+        stated_bytes: Returns the limit to name in the error message.
     """
 
     lane: LaneName
-    most_bytes: Callable[[Settings], int]
+    max_bytes: Callable[[Settings], int]
     limit_name: str
     stated_bytes: Callable[[Settings], int]
 
     def check(self, size: int, settings: Settings) -> None:
-        """Raise `TooLarge` for a body of more bytes than the route takes."""
-        if size > self.most_bytes(settings):
+        """Raise `TooLarge` for a body that exceeds the route's limit."""
+        if size > self.max_bytes(settings):
             raise TooLarge(
                 f"the request is larger than {self.stated_bytes(settings)} bytes "
                 f"({self.limit_name}); send fewer or smaller files"
@@ -55,14 +55,14 @@ class BodyRule:
 
 JSON_RULE: Final = BodyRule(
     lane="rows",
-    most_bytes=lambda settings: settings.api.max_json_bytes,
+    max_bytes=lambda settings: settings.api.max_json_bytes,
     limit_name="PINPOINT_API_MAX_JSON_BYTES",
     stated_bytes=lambda settings: settings.api.max_json_bytes,
 )
 
 
 def reads_body(rule: BodyRule) -> Callable[[Dependency], Dependency]:
-    """Mark a dependency that reads the body: its routes follow `rule`."""
+    """Mark a dependency that reads the body; its routes follow `rule`."""
 
     def mark(dependency: Dependency) -> Dependency:
         dependency.body_rule = rule  # type: ignore[attr-defined]
@@ -72,9 +72,9 @@ def reads_body(rule: BodyRule) -> Callable[[Dependency], Dependency]:
 
 
 class BodyRefused(HTTPException):
-    """A body that broke a limit while it arrived, or whose request is put off after it.
+    """A body exceeded a limit while it arrived, or its request was rejected after it.
 
-    An `HTTPException`, for FastAPI lets only these through where it reads a body itself.
+    It derives from `HTTPException`, the only class that FastAPI passes on while it reads a body.
     """
 
     def __init__(self, status: int, detail: str, error: PinpointError | None = None) -> None:
@@ -83,7 +83,7 @@ class BodyRefused(HTTPException):
 
 
 def announced_size(scope: Scope) -> int | None:
-    """Bytes of the body by its header; 0 where there is none, None where only the end tells."""
+    """Body size from the headers; 0 without a body, None if the headers do not state it."""
     size: int | None = 0
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
@@ -97,9 +97,9 @@ class LimitedBody:
     """The receiving side of one request.
 
     Args:
-        receive: Of the server.
-        scope: Of the request.
-        settings: With the limits.
+        receive: ASGI receive callable of the server.
+        scope: ASGI scope of the request.
+        settings: Settings with the limits.
     """
 
     def __init__(self, receive: Receive, scope: Scope, settings: Settings) -> None:
@@ -108,7 +108,7 @@ class LimitedBody:
         self.size = announced_size(scope)
         self.complete = self.size == 0
         self.client_left = False
-        self._seen, self._reserved = 0, 0
+        self._received_bytes, self._reserved_bytes = 0, 0
         self._waited_s = 0.0
         self._rule = JSON_RULE
         self._queue: FairQueue | None = None
@@ -123,64 +123,69 @@ class LimitedBody:
         deadline: Deadline,
         on_complete: Callable[[], Awaitable[None]],
     ) -> None:
-        """Let the body in under a rule; `on_complete` is awaited before its end is handed on."""
-        self._rule, self._queue, self._reserved = rule, queue, reserved
+        """Accept the body under a rule; await `on_complete` before returning its last part."""
+        self._rule, self._queue, self._reserved_bytes = rule, queue, reserved
         self._deadline, self._on_complete = deadline, on_complete
 
     @property
     def reserved(self) -> int:
-        """Bytes of room that the body holds."""
-        return self._reserved
+        """Bytes that are reserved for the body."""
+        return self._reserved_bytes
 
     async def receive(self) -> Message:
-        """The next piece.
+        """Receive the next part of the body.
 
         Raises:
-            BodyRefused: It is over a limit, or the request is put off.
+            BodyRefused: The body exceeds a limit, or the request is rejected.
         """
         if self.complete or self.client_left or self._deadline is None:
             return await self._receive()
         with self._deadline.pause():
-            message = await self._next()
+            message = await self._receive_message()
         if message["type"] == "http.disconnect":
             self.client_left = True
             return message
-        self._check(len(message.get("body", b"")))
+        self._check_limits(len(message.get("body", b"")))
         if not message.get("more_body", False):
             self.complete = True
-            await self._finish()
+            await self._finish_body()
         return message
 
-    async def _next(self) -> Message:
-        began = time.monotonic()
+    async def _receive_message(self) -> Message:
+        start_s = time.monotonic()
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
                 message = await self._receive()
         except TimeoutError:
             raise BodyRefused(
-                408, f"nothing of the body came for {self._limits.body_timeout_s:g} s"
+                408, f"no part of the body arrived for {self._limits.body_timeout_s:g} s"
             ) from None
-        self._waited_s += time.monotonic() - began
+        self._waited_s += time.monotonic() - start_s
         return message
 
-    def _check(self, size: int) -> None:
-        self._seen += size
+    def _check_limits(self, size: int) -> None:
+        self._received_bytes += size
         try:
-            self._rule.check(self._seen, self._settings)
+            self._rule.check(self._received_bytes, self._settings)
         except TooLarge as error:
             raise BodyRefused(413, error.message, error) from error
-        if self._queue is not None and self.size is None and self._seen > self._reserved:
-            if not self._queue.grow(_STEP):
-                refusal = make_overloaded("no room for another body")
-                raise BodyRefused(503, refusal.message, refusal)
-            self._reserved += _STEP
-        due = self._limits.min_body_rate * self._waited_s
-        if self._waited_s > GRACE_S and self._seen < due:
+        if (
+            self._queue is not None
+            and self.size is None
+            and self._received_bytes > self._reserved_bytes
+        ):
+            if not self._queue.grow(_RESERVATION_STEP_BYTES):
+                overloaded = make_overloaded("no memory for another request body")
+                raise BodyRefused(503, overloaded.message, overloaded)
+            self._reserved_bytes += _RESERVATION_STEP_BYTES
+        min_bytes = self._limits.min_body_rate * self._waited_s
+        if self._waited_s > GRACE_S and self._received_bytes < min_bytes:
             raise BodyRefused(
-                408, f"the body came more slowly than {self._limits.min_body_rate} bytes a second"
+                408,
+                f"the body arrived more slowly than {self._limits.min_body_rate} bytes per second",
             )
 
-    async def _finish(self) -> None:
+    async def _finish_body(self) -> None:
         if self._on_complete is None:
             return
         try:

@@ -1,9 +1,9 @@
-"""Who asks: an API key, or the operator of this machine by key or signed-in browser session.
+"""Authentication by API key, operator key or browser session of this machine's operator.
 
-Without credentials nobody is served, unless `PINPOINT_API_ALLOW_KEYLESS` says otherwise and there
-are no keys. A request without them is then believed only where a browser cannot have been tricked
-into sending it: peer and `Host` are loopback (DNS rebinding), nothing forwarded it (a proxy makes
-the whole world loopback), and it comes from no foreign page (`Origin`, `Sec-Fetch-Site`).
+Requests need credentials, unless `PINPOINT_API_ALLOW_KEYLESS` is set and no key exists. A keyless
+request is then accepted only if no web page can have tricked a browser into sending it:
+peer and `Host` are loopback (against DNS rebinding), no proxy forwarded it (its clients would all
+appear as loopback), and it has the same origin (`Origin`, `Sec-Fetch-Site`).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 DEFAULT_ORGANIZATION: Final = "default"
 LOOPBACK_DEFAULT: Final = "loopback-default"
-_FORWARDING: Final = frozenset(
+_FORWARDING_HEADERS: Final = frozenset(
     {"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip", "x-client-ip"}
 )
 _FORWARDING_PREFIX: Final = "x-forwarded"
-_NO_KEY: Final = (
+_NO_KEY_MESSAGE: Final = (
     "send an API key: `Authorization: Bearer <key>`; on the machine itself `pinpoint key` prints "
-    "the operator's, `pinpoint keys create` makes one for others"
+    "the operator's key, and `pinpoint keys create` creates keys for others"
 )
 
 _log = logs.get(__name__)
@@ -44,13 +44,13 @@ _bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: 
 
 
 async def services(request: Request) -> Services:
-    """The parts this application was built with."""
-    built: Services = request.app.state.services
-    return built
+    """Return the services of this application."""
+    app_services: Services = request.app.state.services
+    return app_services
 
 
 def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency that yields the caller, whom `protection` let in by this scope."""
+    """Return a dependency that yields the caller; `protection` has checked this scope."""
 
     async def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
         admitted: Caller = request.state.caller
@@ -60,95 +60,95 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-def admit(request: Request, parts: Services, scope: Scope | None) -> Caller | None:
-    """Decide who asks and whether they may; without a scope, only the operator is let in.
+def admit(request: Request, services: Services, scope: Scope | None) -> Caller | None:
+    """Authenticate and authorize a caller; without a scope, only the operator is accepted.
 
-    Waits for the database, so it runs in a thread.
+    The function queries the database and must run in a thread.
 
     Raises:
         NotAuthenticated: No usable credentials.
         NotAllowed: The key lacks the scope.
     """
     if scope is None:
-        return _admit_operator(request, parts)
-    found = identify(request, parts)
-    if scope not in found.scopes:
+        return _admit_operator(request, services)
+    caller = identify(request, services)
+    if scope not in caller.scopes:
         raise NotAllowed(
-            f"this key may not do that: it lacks the scope `{scope}`; "
-            "make one with `pinpoint keys create --scope`"
+            f"this key lacks the scope `{scope}`; "
+            "create a key with it by `pinpoint keys create --scope`"
         )
-    return found
+    return caller
 
 
-def identify(request: Request, parts: Services) -> Caller:
-    """Decide who asks.
+def identify(request: Request, services: Services) -> Caller:
+    """Authenticate the caller of a request.
 
     Raises:
-        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from here.
-        NotAllowed: A key asks in the name of another organisation.
+        NotAuthenticated: Credentials are missing, unknown, revoked or not valid from this peer.
+        NotAllowed: The request names another organization than that of its key.
     """
-    secret = _credentials(request)
+    secret = _read_bearer_secret(request)
     organization = request.headers.get(ORGANIZATION_HEADER)
     if secret is None:
-        return _loopback_default(request, parts)
-    if _is_operator(request, parts, secret):
+        return _authenticate_loopback(request, services)
+    if _is_operator(request, services, secret):
         if not is_local(request):
             raise NotAuthenticated("the operator's key is good only on the machine itself")
-        return parts.access.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
-    found: Caller = parts.access.authenticate(secret)
-    if organization is not None and organization != found.organization:
+        return services.access.caller_for(organization or DEFAULT_ORGANIZATION, SCOPES)
+    caller: Caller = services.access.authenticate(secret)
+    if organization is not None and organization != caller.organization:
         raise NotAllowed(
-            f"this key belongs to another organisation than {ORGANIZATION_HEADER} says; "
-            "leave the header out"
+            f"this key belongs to another organization than {ORGANIZATION_HEADER} states; "
+            "omit the header"
         )
-    return found
+    return caller
 
 
 async def operator_only(_: Annotated[object, Security(_bearer)] = None) -> None:
-    """A dependency of routes that only the operator may use; `protection` lets nobody else in."""
+    """Mark a route as operator-only; `protection` rejects all other callers."""
 
 
 operator_only.needed_scope = None  # type: ignore[attr-defined]
 
 
-def _admit_operator(request: Request, parts: Services) -> Caller | None:
-    """Let in who looks after the whole; None for who needs no organization for that.
+def _admit_operator(request: Request, services: Services) -> Caller | None:
+    """Accept the operator of the stack; return None if no organization was resolved.
 
-    That is the operator's key, the token for metrics, or, where that is allowed, this machine. A
-    key is an organization's and opens nothing here, whatever its scopes.
+    Accepted credentials are the operator's key, the metrics token or, if allowed, a keyless
+    loopback request. Keys of organizations are rejected, whatever their scopes.
     """
-    secret = _credentials(request)
-    token = parts.settings.api.metrics_token
+    secret = _read_bearer_secret(request)
+    token = services.settings.api.metrics_token
     if secret is not None:
         if token is not None and hmac.compare_digest(secret.encode(), token.encode()):
             return None
-        # Before the database is asked: figures are wanted most when it does not answer.
-        if is_local(request) and _is_operator(request, parts, secret):
+        # Checked before any database query: metrics matter most while the database is down.
+        if is_local(request) and _is_operator(request, services, secret):
             return None
-    found = identify(request, parts)
-    if found.key_id is not None:
+    caller = identify(request, services)
+    if caller.key_id is not None:
         raise NotAllowed(
-            "these figures are over all organisations, so no organisation's key opens them; "
+            "these metrics cover all organizations, so keys of organizations cannot read them; "
             "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN"
         )
-    return found
+    return caller
 
 
 def sees_paths(caller: Caller) -> bool:
-    """Whether a caller may see paths of this machine: its operator may, no key of others may."""
+    """Whether a caller may see paths of this machine: only its operator may, no API key."""
     return caller.key_id is None
 
 
-def _is_operator(request: Request, parts: Services, secret: str) -> bool:
-    operator = operator_secret(parts.settings.places.home)
+def _is_operator(request: Request, services: Services, secret: str) -> bool:
+    operator = operator_secret(services.settings.places.home)
     if operator is not None and hmac.compare_digest(secret.encode(), operator.encode()):
         return True
     sessions: Sessions = request.app.state.sessions
-    return sessions.holds(secret)
+    return sessions.is_valid(secret)
 
 
 def operator_secret(home: Path) -> str | None:
-    """The local operator's secret below `home`, or None where there is none to be trusted."""
+    """Read the local operator's secret below `home`; None if it is missing or not private."""
     path = StackPlaces(home).operator_key_file
     try:
         mode = path.stat().st_mode
@@ -162,37 +162,38 @@ def operator_secret(home: Path) -> str | None:
 
 
 def is_local(request: Request) -> bool:
-    """Whether the peer is this machine and nothing forwarded the request."""
+    """Whether the peer is this machine and no proxy forwarded the request."""
     if request.client is None or not _is_loopback(request.client.host):
         return False
     return not any(
-        name in _FORWARDING or name.startswith(_FORWARDING_PREFIX) for name in request.headers
+        name in _FORWARDING_HEADERS or name.startswith(_FORWARDING_PREFIX)
+        for name in request.headers
     )
 
 
-def is_own_page(request: Request, parts: Services) -> bool:
-    """Whether a browser on this machine can have sent this only for its user's own sake."""
-    known = _host_is_known(request, parts.settings.api.host)
-    return is_local(request) and known and not _from_foreign_page(request)
+def is_own_page(request: Request, services: Services) -> bool:
+    """Whether the request is local and not triggered by a page of another origin."""
+    is_known_host = _is_known_host(request, services.settings.api.host)
+    return is_local(request) and is_known_host and not _is_cross_origin(request)
 
 
-def _loopback_default(request: Request, parts: Services) -> Caller:
-    if not parts.settings.api.allow_keyless:
-        raise NotAuthenticated(_NO_KEY)
-    if not is_local(request) or not _host_is_known(request, parts.settings.api.host):
-        raise NotAuthenticated(_NO_KEY)
-    if _from_foreign_page(request):
+def _authenticate_loopback(request: Request, services: Services) -> Caller:
+    if not services.settings.api.allow_keyless:
+        raise NotAuthenticated(_NO_KEY_MESSAGE)
+    if not is_local(request) or not _is_known_host(request, services.settings.api.host):
+        raise NotAuthenticated(_NO_KEY_MESSAGE)
+    if _is_cross_origin(request):
         raise NotAuthenticated("a web page of another origin may not use this API without a key")
-    if parts.access.any_keys():
+    if services.access.any_keys():
         raise NotAuthenticated(
             "send an API key: `Authorization: Bearer <key>`; this stack has keys, so requests "
-            "without one are not served, not even from this machine"
+            "without one are rejected, even from this machine"
         )
     request.state.access = LOOPBACK_DEFAULT
-    return parts.access.caller_for(DEFAULT_ORGANIZATION, SCOPES)
+    return services.access.caller_for(DEFAULT_ORGANIZATION, SCOPES)
 
 
-def _credentials(request: Request) -> str | None:
+def _read_bearer_secret(request: Request) -> str | None:
     header = request.headers.get("authorization")
     if header is None:
         return None
@@ -211,19 +212,19 @@ def _is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def _host_is_known(request: Request, own: str) -> bool:
-    name = _hostname(request.headers.get("host", ""))
-    return name is not None and (name in ("localhost", own) or _is_loopback(name))
+def _is_known_host(request: Request, configured_host: str) -> bool:
+    name = _parse_hostname(request.headers.get("host", ""))
+    return name is not None and (name in ("localhost", configured_host) or _is_loopback(name))
 
 
-def _from_foreign_page(request: Request) -> bool:
+def _is_cross_origin(request: Request) -> bool:
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return True
     origin = request.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
 
 
-def _hostname(host: str) -> str | None:
+def _parse_hostname(host: str) -> str | None:
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:

@@ -1,11 +1,11 @@
-"""uvicorn's HTTP/1.1 connections with limits on who sends slowly or not at all.
+"""uvicorn's HTTP/1.1 connections with timeouts for slow and idle clients.
 
-uvicorn waits for a request's headers as long as it takes. Here a connection is closed that has
-not sent a whole request head in time, be it the first or a later one. And where an answer is sent
-before its request has wholly arrived (a refused upload), the connection is closed in two steps: the
-answer goes out and its end is told, what still comes is dropped for a while, and then it is cut.
-Cut at once, the system would send a reset, and clients that first send all and then read would lose
-the answer. A known caller is given the time to send all; of anybody else little more is read.
+uvicorn waits for a request head without limit. This class closes a connection that does not send
+a complete head in time, for the first and each later request. If a response is sent before the
+request body has arrived (a rejected upload), the connection lingers: the write side is closed, more
+input is discarded for a while, and then the connection is aborted. An immediate close would send
+a TCP reset, and clients that read only after sending all would lose the response. An authenticated
+caller may finish sending; from other clients only a little more is read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KNOWN_LINGER_BYTES: Final = 1_000_000_000
 
 
 def limited_protocol(header_timeout_s: float) -> type[H11Protocol]:
-    """The class of connections that wait `header_timeout_s` seconds for a request's head."""
+    """Return a connection class that waits `header_timeout_s` seconds for a request head."""
 
     class LimitedConnection(_Connection):
         head_timeout_s = header_timeout_s
@@ -37,91 +37,91 @@ class _Connection(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_timer: asyncio.TimerHandle | None = None
-        self._lingers, self._may_drop = False, 0
+        self._is_lingering, self._droppable_bytes = False, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the timer for the first request head."""
         super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
-        self._watch_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._stop_watching()
+        """Cancel the timer."""
+        self._cancel_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, or drop it where the answer was sent already."""
-        if self._lingers:
-            self._may_drop -= len(data)
-            if self._may_drop < 0:
+        """Process received data, or discard it while lingering."""
+        if self._is_lingering:
+            self._droppable_bytes -= len(data)
+            if self._droppable_bytes < 0:
                 self.transport.pause_reading()
             return
         super().data_received(data)
-        if self._between_requests():
-            self._watch_head()
+        if self._is_between_requests():
+            self._start_head_timer()
         else:
-            self._stop_watching()
+            self._cancel_head_timer()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client sends no more: nothing to drop any longer."""
-        if self._lingers:
+        """Stop lingering, because the client has closed its side."""
+        if self._is_lingering:
             self.transport.abort()
         return super().eof_received()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request of this connection."""
+        """Continue with the next request of this connection."""
         super().on_response_complete()
-        if not self._between_requests():
-            self._stop_watching()
+        if not self._is_between_requests():
+            self._cancel_head_timer()
 
-    def linger(self, transport: asyncio.Transport) -> bool:
-        """Whether closing waits a moment, because the request has not wholly arrived."""
-        if self._lingers:
+    def start_linger(self, transport: asyncio.Transport) -> bool:
+        """Start to linger if the request body is incomplete; return whether closing must wait."""
+        if self._is_lingering:
             return True
         if self.conn.their_state is not h11.SEND_BODY or not transport.can_write_eof():
             return False
-        self._lingers = True
-        self._stop_watching()
-        known = self.scope["state"].get("caller") is not None
-        self._may_drop = KNOWN_LINGER_BYTES if known else LINGER_BYTES
+        self._is_lingering = True
+        self._cancel_head_timer()
+        is_authenticated = self.scope["state"].get("caller") is not None
+        self._droppable_bytes = KNOWN_LINGER_BYTES if is_authenticated else LINGER_BYTES
         transport.write_eof()
         transport.resume_reading()
-        self.loop.call_later(KNOWN_LINGER_S if known else LINGER_S, transport.abort)
+        self.loop.call_later(KNOWN_LINGER_S if is_authenticated else LINGER_S, transport.abort)
         return True
 
-    def _between_requests(self) -> bool:
+    def _is_between_requests(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _watch_head(self) -> None:
+    def _start_head_timer(self) -> None:
         if self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self.head_timeout_s, self._close_idle)
 
-    def _stop_watching(self) -> None:
+    def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
     def _close_idle(self) -> None:
         self._head_timer = None
-        if self._between_requests() and not self.transport.is_closing():
+        if self._is_between_requests() and not self.transport.is_closing():
             self.transport.abort()
 
 
 class _Transport:
-    """The server's transport, whose `close` may linger."""
+    """The server's transport with a `close` that may linger."""
 
     def __init__(self, transport: asyncio.Transport, connection: _Connection) -> None:
         self._transport, self._connection = transport, connection
         self._closing = False
 
     def close(self) -> None:
-        """Close, or begin to."""
+        """Close now, or start to linger."""
         self._closing = True
-        if not self._connection.linger(self._transport):
+        if not self._connection.start_linger(self._transport):
             self._transport.close()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or is being."""
+        """Whether the transport is closed or closing."""
         return self._closing or self._transport.is_closing()
 
     def __getattr__(self, name: str) -> Any:

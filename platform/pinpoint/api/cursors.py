@@ -1,7 +1,7 @@
-"""Cursors of lists: where a page ended, in the form of one opaque word.
+"""Opaque cursors for keyset pagination.
 
-A cursor holds the sort key of the last row that was shown (keyset paging), and nothing of other
-organizations: with a cursor from elsewhere a list shows the caller's own rows behind that key.
+A cursor encodes the sort key of the last row of a page and no data of other organizations. With
+a cursor of another organization, a list contains the caller's own rows after that key.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from pinpoint.errors import BadRequest
 from pinpoint.records import Image, ImagePosition
 
 _VERSION: Final = 1
-_LEAST_DIGITS: Final = 6
+_MIN_DIGITS: Final = 6
 
 
 def encode(position: ImagePosition) -> str:
-    """A position as a word of URL-safe characters."""
+    """Encode a list position as URL-safe text."""
     key = [_VERSION, position.source, position.file_name, position.image_id.hex]
     text = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str) -> ImagePosition:
-    """The position of `encode`.
+    """Decode the list position in a cursor.
 
     Raises:
-        BadRequest: It is no cursor of this version.
+        BadRequest: The text is not a cursor of this version.
     """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -46,22 +46,22 @@ def decode(cursor: str) -> ImagePosition:
         ) from error
 
 
-def next_link(wanted: BaseModel, last: Image) -> str:
-    """Path and query of the page behind an image, with the filters of this page."""
+def next_link(query: BaseModel, last: Image) -> str:
+    """Return path and query string of the page after an image, with the same filters."""
     position = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
-    given = wanted.model_dump(exclude_defaults=True, exclude={"cursor"})
-    return f"/v1/images?{urlencode({**given, 'cursor': encode(position)}, doseq=True)}"
+    parameters = query.model_dump(exclude_defaults=True, exclude={"cursor"})
+    return f"/v1/images?{urlencode({**parameters, 'cursor': encode(position)}, doseq=True)}"
 
 
 def hex_prefix(text: str | None) -> str | None:
-    """The first digits of an id without dashes, in lower case.
+    """Normalize an id prefix: no dashes, lower case.
 
     Raises:
-        BadRequest: There are fewer than six, or more than an id has.
+        BadRequest: The prefix has fewer than six digits, or more than an id.
     """
     if text is None:
         return None
     digits = text.replace("-", "").lower()
-    if not _LEAST_DIGITS <= len(digits) <= 32:
-        raise BadRequest(f"id_prefix needs {_LEAST_DIGITS} to 32 hex digits")
+    if not _MIN_DIGITS <= len(digits) <= 32:
+        raise BadRequest(f"id_prefix needs {_MIN_DIGITS} to 32 hex digits")
     return digits

@@ -1,7 +1,7 @@
-"""Reads form bodies; `body_limits` counts their bytes while they stream in.
+"""Reads form bodies; `body_limits` counts their bytes while they arrive.
 
-FastAPI's own parsing writes larger files to disk; here a query photo stays in memory. Text is
-UTF-8 and nothing else: some of Python's codecs need seconds for a megabyte.
+FastAPI's own parser writes larger files to disk; this one can keep a query photo in memory. Text
+must be UTF-8, because some of Python's codecs need seconds for a megabyte.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pinpoint.api.problems import first_errors, shorten
 from pinpoint.errors import BadRequest, TooLarge
 
 QUESTION_FIELDS_BYTES: Final = 300_000
-"""Room for everything in a question that is no file: the largest field is a polygon."""
+"""Maximum bytes of a query form without its photo; the largest field is a polygon."""
 UPLOAD_FIELDS_BYTES: Final = 4_000_000
-"""Room for the hints of an upload, and for part headers."""
+"""Maximum bytes of the hints and part headers of an upload form."""
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _SPOOL_BYTES: Final = 1_000_000
 _MAX_FIELDS: Final = 64
@@ -37,16 +37,16 @@ async def read(
     """Read a form.
 
     Args:
-        request: The request, its body not yet read.
-        max_files: Most files.
-        fields_bytes: Most bytes of one text field.
-        in_memory_bytes: A file larger than this goes to the disk while it is read.
+        request: The request with an unread body.
+        max_files: Maximum number of files.
+        fields_bytes: Maximum bytes of one text field.
+        in_memory_bytes: A larger file is spooled to disk.
 
     Raises:
-        TooLarge: Over a limit; nothing was kept.
-        BadRequest: The body is no form.
+        TooLarge: The form exceeds a limit; nothing was stored.
+        BadRequest: The body is not a valid form.
     """
-    kind = _media_type(request.headers.get("content-type", ""))
+    kind = _parse_media_type(request.headers.get("content-type", ""))
     try:
         if kind == "multipart/form-data":
             parser = MultiPartParser(
@@ -66,12 +66,12 @@ async def read(
                 max_part_size=fields_bytes,
             ).parse()
     except MultiPartException as error:
-        raise _refused_form(error.message, max_files, fields_bytes) from error
+        raise _form_error(error.message, max_files, fields_bytes) from error
     raise HTTPException(415, "the body must be multipart/form-data")
 
 
-def _media_type(header: str) -> str:
-    """The media type of a body, whose text must be UTF-8."""
+def _parse_media_type(header: str) -> str:
+    """Return the media type of a body and require UTF-8 text."""
     kind, parameters = parse_options_header(header)
     charset = parameters.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
     if charset not in _UTF_8:
@@ -79,80 +79,85 @@ def _media_type(header: str) -> str:
     return kind.decode("latin-1").strip().lower()
 
 
-def _refused_form(said: str, max_files: int, fields_bytes: int) -> BadRequest:
-    """The error for what the parser found wrong, without repeating what was sent."""
-    if "Too many files" in said:
+def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRequest:
+    """Translate a parser message into an error that does not repeat the request's content."""
+    if "Too many files" in parser_message:
         return TooLarge(f"more than {max_files} files in one request; send fewer")
-    if "Too many fields" in said:
+    if "Too many fields" in parser_message:
         return BadRequest(f"the form has more than {_MAX_FIELDS} fields")
-    if "exceeded maximum size" in said:
+    if "exceeded maximum size" in parser_message:
         return TooLarge(f"a field of the form is larger than {fields_bytes} bytes")
-    if "boundary" in said:
-        return BadRequest("the form cannot be read: its content type names no boundary")
-    return BadRequest("the form cannot be read: it is no well-formed multipart/form-data")
+    if "boundary" in parser_message:
+        return BadRequest("the form cannot be read: its content type has no boundary")
+    return BadRequest("the form cannot be read: it is not well-formed multipart/form-data")
 
 
 def files(form: FormData, name: str) -> list[UploadFile]:
-    """The form's files under `name`, in order.
+    """Return the form's files in the field `name`, in order.
 
     Raises:
-        BadRequest: A file came under another name.
+        BadRequest: A file is in another field.
     """
-    found = []
+    uploads = []
     for key, value in form.multi_items():
         if isinstance(value, UploadFile):
             if key != name:
-                raise BadRequest(f"a file came in the field {shorten(key)!r}; files go in {name!r}")
-            found.append(value)
-    return found
+                raise BadRequest(
+                    f"a file is in the field {shorten(key)!r}; files belong in {name!r}"
+                )
+            uploads.append(value)
+    return uploads
 
 
-def fields(form: FormData, shape: type[Shape]) -> Shape:
-    """The form's text fields as `shape`; a field sent several times becomes a list.
+def fields(form: FormData, model: type[Shape]) -> Shape:
+    """Parse the form's text fields as `model`; a repeated field becomes a list.
 
     Raises:
-        RequestValidationError: A field is unknown or has no usable value.
-        BadRequest: A field holds a zero byte, which no store can keep.
+        RequestValidationError: A field is unknown or has an invalid value.
+        BadRequest: A field contains a zero byte, which the database cannot store.
     """
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
         if isinstance(value, str) and "\x00" in value:
-            raise BadRequest(f"the field {shorten(key)!r} holds a zero byte")
+            raise BadRequest(f"the field {shorten(key)!r} contains a zero byte")
         if isinstance(value, str) and value != "":
             texts[key] = [*texts[key], value] if key in texts else [value]
     flat = {key: values[0] if len(values) == 1 else values for key, values in texts.items()}
     try:
-        return shape.model_validate(flat)
+        return model.model_validate(flat)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", *one["loc"])} for one in first_errors(error)]
+            [
+                {**field_error, "loc": ("body", *field_error["loc"])}
+                for field_error in first_errors(error)
+            ]
         ) from error
 
 
 def as_json(text: str, field: str) -> Any:
-    """A JSON value that travelled in a form field.
+    """Parse the JSON value of a form field.
 
     Raises:
-        BadRequest: It is no JSON.
+        BadRequest: The text is not JSON.
     """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"the field {field!r} is no JSON from {place} on") from error
+        position = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"the field {field!r} is not valid JSON at {position}") from error
     except ValueError as error:
-        raise BadRequest(f"the field {field!r} holds a number of too many digits") from error
+        raise BadRequest(f"the field {field!r} contains a number with too many digits") from error
     except RecursionError as error:
         raise BadRequest(f"the JSON in the field {field!r} is nested too deeply") from error
 
 
-def documented(shape: type[BaseModel], *, file: str, many: bool, required: bool) -> dict[str, Any]:
-    """OpenAPI's description of a form: the fields of `shape` and the file field."""
-    schema = shape.model_json_schema()
+def documented(model: type[BaseModel], *, file: str, many: bool, required: bool) -> dict[str, Any]:
+    """Build the OpenAPI request body of a form: the fields of `model` and the file field."""
+    schema = model.model_json_schema()
     binary = {"type": "string", "format": "binary"}
-    own = {"type": "array", "items": binary} if many else binary
-    fields = {name: _without_null(field) for name, field in schema["properties"].items()}
-    schema["properties"] = {file: own, **fields}
+    file_schema = {"type": "array", "items": binary} if many else binary
+    properties = {name: _remove_null(field) for name, field in schema["properties"].items()}
+    schema["properties"] = {file: file_schema, **properties}
     if required:
         schema["required"] = [file, *schema.get("required", [])]
     return {
@@ -160,9 +165,9 @@ def documented(shape: type[BaseModel], *, file: str, many: bool, required: bool)
     }
 
 
-def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """A form has no null: what is not said is left out."""
-    choices = [one for one in field.get("anyOf", []) if one != {"type": "null"}]
+def _remove_null(field: dict[str, Any]) -> dict[str, Any]:
+    """Remove null from a field's schema: forms omit a field instead."""
+    choices = [choice for choice in field.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) != 1 or field.get("default", ...) is not None:
         return field
     rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}

@@ -1,17 +1,18 @@
-"""`/health`: whether the process lives, and whether every part it needs answers."""
+"""`/health`: liveness of the process and readiness of the components behind it."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import is_local, operator_secret, services
+from pinpoint.api.callers import is_local, operator_secret
+from pinpoint.api.dependencies import AppServices
 from pinpoint.api.readiness import Check, Readiness
 from pinpoint.bootstrap import Services
 from pinpoint.errors import IndexUnavailable
@@ -19,7 +20,7 @@ from pinpoint.stack.state import proof
 
 router = APIRouter(tags=["health"])
 
-_GOOD: Final = {
+_HEALTHY_DETAIL: Final = {
     "database": "answers at this code's schema revision",
     "broker": "answers",
     "index": "loaded",
@@ -27,7 +28,7 @@ _GOOD: Final = {
 
 
 class PartOut(BaseModel):
-    """How one part of the stack is."""
+    """State of one component of the stack."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,24 +37,24 @@ class PartOut(BaseModel):
 
 
 class LiveOut(BaseModel):
-    """The process answers."""
+    """Liveness of the process."""
 
     live: bool
     proof: str | None = Field(
-        default=None, description="Shows this machine's client that this is its own stack."
+        default=None, description="Proves to a client on this machine that this is its own stack."
     )
 
 
 class ReadyOut(BaseModel):
-    """Whether requests can be served, and by which parts."""
+    """Readiness of the API and of each component."""
 
     ready: bool
     parts: dict[str, PartOut]
 
 
-@router.get("/", operation_id="about", summary="What this is")
+@router.get("/", operation_id="about", summary="Name and version")
 async def about() -> dict[str, str]:
-    """Name, version and where to go on."""
+    """Return name, version and links to the OpenAPI document and the readiness check."""
     return {
         "name": "pinpoint",
         "version": __version__,
@@ -65,26 +66,26 @@ async def about() -> dict[str, str]:
 @router.get(
     "/health/live",
     operation_id="live",
-    summary="Does the process answer?",
+    summary="Liveness of the process",
     response_model_exclude_none=True,
     responses=problems.declared(422),
 )
 async def live(
     request: Request,
-    parts: Annotated[Services, Depends(services)],
+    services: AppServices,
     nonce: Annotated[
         str | None,
         Query(
             pattern=r"^[A-Za-z0-9_-]{16,64}$",
-            description="Asked by this machine's own client before it sends the operator's key.",
+            description="Sent by this machine's own client before it sends the operator's key.",
             examples=["q8mP0mJbQ2Wc7Yd3"],
         ),
     ] = None,
 ) -> LiveOut:
-    """Says nothing of the parts behind the API."""
+    """Report liveness of the process, not of the components behind it."""
     if nonce is None or not is_local(request):
         return LiveOut(live=True)
-    secret = operator_secret(parts.settings.places.home)
+    secret = operator_secret(services.settings.places.home)
     port = request.scope["server"][1]
     return LiveOut(live=True, proof=None if secret is None else proof(secret, nonce, port))
 
@@ -92,33 +93,33 @@ async def live(
 @router.get(
     "/health/ready",
     operation_id="ready",
-    summary="Can requests be served?",
+    summary="Readiness to serve requests",
     response_model=ReadyOut,
     responses=problems.declared(503),
 )
-async def ready(request: Request, parts: Annotated[Services, Depends(services)]) -> Any:
-    """Asks database (and its schema revision), broker and index; 503 says which is missing.
+async def ready(request: Request, services: AppServices) -> Any:
+    """Check database, schema revision, broker and index; 503 names the failed component.
 
-    All are asked at once, and the answer comes within 2 s whatever hangs.
+    The checks run concurrently, and the response takes at most 2 s.
     """
     readiness: Readiness = request.app.state.readiness
     checks: dict[str, Check] = {
-        "database": parts.database.check,
-        "broker": parts.jobs.check,
-        "index": partial(_check_index, parts),
+        "database": services.database.check,
+        "broker": services.jobs.check,
+        "index": partial(_check_index, services),
     }
-    wrong = await readiness.ask(checks)
-    found = {
-        name: PartOut(ok=message is None, detail=message or _GOOD[name])
-        for name, message in wrong.items()
+    failures = await readiness.check_all(checks)
+    parts = {
+        name: PartOut(ok=message is None, detail=message or _HEALTHY_DETAIL[name])
+        for name, message in failures.items()
     }
-    if all(part.ok for part in found.values()):
-        return ReadyOut(ready=True, parts=found)
-    down = [name for name, part in found.items() if not part.ok]
-    return _not_ready(request, found, down)
+    if all(part.ok for part in parts.values()):
+        return ReadyOut(ready=True, parts=parts)
+    down = [name for name, part in parts.items() if not part.ok]
+    return _not_ready(request, parts, down)
 
 
-def _not_ready(request: Request, found: dict[str, PartOut], down: list[str]) -> JSONResponse:
+def _not_ready(request: Request, parts: dict[str, PartOut], down: list[str]) -> JSONResponse:
     return problems.response(
         request,
         "unavailable",
@@ -128,12 +129,12 @@ def _not_ready(request: Request, found: dict[str, PartOut], down: list[str]) -> 
         headers={"Retry-After": str(problems.RETRY_AFTER_S)},
         extra={
             "ready": False,
-            "parts": {name: part.model_dump() for name, part in found.items()},
+            "parts": {name: part.model_dump() for name, part in parts.items()},
         },
     )
 
 
-def _check_index(parts: Services) -> None:
-    info = parts.index.info()
+def _check_index(services: Services) -> None:
+    info = services.index.info()
     if not info.ready:
         raise IndexUnavailable(f"the index is still loading: {info.loading or 'no detail'}")

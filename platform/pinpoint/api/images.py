@@ -1,30 +1,21 @@
-"""`/v1/images`: gallery rows, their thumbnails and neighbours, corrections and deletion."""
+"""`/v1/images`: gallery rows, their thumbnails and neighbors, corrections and deletion."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from pinpoint.api import cursors, problems
-from pinpoint.api.callers import needs, sees_paths, services
-from pinpoint.api.schemas_catalogue import (
-    FixIn,
-    ImageOut,
-    ImageQuery,
-    ImagesOut,
-    NeighbourOut,
-    NeighboursOut,
-)
-from pinpoint.bootstrap import Services
-from pinpoint.records import Caller, ImageFilter
+from pinpoint.api.callers import sees_paths
+from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
+from pinpoint.api.schemas_catalogue import FixIn
+from pinpoint.api.schemas_images import ImageOut, ImageQuery, ImagesOut, NeighbourOut, NeighboursOut
+from pinpoint.records import ImageFilter
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
-Ingester = Annotated[Caller, Depends(needs("ingest"))]
-Reader = Annotated[Caller, Depends(needs("read"))]
-Parts = Annotated[Services, Depends(services)]
 
 ImageId = Annotated[
     UUID,
@@ -37,36 +28,38 @@ _PROBLEMS = problems.declared(401, 403, 404, 422, 503)
 @router.get(
     "",
     operation_id="list_images",
-    summary="A page of images",
+    summary="List images",
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
-def list_images(caller: Reader, parts: Parts, wanted: Annotated[ImageQuery, Query()]) -> ImagesOut:
-    """A page of images by source name, file name and id, with a link to the next page."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        page = catalogue.list_images(
+def list_images(
+    caller: ReadCaller, services: AppServices, query: Annotated[ImageQuery, Query()]
+) -> ImagesOut:
+    """List images by source name, file name and id, with a link to the next page."""
+    with services.database.read(caller.organization_id) as catalog:
+        page = catalog.list_images(
             ImageFilter(
-                source_ids=tuple(catalogue.source(name).id for name in wanted.source),
-                source_kinds=tuple(wanted.source_kind),
-                file_name=wanted.file_name,
-                states=tuple(wanted.state),
-                id_prefix=cursors.hex_prefix(wanted.id_prefix),
+                source_ids=tuple(catalog.source(name).id for name in query.source),
+                source_kinds=tuple(query.source_kind),
+                file_name=query.file_name,
+                states=tuple(query.state),
+                id_prefix=cursors.hex_prefix(query.id_prefix),
             ),
-            # One more than is shown tells whether there is another page.
-            limit=wanted.limit + 1,
-            after=None if wanted.cursor is None else cursors.decode(wanted.cursor),
+            # One extra row shows whether there is another page.
+            limit=query.limit + 1,
+            after=None if query.cursor is None else cursors.decode(query.cursor),
         )
-    images = page[: wanted.limit]
+    images = page[: query.limit]
     return ImagesOut(
-        images=ImageOut.all_of(images),
-        next=cursors.next_link(wanted, images[-1]) if len(page) > wanted.limit else None,
+        images=ImageOut.all_of(images, paths=sees_paths(caller)),
+        next=cursors.next_link(query, images[-1]) if len(page) > query.limit else None,
     )
 
 
 @router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
-def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
-    """One gallery row; a deleted one is not found."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        return ImageOut.of(catalogue.image(image_id), paths=sees_paths(caller))
+def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> ImageOut:
+    """Return one gallery row; a deleted image is not found."""
+    with services.database.read(caller.organization_id) as catalog:
+        return ImageOut.of(catalog.image(image_id), paths=sees_paths(caller))
 
 
 @router.patch(
@@ -75,13 +68,15 @@ def get_image(image_id: ImageId, caller: Reader, parts: Parts) -> ImageOut:
     summary="Correct an image",
     responses=problems.declared(400, 401, 403, 404, 422, 503),
 )
-def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) -> ImageOut:
-    """Set or clear a position or another field by hand; such a value counts before every other.
+def fix_image(
+    image_id: ImageId, caller: IngestCaller, services: AppServices, body: FixIn
+) -> ImageOut:
+    """Set or clear manual values of an image; they take precedence over all other origins.
 
-    The version rises and the index follows.
+    The image's version is incremented and the index is updated.
     """
-    with parts.database.write(caller.organization_id) as catalogue:
-        image = catalogue.fix_image(image_id, body.record())
+    with services.database.write(caller.organization_id) as catalog:
+        image = catalog.fix_image(image_id, body.record())
     return ImageOut.of(image, paths=sees_paths(caller))
 
 
@@ -92,26 +87,26 @@ def fix_image(image_id: ImageId, caller: Ingester, parts: Parts, body: FixIn) ->
     summary="Delete an image",
     responses=_PROBLEMS,
 )
-def delete_image(image_id: ImageId, caller: Ingester, parts: Parts) -> None:
-    """Delete an image: it is gone for readers at once, a worker erases index point and bytes."""
-    with parts.database.write(caller.organization_id) as catalogue:
-        catalogue.delete_image(image_id)
+def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices) -> None:
+    """Delete an image: readers lose it at once; a worker erases index point and bytes."""
+    with services.database.write(caller.organization_id) as catalog:
+        catalog.delete_image(image_id)
 
 
 @router.get(
     "/{image_id}/thumbnail",
     operation_id="get_thumbnail",
-    summary="A small picture",
+    summary="Thumbnail of an image",
     response_class=Response,
     responses={
         200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
         **_PROBLEMS,
     },
 )
-def get_thumbnail(image_id: ImageId, caller: Reader, parts: Parts) -> Response:
-    """JPEG without metadata."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        data = catalogue.thumbnail(image_id)
+def get_thumbnail(image_id: ImageId, caller: ReadCaller, services: AppServices) -> Response:
+    """Return a small JPEG without metadata."""
+    with services.database.read(caller.organization_id) as catalog:
+        data = catalog.thumbnail(image_id)
     return Response(
         data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"}
     )
@@ -125,21 +120,21 @@ def get_thumbnail(image_id: ImageId, caller: Reader, parts: Parts) -> Response:
 )
 def list_neighbours(
     image_id: ImageId,
-    caller: Reader,
-    parts: Parts,
+    caller: ReadCaller,
+    services: AppServices,
     radius_m: Annotated[
-        float, Query(gt=0, le=50_000, description="Metres.", examples=[250])
+        float, Query(gt=0, le=50_000, description="Radius in meters.", examples=[250])
     ] = 250.0,
     kinds: Annotated[list[Literal["photo", "street"]], Query(max_length=2)] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
 ) -> NeighboursOut:
-    """Images within `radius_m` along the ground, nearest first."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        near = catalogue.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
-    shown = ImageOut.all_of([image for image, _ in near])
+    """List images within `radius_m` of an image (great-circle distance), nearest first."""
+    with services.database.read(caller.organization_id) as catalog:
+        neighbors = catalog.neighbours(image_id, radius_m=radius_m, kinds=kinds, limit=limit)
+    images_out = ImageOut.all_of([image for image, _ in neighbors], paths=sees_paths(caller))
     return NeighboursOut(
         neighbours=[
             NeighbourOut(image=image, distance_m=distance_m)
-            for image, (_, distance_m) in zip(shown, near, strict=True)
+            for image, (_, distance_m) in zip(images_out, neighbors, strict=True)
         ]
     )

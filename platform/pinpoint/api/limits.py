@@ -1,4 +1,4 @@
-"""The form fields of `locate` and `similar`, and how they become limits of a search."""
+"""Form fields of `locate` and `similar`, and their conversion to a search filter."""
 
 from __future__ import annotations
 
@@ -20,31 +20,39 @@ MAX_RADIUS_M: Final = 20_100_000.0
 MAX_RING: Final = 1_000
 
 
-def _listed(value: Any) -> Any:
-    """`a,b`, or the field sent several times."""
-    parts = value if isinstance(value, list) else [value]
-    return [piece.strip() for part in parts for piece in str(part).split(",") if piece.strip()]
+def _split_list(value: Any) -> Any:
+    """Split a comma-separated value or a repeated field into a list."""
+    items = value if isinstance(value, list) else [value]
+    return [piece.strip() for item in items for piece in str(item).split(",") if piece.strip()]
 
 
-Names = Annotated[list[str], BeforeValidator(_listed), Field(max_length=100)]
+Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)]
 Kind = Literal["photo", "street"]
 
 
 class Where(BaseModel):
-    """What may be searched; all of it optional."""
+    """Search filter fields; all are optional."""
 
     model_config = ConfigDict(extra="forbid")
 
     kinds: Annotated[
         list[Kind],
-        BeforeValidator(_listed),
-        Field(default_factory=list, max_length=2, description="Only these kinds: `photo,street`."),
+        BeforeValidator(_split_list),
+        Field(
+            default_factory=list,
+            max_length=2,
+            description="Only these source kinds: `photo,street`.",
+        ),
     ]
     sources: Annotated[
         Names, Field(default_factory=list, description="Only these sources, by name or id.")
     ]
     lat: float | None = Field(
-        default=None, ge=-90, le=90, description="Centre of a circle.", examples=[48.8566]
+        default=None,
+        ge=-90,
+        le=90,
+        description="Latitude of a circle's center; needs `lon` and `radius_m`.",
+        examples=[48.8566],
     )
     lon: float | None = Field(default=None, ge=-180, le=180, examples=[2.3522])
     radius_m: float | None = Field(default=None, gt=0, le=MAX_RADIUS_M, examples=[5000])
@@ -61,55 +69,67 @@ class Where(BaseModel):
         examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
     since: Time | None = Field(
-        default=None, description="Taken at or after.", examples=["2020-01-01T00:00:00Z"]
+        default=None,
+        description="Captured at or after this time.",
+        examples=["2020-01-01T00:00:00Z"],
     )
-    until: Time | None = Field(default=None, description="Taken before.")
+    until: Time | None = Field(default=None, description="Captured before this time.")
 
 
 class LocateForm(Where):
-    """What may be said beside a photo to locate."""
+    """Form fields that may accompany a query photo to locate."""
 
-    kind: Kind | None = Field(default=None, description="What sort of picture the photo is.")
-    top: int = Field(default=10, ge=1, le=100, description="Candidates, or places, shown.")
+    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
+    top: int = Field(
+        default=10, ge=1, le=100, description="Maximum number of candidates or places."
+    )
     over: Literal["gallery", "places"] = Field(
         default="gallery",
-        description="`places` answers from the bundle's own list of places, without the gallery "
-        "and so without evidence; of the limits only circle, bbox and polygon may be given.",
+        description="Search space. `places` ranks the bundle's own list of places without the "
+        "gallery and without evidence; it supports only the filters circle, bbox and polygon.",
     )
 
 
 class SimilarForm(Where):
-    """What may be said beside, or instead of, a photo."""
+    """Form fields that may accompany or replace a query photo."""
 
-    image_id: UUID | None = Field(default=None, description="A gallery image instead of a photo.")
-    limit: int = Field(default=20, ge=1, le=200, description="Groups shown.")
-    per_group: int = Field(default=3, ge=1, le=20, description="Images shown of one group.")
-    kind: Kind | None = Field(default=None, description="What sort of picture the photo is.")
+    image_id: UUID | None = Field(
+        default=None, description="Use a gallery image as the query instead of a photo."
+    )
+    limit: int = Field(default=20, ge=1, le=200, description="Maximum number of groups.")
+    per_group: int = Field(
+        default=3, ge=1, le=20, description="Maximum number of images per group."
+    )
+    kind: Kind | None = Field(default=None, description="Kind of the query photo.")
     include_self: bool = Field(
-        default=False, description="With image_id: leave the image itself among the hits."
+        default=False, description="With image_id: include the image itself in the hits."
     )
     exclude_group: bool = Field(
-        default=False, description="With image_id: leave out its whole panorama or sequence."
+        default=False, description="With image_id: exclude all images of its panorama or sequence."
     )
 
 
-def of(where: Where, catalogue: CatalogueReader) -> Limits:
-    """The limits a form asks for.
+def of(parameters: Where, catalog: CatalogueReader) -> Limits:
+    """Convert form fields to a search filter.
 
     Raises:
-        BadRequest: Fields contradict each other, or a shape cannot be used.
-        NotFound: A source is not there.
+        BadRequest: Fields contradict each other, or a shape is invalid.
+        NotFound: A source does not exist.
     """
-    if where.since is not None and where.until is not None and where.since >= where.until:
+    if (
+        parameters.since is not None
+        and parameters.until is not None
+        and parameters.since >= parameters.until
+    ):
         raise BadRequest("since must be before until")
     return Limits(
-        kinds=tuple(where.kinds),
-        source_ids=tuple(catalogue.source(_name_or_id(name)).id for name in where.sources),
-        circle=_circle(where),
-        box=None if where.bbox is None else _box(where.bbox),
-        polygon=() if where.polygon is None else _ring(where.polygon),
-        since=where.since,
-        until=where.until,
+        kinds=tuple(parameters.kinds),
+        source_ids=tuple(catalog.source(_name_or_id(name)).id for name in parameters.sources),
+        circle=_parse_circle(parameters),
+        box=None if parameters.bbox is None else _parse_bbox(parameters.bbox),
+        polygon=() if parameters.polygon is None else _parse_polygon(parameters.polygon),
+        since=parameters.since,
+        until=parameters.until,
     )
 
 
@@ -120,35 +140,38 @@ def _name_or_id(text: str) -> str | UUID:
         return text
 
 
-def _circle(where: Where) -> Circle | None:
-    given = (where.lat, where.lon, where.radius_m)
-    if all(one is None for one in given):
+def _parse_circle(parameters: Where) -> Circle | None:
+    circle_fields = (parameters.lat, parameters.lon, parameters.radius_m)
+    if all(field is None for field in circle_fields):
         return None
-    if where.lat is None or where.lon is None or where.radius_m is None:
+    if parameters.lat is None or parameters.lon is None or parameters.radius_m is None:
         raise BadRequest("a circle needs lat, lon and radius_m together")
-    return Circle(center=Point(where.lat, where.lon), radius_m=where.radius_m)
+    return Circle(center=Point(parameters.lat, parameters.lon), radius_m=parameters.radius_m)
 
 
-def _box(text: str) -> Box:
+def _parse_bbox(text: str) -> Box:
     try:
         west, south, east, north = (float(part) for part in text.split(","))
         low, high = Point(south, west), Point(north, east)
     except ValueError as error:
         raise BadRequest(
-            "bbox must be four degrees west,south,east,north; longitude is within ±180, latitude "
-            "within ±90"
+            "bbox must be four degrees west,south,east,north; longitude must be within ±180, "
+            "latitude within ±90"
         ) from error
     if low.lat > high.lat:
         raise BadRequest("bbox must be west,south,east,north with south <= north")
     return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
 
 
-def _ring(text: str) -> tuple[Point, ...]:
+def _parse_polygon(text: str) -> tuple[Point, ...]:
     try:
         shape = Polygon.model_validate(as_json(text, "polygon"))
     except ValidationError as error:
         raise RequestValidationError(
-            [{**one, "loc": ("body", "polygon", *one["loc"])} for one in first_errors(error)]
+            [
+                {**field_error, "loc": ("body", "polygon", *field_error["loc"])}
+                for field_error in first_errors(error)
+            ]
         ) from error
     # Positions may carry an altitude; GeoJSON puts longitude first.
     ring = tuple(Point(position[1], position[0]) for position in shape.coordinates[0])
@@ -159,19 +182,19 @@ def _ring(text: str) -> tuple[Point, ...]:
     return ring
 
 
-def _position(value: Any) -> Any:
+def _check_position(value: Any) -> Any:
     if not (isinstance(value, list) and 2 <= len(value) <= 3):
         raise ValueError("a position is [lon, lat]")
     lon, lat = value[0], value[1]
-    if not all(type(one) in (int, float) for one in value):
+    if not all(type(number) in (int, float) for number in value):
         raise ValueError("a position is [lon, lat] in degrees")
-    # Compared, not converted: a number of 400 digits is an integer here and no float holds it.
-    if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(one) < 1e9 for one in value)):
-        raise ValueError("longitude is within ±180, latitude within ±90")
+    # Compared without conversion, because an integer of 400 digits does not fit a float.
+    if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(number) < 1e9 for number in value)):
+        raise ValueError("longitude must be within ±180, latitude within ±90")
     return value
 
 
-Position = Annotated[list[float], BeforeValidator(_position)]
+Position = Annotated[list[float], BeforeValidator(_check_position)]
 
 
 class Polygon(BaseModel):

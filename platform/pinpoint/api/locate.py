@@ -1,4 +1,4 @@
-"""`POST /v1/locate` and `POST /v1/similar`: questions about a photo, which is not kept."""
+"""`POST /v1/locate` and `POST /v1/similar`: queries with a photo, which is not stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from pinpoint.api import forms, limits, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
-from pinpoint.api.callers import needs, services
+from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, meters
 from pinpoint.api.schemas import AnswerOut, SimilarOut, shown_ids
 from pinpoint.bootstrap import Services
@@ -22,28 +22,25 @@ from pinpoint.search import pipeline, pipeline_places
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
-_CAN_ASK = needs("locate")
 _PROBLEMS = problems.declared(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
 _PHOTO_RULE = BodyRule(
-    lane="questions",
-    most_bytes=lambda settings: settings.media.max_bytes + forms.QUESTION_FIELDS_BYTES,
+    lane="queries",
+    max_bytes=lambda settings: settings.media.max_bytes + forms.QUESTION_FIELDS_BYTES,
     limit_name="PINPOINT_MEDIA_MAX_BYTES",
     stated_bytes=lambda settings: settings.media.max_bytes,
 )
 
 
 @reads_body(_PHOTO_RULE)
-async def photo_form(
-    request: Request, parts: Annotated[Services, Depends(services)]
-) -> AsyncIterator[FormData]:
-    """The form; the photo stays in memory."""
+async def photo_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
+    """Read the form; the photo stays in memory."""
     form = await forms.read(
         request,
         max_files=1,
         fields_bytes=forms.QUESTION_FIELDS_BYTES,
-        in_memory_bytes=_PHOTO_RULE.most_bytes(parts.settings),
+        in_memory_bytes=_PHOTO_RULE.max_bytes(services.settings),
     )
     try:
         yield form
@@ -51,10 +48,8 @@ async def photo_form(
         await form.close()
 
 
-AsCaller = Annotated[Caller, Depends(_CAN_ASK)]
-Parts = Annotated[Services, Depends(services)]
-Form = Annotated[FormData, Depends(photo_form)]
-Count = Annotated[Meters, Depends(meters)]
+PhotoForm = Annotated[FormData, Depends(photo_form)]
+RequestMeters = Annotated[Meters, Depends(meters)]
 
 
 @router.post(
@@ -64,44 +59,46 @@ Count = Annotated[Meters, Depends(meters)]
     responses=_PROBLEMS,
     openapi_extra=forms.documented(limits.LocateForm, file="photo", many=False, required=True),
 )
-def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOut:
-    """Locate one photo. The photo is not kept; only its hash is noted."""
-    photo = _photo(form)
+def locate(
+    caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
+) -> AnswerOut:
+    """Locate one photo. The photo is not stored; only its hash is logged."""
+    photo = _get_photo(form)
     if photo is None:
         raise BadRequest("the form has no file in the field 'photo'")
-    asked = forms.fields(form, limits.LocateForm)
+    parameters = forms.fields(form, limits.LocateForm)
     data = photo.file.read()
-    where = _limits(asked, caller, parts)
-    if asked.over == "places":
+    search_filter = _build_filter(parameters, caller, services)
+    if parameters.over == "places":
         answer = pipeline_places.locate_by_places(
             data,
             file=photo.filename or "photo",
-            limits=where,
-            kind=asked.kind,
-            decoder=parts.decoder,
-            # No index is asked that would tell of a switch, so it is looked at first.
-            encoder=parts.encoders.follow(),
-            settings=parts.settings.search,
+            limits=search_filter,
+            kind=parameters.kind,
+            decoder=services.decoder,
+            # This search reads no index that would report a model switch, so check for one first.
+            encoder=services.encoders.follow(),
+            settings=services.settings.search,
         )
     else:
-        answer = parts.with_live(
+        answer = services.with_live(
             lambda encoder: pipeline.locate(
                 data,
                 file=photo.filename or "photo",
-                limits=where,
+                limits=search_filter,
                 organization_id=caller.organization_id,
-                kind=asked.kind,
-                decoder=parts.decoder,
+                kind=parameters.kind,
+                decoder=services.decoder,
                 encoder=encoder,
-                index=parts.index,
-                database=parts.database,
-                settings=parts.settings.search,
+                index=services.index,
+                database=services.database,
+                settings=services.settings.search,
                 reranker=encoder.reranker,
             )
         )
-    names = _note(parts, caller, "locate", data, answer, shown_ids(answer, asked.top))
-    count.searched("locate", answer.timings_ms, point=answer.point is not None)
-    return AnswerOut.of(answer, asked.top, names)
+    labels = _log_query(services, caller, "locate", data, answer, shown_ids(answer, parameters.top))
+    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
+    return AnswerOut.of(answer, parameters.top, labels)
 
 
 @router.post(
@@ -111,67 +108,69 @@ def locate(caller: AsCaller, parts: Parts, form: Form, count: Count) -> AnswerOu
     responses=_PROBLEMS,
     openapi_extra=forms.documented(limits.SimilarForm, file="photo", many=False, required=False),
 )
-def similar(caller: AsCaller, parts: Parts, form: Form, count: Count) -> SimilarOut:
-    """Nearest images to a photo, or to a gallery image, grouped by panorama or sequence."""
-    photo = _photo(form)
-    asked = forms.fields(form, limits.SimilarForm)
-    if (photo is None) == (asked.image_id is None):
+def similar(
+    caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
+) -> SimilarOut:
+    """List the images most similar to a photo or gallery image, by panorama or sequence."""
+    photo = _get_photo(form)
+    parameters = forms.fields(form, limits.SimilarForm)
+    if (photo is None) == (parameters.image_id is None):
         raise BadRequest("give either a file in the field 'photo' or an image_id")
     data = None if photo is None else photo.file.read()
-    where = _limits(asked, caller, parts)
-    found = parts.with_live(
+    search_filter = _build_filter(parameters, caller, services)
+    result = services.with_live(
         lambda encoder: pipeline.similar(
             data,
-            image_id=asked.image_id,
+            image_id=parameters.image_id,
             file="photo" if photo is None else photo.filename or "photo",
-            limits=where,
+            limits=search_filter,
             organization_id=caller.organization_id,
-            limit=asked.limit,
-            per_group=asked.per_group,
-            kind=asked.kind,
-            include_self=asked.include_self,
-            exclude_group=asked.exclude_group,
-            decoder=parts.decoder,
+            limit=parameters.limit,
+            per_group=parameters.per_group,
+            kind=parameters.kind,
+            include_self=parameters.include_self,
+            exclude_group=parameters.exclude_group,
+            decoder=services.decoder,
             encoder=encoder,
-            index=parts.index,
-            database=parts.database,
-            settings=parts.settings.search,
+            index=services.index,
+            database=services.database,
+            settings=services.settings.search,
         )
     )
-    shown = [hit.id for group in found.groups for hit in group.hits]
-    names = _note(parts, caller, "similar", data, found, shown)
-    count.searched("similar", found.timings_ms, point=False)
-    return SimilarOut.of(found, names)
+    image_ids = [hit.id for group in result.groups for hit in group.hits]
+    labels = _log_query(services, caller, "similar", data, result, image_ids)
+    request_meters.observe_search("similar", result.timings_ms, point=False)
+    return SimilarOut.of(result, labels)
 
 
-def _photo(form: FormData) -> UploadFile | None:
-    found = forms.files(form, "photo")
-    return found[0] if found else None
+def _get_photo(form: FormData) -> UploadFile | None:
+    photos = forms.files(form, "photo")
+    return photos[0] if photos else None
 
 
-def _limits(where: limits.Where, caller: Caller, parts: Services) -> Limits:
-    with parts.database.read(caller.organization_id) as catalogue:
-        return limits.of(where, catalogue)
+def _build_filter(parameters: limits.Where, caller: Caller, services: Services) -> Limits:
+    with services.database.read(caller.organization_id) as catalog:
+        return limits.of(parameters, catalog)
 
 
-def _note(
-    parts: Services,
+def _log_query(
+    services: Services,
     caller: Caller,
-    asked: str,
+    flow: str,
     data: bytes | None,
-    found: Answer | Similar,
-    shown: Sequence[UUID],
+    result: Answer | Similar,
+    image_ids: Sequence[UUID],
 ) -> dict[UUID, ImageLabel]:
-    """Note who asked and by which weights and index it was answered; of the photo, its hash.
+    """Log the caller, bundle, index build and photo hash of a query.
 
-    In the same transaction the names of all images are read that the answer shows.
+    The same transaction reads the labels of all images in the response.
     """
-    with parts.database.write(caller.organization_id) as catalogue:
-        catalogue.log_query(
-            asked,
+    with services.database.write(caller.organization_id) as catalog:
+        catalog.log_query(
+            flow,
             key_id=caller.key_id,
             photo_sha256=None if data is None else hashlib.sha256(data).hexdigest(),
-            bundle=found.bundle,
-            index_build=found.index_build,
+            bundle=result.bundle,
+            index_build=result.index_build,
         )
-        return catalogue.image_labels(shown)
+        return catalog.image_labels(image_ids)

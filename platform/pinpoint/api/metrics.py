@@ -1,6 +1,6 @@
-"""`/metrics`: what Prometheus asks. Totals over all organisations, so for the operator only.
+"""`/metrics` for Prometheus: totals over all organizations, accessible to the operator only.
 
-Labels are words of the code (routes, stages, states, reasons): no organisation, no id, no path.
+Label values are constants of the code (routes, stages, states, reasons), never names, ids or paths.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.callers import operator_only, services
+from pinpoint.api.callers import operator_only
+from pinpoint.api.dependencies import AppServices
 from pinpoint.api.standing import Standing
-from pinpoint.bootstrap import Services
 
 router = APIRouter(tags=["health"])
 
@@ -26,7 +26,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Metric(NamedTuple):
-    """One line of the README's table."""
+    """One metric, as documented in the README's table."""
 
     name: str
     labels: str
@@ -35,59 +35,62 @@ class Metric(NamedTuple):
 
 
 METRICS: Final = (
-    Metric("pinpoint_info", "`version`", "1; which code runs.", "absent: the API is down"),
+    Metric("pinpoint_info", "`version`", "Always 1; the label is the version of the code.",
+           "absent: the API is down"),
     Metric("pinpoint_http_requests_total", "`method`, `route`, `status`",
            "Requests by route template and status class (`2xx` … `5xx`).",
            "share of `5xx` above 1 % for 10 min"),
     Metric("pinpoint_search_stage_seconds", "`flow`, `stage`",
            "Histogram, seconds: stages of `locate` and `similar`, and `total`.",
-           "p95 of `total` above what you promise"),
+           "p95 of `total` above your target"),
     Metric("pinpoint_locate_answers_total", "`point`",
            "Answers with (`yes`) and without (`no`) a point."),
-    Metric("pinpoint_upload_files_total", "", "Files taken in by upload."),
-    Metric("pinpoint_upload_bytes_total", "", "Their bytes."),
-    Metric("pinpoint_part_up", "`part`", "1 where `database`, `broker`, `index` answer, else 0.",
+    Metric("pinpoint_upload_files_total", "", "Files accepted by upload."),
+    Metric("pinpoint_upload_bytes_total", "", "Bytes of these files."),
+    Metric("pinpoint_part_up", "`part`",
+           "1 if the component (`database`, `broker`, `index`) answers, else 0.",
            "0 for 2 min"),
     Metric("pinpoint_jobs_waiting", "", "Jobs in the broker that no worker has taken."),
     Metric("pinpoint_items_open", "`state`",
-           "Files that wait for their verdict: `received`, `stored`. Stops at 100,000."),
+           "Files without a final status: `received`, `stored`. Capped at 100,000."),
     Metric("pinpoint_items_oldest_open_seconds", "",
-           "Age of the oldest open file, seconds; 0 where none is open.",
+           "Age of the oldest open file, seconds; 0 if none is open.",
            "above 900 s, or your slowest batch; absent for 5 min"),
-    Metric("pinpoint_leases_held", "", "Files that a worker holds now."),
-    Metric("pinpoint_leases_expired", "", "Files whose worker let the lease run out.",
+    Metric("pinpoint_leases_held", "", "Files that a worker is processing."),
+    Metric("pinpoint_leases_expired", "", "Files whose lease has expired.",
            "above 0 for 5 min: the sweep does not run"),
-    Metric("pinpoint_leases_released_total", "", "Leases taken from dead workers.",
+    Metric("pinpoint_leases_released_total", "", "Leases released from dead workers.",
            "rising: workers are being killed"),
     Metric("pinpoint_images_unsettled", "`state`",
            "Rows that wait for the index (`pending`) or for erasure (`deleted`). "
-           "Stops at 100,000.", "above 0 for an hour while nothing is open"),
-    Metric("pinpoint_tombstones", "", "Deletions the index remembers. Stops at 100,000."),
+           "Capped at 100,000.", "above 0 for an hour while nothing is open"),
+    Metric("pinpoint_tombstones", "",
+           "Tombstones of deleted images in the index. Capped at 100,000."),
     Metric("pinpoint_items_refused_24h", "`verdict`, `reason`",
-           "Files `rejected` or `failed` in the last 24 hours, by reason; rare ones as `other`. "
-           "Counts the latest 100,000.", "`failed` above 0"),
+           "Files `rejected` or `failed` in the last 24 hours, by reason; unknown reasons as "
+           "`other`. Counts the latest 100,000.", "`failed` above 0"),
     Metric("pinpoint_drift", "`kind`",
-           "What the last reconcile found in the index: `missing`, `stale`, `extra`.",
+           "Index points that were `missing`, `stale` or `extra` at the last reconcile.",
            "above 0 after two reconciles in a row"),
-    Metric("pinpoint_reconciled_timestamp_seconds", "", "When that was, Unix time.",
+    Metric("pinpoint_reconciled_timestamp_seconds", "", "Unix time of the last reconcile.",
            "older than 2 × `PINPOINT_WORKER_RECONCILE_S`"),
-    Metric("pinpoint_swept_timestamp_seconds", "", "When the last sweep ended, Unix time.",
+    Metric("pinpoint_swept_timestamp_seconds", "", "Unix time of the end of the last sweep.",
            "older than 10 × `PINPOINT_WORKER_SWEEP_S`: no beat or no worker"),
     Metric("pinpoint_ingest_stage_seconds", "`stage`",
            "Summary, seconds per slice of up to 32 files over all workers: `read` (waiting for the "
            "decoder), `keep`, `embed`, `index`."),
-    Metric("pinpoint_ingest_items_total", "", "Files that workers took up."),
+    Metric("pinpoint_ingest_items_total", "", "Files that workers claimed."),
     Metric("pinpoint_ingest_encoded_total", "",
-           "Pictures encoded; beside the files it shows work done twice."),
+           "Images encoded; the excess over claimed files is repeated work."),
 )  # fmt: skip
-"""Every metric there is; a test compares the list with what `/metrics` says."""
+"""All metrics; a test compares this list with the output of `/metrics`."""
 
 
 class Meters:
-    """What this process counts itself, and the standing of the work, asked when it is read."""
+    """Counters of this process, and the status of all work, which is queried on each read."""
 
     def __init__(self) -> None:
-        """Everything at zero."""
+        """Create all counters at zero."""
         self.registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(
             "pinpoint_http_requests", help_of("pinpoint_http_requests_total"),
@@ -109,58 +112,60 @@ class Meters:
         )
         for point in ("yes", "no"):
             self._answers.labels(point)
-        self.standing = Standing(__version__, help_of)
-        self.registry.register(self.standing)
+        self.status_collector = Standing(__version__, help_of)
+        self.registry.register(self.status_collector)
 
-    def requested(self, method: str, route: str | None, status: int) -> None:
-        """Count a request; `route` is its template, None where no route was found."""
+    def observe_request(self, method: str, route: str | None, status: int) -> None:
+        """Count a request; `route` is its template, or None without a matching route."""
         self._requests.labels(
             method if method in _METHODS else "other",
             route or "none",
             f"{status // 100}xx" if status else "none",
         ).inc()
 
-    def searched(
+    def observe_search(
         self, flow: Literal["locate", "similar"], timings_ms: Mapping[str, float], *, point: bool
     ) -> None:
-        """Count an answer and its stages."""
+        """Record an answer and the duration of its stages."""
         for stage in SEARCH_STAGES:
             if stage in timings_ms:
                 self._stages.labels(flow, stage).observe(timings_ms[stage] / 1e3)
         if flow == "locate":
             self._answers.labels("yes" if point else "no").inc()
 
-    def uploaded(self, sizes: list[int]) -> None:
-        """Count files that were taken in, by their bytes."""
+    def observe_upload(self, sizes: list[int]) -> None:
+        """Count accepted files and their bytes.
+
+        Args:
+            sizes: Bytes of each file.
+        """
         self._files.inc(len(sizes))
         self._bytes.inc(sum(sizes))
 
 
 def help_of(name: str) -> str:
-    """What a metric means, as the README has it."""
-    return next(one.meaning for one in METRICS if one.name == name).replace("`", "")
+    """Return the meaning of a metric for its HELP line."""
+    return next(metric.meaning for metric in METRICS if metric.name == name).replace("`", "")
 
 
 async def meters(request: Request) -> Meters:
-    """The meters of this application."""
-    found: Meters = request.app.state.meters
-    return found
+    """Return the meters of this application."""
+    app_meters: Meters = request.app.state.meters
+    return app_meters
 
 
 @router.get(
     "/metrics",
     operation_id="metrics",
-    summary="Figures for Prometheus",
+    summary="Metrics for Prometheus",
     response_class=Response,
     responses={
-        200: {"description": "Figures", "content": {"text/plain": {}}},
+        200: {"description": "Metrics", "content": {"text/plain": {}}},
         **problems.declared(401, 403, 503),
     },
     dependencies=[Depends(operator_only)],
 )
-def read(
-    parts: Annotated[Services, Depends(services)], meters: Annotated[Meters, Depends(meters)]
-) -> Response:
-    """Figures in Prometheus' text form, over all organisations; for the operator only."""
-    meters.standing.ask(parts)
+def read(services: AppServices, meters: Annotated[Meters, Depends(meters)]) -> Response:
+    """Return metrics over all organizations in Prometheus text format; operator only."""
+    meters.status_collector.refresh(services)
     return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -1,7 +1,7 @@
-"""RFC 9457 problem details for every error, and the table from error class to HTTP status.
+"""RFC 9457 problem details for each error, and the HTTP status of each error class.
 
-Every body is `application/problem+json` with `type`, `title`, `status`, `detail`, `reason` and
-`request_id`; a stack trace never leaves the process.
+Each body is `application/problem+json` with `type`, `title`, `status`, `detail`, `reason` and
+`request_id`; it never contains a stack trace.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 PREFIX: Final = "urn:pinpoint:problem:"
 RETRY_AFTER_S: Final = 5
 MAX_FIELD_ERRORS: Final = 20
-"""Field errors shown in one problem."""
+"""Maximum number of field errors in one problem."""
 
 STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: 500,
@@ -45,35 +45,35 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.Misconfigured: 500,
     errors.StackError: 503,
 }
-"""HTTP status by exact class; `tests/api/test_problems.py` keeps it complete."""
+"""HTTP status by exact class; `tests/api/test_api_problems.py` checks completeness."""
 
 TITLES: Final[dict[str, str]] = {
-    "error": "Something went wrong",
-    "bad_request": "The request cannot be used as it is",
+    "error": "An error occurred",
+    "bad_request": "The request is not valid",
     "bad_photo": "The photo cannot be used",
     "bad_manifest": "The manifest cannot be read",
-    "too_large": "Over a stated limit",
+    "too_large": "A limit is exceeded",
     "not_authenticated": "Not authenticated",
     "not_allowed": "Not allowed",
     "not_found": "Not found",
-    "conflict": "Conflict with what is there",
-    "unavailable": "A part of the stack does not answer",
+    "conflict": "Conflict with the current state",
+    "unavailable": "A component of the stack does not answer",
     "database_unavailable": "The database does not answer",
     "index_unavailable": "The index does not answer",
     "broker_unavailable": "The broker does not answer",
-    "bad_bundle": "Weights and index do not fit together",
+    "bad_bundle": "Weights and index do not match",
     "other_contract": "The index holds vectors of another bundle",
     "misconfigured": "A setting is missing or wrong",
     "stack_error": "The embedded stack has a problem",
-    "invalid_request": "The request does not have the documented form",
-    "method_not_allowed": "The path does not take this method",
+    "invalid_request": "The request does not match the documented schema",
+    "method_not_allowed": "The path does not support this method",
     "unsupported_media_type": "The body has the wrong content type",
-    "request_timeout": "The request came too slowly",
-    "internal": "Something went wrong inside",
+    "request_timeout": "The request arrived too slowly",
+    "internal": "Internal error",
 }
-"""Every problem type there is, by its last word; the README lists them."""
+"""Title of each problem type, by the last word of its URN; the README lists them."""
 
-_BY_STATUS: Final[dict[int, str]] = {
+_KIND_BY_STATUS: Final[dict[int, str]] = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
@@ -86,7 +86,7 @@ _log = logs.get(__name__)
 
 
 class FieldProblem(BaseModel):
-    """One field that was not as documented; what was sent is not repeated."""
+    """One invalid field; its value is not repeated."""
 
     where: str = Field(examples=["body.radius_m"])
     message: str
@@ -98,20 +98,20 @@ class Problem(BaseModel):
     type: str = Field(examples=["urn:pinpoint:problem:not_found"])
     title: str
     status: int
-    detail: str = Field(description="What was wrong, where, and what to do.")
+    detail: str = Field(description="Cause, location and remedy of the error.")
     reason: str = Field(
-        description="A stable word, at least as precise as `type`.", examples=["not_found"]
+        description="A stable code, at least as specific as `type`.", examples=["not_found"]
     )
-    request_id: str | None = Field(description="Quote it when asking for help.")
+    request_id: str | None = Field(description="Id of the request in the server's log.")
     errors: list[FieldProblem] | None = Field(
         default=None,
-        description="The fields, where the request did not have the documented form; "
+        description="Invalid fields, if the request did not match the documented schema; "
         f"at most {MAX_FIELD_ERRORS}.",
     )
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the problem responses of a route."""
+    """Return OpenAPI entries for the problem responses of a route."""
     return {
         status: {
             "description": "Problem details",
@@ -131,7 +131,7 @@ def response(
     headers: Mapping[str, str] | None = None,
     extra: Mapping[str, object] | None = None,
 ) -> JSONResponse:
-    """A problem of type `kind`, with the request's id."""
+    """Create a problem response of type `kind` with the request's id."""
     body = {
         "type": PREFIX + kind,
         "title": TITLES[kind],
@@ -147,16 +147,16 @@ def response(
 
 
 def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
-    """The problem that says what a `PinpointError` says."""
+    """Convert a `PinpointError` to a problem response and log server-side errors."""
     status = STATUS[type(error)]
     headers: dict[str, str] = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="pinpoint"'
     if status == 503:
-        wanted_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
-        headers["Retry-After"] = str(math.ceil(wanted_s))
+        retry_after_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
+        headers["Retry-After"] = str(math.ceil(retry_after_s))
     if isinstance(error, errors.Unavailable):
-        # No traceback: where a part hangs there are hundreds of these, and they cost time.
+        # No traceback: a hanging component causes hundreds of these, and they are slow.
         cause = error.__cause__
         _log.warning(
             "request put off",
@@ -171,80 +171,88 @@ def of_error(request: Request, error: errors.PinpointError) -> JSONResponse:
     )
 
 
-def _of_fields(request: Request, error: RequestValidationError | ValidationError) -> JSONResponse:
-    found = error.errors()
+def _problem_from_fields(
+    request: Request, error: RequestValidationError | ValidationError
+) -> JSONResponse:
+    field_errors = error.errors()
     fields = [
         {
-            "where": shorten(".".join(shorten(str(part), 80) for part in one["loc"]), 300),
-            "message": shorten(str(one["msg"]), 300),
+            "where": shorten(".".join(shorten(str(part), 80) for part in field_error["loc"]), 300),
+            "message": shorten(str(field_error["msg"]), 300),
         }
-        for one in found[:MAX_FIELD_ERRORS]
+        for field_error in field_errors[:MAX_FIELD_ERRORS]
     ]
-    first = fields[0] if fields else {"where": "request", "message": "not as documented"}
+    first = (
+        fields[0]
+        if fields
+        else {"where": "request", "message": "does not match the documented schema"}
+    )
     where = first["where"] or "request"
-    left = len(found) - len(fields)
-    more = f" (and {left} more than the {len(fields)} errors shown)" if left else ""
+    num_omitted = len(field_errors) - len(fields)
+    more = f" (and {num_omitted} more than the {len(fields)} errors shown)" if num_omitted else ""
     return response(
         request,
         "invalid_request",
         422,
-        f"{where}: {first['message']}{more}; see /openapi.json for the documented form",
+        f"{where}: {first['message']}{more}; see /openapi.json for the schema",
         extra={"errors": fields},
     )
 
 
 def first_errors(error: ValidationError) -> list[Any]:
-    """The field errors of a validation, without what was sent."""
+    """Return the field errors of a validation, without the input values."""
     return list(error.errors(include_url=False, include_context=False, include_input=False))
 
 
-def shorten(text: str, most: int = 80) -> str:
-    """What a caller sent, for a message: at most `most` characters of it."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def shorten(text: str, max_length: int = 80) -> str:
+    """Shorten text from a caller to at most `max_length` characters for a message."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
-def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
     if isinstance(error, BodyRefused) and error.error is not None:
         return of_error(request, error.error)
-    kind = _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "error")
+    kind = _KIND_BY_STATUS.get(
+        error.status_code, "internal" if error.status_code >= 500 else "error"
+    )
     detail = {
-        404: "there is nothing at this path; see /openapi.json for the paths there are",
-        405: f"{request.method} is not offered at this path; see /openapi.json",
+        404: "this path does not exist; see /openapi.json for all paths",
+        405: f"this path does not support {request.method}; see /openapi.json",
     }.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_methods(request))
+        headers["Allow"] = ", ".join(_allowed_methods(request))
     return response(request, kind, error.status_code, detail, headers=headers)
 
 
-def _methods(request: Request) -> list[str]:
-    """All methods of the request's path; the router only knows those of one function."""
-    found: set[str] = set()
+def _allowed_methods(request: Request) -> list[str]:
+    """Return all methods of the request's path; the router knows those of one function."""
+    allowed: set[str] = set()
     for template, methods in request.app.openapi()["paths"].items():
-        shape = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
-        if re.fullmatch(shape, request.url.path):
-            found.update(method.upper() for method in methods)
-    return sorted(found)
+        pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, request.url.path):
+            allowed.update(method.upper() for method in methods)
+    return sorted(allowed)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` with problem details; unforeseen ones are `tracing`'s work."""
+    """Answer each error of `app` with problem details; `tracing` handles unexpected ones."""
 
-    def pinpoint_error(request: Request, error: Exception) -> JSONResponse:
+    def handle_pinpoint_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, errors.PinpointError):
             raise error
         return of_error(request, error)
 
-    def fields(request: Request, error: Exception) -> JSONResponse:
+    def handle_validation_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError | ValidationError):
             raise error
-        return _of_fields(request, error)
+        return _problem_from_fields(request, error)
 
-    def http(request: Request, error: Exception) -> JSONResponse:
+    def handle_http_exception(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             raise error
-        return _of_http(request, error)
+        return _problem_from_http(request, error)
 
-    app.add_exception_handler(errors.PinpointError, pinpoint_error)
-    app.add_exception_handler(RequestValidationError, fields)
-    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(errors.PinpointError, handle_pinpoint_error)
+    app.add_exception_handler(RequestValidationError, handle_validation_error)
+    app.add_exception_handler(HTTPException, handle_http_exception)

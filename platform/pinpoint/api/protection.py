@@ -1,9 +1,9 @@
-"""What happens to a request before anything of its body is read.
+"""Middleware that authenticates, limits and schedules a request before its body is read.
 
-In this order: who asks, and may they; is the announced body too large; is there room for it. Then
-the body arrives under its limits, a place to work is waited for, and the work has one time budget.
-A request that is still not answered after its budget gets 503 from here; its thread keeps its place
-until it ends. Pure ASGI, outside of FastAPI, which parses JSON before it asks any dependency.
+It authenticates and authorizes the caller, checks the announced body size and reserves memory. Then
+it receives the body under limits, waits for a work slot and runs the request within a time budget.
+A request without an answer after its budget gets 503; its thread keeps the slot until it ends. The
+middleware is pure ASGI, because FastAPI parses JSON before it calls any dependency.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pinpoint.settings import Settings
 
 AUTHENTICATORS: Final = 8
-"""Callers that are looked up at once, in threads of their own."""
+"""Maximum number of concurrent authentications, which use a thread pool of their own."""
 _GRACE_S: Final = 0.5
 _SLOW_READER_S: Final = 30.0
 
@@ -38,34 +38,34 @@ _log = logs.get(__name__)
 
 
 class Protection:
-    """Wraps the application; see the module's first lines.
+    """Middleware around the application; see the module docstring.
 
     Args:
         app: The application.
-        rules: What each route asks.
+        rules: Scope, body limits and lane of each route.
     """
 
     def __init__(self, app: ASGIApp, rules: Sequence[RouteRule]) -> None:
         self._app, self._rules = app, rules
         self._lanes: tuple[Settings, dict[admission.LaneName, admission.Lane]] | None = None
         self._authenticators: anyio.CapacityLimiter | None = None
-        self._threads: anyio.CapacityLimiter | None = None
-        self._late: set[asyncio.Task[None]] = set()
+        self._lookup_threads: anyio.CapacityLimiter | None = None
+        self._late_tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP passes through."""
+        """Serve one request; other protocols than HTTP pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        parts: Services = scope["app"].state.services
-        body = LimitedBody(receive, scope, parts.settings)
+        services: Services = scope["app"].state.services
+        body = LimitedBody(receive, scope, services.settings)
         sender = _Sender(send, body)
         rule = find_rule(self._rules, scope)
         try:
             if rule is None:
                 await self._app(scope, body.receive, sender.send)
             else:
-                await self._serve(rule, scope, body, sender, parts)
+                await self._serve_request(rule, scope, body, sender, services)
         except PinpointError as error:
             if sender.started:
                 raise
@@ -74,44 +74,44 @@ class Protection:
             if body.client_left:
                 scope["state"]["client_left"] = True
 
-    async def _serve(
-        self, rule: RouteRule, scope: Scope, body: LimitedBody, sender: _Sender, parts: Services
+    async def _serve_request(
+        self, rule: RouteRule, scope: Scope, body: LimitedBody, sender: _Sender, services: Services
     ) -> None:
-        settings = parts.settings
+        settings = services.settings
         limit = deadline.Deadline(settings.api.request_budget_s)
         with deadline.until(limit):
-            caller = await self._authenticate(rule, Request(scope), parts)
-            lane, key = self._lanes_of(settings)[rule.lane], _key_of(caller)
-            ticket = _Ticket(lane, key, limit)
+            caller = await self._authenticate_caller(rule, Request(scope), services)
+            lane, key = self._get_lanes(settings)[rule.lane], _fairness_key(caller)
+            usage = _LaneUsage(lane, key, limit)
             try:
                 if rule.body is None or body.complete:
-                    await ticket.start_work()
+                    await usage.start_work()
                 else:
                     rule.body.check(body.size or 0, settings)
-                    reserved = await ticket.let_body_in(body.size or 0)
-                    body.limit(rule.body, lane.bodies, reserved, limit, ticket.start_work)
-                sender.on_start = ticket.end_work
+                    reserved = await usage.acquire_body(body.size or 0)
+                    body.limit(rule.body, lane.bodies, reserved, limit, usage.start_work)
+                sender.on_start = usage.end_work
             except BaseException:
-                ticket.close(body.reserved)
+                usage.close(body.reserved)
                 raise
-            # From here on the place is the task's: it is given back when its thread has ended.
+            # The task owns the slot from here on and releases it when its thread ends.
             task = asyncio.create_task(self._run(scope, body.receive, sender.send))
-            task.add_done_callback(lambda _: ticket.close(body.reserved))
-            await self._watch(task, limit, scope, sender)
+            task.add_done_callback(lambda _: usage.close(body.reserved))
+            await self._await_answer(task, limit, scope, sender)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
-    def _lanes_of(self, settings: Settings) -> dict[admission.LaneName, admission.Lane]:
-        """The lanes; made anew only where the application is given other settings."""
+    def _get_lanes(self, settings: Settings) -> dict[admission.LaneName, admission.Lane]:
+        """Return the lanes; they are recreated only if the application's settings change."""
         if self._lanes is None or self._lanes[0] is not settings:
             self._lanes = (settings, admission.make_lanes(settings.api))
         return self._lanes[1]
 
-    async def _authenticate(
-        self, rule: RouteRule, request: Request, parts: Services
+    async def _authenticate_caller(
+        self, rule: RouteRule, request: Request, services: Services
     ) -> Caller | None:
-        """Who asks, looked up in a thread of its own.
+        """Authenticate and authorize the caller in a separate thread.
 
         Raises:
             NotAuthenticated: No usable credentials.
@@ -120,16 +120,16 @@ class Protection:
         """
         if self._authenticators is None:
             self._authenticators = anyio.CapacityLimiter(AUTHENTICATORS)
-            self._threads = anyio.CapacityLimiter(AUTHENTICATORS)
+            self._lookup_threads = anyio.CapacityLimiter(AUTHENTICATORS)
         try:
-            # Waited for apart from the look-up, which ends by the request's deadline itself.
-            async with asyncio.timeout(parts.settings.api.request_budget_s / 2):
+            # Only the wait for a thread; the request deadline limits the authentication itself.
+            async with asyncio.timeout(services.settings.api.request_budget_s / 2):
                 await self._authenticators.acquire_on_behalf_of(request)
         except TimeoutError:
-            raise admission.make_overloaded("callers are not looked up in time") from None
+            raise admission.make_overloaded("authentication could not start in time") from None
         try:
             caller = await anyio.to_thread.run_sync(
-                callers.admit, request, parts, rule.scope, limiter=self._threads
+                callers.admit, request, services, rule.scope, limiter=self._lookup_threads
             )
         finally:
             self._authenticators.release_on_behalf_of(request)
@@ -139,20 +139,20 @@ class Protection:
             structlog.contextvars.bind_contextvars(organization=caller.organization)
         return caller
 
-    async def _watch(
+    async def _await_answer(
         self, task: asyncio.Task[None], limit: deadline.Deadline, scope: Scope, sender: _Sender
     ) -> None:
-        """Wait for the answer, at most as long as the budget lasts."""
+        """Wait for the answer within the time budget; otherwise answer 503 or disconnect."""
         try:
             while not task.done():
-                left = limit.remaining_s() + _GRACE_S
+                wait_s = limit.remaining_s() + _GRACE_S
                 if sender.started:
-                    left += _SLOW_READER_S
-                await asyncio.wait({task}, timeout=max(left, 0.05))
+                    wait_s += _SLOW_READER_S
+                await asyncio.wait({task}, timeout=max(wait_s, 0.05))
                 if task.done() or limit.paused or limit.remaining_s() + _GRACE_S > 0:
                     continue
                 if not sender.started:
-                    self._let_go(task)
+                    self._detach_task(task)
                     await sender.answer_late(scope)
                     return
                 if limit.remaining_s() + _GRACE_S + _SLOW_READER_S <= 0:
@@ -163,51 +163,51 @@ class Protection:
             raise
         task.result()
 
-    def _let_go(self, task: asyncio.Task[None]) -> None:
-        """Let a task end by itself; what becomes of it is only logged."""
+    def _detach_task(self, task: asyncio.Task[None]) -> None:
+        """Let a late task finish in the background and log its outcome."""
 
-        def note(ended: asyncio.Task[None]) -> None:
-            self._late.discard(ended)
+        def log_end(ended: asyncio.Task[None]) -> None:
+            self._late_tasks.discard(ended)
             error = None if ended.cancelled() else ended.exception()
             _log.warning("late request ended", error=None if error is None else repr(error))
 
-        self._late.add(task)
-        task.add_done_callback(note)
+        self._late_tasks.add(task)
+        task.add_done_callback(log_end)
 
 
-class _Ticket:
-    """What one request holds of its lane."""
+class _LaneUsage:
+    """Resources of a lane that one request holds."""
 
     def __init__(self, lane: admission.Lane, key: str, limit: deadline.Deadline) -> None:
         self._lane, self._key, self._limit = lane, key, limit
-        self._has_body, self._works, self._closed = False, False, False
+        self._has_body, self._has_slot, self._is_closed = False, False, False
 
-    async def let_body_in(self, size: int) -> int:
-        """Wait for room; returns the bytes that are reserved."""
-        reserved = await self._lane.bodies.acquire(self._key, size, self._wait_s())
+    async def acquire_body(self, size: int) -> int:
+        """Wait for free memory; return the reserved bytes."""
+        reserved = await self._lane.bodies.acquire(self._key, size, self._max_wait_s())
         self._has_body = True
         return reserved
 
     async def start_work(self) -> None:
-        """Wait for a place to work."""
-        await self._lane.work.acquire(self._key, 0, self._wait_s())
-        self._works = True
+        """Wait for a work slot."""
+        await self._lane.work.acquire(self._key, 0, self._max_wait_s())
+        self._has_slot = True
 
     def end_work(self) -> None:
-        """Give the place back: the answer is made and only has to be sent."""
-        if self._works:
-            self._works = False
+        """Release the work slot, because the answer is ready and only has to be sent."""
+        if self._has_slot:
+            self._has_slot = False
             self._lane.work.release(self._key, 0)
 
     def close(self, reserved: int) -> None:
-        """Give everything back."""
+        """Release all resources."""
         self.end_work()
         if self._has_body:
             self._has_body = False
             self._lane.bodies.release(self._key, reserved)
 
-    def _wait_s(self) -> float:
-        # At most half the budget, so that the other half is left for the work.
+    def _max_wait_s(self) -> float:
+        # At most half of the budget, so that the other half remains for the work.
         return max(0.0, min(self._limit.remaining_s(), self._limit.seconds / 2))
 
 
@@ -221,7 +221,7 @@ class _Sender:
         self.on_start: Callable[[], None] | None = None
 
     async def send(self, message: Message) -> None:
-        """Send on what the application says, unless the request was answered already."""
+        """Forward a message of the application, unless the request was already answered."""
         if self._answered_late:
             return
         if message["type"] == "http.response.start":
@@ -229,12 +229,12 @@ class _Sender:
             if self.on_start is not None:
                 self.on_start()
             if not self._body.complete:
-                # Nobody will read the rest, so the connection cannot be used again.
+                # The rest of the body is not read, so the connection cannot be reused.
                 MutableHeaders(scope=message)["Connection"] = "close"
         await self._send(message)
 
     async def answer_late(self, scope: Scope) -> None:
-        """Answer 503 in place of an application that is still at work."""
+        """Answer 503 while the application is still working."""
         error = Unavailable(
             "the request took longer than its time budget; try again", reason=deadline.REASON
         )
@@ -243,8 +243,8 @@ class _Sender:
         await answer(scope, self._body.receive, send)
 
 
-def _key_of(caller: Caller | None) -> str:
-    """By what requests are shared out: the key, or the organization of who has none."""
+def _fairness_key(caller: Caller | None) -> str:
+    """Return the key for fair scheduling: the API key, or the operator's organization."""
     if caller is None:
         return "operator"
     return str(caller.key_id or f"operator of {caller.organization}")

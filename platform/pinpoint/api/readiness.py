@@ -1,4 +1,4 @@
-"""Whether every part of the stack answers, asked of all at once and never for long."""
+"""Concurrent readiness checks of all components, with a time limit."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from pinpoint import deadline
 from pinpoint.errors import PinpointError
 
 MOST_S: Final = 1.8
-"""Longest wait for all parts together, seconds."""
+"""Maximum duration of all checks together, seconds."""
 _THREADS: Final = 8
 
 Check = Callable[[], object]
 
 
 class Readiness:
-    """Asks parts in threads of its own; a part that is being asked already is not asked again."""
+    """Runs checks in separate threads; at most one check per component runs at a time."""
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Task[str | None]] = {}
         self._threads: anyio.CapacityLimiter | None = None
 
-    async def ask(self, checks: Mapping[str, Check]) -> dict[str, str | None]:
-        """What is wrong with each part, in words; None where it answers."""
-        tasks = {name: self._start(name, check) for name, check in checks.items()}
+    async def check_all(self, checks: Mapping[str, Check]) -> dict[str, str | None]:
+        """Run all checks; return an error message for each component, or None if it answers."""
+        tasks = {name: self._start_check(name, check) for name, check in checks.items()}
         await asyncio.wait(tasks.values(), timeout=MOST_S)
-        late = f"gave no answer within {MOST_S:g} s"
+        late = f"no answer within {MOST_S:g} s"
         return {name: task.result() if task.done() else late for name, task in tasks.items()}
 
-    def _start(self, name: str, check: Check) -> asyncio.Task[str | None]:
+    def _start_check(self, name: str, check: Check) -> asyncio.Task[str | None]:
         running = self._running.get(name)
         if running is None or running.done():
-            running = asyncio.create_task(self._run(check))
+            running = asyncio.create_task(self._run_check(check))
             self._running[name] = running
         return running
 
-    async def _run(self, check: Check) -> str | None:
+    async def _run_check(self, check: Check) -> str | None:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(_THREADS)
         with deadline.until(deadline.Deadline(MOST_S)):
-            return await anyio.to_thread.run_sync(_message_of, check, limiter=self._threads)
+            return await anyio.to_thread.run_sync(_failure_message, check, limiter=self._threads)
 
 
-def _message_of(check: Check) -> str | None:
+def _failure_message(check: Check) -> str | None:
     try:
         check()
     except PinpointError as error:

@@ -1,4 +1,4 @@
-"""What each route asks of a request before it is read: scope, body and lane."""
+"""Requirements of each route that are checked before its body is read: scope, body, lane."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pinpoint.records import Scope
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """What one route asks.
+    """Requirements of one route.
 
     Args:
         route: The route.
-        scope: The scope that a caller needs; None where only the operator is let in.
-        body: What body it takes; None where it reads none.
+        scope: Required scope; None if only the operator is accepted.
+        body: Body limits; None if the route reads no body.
     """
 
     route: APIRoute
@@ -32,37 +32,37 @@ class RouteRule:
 
     @property
     def lane(self) -> LaneName:
-        """Where its requests wait."""
+        """Admission lane of the route's requests."""
         if self.scope is None:
             return "operator"
         return "rows" if self.body is None else self.body.lane
 
 
 def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
-    """The rules of all routes that need a caller, read from their dependencies."""
+    """Derive the rules of all routes that need a caller from their dependencies."""
     rules = []
     for router in routers:
         for route in router.routes:
             if not isinstance(route, APIRoute):
                 continue
-            calls = list(_calls_of(route.dependant))
-            marked = [call for call in calls if hasattr(call, "needed_scope")]
-            if not marked:
+            calls = list(_iterate_calls(route.dependant))
+            scoped_calls = [call for call in calls if hasattr(call, "needed_scope")]
+            if not scoped_calls:
                 continue
             bodies = [call.body_rule for call in calls if hasattr(call, "body_rule")]
-            json = [JSON_RULE] if route.body_field is not None else []
+            json_rules = [JSON_RULE] if route.body_field is not None else []
             rules.append(
                 RouteRule(
                     route=route,
-                    scope=marked[0].needed_scope,
-                    body=next(iter([*bodies, *json]), None),
+                    scope=scoped_calls[0].needed_scope,
+                    body=next(iter([*bodies, *json_rules]), None),
                 )
             )
     return rules
 
 
 def find_rule(rules: Sequence[RouteRule], scope: RequestScope) -> RouteRule | None:
-    """The rule of the route that will answer; also notes the route in `scope`, for the log."""
+    """Find the rule of the matching route and store the route in `scope` for the log."""
     for rule in rules:
         match, child = rule.route.matches(scope)
         if match is Match.FULL:
@@ -72,7 +72,7 @@ def find_rule(rules: Sequence[RouteRule], scope: RequestScope) -> RouteRule | No
     return None
 
 
-def _calls_of(dependant: Any) -> Iterator[Any]:
-    for below in dependant.dependencies:
-        yield below.call
-        yield from _calls_of(below)
+def _iterate_calls(dependant: Any) -> Iterator[Any]:
+    for dependency in dependant.dependencies:
+        yield dependency.call
+        yield from _iterate_calls(dependency)

@@ -1,4 +1,4 @@
-"""Wire forms of questions and answers; `schemas_catalogue` holds those of rows."""
+"""Response schemas of `locate` and `similar`; a separate module has those of catalog rows."""
 
 from __future__ import annotations
 
@@ -23,67 +23,71 @@ from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedPlace, Simila
 
 
 class PlaceOut(BaseModel):
-    """A place of the bundle's own list; no image stands for it."""
+    """A coordinate of the bundle's own list; it has no image."""
 
     lat: float
     lon: float
-    mass: float = Field(description="Its share; all places that were compared have 1 together.")
-    score: float = Field(description="Cosine similarity of the photo to the place itself.")
+    mass: float = Field(description="Normalized weight; all compared places sum to 1.")
+    score: float = Field(description="Cosine similarity of photo and location embedding.")
 
     @classmethod
     def of(cls, place: RankedPlace) -> PlaceOut:
-        """One ranked place."""
-        at = place.point
-        return cls(lat=at.lat, lon=at.lon, mass=place.mass, score=place.score)
+        """Convert one ranked coordinate."""
+        point = place.point
+        return cls(lat=point.lat, lon=point.lon, mass=place.mass, score=place.score)
 
 
 class BundleOut(BaseModel):
-    """The weights that looked at the photo."""
+    """The model bundle that encoded the photo."""
 
     name: str = Field(examples=["descriptor"])
     digest: str
-    note: str = Field(description="What these weights can and cannot do.")
+    note: str = Field(description="Abilities and limits of these weights.")
 
 
 class IndexOut(BaseModel):
-    """What was searched."""
+    """The index that was searched."""
 
     engine: str = Field(
-        examples=["qdrant-edge"], description="`places` where that was the bundle's own list."
+        examples=["qdrant-edge"], description="`places` for the bundle's own list of places."
     )
     build: str | None
 
 
 class AnswerOut(BaseModel):
-    """Where a photo was taken, and the evidence for it."""
+    """The estimated position of a photo, with evidence."""
 
     point: Place | None = Field(
-        description="Null where the gallery, or the list of places, holds nothing to answer with."
+        description="Best estimate; null if the search space has no candidate."
     )
     geometry: GeoPoint | None
     abstained: str | None = Field(
-        description="Null for an answer. `no_candidates`: there is nothing to answer with. "
-        "`unsupported`, `elsewhere`: too likely that the gallery has nothing near the photo, or "
-        "that none of the candidates is; the point is then only the best guess."
+        description="Reason for abstaining; null for an answer. `no_candidates`: the search space "
+        "has no candidate. `unsupported`: the gallery probably has no image near the photo. "
+        "`elsewhere`: probably no candidate is near the photo. The point is then a best guess."
     )
     regions: list[RegionOut]
     calibrated: bool
     calibration_note: str
-    belief: BeliefOut | None = Field(description="Probabilities; null where not calibrated.")
-    candidates: list[CandidateOut] = Field(description="Best first, the `top` first of them.")
+    belief: BeliefOut | None = Field(
+        description="Calibrated probabilities; null if not calibrated."
+    )
+    candidates: list[CandidateOut] = Field(description="The best `top` candidates, best first.")
     null_score: float | None = Field(
-        description="The reranker's logit of \"none of these\", beside the candidates' own; null "
-        "where none ran."
+        description="The reranker's logit of \"none of these\", comparable with the candidates' "
+        "logits; null without a reranker."
     )
-    candidates_considered: int = Field(description="Candidates, or places, that had a share.")
+    candidates_considered: int = Field(
+        description="Number of candidates or places with a weight above 0."
+    )
     places: list[PlaceOut] = Field(
-        description="With over=places instead of candidates: best first, the `top` first of them."
+        description="With over=places, replaces candidates: the best `top` places."
     )
-    note: str | None = Field(description="What this answer lacks, such as evidence.")
-    citations: dict[str, list[CitationOut]] = Field(description="By source kind.")
+    note: str | None = Field(description="Limitations of this answer, such as missing evidence.")
+    citations: dict[str, list[CitationOut]] = Field(description="Citations by source kind.")
     bundle: BundleOut
     ranker: str = Field(examples=["rerank", "vote", "places"])
-    ranker_reason: str | None = Field(description="Why no reranker ran, where one would have.")
+    ranker_reason: str | None = Field(description="Reason why an available reranker did not run.")
     index: IndexOut
     timings_ms: dict[str, float]
 
@@ -91,25 +95,31 @@ class AnswerOut(BaseModel):
     def of(
         cls, answer: Answer, top: int, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
     ) -> AnswerOut:
-        """An answer with its `top` candidates; `names` are those of `shown_ids`."""
+        """Convert an answer with its `top` candidates.
+
+        Args:
+            answer: The answer.
+            top: Maximum number of candidates or places.
+            names: Labels of the images in `shown_ids`.
+        """
         labels = Labels(names, _shown_points(answer, top))
         cited: dict[str, list[CitationOut]] = {}
-        places = name_places([citation.point for citation in answer.citations])
-        for citation, place in zip(answer.citations, places, strict=True):
-            cited.setdefault(citation.kind, []).append(CitationOut.of(citation, place))
-        point, belief, asked = answer.point, answer.believed.belief, answer.believed.asked
+        nearest_places = name_places([citation.point for citation in answer.citations])
+        for citation, nearest_place in zip(answer.citations, nearest_places, strict=True):
+            cited.setdefault(citation.kind, []).append(CitationOut.of(citation, nearest_place))
+        point, belief, query_features = answer.point, answer.believed.belief, answer.believed.asked
         return cls(
             point=None if point is None else Place(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
-            regions=[RegionOut(mass=one.mass, radius_m=one.radius_m) for one in answer.regions],
+            regions=[RegionOut(mass=disc.mass, radius_m=disc.radius_m) for disc in answer.regions],
             calibrated=answer.calibrated,
             abstained=answer.believed.abstained,
             calibration_note=calibration_note(answer),
             belief=belief and BeliefOut.of(belief),
             candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
-            null_score=asked and asked.null_logit,
+            null_score=query_features and query_features.null_logit,
             candidates_considered=answer.candidates_considered,
-            places=[PlaceOut.of(place) for place in answer.places[:top]],
+            places=[PlaceOut.of(nearest_place) for nearest_place in answer.places[:top]],
             note=answer.note,
             citations=cited,
             bundle=BundleOut(
@@ -123,19 +133,23 @@ class AnswerOut(BaseModel):
 
 
 def shown_ids(answer: Answer, top: int) -> list[UUID]:
-    """Images of an answer whose names its wire form asks for."""
+    """Return the ids of all images in the response, whose labels are needed."""
     return list(_shown_points(answer, top))
 
 
 def _shown_points(answer: Answer, top: int) -> dict[UUID, Point]:
-    """Candidates that are shown, and their evidence."""
-    shown = answer.ranked[:top]
-    near = {photo.id: photo.point for each in shown for photo in each.evidence}
-    return near | {each.candidate.id: each.candidate.point for each in shown}
+    """Return the positions of the returned candidates and of their evidence."""
+    ranked_candidates = answer.ranked[:top]
+    evidence_points = {
+        photo.id: photo.point for ranked in ranked_candidates for photo in ranked.evidence
+    }
+    return evidence_points | {
+        ranked.candidate.id: ranked.candidate.point for ranked in ranked_candidates
+    }
 
 
 class HitOut(LabeledOut):
-    """An image that looks like the photo."""
+    """An image that is similar to the query."""
 
     image_id: UUID
     source_id: UUID
@@ -148,7 +162,7 @@ class HitOut(LabeledOut):
 
     @classmethod
     def of(cls, hit: Hit, labels: Labels) -> HitOut:
-        """One hit."""
+        """Convert one hit."""
         return cls(
             image_id=hit.id,
             **labels.fields(hit.id),
@@ -170,7 +184,7 @@ class GroupOut(BaseModel):
 
 
 class SimilarOut(BaseModel):
-    """Nearest images, grouped so that one sequence does not flood the page."""
+    """Most similar images, grouped so that one sequence does not dominate the result."""
 
     groups: list[GroupOut]
     bundle: str
@@ -179,17 +193,17 @@ class SimilarOut(BaseModel):
 
     @classmethod
     def of(
-        cls, found: Similar, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+        cls, result: Similar, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
     ) -> SimilarOut:
-        """All groups, best first."""
-        points = {hit.id: hit.point for group in found.groups for hit in group.hits}
+        """Convert all groups, best first."""
+        points = {hit.id: hit.point for group in result.groups for hit in group.hits}
         labels = Labels(names, points)
         return cls(
             groups=[
-                GroupOut(group=one.group, hits=[HitOut.of(hit, labels) for hit in one.hits])
-                for one in found.groups
+                GroupOut(group=group.group, hits=[HitOut.of(hit, labels) for hit in group.hits])
+                for group in result.groups
             ],
-            bundle=found.bundle,
-            index_build=found.index_build,
-            timings_ms=dict(found.timings_ms),
+            bundle=result.bundle,
+            index_build=result.index_build,
+            timings_ms=dict(result.timings_ms),
         )

@@ -1,4 +1,4 @@
-"""Wire forms that all others are made of: positions, and where pictures are."""
+"""Basic response schemas: positions, image labels and thumbnail links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pinpoint.records import ImageLabel, Point
 
 
 def thumbnail_url(image_id: UUID) -> str:
-    """Where an image's thumbnail is, relative to the API's address."""
+    """Return the path of an image's thumbnail, relative to the API's base URL."""
     return f"/v1/images/{image_id}/thumbnail"
 
 
@@ -25,21 +25,21 @@ class GeoPoint(BaseModel):
 
     @classmethod
     def of(cls, point: Point) -> GeoPoint:
-        """Flip to GeoJSON's order."""
+        """Convert to GeoJSON's axis order."""
         return cls(coordinates=(point.lon, point.lat))
 
 
 class NearestPlaceOut(BaseModel):
-    """The place of GeoNames (1,000 people and more) that is nearest to a position."""
+    """The GeoNames city (population of 1,000 or more) that is nearest to a position."""
 
     name: str = Field(examples=["Paris"])
     region: str = Field(description="First administrative level; may be empty.")
     country: str = Field(description="ISO 3166 code.", examples=["FR"])
-    distance_m: float = Field(description="From the place's center, along a great circle.")
+    distance_m: float = Field(description="Great-circle distance from the city's center.")
 
 
 def name_places(points: Sequence[Point]) -> list[NearestPlaceOut]:
-    """The nearest place of each position."""
+    """Look up the nearest city of each position."""
     return [
         NearestPlaceOut(
             name=place.name,
@@ -52,11 +52,11 @@ def name_places(points: Sequence[Point]) -> list[NearestPlaceOut]:
 
 
 class Labels:
-    """What people know images by: file name, source and nearest place, by image id.
+    """Human-readable labels of images by id: file name, source and nearest city.
 
     Args:
-        names: From the catalogue; an image that has gone since is not in it.
-        points: Positions of all images that are shown.
+        names: Labels from the catalog, without images that were deleted since the search.
+        points: Positions of all images in the response.
     """
 
     def __init__(self, names: Mapping[UUID, ImageLabel], points: Mapping[UUID, Point]) -> None:
@@ -64,23 +64,23 @@ class Labels:
         self._places = dict(zip(points, name_places(list(points.values())), strict=True))
 
     def fields(self, image_id: UUID) -> dict[str, Any]:
-        """Values of the fields that every image of an answer has."""
-        known = self._names.get(image_id)
+        """Return the label fields of one image for its response schema."""
+        label = self._names.get(image_id)
         return {
-            "file_name": None if known is None else known.file_name,
-            "source": None if known is None else known.source,
+            "file_name": None if label is None else label.file_name,
+            "source": None if label is None else label.source,
             "nearest_place": self._places.get(image_id),
         }
 
 
 class LabeledOut(BaseModel):
-    """An image of an answer, with what people know it by next to its id."""
+    """An image of an answer with human-readable labels next to its id."""
 
     file_name: str | None = Field(
-        description="Last part of the file's path in its source; null for an image that has been "
-        "deleted since it was found."
+        description="Last part of the file's path in its source; null if the image was deleted "
+        "since the search."
     )
-    source: str | None = Field(description="Name of its source; null as `file_name`.")
+    source: str | None = Field(description="Name of its source; null like `file_name`.")
     nearest_place: NearestPlaceOut | None
 
 

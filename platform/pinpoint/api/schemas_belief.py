@@ -1,4 +1,4 @@
-"""Wire forms of calibrated probabilities: how sure an answer is, and where else it may be."""
+"""Response schemas of calibrated probabilities: confidence and credible regions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from pinpoint.geo.areas import contains_positions, outline_boxes
 from pinpoint.records import Answer, Area, Belief
 
-_DECIMALS: Final = 7
-"""Of degrees: about a centimetre."""
+_DEGREE_DECIMALS: Final = 7
+"""Decimals of coordinates in degrees: about one centimeter."""
 
 
 UNCALIBRATED: Final = (
@@ -23,13 +23,13 @@ UNCALIBRATED: Final = (
 
 
 def calibration_note(answer: Answer) -> str:
-    """What the probabilities promise, or why there are none."""
-    why = answer.believed.note
-    return why if answer.calibrated else f"{UNCALIBRATED}{why and f': {why}'}."
+    """Describe the calibration, or the reason for its absence."""
+    reason = answer.believed.note
+    return reason if answer.calibrated else f"{UNCALIBRATED}{reason and f': {reason}'}."
 
 
 class RegionOut(BaseModel):
-    """A disc around the answer: holds a share of the vote mass; calibrated, the truth so often."""
+    """A disc around the answer with a share of the vote or, if calibrated, of the probability."""
 
     mass: float = Field(examples=[0.9])
     radius_m: float
@@ -43,19 +43,19 @@ class MultiPolygonOut(BaseModel):
 
 
 class AreaOut(BaseModel):
-    """The densest places that together hold the photo's place with the stated probability."""
+    """Highest-density region that contains the photo's position with the stated probability."""
 
     probability: float = Field(examples=[0.9])
     level: float = Field(
-        description="The mass that the area had to claim so that it holds as often as it says, on "
-        "held-out photos (split-conformal)."
+        description="Posterior mass of the area that reaches this coverage on held-out photos "
+        "(split-conformal)."
     )
     area_km2: float
     geometry: MultiPolygonOut
 
     @classmethod
     def of(cls, area: Area) -> AreaOut:
-        """Its boxes joined."""
+        """Convert a region; its boxes are merged to polygons."""
         return cls(
             probability=area.share,
             level=area.level,
@@ -65,40 +65,41 @@ class AreaOut(BaseModel):
 
 
 class WithinOut(BaseModel):
-    """Probability that the photo was taken near the answer's point."""
+    """Probability that the photo was taken within a radius of the answer's point."""
 
     radius_km: float = Field(examples=[25])
     probability: float
 
 
 class NameOut(BaseModel):
-    """The likeliest country, region or city."""
+    """The most probable country, region or city."""
 
     level: Literal["country", "region", "city"]
     name: str = Field(examples=["Paris, Ile-de-France, FR"])
-    probability: float = Field(description="Mass of the candidates that lie there.")
+    probability: float = Field(description="Posterior mass of the candidates in it.")
 
 
 class BeliefOut(BaseModel):
-    """What calibrated probabilities say."""
+    """Calibrated posterior of an answer."""
 
     within: list[WithinOut]
     areas: list[AreaOut]
-    names: list[NameOut] = Field(description="By the nearest city of GeoNames.")
-    elsewhere: float = Field(description="Probability of a place near none of the candidates.")
+    names: list[NameOut] = Field(description="Determined by the nearest GeoNames city.")
+    elsewhere: float = Field(
+        description="Probability that the photo is near none of the candidates."
+    )
     unsupported: float | None = Field(
-        description="Probability that the gallery holds nothing within 25 km of the photo, where "
-        "the calibration knows such photos, and not that the answer is right; both being equally "
-        "likely beforehand."
+        description="Probability that the gallery has no image within 25 km of the photo, with a "
+        "prior of 0.5 against a correct answer; null if the calibration has no such photos."
     )
     stratum: str = Field(
-        description="Whose numbers were used: `all`, or a kind in a sparse or dense gallery.",
+        description="Calibration group: `all`, or a query kind in a sparse or dense gallery.",
         examples=["photo, dense"],
     )
 
     @classmethod
     def of(cls, belief: Belief) -> BeliefOut:
-        """Everything but point and discs, which every answer has."""
+        """Convert the posterior, without point and discs, which each answer has."""
         return cls(
             within=[
                 WithinOut(radius_km=radius_km, probability=probability)
@@ -107,9 +108,9 @@ class BeliefOut(BaseModel):
             areas=[AreaOut.of(area) for area in belief.areas],
             names=[
                 NameOut.model_validate(
-                    {"level": one.level, "name": one.name, "probability": one.probability}
+                    {"level": name.level, "name": name.name, "probability": name.probability}
                 )
-                for one in belief.names
+                for name in belief.names
             ],
             elsewhere=belief.elsewhere,
             unsupported=belief.unsupported,
@@ -120,18 +121,21 @@ class BeliefOut(BaseModel):
 def outlines(
     boxes: Sequence[tuple[float, float, float, float]],
 ) -> list[list[list[tuple[float, float]]]]:
-    """Boxes joined to polygons: outer rings against the clock, holes with it (RFC 7946, 3.1.6)."""
-    # From their borders alone: to unite hundreds of boxes takes longer than to find them.
-    ground = np.array(boxes).reshape(-1, 4)
-    lines = shapely.linestrings(outline_boxes(ground)[..., ::-1])
+    """Merge boxes to polygons: exteriors counterclockwise, holes clockwise (RFC 7946, 3.1.6)."""
+    # Uses only the borders: a union of hundreds of boxes is slower than their computation.
+    box_array = np.array(boxes).reshape(-1, 4)
+    lines = shapely.linestrings(outline_boxes(box_array)[..., ::-1])
     faces = shapely.get_parts(shapely.polygonize(lines))
     inside = contains_positions(
-        ground, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1]
+        box_array, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1]
     )
     polygons = shapely.orient_polygons(faces[inside], exterior_cw=False)
     return [
         [
-            [(round(lon, _DECIMALS), round(lat, _DECIMALS)) for lon, lat in ring.coords]
+            [
+                (round(lon, _DEGREE_DECIMALS), round(lat, _DEGREE_DECIMALS))
+                for lon, lat in ring.coords
+            ]
             for ring in (polygon.exterior, *polygon.interiors)
         ]
         for polygon in polygons.tolist()

@@ -1,4 +1,4 @@
-"""Wire forms of what speaks for an answer: candidates, their evidence, and what is cited."""
+"""Response schemas of candidates, their evidence and citations."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from pinpoint.records import Citation, Ranked
 
 
 class EvidenceOut(LabeledOut):
-    """A photo near a candidate that was weighed."""
+    """An evidence image near a candidate."""
 
     image_id: UUID
     kind: str
     lat: float
     lon: float
-    distance_m: float = Field(description="From the candidate.")
-    similarity: float = Field(description="Cosine similarity to the photo asked about.")
+    distance_m: float = Field(description="Distance from the candidate.")
+    similarity: float = Field(description="Cosine similarity to the query photo.")
     attention: float | None = Field(
-        description="Share of the reranker's attention to the candidate's evidence that this photo "
-        "had; what is missing to 1 went to none of it. Null where no reranker ran."
+        description="Share of the reranker's attention for this image among the candidate's "
+        "evidence; the rest to 1 is attention to no evidence. Null without a reranker."
     )
     thumbnail_url: str
 
 
 class ChannelOut(BaseModel):
-    """What one channel of the index says of a candidate."""
+    """Score of a candidate in one channel of the index."""
 
-    score: float = Field(description="Cosine similarity of the photo to this vector of it.")
+    score: float = Field(description="Cosine similarity of the query photo to this vector.")
     rank: int | None = Field(
-        description="Place among all that the channel found, from 0; null where it did not find it."
+        description="Rank in the channel's hits, from 0; null if not among them."
     )
 
 
 class CandidateOut(LabeledOut):
-    """A gallery image that may show the place."""
+    """A gallery image that may show the photo's location."""
 
     rank: int = Field(
-        description="Place in the order of retrieval, from 0; the list itself is the ranker's."
+        description="Retrieval rank, from 0; the list itself is in the ranker's order."
     )
     image_id: UUID
     source_id: UUID
@@ -49,71 +49,71 @@ class CandidateOut(LabeledOut):
     lat: float
     lon: float
     captured_at: datetime | None
-    mass: float = Field(description="The ranker's share; all candidates together have 1.")
+    mass: float = Field(description="Normalized weight by the ranker; all candidates sum to 1.")
     support: float = Field(
-        description="Share of that mass that comes from evidence nearby; of a reranker, the share "
-        "of its attention that evidence had."
+        description="Share of this mass that comes from evidence nearby; with a reranker, share of "
+        "its attention to evidence."
     )
-    score: float = Field(description="Cosine similarity to the photo asked about.")
+    score: float = Field(description="Cosine similarity to the query photo.")
     rerank_score: float | None = Field(
-        description="The reranker's logit, beside `null_score`; null where none ran."
+        description="The reranker's logit, comparable with `null_score`; null without one."
     )
     refined: Place | None = Field(
-        description="Where the photo was taken, by the reranker, if this candidate is right; "
-        "probabilities stand around it. Null where none ran."
+        description="The reranker's position estimate, if this candidate is correct; probabilities "
+        "are centered on it. Null without a reranker."
     )
-    near_duplicate: bool = Field(description="So similar that it is as good as the same picture.")
+    near_duplicate: bool = Field(description="So similar that it is practically the same image.")
     channels: dict[str, ChannelOut] = Field(
-        description="By channel: `image` compares pictures, `gps` the photo with the place itself."
+        description="Scores by channel: `image` compares images, `gps` compares photo and location."
     )
     thumbnail_url: str
     evidence: list[EvidenceOut]
 
     @classmethod
     def of(cls, ranked: Ranked, labels: Labels) -> CandidateOut:
-        """One ranked candidate with all its evidence."""
-        one = ranked.candidate
+        """Convert one ranked candidate with all its evidence."""
+        candidate = ranked.candidate
         attention = ranked.attention or (None,) * len(ranked.evidence)
         evidence = zip(ranked.evidence, ranked.similarities, attention, strict=True)
         return cls(
-            rank=one.rank,
-            image_id=one.id,
-            **labels.fields(one.id),
-            source_id=one.source_id,
-            kind=one.kind,
-            lat=one.point.lat,
-            lon=one.point.lon,
-            captured_at=one.captured_at,
+            rank=candidate.rank,
+            image_id=candidate.id,
+            **labels.fields(candidate.id),
+            source_id=candidate.source_id,
+            kind=candidate.kind,
+            lat=candidate.point.lat,
+            lon=candidate.point.lon,
+            captured_at=candidate.captured_at,
             mass=ranked.mass,
             support=ranked.support,
-            score=one.score,
+            score=candidate.score,
             rerank_score=ranked.score,
             refined=ranked.refined and Place(lat=ranked.refined.lat, lon=ranked.refined.lon),
-            near_duplicate=one.near_duplicate,
+            near_duplicate=candidate.near_duplicate,
             channels={
-                name: ChannelOut(score=found.score, rank=found.rank)
-                for name, found in one.channels.items()
+                name: ChannelOut(score=channel.score, rank=channel.rank)
+                for name, channel in candidate.channels.items()
             },
-            thumbnail_url=thumbnail_url(one.id),
+            thumbnail_url=thumbnail_url(candidate.id),
             evidence=[
                 EvidenceOut(
-                    image_id=near.id,
-                    **labels.fields(near.id),
-                    kind=near.kind,
-                    lat=near.point.lat,
-                    lon=near.point.lon,
-                    distance_m=near.distance_m,
+                    image_id=photo.id,
+                    **labels.fields(photo.id),
+                    kind=photo.kind,
+                    lat=photo.point.lat,
+                    lon=photo.point.lon,
+                    distance_m=photo.distance_m,
                     similarity=similarity,
                     attention=share,
-                    thumbnail_url=thumbnail_url(near.id),
+                    thumbnail_url=thumbnail_url(photo.id),
                 )
-                for near, similarity, share in evidence
+                for photo, similarity, share in evidence
             ],
         )
 
 
 class CitedCopyOut(BaseModel):
-    """An image with the bytes of a cited one, in another source, which is to be named too."""
+    """An image with the same bytes as a cited one, which must be attributed as well."""
 
     image_id: UUID
     source_id: UUID
@@ -126,7 +126,7 @@ class CitedCopyOut(BaseModel):
 
 
 class CitationOut(BaseModel):
-    """A photo that speaks for the answer, with what must be said when it is shown."""
+    """An image that supports the answer, with license and attribution."""
 
     image_id: UUID
     file_name: str = Field(description="Last part of the file's path in its source.")
@@ -139,17 +139,17 @@ class CitationOut(BaseModel):
     attribution: str | None
     lat: float
     lon: float
-    distance_m: float = Field(description="From the answer.")
+    distance_m: float = Field(description="Distance from the answer.")
     similarity: float
     thumbnail_url: str
     copies: list[CitedCopyOut] = Field(
-        description="Images with the same bytes, mostly of other sources. They count as one vote "
-        "together, and never as evidence for each other."
+        description="Images with the same bytes, mostly from other sources. Together they count as "
+        "one vote, and never as evidence for each other."
     )
 
     @classmethod
     def of(cls, cited: Citation, place: NearestPlaceOut) -> CitationOut:
-        """One citation."""
+        """Convert one citation."""
         return cls(
             image_id=cited.image_id,
             file_name=cited.file_name,

@@ -1,4 +1,4 @@
-"""Wire forms of sources, batches, items and images."""
+"""Request and response schemas of sources, batches, items and images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pinpoint.api.schemas_basics import GeoPoint, NearestPlaceOut, name_places, thumbnail_url
+from pinpoint.api.schemas_basics import NearestPlaceOut, name_places
 from pinpoint.api.times import Time
 from pinpoint.media.clocks import MAX_CLOCK_OFFSET_S, find_zone
 from pinpoint.records import (
@@ -17,7 +17,6 @@ from pinpoint.records import (
     Batch,
     BatchItem,
     Hint,
-    Image,
     ImageFix,
     ImageLabel,
     ManualField,
@@ -32,7 +31,7 @@ Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
 Cell = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
-"""As much as a manifest's cell may hold."""
+"""Text with the size limit of a manifest cell."""
 
 
 def _check_zone(text: str) -> str:
@@ -45,29 +44,29 @@ Zone = Annotated[str, Field(max_length=64), AfterValidator(_check_zone)]
 ClockOffset = Annotated[float, Field(ge=-MAX_CLOCK_OFFSET_S, le=MAX_CLOCK_OFFSET_S)]
 
 
-def _short_enough(text: str) -> str:
-    # The columns of these texts have the same limit.
+def _check_column_bytes(text: str) -> str:
+    # All columns of this type have the same limit.
     limits.check_text("creator", text)
     return text
 
 
-Stored = Annotated[Cell, AfterValidator(_short_enough)]
-"""A cell for a column with an index, so limited in bytes of UTF-8 as well."""
+Stored = Annotated[Cell, AfterValidator(_check_column_bytes)]
+"""Text for an indexed column, which is also limited in UTF-8 bytes."""
 
 
-class _Sent(BaseModel):
-    """A body somebody sends: unknown fields are mistakes."""
+class _RequestModel(BaseModel):
+    """Base class of request bodies; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class _Row(BaseModel):
-    """A row as it is shown; filled from the record's fields of the same names."""
+class _ResponseModel(BaseModel):
+    """Base class of response rows, filled from record fields of the same names."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class SourceIn(_Sent):
+class SourceIn(_RequestModel):
     """A new source."""
 
     name: Annotated[Text, Field(max_length=100, examples=["paris-walk"])]
@@ -76,12 +75,12 @@ class SourceIn(_Sent):
     attribution: Text | None = Field(default=None, examples=["Jane Doe"])
     originals: OriginalsPolicy = Field(
         default="copy",
-        description="What is kept of a file: its bytes, a reduced picture, or only where it lies.",
+        description="Stored form of each file: its bytes, a reduced image, or only its path.",
         examples=["copy"],
     )
 
 
-class SourceOut(_Row):
+class SourceOut(_ResponseModel):
     """A collection of images of one kind."""
 
     id: UUID
@@ -91,17 +90,17 @@ class SourceOut(_Row):
     attribution: str | None
     originals: OriginalsPolicy
     roots: list[str] = Field(
-        description="Names of the folders that were ingested on the stack's machine; ids of their "
-        "files begin with them."
+        description="Names of the folders that were ingested on the stack's machine; they are "
+        "prefixes of their files' ids."
     )
     created_at: datetime
     images: int
 
     @classmethod
     def of(cls, source: Source) -> SourceOut:
-        """One source; paths of its roots are for the operator only."""
-        own = {name: getattr(source, name) for name in cls.model_fields if name != "roots"}
-        return cls(**own, roots=[root.name for root in source.roots if root.name])
+        """Convert one source, without the paths of its roots, which only the operator may see."""
+        values = {name: getattr(source, name) for name in cls.model_fields if name != "roots"}
+        return cls(**values, roots=[root.name for root in source.roots if root.name])
 
 
 class SourcesOut(BaseModel):
@@ -111,13 +110,13 @@ class SourcesOut(BaseModel):
 
 
 class ErasedOut(BaseModel):
-    """What an erasure will remove; a worker carries it out."""
+    """Number of images that a worker will erase."""
 
     images: int
 
 
-class BatchIn(_Sent):
-    """Opens an upload set."""
+class BatchIn(_RequestModel):
+    """Request to open an upload set."""
 
     source: Annotated[
         Text,
@@ -125,14 +124,16 @@ class BatchIn(_Sent):
     ]
 
 
-class BatchOut(_Row):
+class BatchOut(_ResponseModel):
     """An upload set; `received + stored + indexed + … + canceled == items`."""
 
     id: UUID
     source_id: UUID
     source: str
     state: Literal["open", "closed"]
-    complete: bool = Field(description="Closed, and every item has its verdict.")
+    complete: bool = Field(
+        description="Whether the batch is closed and each item has a final status."
+    )
     created_at: datetime
     closed_at: datetime | None
     items: int
@@ -146,30 +147,36 @@ class BatchOut(_Row):
     canceled: int
     reasons: dict[str, int] | None = Field(
         default=None,
-        description="Files that ended `rejected` or `failed`, by reason; only where one batch is "
-        "asked for.",
+        description="Number of files `rejected` or `failed`, by reason; only in responses for a "
+        "single batch.",
         examples=[{"no_position": 3}],
     )
 
     @classmethod
     def of(cls, batch: Batch, reasons: Mapping[str, int] | None = None) -> BatchOut:
-        """One batch."""
-        shown = cls.model_validate(batch)
-        return shown if reasons is None else shown.model_copy(update={"reasons": dict(reasons)})
+        """Convert one batch; `reasons` are counts of rejected and failed files by reason."""
+        batch_out = cls.model_validate(batch)
+        return (
+            batch_out
+            if reasons is None
+            else batch_out.model_copy(update={"reasons": dict(reasons)})
+        )
 
 
 class BatchesOut(BaseModel):
     """A page of batches, newest first."""
 
     batches: list[BatchOut]
-    next: UUID | None = Field(description="Give it as `before` for the next page; null at the end.")
+    next: UUID | None = Field(
+        description="Value of `before` for the next page; null on the last page."
+    )
 
 
-class ItemOut(_Row):
+class ItemOut(_ResponseModel):
     """One file of a batch."""
 
     nearest_place: NearestPlaceOut | None = Field(
-        default=None, description="Of its image; null where it has none."
+        default=None, description="City nearest to its first image; null without an image."
     )
 
     id: UUID
@@ -182,18 +189,20 @@ class ItemOut(_Row):
     image_ids: list[UUID]
     attempts: int
     notes: list[str] = Field(
-        description="What else there is to know about the file: bytes that were replaced, values "
-        "that were set manually and kept."
+        description="Remarks on the file: bytes that were replaced, manual values that were "
+        "preserved."
     )
 
     @classmethod
     def all_of(cls, items: Sequence[BatchItem], names: Mapping[UUID, ImageLabel]) -> list[ItemOut]:
-        """Items in order; `names` are those of their images."""
+        """Convert items in order; `names` are the labels of their images."""
         first = {item.id: names.get(item.image_ids[0]) for item in items if item.image_ids}
         points = {id_: label.point for id_, label in first.items() if label is not None}
-        places = dict(zip(points, name_places(list(points.values())), strict=True))
+        nearest_places = dict(zip(points, name_places(list(points.values())), strict=True))
         return [
-            cls.model_validate(item).model_copy(update={"nearest_place": places.get(item.id)})
+            cls.model_validate(item).model_copy(
+                update={"nearest_place": nearest_places.get(item.id)}
+            )
             for item in items
         ]
 
@@ -202,32 +211,34 @@ class ItemsOut(BaseModel):
     """A page of items in order of arrival."""
 
     items: list[ItemOut]
-    next: int | None = Field(description="Give it as `after` for the next page; null at the end.")
+    next: int | None = Field(
+        description="Value of `after` for the next page; null on the last page."
+    )
 
 
 class UploadedOut(BaseModel):
-    """The items that an upload became, in the order of its files."""
+    """Ids of the created items, in the order of the uploaded files."""
 
     items: list[UUID]
     batch: BatchOut
 
 
 class RetriedOut(BaseModel):
-    """How many items were sent again."""
+    """Number of items that were queued again."""
 
     retried: int
     batch: BatchOut
 
 
 class CanceledOut(BaseModel):
-    """How many items were given up; those under work go on to their verdict."""
+    """Number of canceled items; items in progress continue to their final status."""
 
     canceled: int
     batch: BatchOut
 
 
-class HintIn(_Sent):
-    """What a caller knows of a file; counts as a manifest does, before the file itself."""
+class HintIn(_RequestModel):
+    """Metadata from the caller; like manifest values, it overrides the file's own metadata."""
 
     lat: Finite | None = None
     lon: Finite | None = None
@@ -240,12 +251,12 @@ class HintIn(_Sent):
     panorama_id: Stored | None = None
     time_zone: Zone | None = Field(
         default=None,
-        description="What a time of the file without an offset means: an IANA name or an offset.",
+        description="Time zone of file times without an offset: an IANA name or an offset.",
         examples=["Europe/Paris"],
     )
     camera_clock_offset_s: ClockOffset | None = Field(
         default=None,
-        description="Seconds to add to times of the camera's clock.",
+        description="Seconds to add to times from the camera clock.",
         examples=[200.0],
     )
     attributes: dict[Text, Cell | Finite | Whole | bool | None] = Field(
@@ -254,24 +265,24 @@ class HintIn(_Sent):
 
     @field_validator("attributes")
     @classmethod
-    def _small_enough(cls, value: dict[str, object]) -> dict[str, object]:
+    def _check_attributes(cls, value: dict[str, object]) -> dict[str, object]:
         limits.check_attributes(value)
         return value
 
     def record(self) -> Hint:
-        """The same as the flows know it."""
+        """Convert to the internal record."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return Hint(position_source="caller", **fields)
 
 
-class FixIn(_Sent):
-    """A correction; what is left out stays as it is, and null clears the manual value."""
+class FixIn(_RequestModel):
+    """A correction; omitted fields remain unchanged, and null clears the manual value."""
 
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
-        default=None, description="Goes together with lon.", examples=[48.8566]
+        default=None, description="Latitude; requires lon.", examples=[48.8566]
     )
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
-        default=None, description="Goes together with lat.", examples=[2.3522]
+        default=None, description="Longitude; requires lat.", examples=[2.3522]
     )
     captured_at: Time | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
     heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
@@ -282,43 +293,43 @@ class FixIn(_Sent):
         default_factory=list,
         max_length=len(MANUAL_FIELDS),
         description="Fields whose manual value is removed; the value with the next precedence "
-        "comes back. A field given as null is cleared as well.",
+        "applies again. A null field is cleared as well.",
         examples=[["position"]],
     )
 
     @model_validator(mode="after")
-    def _check_whole(self) -> Self:
+    def _check_fields(self) -> Self:
         if (self.lat is None) != (self.lon is None):
-            raise ValueError("lat and lon go together")
+            raise ValueError("lat and lon must be given together")
         if self.lat == 0 and self.lon == 0:
-            raise ValueError("0/0 is no position that a photo has")
-        given = self._list_given()
-        if not given and not self._list_cleared():
+            raise ValueError("0/0 is not a valid photo position")
+        set_fields = self._list_set_fields()
+        if not set_fields and not self._list_cleared_fields():
             raise ValueError("nothing to correct; give at least one field")
-        if both := given & self._list_cleared():
-            raise ValueError(f"{sorted(both)[0]} is given and cleared at once; do one of them")
+        if both := set_fields & self._list_cleared_fields():
+            raise ValueError(f"{sorted(both)[0]} is both set and cleared; do only one of these")
         return self
 
-    def _list_given(self) -> set[ManualField]:
+    def _list_set_fields(self) -> set[ManualField]:
         values = {name: getattr(self, name) for name in MANUAL_FIELDS if name != "position"}
-        given: set[ManualField] = {name for name, value in values.items() if value is not None}
-        return given | ({"position"} if self.lat is not None else set())
+        set_fields: set[ManualField] = {name for name, value in values.items() if value is not None}
+        return set_fields | ({"position"} if self.lat is not None else set())
 
-    def _list_cleared(self) -> set[ManualField]:
+    def _list_cleared_fields(self) -> set[ManualField]:
         cleared: set[ManualField] = set(self.clear)
         for name in MANUAL_FIELDS:
-            sent = {"lat", "lon"} if name == "position" else {name}
-            if sent <= self.model_fields_set and name not in self._list_given():
+            request_names = {"lat", "lon"} if name == "position" else {name}
+            if request_names <= self.model_fields_set and name not in self._list_set_fields():
                 cleared.add(name)
         return cleared
 
     def record(self) -> ImageFix:
-        """The same as the catalogue knows it."""
+        """Convert to the catalog's record."""
         point = None
         if self.lat is not None and self.lon is not None:
             point = Point(self.lat, self.lon)
         return ImageFix(
-            clear=frozenset(self._list_cleared()),
+            clear=frozenset(self._list_cleared_fields()),
             point=point,
             captured_at=self.captured_at,
             heading_deg=self.heading_deg,
@@ -326,144 +337,3 @@ class FixIn(_Sent):
             sequence=self.sequence,
             licence=self.licence,
         )
-
-
-class ImageOut(BaseModel):
-    """A gallery row."""
-
-    id: UUID
-    source_id: UUID
-    source: str
-    kind: str
-    external_id: str
-    file_name: str = Field(description="Last part of `external_id`.")
-    face: str | None
-    panorama_id: str | None
-    lat: float
-    lon: float
-    geometry: GeoPoint
-    nearest_place: NearestPlaceOut
-    captured_at: datetime | None
-    heading_deg: float | None
-    altitude_m: float | None
-    camera: str | None
-    creator: str | None
-    sequence: str | None
-    licence: str | None
-    attribution: str | None
-    sha256: str
-    format: str
-    width_px: int
-    height_px: int
-    locator: str | None
-    state: str
-    failure: str | None
-    version: int
-    attributes: dict[str, object]
-    created_at: datetime
-    updated_at: datetime
-    thumbnail_url: str
-    position_source: str = Field(
-        description="Origin of the position: `manual`, `manifest`, `caller` (upload fields), a tag "
-        "of the file, or `gpx`."
-    )
-    time_source: str | None = Field(description="Origin of captured_at; null without a time.")
-    field_sources: dict[str, str] = Field(
-        description="Field → origin of its value, for each field that has one.",
-        examples=[{"position": "manual", "captured_at": "exif", "creator": "manifest"}],
-    )
-    warnings: list[str] = Field(
-        description="One sentence for each value that was chosen over another one or ignored."
-    )
-
-    @classmethod
-    def of(cls, image: Image, *, paths: bool = False) -> ImageOut:
-        """One image; where its file is only for who may see paths of this machine."""
-        return cls.all_of([image], paths=paths)[0]
-
-    @classmethod
-    def all_of(cls, images: Sequence[Image], *, paths: bool = False) -> list[ImageOut]:
-        """Several images, in order; their nearest places are looked up at once."""
-        places = name_places([image.point for image in images])
-        return [
-            cls._of(image, place, paths=paths) for image, place in zip(images, places, strict=True)
-        ]
-
-    @classmethod
-    def _of(cls, image: Image, place: NearestPlaceOut, *, paths: bool) -> ImageOut:
-        own = {name: getattr(image, name) for name in _SAME if name not in _COPIED}
-        if not paths and str(image.locator).startswith("file:"):
-            own["locator"] = None
-        return cls(
-            **own,
-            file_name=image.file_name,
-            nearest_place=place,
-            lat=image.point.lat,
-            lon=image.point.lon,
-            geometry=GeoPoint.of(image.point),
-            attributes=dict(image.attributes),
-            field_sources=dict(image.field_sources),
-            warnings=list(image.warnings),
-            thumbnail_url=thumbnail_url(image.id),
-        )
-
-
-_COPIED: Final = ("attributes", "field_sources", "warnings")
-_SAME = tuple(name for name in ImageOut.model_fields if name in Image.__dataclass_fields__)
-
-
-class ImageQuery(BaseModel):
-    """What a list of images may be narrowed to; unknown parameters are mistakes."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    source: list[Annotated[Text, Field(max_length=100)]] = Field(
-        default=[], max_length=100, description="Only these sources, by name or id; repeatable."
-    )
-    source_kind: list[Literal["photo", "street"]] = Field(
-        default=[], max_length=2, description="Only sources of these kinds; repeatable."
-    )
-    file_name: Annotated[Text, Field(max_length=255)] | None = Field(
-        default=None,
-        description="Last part of the path: exact, or with `*` for any text and `?` for one "
-        "character. A name that begins with `*` makes the whole list be read.",
-        examples=["IMG_20*.jpg"],
-    )
-    state: list[Literal["pending", "indexed", "failed"]] = Field(
-        default=[], max_length=3, description="Only images in these states; repeatable."
-    )
-    id_prefix: str | None = Field(
-        default=None,
-        pattern=r"^[0-9a-fA-F-]*$",
-        min_length=6,
-        max_length=36,
-        description="Only images whose id begins so; at least 6 hex digits, dashes as in the id.",
-        examples=["6a7997"],
-    )
-    limit: int = Field(default=100, ge=1, le=1_000, description="Images of a page.")
-    cursor: str | None = Field(
-        default=None, max_length=4_000, description="Of the `next` link of the page before."
-    )
-
-
-class ImagesOut(BaseModel):
-    """A page of images by source name, file name and id."""
-
-    images: list[ImageOut]
-    next: str | None = Field(
-        description="Path and query of the next page; null at the end. Images that come or go "
-        "between two pages neither repeat nor hide others."
-    )
-
-
-class NeighbourOut(BaseModel):
-    """An image near another."""
-
-    image: ImageOut
-    distance_m: float
-
-
-class NeighboursOut(BaseModel):
-    """Images near an image, nearest first."""
-
-    neighbours: list[NeighbourOut]

@@ -1,4 +1,4 @@
-"""Sessions of browsers that signed in on this machine: kept in memory, ended by a restart."""
+"""In-memory sessions of browsers that signed in on this machine; a restart ends them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Final
 PREFIX: Final = "ps_"
 LASTS_S: Final = 12 * 3600.0
 MOST: Final = 64
-"""Sessions at once; the oldest ends where there are more."""
+"""Maximum number of sessions; a new one replaces the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as it is handed out, once.
+    """A new session, which is returned only once.
 
     Args:
-        secret: What the browser sends as a bearer token.
-        expires_at: When it ends.
+        secret: Bearer token for the browser.
+        expires_at: End of the session.
     """
 
     secret: str
@@ -30,30 +30,30 @@ class Session:
 
 
 class Sessions:
-    """The sessions of this process, by the hash of their secret. Safe between threads."""
+    """The sessions of this process by the hash of their secret. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ends: dict[bytes, float] = {}
+        self._expires_at_s: dict[bytes, float] = {}
 
     def open(self) -> Session:
-        """Begin a session with the operator's rights on this machine."""
+        """Start a session with the operator's rights on this machine."""
         secret = PREFIX + secrets.token_urlsafe(32)
-        ends = time.time() + LASTS_S
+        expires_at_s = time.time() + LASTS_S
         with self._lock:
-            while len(self._ends) >= MOST:
-                self._ends.pop(next(iter(self._ends)))
-            self._ends[_digest(secret)] = ends
-        return Session(secret=secret, expires_at=datetime.fromtimestamp(ends, UTC))
+            while len(self._expires_at_s) >= MOST:
+                self._expires_at_s.pop(next(iter(self._expires_at_s)))
+            self._expires_at_s[_hash_secret(secret)] = expires_at_s
+        return Session(secret=secret, expires_at=datetime.fromtimestamp(expires_at_s, UTC))
 
-    def holds(self, secret: str) -> bool:
-        """Whether a secret is that of a session that has not ended."""
+    def is_valid(self, secret: str) -> bool:
+        """Whether a secret belongs to an unexpired session."""
         if not secret.startswith(PREFIX):
             return False
         with self._lock:
-            return self._ends.get(_digest(secret), 0.0) > time.time()
+            return self._expires_at_s.get(_hash_secret(secret), 0.0) > time.time()
 
 
-def _digest(secret: str) -> bytes:
-    # Looked up by hash, so that how long a look-up takes says nothing of the secret.
+def _hash_secret(secret: str) -> bytes:
+    # A lookup by hash prevents timing attacks on the secret.
     return hashlib.sha256(secret.encode()).digest()

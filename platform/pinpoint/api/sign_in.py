@@ -1,7 +1,7 @@
-"""`GET /sign-in`: changes the one-time token of a sign-in URL into a session for a browser.
+"""`GET /sign-in`: exchanges the one-time token of a sign-in URL for a browser session.
 
-The session is no cookie: a page sends it as a bearer token, so no other page can make the browser
-send it. It has the operator's rights, on this machine only, and lives in this process's memory.
+The session is a bearer token instead of a cookie, so that no other page can make the browser send
+it. It has the operator's rights, on this machine only, and exists only in this process's memory.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from pinpoint.api import problems
-from pinpoint.api.callers import is_own_page, services
+from pinpoint.api.callers import is_own_page
+from pinpoint.api.dependencies import AppServices
 from pinpoint.api.sessions import Sessions
-from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequest, NotAuthenticated
 from pinpoint.stack.sign_in import PATH, use_token
 
@@ -23,7 +23,7 @@ router = APIRouter(tags=["health"])
 
 
 class SignedInOut(BaseModel):
-    """A session, shown this once."""
+    """A new session; its secret is returned only once."""
 
     session: str = Field(description="Send it as `Authorization: Bearer <session>`.")
     expires_at: datetime
@@ -33,40 +33,41 @@ class SignedInOut(BaseModel):
 @router.get(
     PATH,
     operation_id="sign_in",
-    summary="Change a one-time token into a session",
+    summary="Exchange a one-time token for a session",
     responses=problems.declared(400, 401, 422),
 )
 async def sign_in(
     request: Request,
     response: Response,
-    parts: Annotated[Services, Depends(services)],
+    services: AppServices,
     token: Annotated[
         str,
         Query(
             max_length=100,
-            description="Of a sign-in URL; good once, for ten minutes.",
+            description="Token of a sign-in URL; valid once, for ten minutes.",
             examples=["Hk3…"],
         ),
     ],
 ) -> SignedInOut:
-    """Sign in on the machine of the stack; `pinpoint up` prints the URL."""
+    """Sign in on the machine of the stack, with the URL that `pinpoint up` prints."""
     if "prefetch" in (request.headers.get("sec-purpose") or request.headers.get("purpose") or ""):
-        raise BadRequest("a sign-in URL is not fetched in advance; open it")
-    if not is_own_page(request, parts):
+        raise BadRequest("a sign-in URL must not be prefetched; open it")
+    if not is_own_page(request, services):
         raise NotAuthenticated(
-            "sign in with a browser on the machine of the stack, by the URL as it was printed"
+            "sign in with a browser on the machine of the stack, with the URL exactly as printed"
         )
-    if not use_token(parts.settings.places.home, token):
+    if not use_token(services.settings.places.home, token):
         raise NotAuthenticated(
-            "this sign-in URL was used, has expired or is of another stack; `pinpoint up` prints "
-            "a new one"
+            "this sign-in URL was used, has expired or belongs to another stack; `pinpoint up` "
+            "prints a new one"
         )
     sessions: Sessions = request.app.state.sessions
-    opened = sessions.open()
+    browser_session = sessions.open()
     response.headers["Referrer-Policy"] = "no-referrer"
     return SignedInOut(
-        session=opened.secret,
-        expires_at=opened.expires_at,
-        note="You are signed in as the operator of this machine. There is no page yet; programs "
-        "send the session as `Authorization: Bearer <session>`. It ends when the API restarts.",
+        session=browser_session.secret,
+        expires_at=browser_session.expires_at,
+        note="You are signed in as the operator of this machine. There is no web page yet; "
+        "programs send the session as `Authorization: Bearer <session>`. It ends when "
+        "the API restarts.",
     )

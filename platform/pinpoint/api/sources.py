@@ -1,23 +1,17 @@
-"""`/v1/sources`: collections of images of one kind, with licence and originals policy."""
+"""`/v1/sources`: collections of images of one kind, with license and originals policy."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 
 from pinpoint.api import problems
-from pinpoint.api.callers import needs, services
+from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
 from pinpoint.api.schemas_catalogue import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
-from pinpoint.bootstrap import Services
-from pinpoint.records import Caller
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
 
-Reader = Annotated[Caller, Depends(needs("read"))]
-Ingester = Annotated[Caller, Depends(needs("ingest"))]
-Admin = Annotated[Caller, Depends(needs("admin"))]
-Parts = Annotated[Services, Depends(services)]
 NameOrId = Annotated[
     str,
     Path(
@@ -32,14 +26,14 @@ NameOrId = Annotated[
 @router.get(
     "",
     operation_id="list_sources",
-    summary="All sources",
+    summary="List sources",
     responses=problems.declared(401, 403, 404, 503),
 )
-def list_sources(caller: Reader, parts: Parts) -> SourcesOut:
-    """All sources by name, with their number of images."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        found = catalogue.sources()
-    return SourcesOut(sources=[SourceOut.of(source) for source in found])
+def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
+    """List all sources by name, with their number of images."""
+    with services.database.read(caller.organization_id) as catalog:
+        rows = catalog.sources()
+    return SourcesOut(sources=[SourceOut.of(source) for source in rows])
 
 
 @router.post(
@@ -49,10 +43,10 @@ def list_sources(caller: Reader, parts: Parts) -> SourcesOut:
     summary="Add a source",
     responses=problems.declared(400, 401, 403, 404, 409, 422, 503),
 )
-def add_source(caller: Ingester, parts: Parts, body: SourceIn) -> SourceOut:
-    """Add a source; its name is unique in the organisation."""
-    with parts.database.write(caller.organization_id) as catalogue:
-        source = catalogue.add_source(
+def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> SourceOut:
+    """Add a source; its name must be unique in the organization."""
+    with services.database.write(caller.organization_id) as catalog:
+        source = catalog.add_source(
             body.name,
             body.kind,
             licence=body.licence,
@@ -68,10 +62,10 @@ def add_source(caller: Ingester, parts: Parts, body: SourceIn) -> SourceOut:
     summary="One source",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def get_source(source_id: NameOrId, caller: Reader, parts: Parts) -> SourceOut:
-    """One source, by name or id."""
-    with parts.database.read(caller.organization_id) as catalogue:
-        return SourceOut.of(catalogue.source(source_id))
+def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -> SourceOut:
+    """Return one source, by name or id."""
+    with services.database.read(caller.organization_id) as catalog:
+        return SourceOut.of(catalog.source(source_id))
 
 
 @router.delete(
@@ -81,7 +75,7 @@ def get_source(source_id: NameOrId, caller: Reader, parts: Parts) -> SourceOut:
     summary="Erase a source and all its images",
     responses=problems.declared(401, 403, 404, 422, 503),
 )
-def erase_source(source_id: NameOrId, caller: Admin, parts: Parts) -> ErasedOut:
-    """Leave tombstones on all its images; a worker erases them, then the source."""
-    with parts.database.write(caller.organization_id) as catalogue:
-        return ErasedOut(images=catalogue.erase_source(catalogue.source(source_id).id))
+def erase_source(source_id: NameOrId, caller: AdminCaller, services: AppServices) -> ErasedOut:
+    """Mark all its images as deleted; a worker erases them, then the source."""
+    with services.database.write(caller.organization_id) as catalog:
+        return ErasedOut(images=catalog.erase_source(catalog.source(source_id).id))

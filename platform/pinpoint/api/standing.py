@@ -1,6 +1,6 @@
-"""How the work stands, asked of database, broker and index at most every few seconds.
+"""Status metrics from database, broker and index, cached for a few seconds.
 
-A part that does not answer is `pinpoint_part_up 0`, and its figures are absent rather than stale.
+A component that does not answer has `pinpoint_part_up 0`; its metrics are absent instead of stale.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ WORKER_REASONS: Final = (
     *("too_many_attempts", "not_encoded", "source_erased"),
     *("deleted_meanwhile", "changed_meanwhile", "internal_error", "not_indexed"),
 )
-"""Reasons that no file's reading gives; what is neither here nor in `REASONS` is `other`."""
-_KNOWN: Final = frozenset({*REASONS, *WORKER_REASONS})
+"""Reasons of workers in addition to `REASONS`; all other reasons are counted as `other`."""
+_KNOWN_REASONS: Final = frozenset({*REASONS, *WORKER_REASONS})
 
 T = TypeVar("T")
 
@@ -41,85 +41,87 @@ _log = logs.get(__name__)
 
 
 class Standing(Collector):
-    """The figures that are not this process's own.
+    """Collects the metrics of the whole stack, as opposed to those of this process.
 
     Args:
-        version: Of the code.
-        help_of: What a metric means, by its name.
+        version: Version of the code.
+        help_of: Returns the HELP text of a metric by name.
     """
 
     def __init__(self, version: str, help_of: Callable[[str], str]) -> None:
         self._version, self._help = version, help_of
         self._lock = threading.Lock()
-        self._asked_at = -FRESH_S
-        self._parts: Services | None = None
+        self._refreshed_at = -FRESH_S
+        self._services: Services | None = None
         self._families: list[Metric] = []
 
-    def ask(self, parts: Services) -> None:
-        """Ask the parts, unless that was done a moment ago; others wait for the one who asks."""
+    def refresh(self, services: Services) -> None:
+        """Query the components unless the cache is fresh; concurrent calls wait for one query."""
         with self._lock:
             now = time.monotonic()
-            if self._parts is parts and now - self._asked_at < FRESH_S:
+            if self._services is services and now - self._refreshed_at < FRESH_S:
                 return
-            self._families = list(self._found(parts))
-            self._parts, self._asked_at = parts, time.monotonic()
+            self._families = list(self._query_components(services))
+            self._services, self._refreshed_at = services, time.monotonic()
 
     def describe(self) -> list[Metric]:
-        """Nothing in advance, so that registering asks nobody."""
+        """Return no metrics in advance, so that registration queries no component."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """What was found when it was last asked."""
-        yield self._gauges("pinpoint_info", "version", {self._version: 1})
+        """Yield the metrics of the last refresh."""
+        yield self._make_labeled_gauge("pinpoint_info", "version", {self._version: 1})
         yield from self._families
 
-    def _found(self, parts: Services) -> Iterator[Metric]:
-        totals = _answer("database", lambda: parts.upkeep.totals(timeout_s=ASK_S))
-        waiting = _answer("broker", parts.jobs.waiting)
-        index = _answer("index", lambda: _loaded(parts))
-        up = {"database": totals, "broker": waiting, "index": index}
-        answers = {part: int(found is not None) for part, found in up.items()}
-        yield self._gauges("pinpoint_part_up", "part", answers)
+    def _query_components(self, services: Services) -> Iterator[Metric]:
+        totals = _query_component("database", lambda: services.upkeep.totals(timeout_s=ASK_S))
+        waiting = _query_component("broker", services.jobs.waiting)
+        index = _query_component("index", lambda: _check_index(services))
+        results = {"database": totals, "broker": waiting, "index": index}
+        states = {part: int(result is not None) for part, result in results.items()}
+        yield self._make_labeled_gauge("pinpoint_part_up", "part", states)
         if waiting is not None:
-            yield self._gauge("pinpoint_jobs_waiting", waiting)
+            yield self._make_gauge("pinpoint_jobs_waiting", waiting)
         if totals is not None:
-            yield from self._of_items(totals)
-            yield from self._of_upkeep(totals)
-            yield from self._of_workers(totals)
+            yield from self._item_metrics(totals)
+            yield from self._maintenance_metrics(totals)
+            yield from self._worker_metrics(totals)
 
-    def _of_items(self, totals: Totals) -> Iterator[Metric]:
-        yield self._gauges("pinpoint_items_open", "state", totals.open_items)
-        yield self._gauge("pinpoint_items_oldest_open_seconds", totals.oldest_open_s or 0.0)
-        yield self._gauge("pinpoint_leases_held", totals.leases_held)
-        yield self._gauge("pinpoint_leases_expired", totals.leases_expired)
+    def _item_metrics(self, totals: Totals) -> Iterator[Metric]:
+        yield self._make_labeled_gauge("pinpoint_items_open", "state", totals.open_items)
+        yield self._make_gauge("pinpoint_items_oldest_open_seconds", totals.oldest_open_s or 0.0)
+        yield self._make_gauge("pinpoint_leases_held", totals.leases_held)
+        yield self._make_gauge("pinpoint_leases_expired", totals.leases_expired)
         unsettled = {"pending": totals.images_pending, "deleted": totals.images_deleted}
-        yield self._gauges("pinpoint_images_unsettled", "state", unsettled)
-        yield self._gauge("pinpoint_tombstones", totals.tombstones)
-        refused: Counter[tuple[str, str]] = Counter()
-        for one in totals.refused_24h:
-            refused[one.verdict, one.reason if one.reason in _KNOWN else OTHER] += one.items
+        yield self._make_labeled_gauge("pinpoint_images_unsettled", "state", unsettled)
+        yield self._make_gauge("pinpoint_tombstones", totals.tombstones)
+        counts: Counter[tuple[str, str]] = Counter()
+        for rejection in totals.refused_24h:
+            counts[
+                rejection.verdict, rejection.reason if rejection.reason in _KNOWN_REASONS else OTHER
+            ] += rejection.items
         name = "pinpoint_items_refused_24h"
         family = GaugeMetricFamily(name, self._help(name), labels=("verdict", "reason"))
-        for key, items in sorted(refused.items()):
+        for key, items in sorted(counts.items()):
             family.add_metric(key, items)
         yield family
 
-    def _of_upkeep(self, totals: Totals) -> Iterator[Metric]:
+    def _maintenance_metrics(self, totals: Totals) -> Iterator[Metric]:
         if totals.drift is not None and totals.reconciled_at is not None:
             drift = totals.drift
             kinds = {"missing": drift.missing, "stale": drift.stale, "extra": drift.extra}
-            yield self._gauges("pinpoint_drift", "kind", kinds)
-            at = totals.reconciled_at.timestamp()
-            yield self._gauge("pinpoint_reconciled_timestamp_seconds", at)
+            yield self._make_labeled_gauge("pinpoint_drift", "kind", kinds)
+            timestamp = totals.reconciled_at.timestamp()
+            yield self._make_gauge("pinpoint_reconciled_timestamp_seconds", timestamp)
         if totals.swept_at is not None:
-            at = totals.swept_at.timestamp()
-            yield self._gauge("pinpoint_swept_timestamp_seconds", at)
+            timestamp = totals.swept_at.timestamp()
+            yield self._make_gauge("pinpoint_swept_timestamp_seconds", timestamp)
 
-    def _of_workers(self, totals: Totals) -> Iterator[Metric]:
+    def _worker_metrics(self, totals: Totals) -> Iterator[Metric]:
         name = "pinpoint_ingest_stage_seconds"
         stages = SummaryMetricFamily(name, self._help(name), labels=("stage",))
-        for stage, spent in totals.stages.items():
-            stages.add_metric((stage,), count_value=spent.slices, sum_value=spent.seconds)
+        for stage, timing in totals.stages.items():
+            stages.add_metric((stage,), count_value=timing.slices, sum_value=timing.seconds)
         yield stages
         for name, key in (
             ("pinpoint_ingest_items_total", "claimed"),
@@ -128,27 +130,29 @@ class Standing(Collector):
         ):
             yield CounterMetricFamily(name, self._help(name), value=totals.counts[key])
 
-    def _gauge(self, name: str, value: float) -> GaugeMetricFamily:
+    def _make_gauge(self, name: str, value: float) -> GaugeMetricFamily:
         return GaugeMetricFamily(name, self._help(name), value=value)
 
-    def _gauges(self, name: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    def _make_labeled_gauge(
+        self, name: str, label: str, values: Mapping[str, float]
+    ) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, self._help(name), labels=(label,))
         for key, value in values.items():
             family.add_metric((key,), value)
         return family
 
 
-def _answer(part: str, ask: Callable[[], T]) -> T | None:
-    """What a part says, or None and a line in the log."""
+def _query_component(part: str, query: Callable[[], T]) -> T | None:
+    """Return the result of a query to a component; on failure log it and return None."""
     try:
         with deadline.within(ASK_S):
-            return ask()
+            return query()
     except PinpointError as error:
         _log.warning("no figures", part=part, reason=error.reason, detail=error.message)
         return None
 
 
-def _loaded(parts: Services) -> bool:
-    if not parts.index.info().ready:
+def _check_index(services: Services) -> bool:
+    if not services.index.info().ready:
         raise IndexUnavailable("the index is still loading")
     return True

@@ -1,4 +1,4 @@
-"""Times as callers send them: text as ISO 8601 with a zone, within the calendar of UTC."""
+"""Times in requests: ISO 8601 text with a time zone, within the UTC calendar."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
-_ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+_ISO_PREFIX: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 
 
 def _check_text(value: Any) -> Any:
-    """Let only text through: pydantic takes numbers, too, and text that is a number."""
+    """Accept only ISO 8601 text, because pydantic also accepts numbers and numeric text."""
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str) or not _ISO.match(value):
+    if not isinstance(value, str) or not _ISO_PREFIX.match(value):
         raise ValueError("a time is text as ISO 8601, such as 2026-05-01T12:00:00Z")
     return value
 
@@ -28,4 +28,4 @@ def _check_calendar(value: datetime) -> datetime:
 
 
 Time = Annotated[AwareDatetime, BeforeValidator(_check_text), AfterValidator(_check_calendar)]
-"""A moment in UTC, which every part of the stack can keep."""
+"""A time in UTC that all components can store."""

@@ -1,10 +1,10 @@
-"""The Python door: a synchronous client of a running Pinpoint, over HTTP.
+"""Synchronous Python client for the HTTP API of a running Pinpoint.
 
     from pinpoint import connect
     p = connect()
     p.locate("photo.jpg")
 
-Results are the API's JSON as dictionaries; errors are those of `pinpoint.errors`.
+Results are the API's JSON as dictionaries; methods raise the errors of `pinpoint.errors`.
 """
 
 from __future__ import annotations

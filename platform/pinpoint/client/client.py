@@ -1,4 +1,4 @@
-"""What one can ask of a running Pinpoint; each method is one route."""
+"""The client class: one method per route of the API."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pinpoint.client import folders
-from pinpoint.client.wire import Wire, form_of, plain
+from pinpoint.client.wire import Json, Wire, form_of, plain
 from pinpoint.errors import BadRequest, describe_cause
 from pinpoint.records import ReadOptions
 
-Json = dict[str, Any]
 Photo = str | Path | bytes
 Id = str | UUID
 
 
 class Client:
-    """A client of one API; use it as a context manager or call `close`."""
+    """Client of one API; use it as a context manager or call `close`."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -37,10 +36,10 @@ class Client:
         """Open a client.
 
         Args:
-            server: Base URL of an API; without it, the embedded stack below `PINPOINT_HOME`.
+            server: Base URL of an API; default: the embedded stack below `PINPOINT_HOME`.
             key: API key.
-            organization: In whose name the operator of the embedded stack asks.
-            home: Home of the embedded stack, where it is not the environment's.
+            organization: Organization that the operator of the embedded stack acts for.
+            home: Home of the embedded stack; default: the home in the environment.
 
         Raises:
             StackError: No server was given and no embedded stack is running.
@@ -48,9 +47,13 @@ class Client:
         if server is None and key is None:
             return cls(Wire.to_embedded(organization, home))
         if server is None:
-            found = Wire.to_embedded(None, home)
-            found.close()
-            return cls(Wire(found.server, key, organization, embedded=True, home=found.home))
+            embedded_wire = Wire.to_embedded(None, home)
+            embedded_wire.close()
+            return cls(
+                Wire(
+                    embedded_wire.server, key, organization, embedded=True, home=embedded_wire.home
+                )
+            )
         return cls(Wire(server, key, organization, embedded=False))
 
     @property
@@ -78,52 +81,52 @@ class Client:
         """Close the connections."""
         self._wire.close()
 
-    # --- questions ---------------------------------------------------------------------------
+    # --- queries -----------------------------------------------------------------------------
 
     def locate(self, photo: Photo, **limits: Any) -> Json:
-        """Where a photo was taken, and the evidence.
+        """Estimate the position of a photo, with evidence.
 
         Args:
-            photo: Path, or the bytes of an image.
+            photo: Path or bytes of an image.
             limits: `kind`, `kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
                 (west, south, east, north), `polygon` (GeoJSON), `since`, `until`, `top`, `over`
-                (`places` asks the bundle's own list of places instead of the gallery).
+                (`places` ranks the bundle's own list of places instead of the gallery).
 
         Raises:
-            BadPhoto: The bytes are no image that Pinpoint accepts.
+            BadPhoto: The bytes are not an image that Pinpoint accepts.
         """
         answer: Json = self._wire.call(
-            "POST", "/v1/locate", form=form_of(limits), files=[("photo", _photo(photo))]
+            "POST", "/v1/locate", form=form_of(limits), files=[("photo", _read_photo(photo))]
         )
         return answer
 
     def similar(
         self, photo: Photo | None = None, *, image_id: Id | None = None, **limits: Any
     ) -> Json:
-        """Gallery images that look like a photo, or like another image.
+        """List gallery images that are similar to a photo or to another image.
 
         Args:
-            photo: Path or bytes; or give `image_id`.
+            photo: Path or bytes; alternative to `image_id`.
             image_id: A gallery image.
-            limits: Those of `locate`, but instead of `top`: `limit`, `per_group`, and for an
-                image `include_self`, `exclude_group`.
+            limits: Those of `locate`, except `top`; in addition `limit`, `per_group` and, with
+                `image_id`, `include_self` and `exclude_group`.
         """
         form = form_of({**limits, "image_id": image_id})
-        files = None if photo is None else [("photo", _photo(photo))]
-        found: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
-        return found
+        files = None if photo is None else [("photo", _read_photo(photo))]
+        result: Json = self._wire.call("POST", "/v1/similar", form=form, files=files)
+        return result
 
     # --- sources -----------------------------------------------------------------------------
 
     def sources(self) -> list[Json]:
-        """All sources by name."""
-        found: list[Json] = self._wire.call("GET", "/v1/sources")["sources"]
-        return found
+        """List all sources by name."""
+        rows: list[Json] = self._wire.call("GET", "/v1/sources")["sources"]
+        return rows
 
     def source(self, name_or_id: Id) -> Json:
-        """One source."""
-        found: Json = self._wire.call("GET", f"/v1/sources/{_segment(name_or_id)}")
-        return found
+        """Return one source."""
+        row: Json = self._wire.call("GET", f"/v1/sources/{_to_path_segment(name_or_id)}")
+        return row
 
     def add_source(
         self,
@@ -134,7 +137,7 @@ class Client:
         attribution: str | None = None,
         originals: str = "copy",
     ) -> Json:
-        """Add a source; `Conflict` if the name is taken."""
+        """Add a source; raise `Conflict` if the name is taken."""
         body = {
             "name": name,
             "kind": kind,
@@ -146,8 +149,10 @@ class Client:
         return added
 
     def erase_source(self, name_or_id: Id) -> int:
-        """Erase a source with its images; returns how many go."""
-        return int(self._wire.call("DELETE", f"/v1/sources/{_segment(name_or_id)}")["images"])
+        """Erase a source with its images; return the number of images."""
+        return int(
+            self._wire.call("DELETE", f"/v1/sources/{_to_path_segment(name_or_id)}")["images"]
+        )
 
     # --- batches -----------------------------------------------------------------------------
 
@@ -162,37 +167,37 @@ class Client:
         files: Mapping[str, Path | bytes],
         hints: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Json:
-        """Add files to an open upload set, in one request that is made once.
+        """Add files to an open upload set in one request, without retries.
 
         Args:
             batch_id: The upload set.
             files: Name in the source → path or bytes.
-            hints: Name → what is known of the file (`lat`, `lon`, `captured_at`, …).
+            hints: Name → known metadata of the file (`lat`, `lon`, `captured_at`, …).
         """
-        opened = [
+        contents = [
             ("files", (name, item if isinstance(item, bytes) else Path(item).read_bytes()))
             for name, item in files.items()
         ]
         form = {"hints": json.dumps(hints, default=plain)} if hints else None
         added: Json = self._wire.call(
-            "POST", f"/v1/batches/{_segment(batch_id)}/images", form=form, files=opened
+            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
         )
         return added
 
     def complete(self, batch_id: Id) -> Json:
-        """Say that no more files come."""
-        batch: Json = self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/complete")
+        """Close an upload set: it accepts no more files."""
+        batch: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/complete")
         return batch
 
     def batch(self, batch_id: Id) -> Json:
-        """Where an upload set stands."""
-        batch: Json = self._wire.call("GET", f"/v1/batches/{_segment(batch_id)}")
+        """Return the status of an upload set."""
+        batch: Json = self._wire.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
         return batch
 
     def batches(
         self, limit: int = 50, before: Id | None = None, *, id_prefix: str | None = None
     ) -> Json:
-        """A page of upload sets, newest first: `{"batches": [...], "next": id | None}`."""
+        """List a page of upload sets, newest first: `{"batches": [...], "next": id | None}`."""
         query = {
             "limit": limit,
             "before": None if before is None else str(before),
@@ -204,19 +209,23 @@ class Client:
     def items(
         self, batch_id: Id, *, state: str | None = None, after: int = 0, limit: int = 200
     ) -> Json:
-        """A page of an upload set's files: `{"items": [...], "next": seq | None}`."""
+        """List a page of an upload set's files: `{"items": [...], "next": seq | None}`."""
         query = {"state": state, "after": after, "limit": limit}
-        page: Json = self._wire.call("GET", f"/v1/batches/{_segment(batch_id)}/items", query=query)
+        page: Json = self._wire.call(
+            "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query
+        )
         return page
 
     def retry(self, batch_id: Id) -> int:
-        """Send failed files again, each once; returns how many."""
-        return int(self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/retry")["retried"])
+        """Queue each failed or canceled file once more; return their number."""
+        return int(
+            self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/retry")["retried"]
+        )
 
     def cancel(self, batch_id: Id) -> Json:
-        """Close a batch and give up the files that no worker has begun: `{canceled, batch}`."""
-        done: Json = self._wire.call("POST", f"/v1/batches/{_segment(batch_id)}/cancel")
-        return done
+        """Close a batch and cancel files that no worker has started: `{canceled, batch}`."""
+        canceled: Json = self._wire.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel")
+        return canceled
 
     def ingest_folder(
         self,
@@ -230,23 +239,23 @@ class Client:
         wait: bool = False,
         on_progress: Callable[[Json], None] | None = None,
     ) -> Json:
-        """Upload a folder as one batch, a file's path below it being its identity.
+        """Upload a folder as one batch; a file's path below the folder is its identity.
 
         Args:
             path: A folder, one file, or a manifest. GPX tracks are not sent.
             source: Name or id of the source.
             manifest: CSV or GeoJSON in the folder; only files that its rows name are sent.
-            use_manifest: Whether a manifest that is found in the folder is used; files that it
-                does not name are sent as well.
-            root: First part of the names, so that two folders may hold files of one name.
+            use_manifest: Whether to use a manifest in the folder; files that it does not name are
+                sent as well.
+            root: Prefix of the names, so that two folders may contain files of the same name.
             options: Clock, time zone and columns; a track is not sent.
-            wait: Return only when every file has its verdict.
-            on_progress: Told the batch after every request.
+            wait: Return only when each file has a final status.
+            on_progress: Called with the batch after each request.
 
         Returns:
-            The batch, in `not_sent` the files and rows that could not be sent, with reasons, in
-            `repeated` how many requests were made again because the server was away, and in
-            `manifest` the name of the manifest that was used.
+            The batch. `not_sent` lists files and rows that could not be sent, with reasons;
+            `repeated` is the number of requests repeated because the server was unavailable;
+            `manifest` is the name of the manifest used.
         """
         return folders.ingest(
             self,
@@ -263,12 +272,12 @@ class Client:
     # --- images ------------------------------------------------------------------------------
 
     def images(self, **filters: Any) -> Json:
-        """A page of images by source name, file name and id: `{"images": [...], "next": …}`.
+        """List a page of images by source name, file name and id: `{"images": [...], "next": …}`.
 
         Args:
-            filters: `source` and `source_kind` (one or a list), `file_name` (`*` and `?` stand
-                for any text and any character), `state`, `id_prefix`, `limit`, `cursor`. Or
-                `next` alone: the link of the page before, as it is.
+            filters: `source` and `source_kind` (one or a list), `file_name` (`*` matches any
+                text, `?` one character), `state`, `id_prefix`, `limit`, `cursor`. Alternatively
+                `next` alone: the unchanged link of the previous page.
         """
         link = filters.pop("next", None)
         if link is not None:
@@ -277,8 +286,8 @@ class Client:
         return page
 
     def image(self, image_id: Id) -> Json:
-        """One image."""
-        image: Json = self._wire.call("GET", f"/v1/images/{_segment(image_id)}")
+        """Return one image."""
+        image: Json = self._wire.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
         return image
 
     def fix(self, image_id: Id, **fields: Any) -> Json:
@@ -287,51 +296,53 @@ class Client:
         `clear` is a list of fields (`position`, `captured_at`, …) whose manual value is removed.
         """
         body = json.loads(json.dumps(fields, default=plain))
-        image: Json = self._wire.call("PATCH", f"/v1/images/{_segment(image_id)}", body=body)
+        image: Json = self._wire.call(
+            "PATCH", f"/v1/images/{_to_path_segment(image_id)}", body=body
+        )
         return image
 
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
-        self._wire.call("DELETE", f"/v1/images/{_segment(image_id)}")
+        self._wire.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")
 
     def thumbnail(self, image_id: Id) -> bytes:
-        """A small JPEG."""
-        return self._wire.fetch(f"/v1/images/{_segment(image_id)}/thumbnail")
+        """Return a small JPEG of an image."""
+        return self._wire.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
 
     def neighbours(
         self, image_id: Id, *, radius_m: float = 250.0, kinds: Sequence[str] = (), limit: int = 20
     ) -> list[Json]:
-        """Images near an image with `distance_m`, nearest first."""
+        """List images near an image with `distance_m`, nearest first."""
         query = {"radius_m": radius_m, "kinds": list(kinds) or None, "limit": limit}
-        found: list[Json] = self._wire.call(
-            "GET", f"/v1/images/{_segment(image_id)}/neighbours", query=query
+        neighbors: list[Json] = self._wire.call(
+            "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbours", query=query
         )["neighbours"]
-        return found
+        return neighbors
 
     # --- health ------------------------------------------------------------------------------
 
     def ready(self) -> Json:
-        """The parts of the stack; `Unavailable` where one of them does not answer."""
-        found: Json = self._wire.call("GET", "/health/ready")
-        return found
+        """Return the state of each component; raise `Unavailable` if one does not answer."""
+        status: Json = self._wire.call("GET", "/health/ready")
+        return status
 
 
-def _photo(photo: Photo) -> tuple[str, bytes]:
+def _read_photo(photo: Photo) -> tuple[str, bytes]:
     if isinstance(photo, bytes):
         return "photo", photo
     path = Path(photo)
     try:
         return path.name, path.read_bytes()
     except FileNotFoundError as error:
-        raise BadRequest(f"there is no file or folder {path}", reason="unreadable") from error
+        raise BadRequest(f"no file or folder {path} exists", reason="unreadable") from error
     except OSError as error:
         raise BadRequest(
             f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
         ) from error
 
 
-def _segment(identity: Id) -> str:
+def _to_path_segment(identity: Id) -> str:
     text = str(identity)
     if not text or "/" in text or text in (".", ".."):
-        raise BadRequest(f"{text!r} is no name or id")
+        raise BadRequest(f"{text!r} is not a valid name or id")
     return text

@@ -1,8 +1,8 @@
-"""Uploads a folder or a manifest in requests that stay under the server's limits.
+"""Uploads a folder or a manifest in requests within the server's limits.
 
-What cannot be sent never stops the rest: it is handed back as rejected, with a reason. A request
-whose answer is lost is sent again without the files that had come in; a file that does come in
-twice changes nothing, since its name and bytes are its identity.
+A file that cannot be sent does not stop the others; it is returned as rejected, with a reason.
+After a lost response, the request is repeated without the files that the server has received. A
+second upload of the same file has no effect, because name and bytes are its identity.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pinpoint.client.patience import Patience
+from pinpoint.client.wire import Json
 from pinpoint.errors import BadRequest, NotAllowed, TooLarge
 from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, tracks
@@ -30,17 +31,16 @@ if TYPE_CHECKING:
 FILES: Final = 64
 BYTES: Final = 64_000_000
 MAX_NAME: Final = 512
-_FIRST_WAIT_S: Final = 0.1
-_LONGEST_WAIT_S: Final = 2.0
-_NOT_SENT: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
+_MIN_POLL_S: Final = 0.1
+_MAX_POLL_S: Final = 2.0
+_LOCAL_HINT_FIELDS: Final = frozenset({"track", "track_name", "position_source", "stored_layers"})
 
-Json = dict[str, Any]
 Progress = Callable[[Json], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file to send and what is known of it; `name` is its identity in the source."""
+    """A file to send with known metadata; `name` is its identity in the source."""
 
     name: str
     path: Path
@@ -59,12 +59,12 @@ def ingest(
     root: str | None = None,
     options: ReadOptions | None = None,
 ) -> Json:
-    """See `Client.ingest_folder`.
+    """Upload a folder; see `Client.ingest_folder`.
 
     Raises:
         BadRequest: There is nothing to upload.
         BadManifest: The manifest cannot be read at all.
-        Unavailable: The server was away for longer than `Patience` has.
+        Unavailable: The server was unavailable for longer than the retry policy allows.
     """
     check_root_name(root)
     if manifest is None:
@@ -72,33 +72,33 @@ def ingest(
         only_rows = manifest == path
     else:
         only_rows = True
-    found = find(path, manifest, only_rows=only_rows, root=root, options=options)
-    sendable, refused = _sorted_out(found)
-    if not sendable and not refused:
+    uploads = find(path, manifest, only_rows=only_rows, root=root, options=options)
+    sendable, rejections = _partition_uploads(uploads)
+    if not sendable and not rejections:
         raise BadRequest(f"no files to upload in {manifest or path}", reason="no_files")
-    # Not made again: if only its answer was lost, an empty batch would stay open.
+    # Not repeated: after a lost response, an empty batch would stay open.
     batch = client.open_batch(source)
     patience = Patience()
-    sender = _Sender(client, batch["id"], patience)
+    uploader = _BatchUploader(client, batch["id"], patience)
     for chunk in chunks(sendable):
-        refused += sender.send(chunk)
+        rejections += uploader.send(chunk)
         if on_progress is not None:
             on_progress(patience.call(lambda: client.batch(batch["id"])))
     batch = patience.call(lambda: client.complete(batch["id"]))
     batch = settle(client, batch, on_progress, patience) if wait else batch
     return {
         **batch,
-        "not_sent": [dataclasses.asdict(one) for one in refused],
+        "not_sent": [dataclasses.asdict(rejection) for rejection in rejections],
         "repeated": patience.repeated,
         "manifest": None if manifest is None else manifest.name,
     }
 
 
 def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
-    """The manifest to read: `path` itself, or the one in the folder.
+    """Choose the manifest to read: `path` itself or the one in the folder.
 
     Raises:
-        BadRequest: The folder holds several.
+        BadRequest: The folder contains several manifests.
     """
     if path.is_file() and is_manifest(path):
         return path
@@ -106,7 +106,7 @@ def choose_manifest(path: Path, *, use_manifest: bool) -> Path | None:
 
 
 def check_root_name(root: str | None) -> None:
-    """Raise `BadRequest` for a root's name that cannot be the first part of an id."""
+    """Raise `BadRequest` for a root name that cannot be the first part of an id."""
     if root is not None and (not root.strip() or "/" in root or root in (".", "..")):
         raise BadRequest(f"{root!r} cannot name a root: give one folder name without a /")
 
@@ -119,45 +119,45 @@ def find(
     root: str | None = None,
     options: ReadOptions | None = None,
 ) -> Iterator[Upload | Rejected]:
-    """Every file to upload, in a stable order; a bad row of a manifest is a `Rejected`.
+    """List all files to upload in a stable order; an invalid manifest row is a `Rejected`.
 
     Args:
         path: A folder, a file or a manifest; names are paths below the folder.
-        manifest: Names files below `path`, its own folder.
-        only_rows: Whether files that the manifest does not name are left out.
-        root: First part of the names, but for those that a manifest gives.
-        options: Clock, time zone and columns, as a person said; tracks are not sent.
+        manifest: A manifest of files below `path`.
+        only_rows: Whether to omit files that the manifest does not name.
+        root: Prefix of the names, except for names from a manifest.
+        options: Clock, time zone and columns from the user; tracks are not sent.
 
     Raises:
-        BadRequest: There is no such path.
+        BadRequest: The path does not exist.
     """
     options = options or ReadOptions()
     named: set[str] = set()
     if manifest is not None:
-        yield from _rows(manifest, root, options, named)
+        yield from _iterate_manifest(manifest, root, options, named)
         if only_rows:
             return
     if path.is_file():
-        yield Upload(name=_below_root(path.name, root), path=path, hint=_say_options(options))
+        yield Upload(name=_below_root(path.name, root), path=path, hint=_option_fields(options))
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
     else:
-        raise BadRequest(f"there is no file or folder {path}", reason="no_files")
+        raise BadRequest(f"no file or folder {path} exists", reason="no_files")
 
 
 def _walk_folder(
     folder: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
-    """Files below the folder but for those that a manifest has named."""
-    hint = _say_options(options)
+    """List files below the folder, except those that a manifest has named."""
+    hint = _option_fields(options)
     unreadable: list[Rejected] = []
 
-    def refuse(below: Path, error: OSError) -> None:
+    def record_unreadable(below: Path, error: OSError) -> None:
         name = f"{below.relative_to(folder).as_posix()}/"
         detail = f"the folder cannot be opened ({error.strerror}); nothing below it was read"
         unreadable.append(rejected(name, "unreadable_folder", detail))
 
-    for file in find_photos(folder, refuse):
+    for file in find_photos(folder, record_unreadable):
         yield from unreadable
         unreadable.clear()
         name = file.relative_to(folder).as_posix()
@@ -171,7 +171,7 @@ def _below_root(name: str, root: str | None) -> str:
 
 
 def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> None:
-    """Raise `BadRequest` where there is nothing to upload, before anything is made for it."""
+    """Raise `BadRequest` if there is nothing to upload, before a source or batch is created."""
     only_rows = manifest is not None
     manifest = manifest or choose_manifest(path, use_manifest=use_manifest)
     if next(find(path, manifest, only_rows=only_rows or manifest == path), None) is None:
@@ -179,7 +179,7 @@ def check_upload(path: Path, *, manifest: Path | None, use_manifest: bool) -> No
 
 
 def with_tracks(path: Path) -> int:
-    """Photos below a folder that a GPX file could place; tracks are not uploaded."""
+    """Count photos below a folder that have a GPX track; tracks are not uploaded."""
     if not path.is_dir():
         return 0
     track_of = tracks(path)
@@ -187,57 +187,57 @@ def with_tracks(path: Path) -> int:
 
 
 def chunks(files: Iterable[Upload]) -> Iterator[list[Upload]]:
-    """Requests of at most `FILES` files and, where one file allows it, `BYTES` bytes.
+    """Split files into requests within `FILES` and `BYTES`.
 
-    A name comes only once in a request, as hints go by name.
+    A larger file is sent alone. A name occurs once per request, because hints are keyed by name.
     """
     chunk: list[Upload] = []
     names: set[str] = set()
     size = 0
     for file in files:
-        own = file.path.stat().st_size
-        if chunk and (len(chunk) == FILES or size + own > BYTES or file.name in names):
+        file_bytes = file.path.stat().st_size
+        if chunk and (len(chunk) == FILES or size + file_bytes > BYTES or file.name in names):
             yield chunk
             chunk, names, size = [], set(), 0
         chunk.append(file)
         names.add(file.name)
-        size += own
+        size += file_bytes
     if chunk:
         yield chunk
 
 
 def settle(client: Client, batch: Json, on_progress: Progress, patience: Patience) -> Json:
-    """Ask again and again, ever more slowly, until every file of a batch has its verdict."""
-    pause_s, batch_id = _FIRST_WAIT_S, batch["id"]
+    """Poll with increasing intervals until each file of a batch has a final status."""
+    pause_s, batch_id = _MIN_POLL_S, batch["id"]
     while not batch["complete"]:
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, _LONGEST_WAIT_S)
+        pause_s = min(pause_s * 1.5, _MAX_POLL_S)
         batch = patience.call(lambda: client.batch(batch_id))
         if on_progress is not None:
             on_progress(batch)
     return batch
 
 
-class _Sender:
-    """Sends files to one batch, of which nobody else knows."""
+class _BatchUploader:
+    """Sends files to one batch that no other client uses."""
 
     def __init__(self, client: Client, batch_id: str, patience: Patience) -> None:
         self._client = client
         self._batch_id = batch_id
         self._patience = patience
-        self._items = 0
-        """The batch has at least so many files; their places are 1 to this."""
-        self._before: set[str] = set()
-        """Names of earlier requests: a manifest may send one again, with other metadata."""
+        self._num_items = 0
+        """Lower bound of the number of files in the batch; their `seq` values start at 1."""
+        self._earlier_names: set[str] = set()
+        """Names in earlier requests; a manifest may repeat a name with other metadata."""
 
     def send(self, chunk: list[Upload]) -> list[Rejected]:
-        """Send files in one request, or in halves where the server takes less.
+        """Send files in one request, or in halves if the request is too large.
 
         Returns:
-            Those that it never takes.
+            Files that the server rejects because of their size.
         """
         try:
-            self._deliver(chunk)
+            self._send_chunk(chunk)
         except TooLarge as error:
             if len(chunk) == 1:
                 return [rejected(chunk[0].name, "too_large", error.message)]
@@ -247,91 +247,91 @@ class _Sender:
             raise BadRequest(f"cannot read {error.filename}: {error.strerror}") from error
         return []
 
-    def _deliver(self, chunk: list[Upload]) -> None:
-        """One request, made again where its answer is lost, with what has not come in by then."""
-        tried = False
+    def _send_chunk(self, chunk: list[Upload]) -> None:
+        """Send one request; after a lost response, repeat it with the files not yet received."""
+        is_retry = False
 
-        def deliver() -> None:
-            nonlocal tried
-            there = self._come_in() - self._before if tried else set()
-            tried = True
-            left = [one for one in chunk if one.name not in there]
-            if not left:
+        def send_remaining() -> None:
+            nonlocal is_retry
+            uploaded = self._list_uploaded_names() - self._earlier_names if is_retry else set()
+            is_retry = True
+            remaining = [file for file in chunk if file.name not in uploaded]
+            if not remaining:
                 return
-            said = self._client.upload(
+            response = self._client.upload(
                 self._batch_id,
-                {one.name: one.path for one in left},
-                {one.name: one.hint for one in left if one.hint} or None,
+                {file.name: file.path for file in remaining},
+                {file.name: file.hint for file in remaining if file.hint} or None,
             )
-            self._items = int(said["batch"]["items"])
+            self._num_items = int(response["batch"]["items"])
 
-        self._patience.call(deliver)
-        self._before.update(one.name for one in chunk)
+        self._patience.call(send_remaining)
+        self._earlier_names.update(file.name for file in chunk)
 
-    def _come_in(self) -> set[str]:
-        """Names of files that the server has taken since it last answered."""
+    def _list_uploaded_names(self) -> set[str]:
+        """Names of files that the server has received since its last response."""
         try:
-            page = self._client.items(self._batch_id, after=self._items, limit=1_000)
-        except NotAllowed:  # a key that may only ingest: all are sent again, which changes nothing
+            page = self._client.items(self._batch_id, after=self._num_items, limit=1_000)
+        except NotAllowed:  # an ingest-only key: repeat all files, which is safe
             return set()
-        return {one["file"] for one in page["items"]}
+        return {item["file"] for item in page["items"]}
 
 
-def _rows(
+def _iterate_manifest(
     manifest: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
-    """Rows of a manifest; adds to `named` the files that they name."""
+    """List rows of a manifest and add the files that they name to `named`."""
     for row in read_manifest(manifest, Settings.from_environment().media, options):
         if isinstance(row, Rejected):
             named.add(row.file)
             yield row
             continue
         named.add(row.file.relative_to(manifest.parent.resolve()).as_posix())
-        given = row.external_id != row.name
-        name = row.external_id if given else _below_root(row.name, root)
+        has_external_id = row.external_id != row.name
+        name = row.external_id if has_external_id else _below_root(row.name, root)
         hint = add_options(row.hint, None, options) or row.hint
-        yield Upload(name=name, path=row.file, hint=_hint(hint))
+        yield Upload(name=name, path=row.file, hint=_hint_fields(hint))
 
 
-def _say_options(options: ReadOptions) -> Json:
-    """What options say about a file that no manifest names."""
-    return _hint(add_options(None, None, options) or Hint())
+def _option_fields(options: ReadOptions) -> Json:
+    """Return the hint fields from the options for files without a manifest row."""
+    return _hint_fields(add_options(None, None, options) or Hint())
 
 
-def _hint(hint: Hint) -> Json:
-    """What the API takes of a hint; what is not known is left out."""
-    said = dataclasses.asdict(hint)
+def _hint_fields(hint: Hint) -> Json:
+    """Return the hint fields that the API accepts, without empty values."""
+    values = dataclasses.asdict(hint)
     return {
         name: value
-        for name, value in said.items()
-        if name not in _NOT_SENT and value is not None and value != {}
+        for name, value in values.items()
+        if name not in _LOCAL_HINT_FIELDS and value is not None and value != {}
     }
 
 
-def _sorted_out(found: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:
-    """What can be sent, and what cannot, with the reason."""
+def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:
+    """Split files into those that can be sent and rejections with reasons."""
     sendable: list[Upload] = []
-    refused: list[Rejected] = []
-    for one in found:
-        bad = one if isinstance(one, Rejected) else _unsendable(one)
-        if bad is not None:
-            refused.append(bad)
-        elif isinstance(one, Upload):
-            sendable.append(one)
-    return sendable, refused
+    rejections: list[Rejected] = []
+    for upload in uploads:
+        rejection = upload if isinstance(upload, Rejected) else _reject_unsendable(upload)
+        if rejection is not None:
+            rejections.append(rejection)
+        elif isinstance(upload, Upload):
+            sendable.append(upload)
+    return sendable, rejections
 
 
-def _unsendable(file: Upload) -> Rejected | None:
-    shown = file.name.encode("utf-8", "replace").decode()[:300]
+def _reject_unsendable(file: Upload) -> Rejected | None:
+    display_name = file.name.encode("utf-8", "replace").decode()[:300]
     if not file.name.isprintable() or len(file.name) > MAX_NAME:
-        detail = f"its name has control characters or is longer than {MAX_NAME}; rename it"
-        return rejected(shown, "missing_file", detail)
+        detail = f"its name has control characters or more than {MAX_NAME} characters; rename it"
+        return rejected(display_name, "missing_file", detail)
     if "\\" in file.name or "%22" in file.name:
-        # Over HTTP a backslash may stand for a slash, and %22 stands for a quotation mark.
-        detail = "a name with a backslash or %22 would become another one; rename it"
-        return rejected(shown, "bad_name", detail)
+        # Over HTTP a backslash may mean a slash, and %22 means a quotation mark.
+        detail = "a backslash or %22 would be changed during upload; rename it"
+        return rejected(display_name, "bad_name", detail)
     try:
         with file.path.open("rb"):
             return None
     except OSError as error:
-        return rejected(shown, "missing_file", f"it cannot be opened: {error.strerror}")
+        return rejected(display_name, "missing_file", f"it cannot be opened: {error.strerror}")

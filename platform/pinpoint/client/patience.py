@@ -1,4 +1,4 @@
-"""Calls to a server that may be away for a moment: which are made again, how often, how soon."""
+"""Retry policy for calls to a server that may be temporarily unavailable."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Final, TypeVar
 from pinpoint.errors import StackError, Unavailable
 
 PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Half a minute in all: a restart of the API or of a proxy takes a few seconds."""
+"""Pauses between attempts, half a minute in total; a restart of API or proxy takes seconds."""
 LONGEST_S: Final = 30.0
-"""A server that wants to be left alone for longer is asked again after this."""
+"""Maximum pause, even if the server requests a longer one."""
 
 T = TypeVar("T")
 
 
 class Patience:
-    """Makes calls again that failed because the server was away or put them off.
+    """Repeats calls that failed because the server was unavailable or overloaded.
 
-    Only for calls that may be made twice: an answer that was lost says nothing of whether the
-    server has done what it was asked.
+    It is only for idempotent calls: after a lost response, the server may or may not have executed
+    the request.
     """
 
     def __init__(self) -> None:
         self.repeated = 0
-        """Calls made again so far."""
+        """Number of retries so far."""
 
-    def call(self, ask: Callable[[], T]) -> T:
-        """What a call returns, after as many tries as it takes.
+    def call(self, request: Callable[[], T]) -> T:
+        """Call a function, repeat it on failure and return its result.
 
         Args:
-            ask: The call.
+            request: The function.
 
         Raises:
-            Unavailable: The last try failed too.
-            StackError: The same, of the embedded stack.
+            Unavailable: The last attempt failed as well.
+            StackError: The same for the embedded stack.
         """
         for pause_s in PAUSES_S:
             try:
-                return ask()
+                return request()
             except (Unavailable, StackError) as error:
-                wanted_s = getattr(error, "retry_after_s", None) or 0.0
-                time.sleep(min(max(pause_s, wanted_s), LONGEST_S))
+                retry_after_s = getattr(error, "retry_after_s", None) or 0.0
+                time.sleep(min(max(pause_s, retry_after_s), LONGEST_S))
                 self.repeated += 1
-        return ask()
+        return request()

@@ -1,4 +1,4 @@
-"""One HTTP exchange: who we are, and how a problem becomes the right class of error."""
+"""HTTP transport: authentication, and conversion of problem responses to error classes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from pinpoint.stack.missing import is_running, missing_stack
 from pinpoint.stack.places import StackPlaces
 from pinpoint.stack.state import proof, read_state
 
+Json = dict[str, Any]
+
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
-_PREFIX: Final = "urn:pinpoint:problem:"
-_FORM_PROBLEMS: Final = ("invalid_request", "method_not_allowed", "unsupported_media_type")
+_PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
+_BAD_REQUEST_KINDS: Final = ("invalid_request", "method_not_allowed", "unsupported_media_type")
 
 
 class Wire:
@@ -30,9 +32,9 @@ class Wire:
     Args:
         server: Base URL.
         key: API key, or the operator's secret of this machine.
-        organization: In whose name the operator asks.
-        embedded: The server is this machine's embedded stack.
-        home: That stack's home.
+        organization: Organization that the operator acts for.
+        embedded: Whether the server is this machine's embedded stack.
+        home: Home of the embedded stack.
     """
 
     def __init__(
@@ -44,61 +46,61 @@ class Wire:
         embedded: bool,
         home: Path | None = None,
     ) -> None:
-        headers = _credentials(key, organization)
+        headers = _auth_headers(key, organization)
         self.server = server.rstrip("/")
         self.embedded, self.home = embedded, home
         try:
-            # Proxies of the environment are for the world outside, not for this machine.
+            # Proxies in the environment apply to remote servers, not to this machine.
             self._http = httpx.Client(
                 base_url=self.server, headers=headers, timeout=TIMEOUT, trust_env=not embedded
             )
         except (httpx.InvalidURL, ValueError) as error:
-            raise _bad_server(server) from error
+            raise _invalid_server_error(server) from error
 
     @classmethod
     def to_embedded(cls, organization: str | None, home: Path | None = None) -> Wire:
-        """Find the embedded stack of a home.
+        """Connect to the embedded stack of a home.
 
         Args:
-            organization: In whose name the operator asks.
-            home: The home; that of the environment by default.
+            organization: Organization that the operator acts for.
+            home: Home of the stack; default: the home in the environment.
 
         Raises:
-            StackError: None is running there.
+            StackError: No stack is running in this home.
         """
         home = home or Places().home
-        places = StackPlaces(home)
+        paths = StackPlaces(home)
         try:
-            state = read_state(places)
+            state = read_state(paths)
         except PermissionError as error:
             raise missing_stack(home) from error
         if state is None:
             raise missing_stack(home)
         try:
-            key = places.operator_key_file.read_text().strip() or None
+            key = paths.operator_key_file.read_text().strip() or None
         except (FileNotFoundError, PermissionError):
             key = None
         wire = cls(state.api_url, None, None, embedded=True, home=home)
         if key is not None:
-            wire._introduce(key, organization, state.api_port)
+            wire._authenticate_operator(key, organization, state.api_port)
         return wire
 
-    def _introduce(self, key: str, organization: str | None, port: int) -> None:
-        """Send the operator's key from now on, once the API has shown that it knows it.
+    def _authenticate_operator(self, key: str, organization: str | None, port: int) -> None:
+        """Verify that the API knows the operator's key, then send the key with each request.
 
         Raises:
-            StackError: Nobody answers, or somebody else listens on the stack's port.
+            StackError: The API does not answer, or another process listens on the stack's port.
         """
         nonce = secrets.token_urlsafe(24)
-        said = self.call("GET", "/health/live", query={"nonce": nonce})
-        shown = said.get("proof") if isinstance(said, dict) else None
-        if not hmac.compare_digest(str(shown).encode(), proof(key, nonce, port).encode()):
+        liveness = self.call("GET", "/health/live", query={"nonce": nonce})
+        received_proof = liveness.get("proof") if isinstance(liveness, dict) else None
+        if not hmac.compare_digest(str(received_proof).encode(), proof(key, nonce, port).encode()):
             self.close()
             raise errors.StackError(
-                f"what answers at {self.server} does not show that it is this stack; nothing was "
+                f"the server at {self.server} does not prove that it is this stack; nothing was "
                 "sent to it; `pinpoint up` starts the stack, also after a change of its files"
             )
-        self._http.headers.update(_credentials(key, organization))
+        self._http.headers.update(_auth_headers(key, organization))
 
     def call(
         self,
@@ -110,8 +112,10 @@ class Wire:
         files: list[tuple[str, tuple[str, Any]]] | None = None,
         query: Mapping[str, Any] | None = None,
     ) -> Any:
-        """One request; the decoded JSON, or None where there is none."""
-        response = self.send(method, path, json=body, data=form, files=files, params=_given(query))
+        """Send one request; return the decoded JSON, or None for an empty response."""
+        response = self.send(
+            method, path, json=body, data=form, files=files, params=_drop_none(query)
+        )
         try:
             return response.json() if response.content else None
         except ValueError as error:
@@ -120,23 +124,23 @@ class Wire:
             ) from error
 
     def fetch(self, path: str) -> bytes:
-        """Bytes of a picture."""
+        """Download a file; return its bytes."""
         return self.send("GET", path).content
 
     def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
-        """One request; a response that is no error.
+        """Send one request; return its successful response.
 
         Raises:
-            PinpointError: What the server said was wrong, by class.
+            PinpointError: The server returned a problem; its type selects the class.
             StackError: The embedded stack does not answer.
             Unavailable: The server does not answer.
         """
         try:
             response = self._http.request(method, path, **parts)
         except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise self._connection_error(error) from error
         except httpx.InvalidURL as error:
-            raise _bad_server(self.server) from error
+            raise _invalid_server_error(self.server) from error
         if response.is_error:
             raise from_response(response)
         return response
@@ -145,85 +149,87 @@ class Wire:
         """Close the connections."""
         self._http.close()
 
-    def _unreachable(self, error: httpx.HTTPError) -> errors.PinpointError:
-        what = errors.describe_cause(error)
+    def _connection_error(self, error: httpx.HTTPError) -> errors.PinpointError:
+        cause = errors.describe_cause(error)
         if isinstance(error, httpx.UnsupportedProtocol):
-            return _bad_server(self.server)
+            return _invalid_server_error(self.server)
         if self.home is not None and isinstance(error, httpx.ConnectError):
             if not is_running(self.home):
                 return missing_stack(self.home)
             return errors.StackError(
-                f"the API of the stack in {self.home} does not answer at {self.server} ({what}); "
+                f"the API of the stack in {self.home} does not answer at {self.server} ({cause}); "
                 "`pinpoint status` shows its processes, `pinpoint up` starts those that are down",
                 reason="stack_not_running",
             )
-        return errors.Unavailable(f"{self.server} does not answer: {what}")
+        return errors.Unavailable(f"{self.server} does not answer: {cause}")
 
 
-def _bad_server(server: str) -> errors.BadRequest:
+def _invalid_server_error(server: str) -> errors.BadRequest:
     return errors.BadRequest(
-        f"{server!r} is no URL of a server; give it as http://HOST:PORT or https://HOST"
+        f"{server!r} is not a server URL; give it as http://HOST:PORT or https://HOST"
     )
 
 
 def from_response(response: httpx.Response) -> errors.PinpointError:
-    """The error that a problem response stands for."""
-    error = _stated(response)
+    """Convert a problem response to an error."""
+    error = _parse_problem(response)
     if isinstance(error, errors.Unavailable):
-        error.retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+        error.retry_after_s = _parse_retry_after(response.headers.get("Retry-After", ""))
     return error
 
 
-def _stated(response: httpx.Response) -> errors.PinpointError:
+def _parse_problem(response: httpx.Response) -> errors.PinpointError:
     try:
         body = response.json()
     except ValueError:
         body = {}
-    if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PREFIX):
-        # A proxy before the API, most likely.
+    if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PROBLEM_PREFIX):
+        # Most likely a response of a proxy.
         return errors.Unavailable(
             f"{response.request.url} answered {response.status_code} and is not a Pinpoint API; "
             "check --server"
         )
-    kind = str(body["type"]).removeprefix(_PREFIX)
+    kind = str(body["type"]).removeprefix(_PROBLEM_PREFIX)
     message = str(body.get("detail") or body.get("title") or kind)
     if response.status_code >= 500 and body.get("request_id"):
         message = f"{message} (request {body['request_id']})"
-    known = errors.Unavailable if response.status_code == 429 else _class_of(kind)
-    return known(message, reason=str(body.get("reason") or kind))
+    error_class = errors.Unavailable if response.status_code == 429 else _find_error_class(kind)
+    return error_class(message, reason=str(body.get("reason") or kind))
 
 
-def _seconds(text: str) -> float | None:
-    """Retry-After in its form of whole seconds; its other form, a date, is not trusted."""
+def _parse_retry_after(text: str) -> float | None:
+    """Parse Retry-After as whole seconds; its other form, a date, is ignored."""
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def _credentials(key: str | None, organization: str | None) -> dict[str, str]:
+def _auth_headers(key: str | None, organization: str | None) -> dict[str, str]:
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     return headers if organization is None else {**headers, ORGANIZATION_HEADER: organization}
 
 
-def _class_of(kind: str) -> type[errors.PinpointError]:
-    if kind in _FORM_PROBLEMS:
+def _find_error_class(kind: str) -> type[errors.PinpointError]:
+    if kind in _BAD_REQUEST_KINDS:
         return errors.BadRequest
-    for known in _tree(errors.PinpointError):
-        if known.reason == kind:
-            return known
+    for error_class in _iterate_error_classes(errors.PinpointError):
+        if error_class.reason == kind:
+            return error_class
     return errors.PinpointError
 
 
-def _tree(root: type[errors.PinpointError]) -> Iterator[type[errors.PinpointError]]:
+def _iterate_error_classes(
+    root: type[errors.PinpointError],
+) -> Iterator[type[errors.PinpointError]]:
     yield root
     for child in root.__subclasses__():
-        yield from _tree(child)
+        yield from _iterate_error_classes(child)
 
 
-def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
+def _drop_none(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
 
 
 def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits as form fields; None is left out."""
+    """Convert parameters to form fields; None is omitted."""
     form: dict[str, Any] = {}
     for name, value in limits.items():
         if value is None or value == () or value == []:
@@ -233,12 +239,12 @@ def form_of(limits: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "bbox" and not isinstance(value, str):
             form[name] = ",".join(repr(float(degrees)) for degrees in value)
         elif isinstance(value, list | tuple):
-            form[name] = [str(one) for one in value]
+            form[name] = [str(item) for item in value]
         else:
             form[name] = plain(value)
     return form
 
 
 def plain(value: object) -> str:
-    """A value as text; times as ISO 8601."""
+    """Convert a value to text; times to ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
