@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pinpoint import __version__
-from pinpoint.errors import BadRequest, Conflict
+from pinpoint.errors import BadRequest, Conflict, describe_cause
 from pinpoint.evaluation.labels import Labelled, Question
 
 RUN: Final = "run.json"
@@ -69,7 +69,7 @@ def read_planet(path: Path | None) -> Mapping[str, Any] | None:
         description = json.loads(path.read_text(encoding="utf-8"))
         return {name: description[name] for name in ("generator", "preset", "seed", "digest")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRequest(f"{path} does not describe a planet: {error}") from error
+        raise BadRequest(f"{path} does not describe a planet: {describe_cause(error)}") from error
 
 
 def digest(queries: Sequence[Question]) -> str:
@@ -157,7 +157,9 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadRequest(f"{folder} contains no run of `pinpoint evaluate`: {error}") from error
+        raise BadRequest(
+            f"{folder} contains no run of `pinpoint evaluate`: {describe_cause(error)}"
+        ) from error
     if not isinstance(manifest, dict):
         raise BadRequest(f"{folder / RUN} does not describe a run")
     return manifest

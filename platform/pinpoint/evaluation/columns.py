@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pinpoint.errors import BadManifest
+from pinpoint.errors import BadManifest, describe_cause
 from pinpoint.media.facts import clean_text
 from pinpoint.media.rows import canonical
 from pinpoint.media.tables import read_cells
@@ -72,7 +72,9 @@ def load_columns(path: Path) -> Mapping[str, str]:
         text = path.read_text(encoding="utf-8-sig")
         document = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise BadManifest(f"the column mapping {path.name} cannot be read: {error}") from error
+        raise BadManifest(
+            f"the column mapping {path.name} cannot be read: {describe_cause(error)}"
+        ) from error
     if not isinstance(document, dict):
         raise BadManifest(f"the column mapping {path.name} is not a table of fields")
     strata = document.get("strata")
@@ -234,7 +236,7 @@ def _compile_creator_pattern(text: str | None) -> re.Pattern[str] | None:
         pattern = re.compile(text)
     except re.error as error:
         raise BadManifest(
-            f"creator_pattern {text!r} is not a regular expression: {error}"
+            f"creator_pattern {text!r} is not a regular expression: {describe_cause(error)}"
         ) from error
     if pattern.groups != 1:
         raise BadManifest(

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequest, describe_cause
 from pinpoint.evaluation.placeholders import placeholder_groups
 from pinpoint.evaluation.rows import EXCLUDED, SERVED, read_rows, read_vectors
 from pinpoint.metrics.conventions import distances_km
@@ -174,7 +174,9 @@ def read_results(folder: Path) -> dict[str, Arm]:
     try:
         table = pq.read_table(folder / RESULTS)
     except (OSError, pa.ArrowInvalid) as error:
-        raise BadRequest(f"{folder} contains no results of `pinpoint evaluate`: {error}") from error
+        raise BadRequest(
+            f"{folder} contains no results of `pinpoint evaluate`: {describe_cause(error)}"
+        ) from error
     names = table.column("arm").unique().to_pylist()
     table = table.sort_by("number")
     return {

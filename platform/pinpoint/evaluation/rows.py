@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadRequest
+from pinpoint.errors import BadRequest, describe_cause
 from pinpoint.evaluation.labels import Question
 from pinpoint.geo.areas import contains_positions
 from pinpoint.geo.points import lat_lon
@@ -275,7 +275,9 @@ def _scan_rows(path: Path) -> tuple[set[int], int, int]:
                 row = json.loads(line)
                 finished.add(int(row["number"]))
             except (ValueError, KeyError, TypeError) as error:
-                raise BadRequest(f"{path}, line {line_number} is not a row: {error}") from error
+                raise BadRequest(
+                    f"{path}, line {line_number} is not a row: {describe_cause(error)}"
+                ) from error
             vectors += row["vector"] is not None
             end += len(line)
     return finished, vectors, end

@@ -68,8 +68,8 @@ def collect_blocks(image: Image.Image) -> Blocks:
             if _ORIENTATION in later and _ORIENTATION not in blocks[0]:
                 blocks[0][_ORIENTATION] = later[_ORIENTATION]
             blocks.append(later)
-    except DAMAGE as error:
-        damaged = f"{type(error).__name__}: {error}"[:150]
+    except DAMAGE:
+        damaged = "an EXIF block cannot be read"
     return Blocks(
         exif=tuple(blocks), damaged=damaged, xmp=tuple(packets[:MAX_BLOCKS]), iptc=_find_iptc(image)
     )

@@ -70,8 +70,8 @@ def read_exif(base: Image.Exif) -> Exif:
     try:
         detail = base.get_ifd(_EXIF_IFD)
         gps = _find_gps(base, detail)
-    except DAMAGE as error:
-        return Exif(damaged=f"{type(error).__name__}: {error}"[:150])
+    except DAMAGE:
+        return Exif(damaged="the EXIF block cannot be read")
     clocks, notes = _read_clocks(base, detail)
     satellite, satellite_note = _read_satellite(gps)
     return Exif(

@@ -135,8 +135,8 @@ def _convert_to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.I
             transform = _build_transform(profile, image.mode)
             if transform is not None:
                 return ImageCms.applyTransform(image, transform) or image.convert("RGB"), None
-        except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
-            return image.convert("RGB"), f"colour profile not used: {error}"[:150]
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            return image.convert("RGB"), "the color profile cannot be used"
     return image.convert("RGB"), None
 
 

@@ -97,8 +97,10 @@ def read_xmp(*packets: bytes | str | None) -> Xmp:
         try:
             for name, value in _parse_properties(packet).items():
                 properties.setdefault(name, value)
-        except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
-            damaged = damaged or f"{type(error).__name__}: {error}"[:150]
+        except _XmpLimitError as error:
+            damaged = damaged or str(error)
+        except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError):
+            damaged = damaged or "the XMP packet is not valid XML"
     if not properties:
         return Xmp(damaged=damaged)
     clocks, notes = _read_clocks(properties)
@@ -120,6 +122,10 @@ def read_xmp(*packets: bytes | str | None) -> Xmp:
     )
 
 
+class _XmpLimitError(ValueError):
+    """An XMP packet that exceeds a limit."""
+
+
 class _SmallTree(TreeBuilder):
     """A tree of limited size: a packet of 3 MB can have a million elements, 3 s of work."""
 
@@ -131,7 +137,7 @@ class _SmallTree(TreeBuilder):
         self._depth += 1
         self._elements += 1
         if self._depth > MAX_DEPTH or self._elements > MAX_ELEMENTS:
-            raise ValueError(f"deeper than {MAX_DEPTH} or more than {MAX_ELEMENTS} elements")
+            raise _XmpLimitError(f"deeper than {MAX_DEPTH} or more than {MAX_ELEMENTS} elements")
         return super().start(tag, attrs)
 
     def end(self, tag: str, /) -> Element:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadBundle, Unavailable
+from pinpoint.errors import BadBundle, Unavailable, describe_cause
 
 VERSION: Final = "1.3.0"
 """Release of the known files; 1.2.0 shipped the same four files."""
@@ -138,7 +138,9 @@ def _read_file(package: Path, file: _KnownFile) -> bytes:
                 data = stream.read(file.size_bytes + 1)
     # RuntimeError: the zip is encrypted or uses an unknown compression.
     except (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadBundle(f"{package} is not geoclip {VERSION}: {file.path}: {error}") from error
+        raise BadBundle(
+            f"{package} is not geoclip {VERSION}: {file.path}: {describe_cause(error)}"
+        ) from error
     sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != file.sha256:
         raise BadBundle(

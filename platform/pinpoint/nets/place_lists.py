@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundle, describe_cause
 from pinpoint.nets.bundles import Bundle, file_sha256
 from pinpoint.nets.contract import PlacesSpec
 
@@ -48,7 +48,9 @@ def load_places(bundle: Bundle) -> Listed | None:
             header = lines.readline().strip()
             positions = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
-        raise BadBundle(f"places {bundle.places} cannot be read: {error}") from error
+        raise BadBundle(
+            f"places {bundle.places} cannot be read: {describe_cause(error)}"
+        ) from error
     if header != _HEADER or positions.shape != (space.places.count, 2):
         raise BadBundle(
             f"places {bundle.places} must be {_HEADER!r} and {space.places.count} rows of two "

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from pinpoint.errors import BadBundle
+from pinpoint.errors import BadBundle, describe_cause
 from pinpoint.nets.contract import TowerSpec
 
 
@@ -22,7 +22,9 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise BadBundle(f"weights {file} cannot be read as safetensors: {error}") from error
+        raise BadBundle(
+            f"weights {file} cannot be read as safetensors: {describe_cause(error)}"
+        ) from error
 
 
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor], spec: TowerSpec, file: Path) -> None:

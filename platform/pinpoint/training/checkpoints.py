@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import torch
 from torch import nn
 
-from pinpoint.errors import Conflict
+from pinpoint.errors import Conflict, describe_cause
 
 CHECKPOINT: Final = "checkpoint.pt"
 _READ_ERRORS = (
@@ -93,6 +93,7 @@ def resume(state: State[Nets], folder: Path, identity: str) -> State[Nets]:
         state.best = None if content["best"] is None else Best(**content["best"])
     except _READ_ERRORS as error:
         raise Conflict(
-            f"the checkpoint {path} cannot be resumed ({error}); remove it to start again"
+            f"the checkpoint {path} cannot be resumed ({describe_cause(error)}); remove it to start "
+            "again"
         ) from error
     return state

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import Conflict
+from pinpoint.errors import Conflict, describe_cause
 from pinpoint.evaluation.run import Parts
 from pinpoint.nets.rerank_inputs import Photos, Row
 from pinpoint.search import builds
@@ -76,6 +76,6 @@ def _open_column(path: Path) -> NDArray[Any]:
         values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise Conflict(
-            f"{path} cannot be read ({error}); delete the examples in its folder"
+            f"{path} cannot be read ({describe_cause(error)}); delete the examples in its folder"
         ) from error
     return values

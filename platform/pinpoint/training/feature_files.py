@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import Conflict
+from pinpoint.errors import Conflict, describe_cause
 
 HEADER: Final = "features.json"
 VALUES: Final = "features.f16"
@@ -74,7 +74,9 @@ def check(folder: Path, identity: Mapping[str, Any]) -> int:
         if chunk < 1:
             raise ValueError(f"a chunk of {chunk} rows")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Conflict(f"{folder} holds no features that can be read: {error}") from error
+        raise Conflict(
+            f"{folder} holds no features that can be read: {describe_cause(error)}"
+        ) from error
     differences = [
         f"{key} is {header.get(key)!r} and not {value!r}"
         for key, value in identity.items()

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable
+from pinpoint.errors import BadRequest, Conflict, DatabaseUnavailable, describe_cause
 from pinpoint.ports import Gallery
 from pinpoint.records import Rejected, TrainingRow, TrainingSource
 from pinpoint.training.configs import CatalogueConfig
@@ -93,7 +93,9 @@ def held(folder: Path, sources: Sequence[CatalogueConfig]) -> tuple[list[Held], 
         snapshots = [Held(name=name, rows=rows) for name, rows in rows_by_source.items()]
         return snapshots, str(header["read_at"])
     except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
-        raise Conflict(f"{path} cannot be read ({error}); choose another folder") from error
+        raise Conflict(
+            f"{path} cannot be read ({describe_cause(error)}); choose another folder"
+        ) from error
 
 
 def taken(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rejected:

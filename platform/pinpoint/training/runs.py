@@ -25,7 +25,7 @@ from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 
-from pinpoint.errors import BadRequest, Conflict, NotFound, PinpointError
+from pinpoint.errors import BadRequest, Conflict, NotFound, PinpointError, describe_cause
 from pinpoint.nets.bundles import BUNDLES_FOLDER, check_new, read_bundle
 from pinpoint.training.configs import EmbedderConfig, SourceConfig
 
@@ -264,7 +264,7 @@ def _read_config(folder: Path) -> EmbedderConfig:
     try:
         return EmbedderConfig.model_validate_json((folder / _CONFIG).read_bytes())
     except (OSError, ValidationError) as error:
-        raise BadRequest(f"{folder / _CONFIG} cannot be used: {error}") from error
+        raise BadRequest(f"{folder / _CONFIG} cannot be used: {describe_cause(error)}") from error
 
 
 def _read_run(folder: Path) -> Run:
@@ -275,7 +275,7 @@ def _read_run(folder: Path) -> Run:
         return Run(**{field.name: values[field.name] for field in fields(Run)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         # One damaged file must not hide all other runs; a resumed run rewrites it.
-        detail = f"{path} cannot be read ({error})"
+        detail = f"{path} cannot be read ({describe_cause(error)})"
         return Run(id=folder.name, name="?", state="failed", reason="unreadable", detail=detail)
 
 
