@@ -93,7 +93,7 @@ def resume(state: State[Nets], folder: Path, identity: str) -> State[Nets]:
         state.best = None if content["best"] is None else Best(**content["best"])
     except _READ_ERRORS as error:
         raise Conflict(
-            f"the checkpoint {path} cannot be resumed ({describe_cause(error)}); remove it to start "
-            "again"
+            f"the checkpoint {path} cannot be resumed ({describe_cause(error)}); remove it to "
+            "start again"
         ) from error
     return state
