@@ -144,7 +144,7 @@ def test_what_cannot_be_brought_in_leaves_nothing(pinpoint, tmp_path):
     weights = timm_weights(tmp_path / "w.safetensors")
     code, _, error = pinpoint("bundles", "import", weights, "--name", "../own", *given)
     assert code != 0
-    assert "name or note of the bundle is invalid" in error
+    assert "a bundle cannot be called '../own'" in error
     below = tmp_path / "home" / "bundles"
     assert not below.exists() or list(below.iterdir()) == []
     assert not (tmp_path / "home" / "own").exists()

@@ -55,7 +55,7 @@ def test_a_full_blob_store_says_so_and_leaves_no_half(tmp_path, monkeypatch):
     blobs = FolderBlobs(tmp_path / "blobs")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
-        with pytest.raises(Unavailable, match="make room on its disk") as caught:
+        with pytest.raises(Unavailable, match="free space on its disk") as caught:
             blobs.put(uuid4(), b"bytes")
     assert caught.value.reason == "blobs_unavailable"
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == []

@@ -186,4 +186,4 @@ def test_a_photo_is_located_where_there_is_no_gallery(stack, api, monkeypatch, c
     code, said, error = run(
         monkeypatch, capsys, "locate", photo, "--places", "--kinds", "photo", *to
     )
-    assert (code, "leave out kinds" in error) == (64, True)
+    assert (code, "omit kinds" in error) == (64, True)

@@ -180,6 +180,11 @@ def test_destroy_removes_everything_of_its_home_and_nothing_else(demo_home_folde
     assert "is not a Pinpoint home" in run(None, "destroy", "--home", demo_home_folder, code=66)
 
 
+def list_pids(stack):
+    """Process ids of a stack by program."""
+    return {each.name: each.pid for each in lifecycle.status(stack.settings).processes}
+
+
 def test_destroy_of_a_copied_home_leaves_the_originals_database(running_stack, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir(mode=0o700)
@@ -187,7 +192,8 @@ def test_destroy_of_a_copied_home_leaves_the_originals_database(running_stack, t
         if (running_stack.home / name).exists():
             shutil.copyfile(running_stack.home / name, copy / name)
     (copy / "note.bin").write_bytes(saved(noise(20, 20, seed=3)))
+    before = list_pids(running_stack)
     run(None, "destroy", "--home", copy, "--yes")
     assert not copy.exists()
     assert running_stack.places.pgdata.exists()
-    assert lifecycle.status(running_stack.settings).state == "up"
+    assert list_pids(running_stack) == before

@@ -334,7 +334,7 @@ def _read_photo(photo: Photo) -> tuple[str, bytes]:
     try:
         return path.name, path.read_bytes()
     except FileNotFoundError as error:
-        raise BadRequest(f"no file or folder {path} exists", reason="unreadable") from error
+        raise BadRequest(f"there is no file or folder {path}", reason="unreadable") from error
     except OSError as error:
         raise BadRequest(
             f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"

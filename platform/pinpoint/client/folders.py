@@ -142,7 +142,7 @@ def find(
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
     else:
-        raise BadRequest(f"no file or folder {path} exists", reason="no_files")
+        raise BadRequest(f"there is no file or folder {path}", reason="no_files")
 
 
 def _walk_folder(

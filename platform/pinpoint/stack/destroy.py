@@ -61,7 +61,7 @@ def plan_destroy(settings: Settings, *, keep_bundles: bool) -> DestroyPlan:
         raise StackError(f"{home} holds more than a Pinpoint home; nothing was removed")
     own_bundles = paths.bundles_dir.is_dir() and any(paths.bundles_dir.iterdir())
     kept_folders = {paths.bundles_dir} if keep_bundles and own_bundles else set()
-    foreign = set() if owns_cluster(paths) else {paths.cluster_dir}
+    foreign = set() if paths.owns_cluster() else {paths.cluster_dir}
     excluded, state = {str(path) for path in kept_folders | foreign}, read_state(paths)
     return DestroyPlan(
         home=str(home),
@@ -81,7 +81,7 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
     lifecycle.down(settings, say)
     say("removing the data")
     # The database's folder first: the home records its path.
-    if owns_cluster(paths):
+    if paths.owns_cluster():
         PostgresServer(paths).erase()
     for folder in (paths.socket_dir, paths.postgres_socket_dir):
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,24 +92,6 @@ def destroy_home(settings: Settings, plan: DestroyPlan, say: Callable[[str], Non
         _remove_path(paths.home.resolve())
         if paths.home.is_symlink():
             _remove_path(paths.home)
-
-
-def owns_cluster(paths: StackPlaces) -> bool:
-    """Whether the database's folder belongs to this home.
-
-    A copied home references the folder of the original. If the home recorded in that folder no
-    longer exists, it was moved, and the folder belongs to the home that references it.
-    """
-    cluster, home = paths.cluster_dir, paths.home.resolve()
-    if not cluster.exists():
-        return False
-    if cluster.resolve().is_relative_to(home):
-        return True
-    try:
-        owner = Path((cluster / "home").read_text(encoding="utf-8").strip())
-    except OSError:
-        return False
-    return owner == home or not owner.exists()
 
 
 def _remove_path(path: Path) -> None:

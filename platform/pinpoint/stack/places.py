@@ -187,6 +187,23 @@ class StackPlaces:
             return None
         return contract_of_build(self.index_dir / "builds" / name)
 
+    def owns_cluster(self) -> bool:
+        """Whether the database's folder belongs to this home.
+
+        A copied home references the folder of the original. If the home recorded in that folder no
+        longer exists, it was moved, and the folder belongs to the home that references it.
+        """
+        cluster, home = self.cluster_dir, self.home.resolve()
+        if not cluster.exists():
+            return False
+        if cluster.resolve().is_relative_to(home):
+            return True
+        try:
+            owner = Path((cluster / "home").read_text(encoding="utf-8").strip())
+        except OSError:
+            return False
+        return owner == home or not owner.exists()
+
     def create(self) -> None:
         """Create the home and the socket folder.
 

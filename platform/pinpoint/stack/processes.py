@@ -56,7 +56,10 @@ def end_with(parent: int) -> None:
 def belonging_to(paths: StackPlaces) -> list[psutil.Process]:
     """All live processes of the stack, except the caller and its ancestors."""
     home = str(paths.home.resolve())
-    folders = {paths.pgdata.resolve(), paths.redis_dir.resolve()}
+    folders = {paths.redis_dir.resolve()}
+    # The home of a copy names the database's folder of the original, whose processes are not its.
+    if paths.owns_cluster():
+        folders.add(paths.pgdata.resolve())
     excluded = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     return [
         process
