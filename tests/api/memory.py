@@ -96,7 +96,7 @@ class Rows:
         for one in self.all_sources.values():
             if str(name_or_id) in (one.name, str(one.id)):
                 return one
-        raise NotFound(f"no source {name_or_id}")
+        raise NotFound(f"no source {name_or_id}: `pinpoint sources list` shows the sources")
 
     def add_source(self, name, kind, *, licence=None, attribution=None, originals="copy"):
         if any(one.name == name for one in self.all_sources.values()):

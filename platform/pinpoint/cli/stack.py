@@ -68,6 +68,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     from pinpoint.cli import overview, standing
     from pinpoint.stack import lifecycle
     from pinpoint.stack.missing import missing_stack
+    from pinpoint.stack.sign_in import keyless_warning
 
     session, settings = Session.of(context, as_json=as_json), Settings.from_environment()
     stack_status = lifecycle.status(settings)
@@ -96,6 +97,9 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             standing.show(work)
         if stack_status.state == "down":
             output.note(f"pinpoint: {missing_stack(settings.places.home).message}")
+    warning = keyless_warning(settings)
+    if warning is not None:
+        output.note(f"pinpoint: {warning}")
     if stack_status.state != "up":
         raise typer.Exit(NOT_UP)
 

@@ -199,9 +199,7 @@ def _find_or_add_source(
         return catalogue.source(name)
     except NotFound:
         if kind is None:
-            raise NotFound(
-                f"no source {name!r}: add it with `pinpoint sources add`, or give its kind"
-            ) from None
+            raise
         return catalogue.add_source(name, kind, originals=originals)
 
 

@@ -117,7 +117,10 @@ class Reader:
                 statement.where(sources.c.name == name_or_id)
             ).one_or_none()
         if row is None:
-            raise NotFound(f"no source {name_or_id}")
+            raise NotFound(
+                f"no source {name_or_id}: `pinpoint sources list` shows the sources; "
+                "`pinpoint sources add`, or an ingest with --kind, makes one"
+            )
         counted = self._connection.execute(
             select(func.coalesce(func.sum(neighbourhoods.c.images), 0)).where(
                 self._in_organization(neighbourhoods), neighbourhoods.c.source_id == row.id
