@@ -138,6 +138,7 @@ def test_ids_by_their_first_digits(pinpoint, api):
     batch = str(rows.open_batch(source.id).id)
     assert pinpoint("batches", "show", batch[:9], "--json")["batch"]["id"] == batch
     assert "0 files canceled" in pinpoint("batches", "cancel", batch[:6]).out
+    assert pinpoint("batches", "wait", batch[:8], "--json")["id"] == batch
     assert pinpoint("batches", "retry", batch[:8], "--json")["retried"] == 0
     assert pinpoint("images", "list", "--source", str(source.id)[:8], "--json")["images"]
     assert pinpoint("sources", "erase", str(source.id)[:8], "--yes", "--json")["images"] == 1

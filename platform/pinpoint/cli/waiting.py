@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from pinpoint.cli import output
+from pinpoint.cli import ids, output
 from pinpoint.cli.batches import BatchId, show_counts
 from pinpoint.cli.exits import FAILED_ITEMS, INTERRUPTED
 from pinpoint.cli.session import Json, Key, Org, Server, Session
@@ -33,9 +33,9 @@ def wait(
 
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        batch = client.batch(batch_id)
+        batch = client.batch(ids.find_batch(client, batch_id))
         if batch["state"] != "closed":
-            output.note(f"batch {batch_id} is still open; more files may be added to it")
+            output.note(f"batch {batch['id']} is still open; more files may be added to it")
         bar, task = output.progress("batch")
 
         def show_progress(current: dict[str, Any]) -> None:
